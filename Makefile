@@ -1,0 +1,47 @@
+# make setup   the environment in .venv: once, then only when pyproject.toml or constraints.txt change
+# make demo    the whole job on the demo's world; a second time only what changed
+# make test    the tests that need neither a GPU nor minutes each
+PYTHON ?= python3
+BIN := .venv/bin
+export DVC_NO_ANALYTICS := 1
+export HF_HUB_DISABLE_TELEMETRY := 1
+export DO_NOT_TRACK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-slow test-gpu lint bench viz clean
+
+help:
+	@sed -n 's/^# //p' Makefile
+
+setup: .venv/.ready
+
+.venv/.ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version.split()[0] + "; try make PYTHON=python3.12 setup")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+demo: setup
+	$(BIN)/dvc repro
+	@echo "open data/08_reporting/demo/report.html"
+
+test: lint
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+test-slow: setup
+	$(BIN)/python -m pytest -m slow
+
+test-gpu: setup
+	$(BIN)/python -m pytest -m gpu
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+viz: setup
+	$(BIN)/kedro viz run
+
+clean:
+	rm -rf .venv build

@@ -1,0 +1,179 @@
+"""The linear layers of an image tower that LoRA may touch, and attention in a form that lets it.
+
+``nn.MultiheadAttention`` holds q, k and v in one fused parameter and calls neither it nor ``out_proj`` as a module,
+so LoRA put on it is ignored or impossible. Before training it is split into four linear layers, afterwards fused
+again; both are exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from dcr.errors import UserError
+
+_PROJECTIONS = ("q_proj", "k_proj", "v_proj")
+
+
+class SplitAttention(nn.Module):
+    """Multi-head attention with separate linear layers, called as ``nn.MultiheadAttention`` is by open_clip's blocks.
+
+    Shape: query (B, L, w), key and value (B, S, w) if ``batch_first``, else (L, B, w) and (S, B, w); the output is
+    (attention output, None). The attention mask is additive, (L, S), or None.
+    """
+
+    def __init__(self, fused: nn.MultiheadAttention) -> None:
+        super().__init__()
+        if not fused._qkv_same_embed_dim or fused.bias_k is not None or fused.add_zero_attn:
+            raise ValueError("fused must have equal q, k, v widths and no extra key or value, got another kind")
+        self.embed_dim, self.num_heads = fused.embed_dim, fused.num_heads
+        self.dropout, self.batch_first = fused.dropout, fused.batch_first
+        weights = fused.in_proj_weight.chunk(3)
+        biases = (None,) * 3 if fused.in_proj_bias is None else fused.in_proj_bias.chunk(3)
+        for name, weight, bias in zip(_PROJECTIONS, weights, biases, strict=True):
+            setattr(self, name, _linear(weight, bias, fused.in_proj_weight.requires_grad))
+        out = fused.out_proj
+        self.out_proj = _linear(out.weight, out.bias, out.weight.requires_grad)
+        self.train(fused.training)
+
+    def forward(
+        self,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        need_weights: bool = False,
+        attn_mask: torch.Tensor | None = None,
+    ) -> tuple[torch.Tensor, None]:
+        """Return (attention output, None), shapes as in the class docstring."""
+        if need_weights:
+            raise ValueError("need_weights must be False, got True")
+        if not self.batch_first:
+            query, key, value = (x.transpose(0, 1) for x in (query, key, value))
+        q, k, v = (
+            project(x).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+            for project, x in ((self.q_proj, query), (self.k_proj, key), (self.v_proj, value))
+        )
+        dropout = self.dropout if self.training else 0.0
+        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=attn_mask, dropout_p=dropout)
+        output = self.out_proj(attended.transpose(1, 2).flatten(2))
+        return (output if self.batch_first else output.transpose(0, 1)), None
+
+    def fuse(self) -> nn.MultiheadAttention:
+        """Return an ``nn.MultiheadAttention`` with the same weights; ValueError while an adapter is on them."""
+        parts = [getattr(self, name) for name in (*_PROJECTIONS, "out_proj")]
+        if any(type(part) is not nn.Linear for part in parts):
+            raise ValueError("attention must be free of adapters before it is fused: merge them first")
+        has_bias = parts[0].bias is not None
+        fused = nn.MultiheadAttention(
+            self.embed_dim, self.num_heads, self.dropout, has_bias, batch_first=self.batch_first, device="meta"
+        )
+        trainable = parts[0].weight.requires_grad
+        fused.in_proj_weight = nn.Parameter(torch.cat([p.weight.detach() for p in parts[:3]]), trainable)
+        fused.out_proj.weight = nn.Parameter(parts[3].weight.detach().clone(), trainable)
+        if has_bias:
+            fused.in_proj_bias = nn.Parameter(torch.cat([p.bias.detach() for p in parts[:3]]), trainable)
+            fused.out_proj.bias = nn.Parameter(parts[3].bias.detach().clone(), trainable)
+        return fused.train(self.training)
+
+
+def split_attention(visual: nn.Module) -> None:
+    """Replace, in place, the fused attention of every transformer block by `SplitAttention` with the same weights.
+
+    A pooling head's attention stays as it is: it is no target of LoRA. Towers whose blocks already have separate
+    layers (transformers, timm) are left unchanged.
+    """
+    for block in _transformer_blocks(visual):
+        _replace(block, nn.MultiheadAttention, SplitAttention)
+
+
+def fuse_attention(visual: nn.Module) -> None:
+    """Undo `split_attention`, in place; the weights, merged adapters included, are the same bit for bit."""
+    _replace(visual, SplitAttention, SplitAttention.fuse)
+
+
+def fused_state_dict(model: nn.Module) -> dict[str, torch.Tensor]:
+    """Return the model's state with the names it has when its attention is fused; the model is not changed."""
+    state = model.state_dict()
+    for name, module in model.named_modules():
+        if isinstance(module, SplitAttention):
+            for kind in ("weight", "bias"):
+                parts = [state.pop(f"{name}.{projection}.{kind}", None) for projection in _PROJECTIONS]
+                if parts[0] is not None:
+                    state[f"{name}.in_proj_{kind}"] = torch.cat(parts)
+    return state
+
+
+def lora_targets(visual: nn.Module) -> list[str]:
+    """Return the names of the linear layers that LoRA may touch: attention and MLP of every transformer block.
+
+    Found by module type. Patch embedding, norms, projections and pooling heads are no targets. ValueError if fused
+    attention is still there (`split_attention` comes first).
+    """
+    names = {id(module): name for name, module in visual.named_modules()}
+    targets = []
+    for block in _transformer_blocks(visual):
+        for module in block.modules():
+            if isinstance(module, nn.MultiheadAttention):
+                raise ValueError("visual must have split attention, got fused: call split_attention first")
+            if isinstance(module, nn.Linear):
+                targets.append(names[id(module)])
+    return targets
+
+
+def merge_lora(visual: nn.Module) -> None:
+    """Add the trained LoRA factors to the weights they adapt and take the adapter off, in place."""
+    from peft.tuners.lora import LoraLayer
+
+    _replace(visual, LoraLayer, _merged)
+    if hasattr(visual, "peft_config"):
+        del visual.peft_config
+
+
+def has_adapter(module: nn.Module) -> bool:
+    """Tell whether PEFT layers are still on the module."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    return any(isinstance(child, BaseTunerLayer) for child in module.modules())
+
+
+def _merged(layer: nn.Module) -> nn.Module:
+    layer.merge()
+    return layer.get_base_layer()
+
+
+def _linear(weight: torch.Tensor, bias: torch.Tensor | None, trainable: bool) -> nn.Linear:
+    linear = nn.Linear(weight.shape[1], weight.shape[0], bias is not None, device="meta")
+    linear.weight = nn.Parameter(weight.detach().clone(), trainable)
+    if bias is not None:
+        linear.bias = nn.Parameter(bias.detach().clone(), trainable)
+    return linear
+
+
+def _replace(module: nn.Module, kind: type, build) -> None:
+    """Replace every descendant of type ``kind`` by ``build(descendant)``."""
+    for name, child in module.named_children():
+        if isinstance(child, kind):
+            setattr(module, name, build(child))
+        else:
+            _replace(child, kind, build)
+
+
+def _transformer_blocks(visual: nn.Module) -> Iterator[nn.Module]:
+    """Yield the residual attention blocks of the tower; UserError if it has none of a kind that is known."""
+    from open_clip.transformer import ResidualAttentionBlock
+    from timm.models.vision_transformer import Block
+    from transformers.models.clip.modeling_clip import CLIPEncoderLayer
+    from transformers.models.siglip.modeling_siglip import SiglipEncoderLayer
+
+    kinds = (ResidualAttentionBlock, Block, CLIPEncoderLayer, SiglipEncoderLayer)
+    blocks = [module for module in visual.modules() if isinstance(module, kinds)]
+    if not blocks:
+        known = ", ".join(kind.__name__ for kind in kinds)
+        raise UserError(
+            f"The image tower ({type(visual).__name__}) has no transformer block that LoRA knows ({known}): "
+            f"choose a ViT backbone."
+        )
+    yield from blocks

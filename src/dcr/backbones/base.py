@@ -1,0 +1,156 @@
+"""What every backbone offers, whatever library it comes from.
+
+Notation: B batch, N texts, d width of the image embedding, H image size in pixels, P patches, w width of the tower.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import nn
+
+from dcr.errors import UserError
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """From a PIL image to the tower's input; the one place that knows size, crop, mean and standard deviation.
+
+    interpolation: ``bicubic`` or ``bilinear``. resize_mode: ``shortest`` (shortest side, then centre crop),
+    ``squash`` (both sides, aspect lost) or ``longest`` (longest side, then padding), as open_clip names them.
+    """
+
+    image_size: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    interpolation: str
+    resize_mode: str
+
+    @cached_property
+    def _transform(self) -> Any:
+        from open_clip.transform import image_transform
+
+        return image_transform(
+            self.image_size, is_train=False, mean=(0.0,) * 3, std=(1.0,) * 3,
+            interpolation=self.interpolation, resize_mode=self.resize_mode,
+        )  # fmt: skip
+
+    def __call__(self, image: Image.Image) -> torch.Tensor:
+        """Return the resized and cropped RGB image, (3, H, H) float32 in [0, 1], not normalised."""
+        return self._transform(image.convert("RGB"))
+
+    def normalize(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Normalise pixels in [0, 1], (B, 3, H, H), with the backbone's mean and standard deviation."""
+        mean, std = (pixels.new_tensor(values).view(1, 3, 1, 1) for values in (self.mean, self.std))
+        return (pixels - mean) / std
+
+
+class Backbone(ABC):
+    """An image tower with its preprocessing and its text side.
+
+    Attributes:
+        model: the whole model, as its own library built it.
+        visual: the image tower alone, normalised pixels to embedding; what LoRA is put on. It shares its modules
+            with ``model``.
+        preprocessing: image size, mean, standard deviation, interpolation and resize mode.
+        embed_dim: d, the width of the image embedding before L2 normalisation.
+        source: where it was loaded from, for messages and model cards.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        visual: nn.Module,
+        preprocessing: Preprocessing,
+        embed_dim: int,
+        load_tokenizer: Callable[[], Any],
+        source: str,
+    ) -> None:
+        self.model = model.eval()
+        self.visual = visual
+        self.preprocessing = preprocessing
+        self.embed_dim = embed_dim
+        self.source = source
+        self._load_tokenizer = load_tokenizer
+
+    @property
+    def image_size(self) -> int:
+        """Side of the square input in pixels."""
+        return self.preprocessing.image_size
+
+    @property
+    def mean(self) -> tuple[float, float, float]:
+        """Per-channel mean that the tower was trained with, for pixels in [0, 1]."""
+        return self.preprocessing.mean
+
+    @property
+    def std(self) -> tuple[float, float, float]:
+        """Per-channel standard deviation that the tower was trained with, for pixels in [0, 1]."""
+        return self.preprocessing.std
+
+    @property
+    def interpolation(self) -> str:
+        """``bicubic`` or ``bilinear``."""
+        return self.preprocessing.interpolation
+
+    def preprocess(self, image: Image.Image) -> torch.Tensor:
+        """Return the image as (3, H, H) float32 in [0, 1], resized and cropped, not normalised."""
+        return self.preprocessing(image)
+
+    def encode_image(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Return embeddings (B, d) before L2 normalisation of pixels (B, 3, H, H) in [0, 1]; differentiable."""
+        return self.visual(self.preprocessing.normalize(pixels))
+
+    @abstractmethod
+    def patch_tokens(self, pixels: torch.Tensor, layer: int = -2) -> torch.Tensor:
+        """Return the patch tokens (B, P, w) after block ``layer``, without class token and final norm.
+
+        The default, the last block but one, is what LLaVA reads. Pixels are (B, 3, H, H) in [0, 1].
+        """
+
+    @torch.no_grad()
+    def encode_text(self, texts: list[str]) -> torch.Tensor:
+        """Return text embeddings (N, d) before L2 normalisation; without gradient."""
+        return self._encode_tokens(self.tokenize(texts).to(self.device))
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """The tokenizer as its library built it; read at first use, since image features do not need it."""
+        try:
+            return self._load_tokenizer()
+        except Exception as exc:  # whatever a foreign file may raise
+            raise UserError(f"The tokenizer of backbone {self.source} cannot be loaded: {exc}") from exc
+
+    @abstractmethod
+    def tokenize(self, texts: list[str]) -> torch.Tensor:
+        """Return token ids (N, context length), int64, on the CPU."""
+
+    @abstractmethod
+    def _encode_tokens(self, tokens: torch.Tensor) -> torch.Tensor: ...
+
+    @property
+    def logit_scale(self) -> float:
+        """Factor on the cosine similarities (already exponentiated)."""
+        return self.model.logit_scale.detach().exp().item()
+
+    @property
+    def logit_bias(self) -> float:
+        """Addend on the scaled cosine similarities; 0.0 unless the model has one, as SigLIP does."""
+        bias = getattr(self.model, "logit_bias", None)
+        return 0.0 if bias is None else bias.detach().item()
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the image tower."""
+        return next(self.visual.parameters()).device
+
+    def to(self, device: str | torch.device) -> Backbone:
+        """Move the model to ``device``, in place, and return this backbone."""
+        self.model.to(device)
+        return self

@@ -1,0 +1,55 @@
+"""`kedro run`, with mistakes of the user told in one sentence instead of a traceback."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any
+
+import click
+from kedro.framework.cli.project import run as kedro_run
+from kedro.framework.project import pipelines
+
+from dcr.errors import UserError
+
+
+@click.group(name="dcr")
+def cli() -> None:
+    """Commands of this project."""
+
+
+def _run(env: str | None, pipeline: str | None, **options: Any) -> Any:
+    """Run the pipelines of a recipe; see `kedro run --help`."""
+    try:
+        _check_name("recipe", env, _recipes(), "--env")
+        for name in [pipeline, *options["pipelines"]]:
+            _check_name("pipeline", name, sorted(pipelines), "--pipelines")
+        if pipeline:  # Kedro deprecates --pipeline for --pipelines; both work here without a warning
+            options["pipelines"] = [*options["pipelines"], pipeline]
+        return kedro_run.callback(env=env, pipeline=None, **options)
+    except Exception as exc:
+        if (cause := _user_error(exc)) is not None:
+            raise click.ClickException(str(cause)) from exc
+        raise
+
+
+def _check_name(kind: str, name: str | None, known: list[str], option: str) -> None:
+    if name and name not in known:
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
+        raise UserError(f"{option} {name}: there is no {kind} {name!r}; {hint}")
+
+
+def _recipes() -> list[str]:
+    return sorted(path.name for path in (Path.cwd() / "conf").iterdir() if path.is_dir())
+
+
+def _user_error(exc: BaseException | None) -> UserError | None:
+    """Find the user's error among the causes of what Kedro raised."""
+    while exc is not None and not isinstance(exc, UserError):
+        exc = exc.__cause__ or exc.__context__
+    return exc
+
+
+run = click.Command("run", params=kedro_run.params, callback=_run, help=kedro_run.help)
+cli.add_command(run)

@@ -1,0 +1,54 @@
+"""Kedro dataset for a latent-diffusion model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kedro.io import AbstractDataset
+
+from dcr.errors import UserError
+from dcr.files import atomic_folder
+
+if TYPE_CHECKING:
+    from dcr.diffusion import Diffusion
+
+
+class DiffusionDataset(AbstractDataset):
+    """A diffusers model: a local folder, or a hub id that can only be loaded.
+
+    YAML example:
+
+        diffusion:
+          type: dcr.datasets.diffusion.DiffusionDataset
+          source: data/06_models/demo/base/diffusion
+
+    Python example:
+        >>> DiffusionDataset(source="data/06_models/demo/base/diffusion").load().num_timesteps
+        1000
+    """
+
+    def __init__(self, *, source: str, metadata: dict[str, Any] | None = None) -> None:
+        self._source, self.metadata = source, metadata
+
+    def load(self) -> Diffusion:
+        from dcr.diffusion import load_diffusion
+
+        return load_diffusion(self._source)
+
+    def save(self, data: Diffusion) -> None:
+        """Write the whole folder or nothing; an existing model is replaced."""
+        folder = Path(self._source)
+        if folder.exists() and not (folder / "unet").is_dir():
+            raise UserError(
+                f"diffusion {self._source} holds something else than a diffusers model and is not overwritten; "
+                "give another folder in the recipe's globals.yml"
+            )
+        with atomic_folder(folder) as temporary:
+            data.save(temporary)
+
+    def _exists(self) -> bool:
+        return (Path(self._source) / "unet" / "config.json").is_file()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"source": self._source}

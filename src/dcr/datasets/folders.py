@@ -1,0 +1,54 @@
+"""Kedro dataset for a folder that a library writes and reads by its path."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from kedro.io import AbstractDataset
+
+from dcr.errors import UserError
+from dcr.files import atomic_folder
+
+
+class FolderDataset(AbstractDataset):
+    """A folder in an outside format, written whole or not at all.
+
+    ``save`` takes a function that fills the empty folder it is given; ``load`` returns the folder's path.
+
+    YAML example:
+
+        checkpoint:
+          type: dcr.datasets.folders.FolderDataset
+          filepath: data/06_models/demo/checkpoint
+          made_by: kedro run --pipelines training
+
+    Python example:
+        >>> dataset = FolderDataset(filepath="words", made_by="...")
+        >>> dataset.save(lambda folder: (folder / "a.txt").write_text("a"))
+        >>> dataset.load()
+        PosixPath('words')
+    """
+
+    def __init__(self, *, filepath: str, made_by: str, metadata: dict[str, Any] | None = None) -> None:
+        self._filepath, self._made_by, self.metadata = Path(filepath), made_by, metadata
+
+    def load(self) -> Path:
+        return self.require()
+
+    def save(self, data: Callable[[Path], object]) -> None:
+        with atomic_folder(self._filepath) as folder:
+            data(folder)
+
+    def require(self) -> Path:
+        """Return the folder's path, or name the command that makes it."""
+        if not self._filepath.is_dir():
+            raise UserError(f"{self._filepath} does not exist; make it with `{self._made_by}`")
+        return self._filepath
+
+    def _exists(self) -> bool:
+        return self._filepath.is_dir()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._filepath)}

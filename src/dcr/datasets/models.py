@@ -1,0 +1,174 @@
+"""Model folders as Kedro datasets: backbones in, enhanced encoders out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kedro.io import AbstractDataset
+
+from dcr.errors import UserError
+
+if TYPE_CHECKING:
+    from dcr.backbones import Backbone
+
+_LOCAL = "local-dir:"
+EncoderParts = tuple["Backbone", dict[str, Any] | None, dict[str, Any]]
+"""(backbone with its adapter merged, adapter or None, model card), as `dcr.export.write_encoder` takes them."""
+
+
+class BackboneDataset(AbstractDataset["Backbone", "Backbone"]):
+    """``BackboneDataset`` loads an image tower with its text side, and saves one as an open_clip folder.
+
+    Every load reads the files anew, so no node sees what another has changed.
+
+    Example usage for the YAML API:
+
+    .. code-block:: yaml
+
+        backbone:
+          type: dcr.datasets.models.BackboneDataset
+          source: local-dir:data/06_models/demo/base/clip
+          made_by: kedro run --pipelines scenes
+
+    Example usage for the Python API:
+
+    .. code-block:: pycon
+
+        >>> dataset = BackboneDataset(source="local-dir:data/06_models/demo/base/clip")
+        >>> dataset.load().image_size
+        32
+    """
+
+    def __init__(
+        self, *, source: str, made_by: str | None = None, device: str = "cpu", metadata: dict[str, Any] | None = None
+    ) -> None:
+        """Create a dataset.
+
+        Args:
+            source: see `dcr.backbones.load_backbone`.
+            made_by: the command that makes a local folder, told when it is missing.
+            device: where the model is loaded to.
+            metadata: ignored by Kedro, read by its plugins.
+        """
+        self._source, self._made_by, self._device = source, made_by, device
+        self.metadata = metadata
+
+    def load(self) -> Backbone:
+        from dcr.backbones import load_backbone
+
+        if self._folder is not None:
+            _check_made(self._folder, self._made_by)
+        return load_backbone(self._source, self._device)
+
+    def save(self, data: Backbone) -> None:
+        from dcr.export import write_open_clip
+
+        if not self._source.startswith(_LOCAL):
+            raise UserError(f"A backbone is saved as an open_clip folder only: write source: {_LOCAL}<folder>.")
+        write_open_clip(self._source.removeprefix(_LOCAL), data)
+
+    @property
+    def _folder(self) -> Path | None:
+        """The local folder that the source names for certain; a bare name may mean a pretrained tag."""
+        return Path(self._source.removeprefix(_LOCAL)) if self._source.startswith(_LOCAL) else None
+
+    def _exists(self) -> bool:
+        return self._folder is None or self._folder.is_dir()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"source": self._source, "made_by": self._made_by}
+
+
+class EncoderDataset(AbstractDataset["EncoderParts", "Backbone"]):
+    """``EncoderDataset`` saves (backbone, adapter, card) as the export folder and loads it as a backbone.
+
+    Example usage for the YAML API:
+
+    .. code-block:: yaml
+
+        encoder:
+          type: dcr.datasets.models.EncoderDataset
+          filepath: data/06_models/demo/encoder
+          made_by: kedro run --pipelines training
+    """
+
+    def __init__(
+        self, *, filepath: str, made_by: str | None = None, device: str = "cpu", metadata: dict[str, Any] | None = None
+    ) -> None:
+        """Create a dataset of the folder ``filepath``; the other arguments as in `BackboneDataset`."""
+        self._filepath, self._made_by, self._device = Path(filepath), made_by, device
+        self.metadata = metadata
+
+    def load(self) -> Backbone:
+        from dcr.export import load_encoder
+
+        _check_made(self._filepath, self._made_by)
+        return load_encoder(self._filepath, self._device).backbone
+
+    def save(self, data: EncoderParts) -> None:
+        from dcr.export import write_encoder
+
+        write_encoder(self._filepath, *data)
+
+    def _exists(self) -> bool:
+        return self._filepath.is_dir()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._filepath), "made_by": self._made_by}
+
+
+class BaselinesDataset(AbstractDataset[dict[str, "EncoderParts"], dict[str, Callable[[], "Backbone"]]]):
+    """``BaselinesDataset`` is a folder of encoder folders, one a method.
+
+    Each save adds or replaces the methods it is given, so that a node may yield them one at a time. A load gives
+    {method: function that loads its backbone}, in alphabetical order.
+
+    Example usage for the YAML API:
+
+    .. code-block:: yaml
+
+        baselines:
+          type: dcr.datasets.models.BaselinesDataset
+          filepath: data/06_models/demo/baselines
+          made_by: kedro run --pipelines training
+    """
+
+    def __init__(
+        self, *, filepath: str, made_by: str | None = None, device: str = "cpu", metadata: dict[str, Any] | None = None
+    ) -> None:
+        """Create a dataset of the folder ``filepath``; the other arguments as in `BackboneDataset`."""
+        self._filepath, self._made_by, self._device = Path(filepath), made_by, device
+        self.metadata = metadata
+
+    def load(self) -> dict[str, Callable[[], Backbone]]:
+        _check_made(self._filepath, self._made_by)
+        folders = sorted(p for p in self._filepath.iterdir() if p.is_dir() and not p.name.startswith("."))
+        return {folder.name: partial(self._load_one, folder) for folder in folders}
+
+    def save(self, data: dict[str, EncoderParts]) -> None:
+        from dcr.export import write_encoder
+
+        for method, parts in data.items():
+            if not method.isidentifier():
+                raise ValueError(f"method must be a plain name, got {method!r}")
+            write_encoder(self._filepath / method, *parts)
+
+    def _load_one(self, folder: Path) -> Backbone:
+        from dcr.export import load_encoder
+
+        return load_encoder(folder, self._device).backbone
+
+    def _exists(self) -> bool:
+        return self._filepath.is_dir()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._filepath), "made_by": self._made_by}
+
+
+def _check_made(folder: Path, made_by: str | None) -> None:
+    if not folder.is_dir():
+        hint = f"run `{made_by}` first" if made_by else "check the path"
+        raise UserError(f"Model folder {folder} does not exist: {hint}.")

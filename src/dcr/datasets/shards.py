@@ -1,0 +1,62 @@
+"""Kedro dataset for image-text shards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from kedro.io import AbstractDataset
+
+from dcr.errors import UserError
+from dcr.shards import Sample, list_shards, write_shard
+
+
+class ShardsDataset(AbstractDataset):
+    """WebDataset shards in img2dataset's shape.
+
+    ``load`` gives the sorted paths of the tars. ``save`` writes one shard, given as (name, samples), so that a
+    generator node holds one shard at a time; it needs ``filepath`` to be a local folder. Shards that are already there
+    under other names are left alone.
+
+    Args:
+        filepath: a folder, a glob, a brace pattern (``name-{000000..000999}.tar``), an fsspec URL, or a list.
+        made_by: what to tell a user who has none.
+
+    YAML example:
+
+        shards:
+          type: dcr.datasets.shards.ShardsDataset
+          filepath: data/01_raw/demo/shards
+          made_by: kedro run --pipelines scenes
+
+    Python example:
+        >>> ShardsDataset(filepath="shards").save(("00000", [Sample("0", b"...", "jpg", "a fish")]))
+    """
+
+    def __init__(
+        self, *, filepath: str | list[str], made_by: str | None = None, metadata: dict[str, Any] | None = None
+    ) -> None:
+        self._filepath, self._made_by, self.metadata = filepath, made_by, metadata
+
+    def load(self) -> list[str]:
+        try:
+            return list_shards(self._filepath)
+        except UserError as exc:
+            hint = f"; make them with `{self._made_by}`" if self._made_by else ""
+            raise UserError(f"{exc}{hint}") from exc
+
+    def save(self, data: tuple[str, Iterable[Sample]]) -> None:
+        if not isinstance(self._filepath, str) or any(mark in self._filepath for mark in "*?[{"):
+            raise UserError(f"shards are written to a folder, got {self._filepath!r}: name one folder")
+        name, samples = data
+        write_shard(Path(self._filepath), name, samples)
+
+    def _exists(self) -> bool:
+        try:
+            return bool(list_shards(self._filepath))
+        except UserError:
+            return False
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": self._filepath}

@@ -1,0 +1,57 @@
+"""Kedro dataset for a flat dict of tensors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kedro.io import AbstractDataset
+
+from dcr.errors import UserError
+from dcr.files import atomic_path
+
+if TYPE_CHECKING:
+    import torch
+
+
+class SafetensorsDataset(AbstractDataset):
+    """A dict of tensors in one safetensors file, written whole or not at all.
+
+    YAML example:
+
+        projector:
+          type: dcr.datasets.tensors.SafetensorsDataset
+          filepath: data/06_models/demo/projector.safetensors
+          made_by: kedro run --pipelines training
+
+    Python example:
+        >>> SafetensorsDataset(filepath="w.safetensors", made_by="...").save({"weight": torch.zeros(2)})
+    """
+
+    def __init__(self, *, filepath: str, made_by: str, metadata: dict[str, Any] | None = None) -> None:
+        self._filepath, self._made_by, self.metadata = Path(filepath), made_by, metadata
+
+    def load(self) -> dict[str, torch.Tensor]:
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        if not self._filepath.is_file():
+            raise UserError(f"{self._filepath} does not exist; make it with `{self._made_by}`")
+        try:
+            return load_file(self._filepath)
+        except SafetensorError as exc:
+            raise UserError(
+                f"{self._filepath} is not a whole safetensors file ({exc}); make it again with `{self._made_by}`"
+            ) from exc
+
+    def save(self, data: dict[str, torch.Tensor]) -> None:
+        from safetensors.torch import save_file
+
+        with atomic_path(self._filepath) as path:
+            save_file(data, path)
+
+    def _exists(self) -> bool:
+        return self._filepath.is_file()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._filepath)}

@@ -1,0 +1,159 @@
+"""The frozen latent-diffusion model: VAE, UNet, noise schedule, text encoder.
+
+Notation: B batch, T tokens of a prompt, m the UNet's cross-attention width, C latent channels, h x w latent size.
+Latents are *scaled* (what the UNet sees) unless called moments. Noise is added in float32 whatever the UNet's
+dtype: in bfloat16 the square root of ``1 - alpha_bar`` rounds to 0 at the first timesteps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from dcr.errors import UserError
+
+PARTS = {
+    "vae": "config.json",
+    "unet": "config.json",
+    "scheduler": "scheduler_config.json",
+    "text_encoder": "config.json",
+    "tokenizer": "tokenizer_config.json",
+}
+
+
+@dataclass
+class Diffusion:
+    """A latent-diffusion model in diffusers' parts, every part frozen and in evaluation mode."""
+
+    vae: AutoencoderKL
+    unet: UNet2DConditionModel
+    scheduler: DDPMScheduler
+    text_encoder: CLIPTextModel
+    tokenizer: CLIPTokenizer
+
+    def __post_init__(self) -> None:
+        for part in (self.vae, self.unet, self.text_encoder):
+            part.requires_grad_(False).eval()
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the UNet's weights."""
+        return next(self.unet.parameters()).device
+
+    @property
+    def num_timesteps(self) -> int:
+        """Length of the noise schedule, 1000 for Stable Diffusion."""
+        return self.scheduler.config.num_train_timesteps
+
+    def to(self, device: str | torch.device) -> Diffusion:
+        """Move every part to ``device``."""
+        for part in (self.vae, self.unet, self.text_encoder):
+            part.to(device)
+        return self
+
+    @torch.no_grad()
+    def encode_prompts(self, prompts: list[str]) -> torch.Tensor:
+        """Return the text encoder's last hidden states, (N, T, m).
+
+        No attention mask is passed, as diffusers does for Stable Diffusion; T is the tokenizer's maximum length.
+        """
+        tokens = self.tokenizer(
+            prompts,
+            padding="max_length",
+            truncation=True,
+            max_length=self.tokenizer.model_max_length,
+            return_tensors="pt",
+        )
+        return self.text_encoder(tokens.input_ids.to(self.device)).last_hidden_state
+
+    @torch.no_grad()
+    def encode_moments(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return mean and log-variance of the unscaled latents, each (B, C, h, w).
+
+        pixels: (B, 3, H, W) in [0, 1]; the VAE sees them in [-1, 1].
+        """
+        distribution = self.vae.encode(pixels.to(self.vae.dtype) * 2 - 1).latent_dist
+        return distribution.mean, distribution.logvar
+
+    def scale_latents(self, latents: torch.Tensor) -> torch.Tensor:
+        """Turn a draw from the moments into the latents the UNet was trained on."""
+        return (latents - (self.vae.config.shift_factor or 0.0)) * self.vae.config.scaling_factor
+
+    @torch.no_grad()
+    def decode_latents(self, latents: torch.Tensor) -> torch.Tensor:
+        """Return pixels in [0, 1], (B, 3, H, W), of scaled latents."""
+        unscaled = latents / self.vae.config.scaling_factor + (self.vae.config.shift_factor or 0.0)
+        return (self.vae.decode(unscaled.to(self.vae.dtype)).sample / 2 + 0.5).clamp(0, 1)
+
+    def add_noise(self, latents: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
+        """Return x_t = sqrt(alpha_bar) z + sqrt(1 - alpha_bar) noise, float32."""
+        return self.scheduler.add_noise(latents.float(), noise.float(), timesteps)
+
+    def target(self, latents: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
+        """Return what the UNet was trained to predict, float32, by the scheduler's ``prediction_type``."""
+        kind = self.scheduler.config.prediction_type
+        if kind == "epsilon":
+            return noise.float()
+        if kind == "v_prediction":
+            return self.scheduler.get_velocity(latents.float(), noise.float(), timesteps)
+        if kind == "sample":
+            return latents.float()
+        raise UserError(
+            f"prediction_type must be epsilon, v_prediction or sample, got {kind!r} in the scheduler's config"
+        )
+
+    def predict(
+        self, noisy_latents: torch.Tensor, timesteps: torch.Tensor, encoder_hidden_states: torch.Tensor
+    ) -> torch.Tensor:
+        """Return the UNet's prediction, (B, C, h, w), in the UNet's dtype."""
+        dtype = self.unet.dtype
+        return self.unet(noisy_latents.to(dtype), timesteps, encoder_hidden_states.to(dtype)).sample
+
+    def save(self, folder: str | Path) -> None:
+        """Write the parts in diffusers' folder layout, weights as safetensors."""
+        for name in PARTS:
+            getattr(self, name).save_pretrained(Path(folder) / name)
+
+
+def load_diffusion(source: str, device: str | torch.device = "cpu") -> Diffusion:
+    """Load a diffusers folder or hub id in float32.
+
+    Args:
+        source: a local folder, or a hub id with parts vae, unet, scheduler, text_encoder, tokenizer.
+        device: where the parts go.
+
+    Raises:
+        UserError: a part is missing or cannot be read.
+    """
+    _check_parts(source)
+    classes = (AutoencoderKL, UNet2DConditionModel, DDPMScheduler, CLIPTextModel, CLIPTokenizer)
+    parts = []
+    for name, cls in zip(PARTS, classes, strict=True):
+        weights = {} if name in ("scheduler", "tokenizer") else {"use_safetensors": True}
+        try:
+            parts.append(cls.from_pretrained(source, subfolder=name, **weights))
+        except (OSError, ValueError, KeyError) as exc:
+            reason = str(exc).strip().splitlines()[0] if str(exc).strip() else type(exc).__name__
+            raise UserError(
+                f"diffusion model {source}: part {name} cannot be loaded ({reason}); "
+                "download the whole model, or give a local diffusers folder"
+            ) from exc
+    return Diffusion(*parts).to(device)
+
+
+def _check_parts(source: str) -> None:
+    folder = Path(source)
+    if not folder.exists():
+        if source.startswith((".", "/")) or source.count("/") != 1:
+            raise UserError(f"diffusion model {source}: no such folder; give a diffusers folder or a hub id")
+        return
+    for name, config in PARTS.items():
+        if not (folder / name / config).is_file():
+            raise UserError(
+                f"diffusion model {source}: {name}/{config} is missing; "
+                "a diffusers folder holds vae, unet, scheduler, text_encoder and tokenizer"
+            )

@@ -1,0 +1,8 @@
+"""The one exception that users are meant to read."""
+
+
+class UserError(ValueError):
+    """A mistake in the user's input, told in one sentence: what, where, which rule, what to do.
+
+    The command line prints its message alone, without a traceback, and exits with code 1.
+    """

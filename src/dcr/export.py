@@ -1,0 +1,212 @@
+"""The enhanced encoder as one folder that open_clip, transformers, LLaVA and PEFT open unchanged, and back."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from dcr.backbones import Backbone, load_backbone
+from dcr.backbones.attention import fused_state_dict, has_adapter
+from dcr.errors import UserError
+from dcr.files import atomic_folder
+from dcr.model_card import model_card
+
+_LOG = logging.getLogger(__name__)
+_FORMATS = ("open_clip", "transformers")
+
+
+class Encoder:
+    """Image features from an exported folder.
+
+    Example:
+        >>> encoder = dcr.load_encoder("data/06_models/demo/encoder")
+        >>> features = encoder.encode_image([Image.open("fish.jpg")])
+    """
+
+    def __init__(self, backbone: Backbone) -> None:
+        self.backbone = backbone
+
+    @torch.no_grad()
+    def encode_image(self, images: list[Image.Image], batch_size: int = 64) -> torch.Tensor:
+        """Return embeddings (N, d) float32 on the CPU, before L2 normalisation."""
+        features = [torch.empty(0, self.backbone.embed_dim)]
+        for start in range(0, len(images), batch_size):
+            pixels = torch.stack([self.backbone.preprocess(image) for image in images[start : start + batch_size]])
+            features.append(self.backbone.encode_image(pixels.to(self.backbone.device)).float().cpu())
+        return torch.cat(features)
+
+
+def load_encoder(folder: str | Path, device: str | torch.device = "cpu") -> Encoder:
+    """Load an exported folder, or any model folder, for image features; UserError if it holds no model."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UserError(f"Encoder folder {folder} does not exist: run `kedro run --pipelines training` or `make demo`.")
+    prefix = "local-dir:" if (folder / "open_clip_config.json").is_file() else ""
+    return Encoder(load_backbone(f"{prefix}{folder}", device))
+
+
+def write_encoder(
+    folder: str | Path,
+    backbone: Backbone,
+    adapter: dict[str, Any] | None,
+    card: dict[str, Any],
+    formats: tuple[str, ...] | None = None,
+) -> None:
+    """Write the folder whole or not at all; the same input gives the same bytes.
+
+    Args:
+        folder: replaced if it exists.
+        backbone: with the adapter merged (`dcr.backbones.merge_lora`); split attention is fused on the way.
+        adapter: ``{"config": PEFT LoraConfig, "weights": {name: tensor}}`` with PEFT's names inside the image
+            tower, written as ``adapter/``; None writes none.
+        card: see `dcr.model_card.model_card`.
+        formats: ``open_clip``, ``transformers``, or None for all that the model's family can be written in; the
+            card then names what is missing and why.
+
+    Raises:
+        UserError: a format was asked for that cannot express the model.
+    """
+    if has_adapter(backbone.visual):
+        raise ValueError("backbone must have its adapter merged, got PEFT layers: call merge_lora first")
+    with atomic_folder(folder) as temporary:
+        missing = {}
+        for name in formats or _FORMATS:
+            try:
+                _WRITERS[name](temporary, backbone)
+            except UserError as error:
+                if formats is not None:
+                    raise
+                missing[name] = str(error)
+                _LOG.warning("%s has no %s files: %s", folder, name, error)
+        if len(missing) == len(_FORMATS):
+            raise UserError(" ".join(missing.values()))
+        if adapter is not None:
+            _write_adapter(temporary / "adapter", backbone, adapter, card["base_model"], "transformers" in missing)
+        (temporary / "README.md").write_text(model_card(card, missing), encoding="utf-8")
+
+
+def write_open_clip(folder: str | Path, backbone: Backbone) -> None:
+    """Write an open_clip folder (config, safetensors, tokenizer if it is not open_clip's own) that loads as
+    ``local-dir:<folder>``, whole or not at all."""
+    with atomic_folder(folder) as temporary:
+        _write_open_clip_files(temporary, backbone)
+
+
+def _write_open_clip_files(folder: Path, backbone: Backbone) -> None:
+    from dcr.backbones.open_clip import OpenClipBackbone
+    from dcr.tokenizers import is_open_clip_vocabulary, write_tokenizer
+
+    preprocessing = backbone.preprocessing
+    if isinstance(backbone, OpenClipBackbone):
+        model_cfg, state = backbone.model_cfg, fused_state_dict(backbone.model)
+        if model_cfg["text_cfg"].get("hf_tokenizer_name"):
+            write_tokenizer(folder, backbone)
+    else:
+        model_cfg, state = _open_clip_parts(backbone)
+        if not is_open_clip_vocabulary(backbone.tokenizer):
+            model_cfg["text_cfg"]["hf_tokenizer_name"] = "."  # open_clip then reads the folder's own tokenizer
+            write_tokenizer(folder, backbone)
+    preprocess_cfg = {
+        "mean": list(preprocessing.mean),
+        "std": list(preprocessing.std),
+        "interpolation": preprocessing.interpolation,
+        "resize_mode": preprocessing.resize_mode,
+    }
+    _write_json(folder / "open_clip_config.json", {"model_cfg": model_cfg, "preprocess_cfg": preprocess_cfg})
+    _write_tensors(folder / "open_clip_model.safetensors", state)
+
+
+def _write_transformers_files(folder: Path, backbone: Backbone) -> None:
+    from dcr.backbones.open_clip import OpenClipBackbone
+    from dcr.convert import to_clip_model
+    from dcr.tokenizers import eos_token_id, write_tokenizer
+
+    model = backbone.model
+    if isinstance(backbone, OpenClipBackbone):
+        model = to_clip_model(model, eos_token_id(backbone))
+    config = _image_processor_config(backbone)
+    write_tokenizer(folder, backbone)
+    model.save_pretrained(folder, max_shard_size="100GB")
+    _write_json(folder / "preprocessor_config.json", config)
+
+
+_WRITERS = {"open_clip": _write_open_clip_files, "transformers": _write_transformers_files}
+
+
+def _open_clip_parts(backbone: Backbone) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    from transformers import CLIPModel
+
+    from dcr.convert import to_open_clip
+
+    if not isinstance(backbone.model, CLIPModel):
+        raise UserError(
+            f"The model cannot be written for open_clip: {type(backbone.model).__name__} has no counterpart there "
+            f"that takes its weights."
+        )
+    return to_open_clip(backbone.model)
+
+
+def _image_processor_config(backbone: Backbone) -> dict[str, Any]:
+    """Return the configuration of the image processor that every version of transformers reads."""
+    preprocessing = backbone.preprocessing
+    square = {"height": preprocessing.image_size, "width": preprocessing.image_size}
+    shapes = {
+        "shortest": {"size": {"shortest_edge": preprocessing.image_size}, "do_center_crop": True, "crop_size": square},
+        "squash": {"size": square, "do_center_crop": False},
+    }
+    if preprocessing.resize_mode not in shapes:
+        raise UserError(
+            f"The model cannot be written for transformers: its image processor has no resize mode "
+            f"{preprocessing.resize_mode}."
+        )
+    is_siglip = getattr(getattr(backbone.model, "config", None), "model_type", "") == "siglip"
+    return {
+        "image_processor_type": "SiglipImageProcessor" if is_siglip else "CLIPImageProcessor",
+        **shapes[preprocessing.resize_mode],
+        "do_resize": True,
+        "do_convert_rgb": True,
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": list(preprocessing.mean),
+        "image_std": list(preprocessing.std),
+        "resample": {"bilinear": 2, "bicubic": 3}[preprocessing.interpolation],
+    }
+
+
+def _write_adapter(
+    folder: Path, backbone: Backbone, adapter: dict[str, Any], base_model: str, keep_names: bool
+) -> None:
+    """Write PEFT's two files, named for the CLIPModel beside them where there is one.
+
+    Targets are listed by full name: PEFT shortens long lists to suffixes, which would also hit the text tower.
+    """
+    from dcr.backbones.open_clip import OpenClipBackbone
+    from dcr.convert import to_clip_module_name
+
+    rename = to_clip_module_name if isinstance(backbone, OpenClipBackbone) and not keep_names else str
+    weights = {rename(name.removeprefix("base_model.model.")): tensor for name, tensor in adapter["weights"].items()}
+    config = adapter["config"] if isinstance(adapter["config"], dict) else adapter["config"].to_dict()
+    targets = sorted({name.partition(".lora_A.")[0] for name in weights if ".lora_A." in name})
+    config = {**config, "target_modules": targets, "base_model_name_or_path": base_model, "inference_mode": True}
+    folder.mkdir()
+    _write_json(folder / "adapter_config.json", config)
+    _write_tensors(folder / "adapter_model.safetensors", {f"base_model.model.{name}": t for name, t in weights.items()})
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    def plain(value: Any) -> Any:  # PEFT's enumerations and sets
+        return sorted(value) if isinstance(value, set) else getattr(value, "value", str(value))
+
+    path.write_text(json.dumps(content, indent=2, sort_keys=True, default=plain) + "\n", encoding="utf-8")
+
+
+def _write_tensors(path: Path, tensors: dict[str, torch.Tensor]) -> None:
+    contiguous = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    save_file(contiguous, path, metadata={"format": "pt"})

@@ -1,0 +1,1 @@
+"""Losses as pure functions of tensors; this package imports nothing else of the project."""

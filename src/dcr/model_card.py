@@ -1,0 +1,102 @@
+"""The README.md of an exported encoder: what it is, what it was made from, and what was measured."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_REQUIRED = ("base_model", "recipe", "method", "licence")
+_USE = """\
+## Use
+
+```python
+import dcr
+from PIL import Image
+
+encoder = dcr.load_encoder("path/to/this/folder")
+features = encoder.encode_image([Image.open("image.jpg")])  # (1, d) float32, not normalised
+```
+"""
+_USE_TRANSFORMERS = """
+transformers, and LLaVA through `--vision_tower path/to/this/folder`:
+
+```python
+from transformers import CLIPModel, CLIPVisionModel
+
+model = CLIPModel.from_pretrained("path/to/this/folder")
+tower = CLIPVisionModel.from_pretrained("path/to/this/folder")  # hidden_states[-2] for LLaVA
+```
+"""
+_USE_OPEN_CLIP = """
+open_clip:
+
+```python
+import open_clip
+
+model, _, preprocess = open_clip.create_model_and_transforms("local-dir:path/to/this/folder")
+```
+"""
+
+
+def model_card(card: dict[str, Any], missing: dict[str, str]) -> str:
+    """Return the Markdown text of the card.
+
+    Args:
+        card: ``base_model`` (name or folder), ``recipe``, ``method``, ``licence`` (of the weights; an SPDX name or
+            ``unknown``); optional ``hashes`` {what: sha256}, ``settings`` {parameter: value}, ``scores``
+            {encoder: {benchmark: {metric: fraction}}} and ``notes`` (paragraphs on known losses).
+        missing: {format: reason} for the formats that the folder lacks.
+
+    Raises:
+        ValueError: a required key is absent.
+    """
+    absent = [key for key in _REQUIRED if key not in card]
+    if absent:
+        raise ValueError(f"card must have the keys {', '.join(_REQUIRED)}, lacks {', '.join(absent)}")
+    sections = [_front_matter(card), _summary(card), _use(missing)]
+    sections += [f"This folder has no {name} files. {reason}\n" for name, reason in sorted(missing.items())]
+    if card.get("scores"):
+        sections.append(_scores(card["scores"]))
+    for title, key in (("Training", "settings"), ("Hashes (sha256)", "hashes")):
+        if card.get(key):
+            sections.append(_table(title, card[key]))
+    sections += [f"{note}\n" for note in card.get("notes", ())]
+    return "\n".join(sections)
+
+
+def _front_matter(card: dict[str, Any]) -> str:
+    lines = ["---", "library_name: open_clip", "pipeline_tag: zero-shot-image-classification"]
+    lines += ["tags:", "- clip", "- diffusion-contrastive-reconstruction", f"license: {card['licence']}", "---"]
+    return "\n".join(lines) + "\n"
+
+
+def _summary(card: dict[str, Any]) -> str:
+    return (
+        f"# {card['base_model']}, image tower enhanced by {card['method']}\n\n"
+        f"Recipe `{card['recipe']}`, method `{card['method']}`, base model `{card['base_model']}`. The image tower "
+        f"was trained with LoRA through a frozen diffusion model (Diffusion Contrastive Reconstruction, "
+        f"arXiv 2603.04803); the adapter is merged, and kept in `adapter/` where present. The text tower is the base "
+        f"model's.\n"
+    )
+
+
+def _use(missing: dict[str, str]) -> str:
+    parts = [_USE]
+    parts += [] if "transformers" in missing else [_USE_TRANSFORMERS]
+    parts += [] if "open_clip" in missing else [_USE_OPEN_CLIP]
+    return "".join(parts)
+
+
+def _scores(scores: dict[str, dict[str, dict[str, float]]]) -> str:
+    """Return one table: a row per benchmark and metric, a column per encoder; in percent."""
+    encoders = list(scores)
+    rows = sorted({(b, m) for benchmarks in scores.values() for b, metrics in benchmarks.items() for m in metrics})
+    lines = ["## Scores (%)\n", f"| benchmark | metric | {' | '.join(encoders)} |", "|---" * (2 + len(encoders)) + "|"]
+    for benchmark, metric in rows:
+        values = [scores[encoder].get(benchmark, {}).get(metric) for encoder in encoders]
+        cells = ["-" if value is None else f"{100 * value:.1f}" for value in values]
+        lines.append(f"| {benchmark} | {metric} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _table(title: str, rows: dict[str, Any]) -> str:
+    return "\n".join([f"## {title}\n", "| | |", "|---|---|", *(f"| {k} | `{v}` |" for k, v in rows.items())]) + "\n"

@@ -1,0 +1,5 @@
+"""Cached latents to enhanced encoders, in two stages."""
+
+from .pipeline import create_pipeline
+
+__all__ = ["create_pipeline"]

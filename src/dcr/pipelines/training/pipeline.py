@@ -1,0 +1,43 @@
+"""Pipeline `training`: projector, then LoRA on the image tower by each method, then the merged encoders."""
+
+from kedro.pipeline import Node, Pipeline
+
+from .nodes import export_baselines, export_encoder, record_training, train_adapters, train_projector
+
+
+def create_pipeline() -> Pipeline:
+    """Return the pipeline; the projector is shared by all methods."""
+    return Pipeline(
+        [
+            Node(
+                train_projector,
+                inputs=["params:training", "latents", "backbone", "diffusion"],
+                outputs=["projector", "conditions", "projector_run"],
+                name="train_projector",
+            ),
+            Node(
+                train_adapters,
+                inputs=["params:training", "latents", "backbone", "diffusion", "projector"],
+                outputs=["adapters", "adapter_runs"],
+                name="train_adapters",
+            ),
+            Node(
+                record_training,
+                inputs=["params:training", "latents", "backbone", "diffusion", "projector_run", "adapter_runs"],
+                outputs=["losses", "training_record"],
+                name="record_training",
+            ),
+            Node(
+                export_encoder,
+                inputs=["params:training", "params:recipe", "backbone", "adapters", "training_record"],
+                outputs="encoder",
+                name="export_encoder",
+            ),
+            Node(
+                export_baselines,
+                inputs=["params:training", "params:recipe", "backbone", "adapters", "training_record"],
+                outputs="baselines",
+                name="export_baselines",
+            ),
+        ]
+    )

@@ -1,0 +1,12 @@
+"""Kedro settings: parameters of a recipe are merged key by key over those of conf/base."""
+
+from dcr.hooks import CheckParameters
+from dcr.session import RecipeSession
+
+HOOKS = (CheckParameters(),)
+SESSION_CLASS = RecipeSession
+CONFIG_LOADER_ARGS = {
+    "base_env": "base",
+    "default_run_env": "local",
+    "merge_strategy": {"parameters": "soft", "globals": "soft"},
+}

@@ -1,0 +1,22 @@
+"""Samples in and out of tars: WebDataset shards in img2dataset's shape, read without trusting them.
+
+A *shard* is one tar; a *sample* is its consecutive members that share a key.
+"""
+
+from dcr.shards.naming import list_shards, name_shards
+from dcr.shards.reading import ShardReader, read_samples
+from dcr.shards.sample import IMAGE_EXTENSIONS, Sample, split_name
+from dcr.shards.writing import describe_sample, write_shard, write_tar
+
+__all__ = [
+    "IMAGE_EXTENSIONS",
+    "Sample",
+    "ShardReader",
+    "describe_sample",
+    "list_shards",
+    "name_shards",
+    "read_samples",
+    "split_name",
+    "write_shard",
+    "write_tar",
+]

@@ -1,0 +1,196 @@
+"""Samples out of tars that nobody vouches for."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Any, BinaryIO
+
+from dcr.errors import UserError
+from dcr.shards.sample import IMAGE_EXTENSIONS, Sample, split_name
+
+MAX_IMAGE_BYTES = 256 << 20
+MAX_TEXT_BYTES = 4 << 20
+MAX_TAR_HEADER_BYTES = 1 << 20
+
+
+def read_samples(shard: str) -> Iterator[Sample]:
+    """Yield the samples of a tar (local path or fsspec URL) in its order, as far as it is sound.
+
+    See `ShardReader` for what is refused and how damage is reported.
+    """
+    with ShardReader(shard) as reader:
+        yield from reader
+
+
+class ShardReader:
+    """Iterate the samples of one tar without trusting it.
+
+    Nothing is unpacked or unpickled and no link is followed: links, devices, sparse files, absolute names and
+    ``..`` leave a sample with the problem ``unsafe_member``. Memory is bounded whatever a header declares.
+    Reading ends at the first damaged place.
+
+    Args:
+        shard: an uncompressed tar, local path or fsspec URL.
+        start: byte offset of the member header to begin with (`Sample.offset`).
+
+    Attributes:
+        size: bytes of the tar.
+        damage: after iterating, what is wrong with the tar in words; None when it is sound.
+        unreadable_bytes: bytes behind the damage, from the header of the first member that is not whole.
+
+    Raises:
+        UserError: the shard cannot be opened.
+    """
+
+    def __init__(self, shard: str, start: int = 0) -> None:
+        self.shard, self.start = shard, start
+        self.size, self.damage, self.unreadable_bytes = 0, None, 0
+
+    def __enter__(self) -> ShardReader:
+        import fsspec
+
+        try:
+            self._file: BinaryIO = fsspec.open(self.shard, "rb").open()
+        except (OSError, ValueError, ImportError) as exc:
+            raise UserError(f"shard {self.shard} cannot be opened: {exc}") from exc
+        self.size = self._file.seek(0, io.SEEK_END)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def __iter__(self) -> Iterator[Sample]:
+        group: _Group | None = None
+        for member in self._members():
+            name = split_name(member.name)
+            if name is None or member.isdir():
+                continue
+            key, extension = name
+            if group is None or key != group.key or extension in group.extensions:
+                if group is not None:
+                    yield group.sample()
+                group = _Group(key, member.offset)
+            group.extensions.add(extension)
+            self._read_into(group, extension, member)
+        if group is not None:
+            yield group.sample()
+
+    def _members(self) -> Iterator[tarfile.TarInfo]:
+        """Yield the members one by one; at the first damaged place note it and stop."""
+        end = self.start
+        try:
+            tar = tarfile.TarFile(fileobj=_HeaderFile(self._file, self.start))
+            while (member := tar.next()) is not None:
+                tar.members.clear()  # tarfile keeps all members it has seen
+                if member.size < 0 or tar.offset <= end:
+                    raise tarfile.ReadError("a header declares a negative size")
+                yield member
+                if self._is_cut(member):
+                    return self._note("it is cut short within a member", member.offset)
+                end = tar.offset
+        except Exception as exc:  # hostile headers make tarfile raise nearly anything
+            return self._note(f"its tar structure is damaged ({exc})" if self.size else "it is empty", end)
+        self._check_end(end)
+
+    def _check_end(self, end: int) -> None:
+        """Note damage unless the tar ends in zeros alone, at least one block of them."""
+        if end >= self.size:
+            return self._note("it is cut short: no end-of-archive mark", end)
+        self._file.seek(end)
+        while chunk := self._file.read(1 << 20):
+            if chunk.count(0) != len(chunk):
+                return self._note("it goes on with bytes that are no tar header", end)
+
+    def _note(self, damage: str, offset: int) -> None:
+        self.damage, self.unreadable_bytes = damage, max(0, self.size - offset)
+
+    def _is_cut(self, member: tarfile.TarInfo) -> bool:
+        return member.isreg() and not member.issparse() and member.offset_data + member.size > self.size
+
+    def _read_into(self, group: _Group, extension: str, member: tarfile.TarInfo) -> None:
+        role = "image" if extension in IMAGE_EXTENSIONS else extension
+        limit = MAX_IMAGE_BYTES if role == "image" else MAX_TEXT_BYTES
+        if not _is_safe(member):
+            group.problems.add("unsafe_member")
+        elif self._is_cut(member):
+            group.problems.add("tar_truncated")
+        elif role not in ("image", "txt", "json") or role in group.content:
+            return
+        elif member.size > limit:
+            group.problems.add("member_too_large")
+        else:
+            self._file.seek(member.offset_data)
+            group.content[role] = self._file.read(member.size)
+            group.image_extension = extension if role == "image" else group.image_extension
+
+
+def _is_safe(member: tarfile.TarInfo) -> bool:
+    path = PurePosixPath(member.name)
+    plain = not any(mark in member.name for mark in "\\\0")
+    inside = plain and not path.is_absolute() and ".." not in path.parts
+    return inside and member.isreg() and not member.issparse()
+
+
+class _HeaderFile:
+    """The file as tarfile sees it: at a position of its own, and never more at once than a header needs."""
+
+    def __init__(self, file: BinaryIO, position: int) -> None:
+        self._file, self._position = file, position
+
+    def seek(self, position: int) -> int:
+        self._position = position
+        return position
+
+    def tell(self) -> int:
+        return self._position
+
+    def read(self, size: int) -> bytes:
+        if not 0 <= size <= MAX_TAR_HEADER_BYTES:
+            raise tarfile.ReadError(f"a header declares {size} bytes of names")
+        self._file.seek(self._position)
+        data = self._file.read(size)
+        self._position += len(data)
+        return data
+
+
+@dataclass
+class _Group:
+    """The members of one key while they are read; ``content`` by role: image, txt, json."""
+
+    key: str
+    offset: int
+    extensions: set[str] = field(default_factory=set)
+    content: dict[str, bytes] = field(default_factory=dict)
+    image_extension: str | None = None
+    problems: set[str] = field(default_factory=set)
+
+    def sample(self) -> Sample:
+        metadata = self._parse_metadata()
+        caption = self._decode_caption(metadata)
+        image, problems = self.content.get("image"), tuple(sorted(self.problems))
+        return Sample(self.key, image, self.image_extension, caption, metadata, self.offset, problems)
+
+    def _parse_metadata(self) -> dict[str, Any]:
+        try:
+            metadata = json.loads(self.content.get("json", b"{}"))
+        except (ValueError, RecursionError):
+            metadata = None
+        if not isinstance(metadata, dict):
+            self.problems.add("metadata_invalid")
+            return {}
+        return metadata
+
+    def _decode_caption(self, metadata: dict[str, Any]) -> str | None:
+        if "txt" not in self.content:
+            caption = metadata.get("caption")
+            return caption if isinstance(caption, str) else None
+        try:
+            return self.content["txt"].decode()
+        except UnicodeDecodeError:
+            self.problems.add("caption_not_utf8")
+            return self.content["txt"].decode(errors="replace")

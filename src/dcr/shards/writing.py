@@ -1,0 +1,97 @@
+"""Samples into tars: the same samples give the same bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import tarfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from dcr.files import atomic_path
+from dcr.shards.sample import Sample
+
+
+def write_tar(path: str | Path, members: Iterable[tuple[str, bytes]]) -> Path:
+    """Write (name, content) members to a tar, whole or not at all; equal members give equal bytes."""
+    with atomic_path(path) as temporary, tarfile.open(temporary, "w", format=tarfile.PAX_FORMAT) as tar:
+        for name, content in members:
+            info = tarfile.TarInfo(name)
+            info.size, info.mode = len(content), 0o444
+            tar.addfile(info, io.BytesIO(content))
+    return Path(path)
+
+
+def write_shard(folder: str | Path, name: str, samples: Iterable[Sample]) -> Path:
+    """Write ``<name>.tar``, ``<name>.parquet`` and ``<name>_stats.json`` as img2dataset does; return the tar.
+
+    The samples stream through. Members carry no time; the stats file, which comes last and marks the shard as
+    whole, states zero for times, which were not measured. `describe_sample` fills in the metadata that
+    img2dataset states and a sample lacks.
+    """
+    from webdataset import TarWriter
+
+    folder, records = Path(folder), []
+    with (
+        atomic_path(folder / f"{name}.tar") as temporary,
+        open(temporary, "wb") as stream,
+        TarWriter(stream, encoder=False, mtime=0, format="PAX_FORMAT") as tar,
+    ):
+        for sample in samples:
+            records.append(describe_sample(sample))
+            tar.write({"__key__": sample.key, **_members(sample, records[-1])})
+    _write_parquet(folder / f"{name}.parquet", records)
+    _write_stats(folder / f"{name}_stats.json", len(records))
+    return folder / f"{name}.tar"
+
+
+def describe_sample(sample: Sample) -> dict[str, Any]:
+    """Return a sample's json: img2dataset's columns, filled in from the image, overridden by its metadata."""
+    width, height = _size(sample.image)
+    record = {
+        "url": None, "caption": sample.caption, "key": sample.key, "status": "success", "error_message": None,
+        "width": width, "height": height, "original_width": width, "original_height": height, "exif": "{}",
+        "sha256": hashlib.sha256(sample.image).hexdigest() if sample.image is not None else None,
+    }  # fmt: skip
+    return record | sample.metadata
+
+
+def _size(image: bytes | None) -> tuple[int, int] | tuple[None, None]:
+    from PIL import Image
+
+    if image is None:
+        return None, None
+    try:
+        return Image.open(io.BytesIO(image)).size
+    except (OSError, SyntaxError, ValueError):  # bytes that are no image are written as they are
+        return None, None
+
+
+def _members(sample: Sample, record: dict[str, Any]) -> dict[str, bytes]:
+    members = {"json": json.dumps(record, ensure_ascii=False).encode()}
+    if sample.image is not None:
+        members[sample.image_extension or "jpg"] = sample.image
+    if sample.caption is not None:
+        members["txt"] = sample.caption.encode()
+    return members
+
+
+def _write_parquet(path: Path, records: list[dict[str, Any]]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns = dict.fromkeys(column for record in records for column in record)
+    table = pa.table({column: [record.get(column) for record in records] for column in columns})
+    with atomic_path(path) as temporary:
+        pq.write_table(table, temporary)
+
+
+def _write_stats(path: Path, count: int) -> None:
+    stats = {
+        "count": count, "successes": count, "failed_to_download": 0, "failed_to_resize": 0,
+        "duration": 0.0, "start_time": 0.0, "end_time": 0.0, "status_dict": {"success": count},
+    }  # fmt: skip
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(stats, indent=4), encoding="utf-8")

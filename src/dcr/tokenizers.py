@@ -1,0 +1,79 @@
+"""A backbone's tokenizer as files that transformers reads."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from open_clip import SimpleTokenizer
+
+from dcr.errors import UserError
+
+if TYPE_CHECKING:
+    from dcr.backbones import Backbone
+
+_BOS, _EOS = "<|startoftext|>", "<|endoftext|>"
+
+
+def write_clip_tokenizer(folder: Path, context_length: int) -> None:
+    """Write ``vocab.json``, ``merges.txt``, ``tokenizer_config.json`` and ``special_tokens_map.json``.
+
+    Every version of transformers reads these four; ``tokenizer.json`` is left out because old ones cannot read what
+    new ones write. Token ids equal open_clip's up to and including the end token. Padding differs, as in OpenAI's
+    own upload: the end token instead of 0, because "!" (id 0) as padding would become special inside texts; a
+    causal text tower's features do not depend on it. transformers does not undo HTML entities and broken Unicode.
+    """
+    tokenizer = SimpleTokenizer()
+    vocabulary = dict(tokenizer.encoder)
+    vocabulary[_BOS] = vocabulary.pop("<start_of_text>")
+    vocabulary[_EOS] = vocabulary.pop("<end_of_text>")
+    merges = [" ".join(pair) for pair in sorted(tokenizer.bpe_ranks, key=tokenizer.bpe_ranks.get)]
+    special = {"bos_token": _BOS, "eos_token": _EOS, "pad_token": _EOS, "unk_token": _EOS}
+    config = {
+        **special,
+        "add_prefix_space": False,
+        "do_lower_case": True,
+        "errors": "replace",
+        "model_max_length": context_length,
+        "tokenizer_class": "CLIPTokenizer",
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "vocab.json").write_text(json.dumps(vocabulary, ensure_ascii=False), encoding="utf-8")
+    (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *merges, ""]), encoding="utf-8")
+    for name, content in (("tokenizer_config.json", config), ("special_tokens_map.json", special)):
+        (folder / name).write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def write_tokenizer(folder: Path, backbone: Backbone) -> None:
+    """Write the backbone's tokenizer as transformers reads it; UserError if that would change token ids."""
+    tokenizer = backbone.tokenizer
+    if isinstance(tokenizer, SimpleTokenizer):
+        if backbone.model_cfg["text_cfg"].get("tokenizer_kwargs"):
+            raise UserError(
+                "The model cannot be written for transformers: its tokenizer cleans text in a way that CLIPTokenizer "
+                "does not know (tokenizer_kwargs)."
+            )
+        write_clip_tokenizer(folder, tokenizer.context_length)
+    else:
+        _transformers_tokenizer(tokenizer).save_pretrained(folder)
+
+
+def eos_token_id(backbone: Backbone) -> int:
+    """Return the id of the end token, at which causal text towers are pooled."""
+    tokenizer = backbone.tokenizer
+    if isinstance(tokenizer, SimpleTokenizer):
+        return tokenizer.eot_token_id
+    return _transformers_tokenizer(tokenizer).eos_token_id
+
+
+def is_open_clip_vocabulary(tokenizer: Any) -> bool:
+    """Tell whether a transformers tokenizer has the very ids of open_clip's default tokenizer."""
+    ids = dict(SimpleTokenizer().encoder)
+    ids[_BOS], ids[_EOS] = ids.pop("<start_of_text>"), ids.pop("<end_of_text>")
+    return tokenizer.get_vocab() == ids
+
+
+def _transformers_tokenizer(tokenizer: Any) -> Any:
+    """open_clip's HFTokenizer wraps one; transformers' own stands for itself."""
+    return getattr(tokenizer, "tokenizer", tokenizer)

@@ -1,0 +1,1 @@
+"""Two-stage training through a frozen diffusion model; knows nothing of Kedro."""

@@ -1,0 +1,76 @@
+"""The noise error on a fixed held-out set: the same images, latents, noise and timesteps at every call.
+
+The loss of a step is noisy, because a few timesteps decide it; this one only moves when the weights do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch.nn import functional as F
+
+from dcr.diffusion import Diffusion
+from dcr.latents import LatentCache
+from dcr.training.data import Batch, collate, make_batch
+from dcr.training.model import ConditionModel
+from dcr.training.trainer import build_predict
+from dcr.transforms import ViewAugmentation
+
+
+class HeldOutNoise:
+    """Noise error per condition on held-out samples.
+
+    Args:
+        positions: of the held-out samples; the first ``num_samples`` are used.
+        batch_size: of one pass of tower and UNet.
+    """
+
+    def __init__(
+        self,
+        latents: LatentCache,
+        positions: Sequence[int],
+        diffusion: Diffusion,
+        augmentation: ViewAugmentation,
+        seed: int,
+        num_samples: int,
+        batch_size: int,
+    ) -> None:
+        chosen = list(positions)[:num_samples]
+        self._predict = build_predict(diffusion)
+        self._width = diffusion.unet.config.cross_attention_dim
+        self._batches = [
+            make_batch(
+                collate([latents[i] for i in chosen[first : first + batch_size]]),
+                diffusion,
+                augmentation,
+                seed,
+                f"held out {first}",
+            )
+            for first in range(0, len(chosen), batch_size)
+        ]
+
+    def empty_prompt(self) -> float:
+        """Return the noise error with the empty prompt, the condition that says nothing of the image."""
+        return self._mean_error(lambda batch: torch.zeros(len(batch.keys), self._width, device=batch.pixels.device))
+
+    def model(self, model: ConditionModel) -> float:
+        """Return the noise error with the model's own condition."""
+        was_training = model.training
+        model.eval()
+        error = self._mean_error(lambda batch: model(batch.pixels)[1])
+        model.train(was_training)
+        return error
+
+    def wrong_image(self, model: ConditionModel) -> float:
+        """Return the noise error when each image gets the condition of its neighbour in the batch."""
+        return self._mean_error(lambda batch: model(batch.pixels)[1].roll(1, dims=0))
+
+    @torch.no_grad()
+    def _mean_error(self, project: Callable[[Batch], torch.Tensor]) -> float:
+        total = count = 0.0
+        for batch in self._batches:
+            predictions = self._predict(batch.noisy_latents, batch.timesteps, project(batch)).float()
+            total += F.mse_loss(predictions, batch.targets, reduction="sum").item()
+            count += batch.targets.numel()
+        return total / count

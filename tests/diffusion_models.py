@@ -1,0 +1,65 @@
+"""A tiny latent-diffusion model with random weights, in diffusers' parts."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from dcr.diffusion import Diffusion
+
+CROSS_ATTENTION_DIM = 16
+CONTEXT_LENGTH = 12
+
+
+def tiny_diffusion(folder: Path, prediction_type: str = "v_prediction") -> Diffusion:
+    """Return a diffusion model: 32 px images, 4 x 8 x 8 latents, cross-attention width 16."""
+    torch.manual_seed(0)
+    vae = AutoencoderKL(
+        down_block_types=["DownEncoderBlock2D"] * 3,
+        up_block_types=["UpDecoderBlock2D"] * 3,
+        block_out_channels=[8, 8, 8],
+        norm_num_groups=4,
+        latent_channels=4,
+        scaling_factor=0.5,
+    )
+    unet = UNet2DConditionModel(
+        sample_size=8,
+        down_block_types=["CrossAttnDownBlock2D", "DownBlock2D"],
+        up_block_types=["UpBlock2D", "CrossAttnUpBlock2D"],
+        block_out_channels=[8, 16],
+        layers_per_block=1,
+        norm_num_groups=4,
+        attention_head_dim=4,
+        cross_attention_dim=CROSS_ATTENTION_DIM,
+    )
+    scheduler = DDPMScheduler(
+        beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, prediction_type=prediction_type
+    )
+    text_encoder = CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=258,
+            hidden_size=CROSS_ATTENTION_DIM,
+            intermediate_size=32,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            max_position_embeddings=CONTEXT_LENGTH,
+            bos_token_id=256,
+            eos_token_id=257,
+            pad_token_id=257,
+        )
+    )
+    return Diffusion(vae, unet, scheduler, text_encoder, _byte_tokenizer(folder))
+
+
+def _byte_tokenizer(folder: Path) -> CLIPTokenizer:
+    """Return a CLIP tokenizer that knows single characters only."""
+    folder.mkdir(parents=True, exist_ok=True)
+    letters = [chr(c) for c in range(33, 161)]
+    vocabulary = {t: i for i, t in enumerate([*letters, *(f"{c}</w>" for c in letters), "<|startoftext|>", "<|endoftext|>"])}
+    (folder / "vocab.json").write_text(json.dumps(vocabulary))
+    (folder / "merges.txt").write_text("#version: 0.2\n")
+    return CLIPTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=CONTEXT_LENGTH)
