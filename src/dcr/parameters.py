@@ -1,7 +1,6 @@
 """Every parameter a recipe may set: one flat, typed class per section, nothing optional, nothing unknown.
 
-Values stand in ``conf/<recipe>/parameters_<section>.yml``; Kedro builds these objects from the type hints of
-the nodes that take them.
+Values stand in ``conf/<recipe>/parameters_<section>.yml``; nodes get them as these objects from ``params:<section>``.
 """
 
 from __future__ import annotations
@@ -24,8 +23,8 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
 
-def check_parameters(parameters: dict[str, Any]) -> None:
-    """Check every section of a recipe against its class.
+def build_parameters(parameters: dict[str, Any]) -> dict[str, Section]:
+    """Return every section of a recipe as its class, by name.
 
     Raises:
         UserError: naming the first key that is unknown, missing or of the wrong type.
@@ -34,11 +33,14 @@ def check_parameters(parameters: dict[str, Any]) -> None:
     for name in parameters:
         if name not in sections:
             raise UserError(f"unknown parameter {name!r}{_did_you_mean(name, list(sections))}; see conf/base")
-    for name, cls in sections.items():
-        try:
-            cls.model_validate(parameters.get(name, {}))
-        except ValidationError as exc:
-            raise UserError(_explain(name, cls, exc)) from exc
+    return {name: _build(name, cls, parameters.get(name, {})) for name, cls in sections.items()}
+
+
+def _build(name: str, cls: type[Section], values: Any) -> Section:
+    try:
+        return cls.model_validate(values)
+    except ValidationError as exc:
+        raise UserError(_explain(name, cls, exc)) from exc
 
 
 def _explain(section: str, cls: type[Section], exc: ValidationError) -> str:
@@ -202,3 +204,18 @@ class ValidationParameters(Section):
         for name in REASONS.keys() - policies.keys():
             raise ValueError(f"no policy for reason {name!r}")
         return policies
+
+
+class ReportingParameters(Section):
+    """What the page shows, and by which measures its headline judges."""
+
+    seed: int
+    headline_measures: list[str] = Field(min_length=1)
+    detail_measures: list[str] = Field(min_length=1)
+    separation_measure: str
+    num_flipped_pairs: PositiveInt
+    num_reconstructions: PositiveInt
+    num_denoising_steps: PositiveInt
+    guidance_scale: float = Field(gt=0)
+    loss_window: PositiveInt
+    notes: list[str]
