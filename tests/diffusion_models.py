@@ -59,7 +59,9 @@ def _byte_tokenizer(folder: Path) -> CLIPTokenizer:
     """Return a CLIP tokenizer that knows single characters only."""
     folder.mkdir(parents=True, exist_ok=True)
     letters = [chr(c) for c in range(33, 161)]
-    vocabulary = {t: i for i, t in enumerate([*letters, *(f"{c}</w>" for c in letters), "<|startoftext|>", "<|endoftext|>"])}
+    vocabulary = {
+        t: i for i, t in enumerate([*letters, *(f"{c}</w>" for c in letters), "<|startoftext|>", "<|endoftext|>"])
+    }
     (folder / "vocab.json").write_text(json.dumps(vocabulary))
     (folder / "merges.txt").write_text("#version: 0.2\n")
     return CLIPTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=CONTEXT_LENGTH)

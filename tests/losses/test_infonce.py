@@ -21,9 +21,7 @@ def test_with_one_positive_is_cross_entropy():
 def test_a_masked_negative_does_not_count_and_gets_no_gradient():
     positives = torch.rand(4, 2, dtype=torch.float64, generator=GENERATOR)
     negatives = torch.rand(4, 3, dtype=torch.float64, generator=GENERATOR)
-    masked = torch.cat(
-        [negatives, torch.full((4, 1), -torch.inf, dtype=torch.float64)], dim=1
-    ).requires_grad_()
+    masked = torch.cat([negatives, torch.full((4, 1), -torch.inf, dtype=torch.float64)], dim=1).requires_grad_()
     loss = infonce(positives, masked, 0.1)
     assert torch.equal(loss, infonce(positives, negatives, 0.1))
     loss.sum().backward()
