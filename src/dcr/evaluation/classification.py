@@ -1,0 +1,143 @@
+"""D-Ability by clustering, P-Ability by attribute probes, and classes by text, by line and by neighbours."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from tqdm import tqdm
+
+from dcr.benchmark_sets import ClassificationSet
+from dcr.errors import UserError
+from dcr.evaluation.embedding import LabelledFeatures, embed_split, embed_texts
+from dcr.evaluation.results import EvaluationOptions, Result, outcomes_of, score
+from dcr.metrics.clustering import cluster, clustering_scores, match_clusters
+from dcr.metrics.probes import predict_linear, predict_neighbours, probe_scores
+from dcr.metrics.zero_shot import build_classifier, rank_labels, zero_shot_scores
+
+if TYPE_CHECKING:
+    from dcr.backbones import Backbone
+
+logger = logging.getLogger(__name__)
+
+CLASS_ATTRIBUTE = "class"  # the label itself, which the linear probe of the class reads
+
+
+def evaluate_classification(
+    backbone: Backbone, dataset: ClassificationSet, options: EvaluationOptions
+) -> Iterator[Result]:
+    """Clustering and zero-shot on the test split; with a train split also linear and neighbour probes."""
+    test = embed_split(backbone, dataset, "test", options.batch_size)
+    yield _evaluate_clustering(dataset, test, options)
+    yield _evaluate_zero_shot(backbone, dataset, test, options)
+    if not dataset.has_split("train"):
+        logger.info("%s has no train split: probes are left out", dataset.name)
+        return
+    train = embed_split(backbone, dataset, "train", options.batch_size)
+    yield _evaluate_class_probes(dataset, train, test, options)
+    names = [name for name, values in train.attributes.items() if _can_probe(name, values, test)]
+    if names:
+        yield _evaluate_attribute_probes(dataset, train, test, names, options)
+
+
+def _can_probe(name: str, values: np.ndarray, test: LabelledFeatures) -> bool:
+    if name == CLASS_ATTRIBUTE or name not in test.attributes:
+        return False
+    if len(np.unique(values)) < 2:
+        logger.warning("attribute %s has one value only in the train split: it is not probed", name)
+        return False
+    return True
+
+
+def _evaluate_clustering(
+    dataset: ClassificationSet, test: LabelledFeatures, options: EvaluationOptions
+) -> Result:
+    num_classes = len(dataset.class_names)
+    if not 2 <= num_classes <= len(test.keys):
+        raise UserError(
+            f"{dataset.folder} cannot be clustered: it needs 2 classes or more and as many test images, got"
+            f" {num_classes} classes and {len(test.keys)} images"
+        )
+    clusterings = [
+        cluster(test.embeddings, num_classes, seed, options.kmeans_num_init)
+        for seed in tqdm(options.kmeans_seeds, desc=f"{dataset.name} k-means", leave=False)
+    ]
+
+    def statistics(counts: np.ndarray) -> dict[str, np.ndarray]:
+        by_seed = [clustering_scores(test.labels, clusters, counts) for clusters in clusterings]
+        return {name: np.mean([scores[name] for scores in by_seed], axis=0) for name in by_seed[0]}
+
+    correct = np.mean([match_clusters(test.labels, clusters) for clusters in clusterings], axis=0)
+    groups = [dataset.class_names[label] for label in test.labels]
+    scores = score(statistics, len(test.keys), options.bootstrap)
+    return Result("clustering", dataset.name, "clustering", *scores, outcomes_of(test.keys, groups, correct))
+
+
+def _evaluate_zero_shot(
+    backbone: Backbone, dataset: ClassificationSet, test: LabelledFeatures, options: EvaluationOptions
+) -> Result:
+    prompts = [
+        template.replace("{c}", name) for name in dataset.class_names for template in dataset.templates
+    ]
+    texts = embed_texts(backbone, prompts, options.batch_size, f"{dataset.name} prompts")
+    classifier = build_classifier(texts.reshape(len(dataset.class_names), len(dataset.templates), -1))
+    ranks = rank_labels(test.embeddings, classifier, test.labels)
+    groups = [dataset.class_names[label] for label in test.labels]
+    return Result(
+        "zero_shot",
+        dataset.name,
+        "zeroshot_classification",
+        *score(lambda counts: zero_shot_scores(ranks, test.labels, counts), len(ranks), options.bootstrap),
+        outcomes_of(test.keys, groups, ranks < 1),
+    )
+
+
+def _evaluate_class_probes(
+    dataset: ClassificationSet, train: LabelledFeatures, test: LabelledFeatures, options: EvaluationOptions
+) -> Result:
+    linear = _predict_linear(train, train.labels, test, options) == test.labels
+    neighbours = min(options.num_neighbours, len(train.labels))
+    nearest = predict_neighbours(train.embeddings, train.labels, test.embeddings, neighbours) == test.labels
+    correct = {"lp_acc1": linear, "knn_acc1": nearest}
+    groups = [dataset.class_names[label] for label in test.labels]
+
+    def statistics(counts: np.ndarray) -> dict[str, np.ndarray]:
+        scores = probe_scores(correct, counts)
+        return {name: scores[name] for name in correct}
+
+    scores = score(statistics, len(test.keys), options.bootstrap)
+    return Result(
+        "linear_probe", dataset.name, "linear_probe", *scores, outcomes_of(test.keys, groups, linear)
+    )
+
+
+def _evaluate_attribute_probes(
+    dataset: ClassificationSet,
+    train: LabelledFeatures,
+    test: LabelledFeatures,
+    names: Sequence[str],
+    options: EvaluationOptions,
+) -> Result:
+    correct = {
+        name: _predict_linear(train, train.attributes[name], test, options) == test.attributes[name]
+        for name in tqdm(names, desc=f"{dataset.name} probes", leave=False)
+    }
+    scores = score(lambda counts: probe_scores(correct, counts), len(test.keys), options.bootstrap)
+    outcomes = [
+        row for name in names for row in outcomes_of(test.keys, [name] * len(test.keys), correct[name])
+    ]
+    return Result("probes", dataset.name, "attribute_probes", *scores, outcomes)
+
+
+def _predict_linear(
+    train: LabelledFeatures, labels: np.ndarray, test: LabelledFeatures, options: EvaluationOptions
+) -> np.ndarray:
+    return predict_linear(
+        train.embeddings,
+        labels,
+        test.embeddings,
+        options.probe_inverse_regularization,
+        options.probe_max_iterations,
+    )

@@ -1,0 +1,60 @@
+"""What an evaluation needs to know, and what it returns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from dcr.metrics.bootstrap import Bootstrap, Statistics
+
+Outcome = tuple[str, str, float]
+
+
+@dataclass(frozen=True)
+class EvaluationOptions:
+    """How scores are computed; see the recipe's `parameters_evaluation.yml` for each."""
+
+    batch_size: int
+    kmeans_seeds: Sequence[int]
+    kmeans_num_init: int
+    num_neighbours: int
+    probe_inverse_regularization: float
+    probe_max_iterations: int
+    recall_at: Sequence[int]
+    bootstrap: Bootstrap
+
+
+@dataclass(frozen=True)
+class Result:
+    """What an encoder reached in one benchmark on one set.
+
+    scores: value by metric, fractions but for cosines and distances. intervals: (low, high) by metric.
+    outcomes: (item, group, correct) per item, correct in [0, 1]. extra: further numbers for the record alone.
+    answers: for MMVP-VLM, the per-question rows that the benchmark's own script writes.
+    """
+
+    benchmark: str
+    dataset: str
+    task: str
+    scores: dict[str, float]
+    intervals: dict[str, tuple[float, float]]
+    outcomes: list[Outcome] = field(default_factory=list)
+    extra: dict[str, float] = field(default_factory=dict)
+    answers: list[dict] = field(default_factory=list)
+
+
+def score(
+    statistics: Statistics, num_items: int, bootstrap: Bootstrap, groups: Sequence | None = None
+) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
+    """Return the value and the bootstrap interval of each statistic; see `Bootstrap.intervals`."""
+    scores = {name: float(value) for name, value in statistics(np.ones(num_items)).items()}
+    return scores, bootstrap.intervals(statistics, num_items, groups)
+
+
+def outcomes_of(items: Sequence[str], groups: Sequence[str], correct: np.ndarray) -> list[Outcome]:
+    """Return one (item, group, correct) for each item."""
+    return [
+        (item, str(group), float(value)) for item, group, value in zip(items, groups, correct, strict=True)
+    ]

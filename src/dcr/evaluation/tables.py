@@ -1,0 +1,107 @@
+"""Results of several encoders as the tables and records that others read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from dcr.evaluation.results import Result
+from dcr.metrics.bootstrap import Bootstrap, mcnemar
+
+BASE = "base"
+Evaluations = Mapping[str, Sequence[Result]]
+
+
+def scores_table(evaluations: Evaluations) -> dict[str, dict[str, dict[str, float]]]:
+    """Return ``{encoder: {benchmark: {metric: value}}}``."""
+    return {
+        encoder: {result.benchmark: result.scores for result in results}
+        for encoder, results in evaluations.items()
+    }
+
+
+def intervals_table(evaluations: Evaluations) -> dict[str, dict[str, dict[str, list[float]]]]:
+    """Return ``{encoder: {benchmark: {metric: [low, high]}}}``."""
+    return {
+        encoder: {
+            result.benchmark: {metric: list(interval) for metric, interval in result.intervals.items()}
+            for result in results
+        }
+        for encoder, results in evaluations.items()
+    }
+
+
+def outcomes_table(evaluations: Evaluations) -> pd.DataFrame:
+    """Return one row per encoder, benchmark, item and group, with ``correct`` in [0, 1]."""
+    rows = [
+        (encoder, result.benchmark, *outcome)
+        for encoder, results in evaluations.items()
+        for result in results
+        for outcome in result.outcomes
+    ]
+    return pd.DataFrame(rows, columns=["encoder", "benchmark", "item", "group", "correct"])
+
+
+def answers_tables(evaluations: Evaluations) -> dict[str, pd.DataFrame]:
+    """Return MMVP-VLM's per-question table of each encoder, named as its file."""
+    return {
+        f"mmvp_{encoder}": pd.DataFrame(result.answers)
+        for encoder, results in evaluations.items()
+        for result in results
+        if result.answers
+    }
+
+
+def result_records(evaluations: Evaluations, model: str, language: str) -> list[dict[str, Any]]:
+    """Return one record per result with CLIP_benchmark's keys; ``pretrained`` names the encoder."""
+    return [
+        {
+            "dataset": result.dataset,
+            "model": model,
+            "pretrained": encoder,
+            "task": result.task,
+            "metrics": {**result.scores, **result.extra},
+            "language": language,
+        }
+        for encoder, results in evaluations.items()
+        for result in results
+    ]
+
+
+def compare_with_base(outcomes: pd.DataFrame, bootstrap: Bootstrap) -> dict[str, dict[str, dict[str, Any]]]:
+    """Return ``{encoder: {benchmark: comparison}}`` of every encoder but the base, item by item.
+
+    A comparison holds ``difference`` with its paired bootstrap interval ``low``, ``high``, and, where an item
+    is right or wrong once, the items ``gained`` and ``lost`` and McNemar's exact ``p_value``, else None. The
+    difference is that of MMVP-VLM's mean over types, and else that of the mean over items.
+    """
+    comparisons: dict[str, dict[str, dict[str, Any]]] = {}
+    for benchmark, rows in outcomes.groupby("benchmark", sort=False):
+        table = rows.pivot_table(index=["group", "item"], columns="encoder", values="correct", sort=False)
+        for encoder in table.columns.drop(BASE, errors="ignore"):
+            pair = table[[BASE, encoder]].dropna() if BASE in table.columns else table.iloc[:0]
+            if len(pair):
+                comparisons.setdefault(encoder, {})[benchmark] = _compare(benchmark, pair, bootstrap)
+    return comparisons
+
+
+def _compare(benchmark: str, pair: pd.DataFrame, bootstrap: Bootstrap) -> dict[str, Any]:
+    before, after = (pair.iloc[:, column] for column in (0, 1))
+    once = pair.index.get_level_values("item").is_unique and pair.isin([0.0, 1.0]).all(axis=None)
+    gained, lost, p_value = mcnemar(before > 0.5, after > 0.5) if once else (None, None, None)
+    groups = pair.index.get_level_values("group").to_numpy() if benchmark == "mmvp_vlm" else None
+    if groups is None:
+        by_item = pair.groupby(level="item", sort=False).mean()
+        before, after = by_item.iloc[:, 0], by_item.iloc[:, 1]
+    difference, low, high = bootstrap.paired_difference(np.asarray(before), np.asarray(after), groups)
+    return {
+        "difference": difference,
+        "low": low,
+        "high": high,
+        "gained": gained,
+        "lost": lost,
+        "p_value": p_value,
+    }

@@ -1,0 +1,28 @@
+"""What all metrics need of embeddings: unit length, and means under resampling."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def normalize(embeddings: np.ndarray) -> np.ndarray:
+    """Return rows of unit L2 norm, float32, of the same shape (..., d); a zero row stays zero.
+
+    Raises:
+        ValueError: a value is NaN or infinite, or there is no feature axis.
+    """
+    embeddings = np.asarray(embeddings, dtype=np.float32)
+    if embeddings.ndim < 2:
+        raise ValueError(f"embeddings must have shape (..., N, d), got {embeddings.shape}")
+    if not np.isfinite(embeddings).all():
+        raise ValueError("embeddings must be finite, got NaN or infinity")
+    norms = np.linalg.norm(embeddings, axis=-1, keepdims=True)
+    return embeddings / np.maximum(norms, np.finfo(np.float32).tiny)
+
+
+def weighted_mean(values: np.ndarray, counts: np.ndarray | None = None) -> np.ndarray:
+    """Return the mean of ``values`` (N,), items drawn ``counts`` (..., N) times; NaN where none is drawn."""
+    values = np.asarray(values, dtype=np.float64)
+    counts = np.ones(len(values)) if counts is None else np.asarray(counts, dtype=np.float64)
+    total = counts.sum(axis=-1)
+    return np.divide(counts @ values, total, out=np.full(np.shape(total), np.nan), where=total > 0)[()]

@@ -1,0 +1,76 @@
+import pytest
+from kedro.io import DatasetError
+
+from benchmark_folders import write_mmvp
+from dcr.datasets.benchmark_sets import BenchmarkSetDataset
+from dcr.datasets.folders import FolderDataset
+from dcr.datasets.json_lines import JSONLinesDataset
+from dcr.errors import UserError
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return FolderDataset(filepath=str(tmp_path / "layer" / "things"), made_by="kedro run --pipelines scenes")
+
+
+def test_a_folder_is_saved_by_its_writer_and_loaded_as_its_path(folder, tmp_path):
+    folder.save(lambda target: (target / "a.txt").write_text("a"))
+    assert folder.exists()
+    assert folder.load() == tmp_path / "layer" / "things"
+    assert (folder.load() / "a.txt").read_text() == "a"
+
+
+def test_a_missing_folder_names_the_command_that_makes_it(folder):
+    assert not folder.exists()
+    with pytest.raises(
+        DatasetError, match="does not exist; make it with `kedro run --pipelines scenes`"
+    ) as error:
+        folder.load()
+    assert isinstance(error.value.__cause__, UserError)
+
+
+def test_a_writer_that_fails_leaves_the_old_folder_whole(folder):
+    folder.save(lambda target: (target / "old.txt").write_text("old"))
+
+    def fail(target):
+        (target / "new.txt").write_text("half")
+        raise OSError("disk full")
+
+    with pytest.raises(DatasetError, match="disk full"):
+        folder.save(fail)
+    assert [path.name for path in folder.load().iterdir()] == ["old.txt"]
+    assert [path.name for path in folder.load().parent.iterdir()] == ["things"]
+
+
+def test_a_new_save_replaces_all_files(folder):
+    folder.save(lambda target: (target / "old.txt").write_text("old"))
+    folder.save(lambda target: (target / "new.txt").write_text("new"))
+    assert [path.name for path in folder.load().iterdir()] == ["new.txt"]
+
+
+def test_a_benchmark_set_is_opened_only_when_asked_for(tmp_path):
+    dataset = BenchmarkSetDataset(filepath=str(tmp_path / "mmvp"), made_by="kedro run --pipelines scenes")
+    open_later = dataset.load()
+    with pytest.raises(UserError, match="make it with `kedro run --pipelines scenes`"):
+        open_later()
+    dataset.save(lambda target: (target.rmdir(), write_mmvp(target)))
+    assert len(open_later().pairs) == 4
+
+
+def test_json_lines_are_appended_once(tmp_path):
+    dataset = JSONLinesDataset(filepath=str(tmp_path / "report" / "results.jsonl"))
+    first, second = {"dataset": "a", "metrics": {"acc1": 0.1}}, {"dataset": "a", "metrics": {"acc1": 0.2}}
+    dataset.save([first, first])
+    once = (tmp_path / "report" / "results.jsonl").read_bytes()
+    dataset.save([first])
+    assert (tmp_path / "report" / "results.jsonl").read_bytes() == once
+    dataset.save([second, first])
+    assert dataset.load() == [first, second]
+
+
+def test_a_broken_line_is_named_and_kept(tmp_path):
+    path = tmp_path / "results.jsonl"
+    path.write_text('{"a": 1}\n{"b": \n')
+    with pytest.raises(DatasetError, match="record 2, is no JSON"):
+        JSONLinesDataset(filepath=str(path)).save([{"c": 1}])
+    assert path.read_text() == '{"a": 1}\n{"b": \n'

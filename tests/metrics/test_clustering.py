@@ -1,0 +1,92 @@
+from itertools import permutations
+
+import numpy as np
+import pytest
+from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+from threadpoolctl import threadpool_limits
+
+from dcr.metrics.clustering import cluster, clustering_scores, match_clusters
+
+
+def blobs(num_classes: int = 5, per_class: int = 40, spread: float = 0.0, seed: int = 0):
+    generator = np.random.default_rng(seed)
+    labels = np.repeat(np.arange(num_classes), per_class)
+    noise = generator.normal(size=(len(labels), 12)) * spread
+    return (np.eye(12)[labels] + noise).astype(np.float32), labels
+
+
+def random_partition(num_items: int = 300, seed: int = 0):
+    generator = np.random.default_rng(seed)
+    labels = generator.integers(4, size=num_items)
+    return labels, np.where(generator.random(num_items) < 0.6, labels, generator.integers(5, size=num_items))
+
+
+def test_perfect_features_score_1():
+    embeddings, labels = blobs(spread=0.02)
+    scores = clustering_scores(labels, cluster(embeddings, 5, seed=0))
+    np.testing.assert_allclose(list(scores.values()), 1.0)
+
+
+def test_the_length_of_embeddings_does_not_matter():
+    embeddings, labels = blobs(spread=0.02)
+    lengths = np.random.default_rng(1).uniform(0.01, 100, size=(len(labels), 1))
+    assert clustering_scores(labels, cluster(embeddings * lengths, 5, seed=0))["acc"] == 1
+
+
+def test_features_without_classes_score_chance():
+    embeddings, _ = blobs(spread=100, per_class=200)
+    labels = np.random.default_rng(3).integers(5, size=len(embeddings))
+    scores = clustering_scores(labels, cluster(embeddings, 5, seed=0))
+    assert abs(scores["ari"]) < 0.01
+    assert scores["nmi"] < 0.03
+    assert 0.2 <= scores["acc"] < 0.3
+
+
+def test_a_constant_encoder_finds_one_cluster():
+    _, labels = blobs()
+    with pytest.warns(UserWarning, match="distinct clusters"):
+        scores = clustering_scores(labels, cluster(np.ones((len(labels), 4)), 5, seed=0))
+    np.testing.assert_allclose([scores["acc"], scores["nmi"], scores["ari"]], [0.2, 0, 0], atol=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_scores_agree_with_scikit_learn_and_with_all_matchings(seed):
+    labels, clusters = random_partition(seed=seed)
+    scores = clustering_scores(labels, clusters)
+    assert scores["nmi"] == pytest.approx(normalized_mutual_info_score(labels, clusters), abs=1e-12)
+    assert scores["ari"] == pytest.approx(adjusted_rand_score(labels, clusters), abs=1e-12)
+    best = max(np.mean(np.array(names)[clusters] == labels) for names in permutations(range(5)))
+    assert scores["acc"] == pytest.approx(best, abs=1e-12)
+    assert match_clusters(labels, clusters).mean() == scores["acc"]
+
+
+def test_counts_equal_repeated_items():
+    labels, clusters = random_partition()
+    counts = np.random.default_rng(0).integers(0, 3, size=(2, len(labels)))
+    scores = clustering_scores(labels, clusters, counts)
+    for row in range(2):
+        repeated = np.repeat(np.arange(len(labels)), counts[row])
+        expected = clustering_scores(labels[repeated], clusters[repeated])
+        assert scores["nmi"][row] == pytest.approx(expected["nmi"], abs=1e-12)
+        assert scores["ari"][row] == pytest.approx(expected["ari"], abs=1e-12)
+
+
+def test_labels_need_not_be_consecutive():
+    labels, clusters = random_partition()
+    renamed = clustering_scores(labels * 7 - 3, clusters * 11 + 5)
+    for name, value in clustering_scores(labels, clusters).items():
+        assert renamed[name] == pytest.approx(value, abs=1e-12)
+
+
+def test_clusters_are_the_same_bit_for_bit_whatever_the_threads():
+    embeddings, _ = blobs(spread=0.6, per_class=400)
+    runs = []
+    for threads in (1, 2, 4):
+        with threadpool_limits(limits=threads):
+            runs.append(cluster(embeddings, 5, seed=0, num_init=2))
+    assert all(np.array_equal(run, runs[0]) for run in runs)
+
+
+def test_more_clusters_than_items_is_an_error():
+    with pytest.raises(ValueError, match=r"num_clusters must lie in \[2, 3 embeddings\], got 4"):
+        cluster(np.eye(3), 4, seed=0)
