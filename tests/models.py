@@ -114,6 +114,14 @@ def randomize(model: torch.nn.Module, seed: int = 0) -> None:
             if name.endswith("logit_scale"):
                 parameter.fill_(2.5)
             elif parameter.ndim < 2:
-                parameter.add_(0.1 * noise)
+                parameter.copy_(0.1 * noise + float(name.endswith("weight")))  # a norm's weight lies around 1
             else:
                 parameter.copy_(noise * parameter[0].numel() ** -0.5)
+
+
+def randomize_adapter(visual: torch.nn.Module, seed: int = 2) -> None:
+    """Change LoRA factors and adapted biases, all that is trainable, as training would have."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for _, parameter in sorted((name, p) for name, p in visual.named_parameters() if p.requires_grad):
+            parameter.add_(0.2 * torch.randn(parameter.shape, generator=generator))

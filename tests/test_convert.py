@@ -9,7 +9,7 @@ from dcr.backbones.open_clip import build_open_clip
 from dcr.convert import to_clip_model, to_clip_text_model, to_open_clip
 from dcr.errors import UserError
 from dcr.tokenizers import write_clip_tokenizer
-from tests.models import TEXTS, pixels, randomize, tiny_hf_clip, tiny_model_cfg
+from models import TEXTS, pixels, randomize, tiny_hf_clip, tiny_model_cfg
 
 EOS = 49407
 
@@ -36,7 +36,7 @@ MODELS = {
 }
 
 
-@pytest.fixture(params=MODELS.values(), ids=MODELS)
+@pytest.fixture(scope="module", params=MODELS.values(), ids=MODELS)
 def backbone(request):
     backbone = build_open_clip(request.param)
     randomize(backbone.model)
@@ -107,8 +107,9 @@ class TestToClipTextModel:
         tokens = backbone.tokenize(TEXTS)
         text = getattr(backbone.model, "text", backbone.model)
         captured = []
-        text.ln_final.register_forward_hook(lambda module, inputs, output: captured.append(output))
+        hook = text.ln_final.register_forward_hook(lambda module, inputs, output: captured.append(output))
         backbone.model.encode_text(tokens)
+        hook.remove()
 
         result = to_clip_text_model(backbone.model, EOS)(tokens).last_hidden_state
 

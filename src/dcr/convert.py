@@ -219,7 +219,7 @@ def _to_open_clip_state(state: dict[str, torch.Tensor]) -> dict[str, torch.Tenso
     }
     for name, tensor in state.items():
         tower, _, inner = name.partition(".")
-        if tower not in ("vision_model", "text_model") or "_proj." in inner and inner.split(".")[-2] in _QKV[1:]:
+        if tower not in ("vision_model", "text_model") or ("_proj." in inner and inner.split(".")[-2] in _QKV[1:]):
             continue
         if ".q_proj." in inner:
             tensor = torch.cat([state[name.replace("q_proj", projection)] for projection in _QKV])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,11 +26,7 @@ def write_clip_tokenizer(folder: Path, context_length: int) -> None:
     own upload: the end token instead of 0, because "!" (id 0) as padding would become special inside texts; a
     causal text tower's features do not depend on it. transformers does not undo HTML entities and broken Unicode.
     """
-    tokenizer = SimpleTokenizer()
-    vocabulary = dict(tokenizer.encoder)
-    vocabulary[_BOS] = vocabulary.pop("<start_of_text>")
-    vocabulary[_EOS] = vocabulary.pop("<end_of_text>")
-    merges = [" ".join(pair) for pair in sorted(tokenizer.bpe_ranks, key=tokenizer.bpe_ranks.get)]
+    vocabulary, merges = _clip_vocabulary()
     special = {"bos_token": _BOS, "eos_token": _EOS, "pad_token": _EOS, "unk_token": _EOS}
     config = {
         **special,
@@ -56,7 +54,11 @@ def write_tokenizer(folder: Path, backbone: Backbone) -> None:
             )
         write_clip_tokenizer(folder, tokenizer.context_length)
     else:
-        _transformers_tokenizer(tokenizer).save_pretrained(folder)
+        unused = copy.deepcopy(_transformers_tokenizer(tokenizer))
+        if hasattr(unused, "backend_tokenizer"):  # it remembers, and would save, how it was last called
+            unused.backend_tokenizer.no_padding()
+            unused.backend_tokenizer.no_truncation()
+        unused.save_pretrained(folder)
 
 
 def eos_token_id(backbone: Backbone) -> int:
@@ -69,9 +71,16 @@ def eos_token_id(backbone: Backbone) -> int:
 
 def is_open_clip_vocabulary(tokenizer: Any) -> bool:
     """Tell whether a transformers tokenizer has the very ids of open_clip's default tokenizer."""
-    ids = dict(SimpleTokenizer().encoder)
-    ids[_BOS], ids[_EOS] = ids.pop("<start_of_text>"), ids.pop("<end_of_text>")
-    return tokenizer.get_vocab() == ids
+    return tokenizer.get_vocab() == _clip_vocabulary()[0]
+
+
+@cache
+def _clip_vocabulary() -> tuple[dict[str, int], list[str]]:
+    """Return {token: id} and the merges in order, with the special tokens as transformers spells them."""
+    tokenizer = SimpleTokenizer()
+    names = {"<start_of_text>": _BOS, "<end_of_text>": _EOS}
+    vocabulary = {names.get(token, token): index for token, index in tokenizer.encoder.items()}
+    return vocabulary, [" ".join(pair) for pair in sorted(tokenizer.bpe_ranks, key=tokenizer.bpe_ranks.get)]
 
 
 def _transformers_tokenizer(tokenizer: Any) -> Any:

@@ -1,11 +1,11 @@
 import pytest
 import torch
 from kedro.io import DatasetError
-from tests.models import pixels, randomize, tiny_hf_clip, tiny_model_cfg
 
 from dcr.backbones import load_backbone
 from dcr.backbones.open_clip import build_open_clip
 from dcr.datasets.models import BackboneDataset, BaselinesDataset, EncoderDataset
+from models import pixels, randomize, tiny_hf_clip, tiny_model_cfg
 
 CARD = {"base_model": "tiny", "recipe": "demo", "method": "dcr", "licence": "apache-2.0"}
 
@@ -55,10 +55,10 @@ class TestEncoderDataset:
 
 
 class TestBaselinesDataset:
-    def test_methods_are_saved_one_at_a_time_and_loaded_when_asked_for(self, tmp_path):
+    def test_methods_are_made_when_saved_and_loaded_when_asked_for(self, tmp_path):
         dataset = BaselinesDataset(filepath=str(tmp_path / "baselines"))
-        for seed, method in enumerate(["reconstruction", "naive"]):
-            dataset.save({method: (backbone(seed), None, {**CARD, "method": method})})
+        card = CARD | {"method": "any"}
+        dataset.save({"reconstruction": lambda: (backbone(0), None, card), "naive": lambda: (backbone(1), None, card)})
 
         loaders = dataset.load()
 
@@ -66,6 +66,12 @@ class TestBaselinesDataset:
         assert torch.equal(loaders["naive"]().encode_image(pixels()), backbone(1).encode_image(pixels()))
         assert torch.equal(loaders["reconstruction"]().encode_image(pixels()), backbone(0).encode_image(pixels()))
 
+    def test_a_method_that_is_no_longer_trained_goes(self, tmp_path):
+        dataset = BaselinesDataset(filepath=str(tmp_path / "baselines"))
+        dataset.save({"naive": lambda: (backbone(), None, CARD)})
+        dataset.save({})
+        assert dataset.load() == {}
+
     def test_a_method_cannot_leave_the_folder(self, tmp_path):
         with pytest.raises(DatasetError, match="plain name"):
-            BaselinesDataset(filepath=str(tmp_path / "baselines")).save({"../x": (backbone(), None, CARD)})
+            BaselinesDataset(filepath=str(tmp_path / "baselines")).save({"../x": lambda: (backbone(), None, CARD)})

@@ -24,6 +24,8 @@ class Preprocessing:
 
     interpolation: ``bicubic`` or ``bilinear``. resize_mode: ``shortest`` (shortest side, then centre crop),
     ``squash`` (both sides, aspect lost) or ``longest`` (longest side, then padding), as open_clip names them.
+    It is open_clip's transform: pixels equal transformers' PIL image processor, save that where the side left over
+    is odd the centre crop may lie one pixel apart (torchvision rounds, transformers floors).
     """
 
     image_size: int

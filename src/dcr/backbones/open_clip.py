@@ -115,14 +115,8 @@ def _resolve(source: str) -> tuple[str, str | None, dict[str, Any]]:
     if not tag and not Path(pretrained).is_file():
         tags = ", ".join(open_clip.list_pretrained_tags_by_model(name)) or "none"
         raise UserError(f"Backbone {source}: {name} has no pretrained tag or file {pretrained}; its tags are {tags}.")
-    needs_quick_gelu = bool(tag.get("quick_gelu"))
-    has_quick_gelu = bool(open_clip.get_model_config(name).get("quick_gelu"))
-    if tag and has_quick_gelu and not needs_quick_gelu:
-        raise UserError(
-            f"Backbone {source}: the weights were trained without quick_gelu, which {name} uses: "
-            f"write {name.removesuffix('-quickgelu')}/{pretrained}."
-        )
-    return name, pretrained, {"force_quick_gelu": True} if needs_quick_gelu else {}
+    # a tag knows how its weights were trained, also where the model's name does not say so
+    return name, pretrained, {"force_quick_gelu": True} if tag.get("quick_gelu") else {}
 
 
 def _check_folder(folder: Path) -> None:
@@ -133,7 +127,7 @@ def _check_folder(folder: Path) -> None:
             "point the recipe's backbone at an open_clip model folder"
         )  # fmt: skip
         raise UserError(f"Backbone folder {folder} has no open_clip_config.json: {hint}.")
-    if not any(folder.glob(pattern) for pattern in ("*.safetensors", "*.bin", "*.pth")):
+    if not any(path.suffix in (".safetensors", ".bin", ".pth") for path in folder.iterdir()):
         raise UserError(f"Backbone folder {folder} has a config but no weights (open_clip_model.safetensors).")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -120,11 +121,11 @@ class EncoderDataset(AbstractDataset["EncoderParts", "Backbone"]):
         return {"filepath": str(self._filepath), "made_by": self._made_by}
 
 
-class BaselinesDataset(AbstractDataset[dict[str, "EncoderParts"], dict[str, Callable[[], "Backbone"]]]):
+class BaselinesDataset(AbstractDataset[dict[str, Callable[[], "EncoderParts"]], dict[str, Callable[[], "Backbone"]]]):
     """``BaselinesDataset`` is a folder of encoder folders, one a method.
 
-    Each save adds or replaces the methods it is given, so that a node may yield them one at a time. A load gives
-    {method: function that loads its backbone}, in alphabetical order.
+    A save takes {method: function that makes the parts}, so that one encoder at a time is in memory, and removes
+    the methods it is not given. A load gives {method: function that loads its backbone}, in alphabetical order.
 
     Example usage for the YAML API:
 
@@ -148,13 +149,17 @@ class BaselinesDataset(AbstractDataset[dict[str, "EncoderParts"], dict[str, Call
         folders = sorted(p for p in self._filepath.iterdir() if p.is_dir() and not p.name.startswith("."))
         return {folder.name: partial(self._load_one, folder) for folder in folders}
 
-    def save(self, data: dict[str, EncoderParts]) -> None:
+    def save(self, data: dict[str, Callable[[], EncoderParts]]) -> None:
         from dcr.export import write_encoder
 
-        for method, parts in data.items():
+        self._filepath.mkdir(parents=True, exist_ok=True)
+        for method, make_parts in data.items():
             if not method.isidentifier():
                 raise ValueError(f"method must be a plain name, got {method!r}")
-            write_encoder(self._filepath / method, *parts)
+            write_encoder(self._filepath / method, *make_parts())
+        for folder in self._filepath.iterdir():
+            if folder.name not in data:
+                shutil.rmtree(folder)
 
     def _load_one(self, folder: Path) -> Backbone:
         from dcr.export import load_encoder

@@ -1,0 +1,111 @@
+"""Great Expectations on the sample table: a suite kept by hand in YAML, results that name the worst shards."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from dcr.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_WORST = 3
+
+
+def validate_expectations(samples: pd.DataFrame, suite: dict[str, Any]) -> dict[str, Any]:
+    """Check the sample table against a suite.
+
+    Args:
+        samples: `dcr.validation.Judgement.samples`.
+        suite: keyword arguments of ``great_expectations.ExpectationSuite``: ``name`` and ``expectations``, each with
+            ``type``, ``kwargs`` and ``severity`` (``critical``, ``warning`` or ``info``).
+
+    Returns:
+        ``success``, ``suite``, ``statistics`` and ``results``, one for each expectation in the suite's order:
+        ``expectation``, ``kwargs``, ``severity``, ``success``, ``observed_value``, ``worst_shards``
+        ({shard: samples that break it}, at most three; empty where the expectation is not about single samples).
+        Nothing in it depends on the time or place of the run.
+
+    Raises:
+        UserError: the suite is not one that Great Expectations knows, or an expectation cannot be computed.
+    """
+    batch, built = _batch(samples), _build_suite(suite)
+    form = {"result_format": "COMPLETE", "unexpected_index_column_names": ["shard"]}
+    outcome = batch.validate(built, result_format=form).to_json_dict()
+    found = sorted(outcome["results"], key=lambda result: result["expectation_config"]["meta"]["position"])
+    results = [_report(result) for result in found]
+    return {
+        "success": all(result["success"] for result in results),
+        "suite": built.name,
+        "statistics": outcome["statistics"],
+        "results": results,
+    }
+
+
+def describe_failure(result: dict[str, Any]) -> str:
+    """Return one clause that names a failed expectation, what was observed and the worst shards."""
+    kwargs = ", ".join(f"{name}={value}" for name, value in result["kwargs"].items())
+    shards = ", ".join(f"{shard} ({count})" for shard, count in result["worst_shards"].items())
+    worst = f", worst shards: {shards}" if shards else ""
+    return f"{result['expectation']}({kwargs}) failed: observed {result['observed_value']}{worst}"
+
+
+def _batch(samples: pd.DataFrame) -> Any:
+    # Asked before the import: otherwise the library sends usage events, and a run must need no network.
+    os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
+    import great_expectations as gx
+
+    context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = {"globally": False}
+    asset = context.data_sources.add_pandas("samples").add_dataframe_asset("samples")
+    return asset.add_batch_definition_whole_dataframe("all").get_batch({"dataframe": samples})
+
+
+def _build_suite(suite: dict[str, Any]) -> Any:
+    import great_expectations as gx
+
+    unknown = suite.keys() ^ {"name", "expectations"}
+    if unknown or not suite["expectations"]:
+        raise UserError("expectations.yml must hold name and expectations, a list that is not empty, and no more")
+    expectations = [_build_expectation(config, i) for i, config in enumerate(suite["expectations"])]
+    return gx.ExpectationSuite(name=suite["name"], expectations=expectations)
+
+
+def _build_expectation(config: dict[str, Any], position: int) -> Any:
+    """Build one expectation; ExpectationSuite itself would log a wrong one and leave it out."""
+    from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
+
+    try:  # results come in an order of the library's own, so each is given its place
+        return ExpectationConfiguration(**config, meta={"position": position}).to_domain_obj()
+    except Exception as exc:  # the library raises its own, pydantic's and plain errors
+        reason = " ".join(str(exc).split())
+        raise UserError(f"expectations.yml: number {position + 1} of the list is wrong: {reason}") from exc
+
+
+def _report(result: dict[str, Any]) -> dict[str, Any]:
+    config, details = result["expectation_config"], result["result"]
+    for problem in result["exception_info"].values():
+        if isinstance(problem, dict) and problem.get("raised_exception"):
+            raise UserError(f"expectations: {config['type']}: {problem['exception_message']}")
+    return {
+        "expectation": config["type"],
+        "kwargs": {name: value for name, value in config["kwargs"].items() if name != "batch_id"},
+        "severity": config["severity"],
+        "success": result["success"],
+        "observed_value": _observed(details),
+        "worst_shards": {} if result["success"] else _worst_shards(details),
+    }
+
+
+def _observed(details: dict[str, Any]) -> Any:
+    if "observed_value" in details:
+        return details["observed_value"]
+    unexpected, total = details.get("unexpected_count", 0), details.get("element_count", 0)
+    return f"{details.get('unexpected_percent') or 0:.2f} % unexpected ({unexpected} of {total})"
+
+
+def _worst_shards(details: dict[str, Any]) -> dict[str, int]:
+    counts = Counter(row["shard"] for row in details.get("unexpected_index_list") or [])
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:_WORST])

@@ -1,0 +1,164 @@
+"""The whole project as a user runs it: every pipeline on the smallest recipe, and what goes wrong in it."""
+
+import json
+import shutil
+import tarfile
+
+import pytest
+
+from project import copy_project, run
+
+pytestmark = pytest.mark.xdist_group("smoke")
+
+REPORTING = "data/08_reporting/smoke"
+
+
+@pytest.fixture
+def project(smoke_project, tmp_path):
+    """A finished smoke run that a test may spoil."""
+    return shutil.copytree(smoke_project, tmp_path / "project")
+
+
+def error_of(project, *arguments):
+    """Run Kedro, expect exit code 1, and return the one sentence that it ends with."""
+    result = run("kedro", "run", "--env", "smoke", *arguments, cwd=project, check=False)
+    assert result.returncode == 1
+    assert "Traceback" not in result.stdout + result.stderr
+    return result.stderr.strip().splitlines()[-1]
+
+
+def test_a_run_leaves_what_others_rely_on(smoke_project):
+    reporting = smoke_project / REPORTING
+    for name in ("report.html", "validation.html", "eval_results.jsonl"):
+        assert (reporting / name).stat().st_size > 1000, name
+    scores = json.loads((reporting / "scores.json").read_text())
+    assert set(scores) == {"base", "dcr", "reconstruction", "naive"}
+    assert all({"mmvp_vlm", "clustering", "zero_shot", "probes"} <= set(benchmarks) for benchmarks in scores.values())
+    summary = json.loads((reporting / "validation.json").read_text())
+    assert set(summary) == {"shards", "samples", "accepted", "rejected", "reasons", "unreadable_bytes"}
+    assert summary["accepted"] + summary["rejected"] == summary["samples"] == 64
+
+
+def test_the_encoder_opens_in_every_library(smoke_project):
+    import open_clip
+    import torch
+    from transformers import CLIPModel, CLIPVisionModel
+
+    from dcr import load_encoder
+    from models import images
+
+    folder = smoke_project / "data/06_models/smoke/encoder"
+    features = load_encoder(folder).encode_image(images())
+    model, _, preprocess = open_clip.create_model_and_transforms(f"local-dir:{folder}")
+    pixels = torch.stack([preprocess(image) for image in images()])
+    with torch.no_grad():
+        assert torch.allclose(model.eval().encode_image(pixels), features, atol=1e-4)
+        hf = CLIPModel.from_pretrained(folder).eval().get_image_features(pixels)
+        hf = getattr(hf, "pooler_output", hf)
+        assert torch.allclose(hf, features, atol=1e-4)
+        assert CLIPVisionModel.from_pretrained(folder)(pixels, output_hidden_states=True).hidden_states[-2].ndim == 3
+
+
+def test_the_report_opens_offline(smoke_project):
+    """No address is loaded: neither scripts nor styles nor pictures come from elsewhere."""
+    import re
+
+    for name in ("report.html", "validation.html"):
+        page = (smoke_project / REPORTING / name).read_text()
+        assert re.findall(r"""<(?:script|link|img|iframe)[^>]+(?:src|href)=["'](?!data:|#)[^"']+""", page) == []
+
+
+def test_a_second_training_gives_the_same_scores_bit_for_bit(project):
+    first = (project / REPORTING / "scores.json").read_bytes()
+    weights = (project / "data/06_models/smoke/encoder/model.safetensors").read_bytes()
+    run("kedro", "run", "--env", "smoke", "--pipelines", "training,evaluation", cwd=project)
+    assert (project / "data/06_models/smoke/encoder/model.safetensors").read_bytes() == weights
+    assert (project / REPORTING / "scores.json").read_bytes() == first
+
+
+def test_scenes_run_again_change_no_byte_and_train_nothing(project):
+    def contents(*folders):
+        return {p: p.read_bytes() for f in folders for p in (project / f).rglob("*") if p.is_file()}
+
+    folders = ("data/01_raw", "data/06_models/smoke/base")
+    before = contents(*folders)
+    output = run("kedro", "run", "--env", "smoke", "--pipelines", "scenes", cwd=project)
+    assert contents(*folders) == before
+    assert "step/s" not in output.stderr
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "missing", "command"),
+    [
+        ("validation", "data/01_raw/smoke/shards", "kedro run --pipelines scenes"),
+        ("latents", "data/03_primary/smoke/manifest.parquet", "kedro run --pipelines validation"),
+        ("training", "data/05_model_input/smoke/latents", "kedro run --pipelines latents"),
+        ("evaluation", "data/06_models/smoke/encoder", "kedro run --pipelines training"),
+        ("evaluation", "data/01_raw/smoke/sets/mmvp_vlm", "kedro run --pipelines scenes"),
+        ("reporting", "data/08_reporting/smoke/scores.json", "kedro run --pipelines evaluation"),
+    ],
+)
+def test_a_step_without_its_input_names_the_command_that_makes_it(project, pipeline, missing, command):
+    path = project / missing
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    assert command in error_of(project, "--pipelines", pipeline)
+
+
+def test_an_empty_shard_is_named(project):
+    with tarfile.open(project / "data/01_raw/smoke/shards/00001.tar", "w"):
+        pass
+    assert "00001" in error_of(project, "--pipelines", "validation")
+
+
+def test_a_tar_that_is_no_tar_is_named_and_what_was_written_stays(project):
+    (project / "data/01_raw/smoke/shards/00000.tar").write_bytes(b"not a tar" * 1000)
+    manifest = (project / "data/03_primary/smoke/manifest.parquet").read_bytes()
+    assert "00000" in error_of(project, "--pipelines", "validation")
+    assert (project / "data/03_primary/smoke/manifest.parquet").read_bytes() == manifest
+
+
+@pytest.mark.parametrize(
+    "config", ["base/clip/open_clip_config.json", "base/diffusion/unet/config.json", "base/diffusion/scheduler"]
+)
+def test_a_model_folder_without_a_config_is_named(project, config):
+    path = project / "data/06_models/smoke" / config
+    encoder = (project / "data/06_models/smoke/encoder/model.safetensors").read_bytes()
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    assert "config" in error_of(project, "--pipelines", "training")
+    assert (project / "data/06_models/smoke/encoder/model.safetensors").read_bytes() == encoder
+
+
+def test_dvc_repeats_only_what_changed_and_carries_data_to_another_clone(smoke_project, tmp_path):
+    """`dvc repro` twice, with a changed training parameter, and through a folder as remote."""
+    project = copy_project(tmp_path / "project")
+    text = (project / "dvc.yaml").read_text()
+    text = text.replace("recipe: demo", "recipe: smoke").replace("env: local", "env: smoke")
+    (project / "dvc.yaml").write_text(text.replace("data/06_models/demo", "data/06_models/smoke"))
+    (project / ".gitignore").write_text("/data/*\n__pycache__/\n")
+    run("git", "init", "-q", cwd=project)
+    run("dvc", "init", "-q", cwd=project)
+    run("dvc", "config", "core.analytics", "false", cwd=project)
+
+    assert "Running stage 'reporting'" in run("dvc", "repro", cwd=project).stdout
+    assert "Running stage" not in run("dvc", "repro", cwd=project).stdout
+    assert "scores.json" in run("dvc", "metrics", "show", cwd=project).stdout
+    run("dvc", "plots", "show", "--out", "plots", cwd=project)
+    assert "vega" in (project / "plots" / "index.html").read_text().lower()
+
+    parameters = project / "conf/base/parameters_training.yml"
+    parameters.write_text(parameters.read_text().replace("temperature: 0.1", "temperature: 0.2"))
+    output = run("dvc", "repro", cwd=project).stdout
+    ran = [s for s in ("scenes", "validation", "latents", "training", "evaluation", "reporting") if f"stage '{s}':" in output
+           and f"Running stage '{s}'" in output]  # fmt: skip
+    assert ran == ["training", "evaluation", "reporting"]
+
+    run("dvc", "remote", "add", "-d", "folder", str(tmp_path / "remote"), cwd=project)
+    run("git", "add", "-A", cwd=project)
+    run("git", "-c", "user.name=a", "-c", "user.email=a@example.org", "commit", "-qm", "run", cwd=project)
+    run("dvc", "push", "-q", cwd=project)
+    clone = tmp_path / "clone"
+    run("git", "clone", "-q", str(project), str(clone), cwd=tmp_path)
+    run("dvc", "pull", "-q", cwd=clone)
+    assert "Running stage" not in run("dvc", "repro", cwd=clone).stdout
+    for name in ("data/06_models/smoke/encoder/model.safetensors", f"{REPORTING}/report.html"):
+        assert (clone / name).read_bytes() == (project / name).read_bytes()
