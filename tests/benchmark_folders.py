@@ -71,9 +71,7 @@ def write_split(folder: Path, shards: list[dict[str, bytes]]) -> None:
     (folder / "nshards.txt").write_text(f"{len(shards)}\n")
 
 
-def write_mmvp(
-    folder: Path, types: tuple[str, ...] = ("Color and Appearance", "Texts"), pairs: int = 2
-) -> Path:
+def write_mmvp(folder: Path, types: tuple[str, ...] = ("Color and Appearance", "Texts"), pairs: int = 2) -> Path:
     """Write ``pairs`` pairs of each type; the two statements of a pair name the colours of its two images."""
     names, number = list(COLOURS), 1
     folder.mkdir(parents=True)
@@ -108,9 +106,7 @@ def write_classification(folder: Path, per_class: int = 8) -> Path:
         shards: list[dict[str, bytes]] = [{} for _ in range(num_shards)]
         for index in range(per_class * len(COLOURS)):
             seed = index + (1000 if split == "test" else 0)
-            shards[index % num_shards].update(
-                classification_sample(f"s{index:07d}", index % len(COLOURS), seed)
-            )
+            shards[index % num_shards].update(classification_sample(f"s{index:07d}", index % len(COLOURS), seed))
         write_split(folder / split, shards)
     (folder / "classnames.txt").write_text("\n".join(COLOURS) + "\n")
     (folder / "zeroshot_classification_templates.txt").write_text("a photo of {c}.\nsomething {c}.\n")

@@ -65,3 +65,24 @@ def _byte_tokenizer(folder: Path) -> CLIPTokenizer:
     (folder / "vocab.json").write_text(json.dumps(vocabulary))
     (folder / "merges.txt").write_text("#version: 0.2\n")
     return CLIPTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=CONTEXT_LENGTH)
+
+
+def scaled_down_diffusion(folder: Path) -> Diffusion:
+    """Return a diffusion model of Stable Diffusion 2.1's shape with a quarter of its widths or less."""
+    torch.manual_seed(0)
+    tiny = tiny_diffusion(folder)
+    unet = UNet2DConditionModel(
+        block_out_channels=[64, 128, 256, 256],
+        attention_head_dim=[2, 4, 8, 8],
+        cross_attention_dim=CROSS_ATTENTION_DIM,
+        use_linear_projection=True,
+        layers_per_block=2,
+    )
+    vae = AutoencoderKL(
+        down_block_types=["DownEncoderBlock2D"] * 4,
+        up_block_types=["UpDecoderBlock2D"] * 4,
+        block_out_channels=[32, 64, 128, 128],
+        layers_per_block=2,
+        latent_channels=4,
+    )
+    return Diffusion(vae, unet, tiny.scheduler, tiny.text_encoder, tiny.tokenizer)

@@ -14,7 +14,12 @@ PROJECT = Path(__file__).parents[1]
 def kedro(*arguments, cwd=PROJECT):
     environment = {**os.environ, "NO_COLOR": "1", "COLUMNS": "400"}
     return subprocess.run(
-        [sys.executable, "-m", "kedro", *arguments], cwd=cwd, env=environment, capture_output=True, text=True, timeout=120
+        [sys.executable, "-m", "kedro", *arguments],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
 
 
@@ -40,7 +45,10 @@ def test_a_typo_in_a_pipelines_name():
 @pytest.mark.parametrize(
     ("params", "sentence"),
     [
-        ("training.temprature=0.2", "unknown parameter 'training.temprature', did you mean 'temperature'?; see conf/base"),
+        (
+            "training.temprature=0.2",
+            "unknown parameter 'training.temprature', did you mean 'temperature'?; see conf/base",
+        ),
         ("trainng.seed=1", "unknown parameter 'trainng', did you mean 'training'?; see conf/base"),
         (
             "training.temperature=-0.1",
@@ -60,7 +68,9 @@ def test_a_wrong_parameter_even_of_a_pipeline_that_does_not_run(params, sentence
 
 def test_listing_the_pipelines_imports_nothing_heavy():
     """`kedro registry list` stays under two seconds because heavy libraries load inside nodes."""
-    heavy = "torch open_clip diffusers transformers great_expectations sklearn plotly peft accelerate webdataset".split()
+    heavy = (
+        ["torch", "open_clip", "diffusers", "transformers", "great_expectations", "sklearn", "plotly", "peft", "accelerate", "webdataset"]
+    )
     code = (
         "import sys; from pathlib import Path; from kedro.framework.startup import bootstrap_project; "
         f"bootstrap_project(Path.cwd()); from kedro.framework.project import pipelines; print(sorted(pipelines)); "

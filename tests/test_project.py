@@ -1,6 +1,7 @@
 """The whole project as a user runs it: every pipeline on the smallest recipe, and what goes wrong in it."""
 
 import json
+import re
 import shutil
 import tarfile
 
@@ -61,8 +62,6 @@ def test_the_encoder_opens_in_every_library(smoke_project):
 
 def test_the_report_opens_offline(smoke_project):
     """No address is loaded: neither scripts nor styles nor pictures come from elsewhere."""
-    import re
-
     for name in ("report.html", "validation.html"):
         page = (smoke_project / REPORTING / name).read_text()
         assert re.findall(r"""<(?:script|link|img|iframe)[^>]+(?:src|href)=["'](?!data:|#)[^"']+""", page) == []
@@ -148,8 +147,7 @@ def test_dvc_repeats_only_what_changed_and_carries_data_to_another_clone(smoke_p
     parameters = project / "conf/base/parameters_training.yml"
     parameters.write_text(parameters.read_text().replace("temperature: 0.1", "temperature: 0.2"))
     output = run("dvc", "repro", cwd=project).stdout
-    ran = [s for s in ("scenes", "validation", "latents", "training", "evaluation", "reporting") if f"stage '{s}':" in output
-           and f"Running stage '{s}'" in output]  # fmt: skip
+    ran = re.findall(r"Running stage '(\w+)'", output)
     assert ran == ["training", "evaluation", "reporting"]
 
     run("dvc", "remote", "add", "-d", "folder", str(tmp_path / "remote"), cwd=project)

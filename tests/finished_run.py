@@ -1,0 +1,266 @@
+"""A finished run in miniature, with answers drawn so that DCR separates classes and loses names.
+
+Everything the page reads is derived from one table of outcomes, as in a real run: scores are its means and
+intervals come from the project's bootstrap.
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image, ImageDraw
+
+TYPES = (
+    "Orientation and Direction",
+    "Presence of Specific Features",
+    "State and Condition",
+    "Quantity and Count",
+    "Positional and Relational Context",
+    "Color and Appearance",
+    "Structural Characteristics",
+    "Texts",
+    "Viewpoint and Perspective",
+)
+ATTRIBUTES = (
+    "orientation",
+    "presence",
+    "state",
+    "count",
+    "position",
+    "color",
+    "structure",
+    "text",
+    "viewpoint",
+)
+ENCODERS = ("base", "dcr", "reconstruction", "naive")
+NUM_PAIRS = 15  # of each type
+
+# Chance of a right answer by encoder: MMVP-VLM, clustering, zero-shot, probes.
+RATES = {
+    "base": (0.42, 0.55, 0.92, 0.67),
+    "dcr": (0.43, 0.76, 0.84, 0.68),
+    "reconstruction": (0.45, 0.56, 0.91, 0.72),
+    "naive": (0.40, 0.68, 0.86, 0.67),
+}
+
+
+def outcomes() -> pd.DataFrame:
+    """Outcomes of four encoders; answers of one item are correlated over encoders, as they are in a run."""
+    rows = []
+    for place, (benchmark, groups, size) in enumerate(_benchmarks()):
+        shared = np.random.default_rng(place).random(len(groups) * size)
+        for number, encoder in enumerate(ENCODERS):
+            generator = np.random.default_rng([7, place, number])
+            draws = np.where(generator.random(len(shared)) < 0.8, shared, generator.random(len(shared)))
+            for position, draw in enumerate(draws):
+                group, index = groups[position // size], position % size
+                item = f"{2 * position + 1}-{2 * position + 2}" if benchmark == "mmvp_vlm" else f"{index:05d}"
+                item = f"{position:05d}" if benchmark in ("clustering", "zero_shot") else item
+                rows.append((encoder, benchmark, item, group, float(draw < RATES[encoder][place])))
+    return pd.DataFrame(rows, columns=["encoder", "benchmark", "item", "group", "correct"])
+
+
+def _benchmarks():
+    classes = tuple(str(i) for i in range(20))
+    return (
+        ("mmvp_vlm", TYPES, NUM_PAIRS),
+        ("clustering", classes, 20),
+        ("zero_shot", classes, 20),
+        ("probes", ATTRIBUTES, 100),
+    )
+
+
+def scores() -> dict:
+    """Scores that agree with the outcomes, plus NMI and ARI, which no mean over items gives."""
+    table = outcomes()
+    result: dict = {}
+    for (encoder, benchmark), part in table.groupby(["encoder", "benchmark"], sort=False):
+        groups = part.groupby("group", sort=False)["correct"].mean()
+        mean = {"mean": float(groups.mean()), **{name: float(value) for name, value in groups.items()}}
+        pooled = float(part["correct"].mean())
+        result.setdefault(encoder, {})[benchmark] = {
+            "mmvp_vlm": mean,
+            "probes": mean,
+            "clustering": {"acc": pooled, "nmi": 0.15 + 0.85 * pooled, "ari": pooled - 0.08},
+            "zero_shot": {
+                "acc1": pooled,
+                "acc5": min(1.0, pooled + 0.07),
+                "mean_per_class_recall": mean["mean"],
+            },
+        }[benchmark]
+    return result
+
+
+def intervals() -> dict:
+    """Intervals of a plausible width around the scores."""
+    widths = {"mmvp_vlm": 0.08, "clustering": 0.04, "zero_shot": 0.03, "probes": 0.015}
+    return {
+        encoder: {
+            benchmark: {
+                metric: [
+                    max(0.0, value - _width(widths, benchmark, metric)),
+                    min(1.0, value + _width(widths, benchmark, metric)),
+                ]
+                for metric, value in metrics.items()
+            }
+            for benchmark, metrics in benchmarks.items()
+        }
+        for encoder, benchmarks in scores().items()
+    }
+
+
+def _width(widths: dict, benchmark: str, metric: str) -> float:
+    return widths[benchmark] * (1 if metric in ("mean", "acc", "nmi", "ari", "acc1", "acc5") else 3)
+
+
+def losses() -> dict[str, pd.DataFrame]:
+    """Loss logs of four runs as training writes them: the held-out error stands on every tenth row."""
+    shapes = {
+        "stage1": (300, 0.9, 0.42),
+        "dcr": (100, 2.4, 1.3),
+        "reconstruction": (100, 0.44, 0.41),
+        "naive": (100, 1.9, 1.2),
+    }
+    result = {}
+    for number, (run, (steps, first, last)) in enumerate(shapes.items()):
+        generator = np.random.default_rng(number)
+        decay = np.exp(-np.arange(steps) / steps * 5)
+        noise = generator.lognormal(0, 0.12, steps)
+        frame = pd.DataFrame({"step": np.arange(1, steps + 1), "loss": (last + (first - last) * decay) * noise})
+        frame["learning_rate"], frame["grad_norm"] = 1e-3, generator.lognormal(-1, 0.3, steps)
+        frame["validation_loss"] = np.where(frame["step"] % 10 == 0, 0.42 + 0.05 * decay, np.nan)
+        result[run] = frame
+    return result
+
+
+def training_record() -> dict:
+    """What training records of its runs."""
+    seconds = {"stage1": 50.2, "dcr": 41.7, "reconstruction": 7.4, "naive": 9.1}
+    batch = {"stage1": 64, "dcr": 12, "reconstruction": 12, "naive": 12}
+    runs = {
+        run: {
+            "objective": "reconstruction" if run == "stage1" else run,
+            "seconds": seconds[run],
+            "steps": 300 if run == "stage1" else 100,
+            "samples_per_second": (300 if run == "stage1" else 100) * batch[run] / seconds[run],
+            "trainable_parameters": 6240 if run == "stage1" else 147456,
+        }
+        for run in seconds
+    }
+    names = ("data", "backbone", "vae", "unet")
+    hashes = {name: f"{number:x}a3f5c09e1b7d264" * 4 for number, name in enumerate(names)}
+    return {"seed": 0, "runs": runs, "hashes": hashes}
+
+
+def validation_summary() -> dict:
+    """What validation counted."""
+    return {
+        "shards": 8,
+        "samples": 8000,
+        "accepted": 7961,
+        "rejected": 39,
+        "reasons": {"unreadable image": 21, "caption empty": 12, "duplicate image": 6},
+        "unreadable_bytes": 0,
+    }
+
+
+def base_models_record() -> dict:
+    """Noise error of the demo's UNet under three conditions."""
+    return {"unet": {"true_caption": 0.3921, "empty_prompt": 0.4318, "wrong_caption": 0.4487}}
+
+
+def conditions() -> dict:
+    """Noise error of the projector's condition before and after stage 1."""
+    return {"projector": {"empty_prompt": 0.4318, "before": 0.4733, "after": 0.4102, "wrong_image": 0.4577}}
+
+
+def draw_image(seed: int, side: int = 32) -> Image.Image:
+    """A small picture that stands for a scene."""
+    generator = np.random.default_rng(seed)
+    sky, ground, thing = (tuple(int(c) for c in generator.integers(40, 230, 3)) for _ in range(3))
+    image = Image.new("RGB", (side, side), sky)
+    draw = ImageDraw.Draw(image)
+    draw.rectangle((0, side * 2 // 3, side, side), fill=ground)
+    x, y = generator.integers(4, side // 2, 2)
+    draw.ellipse((int(x), int(y), int(x) + side // 2, int(y) + side // 3), fill=thing)
+    return image
+
+
+def write_mmvp(folder: Path) -> Path:
+    """Write an MMVP-VLM folder whose pairs are the ones in the outcomes."""
+    rows, details = [], ("a red fish", "a blue fish")
+    for number in range(len(TYPES) * NUM_PAIRS):
+        kind = TYPES[number // NUM_PAIRS]
+        place = folder / "MLLM_VLM Images" / kind
+        place.mkdir(parents=True, exist_ok=True)
+        for side in (0, 1):
+            question = 2 * number + 1 + side
+            draw_image(question).save(place / f"{question}.jpg", quality=95)
+            rows.append((question, kind, details[side]))
+    frame = pd.DataFrame(rows, columns=["Question ID", "Type", "Statement"])
+    frame.to_csv(folder / "Questions.csv", index=False)
+    return folder
+
+
+def png(seed: int) -> bytes:
+    """The bytes of a small PNG."""
+    buffer = io.BytesIO()
+    draw_image(seed).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def run(mmvp_folder: Path):
+    """Everything the page shows of this run, as :class:`dcr.reporting.page.Run`, and its figures."""
+    from dcr.benchmark_sets import open_set
+    from dcr.metrics.bootstrap import Bootstrap
+    from dcr.reporting import figures, images
+    from dcr.reporting.comparison import compare
+    from dcr.reporting.page import Run
+
+    table, values, bounds = outcomes(), scores(), intervals()
+    bootstrap = Bootstrap(num_resamples=200, confidence=0.95, seed=0)
+    mmvp = open_set(mmvp_folder).pairs
+    pairs = images.choose_examples(mmvp, 4)
+    originals = np.stack([np.asarray(images.open_images(pair)[0]) / 255 for pair in pairs])
+    columns = {
+        "original": originals,
+        "vae": originals * 0.98,
+        "empty_prompt": 1 - originals,
+        "base": originals**2,
+        "dcr": originals**0.8,
+    }
+    measures = ["clustering.acc", "probes.mean", "mmvp_vlm.mean", "zero_shot.acc1"]
+    page = Run(
+        recipe="example",
+        base="base",
+        method="dcr",
+        confidence=0.95,
+        scores=values,
+        comparisons={m: compare(values, bounds, table, "base", m, bootstrap) for m in ENCODERS[1:]},
+        headline_measures=measures,
+        validation=validation_summary(),
+        base_models=base_models_record(),
+        conditions=conditions(),
+        training=training_record(),
+        models={
+            "facts": [("Image tower", "0.9 M weights, 32 px, 64 features")],
+            "hashes": {"encoder": "e" * 64},
+        },
+        flips=images.find_flipped_pairs(mmvp, table, "base", "dcr", num_shown=6),
+        reconstructions=images.tabulate_images(
+            columns,
+            [{"type": pair.type, "statement": images.show_statement(pair.texts[0])} for pair in pairs],
+            original="original",
+        ),
+        notes=["The world is drawn, not photographed."],
+        parameters={"training": {"seed": 0, "temperature": 0.1}},
+    )
+    charts = {
+        "radar": figures.plot_radar(values),
+        "p_against_d": figures.plot_p_against_d(values, bounds, measures[1:3], measures[0]),
+        "losses": figures.plot_losses(losses(), {"dcr": {"floor, log 2": 0.693}}, window=9),
+    }
+    return page, charts

@@ -1,0 +1,62 @@
+"""Recipes are checked whole: every section, every key, in one sentence."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from dcr.errors import UserError
+from dcr.parameters import Section, TrainingParameters, build_parameters
+
+CONF = Path(__file__).parents[1] / "conf"
+
+
+@pytest.fixture
+def parameters():
+    merged = {"recipe": {"name": "demo", "licence": "apache-2.0"}}
+    for path in CONF.glob("base/parameters_*.yml"):
+        merged |= yaml.safe_load(path.read_text())
+    return merged
+
+
+def test_the_base_recipe_is_whole(parameters):
+    sections = build_parameters(parameters)
+    assert isinstance(sections["training"], TrainingParameters)
+    assert set(sections) == set(parameters)
+
+
+def test_no_field_has_a_default_hidden_in_code():
+    assert all(field.is_required() for cls in Section.__subclasses__() for field in cls.model_fields.values())
+
+
+@pytest.mark.parametrize("key", ["temperature", "seed", "lora_rank"])
+def test_a_missing_parameter_is_named(parameters, key):
+    del parameters["training"][key]
+    with pytest.raises(UserError, match=rf"parameter 'training\.{key}' is missing"):
+        build_parameters(parameters)
+
+
+def test_an_unknown_section_is_named(parameters):
+    with pytest.raises(UserError, match="unknown parameter 'latent', did you mean 'latents'"):
+        build_parameters(parameters | {"latent": {}})
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("lora_rank", 0),
+        ("lora_rank", 1.5),
+        ("temperature", "warm"),
+        ("mixed_precision", "fp8"),
+        ("baselines", ["diva"]),
+    ],
+)
+def test_a_value_out_of_range_is_named_with_its_rule(parameters, key, value):
+    parameters["training"][key] = value
+    with pytest.raises(UserError, match=rf"parameter 'training\.{key}.*input should be .*, got"):
+        build_parameters(parameters)
+
+
+def test_sections_cannot_be_changed(parameters):
+    with pytest.raises(ValueError, match="frozen"):
+        build_parameters(parameters)["training"].seed = 1
