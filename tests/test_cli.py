@@ -9,6 +9,10 @@ from pathlib import Path
 import pytest
 
 PROJECT = Path(__file__).parents[1]
+HEAVY = {
+    *("torch", "torchvision", "open_clip", "diffusers", "transformers", "great_expectations"),
+    *("sklearn", "plotly", "peft", "accelerate", "webdataset", "pandas"),
+}
 
 
 def kedro(*arguments, cwd=PROJECT):
@@ -68,14 +72,15 @@ def test_a_wrong_parameter_even_of_a_pipeline_that_does_not_run(params, sentence
 
 def test_listing_the_pipelines_imports_nothing_heavy():
     """`kedro registry list` stays under two seconds because heavy libraries load inside nodes."""
-    heavy = (
-        ["torch", "open_clip", "diffusers", "transformers", "great_expectations", "sklearn", "plotly", "peft", "accelerate", "webdataset"]
-    )
-    code = (
-        "import sys; from pathlib import Path; from kedro.framework.startup import bootstrap_project; "
-        f"bootstrap_project(Path.cwd()); from kedro.framework.project import pipelines; print(sorted(pipelines)); "
-        f"sys.exit(str([m for m in {heavy!r} if m in sys.modules]) if set({heavy!r}) & set(sys.modules) else 0)"
-    )
+    code = f"""
+import sys
+from pathlib import Path
+from kedro.framework.startup import bootstrap_project
+bootstrap_project(Path.cwd())
+from kedro.framework.project import pipelines
+print(sorted(pipelines))
+sys.exit(" ".join({HEAVY!r} & set(sys.modules)) or 0)
+"""
     result = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, timeout=120)
     assert result.returncode == 0, result.stderr
     assert "'__default__', 'evaluation', 'latents', 'reporting', 'scenes', 'training', 'validation'" in result.stdout
