@@ -3,6 +3,10 @@
 # make test    the tests that need neither a GPU nor minutes each
 PYTHON ?= python3
 BIN := .venv/bin
+# `kedro` and `dvc` of the environment, also where a stage calls them.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+# Every pipeline is a process of its own: without cached bytecode each would compile its imports again.
+unexport PYTHONDONTWRITEBYTECODE
 export DVC_NO_ANALYTICS := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 export DO_NOT_TRACK := 1
@@ -23,7 +27,7 @@ setup: .venv/.ready
 	@touch $@
 
 demo: setup
-	$(BIN)/dvc repro
+	dvc repro
 	@echo "open data/08_reporting/demo/report.html"
 
 test: lint

@@ -13,7 +13,7 @@ from PIL import Image
 import models
 from dcr.errors import UserError
 from dcr.latents import LatentCache, LatentOptions, plan_latents
-from dcr.shards import Sample, write_shard, write_tar
+from dcr.shards import Sample, read_samples, write_shard, write_tar
 from dcr.transforms import base_crop
 from diffusion_models import tiny_diffusion
 
@@ -39,6 +39,8 @@ def shards(tmp_path_factory):
                 {"shard": name, "key": samples[-1].key, "sha256": hashlib.sha256(buffer.getvalue()).hexdigest()}
             )
         paths.append(str(write_shard(folder, name, samples)))
+    for row, sample in zip(rows, (s for path in paths for s in read_samples(path)), strict=True):
+        row["offset"] = sample.offset
     return paths, pd.DataFrame(rows)
 
 

@@ -55,7 +55,7 @@ def plan_latents(
     """Return, per latent shard, a function that encodes it.
 
     Args:
-        manifest: accepted samples with columns ``shard``, ``key``, ``sha256``.
+        manifest: accepted samples with columns ``shard``, ``offset`` (in the tar), ``sha256``.
         shards: paths or URLs of the input shards; a latent shard is named like its input.
 
     Raises:
@@ -65,45 +65,45 @@ def plan_latents(
         raise UserError("the manifest holds no accepted sample; see validation.html for the reasons")
     paths = {name: shard for shard, name in name_shards(shards).items()}
     accepted = {
-        str(name): dict(zip(rows["key"], rows["sha256"], strict=True)) for name, rows in manifest.groupby("shard")
+        str(name): dict(zip(rows["offset"], rows["sha256"], strict=True)) for name, rows in manifest.groupby("shard")
     }
     if missing := sorted(accepted.keys() - paths.keys()):
         raise UserError(
             f"shard {missing[0]} is in the manifest but not in the input; run `kedro run --pipelines validation`"
         )
-    bar = tqdm(total=len(manifest), desc="encode latents", unit="image", disable=None)
+    bar = tqdm(total=len(manifest), desc="encode latents", unit="image")
     return {
         name: partial(_encode_shard, paths[name], hashes, diffusion, options, bar) for name, hashes in accepted.items()
     }
 
 
 def _encode_shard(
-    shard: str, hashes: dict[str, str], diffusion: Diffusion, options: LatentOptions, bar: tqdm
+    shard: str, hashes: dict[int, str], diffusion: Diffusion, options: LatentOptions, bar: tqdm
 ) -> Iterator[tuple[str, bytes]]:
-    samples = (sample for sample in read_samples(shard) if sample.key in hashes)
+    samples = (sample for sample in read_samples(shard) if sample.offset in hashes)
     for batch in _batches(samples, options.batch_size):
         yield from encode_batch(batch, hashes, diffusion, options)
         bar.update(len(batch))
 
 
 def encode_batch(
-    batch: list[Sample], hashes: dict[str, str], diffusion: Diffusion, options: LatentOptions
+    batch: list[Sample], hashes: dict[int, str], diffusion: Diffusion, options: LatentOptions
 ) -> Iterator[tuple[str, bytes]]:
     """Yield the members of some samples, in their order.
 
     Args:
-        hashes: sha256 of the image bytes, by key; it alone seeds the crop.
+        hashes: sha256 of the image bytes, by the sample's offset in its tar; it alone seeds the crop.
 
     Raises:
         UserError: the image changed since validation, or the VAE's values are not finite in the stored dtype.
     """
-    crops, boxes = zip(*(_crop(sample, hashes[sample.key], options) for sample in batch), strict=True)
+    crops, boxes = zip(*(_crop(sample, hashes[sample.offset], options) for sample in batch), strict=True)
     pixels = torch.from_numpy(np.stack(crops)).to(diffusion.device).permute(0, 3, 1, 2) / 255
     moments = torch.cat(diffusion.encode_moments(pixels), dim=1).float().cpu().numpy()
     for sample, crop, box, values in zip(batch, crops, boxes, moments.astype(DTYPES[options.dtype]), strict=True):
         if not np.isfinite(values).all():
             raise UserError(f"sample {sample.key}: the VAE's latents are not finite in {options.dtype}; use float32")
-        record = {"caption": sample.caption, "sha256": hashes[sample.key], "box": box}
+        record = {"caption": sample.caption, "sha256": hashes[sample.offset], "box": box}
         yield f"{sample.key}.crop.npy", _npy(crop)
         yield f"{sample.key}.moments.npy", _npy(values)
         yield f"{sample.key}.json", json.dumps(record, sort_keys=True).encode()

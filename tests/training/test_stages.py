@@ -13,7 +13,7 @@ import models
 from dcr.backbones import load_backbone
 from dcr.errors import UserError
 from dcr.latents import LatentCache, LatentOptions, plan_latents
-from dcr.shards import Sample, write_shard, write_tar
+from dcr.shards import Sample, read_samples, write_shard, write_tar
 from dcr.training.model import LoraOptions, add_lora, merge_adapter
 from dcr.training.objectives import ObjectiveOptions
 from dcr.training.stages import Data, load_projector, train_adapter, train_projector
@@ -49,7 +49,10 @@ def world(tmp_path_factory):
         samples.append(Sample(f"{number:05d}", buffer.getvalue(), "jpg", f"image {number}"))
     shard = write_shard(folder / "shards", "00000", samples)
     manifest = pd.DataFrame(
-        [{"shard": "00000", "key": s.key, "sha256": hashlib.sha256(s.image).hexdigest()} for s in samples]
+        [
+            {"shard": "00000", "offset": s.offset, "sha256": hashlib.sha256(s.image).hexdigest()}
+            for s in read_samples(str(shard))
+        ]
     )
     plan = plan_latents(manifest, [str(shard)], diffusion, LatentOptions(32, (0.9, 1.0), 8, "float32"))
     write_tar(folder / "latents" / "00000.tar", plan["00000"]())

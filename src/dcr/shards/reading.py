@@ -16,6 +16,7 @@ from dcr.shards.sample import IMAGE_EXTENSIONS, Sample, split_name
 MAX_IMAGE_BYTES = 256 << 20
 MAX_TEXT_BYTES = 4 << 20
 MAX_TAR_HEADER_BYTES = 1 << 20
+_COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")  # gzip, bzip2, xz, zstd
 
 
 def read_samples(shard: str) -> Iterator[Sample]:
@@ -90,21 +91,31 @@ class ShardReader:
                 if member.size < 0 or tar.offset <= end:
                     raise tarfile.ReadError("a header declares a negative size")
                 yield member
-                if self._is_cut(member):
+                if self._is_cut(member) or tar.offset >= self.size + tarfile.BLOCKSIZE:
                     return self._note("it is cut short within a member", member.offset)
                 end = tar.offset
         except Exception as exc:  # hostile headers make tarfile raise nearly anything
-            return self._note(f"its tar structure is damaged ({exc})" if self.size else "it is empty", end)
+            return self._note(self._explain(exc), end)
         self._check_end(end)
 
     def _check_end(self, end: int) -> None:
         """Note damage unless the tar ends in zeros alone, at least one block of them."""
         if end >= self.size:
             return self._note("it is cut short: no end-of-archive mark", end)
+        rest = "it goes on with bytes that are no tar header"
+        if self.size - end < tarfile.BLOCKSIZE:
+            rest = "it is cut short within a header"
         self._file.seek(end)
         while chunk := self._file.read(1 << 20):
             if chunk.count(0) != len(chunk):
-                return self._note("it goes on with bytes that are no tar header", end)
+                return self._note(rest, end)
+
+    def _explain(self, exc: Exception) -> str:
+        self._file.seek(0)
+        start = self._file.read(6)
+        if start.startswith(_COMPRESSED):
+            return "it is compressed, and shards must be plain tars"
+        return f"its tar structure is damaged ({exc})" if start else "it is empty"
 
     def _note(self, damage: str, offset: int) -> None:
         self.damage, self.unreadable_bytes = damage, max(0, self.size - offset)

@@ -98,7 +98,7 @@ def train(
 
     model.train()
     rows, started = [], time.perf_counter()
-    with tqdm(total=run.max_train_steps, desc=run.name, unit="step", disable=None) as bar:
+    with tqdm(total=run.max_train_steps, desc=run.name, unit="step") as bar:
         for step, collated in zip(steps, loader, strict=True):
             torch.manual_seed(derive_seed(run.seed, "dropout", step))  # LoRA's dropout draws from the global stream
             batch = make_batch(collated, diffusion, augmentation, run.seed, step)

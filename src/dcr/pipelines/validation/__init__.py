@@ -1,0 +1,5 @@
+"""Shards to a manifest of accepted samples."""
+
+from .pipeline import create_pipeline
+
+__all__ = ["create_pipeline"]

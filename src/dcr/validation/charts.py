@@ -1,0 +1,37 @@
+"""Histograms as inline SVG, without a plotting library or a script."""
+
+from __future__ import annotations
+
+import numpy as np
+from markupsafe import Markup, escape
+
+_WIDTH, _HEIGHT, _BASE = 320, 120, 96
+
+
+def histogram_svg(values: np.ndarray, label: str, num_bins: int = 32) -> Markup:
+    """Return a histogram of finite ``values`` (N,), with its range and counts written out for hover and readers."""
+    counts, edges = np.histogram(values, bins=num_bins, range=_range(values))
+    step, top = _WIDTH / num_bins, max(1, int(counts.max()))
+    bars = "".join(
+        f'<rect x="{i * step + 0.5:.2f}" y="{_BASE - _BASE * count / top:.2f}" width="{step - 1:.2f}" '
+        f'height="{_BASE * count / top:.2f}"><title>{_number(edges[i])} to {_number(edges[i + 1])}: '
+        f"{count}</title></rect>"
+        for i, count in enumerate(counts)
+        if count
+    )
+    low, high, middle = _number(edges[0]), _number(edges[-1]), _number(float(np.median(values)))
+    return Markup(
+        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(label)}: median {middle}">'
+        f'<g class="bars">{bars}</g><line x1="0" x2="{_WIDTH}" y1="{_BASE}" y2="{_BASE}"/>'
+        f'<text x="0" y="114">{low}</text><text x="{_WIDTH / 2:.0f}" y="114" text-anchor="middle">median {middle}'
+        f'</text><text x="{_WIDTH}" y="114" text-anchor="end">{high}</text></svg>'
+    )
+
+
+def _range(values: np.ndarray) -> tuple[float, float]:
+    low, high = float(values.min()), float(values.max())
+    return (low, high) if high > low else (low - 0.5, high + 0.5)
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.3g}"

@@ -1,0 +1,38 @@
+"""The names of everything that can be wrong, in words for the person who reads the page.
+
+A reason has a policy in the recipe: ``accept`` (say nothing), ``warn`` (accept and count), ``reject`` (leave the
+sample out), ``fail`` (stop the run, after all findings have been written).
+"""
+
+SHARD_REASONS = {
+    "shard_empty": "the tar holds no sample",
+    "tar_unreadable": "the file is no tar: nothing in it could be read",
+    "tar_damaged": "the tar is cut short or damaged: the bytes behind the damage could not be read",
+    "shard_interrupted": "the shard has img2dataset's table but no stats file: its download was interrupted",
+}
+
+REASONS = {
+    "tar_truncated": "the tar ends within this sample",
+    "unsafe_member": "a link, device, sparse file, absolute name or .. path stands in the sample's place",
+    "member_too_large": "a member is larger than any image or caption should be",
+    "metadata_invalid": "the json is not a JSON object",
+    "image_missing": "the sample has no image",
+    "unsupported_format": "the image is of a format that is not decoded",
+    "too_many_pixels": "the header declares more pixels than the recipe's cap (decompression bomb)",
+    "image_truncated": "the image file ends before its last pixel",
+    "image_corrupt": "the image cannot be decoded",
+    "animated": "the image has several frames",
+    "image_too_small": "the shorter side is below the recipe's size",
+    "extreme_aspect_ratio": "one side is many times the other",
+    "blank_image": "all pixels have nearly the same luminance",
+    "size_mismatch": "width or height differ from what the json declares",
+    "sha256_mismatch": "the image bytes differ from the sha256 that the json declares",
+    "caption_missing": "there is no caption",
+    "caption_empty": "the caption is empty",
+    "caption_not_utf8": "the caption is not UTF-8",
+    "caption_is_file_or_url": "the caption is a file name or a URL",
+    "key_collision": "an earlier sample of the shard has this key",
+    "key_collision_across_shards": "a sample of an earlier shard has this key",
+    "exact_duplicate": "the same image bytes occur before; the first sample with them is kept",
+    **SHARD_REASONS,
+}

@@ -1,0 +1,147 @@
+"""Pipeline `validation` on files, with the base recipe's own parameters and suite."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from kedro.io import DataCatalog, MemoryDataset
+from kedro.runner import SequentialRunner
+from kedro_datasets.json import JSONDataset
+from kedro_datasets.pandas import ParquetDataset
+from kedro_datasets.text import TextDataset
+
+from corpus import encode, good_samples, write_members
+from dcr.datasets.sample_tables import SampleTablesDataset
+from dcr.datasets.shards import ShardsDataset
+from dcr.errors import UserError
+from dcr.parameters import ValidationParameters
+from dcr.pipelines.validation import create_pipeline
+from dcr.shards import Sample, write_shard
+
+CONF = Path(__file__).parents[2] / "conf" / "base"
+
+
+def run(folder: Path, **changes) -> pd.DataFrame:
+    parameters = yaml.safe_load((CONF / "parameters_validation.yml").read_text())["validation"] | {"n_jobs": 1}
+    policies = parameters["policies"] | changes.pop("policies", {})
+    catalog = {
+        "params:validation": MemoryDataset(ValidationParameters(**parameters | changes | {"policies": policies})),
+        "expectation_suite": MemoryDataset(yaml.safe_load((CONF / "expectations.yml").read_text())),
+        "shards": ShardsDataset(filepath=str(folder / "shards"), made_by="kedro run --pipelines scenes"),
+        "samples": SampleTablesDataset(filepath=str(folder / "samples")),
+        "judgement": MemoryDataset(copy_mode="assign"),
+        "validation_summary": JSONDataset(filepath=str(folder / "validation.json")),
+        "expectation_results": JSONDataset(filepath=str(folder / "expectations.json")),
+        "validation_page": TextDataset(filepath=str(folder / "validation.html")),
+        "rejected": ParquetDataset(filepath=str(folder / "rejected.parquet")),
+        "manifest": ParquetDataset(filepath=str(folder / "manifest.parquet")),
+    }
+    SequentialRunner().run(create_pipeline(), DataCatalog(catalog))
+    return pd.read_parquet(folder / "manifest.parquet")
+
+
+def summary(folder: Path) -> dict:
+    return json.loads((folder / "validation.json").read_text())
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two good shards of 20 samples; the second holds one truncated JPEG and one copy of an earlier image."""
+    first, second = good_samples(20), good_samples(20, first=20)
+    second[4] = Sample("cut", encode()[:700], "jpg", "a cut image")
+    second[9] = Sample("copy", first[3].image, "jpg", "the same image")
+    write_shard(tmp_path / "shards", "00000", first)
+    write_shard(tmp_path / "shards", "00001", second)
+    return tmp_path
+
+
+def test_every_sample_is_accounted_for(folder):
+    manifest = run(folder)
+    assert summary(folder) == {
+        "shards": 2, "samples": 40, "accepted": 38, "rejected": 2, "unreadable_bytes": 0,
+        "reasons": {"exact_duplicate": 1, "image_truncated": 1},
+    }  # fmt: skip
+    rejected = pd.read_parquet(folder / "rejected.parquet")
+    assert dict(zip(rejected["key"], rejected["reasons"], strict=True)) == {
+        "cut": "image_truncated",
+        "copy": "exact_duplicate",
+    }
+    assert len(manifest) == 38
+    assert set(manifest["status"]) == {"accepted"}
+    assert {"key", "shard", "offset", "sha256", "caption", "width", "height"} <= set(manifest)
+
+
+def test_the_order_of_work_does_not_change_a_byte(folder, tmp_path):
+    run(folder)
+    names = ("manifest.parquet", "rejected.parquet", "validation.json", "expectations.json", "validation.html")
+    before = {name: (folder / name).read_bytes() for name in names}
+    run(folder, n_jobs=2, backend="threading")
+    assert {name: (folder / name).read_bytes() for name in names} == before
+
+
+def test_a_failed_critical_expectation_stops_the_run_after_all_is_written(folder):
+    bad = [Sample(f"bad{i}", b"nothing", "jpg", "no image at all") for i in range(10)]
+    write_shard(folder / "shards", "00002", bad)
+    with pytest.raises(
+        UserError, match=r"expect_column_values_to_be_in_set\(column=status.*observed 24\.00 %"
+    ) as caught:
+        run(folder)
+    assert "worst shards: 00002 (10), 00001 (2)" in str(caught.value)
+    assert summary(folder)["rejected"] == 12
+    assert len(pd.read_parquet(folder / "rejected.parquet")) == 12
+    assert not json.loads((folder / "expectations.json").read_text())["success"]
+    assert "not met" in (folder / "validation.html").read_text()
+    assert not (folder / "manifest.parquet").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"", "shard 00009: the tar holds no sample"), (b"text" * 999, "shard 00009: the file is no tar")],
+)
+def test_an_empty_shard_and_one_that_is_no_tar_stop_the_run_after_all_is_written(folder, content, message):
+    (folder / "shards" / "00009.tar").write_bytes(content)
+    with pytest.raises(UserError, match=message):
+        run(folder)
+    assert summary(folder)["accepted"] == 38
+    assert summary(folder)["unreadable_bytes"] == len(content)
+    assert not (folder / "manifest.parquet").exists()
+
+
+def test_policies_let_a_run_go_on_without_the_shard(folder):
+    write_members(folder / "shards" / "00009.tar", [])
+    assert len(run(folder, policies={"shard_empty": "warn"})) == 38
+    assert summary(folder)["reasons"]["shard_empty"] == 1
+
+
+def test_a_truncated_tar_costs_its_own_rows_and_is_counted(folder):
+    path = folder / "shards" / "00001.tar"
+    path.write_bytes(path.read_bytes()[:20_000])
+    run(folder)
+    found = summary(folder)
+    assert found["accepted"] + found["rejected"] == found["samples"] < 40
+    assert found["reasons"]["tar_damaged"] == 1
+
+
+def test_a_corrected_run_replaces_what_the_failed_one_wrote(folder):
+    broken = folder / "shards" / "00009.tar"
+    broken.write_bytes(b"")
+    with pytest.raises(UserError):
+        run(folder)
+    broken.unlink()
+    assert len(run(folder)) == 38
+    assert sorted(path.name for path in (folder / "samples").iterdir()) == ["00000.parquet", "00001.parquet"]
+
+
+def test_missing_shards_are_told_with_the_command_that_makes_them(tmp_path):
+    with pytest.raises(Exception, match="kedro run --pipelines scenes"):
+        run(tmp_path)
+
+
+def test_policies_name_every_reason_and_no_other():
+    parameters = yaml.safe_load((CONF / "parameters_validation.yml").read_text())["validation"]
+    with pytest.raises(ValueError, match=r"unknown reason 'animatd'.*did you mean 'animated'"):
+        ValidationParameters(**parameters | {"policies": parameters["policies"] | {"animatd": "warn"}})
+    with pytest.raises(ValueError, match="no policy for reason"):
+        ValidationParameters(**parameters | {"policies": {"animated": "warn"}})

@@ -1,0 +1,114 @@
+import hashlib
+
+import pytest
+
+from corpus import encode, good_samples, write_members
+from dcr.shards import Sample, write_shard
+from dcr.validation.measuring import SCHEMA, Limits, measure_sample, measure_shard, measure_shards
+
+LIMITS = Limits(min_image_size=32, max_aspect_ratio=3.0, max_image_pixels=10_000, min_luminance_spread=2.0)
+
+
+def findings(**changes):
+    fields = {"key": "0", "image": encode(), "image_extension": "jpg", "caption": "a fish"} | changes
+    return measure_sample(Sample(**fields), "00000", LIMITS)["findings"]
+
+
+def test_a_good_sample_has_no_finding_and_all_its_measures():
+    image = encode((48, 40))
+    row = measure_sample(Sample("k", image, "jpg", "a fish", {"width": 48}, offset=512), "00000", LIMITS)
+    assert set(row) == set(SCHEMA.names)
+    assert row["findings"] == []
+    assert (row["key"], row["shard"], row["offset"], row["num_bytes"]) == ("k", "00000", 512, len(image))
+    assert (row["sha256"], row["caption_length"]) == (hashlib.sha256(image).hexdigest(), 6)
+    assert (row["declared_width"], row["declared_height"]) == (48, None)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"image": None}, ["image_missing"]),
+        ({"image": None, "problems": ("unsafe_member",)}, ["unsafe_member"]),
+        ({"image": None, "problems": ("member_too_large",)}, ["member_too_large"]),
+        ({"image": None, "caption": None, "problems": ("tar_truncated",)}, ["tar_truncated"]),
+        ({"image": encode((48, 31))}, ["image_too_small"]),
+        ({"image": encode((200, 40))}, ["extreme_aspect_ratio"]),
+        ({"image": encode((40, 121))}, ["extreme_aspect_ratio"]),
+        ({"image": encode((120, 100))}, ["too_many_pixels"]),
+        ({"image": b"nothing"}, ["image_corrupt"]),
+        ({"caption": None}, ["caption_missing"]),
+        ({"caption": " \n"}, ["caption_empty"]),
+        ({"caption": "IMG_0001.JPG"}, ["caption_is_file_or_url"]),
+        ({"caption": "https://example.org/a?b=c"}, ["caption_is_file_or_url"]),
+        ({"caption": "see https://example.org for more"}, []),
+        ({"caption": "caf\ufffd", "problems": ("caption_not_utf8",)}, ["caption_not_utf8"]),
+        ({"metadata": {"width": 48, "height": 41}}, ["size_mismatch"]),
+        ({"metadata": {"sha256": "0" * 64}}, ["sha256_mismatch"]),
+        ({"metadata": {"sha256": hashlib.sha256(encode()).hexdigest().upper()}}, []),
+        ({"metadata": {"width": "48", "height": -1, "sha256": 7}}, []),
+        ({"metadata": {"width": 10**30, "height": True}}, []),
+    ],
+)
+def test_each_defect_has_its_reason(changes, expected):
+    assert findings(**changes) == expected
+
+
+def test_a_blank_image_is_named():
+    import io
+
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.new("RGB", (40, 40), (90, 90, 200)).save(buffer, "PNG")
+    assert findings(image=buffer.getvalue()) == ["blank_image"]
+
+
+def test_several_defects_are_all_named():
+    assert findings(image=encode((20, 20)), caption="") == ["caption_empty", "image_too_small"]
+
+
+def test_a_shard_gives_a_row_per_sample_in_its_order(tmp_path):
+    path = write_shard(tmp_path, "00007", good_samples(5))
+    measures = measure_shard(str(path), "00007", LIMITS)
+    assert measures.rows.schema.equals(SCHEMA)
+    assert measures.rows["key"].to_pylist() == [f"{i:09d}" for i in range(5)]
+    assert measures.record == {
+        "shard": "00007", "num_bytes": path.stat().st_size, "num_samples": 5,
+        "damage": None, "unreadable_bytes": 0, "findings": [],
+    }  # fmt: skip
+
+
+def test_what_is_wrong_with_a_shard_is_in_its_record(tmp_path):
+    def record(path):
+        return measure_shard(str(path), "a", LIMITS).record
+
+    empty = write_members(tmp_path / "empty.tar", [])
+    assert record(empty)["findings"] == ["shard_empty"]
+    (tmp_path / "zero.tar").write_bytes(b"")
+    assert record(tmp_path / "zero.tar")["findings"] == ["shard_empty"]
+    (tmp_path / "text.tar").write_bytes(b"hello " * 500)
+    assert record(tmp_path / "text.tar")["findings"] == ["tar_unreadable"]
+    assert record(tmp_path / "text.tar")["unreadable_bytes"] == 3000
+
+    cut = write_shard(tmp_path, "cut", good_samples(3))
+    cut.write_bytes(cut.read_bytes()[:5000])
+    assert record(cut)["findings"] == ["tar_damaged"]
+
+    interrupted = write_shard(tmp_path, "interrupted", good_samples(1))
+    (tmp_path / "interrupted_stats.json").unlink()
+    assert record(interrupted)["findings"] == ["shard_interrupted"]
+
+
+def test_names_that_utf8_cannot_hold_fit_the_table(tmp_path):
+    path = tmp_path / "a.tar"
+    write_members(path, [("x\udcff.jpg", encode())])
+    assert measure_shard(str(path), "a", LIMITS).rows["key"].to_pylist() == ["x\\udcff"]
+
+
+@pytest.mark.parametrize(("n_jobs", "backend"), [(1, "loky"), (2, "threading"), (2, "loky")])
+def test_workers_do_not_change_the_rows(tmp_path, n_jobs, backend):
+    shards = {str(write_shard(tmp_path, f"{i}", good_samples(3, first=3 * i))): f"{i}" for i in range(4)}
+    found = {m.record["shard"]: m for m in measure_shards(shards, LIMITS, n_jobs, backend)}
+    assert set(found) == {"0", "1", "2", "3"}
+    for path, name in shards.items():
+        assert found[name].rows.equals(measure_shard(path, name, LIMITS).rows)

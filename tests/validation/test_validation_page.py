@@ -1,0 +1,71 @@
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from corpus import encode, good_samples
+from dcr.shards import Sample, write_shard
+from dcr.validation.charts import histogram_svg
+from dcr.validation.judging import judge
+from dcr.validation.measuring import Limits, measure_shard
+from dcr.validation.page import render_page
+from dcr.validation.reasons import REASONS
+
+EXPECTATIONS = {
+    "suite": "samples",
+    "results": [
+        {
+            "expectation": "expect_it", "kwargs": {"column": "status"}, "severity": "critical", "success": False,
+            "observed_value": "12 %", "worst_shards": {"00000": 3},
+        }
+    ],
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    samples = good_samples(6)
+    samples[1] = Sample("small", encode((20, 20)), "jpg", "<script>alert(1)</script>")
+    samples[2] = Sample("broken", b"nothing", "jpg", "a broken one")
+    path = str(write_shard(tmp_path_factory.mktemp("shards"), "00000", samples))
+    measures = measure_shard(path, "00000", Limits(32, 3.0, 10_000, 2.0))
+    policies = dict.fromkeys(REASONS, "reject")
+    judgement = judge(measures.rows.to_pandas(), pd.DataFrame([measures.record]), policies)
+    return render_page(judgement, {"00000": path}, EXPECTATIONS, policies, num_examples=4)
+
+
+def test_the_page_needs_nothing_from_outside(page):
+    assert not re.search(r"(src|href)=[\"'](?!data:)", page)
+    assert "<script" not in page
+    assert "@import" not in page
+
+
+def test_captions_cannot_write_into_the_page(page):
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+
+
+def test_every_reason_is_shown_with_examples(page):
+    assert "image_too_small" in page
+    assert REASONS["image_corrupt"] in page
+    assert 'alt="sample small"' in page  # decodes, so it is shown
+    assert 'alt="sample broken"' not in page  # does not, so it is only named
+    assert "not decoded" in page
+
+
+def test_counts_expectations_and_charts_are_shown(page):
+    assert re.search(r"<b class=\"yes\">4</b><span>accepted", page)
+    assert "expect_it" in page
+    assert "not met" in page
+    assert page.count("<svg") == 6
+
+
+def test_histograms_show_all_values_and_state_their_range():
+    svg = str(histogram_svg(np.arange(100.0), "sizes", num_bins=4))
+    assert svg.count("<rect") == 4
+    assert "median 49.5" in svg
+    assert [int(n) for n in re.findall(r": (\d+)</title>", svg)] == [25, 25, 25, 25]
+
+
+def test_a_histogram_of_one_value_is_drawn():
+    assert str(histogram_svg(np.full(5, 32.0), "sizes")).count("<rect") == 1
