@@ -1,0 +1,149 @@
+"""Nodes of pipeline `reporting`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from dcr.parameters import EvaluationParameters, ReportingParameters, TrainingParameters
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import plotly.graph_objects as go
+    import torch
+
+    from dcr.backbones import Backbone
+    from dcr.benchmark_sets import MMVPSet
+    from dcr.diffusion import Diffusion
+    from dcr.reporting.comparison import Comparison, Scores
+
+BASE, MMVP = "base", "mmvp_vlm"
+
+
+def compare_scores(
+    parameters: EvaluationParameters, scores: Scores, intervals: Scores, outcomes: pd.DataFrame
+) -> dict[str, list[Comparison]]:
+    """Compare every encoder with the base in every measure, on the items that both answered."""
+    from dcr.metrics.bootstrap import Bootstrap
+    from dcr.reporting.comparison import compare
+
+    bootstrap = Bootstrap(parameters.num_resamples, parameters.confidence, parameters.seed)
+    return {
+        encoder: compare(scores, intervals, outcomes, BASE, encoder, bootstrap) for encoder in scores if encoder != BASE
+    }
+
+
+def plot_scores(parameters: ReportingParameters, scores: Scores, intervals: Scores) -> tuple[go.Figure, go.Figure]:
+    """Draw the types of MMVP-VLM on a radar, and detail over class separation."""
+    from dcr.reporting.figures import plot_p_against_d, plot_radar
+
+    trade = plot_p_against_d(scores, intervals, parameters.detail_measures, parameters.separation_measure)
+    return plot_radar(scores, MMVP), trade
+
+
+def plot_training(
+    parameters: ReportingParameters,
+    training: TrainingParameters,
+    training_record: dict[str, Any],
+    losses: dict[str, Callable[[], pd.DataFrame]],
+) -> go.Figure:
+    """Draw every run's loss, in the order in which they ran, with the bounds that its formula has."""
+    from dcr.reporting.figures import dcr_loss_bounds, plot_losses
+
+    runs = training_record["runs"]
+    sizes = dict.fromkeys(runs, training.stage2_train_batch_size)
+    sizes["stage1"] = training.stage1_train_batch_size
+    bounds = {run: dcr_loss_bounds(sizes[run]) for run in runs if runs[run]["objective"] == "dcr"}
+    return plot_losses({run: losses[run]() for run in runs}, bounds, parameters.loss_window)
+
+
+def show_flipped_pairs(
+    parameters: ReportingParameters,
+    evaluation: EvaluationParameters,
+    method: str,
+    mmvp_vlm: Callable[[], MMVPSet],
+    outcomes: pd.DataFrame,
+) -> dict[str, Any]:
+    """Pick MMVP-VLM pairs that only one of base and enhanced encoder answers."""
+    from dcr.reporting.images import find_flipped_pairs
+
+    pairs = mmvp_vlm().pairs if MMVP in evaluation.sets else []
+    return find_flipped_pairs(pairs, outcomes, BASE, method, parameters.num_flipped_pairs)
+
+
+def draw_reconstructions(
+    parameters: ReportingParameters,
+    evaluation: EvaluationParameters,
+    method: str,
+    mmvp_vlm: Callable[[], MMVPSet],
+    backbone: Backbone,
+    encoder: Backbone,
+    diffusion: Diffusion,
+    projector: dict[str, torch.Tensor],
+) -> dict[str, Any]:
+    """Let the diffusion model draw MMVP-VLM images from what the base and the enhanced encoder tell of them."""
+    import torch
+
+    from dcr.generation import reconstruct_under_conditions
+    from dcr.reporting import images
+    from dcr.seeds import torch_generator
+    from dcr.training.stages import load_projector
+
+    if MMVP not in evaluation.sets:
+        return {"columns": [], "rows": []}
+    pairs = images.choose_examples(mmvp_vlm().pairs, parameters.num_reconstructions)
+    originals = torch.stack([backbone.preprocess(images.open_images(pair)[0]) for pair in pairs])
+    drawn = reconstruct_under_conditions(
+        diffusion,
+        load_projector(projector).to(diffusion.device),
+        {BASE: backbone, method: encoder},
+        originals,
+        torch_generator(parameters.seed, "reconstructions"),
+        parameters.num_denoising_steps,
+        parameters.guidance_scale,
+    )
+    columns = {name: x.permute(0, 2, 3, 1).numpy() for name, x in {"original": originals, **drawn}.items()}
+    rows = [{"type": pair.type, "statement": images.show_statement(pair.texts[0])} for pair in pairs]
+    return images.tabulate_images(columns, rows, original="original")
+
+
+def describe_models(
+    backbone: Backbone, encoder: Backbone, diffusion: Diffusion, projector: dict[str, torch.Tensor]
+) -> dict[str, Any]:
+    """Tell what the models are, and hash the weights that training made."""
+    from dcr.reporting.models import describe
+    from dcr.training.model import weights_hash
+    from dcr.training.stages import load_projector
+
+    trained = load_projector(projector)
+    hashes = {"projector": weights_hash(trained), "encoder": weights_hash(encoder.model)}
+    return {"facts": describe(backbone, diffusion, trained), "hashes": hashes}
+
+
+def write_page(
+    reporting: ReportingParameters,
+    evaluation: EvaluationParameters,
+    method: str,
+    recipe: str,
+    parameters: dict[str, Any],
+    score_comparisons: dict[str, list[Comparison]],
+    radar: go.Figure,
+    p_against_d: go.Figure,
+    loss: go.Figure,
+    **records: dict[str, Any],
+) -> str:
+    """Put everything on one page."""
+    from dcr.reporting.page import Run, render_page
+
+    run = Run(
+        recipe=recipe,
+        base=BASE,
+        method=method,
+        confidence=evaluation.confidence,
+        comparisons=score_comparisons,
+        headline_measures=reporting.headline_measures,
+        notes=reporting.notes,
+        parameters=parameters,
+        **records,
+    )
+    return render_page(run, {"radar": radar, "p_against_d": p_against_d, "losses": loss})

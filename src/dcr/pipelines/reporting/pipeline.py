@@ -1,0 +1,96 @@
+"""Pipeline `reporting`: comparisons, charts and pictures, then the page."""
+
+from kedro.pipeline import Node, Pipeline
+
+from .nodes import (
+    compare_scores,
+    describe_models,
+    draw_reconstructions,
+    plot_scores,
+    plot_training,
+    show_flipped_pairs,
+    write_page,
+)
+
+
+def create_pipeline() -> Pipeline:
+    """Return the pipeline; only `draw_reconstructions` runs a model."""
+    return Pipeline(
+        [
+            Node(
+                compare_scores,
+                inputs=["params:evaluation", "scores", "intervals", "outcomes"],
+                outputs="score_comparisons",
+                name="compare_scores",
+            ),
+            Node(
+                plot_scores,
+                inputs=["params:reporting", "scores", "intervals"],
+                outputs=["radar_plot", "p_against_d_plot"],
+                name="plot_scores",
+            ),
+            Node(
+                plot_training,
+                inputs=["params:reporting", "params:training", "training_record", "losses"],
+                outputs="loss_plot",
+                name="plot_training",
+            ),
+            Node(
+                show_flipped_pairs,
+                inputs=[
+                    "params:reporting",
+                    "params:evaluation",
+                    "params:training.method",
+                    "mmvp_vlm",
+                    "outcomes",
+                ],
+                outputs="flipped_pairs",
+                name="show_flipped_pairs",
+            ),
+            Node(
+                draw_reconstructions,
+                inputs=[
+                    "params:reporting",
+                    "params:evaluation",
+                    "params:training.method",
+                    "mmvp_vlm",
+                    "backbone",
+                    "encoder",
+                    "diffusion",
+                    "projector",
+                ],
+                outputs="reconstructions",
+                name="draw_reconstructions",
+            ),
+            Node(
+                describe_models,
+                inputs=["backbone", "encoder", "diffusion", "projector"],
+                outputs="model_facts",
+                name="describe_models",
+            ),
+            Node(
+                write_page,
+                inputs={
+                    "reporting": "params:reporting",
+                    "evaluation": "params:evaluation",
+                    "method": "params:training.method",
+                    "recipe": "params:recipe.name",
+                    "parameters": "parameters",
+                    "score_comparisons": "score_comparisons",
+                    "radar": "radar_plot",
+                    "p_against_d": "p_against_d_plot",
+                    "loss": "loss_plot",
+                    "scores": "scores",
+                    "validation": "validation_summary",
+                    "base_models": "base_models",
+                    "conditions": "conditions",
+                    "training": "training_record",
+                    "models": "model_facts",
+                    "flips": "flipped_pairs",
+                    "reconstructions": "reconstructions",
+                },
+                outputs="report",
+                name="write_page",
+            ),
+        ]
+    )

@@ -1,0 +1,239 @@
+"""The page's charts as Plotly figures; Kedro-Viz previews the same ones.
+
+Backgrounds are transparent and lines mid-tone, so that the figures can stand on a light or a dark page; the page
+sets text and grid to its own colours.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from dcr.reporting.comparison import Scores
+from dcr.reporting.names import encoder_name, measure_name, run_name
+
+# Okabe and Ito's palette, told apart with any colour vision; on white and on near-black at least 3:1.
+COLOURS = {
+    "base": "#848a94",
+    "dcr": "#2b7fd4",
+    "reconstruction": "#d96b0b",
+    "naive": "#0f9d76",
+    "stage1": "#b0679f",
+}
+_OTHER_COLOURS = ("#a8871c", "#5aa9d6", "#b5533c")
+_SYMBOLS = {"base": "circle", "dcr": "diamond", "reconstruction": "square", "naive": "triangle-up"}
+_GRID = "rgba(132, 138, 148, 0.25)"
+
+
+def colour(name: str) -> str:
+    """Return the colour of an encoder or run, the same in every chart."""
+    return COLOURS.get(name, _OTHER_COLOURS[sum(name.encode()) % len(_OTHER_COLOURS)])
+
+
+def plot_radar(scores: Scores, benchmark: str = "mmvp_vlm", chance: float | None = 0.25) -> go.Figure:
+    """Draw every encoder's score in every type of a benchmark on a radar, in percent.
+
+    Args:
+        scores: {encoder: {benchmark: {metric: value}}}; every metric but ``mean`` is a type.
+        chance: score of guessing, drawn as a dotted ring; None draws none.
+
+    Without any type the figure is empty.
+    """
+    types = [metric for metric in next(iter(scores.values())).get(benchmark, {}) if metric != "mean"]
+    figure = go.Figure()
+    if not types:
+        return figure
+    if chance is not None:
+        figure.add_trace(_radar_line(types, [chance] * len(types), "Chance", "#848a94", "dot", width=1))
+    for encoder, benchmarks in scores.items():
+        values = [benchmarks.get(benchmark, {}).get(name, math.nan) for name in types]
+        dash = "dash" if encoder == "base" else "solid"
+        figure.add_trace(_radar_line(types, values, encoder_name(encoder), colour(encoder), dash, width=2.5))
+    outer = _outer_ring([value for trace in figure.data for value in trace.r])
+    figure.update_layout(
+        **_layout(height=520),
+        polar={
+            "bgcolor": "rgba(0,0,0,0)",
+            "radialaxis": {"range": [0, outer], "ticksuffix": " %", "gridcolor": _GRID, "angle": 90, "tickangle": 90,
+                           "tickvals": [25, 50, 75, 100], "showline": False},
+            "angularaxis": {"gridcolor": _GRID, "direction": "clockwise", "linecolor": _GRID},
+        },
+    )  # fmt: skip
+    figure.update_layout(margin={"l": 90, "r": 90, "t": 40, "b": 40}, legend={"y": -0.14, "yanchor": "top"})
+    return figure
+
+
+def _outer_ring(percents: Sequence[float]) -> int:
+    """Return the quarter of the scale, in percent, that holds every value."""
+    largest = max((value for value in percents if not math.isnan(value)), default=100)
+    return min(100, 25 * max(1, math.ceil(largest / 25)))
+
+
+def _radar_line(types: Sequence[str], values: Sequence[float], name: str, line: str, dash: str, width: float):
+    closed = [*range(len(types)), 0]
+    return go.Scatterpolar(
+        r=[values[i] * 100 for i in closed],
+        theta=[_wrap(types[i]) for i in closed],
+        name=name,
+        mode="lines" if name == "Chance" else "lines+markers",
+        line={"color": line, "dash": dash, "width": width},
+        marker={"size": 6, "color": line},
+        hovertemplate="%{theta}: %{r:.1f} %<extra>" + name + "</extra>",
+    )
+
+
+def _wrap(text: str, width: int = 16) -> str:
+    """Break a label into lines of about ``width`` characters."""
+    lines = [""]
+    for word in text.split():
+        if lines[-1] and len(lines[-1]) + len(word) >= width:
+            lines.append("")
+        lines[-1] = f"{lines[-1]} {word}".strip()
+    return "<br>".join(lines)
+
+
+def plot_p_against_d(
+    scores: Scores, intervals: Scores, detail_measures: Sequence[str], separation_measure: str
+) -> go.Figure:
+    """Draw detail (P) over class separation (D), one panel per detail measure, one point per encoder, in percent.
+
+    Error bars are the encoders' own intervals; a line joins each method to the base. Up is more detail, right is
+    better separated classes. Measures (``benchmark.metric``) that no encoder has are left out.
+    """
+    panels = [key for key in detail_measures if any(_value(s, key) is not None for s in scores.values())]
+    figure = make_subplots(rows=1, cols=max(1, len(panels)), horizontal_spacing=0.12)
+    for column, key in enumerate(panels, start=1):
+        points = {
+            encoder: (_value(benchmarks, separation_measure), _value(benchmarks, key))
+            for encoder, benchmarks in scores.items()
+        }
+        for encoder, (x, y) in points.items():
+            if x is None or y is None:
+                continue
+            if encoder != "base" and None not in points.get("base", (None,)):
+                figure.add_trace(_path(points["base"], (x, y), colour(encoder)), row=1, col=column)
+            x_bar = _error_bar(intervals[encoder], separation_measure, x, colour(encoder))
+            y_bar = _error_bar(intervals[encoder], key, y, colour(encoder))
+            figure.add_trace(_point(encoder, x, y, x_bar, y_bar, column == 1), row=1, col=column)
+        figure.update_xaxes(title=f"D: {measure_name(separation_measure)} (%)", row=1, col=column)
+        figure.update_yaxes(title=f"P: {measure_name(key)} (%)", row=1, col=column)
+    figure.update_layout(**_layout(height=440))
+    figure.update_xaxes(**_axis()).update_yaxes(**_axis())
+    return figure
+
+
+def _value(benchmarks: Mapping[str, Mapping[str, float]], key: str) -> float | None:
+    benchmark, _, metric = key.partition(".")
+    return benchmarks.get(benchmark, {}).get(metric)
+
+
+def _error_bar(intervals: Mapping, key: str, value: float, line: str) -> dict:
+    low, high = _value(intervals, key)
+    bar = {"type": "data", "symmetric": False, "thickness": 1.3, "width": 4, "color": line}
+    return {**bar, "array": [(high - value) * 100], "arrayminus": [(value - low) * 100]}
+
+
+def _point(encoder: str, x: float, y: float, x_bar: dict, y_bar: dict, show_legend: bool) -> go.Scatter:
+    return go.Scatter(
+        x=[x * 100],
+        y=[y * 100],
+        error_x=x_bar,
+        error_y=y_bar,
+        name=encoder_name(encoder),
+        legendgroup=encoder,
+        showlegend=show_legend,
+        mode="markers",
+        marker={"size": 13, "color": colour(encoder), "symbol": _SYMBOLS.get(encoder, "pentagon")},
+        hovertemplate="D %{x:.1f} %, P %{y:.1f} %<extra>" + encoder_name(encoder) + "</extra>",
+    )
+
+
+def _path(start: tuple[float, float], end: tuple[float, float], line: str) -> go.Scatter:
+    return go.Scatter(
+        x=[start[0] * 100, end[0] * 100],
+        y=[start[1] * 100, end[1] * 100],
+        mode="lines",
+        line={"color": line, "width": 1, "dash": "dot"},
+        hoverinfo="skip",
+        showlegend=False,
+    )
+
+
+def plot_losses(
+    losses: Mapping[str, pd.DataFrame], bounds: Mapping[str, Mapping[str, float]], window: int
+) -> go.Figure:
+    """Draw each run's loss over its steps, and the held-out noise error of all runs in a last panel.
+
+    Args:
+        losses: by run, one row a logged step with ``step``, ``loss`` and, on some rows, ``validation_loss``.
+        bounds: by run, named values to mark in its panel, such as the loss's floor.
+        window: rows of the rolling median drawn over the raw loss, which a few timesteps dominate.
+    """
+    held_out = any("validation_loss" in frame for frame in losses.values())
+    titles = [run_name(run) for run in losses] + ["Held-out noise error"] * held_out
+    columns = min(3, len(titles)) or 1
+    rows = math.ceil(len(titles) / columns) or 1
+    figure = make_subplots(
+        rows=rows, cols=columns, subplot_titles=titles, vertical_spacing=0.2, horizontal_spacing=0.08
+    )
+    for place, (run, frame) in enumerate(losses.items()):
+        at = {"row": place // columns + 1, "col": place % columns + 1}
+        figure.add_traces(_loss_lines(run, frame, window), rows=at["row"], cols=at["col"])
+        for name, value in bounds.get(run, {}).items():
+            figure.add_hline(value, line={"color": "#848a94", "width": 1, "dash": "dot"}, annotation_text=name,
+                             annotation_font_size=11, annotation_position="bottom right", **at)  # fmt: skip
+        if held_out and "validation_loss" in frame:
+            figure.add_trace(_held_out_line(run, frame), row=rows, col=(len(titles) - 1) % columns + 1)
+    figure.update_layout(**_layout(height=280 * rows))
+    figure.update_xaxes(**_axis()).update_yaxes(**_axis())
+    figure.update_xaxes(title="step", row=rows)
+    return figure
+
+
+def dcr_loss_bounds(batch_size: int) -> dict[str, float]:
+    """Return the DCR loss's floor, and its value when all similarities are equal (arXiv 2603.04803)."""
+    return {"floor, log 2": math.log(2), f"no contrast, log {batch_size + 1}": math.log(batch_size + 1)}
+
+
+def _loss_lines(run: str, frame: pd.DataFrame, window: int) -> list[go.Scatter]:
+    smooth = frame["loss"].rolling(window, min_periods=1, center=True).median()
+    raw = {"color": colour(run), "width": 1}
+    return [
+        go.Scatter(x=frame["step"], y=frame["loss"], line=raw, opacity=0.35, hoverinfo="skip", showlegend=False),
+        go.Scatter(x=frame["step"], y=smooth, line={"color": colour(run), "width": 2.5}, showlegend=False,
+                   name=run_name(run), hovertemplate="step %{x}: %{y:.4f}<extra>rolling median</extra>"),
+    ]  # fmt: skip
+
+
+def _held_out_line(run: str, frame: pd.DataFrame) -> go.Scatter:
+    measured = frame.dropna(subset=["validation_loss"])
+    return go.Scatter(
+        x=measured["step"],
+        y=measured["validation_loss"],
+        name=run_name(run),
+        mode="lines+markers",
+        line={"color": colour(run), "width": 2},
+        marker={"size": 5},
+        hovertemplate="step %{x}: %{y:.4f}<extra>" + run_name(run) + "</extra>",
+    )
+
+
+def _layout(height: int) -> dict:
+    return {
+        "template": "none",
+        "height": height,
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "font": {"family": "system-ui, sans-serif", "size": 13, "color": "#848a94"},
+        "legend": {"orientation": "h", "y": 1.06, "x": 0.5, "xanchor": "center", "yanchor": "bottom"},
+        "margin": {"l": 60, "r": 20, "t": 40, "b": 60},
+        "hoverlabel": {"font": {"size": 13}},
+    }
+
+
+def _axis() -> dict:
+    return {"gridcolor": _GRID, "zeroline": False, "linecolor": _GRID, "automargin": True}

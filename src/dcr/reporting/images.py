@@ -1,0 +1,121 @@
+"""Pictures of the page: pairs that flipped and reconstructions, each as a data URI."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from dcr.benchmark_sets.files import decode_image
+from dcr.benchmark_sets.mmvp_vlm import PROMPT
+from dcr.metrics.bootstrap import mcnemar
+from dcr.reporting.comparison import pair_outcomes
+
+if TYPE_CHECKING:
+    from dcr.benchmark_sets import Pair
+
+THUMBNAIL_SIDE = 224
+
+
+def to_data_uri(image: Image.Image) -> str:
+    """Return an image, at most 224 px a side, as a data URI: PNG when small, JPEG above 64 px."""
+    image = image.convert("RGB")
+    image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS)
+    kind = "PNG" if max(image.size) <= 64 else "JPEG"
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **({"quality": 88} if kind == "JPEG" else {"optimize": True}))
+    return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def find_flipped_pairs(
+    pairs: Sequence[Pair], outcomes: pd.DataFrame, before: str, after: str, num_shown: int
+) -> dict[str, Any]:
+    """Find the MMVP-VLM pairs that one encoder answers and the other does not.
+
+    Shown are the first pairs of every type in turn, so that no choice is made by looks.
+
+    Returns:
+        ``num_pairs``, ``p_value`` (McNemar's exact test), and for ``gained`` and ``lost`` a ``count`` and up to
+        ``num_shown`` ``pairs`` with ``type``, ``statements`` and ``images`` as data URIs.
+    """
+    answers = pair_outcomes(outcomes, "mmvp_vlm", before, after).set_index("item")
+    known = [pair for pair in pairs if _item(pair) in answers.index]
+    right = answers.loc[[_item(pair) for pair in known], ["before", "after"]].to_numpy(dtype=bool)
+    gained, lost, p_value = mcnemar(right[:, 0], right[:, 1])
+    flips = {"num_pairs": len(known), "p_value": p_value}
+    for name, count, mask in (
+        ("gained", gained, ~right[:, 0] & right[:, 1]),
+        ("lost", lost, right[:, 0] & ~right[:, 1]),
+    ):
+        chosen = _spread_over_types([pair for pair, flipped in zip(known, mask, strict=True) if flipped], num_shown)
+        flips[name] = {"count": count, "pairs": [_show_pair(pair) for pair in chosen]}
+    return flips
+
+
+def _item(pair: Pair) -> str:
+    return f"{pair.ids[0]}-{pair.ids[1]}"
+
+
+def _spread_over_types(pairs: Sequence[Pair], number: int) -> list[Pair]:
+    """Take the first pair of each type, then the second, and so on; show them in the order of the types."""
+    seen: dict[str, int] = {}
+    ranked = []
+    for position, pair in enumerate(pairs):
+        seen[pair.type] = seen.get(pair.type, 0) + 1
+        ranked.append((seen[pair.type], position))
+    return [pairs[position] for position in sorted(position for _, position in sorted(ranked)[:number])]
+
+
+def _show_pair(pair: Pair) -> dict[str, Any]:
+    return {
+        "type": pair.type,
+        "statements": [show_statement(text) for text in pair.texts],
+        "images": [to_data_uri(image) for image in open_images(pair)],
+    }
+
+
+def show_statement(text: str) -> str:
+    """Return a pair's text without the words that the benchmark puts before every statement."""
+    return text.removeprefix(PROMPT)
+
+
+def open_images(pair: Pair) -> list[Image.Image]:
+    """Return the two images of a pair."""
+    return [decode_image(path.read_bytes(), str(path)) for path in pair.images]
+
+
+def choose_examples(pairs: Sequence[Pair], number: int) -> list[Pair]:
+    """Return ``number`` pairs, one of each type in turn."""
+    return _spread_over_types(pairs, number)
+
+
+def tabulate_images(
+    columns: Mapping[str, np.ndarray], rows: Sequence[Mapping[str, str]], original: str
+) -> dict[str, Any]:
+    """Put images side by side, with each column's mean squared error against the column ``original``.
+
+    Args:
+        columns: by name, pixels (N, H, W, 3) in [0, 1].
+        rows: N rows' own words, such as ``type`` and ``statement``.
+
+    Returns:
+        ``columns`` with ``name`` and ``error``, and ``rows`` with ``images`` as data URIs in the columns' order.
+    """
+    heads = [
+        {"name": name, "error": float(np.mean((images.astype(np.float64) - columns[original]) ** 2))}
+        for name, images in columns.items()
+    ]
+    uris = [[to_data_uri(_to_image(images[i])) for images in columns.values()] for i in range(len(rows))]
+    return {
+        "columns": heads,
+        "rows": [{**row, "images": list(images)} for row, images in zip(rows, uris, strict=True)],
+    }
+
+
+def _to_image(pixels: np.ndarray) -> Image.Image:
+    return Image.fromarray((np.clip(pixels, 0, 1) * 255).round().astype(np.uint8))

@@ -1,0 +1,87 @@
+"""Words for the names that scores and runs carry in files; a name without words stands for itself."""
+
+from __future__ import annotations
+
+ENCODERS = {"base": "Base", "dcr": "DCR", "reconstruction": "Reconstruction", "naive": "Naive sum"}
+
+RUNS = {**ENCODERS, "stage1": "Stage 1: projector"}
+
+BENCHMARKS = {
+    "mmvp_vlm": "MMVP-VLM",
+    "clustering": "Clustering",
+    "zero_shot": "Zero-shot classification",
+    "probes": "Attribute probes",
+    "retrieval": "Retrieval",
+    "linear_probe": "Class probes",
+    "text_alignment": "Text alignment",
+}
+
+EXPLANATIONS = {
+    "mmvp_vlm": (
+        "Two images differ in one detail and two statements name it. A pair counts if both statements find their "
+        "image; guessing gives 25 %. It asks the image tower and the text tower together."
+    ),
+    "clustering": (
+        "k-means on the image features, with as many clusters as classes, matched to the labels: do classes fall "
+        "apart by themselves? This is D-Ability."
+    ),
+    "zero_shot": (
+        "Each image is named by the closest text. The text tower never changes, so this tells whether image and "
+        "text still speak one language."
+    ),
+    "probes": (
+        "A linear classifier reads each detail off the frozen image features: is the detail there at all? "
+        "This is P-Ability, without the text tower."
+    ),
+    "retrieval": "Finding the caption of an image, and the image of a caption, among all of the set.",
+    "linear_probe": "The class, read off the frozen image features by a linear classifier and by nearest neighbours.",
+    "text_alignment": (
+        "The cosine of an image and its caption, and the distance between the means of all images and all captions. "
+        "They tell how far the image tower has drifted from the text tower; neither has a better end."
+    ),
+}
+
+METRICS = {
+    "mean": "mean",
+    "acc": "ACC",
+    "nmi": "NMI",
+    "ari": "ARI",
+    "acc1": "accuracy",
+    "acc5": "top-5 accuracy",
+    "mean_per_class_recall": "mean per-class recall",
+    "lp_acc1": "linear",
+    "knn_acc1": "nearest neighbours",
+}
+
+MEASURES = {
+    "mmvp_vlm.mean": "MMVP-VLM",
+    "clustering.acc": "clustering ACC",
+    "zero_shot.acc1": "zero-shot accuracy",
+    "probes.mean": "attribute probes",
+}
+
+
+def encoder_name(encoder: str) -> str:
+    """Return the words for an encoder or method."""
+    return ENCODERS.get(encoder, encoder)
+
+
+def run_name(run: str) -> str:
+    """Return the words for a training run."""
+    return RUNS.get(run, run)
+
+
+def benchmark_name(benchmark: str) -> str:
+    """Return the words for a benchmark."""
+    return BENCHMARKS.get(benchmark, benchmark.replace("_", " "))
+
+
+def metric_name(metric: str) -> str:
+    """Return the words for a metric, a type or an attribute."""
+    return METRICS.get(metric, metric.replace("_", " "))
+
+
+def measure_name(key: str) -> str:
+    """Return the words for a measure ``benchmark.metric`` as they stand inside a sentence."""
+    benchmark, _, metric = key.partition(".")
+    return MEASURES.get(key, f"{benchmark_name(benchmark)} {metric_name(metric)}")

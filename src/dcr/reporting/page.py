@@ -1,0 +1,115 @@
+"""One HTML page that holds everything it shows and asks the network for nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import jinja2
+import plotly.graph_objects as go
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from dcr.reporting import tables
+from dcr.reporting.comparison import Comparison, Scores, headline, select
+from dcr.reporting.names import encoder_name
+
+PACKAGES = ("dcr", "torch", "open_clip_torch", "diffusers", "transformers", "peft", "accelerate", "webdataset",
+            "great-expectations", "kedro", "dvc", "scikit-learn", "numpy", "pandas", "plotly")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything the page tells of a finished run.
+
+    recipe: its name. base, method: names of the two encoders of the headline. scores: see
+    :data:`dcr.reporting.comparison.Scores`. comparisons: by method, against ``base``. headline_measures: keys
+    ``benchmark.metric``. validation, base_models, conditions, training: the records of those steps. models: ``facts``,
+    lines of (name, words), and ``hashes`` by name. flips, reconstructions: see :mod:`dcr.reporting.images`. notes:
+    what the recipe's author wants a reader to keep in mind. parameters: by section.
+    """
+
+    recipe: str
+    base: str
+    method: str
+    confidence: float
+    scores: Scores
+    comparisons: Mapping[str, Sequence[Comparison]]
+    headline_measures: Sequence[str]
+    validation: Mapping[str, Any]
+    base_models: Mapping[str, Any]
+    conditions: Mapping[str, Any]
+    training: Mapping[str, Any]
+    models: Mapping[str, Any]
+    flips: Mapping[str, Any]
+    reconstructions: Mapping[str, Any]
+    notes: Sequence[str]
+    parameters: Mapping[str, Any]
+
+
+def render_page(run: Run, figures: Mapping[str, go.Figure]) -> str:
+    """Return the page.
+
+    A content security policy in the page forbids every request, so that it looks the same offline; text from
+    data is escaped.
+
+    Args:
+        run: what is told.
+        figures: ``radar``, ``p_against_d`` and ``losses``.
+    """
+    own = run.comparisons[run.method]
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("dcr.reporting"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    return environment.get_template("report.html").render(
+        run=run,
+        base_name=encoder_name(run.base),
+        method_name=encoder_name(run.method),
+        headline=headline(encoder_name(run.method), select(own, run.headline_measures)),
+        tiles=tables.build_tiles(select(own, run.headline_measures)),
+        benchmark_tables=tables.build_benchmark_tables(own),
+        method_table=tables.build_method_table(run.scores, run.comparisons, run.base),
+        sentences=tables.build_sentences(run.comparisons, run.headline_measures),
+        costs=tables.build_cost_table(run.training["runs"]),
+        gates=tables.build_gates(run.base_models, run.conditions),
+        columns=[_name_column(column) for column in run.reconstructions["columns"]],
+        figures={name: _embed_json(figure) for name, figure in figures.items()},
+        drawn=[name for name, figure in figures.items() if figure.data],
+        plotly=Markup(get_plotlyjs()),
+        parameters=tables.flatten_parameters(run.parameters),
+        hashes={**run.training["hashes"], **run.models["hashes"]},
+        versions=package_versions(),
+        num_comparisons=len(own),
+        confidence=f"{run.confidence * 100:g}",
+    )
+
+
+def _name_column(column: Mapping[str, Any]) -> dict[str, str]:
+    words = {"original": "Original", "vae": "VAE alone", "empty_prompt": "Empty prompt"}
+    return {
+        "name": words.get(column["name"], encoder_name(column["name"])),
+        "error": f"{column['error']:.4f}",
+    }
+
+
+def _embed_json(figure: go.Figure) -> Markup:
+    """Return a figure's JSON for a script element, where ``<`` would let text end the element."""
+    escaped = figure.to_json().replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    return Markup(escaped)
+
+
+def package_versions() -> list[tuple[str, str]]:
+    """Return (name, version) of the installed packages that a score can depend on."""
+    rows = []
+    for name in PACKAGES:
+        try:
+            rows.append((name, version(name)))
+        except PackageNotFoundError:
+            continue
+    return rows

@@ -1,0 +1,207 @@
+"""The page's tables as rows of words and numbers; the template only lays them out.
+
+Shares are shown in percent, differences in percentage points, with a true minus sign.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+from dcr.reporting.comparison import BETTER, HIGHER, LOWER, NOISE, WORSE, Comparison, Scores, headline, select
+from dcr.reporting.names import (
+    EXPLANATIONS,
+    benchmark_name,
+    encoder_name,
+    measure_name,
+    metric_name,
+    run_name,
+)
+
+SIGNS = {BETTER: "▲", WORSE: "▼", HIGHER: "△", LOWER: "▽", NOISE: "≈"}
+_SUMMARIES = ("mean", "acc", "acc1")
+
+
+def show_value(value: float, is_share: bool = True) -> str:
+    """Return a share as percent with one decimal, any other value with three."""
+    if not math.isfinite(value):
+        return "–"
+    return (f"{value * 100:.1f}" if is_share else f"{value:.3f}").replace("-", "−")
+
+
+def show_difference(value: float, is_share: bool = True) -> str:
+    """Return a difference with its sign; one that rounds to zero has none."""
+    shown = show_value(value, is_share)
+    if not any(digit in shown for digit in "123456789"):
+        return shown.lstrip("−")
+    return shown if shown.startswith("−") else f"+{shown}"
+
+
+def show_interval(interval: tuple[float, float], is_share: bool = True) -> str:
+    """Return ``low to high``."""
+    return " to ".join(show_value(bound, is_share) for bound in interval)
+
+
+def change_cell(comparison: Comparison) -> dict[str, str]:
+    """Return difference, verdict and sign of a comparison as words."""
+    return {
+        "value": show_value(comparison.after, comparison.is_share),
+        "difference": show_difference(comparison.difference, comparison.is_share),
+        "verdict": comparison.verdict,
+        "sign": SIGNS[comparison.verdict],
+    }
+
+
+def build_tiles(comparisons: Sequence[Comparison]) -> list[dict[str, str]]:
+    """Return the headline measures as tiles: what it was, what it is, and whether that is a change."""
+    return [
+        {
+            "name": measure_name(c.key),
+            "before": show_value(c.before, c.is_share),
+            "unit": " %" * c.is_share,
+            **change_cell(c),
+        }
+        for c in comparisons
+    ]
+
+
+def build_benchmark_tables(comparisons: Sequence[Comparison]) -> list[dict[str, Any]]:
+    """Return one table a benchmark, before and after with intervals, in the order of the scores."""
+    tables = []
+    for benchmark in dict.fromkeys(c.benchmark for c in comparisons):
+        part = [c for c in comparisons if c.benchmark == benchmark]
+        extent = max((abs(v) for c in part for v in (c.difference, *(c.interval or ()))), default=0) or 1.0
+        tables.append(
+            {
+                "name": benchmark_name(benchmark),
+                "explanation": EXPLANATIONS.get(benchmark, ""),
+                "unit": "%" if part[0].is_share else "",
+                "ends": (WORSE, BETTER) if part[0].is_share else (LOWER, HIGHER),
+                "rows": [_benchmark_row(c, extent) for c in part],
+            }
+        )
+    return tables
+
+
+def _benchmark_row(comparison: Comparison, extent: float) -> dict[str, Any]:
+    share, interval = comparison.is_share, comparison.interval
+    return {
+        "name": metric_name(comparison.metric),
+        "is_summary": comparison.metric in _SUMMARIES,
+        "before": show_value(comparison.before, share),
+        "before_interval": show_interval(comparison.before_interval, share),
+        "after": show_value(comparison.after, share),
+        "after_interval": show_interval(comparison.after_interval, share),
+        "interval": " to ".join(show_difference(bound, share) for bound in interval) if interval else "",
+        "plot": {
+            "low": _place(interval[0] if interval else comparison.difference, extent),
+            "middle": _place(comparison.difference, extent),
+            "high": _place(interval[1] if interval else comparison.difference, extent),
+        },
+        **change_cell(comparison),
+    }
+
+
+def _place(value: float, extent: float) -> float:
+    """Return a place from 4 to 96 on a line whose middle, 50, is no difference."""
+    return round(50 + 46 * value / extent, 2)
+
+
+def build_method_table(scores: Scores, comparisons: Mapping[str, Sequence[Comparison]], base: str) -> dict[str, Any]:
+    """Return a table with one column an encoder and one row a measure, types and attributes left out.
+
+    Args:
+        comparisons: by method, each against ``base``.
+    """
+    keys = [
+        f"{benchmark}.{metric}"
+        for benchmark, metrics in scores[base].items()
+        for metric in (("mean",) if "mean" in metrics else metrics)
+    ]
+    rows = []
+    for key in keys:
+        by_method = {method: select(found, [key]) for method, found in comparisons.items()}
+        known = next((found[0] for found in by_method.values() if found), None)
+        if known is not None:
+            rows.append(
+                {
+                    "name": measure_name(key),
+                    "base": show_value(known.before, known.is_share),
+                    "cells": [change_cell(found[0]) if found else None for found in by_method.values()],
+                }
+            )
+    return {"base": encoder_name(base), "methods": [encoder_name(m) for m in comparisons], "rows": rows}
+
+
+def build_sentences(comparisons: Mapping[str, Sequence[Comparison]], keys: Sequence[str]) -> list[str]:
+    """Return the headline sentence of every method."""
+    return [headline(encoder_name(method), select(found, keys)) for method, found in comparisons.items()]
+
+
+def build_cost_table(runs: Mapping[str, Mapping[str, Any]]) -> list[dict[str, str]]:
+    """Return what each training run cost, and its seconds a step as a multiple of the cheapest second-stage run."""
+    per_step = {run: cost["seconds"] / max(1, cost["steps"]) for run, cost in runs.items()}
+    cheapest = min((value for run, value in per_step.items() if run != "stage1"), default=0)
+    return [
+        {
+            "name": run_name(run),
+            "objective": encoder_name(cost.get("objective", run)),
+            "steps": f"{cost['steps']:,}",
+            "seconds": f"{cost['seconds']:,.1f}",
+            "samples_per_second": f"{cost['samples_per_second']:,.1f}",
+            "trainable_parameters": f"{cost['trainable_parameters']:,}",
+            "relative": f"{per_step[run] / cheapest:.1f}×" if run != "stage1" and cheapest else "",
+        }
+        for run, cost in runs.items()
+    ]
+
+
+def build_gates(base_models: Mapping[str, Any], conditions: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return what must hold for the run to mean anything, with the numbers that decide it.
+
+    Args:
+        base_models: ``unet`` with noise errors by caption; empty where the models were not trained here.
+        conditions: ``projector`` with noise errors by condition.
+    """
+    gates = []
+    if unet := base_models.get("unet"):
+        order = [(word, unet[key]) for word, key in (
+            ("true caption", "true_caption"), ("empty prompt", "empty_prompt"), ("wrong caption", "wrong_caption"),
+        )]  # fmt: skip
+        gates.append(_gate("The UNet uses its condition", "Noise error on held-out images, by caption.", order))
+    if projector := conditions.get("projector"):
+        order = [
+            ("projector, after stage 1", projector["after"]),
+            ("empty prompt", projector["empty_prompt"]),
+        ]
+        note = f"Noise error on held-out images; before stage 1 it was {projector['before']:.4f}"
+        if "wrong_image" in projector:
+            note += f", with another image's condition it is {projector['wrong_image']:.4f}"
+        gates.append(_gate("The projector tells the UNet more than an empty prompt", f"{note}.", order))
+    return gates
+
+
+def _gate(name: str, note: str, order: Sequence[tuple[str, float]]) -> dict[str, Any]:
+    values = [value for _, value in order]
+    largest = max(values)
+    return {
+        "name": name,
+        "note": note,
+        "holds": all(a < b for a, b in pairwise(values)),
+        "bars": [
+            {"name": n, "value": f"{v:.4f}", "width": round(100 * v / largest, 2) if largest else 0} for n, v in order
+        ],
+    }
+
+
+def flatten_parameters(parameters: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return every parameter as (dotted name, value), in order."""
+    rows = []
+    for name, value in parameters.items():
+        if isinstance(value, Mapping):
+            rows += [(f"{name}.{key}", shown) for key, shown in flatten_parameters(value)]
+        else:
+            rows.append((name, str(value)))
+    return rows

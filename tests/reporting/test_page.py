@@ -1,0 +1,133 @@
+"""The page: whole, self-contained, honest, and safe to open."""
+
+import dataclasses
+import json
+import re
+from html.parser import HTMLParser
+
+import plotly.graph_objects as go
+import pytest
+from plotly.offline import get_plotlyjs
+
+import finished_run
+from dcr.reporting.page import render_page
+
+
+@pytest.fixture(scope="module")
+def example(tmp_path_factory):
+    return finished_run.run(finished_run.write_mmvp(tmp_path_factory.mktemp("mmvp")))
+
+
+@pytest.fixture(scope="module")
+def page(example):
+    return render_page(*example)
+
+
+class Elements(HTMLParser):
+    """Collects start tags, and checks that what is opened is closed."""
+
+    VOID = frozenset({"meta", "img", "br", "line"})
+
+    def __init__(self, html):
+        super().__init__()
+        self.tags, self.open = [], []
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_every_element_is_closed_in_order(page):
+    assert Elements(page).open == []
+
+
+def test_the_page_refers_to_nothing_outside_itself(page):
+    for tag, attributes in Elements(page).tags:
+        for name in ("src", "href", "srcset", "data", "action"):
+            assert attributes.get(name, "#").startswith(("#", "data:image/")), (tag, attributes)
+    assert "default-src 'none'" in page
+    assert "url(" not in re.search(r"<style>(.*?)</style>", page, re.DOTALL)[1]
+
+
+def test_plotly_is_inlined_once(page):
+    assert page.count(get_plotlyjs()) == 1
+
+
+def test_every_figure_has_a_place_and_its_data(page, example):
+    elements = Elements(page).tags
+    for name, figure in example[1].items():
+        assert any(attributes.get("id") == name and attributes.get("aria-label") for _, attributes in elements)
+        data = json.loads(re.search(rf'data-figure="{name}">(.*?)</script>', page, re.DOTALL)[1])
+        assert data == json.loads(figure.to_json())
+
+
+def test_links_lead_to_sections_that_exist(page):
+    tags = Elements(page).tags
+    ids = {attributes["id"] for _, attributes in tags if "id" in attributes}
+    assert {attributes["href"][1:] for tag, attributes in tags if tag == "a"} <= ids
+
+
+def test_the_headline_is_what_was_measured_the_bad_as_plain_as_the_good(page):
+    title = re.search(r"<h1>(.*?)</h1>", page)[1]
+    assert re.fullmatch(
+        r"DCR raised clustering ACC by [\d.]+ points and lowered zero-shot accuracy by [\d.]+ points; "
+        r"attribute probes and MMVP-VLM moved within noise\.",
+        title,
+    )
+
+
+def test_gained_and_lost_pairs_stand_side_by_side_in_equal_number(page, example):
+    gained, lost = (len(example[0].flips[side]["pairs"]) for side in ("gained", "lost"))
+    assert gained == lost == 6
+    assert page.index("Gained") < page.index("Lost")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "7,961", "unreadable image", "The UNet uses its condition", "holds", "VAE alone", "seed 0",
+        "The world is drawn, not photographed.", "training.temperature", "Naive sum", "torch", "e" * 64,
+    ],
+)  # fmt: skip
+def test_the_page_tells(page, words):
+    assert words in page
+
+
+def test_text_from_data_cannot_become_markup(example):
+    run, figures = example
+    evil = "</script><script>alert(1)</script>"
+    flips = json.loads(json.dumps(run.flips))
+    flips["gained"]["pairs"][0]["statements"][0] = evil
+    figures = {**figures, "radar": go.Figure(go.Scatter(x=[1], y=[1], name=evil))}
+    page = render_page(dataclasses.replace(run, flips=flips, notes=[evil], recipe=evil), figures)
+    assert evil not in page
+    assert Elements(page).open == []
+
+
+def test_a_recipe_without_its_own_base_models_and_without_mmvp_still_has_a_page(example):
+    run, figures = example
+    bare = dataclasses.replace(
+        run,
+        base_models={},
+        flips={"num_pairs": 0, "p_value": 1.0, "gained": {"count": 0, "pairs": []}, "lost": {"count": 0, "pairs": []}},
+        reconstructions={"columns": [], "rows": []},
+        notes=[],
+    )
+    page = render_page(bare, {**figures, "radar": go.Figure()})
+    assert 'data-figure="radar"' not in page
+    assert "The UNet uses its condition" not in page
+    assert "MMVP-VLM was not evaluated." in page
+    assert Elements(page).open == []
+
+
+def test_the_same_run_gives_the_same_bytes(page, example):
+    assert render_page(*example) == page
