@@ -1,0 +1,100 @@
+"""Nodes of pipeline `scenes`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dcr.parameters import PretrainingParameters, ScenesParameters
+
+if TYPE_CHECKING:
+    from dcr.backbones import Backbone
+    from dcr.diffusion import Diffusion
+    from dcr.shards import Sample
+
+Writer = Callable[[Path], None]
+
+
+def draw_shards(parameters: ScenesParameters) -> Iterator[tuple[str, Iterator[Sample]]]:
+    """Draw the training images, one shard at a time."""
+    from tqdm import tqdm
+
+    from dcr.scenes.sets import iter_shard_samples
+
+    numbers = range(-(-parameters.num_train_images // parameters.images_per_shard))
+    for number in tqdm(numbers, desc="drawing shards", unit="shard"):
+        yield f"{number:05d}", iter_shard_samples(parameters, number)
+
+
+def draw_evaluation_sets(parameters: ScenesParameters) -> tuple[Writer, Writer, Writer]:
+    """Draw the MMVP-VLM, classification and retrieval sets, from images that the shards do not hold."""
+    from dcr.scenes import sets
+
+    return (
+        lambda folder: sets.write_mmvp(folder, parameters),
+        lambda folder: sets.write_classification(folder, parameters),
+        lambda folder: sets.write_retrieval(folder, parameters),
+    )
+
+
+def train_base_clip(
+    parameters: PretrainingParameters, shards: list[str], previous: dict[str, Any], hashes: dict[str, str | None]
+) -> Iterator[Backbone]:
+    """Train the small CLIP on the shards' captions; yield nothing, so that nothing is saved, if it is there already."""
+    from dcr.scenes.pretrain_clip import train_clip
+    from dcr.scenes.pretrain_data import load_images, split_images
+    from dcr.scenes.pretrain_record import fingerprint, is_current
+
+    if not is_current(previous, fingerprint(parameters, shards), hashes):
+        training, _ = split_images(load_images(shards), parameters.num_held_out)
+        yield train_clip(training, parameters)
+
+
+def train_base_diffusion(
+    parameters: PretrainingParameters,
+    shards: list[str],
+    backbone: Backbone,
+    previous: dict[str, Any],
+    hashes: dict[str, str | None],
+) -> Iterator[Diffusion]:
+    """Train the small VAE and UNet, with the CLIP's text tower as text encoder; yield nothing if they are there."""
+    from dcr.scenes.pretrain_clip import text_side
+    from dcr.scenes.pretrain_data import load_images, split_images
+    from dcr.scenes.pretrain_record import fingerprint, is_current
+    from dcr.scenes.pretrain_unet import train_unet
+    from dcr.scenes.pretrain_vae import train_vae
+
+    if not is_current(previous, fingerprint(parameters, shards), hashes):
+        training, _ = split_images(load_images(shards), parameters.num_held_out)
+        vae = train_vae(training, parameters)
+        yield train_unet(training, vae, *text_side(backbone), parameters)
+
+
+def measure_base_models(
+    parameters: PretrainingParameters,
+    shards: list[str],
+    backbone: Backbone,
+    diffusion: Diffusion,
+    previous: dict[str, Any],
+    hashes: dict[str, str | None],
+) -> dict[str, Any]:
+    """Measure the base models on held-out images, require that the UNet uses its condition, and record all of it."""
+    from dcr.scenes import pretrain_checks as checks
+    from dcr.scenes.pretrain_data import load_images, split_images
+    from dcr.scenes.pretrain_record import fingerprint, is_current
+
+    made_from = fingerprint(parameters, shards)
+    if is_current(previous, made_from, hashes):
+        return previous
+    _, held_out = split_images(load_images(shards), parameters.num_held_out)
+    errors = checks.noise_errors(diffusion, held_out, parameters.check_draws, parameters.seed)
+    if parameters.check_condition:
+        checks.check_condition(errors)
+    return {
+        "fingerprint": made_from,
+        "sha256": hashes,
+        "clip": {"zero_shot_acc1": checks.zero_shot_accuracy(backbone, held_out)},
+        "vae": {"psnr": checks.reconstruction_psnr(diffusion.vae, held_out)},
+        "unet": errors,
+    }

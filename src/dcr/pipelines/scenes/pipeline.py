@@ -1,0 +1,41 @@
+"""Pipeline `scenes`: the demo's shards and evaluation sets, and the base models trained on the shards."""
+
+from kedro.pipeline import Node, Pipeline
+
+from .nodes import draw_evaluation_sets, draw_shards, measure_base_models, train_base_clip, train_base_diffusion
+
+# What an earlier run left; read anew by each node, so that the last one sees what the first two wrote.
+_EARLIER = ["previous_base_models", "base_model_hashes"]
+
+
+def create_pipeline() -> Pipeline:
+    """Return the pipeline; base models that are still those of shards and parameters are not trained again."""
+    return Pipeline(
+        [
+            Node(draw_shards, inputs="params:scenes", outputs="shards", name="draw_shards"),
+            Node(
+                draw_evaluation_sets,
+                inputs="params:scenes",
+                outputs=["mmvp_vlm", "classification", "retrieval"],
+                name="draw_evaluation_sets",
+            ),
+            Node(
+                train_base_clip,
+                inputs=["params:pretraining", "shards", *_EARLIER],
+                outputs="backbone",
+                name="train_base_clip",
+            ),
+            Node(
+                train_base_diffusion,
+                inputs=["params:pretraining", "shards", "backbone", *_EARLIER],
+                outputs="diffusion",
+                name="train_base_diffusion",
+            ),
+            Node(
+                measure_base_models,
+                inputs=["params:pretraining", "shards", "backbone", "diffusion", *_EARLIER],
+                outputs="base_models",
+                name="measure_base_models",
+            ),
+        ]
+    )

@@ -1,0 +1,144 @@
+"""What the demo's base models are trained on: the rendered shards in memory, and the loop that all three share.
+
+The images of the demo fill some ten megabytes each thousand at 64 pixels, so they are decoded once and kept as one
+uint8 tensor; nothing here is meant for shards of real size.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import torch
+from PIL import Image
+from tqdm import tqdm
+
+from dcr.errors import UserError
+from dcr.seeds import derive_seed, torch_generator
+from dcr.shards import read_samples
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Images, (N, 3, S, S) uint8, with their captions and attributes in the same order."""
+
+    images: torch.Tensor
+    captions: list[str]
+    attributes: list[dict[str, int]]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def pixels(self, indices: torch.Tensor) -> torch.Tensor:
+        """Return float32 pixels in [0, 1], (B, 3, S, S)."""
+        return self.images[indices].float() / 255
+
+    def part(self, start: int, stop: int) -> ImageSet:
+        """Return the images from ``start`` up to ``stop``."""
+        return ImageSet(self.images[start:stop], self.captions[start:stop], self.attributes[start:stop])
+
+
+def load_images(shards: Sequence[str]) -> ImageSet:
+    """Decode every readable sample of ``shards`` that states its attributes.
+
+    Raises:
+        UserError: no such sample, or images that are not all square and of one size.
+    """
+    images, captions, attributes = [], [], []
+    for shard in tqdm(shards, desc="reading shards", unit="shard"):
+        for sample in read_samples(shard):
+            image = _decode(sample.image)
+            if image is not None and isinstance(sample.metadata.get("attributes"), dict):
+                images.append(image)
+                captions.append(sample.caption or "")
+                attributes.append(sample.metadata["attributes"])
+    shapes = {image.shape for image in images}
+    if len(shapes) != 1 or images[0].shape[0] != images[0].shape[1]:
+        raise UserError(
+            f"the shards of the demo world must hold square images of one size with attributes, found sizes "
+            f"{sorted(shape[:2] for shape in shapes)}; render them anew with `kedro run --pipelines scenes`"
+        )
+    return ImageSet(torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous(), captions, attributes)
+
+
+def split_images(images: ImageSet, num_held_out: int) -> tuple[ImageSet, ImageSet]:
+    """Return the images to train on and the last ``num_held_out``, on which the models are measured.
+
+    Raises:
+        UserError: nothing is left to train on.
+    """
+    num_training = len(images) - num_held_out
+    if num_training < 1:
+        raise UserError(f"num_held_out must be below the {len(images)} images of the shards, got {num_held_out}")
+    return images.part(0, num_training), images.part(num_training, len(images))
+
+
+def optimise(
+    model: torch.nn.Module,
+    batch_loss: Callable[[torch.Tensor], torch.Tensor],
+    num_items: int,
+    steps: int,
+    batch_size: int,
+    learning_rate: float,
+    seed: int,
+    description: str,
+) -> None:
+    """Train ``model`` in place with AdamW under a one-cycle learning rate; the progress bar shows loss and images/s.
+
+    Args:
+        model: its parameters are trained, and left in evaluation mode.
+        batch_loss: maps the indices of a batch, (batch_size,), to a scalar loss.
+        num_items: indices are below this; each is drawn once before any is drawn again.
+        learning_rate: the largest of the cycle, reached after a tenth of the steps.
+    """
+    optimizer = torch.optim.AdamW(model.parameters(), learning_rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, learning_rate, total_steps=steps, pct_start=0.1, cycle_momentum=False
+    )
+    batches = _batches(num_items, batch_size, torch_generator(seed, description, "order"))
+    model.train()
+    with tqdm(total=steps * batch_size, desc=f"training {description}", unit="img") as bar:
+        for _, indices in zip(range(steps), batches, strict=False):
+            loss = batch_loss(indices)
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            schedule.step()
+            bar.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
+            bar.update(batch_size)
+    model.eval()
+
+
+def seeded(build: Callable[[], T], seed: int, purpose: str) -> T:
+    """Build a model whose first weights depend on ``seed`` alone, leaving PyTorch's global stream as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(seed, purpose, "weights"))
+        return build()
+
+
+def batched(num_items: int, batch_size: int) -> Sequence[torch.Tensor]:
+    """Return the indices of ``num_items`` in order, ``batch_size`` at a time."""
+    return torch.arange(num_items).split(batch_size)
+
+
+def _batches(num_items: int, batch_size: int, generator: torch.Generator) -> Iterator[torch.Tensor]:
+    waiting = torch.empty(0, dtype=torch.long)
+    while True:
+        while len(waiting) < batch_size:
+            waiting = torch.cat([waiting, torch.randperm(num_items, generator=generator)])
+        yield waiting[:batch_size]
+        waiting = waiting[batch_size:]
+
+
+def _decode(image: bytes | None) -> np.ndarray | None:
+    """Return (H, W, 3) uint8, or None for bytes that are no image: sorting these out is validation's work."""
+    try:
+        return np.asarray(Image.open(io.BytesIO(image or b"")).convert("RGB"))
+    except (OSError, ValueError, SyntaxError):
+        return None

@@ -1,0 +1,99 @@
+"""The demo's small UNet: text-conditioned velocity prediction in the VAE's latents, and how well it listens.
+
+Notation: N images, T tokens of a caption, m the UNet's cross-attention width, C x h x w the size of a latent.
+"""
+
+from __future__ import annotations
+
+import torch
+from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from dcr.diffusion import Diffusion
+from dcr.parameters import PretrainingParameters
+from dcr.scenes.pretrain_data import ImageSet, batched, optimise, seeded
+from dcr.scenes.pretrain_vae import encode_all
+from dcr.scenes.world import caption
+from dcr.seeds import torch_generator
+
+
+def build_unet(parameters: PretrainingParameters, latent_size: int) -> UNet2DConditionModel:
+    """Return an untrained UNet with cross-attention at every level."""
+    channels = parameters.unet_block_channels
+    return UNet2DConditionModel(
+        sample_size=latent_size,
+        in_channels=parameters.latent_channels,
+        out_channels=parameters.latent_channels,
+        down_block_types=("CrossAttnDownBlock2D",) * len(channels),
+        up_block_types=("CrossAttnUpBlock2D",) * len(channels),
+        block_out_channels=tuple(channels),
+        layers_per_block=1,
+        cross_attention_dim=parameters.clip_text_width,
+        attention_head_dim=parameters.unet_num_heads,  # diffusers' name for the number of heads
+        norm_num_groups=8,
+    )
+
+
+def build_scheduler() -> DDPMScheduler:
+    """Return Stable Diffusion 2.1's noise schedule: 1000 steps, scaled linear, velocity prediction."""
+    return DDPMScheduler(
+        num_train_timesteps=1000,
+        beta_schedule="scaled_linear",
+        beta_start=0.00085,
+        beta_end=0.012,
+        prediction_type="v_prediction",
+        clip_sample=False,
+    )
+
+
+def train_unet(
+    images: ImageSet,
+    vae: AutoencoderKL,
+    text_encoder: CLIPTextModel,
+    tokenizer: CLIPTokenizer,
+    parameters: PretrainingParameters,
+) -> Diffusion:
+    """Train a UNet on the images' full captions, a share of them emptied, and return the whole diffusion model.
+
+    Latents and captions are encoded once before training; each step draws latents, timesteps, noise and which captions
+    are emptied. Loss: mean squared error of the velocity (Salimans and Ho, arXiv 2202.00512).
+    """
+    mean, logvar = encode_all(vae, images, parameters.unet_batch_size)
+    unet = seeded(lambda: build_unet(parameters, mean.shape[-1]), parameters.seed, "unet")
+    diffusion = Diffusion(vae, unet, build_scheduler(), text_encoder, tokenizer)
+    prompts = encode_captions(diffusion, full_captions(images))
+    empty = diffusion.encode_prompts([""])
+    generator = torch_generator(parameters.seed, "unet", "noise")
+
+    def batch_loss(indices: torch.Tensor) -> torch.Tensor:
+        draws = torch.randn(2, len(indices), *mean.shape[1:], generator=generator)
+        latents = diffusion.scale_latents(mean[indices] + (logvar[indices] / 2).exp() * draws[0])
+        timesteps = torch.randint(diffusion.num_timesteps, (len(indices),), generator=generator)
+        emptied = torch.rand(len(indices), generator=generator) < parameters.empty_prompt_share
+        condition = torch.where(emptied[:, None, None], empty, prompts[indices])
+        noise_pred = diffusion.predict(diffusion.add_noise(latents, draws[1], timesteps), timesteps, condition)
+        return (noise_pred - diffusion.target(latents, draws[1], timesteps)).square().mean()
+
+    unet.requires_grad_(True)
+    optimise(
+        unet,
+        batch_loss,
+        len(images),
+        parameters.unet_steps,
+        parameters.unet_batch_size,
+        parameters.unet_learning_rate,
+        parameters.seed,
+        "unet",
+    )
+    unet.requires_grad_(False)
+    return diffusion
+
+
+def full_captions(images: ImageSet) -> list[str]:
+    """Return captions that name the class and every detail of each image."""
+    return [caption(attributes) for attributes in images.attributes]
+
+
+def encode_captions(diffusion: Diffusion, captions: list[str]) -> torch.Tensor:
+    """Return the hidden states of all captions, (N, T, m)."""
+    return torch.cat([diffusion.encode_prompts([captions[j] for j in i]) for i in batched(len(captions), 256)])

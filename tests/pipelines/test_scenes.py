@@ -1,0 +1,117 @@
+"""Pipeline `scenes`, run as Kedro runs it on a world of few and small pictures."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+from kedro.io import DataCatalog
+from kedro.runner import SequentialRunner
+
+from dcr.errors import UserError
+from dcr.files import sha256_folder
+from dcr.parameters import PretrainingParameters, ScenesParameters
+from dcr.pipelines.scenes import create_pipeline
+
+CONF = Path(__file__).parents[2] / "conf"
+
+
+def smoke_section(name: str) -> dict:
+    base, smoke = (
+        yaml.safe_load((CONF / env / f"parameters_{name}.yml").read_text())[name] for env in ("base", "smoke")
+    )
+    return base | smoke
+
+
+def make_catalog(root: Path, **pretraining) -> DataCatalog:
+    base = root / "base"
+    folders = {"clip": f"{base}/clip", "diffusion": f"{base}/diffusion"}
+    entries = {
+        "shards": {"type": "dcr.datasets.shards.ShardsDataset", "filepath": f"{root}/shards"},
+        "backbone": {"type": "dcr.datasets.models.BackboneDataset", "source": f"local-dir:{base}/clip"},
+        "diffusion": {"type": "dcr.datasets.diffusion.DiffusionDataset", "source": f"{base}/diffusion"},
+        "base_models": {"type": "json.JSONDataset", "filepath": f"{base}/base_models.json"},
+        "previous_base_models": {
+            "type": "dcr.datasets.records.PreviousRecordDataset",
+            "filepath": f"{base}/base_models.json",
+        },
+        "base_model_hashes": {"type": "dcr.datasets.records.FolderHashesDataset", "folders": folders},
+    }
+    for name in ("mmvp_vlm", "classification", "retrieval"):
+        folder = {"type": "dcr.datasets.folders.FolderDataset", "filepath": f"{root}/sets/{name}", "made_by": "-"}
+        entries[name] = folder
+    catalog = DataCatalog.from_config(entries)
+    catalog["params:scenes"] = ScenesParameters(**smoke_section("scenes"))
+    catalog["params:pretraining"] = PretrainingParameters(**smoke_section("pretraining") | pretraining)
+    return catalog
+
+
+def run(catalog: DataCatalog) -> None:
+    SequentialRunner().run(create_pipeline(), catalog)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("world")
+    run(make_catalog(root))
+    return root
+
+
+def test_it_writes_shards_sets_base_models_and_their_record(world):
+    assert {p.name for p in world.iterdir()} == {"shards", "sets", "base"}
+    assert {p.name for p in (world / "sets").iterdir()} == {"mmvp_vlm", "classification", "retrieval"}
+    assert {p.name for p in (world / "base" / "diffusion").iterdir()} == {
+        "vae",
+        "unet",
+        "scheduler",
+        "text_encoder",
+        "tokenizer",
+    }
+    record = json.loads((world / "base" / "base_models.json").read_text())
+    assert set(record) == {"fingerprint", "sha256", "clip", "vae", "unet"}
+    assert set(record["unet"]) == {"true_caption", "empty_prompt", "wrong_caption"}
+    assert record["sha256"]["clip"] == sha256_folder(world / "base" / "clip")
+
+
+def test_models_load_back_as_any_other_and_fit_together(world):
+    catalog = make_catalog(world)
+    backbone, diffusion = catalog.load("backbone"), catalog.load("diffusion")
+    assert backbone.image_size == smoke_section("scenes")["image_size"]
+    assert diffusion.vae.config.sample_size == backbone.image_size
+    assert diffusion.scheduler.config.prediction_type == "v_prediction"
+    assert diffusion.encode_prompts([""]).shape == (1, 32, diffusion.unet.config.cross_attention_dim)
+
+
+def test_a_second_run_trains_nothing(world):
+    before = {path: path.stat().st_mtime_ns for path in (world / "base").rglob("*") if path.name != "base_models.json"}
+    record = (world / "base" / "base_models.json").read_bytes()
+    run(make_catalog(world))
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert (world / "base" / "base_models.json").read_bytes() == record
+
+
+def test_two_worlds_of_one_seed_are_the_same_bytes(world, tmp_path):
+    run(make_catalog(tmp_path))
+    assert sha256_folder(tmp_path) == sha256_folder(world)
+
+
+@pytest.mark.parametrize("lost", ["clip", "diffusion"])
+def test_a_lost_model_is_trained_again(world, lost):
+    before = sha256_folder(world)
+    shutil.rmtree(world / "base" / lost)
+    run(make_catalog(world))
+    assert sha256_folder(world) == before
+
+
+def test_a_changed_parameter_trains_again_and_an_unmet_check_leaves_no_record_of_success(world, tmp_path):
+    shutil.copytree(world, tmp_path / "copy")
+    record = (tmp_path / "copy" / "base" / "base_models.json").read_bytes()
+    with pytest.raises(UserError, match="does not use its condition"):
+        run(make_catalog(tmp_path / "copy", check_condition=True))
+    assert (tmp_path / "copy" / "base" / "base_models.json").read_bytes() == record
+    run(make_catalog(tmp_path / "copy", seed=1))
+    hashes = make_catalog(tmp_path / "copy").load("base_model_hashes")
+    assert hashes != make_catalog(world).load("base_model_hashes")

@@ -1,0 +1,220 @@
+"""The demo's base models: the loop that trains them, what is measured of them, and when they count as current."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from dcr.errors import UserError
+from dcr.parameters import PretrainingParameters
+from dcr.scenes import pretrain_checks, pretrain_clip, pretrain_data, pretrain_unet, pretrain_vae
+from dcr.scenes.pretrain_data import ImageSet
+from dcr.scenes.pretrain_record import fingerprint, is_current
+from dcr.scenes.world import SCENE_CLASSES, TEMPLATES, caption, sample_attributes
+from dcr.shards import Sample, write_shard
+
+CONF = Path(__file__).parents[2] / "conf"
+
+
+@pytest.fixture(scope="module")
+def parameters() -> PretrainingParameters:
+    base, smoke = (
+        yaml.safe_load((CONF / env / "parameters_pretraining.yml").read_text())["pretraining"]
+        for env in ("base", "smoke")
+    )
+    return PretrainingParameters(**(base | smoke))
+
+
+@pytest.fixture(scope="module")
+def images() -> ImageSet:
+    generator = np.random.default_rng(0)
+    pixels = torch.from_numpy(generator.integers(0, 256, (12, 3, 32, 32), np.uint8))
+    attributes = [sample_attributes(0, "test", index) for index in range(12)]
+    return ImageSet(pixels, [caption(a) for a in attributes], attributes)
+
+
+@pytest.fixture(scope="module")
+def backbone(images, parameters):
+    return pretrain_clip.train_clip(images, parameters)
+
+
+@pytest.fixture(scope="module")
+def diffusion(images, parameters, backbone):
+    vae = pretrain_vae.train_vae(images, parameters)
+    return pretrain_unet.train_unet(images, vae, *pretrain_clip.text_side(backbone), parameters)
+
+
+def png(size=(32, 32), value=0) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", size, (value, 0, 0)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def sample(number: int, image: bytes) -> Sample:
+    return Sample(f"{number:03d}", image, "png", f"caption {number}", {"attributes": {"class": number}})
+
+
+class TestImages:
+    def test_are_read_in_order_of_shards_and_samples(self, tmp_path):
+        shards = [
+            str(write_shard(tmp_path, name, [sample(n, png(value=n)) for n in numbers]))
+            for name, numbers in (("0", (1, 2)), ("1", (3,)))
+        ]
+        images = pretrain_data.load_images(shards)
+        assert images.images[:, 0, 0, 0].tolist() == [1, 2, 3]
+        assert images.images.shape == (3, 3, 32, 32)
+        assert images.captions == ["caption 1", "caption 2", "caption 3"]
+        assert [a["class"] for a in images.attributes] == [1, 2, 3]
+
+    def test_that_cannot_be_decoded_are_left_out(self, tmp_path):
+        shard = write_shard(tmp_path, "0", [sample(1, png()), sample(2, b"no image"), sample(3, png()[:40])])
+        assert pretrain_data.load_images([str(shard)]).captions == ["caption 1"]
+
+    @pytest.mark.parametrize("sizes", [[], [(32, 24)], [(32, 32), (16, 16)]])
+    def test_must_be_square_and_of_one_size(self, tmp_path, sizes):
+        shard = write_shard(tmp_path, "0", [sample(n, png(size)) for n, size in enumerate(sizes)])
+        with pytest.raises(UserError, match="square images of one size"):
+            pretrain_data.load_images([str(shard)])
+
+    def test_held_out_are_the_last(self, images):
+        training, held_out = pretrain_data.split_images(images, 5)
+        assert training.captions == images.captions[:7]
+        assert held_out.captions == images.captions[7:]
+        with pytest.raises(UserError, match="num_held_out must be below"):
+            pretrain_data.split_images(images, 12)
+
+
+class TestOptimise:
+    def test_finds_the_least_squares_solution(self):
+        generator = np.random.default_rng(0)
+        x, y = generator.standard_normal((64, 3)), generator.standard_normal(64)
+        solution = np.linalg.lstsq(x, y, rcond=None)[0]
+        inputs, targets, model = torch.tensor(x).float(), torch.tensor(y).float(), torch.nn.Linear(3, 1, bias=False)
+        pretrain_data.optimise(
+            model, lambda i: (model(inputs[i])[:, 0] - targets[i]).square().mean(), 64, 300, 64, 0.05, 0, "line"
+        )
+        np.testing.assert_allclose(model.weight.detach().numpy()[0], solution, atol=0.01)
+        assert not model.training
+
+    def test_draws_every_item_once_before_any_twice(self):
+        model, seen = torch.nn.Linear(1, 1), []
+
+        def batch_loss(indices):
+            seen.extend(indices.tolist())
+            return model(torch.ones(1, 1)).sum()
+
+        pretrain_data.optimise(model, batch_loss, 6, 3, 4, 0.1, 0, "order")
+        assert sorted(seen[:6]) == sorted(seen[6:]) == list(range(6))
+        assert seen[:6] != seen[6:]
+
+    def test_first_weights_depend_on_the_seed_alone(self):
+        def build():
+            return torch.nn.Linear(4, 4).weight
+
+        state = torch.random.get_rng_state()
+        first = pretrain_data.seeded(build, 0, "a")
+        assert torch.equal(torch.random.get_rng_state(), state)
+        torch.rand(3)
+        assert torch.equal(pretrain_data.seeded(build, 0, "a"), first)
+        assert not torch.equal(pretrain_data.seeded(build, 1, "a"), first)
+
+
+class TestModels:
+    def test_text_encoder_gives_clips_own_tokens(self, backbone, diffusion):
+        texts = ["", "a photo of a near red fish with a sun"]
+        model, tokens = backbone.model, backbone.tokenize(texts)
+        with torch.no_grad():
+            hidden = model.token_embedding(tokens) + model.positional_embedding
+            expected = model.ln_final(model.transformer(hidden, attn_mask=model.attn_mask))
+        states = diffusion.encode_prompts(texts)
+        for states_of_one, expected_of_one, ids in zip(states, expected, tokens, strict=True):
+            length = ids.argmax() + 1  # behind the end token the two tokenizers pad differently
+            torch.testing.assert_close(states_of_one[:length], expected_of_one[:length], atol=1e-5, rtol=0)
+
+    def test_scaled_latents_have_variance_one(self, diffusion, images):
+        mean, logvar = diffusion.encode_moments(images.pixels(torch.arange(len(images))))
+        draws = mean + (logvar / 2).exp() * torch.randn((100, *mean.shape), generator=torch.Generator().manual_seed(0))
+        assert diffusion.scale_latents(draws).std().item() == pytest.approx(1, abs=0.02)
+
+    def test_the_longest_caption_fits_the_context(self, backbone, images):
+        end = backbone.tokenizer.eot_token_id
+        assert all((ids == end).any() for ids in backbone.tokenize(images.captions))
+
+    def test_latents_are_eight_pixels_wide_and_the_unet_knows(self, diffusion, images):
+        assert diffusion.encode_moments(images.pixels(torch.arange(1)))[0].shape == (1, 4, 8, 8)
+        assert diffusion.unet.config.sample_size == 8
+
+
+class TestMeasures:
+    def test_noise_errors_agree_with_a_loop(self, diffusion, images):
+        errors = pretrain_checks.noise_errors(diffusion, images, draws=1, seed=3)
+        from dcr.seeds import torch_generator
+
+        noise = torch.randn(12, 4, 8, 8, generator=torch_generator(3, "noise errors"))
+        texts = [caption(a) for a in images.attributes]
+        expected = {"true_caption": [], "empty_prompt": [], "wrong_caption": []}
+        for i in range(12):
+            latent = diffusion.scale_latents(diffusion.encode_moments(images.pixels(torch.tensor([i])))[0])
+            time = torch.tensor([int(1000 * i / 12)])
+            alpha = diffusion.scheduler.alphas_cumprod[time]
+            noisy = alpha.sqrt() * latent + (1 - alpha).sqrt() * noise[i]
+            velocity = alpha.sqrt() * noise[i] - (1 - alpha).sqrt() * latent
+            for name, text in zip(expected, (texts[i], "", texts[i - 1]), strict=True):
+                prediction = diffusion.unet(noisy, time, diffusion.encode_prompts([text])).sample
+                expected[name].append((prediction - velocity).square().mean().item())
+        assert errors == pytest.approx({name: np.mean(values) for name, values in expected.items()}, rel=1e-4)
+
+    def test_zero_shot_accuracy_agrees_with_a_loop(self, backbone, images):
+        right = 0
+        with torch.no_grad():
+            for i, attributes in enumerate(images.attributes):
+                image = backbone.encode_image(images.pixels(torch.tensor([i])))[0]
+                scores = [
+                    sum(
+                        torch.cosine_similarity(image, backbone.encode_text([t.format(c=name)])[0], 0)
+                        for t in TEMPLATES
+                    )
+                    for name in SCENE_CLASSES
+                ]
+                right += int(np.argmax(scores)) == attributes["class"]
+        assert pretrain_checks.zero_shot_accuracy(backbone, images) == pytest.approx(right / 12)
+
+    def test_psnr_agrees_with_its_formula(self, diffusion, images):
+        pixels = images.pixels(torch.arange(12))
+        decoded = diffusion.decode_latents(diffusion.scale_latents(diffusion.encode_moments(pixels)[0]))
+        errors = (decoded - pixels).square().flatten(1).mean(1).numpy()
+        assert pretrain_checks.reconstruction_psnr(diffusion.vae, images) == pytest.approx(
+            np.mean(10 * np.log10(1 / errors)), rel=1e-4
+        )
+
+    @pytest.mark.parametrize("errors", [(0.2, 0.1, 0.3), (0.1, 0.3, 0.2), (0.1, 0.1, 0.2), (float("nan"), 0.1, 0.2)])
+    def test_a_unet_that_ignores_its_condition_is_refused(self, errors):
+        names = ("true_caption", "empty_prompt", "wrong_caption")
+        with pytest.raises(UserError, match="does not use its condition"):
+            pretrain_checks.check_condition(dict(zip(names, errors, strict=True)))
+        pretrain_checks.check_condition(dict(zip(names, (0.1, 0.2, 0.3), strict=True)))
+
+
+class TestRecord:
+    def test_fingerprint_follows_parameters_and_shard_bytes(self, parameters, tmp_path):
+        shard = tmp_path / "0.tar"
+        shard.write_bytes(b"one")
+        first = fingerprint(parameters, [str(shard)])
+        assert fingerprint(parameters, [str(shard)]) == first
+        assert fingerprint(parameters.model_copy(update={"seed": 1}), [str(shard)]) != first
+        shard.write_bytes(b"two")
+        assert fingerprint(parameters, [str(shard)]) != first
+
+    def test_models_are_current_only_as_recorded(self):
+        record = {"fingerprint": "f", "sha256": {"clip": "a", "diffusion": "b"}}
+        assert is_current(record, "f", {"clip": "a", "diffusion": "b"})
+        assert not is_current(record, "g", {"clip": "a", "diffusion": "b"})
+        assert not is_current(record, "f", {"clip": "a", "diffusion": "c"})
+        assert not is_current(record, "f", {"clip": "a", "diffusion": None})
+        assert not is_current({}, "f", {"clip": None, "diffusion": None})
