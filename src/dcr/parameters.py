@@ -138,6 +138,7 @@ class PretrainingParameters(Section):
     """The demo's own small CLIP, VAE and UNet: their sizes and how they are trained."""
 
     seed: int
+    image_size: PositiveInt
     num_held_out: PositiveInt
     clip_embed_dim: PositiveInt
     clip_patch_size: PositiveInt

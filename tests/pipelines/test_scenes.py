@@ -35,7 +35,7 @@ def make_catalog(root: Path, **pretraining) -> DataCatalog:
         "diffusion": {"type": "dcr.datasets.diffusion.DiffusionDataset", "source": f"{base}/diffusion"},
         "base_models": {"type": "json.JSONDataset", "filepath": f"{base}/base_models.json"},
         "previous_base_models": {
-            "type": "dcr.datasets.records.PreviousRecordDataset",
+            "type": "dcr.datasets.records.RecordDataset",
             "filepath": f"{base}/base_models.json",
         },
         "base_model_hashes": {"type": "dcr.datasets.records.FolderHashesDataset", "folders": folders},
@@ -79,7 +79,7 @@ def test_it_writes_shards_sets_base_models_and_their_record(world):
 def test_models_load_back_as_any_other_and_fit_together(world):
     catalog = make_catalog(world)
     backbone, diffusion = catalog.load("backbone"), catalog.load("diffusion")
-    assert backbone.image_size == smoke_section("scenes")["image_size"]
+    assert backbone.image_size == smoke_section("pretraining")["image_size"]
     assert diffusion.vae.config.sample_size == backbone.image_size
     assert diffusion.scheduler.config.prediction_type == "v_prediction"
     assert diffusion.encode_prompts([""]).shape == (1, 32, diffusion.unet.config.cross_attention_dim)

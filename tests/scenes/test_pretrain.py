@@ -66,7 +66,7 @@ class TestImages:
             str(write_shard(tmp_path, name, [sample(n, png(value=n)) for n in numbers]))
             for name, numbers in (("0", (1, 2)), ("1", (3,)))
         ]
-        images = pretrain_data.load_images(shards)
+        images = pretrain_data.load_images(shards, 32)
         assert images.images[:, 0, 0, 0].tolist() == [1, 2, 3]
         assert images.images.shape == (3, 3, 32, 32)
         assert images.captions == ["caption 1", "caption 2", "caption 3"]
@@ -74,13 +74,21 @@ class TestImages:
 
     def test_that_cannot_be_decoded_are_left_out(self, tmp_path):
         shard = write_shard(tmp_path, "0", [sample(1, png()), sample(2, b"no image"), sample(3, png()[:40])])
-        assert pretrain_data.load_images([str(shard)]).captions == ["caption 1"]
+        assert pretrain_data.load_images([str(shard)], 32).captions == ["caption 1"]
 
-    @pytest.mark.parametrize("sizes", [[], [(32, 24)], [(32, 32), (16, 16)]])
-    def test_must_be_square_and_of_one_size(self, tmp_path, sizes):
-        shard = write_shard(tmp_path, "0", [sample(n, png(size)) for n, size in enumerate(sizes)])
-        with pytest.raises(UserError, match="square images of one size"):
-            pretrain_data.load_images([str(shard)])
+    def test_are_resized_as_the_backbone_does(self, tmp_path, backbone):
+        coarse = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
+        picture = Image.fromarray(coarse).resize((64, 64), Image.Resampling.BICUBIC)
+        buffer = io.BytesIO()
+        picture.save(buffer, "PNG")
+        shard = write_shard(tmp_path, "0", [sample(1, buffer.getvalue())])
+        pixels = pretrain_data.load_images([str(shard)], 32).pixels(torch.tensor([0]))
+        assert torch.equal(pixels[0], backbone.preprocess(picture))
+
+    def test_without_attributes_are_no_scenes(self, tmp_path):
+        shard = write_shard(tmp_path, "0", [Sample("0", png(), "png", "a caption")])
+        with pytest.raises(UserError, match="no image with attributes"):
+            pretrain_data.load_images([str(shard)], 32)
 
     def test_held_out_are_the_last(self, images):
         training, held_out = pretrain_data.split_images(images, 5)
@@ -146,9 +154,20 @@ class TestModels:
         end = backbone.tokenizer.eot_token_id
         assert all((ids == end).any() for ids in backbone.tokenize(images.captions))
 
-    def test_latents_are_eight_pixels_wide_and_the_unet_knows(self, diffusion, images):
-        assert diffusion.encode_moments(images.pixels(torch.arange(1)))[0].shape == (1, 4, 8, 8)
+    def test_latents_are_eight_pixels_wide_and_the_unet_knows(self, diffusion, images, parameters):
+        assert diffusion.encode_moments(images.pixels(torch.arange(1)))[0].shape == (
+            1,
+            parameters.latent_channels,
+            8,
+            8,
+        )
         assert diffusion.unet.config.sample_size == 8
+
+    def test_clip_is_trained_on_the_tokens_it_saw_and_no_others(self, backbone, images, parameters):
+        untrained = pretrain_data.seeded(lambda: pretrain_clip.build_clip(parameters), parameters.seed, "clip")
+        changed = (backbone.model.token_embedding.weight != untrained.model.token_embedding.weight).any(dim=1)
+        seen = backbone.tokenize(images.captions).unique()
+        assert changed.nonzero()[:, 0].tolist() == seen.tolist()
 
 
 class TestMeasures:
@@ -156,7 +175,7 @@ class TestMeasures:
         errors = pretrain_checks.noise_errors(diffusion, images, draws=1, seed=3)
         from dcr.seeds import torch_generator
 
-        noise = torch.randn(12, 4, 8, 8, generator=torch_generator(3, "noise errors"))
+        noise = torch.randn(12, diffusion.unet.config.in_channels, 8, 8, generator=torch_generator(3, "noise errors"))
         texts = [caption(a) for a in images.attributes]
         expected = {"true_caption": [], "empty_prompt": [], "wrong_caption": []}
         for i in range(12):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 from open_clip.loss import ClipLoss
+from torch import nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from dcr.backbones import Backbone
@@ -25,10 +28,10 @@ _PREPROCESSING = {
 }
 
 
-def build_clip(parameters: PretrainingParameters, image_size: int) -> Backbone:
+def build_clip(parameters: PretrainingParameters) -> Backbone:
     """Return an untrained open_clip CLIP with the usual byte-pair tokenizer."""
     vision = {
-        "image_size": image_size,
+        "image_size": parameters.image_size,
         "patch_size": parameters.clip_patch_size,
         "width": parameters.clip_vision_width,
         "layers": parameters.clip_vision_layers,
@@ -49,25 +52,41 @@ def train_clip(images: ImageSet, parameters: PretrainingParameters) -> Backbone:
 
     Source: Radford et al., arXiv 2103.00020.
     """
-    backbone = seeded(lambda: build_clip(parameters, images.images.shape[-1]), parameters.seed, "clip")
-    tokens = backbone.tokenize(images.captions)
+    backbone = seeded(lambda: build_clip(parameters), parameters.seed, "clip")
     contrast = ClipLoss()
+    with _only_used_tokens(backbone.model, backbone.tokenize(images.captions)) as tokens:
 
-    def batch_loss(indices: torch.Tensor) -> torch.Tensor:
-        pixels = backbone.preprocessing.normalize(images.pixels(indices))
-        return contrast(*backbone.model(pixels, tokens[indices]))
+        def batch_loss(indices: torch.Tensor) -> torch.Tensor:
+            pixels = backbone.preprocessing.normalize(images.pixels(indices))
+            return contrast(*backbone.model(pixels, tokens[indices]))
 
-    optimise(
-        backbone.model,
-        batch_loss,
-        len(images),
-        parameters.clip_steps,
-        parameters.clip_batch_size,
-        parameters.clip_learning_rate,
-        parameters.seed,
-        "clip",
-    )
+        optimise(
+            backbone.model,
+            batch_loss,
+            len(images),
+            parameters.clip_steps,
+            parameters.clip_batch_size,
+            parameters.clip_learning_rate,
+            parameters.seed,
+            "clip",
+        )
     return backbone
+
+
+@contextmanager
+def _only_used_tokens(model: nn.Module, tokens: torch.Tensor) -> Iterator[torch.Tensor]:
+    """Shrink the token embedding to the rows that ``tokens`` name, and write these back at the end.
+
+    Yields the tokens renumbered in the same order, so that the end token stays the highest, where CLIP pools. A few
+    dozen of 49408 rows are used; the optimizer would walk through all of them at every step.
+    """
+    whole = model.token_embedding
+    used, renumbered = tokens.unique(return_inverse=True)
+    model.token_embedding = nn.Embedding.from_pretrained(whole.weight.detach()[used], freeze=False)
+    yield renumbered
+    with torch.no_grad():
+        whole.weight[used] = model.token_embedding.weight
+    model.token_embedding = whole
 
 
 def text_side(backbone: Backbone) -> tuple[CLIPTextModel, CLIPTokenizer]:

@@ -47,7 +47,7 @@ def train_base_clip(
     from dcr.scenes.pretrain_record import fingerprint, is_current
 
     if not is_current(previous, fingerprint(parameters, shards), hashes):
-        training, _ = split_images(load_images(shards), parameters.num_held_out)
+        training, _ = split_images(load_images(shards, parameters.image_size), parameters.num_held_out)
         yield train_clip(training, parameters)
 
 
@@ -66,9 +66,9 @@ def train_base_diffusion(
     from dcr.scenes.pretrain_vae import train_vae
 
     if not is_current(previous, fingerprint(parameters, shards), hashes):
-        training, _ = split_images(load_images(shards), parameters.num_held_out)
+        training, _ = split_images(load_images(shards, parameters.image_size), parameters.num_held_out)
         vae = train_vae(training, parameters)
-        yield train_unet(training, vae, *text_side(backbone), parameters)
+        yield train_unet(training, vae, *text_side(backbone.to("cpu")), parameters)
 
 
 def measure_base_models(
@@ -87,7 +87,8 @@ def measure_base_models(
     made_from = fingerprint(parameters, shards)
     if is_current(previous, made_from, hashes):
         return previous
-    _, held_out = split_images(load_images(shards), parameters.num_held_out)
+    _, held_out = split_images(load_images(shards, parameters.image_size), parameters.num_held_out)
+    backbone, diffusion = backbone.to("cpu"), diffusion.to("cpu")  # as they were trained
     errors = checks.noise_errors(diffusion, held_out, parameters.check_draws, parameters.seed)
     if parameters.check_condition:
         checks.check_condition(errors)
