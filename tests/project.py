@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 PROJECT = Path(__file__).parents[1]
-PARTS = ("conf", "notebooks", "src", "pyproject.toml", "dvc.yaml", ".dvcignore")
+PARTS = (".telemetry", "conf", "notebooks", "src", "pyproject.toml", "dvc.yaml", ".dvcignore")
 
 
 def run(*command: str, cwd: Path, check: bool = True) -> subprocess.CompletedProcess:

@@ -7,6 +7,8 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+pytestmark = pytest.mark.xdist_group("smoke")
+
 NOTEBOOK = Path(__file__).parents[1] / "notebooks" / "walkthrough.ipynb"
 
 
@@ -18,7 +20,7 @@ def notebook():
 def test_the_walkthrough_runs_on_a_finished_run(notebook, smoke_project, monkeypatch):
     monkeypatch.setenv("KEDRO_ENV", "smoke")
     resources = {"metadata": {"path": str(smoke_project / "notebooks")}}
-    done = NotebookClient(nbformat.from_dict(notebook), timeout=120, resources=resources).execute()
+    done = NotebookClient(nbformat.from_dict(notebook), timeout=300, resources=resources).execute()
     cells = [cell for cell in done.cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
     shown = {kind for cell in cells for output in cell.outputs for kind in output.get("data", {})}

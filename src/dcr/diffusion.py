@@ -14,6 +14,7 @@ import torch
 from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from dcr.devices import resolve_device
 from dcr.errors import UserError
 
 PARTS = {
@@ -124,7 +125,7 @@ def load_diffusion(source: str, device: str | torch.device = "cpu") -> Diffusion
 
     Args:
         source: a local folder, or a hub id with parts vae, unet, scheduler, text_encoder, tokenizer.
-        device: where the parts go.
+        device: where the parts go; ``auto`` is an accelerator if there is one.
 
     Raises:
         UserError: a part is missing or cannot be read.
@@ -142,7 +143,7 @@ def load_diffusion(source: str, device: str | torch.device = "cpu") -> Diffusion
                 f"diffusion model {source}: part {name} cannot be loaded ({reason}); "
                 "download the whole model, or give a local diffusers folder"
             ) from exc
-    return Diffusion(*parts).to(device)
+    return Diffusion(*parts).to(resolve_device(device))
 
 
 def _check_parts(source: str) -> None:

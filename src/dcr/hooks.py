@@ -1,16 +1,19 @@
-"""Kedro hooks: a recipe is checked as a whole before anything runs, and nodes get it as typed objects."""
+"""Kedro hooks: a recipe and a run's inputs are checked before anything runs, and nodes get typed parameters."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kedro.framework.hooks import hook_impl
+from kedro.framework.project import pipelines
 
+from dcr.errors import UserError
 from dcr.parameters import build_parameters
 
 if TYPE_CHECKING:
     from kedro.framework.context import KedroContext
     from kedro.io import CatalogProtocol
+    from kedro.pipeline import Pipeline
 
 
 class TypedParameters:
@@ -30,3 +33,26 @@ class TypedParameters:
         """Put the sections in the catalog as ``params:<section>``."""
         for name, section in self._sections.items():
             catalog[f"params:{name}"] = section
+
+
+class InputsExist:
+    """Names the pipeline that makes a missing input, before any work is done.
+
+    Only datasets of kedro-datasets are asked: the project's own say it themselves, and some need no file.
+    """
+
+    @hook_impl
+    def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+        """Look for every input that this run does not make itself; raises UserError naming the command."""
+        recipe = f" --env {run_params['env']}" if run_params.get("env") else ""
+        for name in sorted(pipeline.inputs()):
+            dataset = catalog.get(name)
+            if type(dataset).__module__.startswith("kedro_datasets") and not dataset.exists():
+                path = getattr(dataset, "_filepath", None) or getattr(dataset, "_path", name)
+                raise UserError(
+                    f"{name}: {path} does not exist; make it with `kedro run{recipe} --pipelines {_maker(name)}`"
+                )
+
+
+def _maker(dataset: str) -> str:
+    return next((name for name, p in pipelines.items() if name != "__default__" and dataset in p.outputs()), "...")

@@ -1,9 +1,9 @@
 """Kedro settings: parameters of a recipe are merged key by key over those of conf/base."""
 
-from dcr.hooks import TypedParameters
+from dcr.hooks import InputsExist, TypedParameters
 from dcr.session import RecipeSession
 
-HOOKS = (TypedParameters(),)
+HOOKS = (TypedParameters(), InputsExist())
 SESSION_CLASS = RecipeSession
 CONFIG_LOADER_ARGS = {
     "base_env": "base",

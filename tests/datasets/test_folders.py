@@ -22,9 +22,7 @@ def test_a_folder_is_saved_by_its_writer_and_loaded_as_its_path(folder, tmp_path
 
 def test_a_missing_folder_names_the_command_that_makes_it(folder):
     assert not folder.exists()
-    with pytest.raises(
-        DatasetError, match="does not exist; make it with `kedro run --pipelines scenes`"
-    ) as error:
+    with pytest.raises(DatasetError, match="does not exist; make it with `kedro run --pipelines scenes`") as error:
         folder.load()
     assert isinstance(error.value.__cause__, UserError)
 

@@ -23,12 +23,8 @@ def test_the_interval_of_a_mean_approaches_the_normal_one():
 
 
 def test_the_interval_agrees_with_scipy():
-    expected = scipy_bootstrap(
-        (VALUES,), np.mean, n_resamples=4000, method="percentile", rng=1
-    ).confidence_interval
-    assert BOOTSTRAP.intervals(mean_of(VALUES), len(VALUES))["mean"] == pytest.approx(
-        tuple(expected), abs=0.004
-    )
+    expected = scipy_bootstrap((VALUES,), np.mean, n_resamples=4000, method="percentile", rng=1).confidence_interval
+    assert BOOTSTRAP.intervals(mean_of(VALUES), len(VALUES))["mean"] == pytest.approx(tuple(expected), abs=0.004)
 
 
 def test_95_percent_intervals_cover_95_percent():

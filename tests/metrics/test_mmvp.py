@@ -25,10 +25,7 @@ def choose_plainly(images, texts, scale):
     for pair_images, pair_texts in zip(images, texts, strict=True):
         row = []
         for text in pair_texts:
-            logits = [
-                scale * sum(a * b for a, b in zip(unit(text), unit(image), strict=True))
-                for image in pair_images
-            ]
+            logits = [scale * sum(a * b for a, b in zip(unit(text), unit(image), strict=True)) for image in pair_images]
             weights = [math.exp(logit - max(logits)) for logit in logits]
             row.append(weights[0] / sum(weights))
         probabilities.append(row)

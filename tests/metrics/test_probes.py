@@ -18,10 +18,7 @@ def test_the_linear_probe_equals_a_direct_minimisation():
     x, sign = (train - mean) / std, 2 * labels - 1
 
     def penalised_loss(weights):
-        return (
-            np.logaddexp(0, -sign * (x @ weights[:-1] + weights[-1])).sum()
-            + 0.5 * weights[:-1] @ weights[:-1]
-        )
+        return np.logaddexp(0, -sign * (x @ weights[:-1] + weights[-1])).sum() + 0.5 * weights[:-1] @ weights[:-1]
 
     best = minimize(penalised_loss, np.zeros(7), tol=1e-10).x
     expected = ((test - mean) / std @ best[:-1] + best[-1] > 0).astype(int)

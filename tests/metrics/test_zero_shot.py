@@ -21,12 +21,8 @@ def test_scores_agree_with_scikit_learn():
     predicted = logits.argmax(axis=1)
     assert 0.2 < scores["acc1"] < 0.9
     assert scores["acc1"] == pytest.approx(accuracy_score(labels, predicted), abs=1e-12)
-    assert scores["acc5"] == pytest.approx(
-        top_k_accuracy_score(labels, logits, k=5, labels=range(12)), abs=1e-12
-    )
-    assert scores["mean_per_class_recall"] == pytest.approx(
-        balanced_accuracy_score(labels, predicted), abs=1e-12
-    )
+    assert scores["acc5"] == pytest.approx(top_k_accuracy_score(labels, logits, k=5, labels=range(12)), abs=1e-12)
+    assert scores["mean_per_class_recall"] == pytest.approx(balanced_accuracy_score(labels, predicted), abs=1e-12)
 
 
 def test_the_classifier_is_the_unit_mean_of_unit_texts():

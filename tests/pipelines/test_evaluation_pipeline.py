@@ -59,9 +59,7 @@ def folder(tmp_path_factory):
 
 def test_every_encoder_gets_every_score_and_an_interval(folder):
     report = folder / "data" / "08_reporting" / "r"
-    scores, intervals = (
-        json.loads((report / f"{name}.json").read_text()) for name in ("scores", "intervals")
-    )
+    scores, intervals = (json.loads((report / f"{name}.json").read_text()) for name in ("scores", "intervals"))
     assert list(scores) == list(intervals) == ["base", "dcr", "naive"]
     benchmarks = [
         "mmvp_vlm",
@@ -108,7 +106,5 @@ def test_sets_that_a_recipe_leaves_out_need_no_folder(tmp_path):
 
 
 def test_a_missing_set_stops_the_run_and_names_the_command(tmp_path):
-    with pytest.raises(
-        UserError, match="mmvp_vlm does not exist; make it with `kedro run --pipelines scenes`"
-    ):
+    with pytest.raises(UserError, match="mmvp_vlm does not exist; make it with `kedro run --pipelines scenes`"):
         run(catalog_of(tmp_path))

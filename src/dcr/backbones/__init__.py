@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from dcr.backbones.attention import fuse_attention, lora_targets, merge_lora, split_attention
 from dcr.backbones.base import Backbone, Preprocessing
+from dcr.devices import resolve_device
 from dcr.errors import UserError
 
 if TYPE_CHECKING:
@@ -32,11 +33,12 @@ def load_backbone(source: str, device: str | torch.device = "cpu") -> Backbone:
         source: ``local-dir:<folder>`` (open_clip folder), ``hf-hub:<org>/<name>``, ``<open_clip model>/<pretrained
             tag or weights file>``, or the path of a folder. In a folder with both ``config.json`` and
             ``open_clip_config.json`` the bare path means transformers.
-        device: where the model goes.
+        device: where the model goes; ``auto`` is an accelerator if there is one.
 
     Raises:
         UserError: the source is missing, has no config, or holds weights that are unsafe or do not fit.
     """
+    device = resolve_device(device)
     if source.startswith(_OPEN_CLIP_PREFIXES):
         return _load_open_clip(source, device)
     folder = Path(source)

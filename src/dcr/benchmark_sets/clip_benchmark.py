@@ -76,9 +76,7 @@ class RetrievalSet:
 def open_clip_benchmark(folder: Path) -> ClassificationSet | RetrievalSet:
     """Open a folder of this layout; one that says nothing of its type holds classes, as in CLIP_benchmark."""
     if not (folder / "test").is_dir():
-        raise UserError(
-            f"{folder} is no benchmark set: neither Questions.csv (MMVP-VLM) nor test/ (CLIP_benchmark)"
-        )
+        raise UserError(f"{folder} is no benchmark set: neither Questions.csv (MMVP-VLM) nor test/ (CLIP_benchmark)")
     kind_file = folder / "dataset_type.txt"
     kind = read_text(kind_file).strip().lower() if kind_file.exists() else "classification"
     if kind == "retrieval":
@@ -105,18 +103,14 @@ def _read_split(folder: Path, split: str) -> Iterator[dict]:
     for index in wds.split_by_node(range(int(text))):
         shard = folder / split / f"{index}.tar"
         if not shard.is_file():
-            raise UserError(
-                f"{shard} is missing: {counter} announces {text} shards, 0.tar to {int(text) - 1}.tar"
-            )
+            raise UserError(f"{shard} is missing: {counter} announces {text} shards, 0.tar to {int(text) - 1}.tar")
         samples = iter(wds.tarfile_samples([{"url": str(shard)}]))
         num_samples = 0
         while (members := _next_sample(samples, shard)) is not None:
             num_samples += 1
             yield members
         if num_samples == 0:
-            raise UserError(
-                f"{shard} is empty: a shard holds at least one sample (make it again or fix {counter})"
-            )
+            raise UserError(f"{shard} is empty: a shard holds at least one sample (make it again or fix {counter})")
 
 
 def _next_sample(samples: Iterator[dict], shard: Path) -> dict | None:
@@ -165,8 +159,6 @@ def _attributes_of(members: dict, where: str) -> dict[str, int | str] | None:
     attributes = metadata.get("attributes") if isinstance(metadata, dict) else None
     if attributes is None:
         return None
-    if not isinstance(attributes, dict) or not all(
-        isinstance(value, int | str) for value in attributes.values()
-    ):
+    if not isinstance(attributes, dict) or not all(isinstance(value, int | str) for value in attributes.values()):
         raise UserError(f"the attributes of {where} must map names to whole numbers or words")
     return attributes

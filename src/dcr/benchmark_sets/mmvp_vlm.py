@@ -53,11 +53,7 @@ def open_mmvp(folder: Path) -> MMVPSet:
         lines = list(csv.reader(io.StringIO(read_text(questions), newline=""), strict=True))
     except csv.Error as error:
         raise UserError(f"{questions} is not a readable csv file: {error}") from error
-    rows = [
-        _parse_question(questions, number, line)
-        for number, line in enumerate(lines, 1)
-        if number > 1 and line
-    ]
+    rows = [_parse_question(questions, number, line) for number, line in enumerate(lines, 1) if number > 1 and line]
     if not rows:
         raise UserError(f"{questions} holds no question: after the header row, rows come in pairs")
     if len(rows) % 2:
@@ -65,9 +61,7 @@ def open_mmvp(folder: Path) -> MMVPSet:
             f"{questions} has {len(rows)} questions, but they come in pairs: one row is missing or too many"
             f" (the last is id {rows[-1][0]})"
         )
-    pairs = [
-        _make_pair(questions, image_folder, *rows[index : index + 2]) for index in range(0, len(rows), 2)
-    ]
+    pairs = [_make_pair(questions, image_folder, *rows[index : index + 2]) for index in range(0, len(rows), 2)]
     if len({number for pair in pairs for number in pair.ids}) < len(rows):
         raise UserError(f"{questions} uses an id twice: every question needs its own")
     return MMVPSet(folder.name, pairs)
@@ -76,14 +70,11 @@ def open_mmvp(folder: Path) -> MMVPSet:
 def _parse_question(questions: Path, number: int, line: list[str]) -> tuple[int, str, str]:
     if len(line) != 3 or not (line[0].strip().isdecimal() and len(line[0]) < 10) or not line[2].strip():
         raise UserError(
-            f"{questions}, row {number}: expected id (a whole number), type and statement,"
-            f" got {','.join(line)[:80]!r}"
+            f"{questions}, row {number}: expected id (a whole number), type and statement, got {','.join(line)[:80]!r}"
         )
     kind = line[1].strip()
     if kind in ("", ".", "..") or "/" in kind or "\\" in kind or "\x00" in kind:
-        raise UserError(
-            f"{questions}, row {number}: type must be the name of an image folder, got {kind[:80]!r}"
-        )
+        raise UserError(f"{questions}, row {number}: type must be the name of an image folder, got {kind[:80]!r}")
     return int(line[0]), kind, line[2].strip()
 
 

@@ -28,13 +28,13 @@ class DiffusionDataset(AbstractDataset):
         1000
     """
 
-    def __init__(self, *, source: str, metadata: dict[str, Any] | None = None) -> None:
-        self._source, self.metadata = source, metadata
+    def __init__(self, *, source: str, device: str = "cpu", metadata: dict[str, Any] | None = None) -> None:
+        self._source, self._device, self.metadata = source, device, metadata
 
     def load(self) -> Diffusion:
         from dcr.diffusion import load_diffusion
 
-        return load_diffusion(self._source)
+        return load_diffusion(self._source, self._device)
 
     def save(self, data: Diffusion) -> None:
         """Write the whole folder or nothing; an existing model is replaced."""

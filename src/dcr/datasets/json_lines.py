@@ -50,9 +50,7 @@ class JSONLinesDataset(AbstractDataset):
             try:
                 json.loads(line)
             except ValueError as exc:
-                raise UserError(
-                    f"{self._filepath}, record {number}, is no JSON: mend or remove that line"
-                ) from exc
+                raise UserError(f"{self._filepath}, record {number}, is no JSON: mend or remove that line") from exc
         return lines
 
     def _exists(self) -> bool:

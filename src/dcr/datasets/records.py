@@ -8,18 +8,18 @@ from typing import Any
 
 from kedro.io import AbstractDataset, DatasetError
 
-from dcr.files import sha256_folder
+from dcr.files import atomic_path, sha256_folder
 
 
-class PreviousRecordDataset(AbstractDataset):
-    """The JSON object that the last run wrote, or ``{}`` where there is none that can be read.
+class RecordDataset(AbstractDataset):
+    """A JSON object in a file, or ``{}`` where there is none that can be read; written whole or not at all.
 
-    Read-only: the record itself is written through another catalog entry of the same path.
+    Two entries over one path let a step read what its last run left.
 
     YAML example:
 
-        previous_base_models:
-          type: dcr.datasets.records.PreviousRecordDataset
+        base_models:
+          type: dcr.datasets.records.RecordDataset
           filepath: data/06_models/demo/base/base_models.json
     """
 
@@ -29,12 +29,13 @@ class PreviousRecordDataset(AbstractDataset):
     def load(self) -> dict[str, Any]:
         try:
             record = json.loads(self._filepath.read_text(encoding="utf-8"))
-        except (OSError, ValueError):  # it is about to be made again
+        except (OSError, ValueError):  # what cannot be read is made again
             return {}
         return record if isinstance(record, dict) else {}
 
     def save(self, data: dict[str, Any]) -> None:
-        raise DatasetError("a previous record is read-only: save it through the catalog entry of the record itself")
+        with atomic_path(self._filepath) as path:
+            path.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
 
     def _exists(self) -> bool:
         return True  # absence is one of its values

@@ -51,9 +51,7 @@ def _can_probe(name: str, values: np.ndarray, test: LabelledFeatures) -> bool:
     return True
 
 
-def _evaluate_clustering(
-    dataset: ClassificationSet, test: LabelledFeatures, options: EvaluationOptions
-) -> Result:
+def _evaluate_clustering(dataset: ClassificationSet, test: LabelledFeatures, options: EvaluationOptions) -> Result:
     num_classes = len(dataset.class_names)
     if not 2 <= num_classes <= len(test.keys):
         raise UserError(
@@ -78,9 +76,7 @@ def _evaluate_clustering(
 def _evaluate_zero_shot(
     backbone: Backbone, dataset: ClassificationSet, test: LabelledFeatures, options: EvaluationOptions
 ) -> Result:
-    prompts = [
-        template.replace("{c}", name) for name in dataset.class_names for template in dataset.templates
-    ]
+    prompts = [template.replace("{c}", name) for name in dataset.class_names for template in dataset.templates]
     texts = embed_texts(backbone, prompts, options.batch_size, f"{dataset.name} prompts")
     classifier = build_classifier(texts.reshape(len(dataset.class_names), len(dataset.templates), -1))
     ranks = rank_labels(test.embeddings, classifier, test.labels)
@@ -108,9 +104,7 @@ def _evaluate_class_probes(
         return {name: scores[name] for name in correct}
 
     scores = score(statistics, len(test.keys), options.bootstrap)
-    return Result(
-        "linear_probe", dataset.name, "linear_probe", *scores, outcomes_of(test.keys, groups, linear)
-    )
+    return Result("linear_probe", dataset.name, "linear_probe", *scores, outcomes_of(test.keys, groups, linear))
 
 
 def _evaluate_attribute_probes(
@@ -125,9 +119,7 @@ def _evaluate_attribute_probes(
         for name in tqdm(names, desc=f"{dataset.name} probes", leave=False)
     }
     scores = score(lambda counts: probe_scores(correct, counts), len(test.keys), options.bootstrap)
-    outcomes = [
-        row for name in names for row in outcomes_of(test.keys, [name] * len(test.keys), correct[name])
-    ]
+    outcomes = [row for name in names for row in outcomes_of(test.keys, [name] * len(test.keys), correct[name])]
     return Result("probes", dataset.name, "attribute_probes", *scores, outcomes)
 
 

@@ -42,16 +42,12 @@ def embed_images(
     return _embed(encode, images, batch_size, description)
 
 
-def embed_texts(
-    backbone: Backbone, texts: Iterable[str], batch_size: int, description: str = "texts"
-) -> np.ndarray:
+def embed_texts(backbone: Backbone, texts: Iterable[str], batch_size: int, description: str = "texts") -> np.ndarray:
     """Return the text embeddings (N, d), float32, not normalised."""
     return _embed(backbone.encode_text, texts, batch_size, description)
 
 
-def _embed(
-    encode: Callable[[list], torch.Tensor], items: Iterable, batch_size: int, description: str
-) -> np.ndarray:
+def _embed(encode: Callable[[list], torch.Tensor], items: Iterable, batch_size: int, description: str) -> np.ndarray:
     items, parts = iter(items), []
     with torch.inference_mode(), tqdm(desc=description, unit="", unit_scale=True, leave=False) as progress:
         while batch := list(islice(items, batch_size)):
@@ -65,9 +61,7 @@ def _embed(
     return embeddings
 
 
-def embed_split(
-    backbone: Backbone, dataset: ClassificationSet, split: str, batch_size: int
-) -> LabelledFeatures:
+def embed_split(backbone: Backbone, dataset: ClassificationSet, split: str, batch_size: int) -> LabelledFeatures:
     """Return the embeddings of one split with its labels and attributes."""
     kept: list[Sample] = []
     description = f"{dataset.name} {split}"

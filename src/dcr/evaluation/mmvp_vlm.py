@@ -33,9 +33,7 @@ def evaluate_mmvp(backbone: Backbone, mmvp: MMVPSet, options: EvaluationOptions)
         "mmvp_vlm",
         mmvp.name,
         "image_text_pairs",
-        *score(
-            lambda counts: mmvp_scores(answers.correct, types, counts), len(items), options.bootstrap, types
-        ),
+        *score(lambda counts: mmvp_scores(answers.correct, types, counts), len(items), options.bootstrap, types),
         outcomes=outcomes_of(items, types, answers.correct),
         extra={"ties": float(answers.ties.mean())},
         answers=_question_rows(mmvp, answers),

@@ -55,6 +55,4 @@ def score(
 
 def outcomes_of(items: Sequence[str], groups: Sequence[str], correct: np.ndarray) -> list[Outcome]:
     """Return one (item, group, correct) for each item."""
-    return [
-        (item, str(group), float(value)) for item, group, value in zip(items, groups, correct, strict=True)
-    ]
+    return [(item, str(group), float(value)) for item, group, value in zip(items, groups, correct, strict=True)]

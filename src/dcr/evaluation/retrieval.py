@@ -16,9 +16,7 @@ if TYPE_CHECKING:
     from dcr.backbones import Backbone
 
 
-def evaluate_retrieval(
-    backbone: Backbone, dataset: RetrievalSet, options: EvaluationOptions
-) -> Iterator[Result]:
+def evaluate_retrieval(backbone: Backbone, dataset: RetrievalSet, options: EvaluationOptions) -> Iterator[Result]:
     """Recall at K both ways, and how far paired images and texts lie apart."""
     kept: list[Sample] = []
     images = embed_images(

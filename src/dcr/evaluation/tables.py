@@ -18,8 +18,7 @@ Evaluations = Mapping[str, Sequence[Result]]
 def scores_table(evaluations: Evaluations) -> dict[str, dict[str, dict[str, float]]]:
     """Return ``{encoder: {benchmark: {metric: value}}}``."""
     return {
-        encoder: {result.benchmark: result.scores for result in results}
-        for encoder, results in evaluations.items()
+        encoder: {result.benchmark: result.scores for result in results} for encoder, results in evaluations.items()
     }
 
 

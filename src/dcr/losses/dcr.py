@@ -71,9 +71,7 @@ def dcr_loss_rows(
     grid = unit_vectors(predictions, 2)
     positions = torch.arange(len(rows), device=rows.device)
     anchors = grid[positions, rows]
-    positives = torch.stack(
-        [(anchors * unit_vectors(p, 1)).sum(-1) for p in (view_predictions, targets)], dim=1
-    )
+    positives = torch.stack([(anchors * unit_vectors(p, 1)).sum(-1) for p in (view_predictions, targets)], dim=1)
     negatives = torch.einsum("rd,rbd->rb", anchors, grid)
     itself = F.one_hot(rows, grid.shape[1]).bool()
     return infonce(positives, negatives.masked_fill(itself, -torch.inf), temperature)

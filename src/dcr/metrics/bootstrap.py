@@ -40,18 +40,14 @@ class Bootstrap:
         """
         labels = np.zeros(num_items, dtype=np.int64) if groups is None else np.asarray(groups)
         if len(labels) != num_items or num_items == 0:
-            raise ValueError(
-                f"groups must have one entry for each of {num_items} > 0 items, got {len(labels)}"
-            )
+            raise ValueError(f"groups must have one entry for each of {num_items} > 0 items, got {len(labels)}")
         members = [np.flatnonzero(labels == label) for label in np.unique(labels)]
         generator = np.random.default_rng(self.seed)
         rows = max(1, _ELEMENTS // num_items)
         for start in range(0, self.num_resamples, rows):
             shape = (min(rows, self.num_resamples - start), num_items)
             offsets = np.arange(shape[0])[:, None] * num_items
-            drawn = [
-                part[generator.integers(len(part), size=(shape[0], len(part)))] + offsets for part in members
-            ]
+            drawn = [part[generator.integers(len(part), size=(shape[0], len(part)))] + offsets for part in members]
             flat = np.concatenate(drawn, axis=1).ravel()
             yield np.bincount(flat, minlength=shape[0] * num_items).reshape(shape).astype(np.float64)
 
@@ -73,9 +69,7 @@ class Bootstrap:
         """Return the mean of ``after - before`` (N,) and its interval; with groups, of their means."""
         before, after = np.asarray(before, dtype=np.float64), np.asarray(after, dtype=np.float64)
         if before.shape != after.shape:
-            raise ValueError(
-                f"before and after must have one shape (N,), got {before.shape} and {after.shape}"
-            )
+            raise ValueError(f"before and after must have one shape (N,), got {before.shape} and {after.shape}")
         labels = np.zeros(len(before), dtype=np.int64) if groups is None else np.asarray(groups)
 
         def statistics(counts: np.ndarray) -> dict[str, np.ndarray]:

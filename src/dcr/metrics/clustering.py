@@ -46,9 +46,7 @@ def clustering_scores(
     """
     labels, clusters = np.asarray(labels), np.asarray(clusters)
     if labels.shape != clusters.shape or labels.ndim != 1 or len(labels) == 0:
-        raise ValueError(
-            f"labels and clusters must have one shape (N,), got {labels.shape}, {clusters.shape}"
-        )
+        raise ValueError(f"labels and clusters must have one shape (N,), got {labels.shape}, {clusters.shape}")
     counts = np.ones(len(labels)) if counts is None else np.asarray(counts, dtype=np.float64)
     draws = np.atleast_2d(counts)
     pairs = np.unique(np.stack([labels, clusters]), axis=1, return_inverse=True)[1].ravel()

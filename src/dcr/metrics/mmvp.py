@@ -51,17 +51,13 @@ def answer_pairs(images: np.ndarray, texts: np.ndarray, logit_scale: float) -> P
     )
 
 
-def mmvp_scores(
-    correct: np.ndarray, types: Sequence[str], counts: np.ndarray | None = None
-) -> dict[str, np.ndarray]:
+def mmvp_scores(correct: np.ndarray, types: Sequence[str], counts: np.ndarray | None = None) -> dict[str, np.ndarray]:
     """Return each type's share of correct pairs, in order of appearance, and their ``mean``."""
     correct, types = np.asarray(correct), np.asarray(types)
     if len(correct) != len(types) or len(types) == 0:
         raise ValueError(f"correct and types must have one length > 0, got {len(correct)} and {len(types)}")
     shares = {
-        str(name): weighted_mean(
-            correct[types == name], None if counts is None else counts[..., types == name]
-        )
+        str(name): weighted_mean(correct[types == name], None if counts is None else counts[..., types == name])
         for name in dict.fromkeys(types.tolist())
     }
     return {"mean": np.mean(list(shares.values()), axis=0), **shares}

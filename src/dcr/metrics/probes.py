@@ -43,9 +43,7 @@ def predict_neighbours(
     return model.predict(normalize(test))
 
 
-def probe_scores(
-    correct: Mapping[str, np.ndarray], counts: np.ndarray | None = None
-) -> dict[str, np.ndarray]:
+def probe_scores(correct: Mapping[str, np.ndarray], counts: np.ndarray | None = None) -> dict[str, np.ndarray]:
     """Return the accuracy of each attribute, from (N,) bool each, and their ``mean``."""
     if not correct:
         raise ValueError("correct must name at least one attribute, got none")

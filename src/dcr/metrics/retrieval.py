@@ -11,9 +11,7 @@ from dcr.metrics.embeddings import normalize, weighted_mean
 _CHUNK = 1024
 
 
-def rank_matches(
-    queries: np.ndarray, items: np.ndarray, query_owner: np.ndarray, item_owner: np.ndarray
-) -> np.ndarray:
+def rank_matches(queries: np.ndarray, items: np.ndarray, query_owner: np.ndarray, item_owner: np.ndarray) -> np.ndarray:
     """Return how many wrong items score as high as a query's best right one or higher: (Q,) int.
 
     Args:

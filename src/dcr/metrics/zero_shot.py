@@ -35,9 +35,7 @@ def rank_labels(images: np.ndarray, classifier: np.ndarray, labels: np.ndarray) 
     return ranks
 
 
-def zero_shot_scores(
-    ranks: np.ndarray, labels: np.ndarray, counts: np.ndarray | None = None
-) -> dict[str, np.ndarray]:
+def zero_shot_scores(ranks: np.ndarray, labels: np.ndarray, counts: np.ndarray | None = None) -> dict[str, np.ndarray]:
     """Return ``acc1``, ``acc5`` and ``mean_per_class_recall`` (over the classes that occur)."""
     ranks, labels = np.asarray(ranks), np.asarray(labels)
     if ranks.shape != labels.shape or len(ranks) == 0:
