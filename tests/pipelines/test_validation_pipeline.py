@@ -1,54 +1,23 @@
 """Pipeline `validation` on files, with the base recipe's own parameters and suite."""
 
 import json
-from functools import partial
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import yaml
-from kedro.io import DataCatalog, MemoryDataset
-from kedro.runner import SequentialRunner
-from kedro_datasets.json import JSONDataset
-from kedro_datasets.text import TextDataset
 
+import validation_run
 from corpus import encode, good_samples, write_members
-from dcr.benchmark_sets import open_set
-from dcr.datasets.folders import FolderDataset
-from dcr.datasets.sample_tables import SampleTablesDataset, SelectedSamplesDataset
-from dcr.datasets.shards import ShardsDataset
 from dcr.errors import UserError
 from dcr.parameters import ValidationParameters
-from dcr.pipelines.validation import create_pipeline
 from dcr.shards import Sample, write_shard
 
 CONF = Path(__file__).parents[2] / "conf" / "base"
-SETS = ("mmvp_vlm", "classification", "retrieval")
 
 
-def run(folder: Path, **changes) -> pd.DataFrame:
-    parameters = yaml.safe_load((CONF / "parameters_validation.yml").read_text())["validation"] | {
-        "n_jobs": 1,
-        "evaluation_sets": [],
-    }
-    policies = parameters["policies"] | changes.pop("policies", {})
-    source = changes.pop("source", str(folder / "shards"))
-    catalog = {
-        "params:validation": MemoryDataset(ValidationParameters(**parameters | changes | {"policies": policies})),
-        "expectation_suite": MemoryDataset(yaml.safe_load((CONF / "expectations.yml").read_text())),
-        "shards": ShardsDataset(filepath=source, made_by="kedro run --pipelines scenes"),
-        **{name: MemoryDataset(partial(open_set, folder / name)) for name in SETS},
-        "evaluation_images": SelectedSamplesDataset(filepath=str(folder / "evaluation_images.parquet")),
-        "samples": SampleTablesDataset(filepath=str(folder / "samples")),
-        "judged_samples": SampleTablesDataset(filepath=str(folder / "judged")),
-        "data_docs": FolderDataset(filepath=str(folder / "data_docs"), made_by="this test"),
-        "validation_summary": JSONDataset(filepath=str(folder / "validation.json")),
-        "expectation_results": JSONDataset(filepath=str(folder / "expectations.json")),
-        "validation_page": TextDataset(filepath=str(folder / "validation.html")),
-        "rejected": SelectedSamplesDataset(filepath=str(folder / "rejected.parquet")),
-        "manifest": SelectedSamplesDataset(filepath=str(folder / "manifest.parquet")),
-    }
-    SequentialRunner().run(create_pipeline(), DataCatalog(catalog))
+def run(folder: Path, source: str | list[str] | None = None, **changes) -> pd.DataFrame:
+    validation_run.run(source or str(folder / "shards"), folder, **changes)
     return pd.read_parquet(folder / "manifest.parquet")
 
 

@@ -93,7 +93,7 @@ def release_manifest(
     parameters: ValidationParameters,
     judged: SampleTables,
     expectations: dict[str, Any],
-    rejected: pd.DataFrame,
+    summary: dict[str, Any],
     page: str,
 ) -> Callable[[], Iterator[pa.Table]]:
     """Give out the accepted samples, unless something fails; the last two inputs are here to be written first."""

@@ -67,7 +67,7 @@ def create_pipeline() -> Pipeline:
                     "params:validation",
                     "judged_samples",
                     "expectation_results",
-                    "rejected",
+                    "validation_summary",
                     "validation_page",
                 ],
                 outputs="manifest",
