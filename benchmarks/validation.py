@@ -4,7 +4,7 @@
 
 The images are JPEGs of 256 to 512 px whose spectrum falls with frequency as that of photographs does. Decoding and
 validation alternate, each of their rounds on one core; the best round of each counts, as others share the machine.
-A last part takes a million perceptual hashes and looks for near duplicates among them.
+Then a million perceptual hashes are searched for near duplicates, and a million made-up samples are judged for memory.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import json
 import os
 import platform
 import resource
+import subprocess
+import sys
 import tempfile
 from datetime import date
 from pathlib import Path
@@ -24,15 +26,16 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import PIL
+import pyarrow as pa
 from PIL import Image
 
 from dcr.shards import Sample, read_samples, write_shard
 from dcr.validation.contamination import EvaluationImages
 from dcr.validation.duplicates import first_of_near
 from dcr.validation.judging import plan_judging, summarize
-from dcr.validation.measuring import Limits, plan_measuring
+from dcr.validation.measuring import SCHEMA, Limits, plan_measuring
 from dcr.validation.reasons import REASONS
-from dcr.validation.tables import SampleTables, write_tables
+from dcr.validation.tables import SampleTables, ShardTable, TablePlan, write_tables
 from dcr.validation.workers import Workers
 
 LIMITS = Limits(224, 3.0, 89_478_485, 2.0, "clip", 77)
@@ -99,6 +102,39 @@ def find_near(count: int) -> dict[str, float]:
     return {"seconds": round(perf_counter() - start, 2), "found": found, "planted": copies}
 
 
+def judge(count: int) -> int:
+    """Judge ``count`` made-up samples in shards of 10 000 and return this process's peak memory in bytes."""
+    rng = np.random.default_rng(0)
+
+    def shard(name: str, first: int) -> ShardTable:
+        rows = [
+            {"key": f"{first + i:09d}", "shard": name, "offset": 512 * i, "sha256": f"{number:016x}" * 4, "findings": [],
+             "phash": f"{phash:016x}", "caption": "a caption of usual length for a picture"}
+            for i, (number, phash) in enumerate(rng.integers(0, 2**63, (10_000, 2)).tolist())
+        ]  # fmt: skip
+        record = {"shard": name, "num_samples": 10_000, "findings": [], "unreadable_bytes": 0, "damage": None}
+        return ShardTable(pa.Table.from_pylist(rows, schema=SCHEMA), record)
+
+    nothing = EvaluationImages([], np.zeros((0, 2), np.uint64), np.zeros(0, np.uint64), 4)
+    names = [f"{number:05d}" for number in range(count // 10_000)]
+    with tempfile.TemporaryDirectory() as folder:
+        measured, judged = Path(folder, "measured"), Path(folder, "judged")
+        shards = (shard(name, 10_000 * number) for number, name in enumerate(names))
+        write_tables(measured, TablePlan(names, lambda _: shards))
+        write_tables(judged, plan_judging(SampleTables(measured), nothing, 4, dict.fromkeys(REASONS, "reject")))
+        assert summarize(SampleTables(judged))["samples"] == count
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def judging_bytes_per_sample() -> float:
+    """Compare the peaks of two processes, one of which judges ten times as many samples in ten times the shards."""
+    peaks = [
+        int(subprocess.run([sys.executable, __file__, "--judge", str(count)], capture_output=True, check=True).stdout)
+        for count in (100_000, 1_000_000)
+    ]
+    return round((peaks[1] - peaks[0]) / 900_000, 1)
+
+
 def measure(num_images: int, rounds: int) -> dict[str, object]:
     """Run all parts."""
     with tempfile.TemporaryDirectory() as folder:
@@ -112,6 +148,7 @@ def measure(num_images: int, rounds: int) -> dict[str, object]:
     return {
         "num_images": len(images), "mean_bytes": round(float(np.mean([len(image) for image in images]))),
         "decode_per_s": round(bare, 1), "validate_per_s": round(one, 1), "ratio": round(one / bare, 3),
+        "judging_bytes_per_sample": judging_bytes_per_sample(),
         "two_processes_per_s": round(two, 1), "two_over_one": round(two / one, 2), **near,
         "peak_gib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2),
         "date": date.today().isoformat(), "device": _device(), "python": platform.python_version(),
@@ -130,7 +167,11 @@ def main() -> None:
     parser.add_argument("--num-images", type=int, default=1600)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--judge", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.judge:
+        print(judge(arguments.judge))
+        return
     results = measure(arguments.num_images, arguments.rounds)
     text = json.dumps(results, indent=2)
     print(text)
