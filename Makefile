@@ -34,6 +34,7 @@ test: lint
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 test-slow: setup
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[dev,cluster]'
 	$(BIN)/python -m pytest -m slow
 
 test-gpu: setup

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from dcr.errors import UserError
-from dcr.expectations import describe_failure, validate_expectations
+from dcr.expectations import describe_failure, named_columns, validate_expectations, write_data_docs
 
 SAMPLES = pd.DataFrame(
     {
@@ -91,3 +91,21 @@ def test_an_empty_table_is_checked():
 def test_a_wrong_suite_is_an_error_that_names_it(wrong, message):
     with pytest.raises(UserError, match=message):
         validate_expectations(SAMPLES, wrong)
+
+
+def test_only_columns_that_a_suite_names_are_needed():
+    unique = {"type": "expect_compound_columns_to_be_unique", "kwargs": {"column_list": ["shard", "offset"]}}
+    columns = ["key", "offset", "shard", "status", "width"]
+    assert named_columns(suite(accepted(0.9), rows(1), unique), columns) == ["offset", "shard", "status"]
+    whole = {"type": "expect_table_columns_to_match_set", "kwargs": {"column_set": ["key"]}}
+    assert named_columns(suite(whole), columns) is None
+
+
+def test_data_docs_show_counts_and_no_text_of_the_data(tmp_path):
+    hostile = SAMPLES.assign(caption="<script>alert(1)</script>")
+    captions = {"column": "caption", "regex": "^[a-z ]*$"}
+    write_data_docs(hostile, suite({"type": "expect_column_values_to_match_regex", "kwargs": captions}), tmp_path)
+    assert (tmp_path / "index.html").exists()
+    pages = "".join(path.read_text() for path in tmp_path.rglob("*.html"))
+    assert "alert(1)" not in pages
+    assert "100%" in pages.replace(" ", "")

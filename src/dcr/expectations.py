@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dcr.errors import UserError
@@ -31,11 +32,12 @@ def validate_expectations(samples: pd.DataFrame, suite: dict[str, Any]) -> dict[
     Raises:
         UserError: the suite is not one that Great Expectations knows, or an expectation cannot be computed.
     """
-    batch, built = _batch(samples), _build_suite(suite)
-    form = {"result_format": "COMPLETE", "unexpected_index_column_names": ["shard"]}
-    outcome = batch.validate(built, result_format=form).to_json_dict()
+    _, definition = _define(samples)
+    built = _build_suite(suite)
+    batch = definition.get_batch({"dataframe": samples})
+    outcome = batch.validate(built, result_format={"result_format": "COMPLETE"}).to_json_dict()
     found = sorted(outcome["results"], key=lambda result: result["expectation_config"]["meta"]["position"])
-    results = [_report(result) for result in found]
+    results = [_report(result, samples["shard"]) for result in found]
     return {
         "success": all(result["success"] for result in results),
         "suite": built.name,
@@ -52,7 +54,42 @@ def describe_failure(result: dict[str, Any]) -> str:
     return f"{result['expectation']}({kwargs}) failed: observed {result['observed_value']}{worst}"
 
 
-def _batch(samples: pd.DataFrame) -> Any:
+def named_columns(suite: dict[str, Any], columns: list[str]) -> list[str] | None:
+    """Return those of a table's columns that a suite needs, so that no other is loaded; None for all of them."""
+    texts, whole = set(), False
+    for expectation in suite.get("expectations") or []:
+        config = expectation if isinstance(expectation, dict) else {}
+        whole |= "table_column" in str(config.get("type")) or "column_to_exist" in str(config.get("type"))
+        for value in (config.get("kwargs") or {}).values():
+            texts.update(str(item) for item in (value if isinstance(value, list) else [value]))
+    return None if whole else [column for column in columns if column in {*texts, "shard"}]
+
+
+def write_data_docs(samples: pd.DataFrame, suite: dict[str, Any], folder: Path) -> None:
+    """Validate once more and write Great Expectations' own pages, ``index.html`` first, into a folder.
+
+    They name the time of the run and load styles from the network; the project's own page does neither.
+    """
+    import great_expectations as gx
+
+    context, definition = _define(samples)
+    store = {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(folder.absolute())}
+    index = {"class_name": "DefaultSiteIndexBuilder"}
+    for name in list(context.get_site_names()):
+        context.delete_data_docs_site(name)
+    context.add_data_docs_site(
+        "docs", {"class_name": "SiteBuilder", "store_backend": store, "site_index_builder": index}
+    )
+    validation = gx.ValidationDefinition(name="samples", data=definition, suite=context.suites.add(_build_suite(suite)))
+    context.validation_definitions.add(validation).run(
+        batch_parameters={"dataframe": samples},
+        # counts alone: captions and keys come from anyone and have no place in pages that others' templates make
+        result_format={"result_format": "BASIC", "partial_unexpected_count": 0},
+    )
+    context.build_data_docs("docs")
+
+
+def _define(samples: pd.DataFrame) -> tuple[Any, Any]:
     # Asked before the import: otherwise the library sends usage events, and a run must need no network.
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
     import great_expectations as gx
@@ -60,7 +97,7 @@ def _batch(samples: pd.DataFrame) -> Any:
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = {"globally": False}
     asset = context.data_sources.add_pandas("samples").add_dataframe_asset("samples")
-    return asset.add_batch_definition_whole_dataframe("all").get_batch({"dataframe": samples})
+    return context, asset.add_batch_definition_whole_dataframe("all")
 
 
 def _build_suite(suite: dict[str, Any]) -> Any:
@@ -84,7 +121,7 @@ def _build_expectation(config: dict[str, Any], position: int) -> Any:
         raise UserError(f"expectations.yml: number {position + 1} of the list is wrong: {reason}") from exc
 
 
-def _report(result: dict[str, Any]) -> dict[str, Any]:
+def _report(result: dict[str, Any], shards: pd.Series) -> dict[str, Any]:
     config, details = result["expectation_config"], result["result"]
     for problem in result["exception_info"].values():
         if isinstance(problem, dict) and problem.get("raised_exception"):
@@ -95,7 +132,7 @@ def _report(result: dict[str, Any]) -> dict[str, Any]:
         "severity": config["severity"],
         "success": result["success"],
         "observed_value": _observed(details),
-        "worst_shards": {} if result["success"] else _worst_shards(details),
+        "worst_shards": {} if result["success"] else _worst_shards(details, shards),
     }
 
 
@@ -106,6 +143,6 @@ def _observed(details: dict[str, Any]) -> Any:
     return f"{details.get('unexpected_percent') or 0:.2f} % unexpected ({unexpected} of {total})"
 
 
-def _worst_shards(details: dict[str, Any]) -> dict[str, int]:
-    counts = Counter(row["shard"] for row in details.get("unexpected_index_list") or [])
+def _worst_shards(details: dict[str, Any], shards: pd.Series) -> dict[str, int]:
+    counts = Counter(shards.iloc[details.get("unexpected_index_list") or []])
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:_WORST])

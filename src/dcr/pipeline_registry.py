@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from kedro.pipeline import Pipeline
 
-from dcr.pipelines import evaluation, latents, reporting, scenes, training, validation
+from dcr.pipelines import evaluation, ingest, latents, reporting, scenes, training, validation
 
 
 def register_pipelines() -> dict[str, Pipeline]:
-    """Return every pipeline, and their sum as ``__default__`` for `kedro viz`."""
+    """Return every pipeline, and as ``__default__`` for `kedro viz` the demo's sum, whose shards `scenes` makes."""
     modules = (scenes, validation, latents, training, evaluation, reporting)
     pipelines = {module.__name__.rpartition(".")[2]: module.create_pipeline() for module in modules}
-    return {**pipelines, "__default__": sum(pipelines.values(), Pipeline([]))}
+    default = sum(pipelines.values(), Pipeline([]))
+    return {**pipelines, "ingest": ingest.create_pipeline(), "__default__": default}

@@ -1,43 +1,87 @@
+import pyarrow as pa
 import pytest
 from kedro.io import DatasetError
 
 from corpus import good_samples, write_members
-from dcr.datasets.sample_tables import SampleTablesDataset
+from dcr.datasets.sample_tables import SampleTablesDataset, SelectedSamplesDataset
 from dcr.shards import write_shard
-from dcr.validation.measuring import Limits, measure_shard
+from dcr.validation.measuring import plan_measuring
+from dcr.validation.tables import TablePlan
+from dcr.validation.workers import Workers
+from validation_tables import LIMITS
 
 
 @pytest.fixture
-def measures(tmp_path):
+def shards(tmp_path):
     paths = {name: write_shard(tmp_path / "in", name, good_samples(2)) for name in ("b", "a")}
     paths["empty"] = write_members(tmp_path / "in" / "empty.tar", [])
-    return [measure_shard(str(path), name, Limits(32, 3.0, 10_000, 2.0)) for name, path in paths.items()]
+    return {str(path): name for name, path in paths.items()}
 
 
-def test_shards_saved_one_by_one_are_loaded_as_two_tables(tmp_path, measures):
+@pytest.fixture
+def plan(shards):
+    return plan_measuring(shards, LIMITS, Workers("threading", 1))
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_shards_are_loaded_in_order_one_at_a_time(tmp_path, plan):
     dataset = SampleTablesDataset(filepath=str(tmp_path / "samples"))
-    for measure in measures:
-        dataset.save(measure)
-    samples, shards = dataset.load()
-    assert samples["shard"].tolist() == ["a", "a", "b", "b"]
-    assert samples["width"].dtype == "Int32"
-    assert shards[["shard", "num_samples"]].to_numpy().tolist() == [["a", 2], ["b", 2], ["empty", 0]]
-    assert shards["findings"].tolist() == [[], [], ["shard_empty"]]
+    dataset.save(plan)
+    tables = dataset.load()
+    assert [(t.record["shard"], len(t.rows)) for t in tables.tables()] == [("a", 2), ("b", 2), ("empty", 0)]
+    assert tables.num_samples() == 4
+    assert tables.frame()["width"].dtype == "Int32"
+    assert [record["findings"] for record in tables.records()] == [[], [], ["shard_empty"]]
+    assert tables.at([3, 0])["shard"].tolist() == ["a", "b"]
 
 
-def test_a_new_run_leaves_nothing_of_the_old_one(tmp_path, measures):
+def test_a_killed_run_is_taken_up_where_it_ended(tmp_path, plan):
+    whole, folder = tmp_path / "whole", tmp_path / "samples"
+    SampleTablesDataset(filepath=str(whole)).save(plan)
+
+    def dying(known):
+        yield next(plan.make(known))
+        (folder / ".b.parquet.1.tmp").write_bytes(b"half a table")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        SampleTablesDataset(filepath=str(folder)).save(TablePlan(plan.names, dying))
+    (done,) = folder.glob("*.parquet")
+    before = done.stat().st_mtime_ns
+    SampleTablesDataset(filepath=str(folder)).save(plan)
+    assert done.stat().st_mtime_ns == before
+    assert contents(folder) == contents(whole)
+
+
+def test_tables_of_other_shards_and_broken_ones_do_not_stay(tmp_path, plan):
     folder = tmp_path / "samples"
-    first = SampleTablesDataset(filepath=str(folder))
-    for measure in measures:
-        first.save(measure)
-    SampleTablesDataset(filepath=str(folder)).save(measures[0])
-    assert [path.name for path in folder.iterdir()] == ["b.parquet"]
+    SampleTablesDataset(filepath=str(folder)).save(plan)
+    whole = contents(folder)
+    (folder / "old.parquet").write_bytes((folder / "a.parquet").read_bytes())
+    (folder / "b.parquet").write_bytes(b"PAR1 not whole")
+    SampleTablesDataset(filepath=str(folder)).save(plan)
+    assert contents(folder) == whole
 
 
-def test_equal_measures_give_equal_bytes(tmp_path, measures):
-    for name in ("one", "two"):
-        SampleTablesDataset(filepath=str(tmp_path / name)).save(measures[0])
-    assert (tmp_path / "one" / "b.parquet").read_bytes() == (tmp_path / "two" / "b.parquet").read_bytes()
+def test_selected_rows_are_one_file_written_whole(tmp_path):
+    dataset = SelectedSamplesDataset(filepath=str(tmp_path / "manifest.parquet"))
+    whole = pa.table({"key": ["0", "1", "2"], "n": pa.array([1, None, 3], pa.int32())})
+    parts = [whole[:2], whole[2:]]
+    dataset.save(lambda: iter(parts))
+    assert dataset.load()["key"].tolist() == ["0", "1", "2"]
+    assert dataset.load()["n"].dtype == "Int32"
+
+    def failing():
+        yield parts[1]
+        raise RuntimeError
+
+    before = contents(tmp_path)
+    with pytest.raises(DatasetError):
+        dataset.save(failing)
+    assert contents(tmp_path) == before
 
 
 def test_missing_tables_are_an_error(tmp_path):

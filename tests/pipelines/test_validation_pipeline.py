@@ -6,39 +6,18 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-from kedro.io import DataCatalog, MemoryDataset
-from kedro.runner import SequentialRunner
-from kedro_datasets.json import JSONDataset
-from kedro_datasets.pandas import ParquetDataset
-from kedro_datasets.text import TextDataset
 
+import validation_run
 from corpus import encode, good_samples, write_members
-from dcr.datasets.sample_tables import SampleTablesDataset
-from dcr.datasets.shards import ShardsDataset
 from dcr.errors import UserError
 from dcr.parameters import ValidationParameters
-from dcr.pipelines.validation import create_pipeline
 from dcr.shards import Sample, write_shard
 
 CONF = Path(__file__).parents[2] / "conf" / "base"
 
 
-def run(folder: Path, **changes) -> pd.DataFrame:
-    parameters = yaml.safe_load((CONF / "parameters_validation.yml").read_text())["validation"] | {"n_jobs": 1}
-    policies = parameters["policies"] | changes.pop("policies", {})
-    catalog = {
-        "params:validation": MemoryDataset(ValidationParameters(**parameters | changes | {"policies": policies})),
-        "expectation_suite": MemoryDataset(yaml.safe_load((CONF / "expectations.yml").read_text())),
-        "shards": ShardsDataset(filepath=str(folder / "shards"), made_by="kedro run --pipelines scenes"),
-        "samples": SampleTablesDataset(filepath=str(folder / "samples")),
-        "judgement": MemoryDataset(copy_mode="assign"),
-        "validation_summary": JSONDataset(filepath=str(folder / "validation.json")),
-        "expectation_results": JSONDataset(filepath=str(folder / "expectations.json")),
-        "validation_page": TextDataset(filepath=str(folder / "validation.html")),
-        "rejected": ParquetDataset(filepath=str(folder / "rejected.parquet")),
-        "manifest": ParquetDataset(filepath=str(folder / "manifest.parquet")),
-    }
-    SequentialRunner().run(create_pipeline(), DataCatalog(catalog))
+def run(folder: Path, source: str | list[str] | None = None, **changes) -> pd.DataFrame:
+    validation_run.run(source or str(folder / "shards"), folder, **changes)
     return pd.read_parquet(folder / "manifest.parquet")
 
 
@@ -132,6 +111,48 @@ def test_a_corrected_run_replaces_what_the_failed_one_wrote(folder):
     broken.unlink()
     assert len(run(folder)) == 38
     assert sorted(path.name for path in (folder / "samples").iterdir()) == ["00000.parquet", "00001.parquet"]
+
+
+def test_a_second_run_reads_no_shard_again_and_changes_nothing(folder, monkeypatch):
+    from dcr.validation import measuring
+
+    def contents():
+        return {p: p.read_bytes() for p in folder.rglob("*") if p.is_file() and "data_docs" not in p.parts}
+
+    run(folder)
+    before = contents()
+    monkeypatch.setattr(measuring, "measure_sample", lambda *_: pytest.fail("a sample was measured again"))
+    run(folder)
+    assert contents() == before
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["{f}/shards/0000?.tar", "{f}/shards/{{00000..00001}}.tar", ["{f}/shards/00001.tar", "{f}/shards/00000.tar"]],
+)
+def test_globs_braces_and_lists_name_the_same_shards_as_their_folder(folder, source):
+    parts = [part.format(f=folder) for part in ([source] if isinstance(source, str) else source)]
+    expected = run(folder)
+    pd.testing.assert_frame_equal(run(folder, source=parts[0] if isinstance(source, str) else parts), expected)
+
+
+def test_training_images_that_are_in_an_evaluation_set_are_found(folder):
+    questions = "Question ID,Type,Statement\n1,a type,one thing\n2,a type,another\n"
+    (folder / "mmvp_vlm" / "MLLM_VLM Images" / "a type").mkdir(parents=True)
+    (folder / "mmvp_vlm" / "Questions.csv").write_text(questions)
+    images = {"1": good_samples(1, first=7)[0].image, "2": encode(seed=8, quality=73)}
+    for number, image in images.items():
+        (folder / "mmvp_vlm" / "MLLM_VLM Images" / "a type" / f"{number}.jpg").write_bytes(image)
+    write_members(folder / "classification" / "test" / "0.tar", [("s1.jpg", encode(seed=30)), ("s1.cls", b"0")])
+    for name in ("classnames.txt", "zeroshot_classification_templates.txt"):
+        (folder / "classification" / name).write_text("a {c}\n")
+    manifest = run(folder, evaluation_sets=["mmvp_vlm", "classification"], evaluation_image_distance=8)
+    rejected = pd.read_parquet(folder / "rejected.parquet").set_index("key")
+    assert rejected["evaluation_image"].dropna().to_dict() == {
+        "000000007": "mmvp_vlm/1", "000000030": "classification/s1",
+    }  # fmt: skip
+    assert "mmvp_vlm/2" in set(manifest["evaluation_image"].dropna())
+    assert "mmvp_vlm/1" in (folder / "validation.html").read_text()
 
 
 def test_missing_shards_are_told_with_the_command_that_makes_them(tmp_path):

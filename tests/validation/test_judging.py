@@ -1,41 +1,26 @@
-import pandas as pd
+import numpy as np
 import pytest
 
 from dcr.errors import UserError
-from dcr.validation.judging import check_release, judge
-from dcr.validation.reasons import REASONS
-
-POLICIES = dict.fromkeys(REASONS, "reject") | {"caption_missing": "warn", "animated": "accept", "tar_damaged": "warn"}
-
-
-def table(*rows):
-    """Rows of (shard, offset, key, sha256, findings)."""
-    return pd.DataFrame(rows, columns=["shard", "offset", "key", "sha256", "findings"])
+from dcr.validation.contamination import EvaluationImages, hex_to_uint64
+from dcr.validation.judging import check_release, select, summarize
+from validation_tables import POLICIES, judged, sha256, shard
 
 
-def records(*rows):
-    """Rows of (shard, findings, unreadable_bytes); the number of samples is not used by judging."""
-    shards = pd.DataFrame(rows, columns=["shard", "findings", "unreadable_bytes"])
-    return shards.assign(damage=[None if not n else "it is cut" for n in shards["unreadable_bytes"]], num_samples=1)
+def fates(tables, *columns):
+    frame = tables.frame()
+    return list(zip(frame["key"], *(frame[column] for column in columns or ("reasons", "status")), strict=True))
 
 
-ONE_SHARD = records(("a", [], 0))
-
-
-def statuses(samples, shards=ONE_SHARD, **policies):
-    judged = judge(samples, shards, POLICIES | policies).samples
-    return list(zip(judged["key"], judged["reasons"], judged["status"], strict=True))
-
-
-def test_policies_decide():
-    samples = table(
-        ("a", 0, "0", "h0", []),
-        ("a", 1, "1", "h1", ["image_corrupt"]),
-        ("a", 2, "2", "h2", ["caption_missing"]),
-        ("a", 3, "3", "h3", ["animated"]),
-        ("a", 4, "4", "h4", ["caption_missing", "image_too_small"]),
-    )
-    assert statuses(samples) == [
+def test_policies_decide(tmp_path):
+    samples = [
+        ("0", "h0", []),
+        ("1", "h1", ["image_corrupt"]),
+        ("2", "h2", ["caption_missing"]),
+        ("3", "h3", ["animated"]),
+        ("4", "h4", ["caption_missing", "image_too_small"]),
+    ]
+    assert fates(judged(tmp_path, shard("a", *samples))) == [
         ("0", "", "accepted"),
         ("1", "image_corrupt", "rejected"),
         ("2", "caption_missing", "accepted"),
@@ -44,22 +29,31 @@ def test_policies_decide():
     ]
 
 
-def test_of_equal_images_the_first_is_kept():
-    samples = table(("a", 9, "2", "h", []), ("a", 0, "0", "h", []), ("a", 5, "1", None, []), ("a", 7, "3", None, []))
-    assert statuses(samples) == [
-        ("0", "", "accepted"), ("1", "", "accepted"), ("3", "", "accepted"), ("2", "exact_duplicate", "rejected"),
+def test_of_equal_images_the_first_is_kept(tmp_path):
+    first, second = shard("a", ("0", "h", []), ("1", None, [])), shard("b", ("2", "h", []), ("3", None, []))
+    assert fates(judged(tmp_path, second, first), "reasons", "status") == [
+        ("0", "", "accepted"), ("1", "", "accepted"), ("2", "exact_duplicate", "rejected"), ("3", "", "accepted"),
     ]  # fmt: skip
 
 
-def test_of_equal_images_one_that_is_good_is_kept():
-    samples = table(("a", 0, "0", "h", ["image_too_small"]), ("a", 1, "1", "h", []))
-    assert statuses(samples) == [("0", "exact_duplicate,image_too_small", "rejected"), ("1", "", "accepted")]
+def test_of_equal_images_one_that_is_good_is_kept(tmp_path):
+    samples = shard("a", ("0", "h", ["image_too_small"]), ("1", "h", []))
+    assert fates(judged(tmp_path, samples)) == [
+        ("0", "exact_duplicate,image_too_small", "rejected"),
+        ("1", "", "accepted"),
+    ]
 
 
-def test_keys_collide_within_and_across_shards():
-    samples = table(("a", 0, "0", "h0", []), ("a", 1, "0", "h1", []), ("b", 0, "0", "h2", []), ("b", 1, "1", "h3", []))
-    shards = records(("a", [], 0), ("b", [], 0))
-    assert statuses(samples, shards, key_collision_across_shards="warn") == [
+def test_a_copy_that_is_rejected_for_its_key_or_its_shard_does_not_cost_the_picture(tmp_path):
+    lost = shard("a", ("0", "h", []), findings=["tar_damaged"], unreadable_bytes=9)
+    collides = shard("b", ("1", "i", []), ("1", "h", []))
+    good = shard("c", ("2", "h", []))
+    assert fates(judged(tmp_path, lost, collides, good, tar_damaged="reject"))[-1] == ("2", "", "accepted")
+
+
+def test_keys_collide_within_and_across_shards(tmp_path):
+    shards = [shard("a", ("0", "h0", []), ("0", "h1", [])), shard("b", ("0", "h2", []), ("1", "h3", []))]
+    assert fates(judged(tmp_path, *shards, key_collision_across_shards="warn")) == [
         ("0", "", "accepted"),
         ("0", "key_collision", "rejected"),
         ("0", "key_collision_across_shards", "accepted"),
@@ -67,60 +61,114 @@ def test_keys_collide_within_and_across_shards():
     ]
 
 
-def test_a_shard_can_be_rejected_whole():
-    samples = table(("a", 0, "0", "h0", []), ("b", 0, "1", "h1", []))
-    shards = records(("a", ["tar_damaged"], 7), ("b", [], 0))
-    judged = judge(samples, shards, POLICIES | {"tar_damaged": "reject"})
-    assert judged.samples["status"].tolist() == ["rejected", "accepted"]
-    assert judged.shards[["accepted", "rejected"]].to_numpy().tolist() == [[0, 1], [1, 0]]
+def test_of_nearly_equal_pictures_the_first_is_kept_and_each_other_one_is_near_a_kept_one(tmp_path):
+    chain = [f"{(1 << 8 * i) - 1:016x}" for i in (1, 2, 3)]  # each 8 bits from the next, 16 from the one after
+    samples = [(str(i), f"h{i}", [], phash) for i, phash in enumerate(chain)]
+    assert fates(judged(tmp_path, shard("a", *samples), distance=8)) == [
+        ("0", "", "accepted"), ("1", "near_duplicate", "rejected"), ("2", "", "accepted"),
+    ]  # fmt: skip
 
 
-def test_the_summary_adds_up():
-    samples = table(
-        ("a", 0, "0", "h0", []), ("a", 1, "1", "h1", ["image_corrupt"]), ("b", 0, "2", "h2", ["caption_missing"]),
-    )  # fmt: skip
-    shards = records(("b", ["tar_damaged"], 100), ("a", [], 0), ("c", ["shard_empty"], 0))
-    assert judge(samples, shards, POLICIES).summary() == {
+def test_copies_of_a_near_duplicate_belong_to_its_group(tmp_path):
+    samples = [
+        ("0", "h", [], "00000000000000f0"),
+        ("1", "i", [], "00000000000000f1"),
+        ("2", "i", [], "00000000000000f1"),
+    ]
+    tables = judged(tmp_path, shard("a", *samples), distance=2)
+    assert fates(tables, "reasons", "duplicate_group") == [
+        ("0", "", 0), ("1", "near_duplicate", 0), ("2", "exact_duplicate", 0),
+    ]  # fmt: skip
+
+
+def test_blank_pictures_look_like_nothing(tmp_path):
+    samples = [("0", "h", [], "00000000000000f0"), ("1", "i", ["blank_image"], "00000000000000f0")]
+    assert fates(judged(tmp_path, shard("a", *samples), distance=2))[0] == ("0", "", "accepted")
+
+
+def test_near_duplicates_are_looked_for_only_if_wanted(tmp_path):
+    samples = [("0", "h", [], "00000000000000f0"), ("1", "i", [], "00000000000000f0")]
+    assert [status for _, _, status in fates(judged(tmp_path, shard("a", *samples), distance=-1))] == ["accepted"] * 2
+
+
+def test_images_of_evaluation_sets_are_found_and_named(tmp_path):
+    phashes = ["00000000000000ff", "ff00000000000000"]
+    evaluation = EvaluationImages(
+        ["mmvp/1", "retrieval/x"], hex_to_uint64([sha256("e0"), sha256("e1")], 2), hex_to_uint64(phashes, 1)[:, 0], 4
+    )
+    samples = [
+        ("0", "e1", [], phashes[1]),
+        ("1", "h1", [], "00000000000000f0"),
+        ("2", "h2", [], "0000000000000f0f"),
+        ("3", "h3", ["blank_image"], phashes[0]),
+    ]
+    tables = judged(tmp_path, shard("a", *samples), evaluation=evaluation, near_evaluation_image="warn")
+    assert fates(tables) == [
+        ("0", "evaluation_image", "rejected"),
+        ("1", "near_evaluation_image", "accepted"),
+        ("2", "", "accepted"),
+        ("3", "blank_image", "rejected"),
+    ]
+    assert tables.frame()["evaluation_image"].tolist()[:2] == ["retrieval/x", "mmvp/1"]
+
+
+def test_a_shard_can_be_rejected_whole(tmp_path):
+    shards = [shard("a", ("0", "h0", []), findings=["tar_damaged"], unreadable_bytes=7), shard("b", ("1", "h1", []))]
+    tables = judged(tmp_path, *shards, tar_damaged="reject")
+    assert tables.frame()["status"].tolist() == ["rejected", "accepted"]
+    assert [(record["accepted"], record["rejected"]) for record in tables.records()] == [(0, 1), (1, 0)]
+
+
+def test_the_summary_adds_up_and_so_does_what_is_selected(tmp_path):
+    shards = [
+        shard("a", ("0", "h0", []), ("1", "h1", ["image_corrupt"])),
+        shard("b", ("2", "h2", ["caption_missing"]), findings=["tar_damaged"], unreadable_bytes=100),
+        shard("c", findings=["shard_empty"]),
+    ]
+    tables = judged(tmp_path, *shards)
+    assert summarize(tables) == {
         "shards": 3, "samples": 3, "accepted": 2, "rejected": 1, "unreadable_bytes": 100,
         "reasons": {"caption_missing": 1, "image_corrupt": 1, "shard_empty": 1, "tar_damaged": 1},
     }  # fmt: skip
+    accepted, rejected = (
+        [k for t in select(tables, s) for k in t["key"].to_pylist()] for s in ("accepted", "rejected")
+    )
+    assert (accepted, rejected) == (["0", "2"], ["1"])
 
 
-def test_data_without_failures_are_released():
-    check_release(judge(table(("a", 0, "0", "h0", [])), ONE_SHARD, POLICIES), [])
+def test_data_without_failures_are_released(tmp_path):
+    check_release(judged(tmp_path, shard("a", ("0", "h0", []))), POLICIES, [])
 
 
 @pytest.mark.parametrize(
-    ("samples", "shards", "policies", "message"),
+    ("shards", "policies", "message"),
     [
         (
-            [("a", 0, "0", "h", [])],
-            [("a", [], 0), ("b", ["shard_empty"], 0)],
+            [shard("a", ("0", "h", [])), shard("b", findings=["shard_empty"])],
             {"shard_empty": "fail"},
             "shard b: the tar h",
         ),
         (
-            [("a", 0, "0", "h", [])],
-            [("a", ["tar_damaged"], 9)],
+            [shard("a", ("0", "h", []), findings=["tar_damaged"], unreadable_bytes=9)],
             {"tar_damaged": "fail"},
             r"shard a: .*it is cut; 9 bytes",
         ),
-        ([("a", 0, "x", "h", ["animated"])], [("a", [], 0)], {"animated": "fail"}, "sample x of shard a: the image"),
-        ([("a", 0, "x", "h", ["animated"])], [("a", [], 0)], {"animated": "reject"}, "no sample was accepted"),
+        ([shard("a", ("x", "h", ["animated"]))], {"animated": "fail"}, "sample x of shard a: the image has several"),
+        ([shard("a", ("x", "h", ["animated"]))], {"animated": "reject"}, "no sample was accepted"),
     ],
 )
-def test_failures_stop_the_data_with_one_sentence(samples, shards, policies, message):
-    judgement = judge(table(*samples), records(*shards), POLICIES | policies)
+def test_failures_stop_the_data_with_one_sentence(tmp_path, shards, policies, message):
     with pytest.raises(UserError, match=message):
-        check_release(judgement, [])
+        check_release(judged(tmp_path, *shards, **policies), POLICIES | policies, [])
 
 
-def test_failed_expectations_stop_the_data():
-    judgement = judge(table(("a", 0, "0", "h0", [])), ONE_SHARD, POLICIES)
+def test_failed_expectations_stop_the_data(tmp_path):
+    tables = judged(tmp_path, shard("a", ("0", "h0", [])))
     with pytest.raises(UserError, match=r"expectation one failed; mend.*; 1 more and all findings"):
-        check_release(judgement, ["one failed", "two failed"])
+        check_release(tables, POLICIES, ["one failed", "two failed"])
 
 
-def test_tables_without_samples_are_judged():
-    judged = judge(table(), records(("a", ["shard_empty"], 0)), POLICIES)
-    assert judged.summary()["samples"] == 0
+def test_tables_without_samples_are_judged(tmp_path):
+    tables = judged(tmp_path, shard("a", findings=["shard_empty"]), distance=4)
+    assert summarize(tables)["samples"] == 0
+    assert np.concatenate([t["key"].to_pylist() for t in select(tables, "accepted")]).size == 0

@@ -1,12 +1,14 @@
 import hashlib
+import os
+from dataclasses import replace
 
 import pytest
 
 from corpus import encode, good_samples, write_members
 from dcr.shards import Sample, write_shard
-from dcr.validation.measuring import SCHEMA, Limits, measure_sample, measure_shard, measure_shards
-
-LIMITS = Limits(min_image_size=32, max_aspect_ratio=3.0, max_image_pixels=10_000, min_luminance_spread=2.0)
+from dcr.validation.measuring import SCHEMA, fingerprint_shard, measure_sample, measure_shard, plan_measuring
+from dcr.validation.workers import Workers
+from validation_tables import LIMITS
 
 
 def findings(**changes):
@@ -73,8 +75,8 @@ def test_a_shard_gives_a_row_per_sample_in_its_order(tmp_path):
     assert measures.rows.schema.equals(SCHEMA)
     assert measures.rows["key"].to_pylist() == [f"{i:09d}" for i in range(5)]
     assert measures.record == {
-        "shard": "00007", "num_bytes": path.stat().st_size, "num_samples": 5,
-        "damage": None, "unreadable_bytes": 0, "findings": [],
+        "shard": "00007", "fingerprint": fingerprint_shard(str(path), LIMITS), "num_bytes": path.stat().st_size,
+        "num_samples": 5, "damage": None, "unreadable_bytes": 0, "findings": [],
     }  # fmt: skip
 
 
@@ -108,7 +110,39 @@ def test_names_that_utf8_cannot_hold_fit_the_table(tmp_path):
 @pytest.mark.parametrize(("n_jobs", "backend"), [(1, "loky"), (2, "threading"), (2, "loky")])
 def test_workers_do_not_change_the_rows(tmp_path, n_jobs, backend):
     shards = {str(write_shard(tmp_path, f"{i}", good_samples(3, first=3 * i))): f"{i}" for i in range(4)}
-    found = {m.record["shard"]: m for m in measure_shards(shards, LIMITS, n_jobs, backend)}
+    plan = plan_measuring(shards, LIMITS, Workers(backend, n_jobs))
+    found = {table.record["shard"]: table for table in plan.make({})}
     assert set(found) == {"0", "1", "2", "3"}
     for path, name in shards.items():
         assert found[name].rows.equals(measure_shard(path, name, LIMITS).rows)
+
+
+def test_captions_are_counted_in_tokens_and_those_that_are_cut_off_are_named():
+    limits = replace(LIMITS, tokenizer="clip", context_length=5)
+    rows = [
+        measure_sample(Sample("0", encode(), "jpg", text), "a", limits) for text in ("a fish", "a big fish swims", None)
+    ]
+    assert [row["caption_tokens"] for row in rows] == [4, 6, None]
+    assert [row["caption_truncated"] for row in rows] == [False, True, None]
+    assert [row["findings"] for row in rows] == [[], ["caption_truncated"], ["caption_missing"]]
+
+
+def test_only_what_changed_is_measured_again(tmp_path):
+    shards = {str(write_shard(tmp_path, f"{i}", good_samples(2, first=2 * i))): f"{i}" for i in range(3)}
+
+    def measured(known, limits=LIMITS):
+        plan = plan_measuring(shards, limits, Workers("threading", 1))
+        return {table.record["shard"]: table.record["fingerprint"] for table in plan.make(known)}
+
+    known = measured({})
+    assert set(known) == {"0", "1", "2"}
+    assert measured(known) == {}
+    path = tmp_path / "1.tar"
+    content, times = bytearray(path.read_bytes()), (path.stat().st_atime_ns, path.stat().st_mtime_ns)
+    content[700] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=times)  # same size, same time, other bytes
+    assert set(measured(known)) == {"1"}
+    (tmp_path / "2_stats.json").unlink()
+    assert set(measured(known)) == {"1", "2"}
+    assert set(measured(known, replace(LIMITS, min_image_size=33))) == {"0", "1", "2"}

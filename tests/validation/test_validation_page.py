@@ -1,16 +1,16 @@
 import re
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from corpus import encode, good_samples
 from dcr.shards import Sample, write_shard
 from dcr.validation.charts import histogram_svg
-from dcr.validation.judging import judge
-from dcr.validation.measuring import Limits, measure_shard
+from dcr.validation.judging import summarize
+from dcr.validation.measuring import measure_shard
 from dcr.validation.page import render_page
 from dcr.validation.reasons import REASONS
+from validation_tables import LIMITS, POLICIES, judged
 
 EXPECTATIONS = {
     "suite": "samples",
@@ -28,11 +28,10 @@ def page(tmp_path_factory):
     samples = good_samples(6)
     samples[1] = Sample("small", encode((20, 20)), "jpg", "<script>alert(1)</script>")
     samples[2] = Sample("broken", b"nothing", "jpg", "a broken one")
+    samples.append(Sample("copy", samples[3].image, "jpg", "a copy"))
     path = str(write_shard(tmp_path_factory.mktemp("shards"), "00000", samples))
-    measures = measure_shard(path, "00000", Limits(32, 3.0, 10_000, 2.0))
-    policies = dict.fromkeys(REASONS, "reject")
-    judgement = judge(measures.rows.to_pandas(), pd.DataFrame([measures.record]), policies)
-    return render_page(judgement, {"00000": path}, EXPECTATIONS, policies, num_examples=4)
+    tables = judged(tmp_path_factory.mktemp("tables"), measure_shard(path, "00000", LIMITS), animated="reject")
+    return render_page(tables, summarize(tables), {"00000": path}, EXPECTATIONS, POLICIES, num_examples=4)
 
 
 def test_the_page_needs_nothing_from_outside(page):
@@ -58,6 +57,13 @@ def test_counts_expectations_and_charts_are_shown(page):
     assert "expect_it" in page
     assert "not met" in page
     assert page.count("<svg") == 6
+
+
+def test_groups_of_duplicates_are_shown_the_kept_one_first(page):
+    assert "1 pictures occur more than once" in page
+    group = page.split("1 pictures occur more than once")[1].split("</div>\n</div>")[0]
+    assert re.findall(r'alt="sample (\w+)"', group) == ["000000003", "copy"]
+    assert "2 samples" in group
 
 
 def test_histograms_show_all_values_and_state_their_range():

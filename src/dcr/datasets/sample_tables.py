@@ -1,8 +1,8 @@
-"""Kedro dataset for the per-sample rows of validation, one Parquet file a shard."""
+"""Kedro datasets for the rows of validation: a Parquet file a shard, and one file of what was selected."""
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,17 +12,17 @@ from dcr.files import atomic_path
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
-    from dcr.validation.measuring import ShardMeasures
-
-_RECORD = b"dcr.shard"  # key of the shard's own record in the Parquet file's metadata
+    from dcr.validation.tables import SampleTables, TablePlan
 
 
 class SampleTablesDataset(AbstractDataset):
     """A folder with one Parquet file per shard.
 
-    ``save`` writes the measures of one shard, whole or not at all; the first save of a run empties the folder, so
-    that no shard of an earlier run remains. ``load`` gives two tables, (samples, shards).
+    ``save`` takes a plan and does what is missing of it: each file is written whole or not at all, files that still
+    hold are kept, and those of shards that are not named are removed. ``load`` gives the tables, to be read one shard
+    at a time.
 
     YAML example:
 
@@ -31,39 +31,68 @@ class SampleTablesDataset(AbstractDataset):
           filepath: data/02_intermediate/demo/samples
 
     Python example:
-        >>> samples, shards = SampleTablesDataset(filepath="samples").load()
+        >>> SampleTablesDataset(filepath="samples").load().num_samples()
+        8000
     """
 
     def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
         self._filepath, self.metadata = Path(filepath), metadata
-        self._emptied = False
 
-    def load(self) -> tuple[pd.DataFrame, pd.DataFrame]:
-        import pandas as pd
-        import pyarrow as pa
-        import pyarrow.parquet as pq
+    def load(self) -> SampleTables:
+        from dcr.validation.tables import SampleTables
 
-        paths = sorted(self._filepath.glob("*.parquet"))
-        if not paths:
-            raise FileNotFoundError(f"no sample tables in {self._filepath}")
-        tables = [pq.read_table(path) for path in paths]
-        records = [json.loads(table.schema.metadata[_RECORD]) for table in tables]
-        rows = pa.concat_tables(table.replace_schema_metadata(None) for table in tables)
-        return rows.to_pandas(types_mapper={pa.int32(): pd.Int32Dtype()}.get), pd.DataFrame(records)
+        return SampleTables(self._filepath)
 
-    def save(self, data: ShardMeasures) -> None:
-        import pyarrow.parquet as pq
+    def save(self, data: TablePlan) -> None:
+        from dcr.validation.tables import write_tables
 
-        if not self._emptied:
-            for path in self._filepath.glob("*.parquet"):
-                path.unlink()
-            self._emptied = True
-        rows = data.rows.replace_schema_metadata({_RECORD: json.dumps(data.record)})
-        with atomic_path(self._filepath / f"{data.record['shard']}.parquet") as temporary:
-            pq.write_table(rows, temporary)
+        write_tables(self._filepath, data)
 
     def _exists(self) -> bool:
         return any(self._filepath.glob("*.parquet"))
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._filepath)}
+
+
+class SelectedSamplesDataset(AbstractDataset):
+    """One Parquet file of samples.
+
+    ``save`` takes a function that yields tables, of which one at a time is in memory; the file is written whole or
+    not at all. ``load`` gives all rows as pandas.
+
+    YAML example:
+
+        manifest:
+          type: dcr.datasets.sample_tables.SelectedSamplesDataset
+          filepath: data/03_primary/demo/manifest.parquet
+
+    Python example:
+        >>> SelectedSamplesDataset(filepath="manifest.parquet").load()["key"]
+    """
+
+    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
+        self._filepath, self.metadata = Path(filepath), metadata
+
+    def load(self) -> pd.DataFrame:
+        import pyarrow.parquet as pq
+
+        from dcr.validation.tables import to_frame
+
+        return to_frame(pq.read_table(self._filepath))
+
+    def save(self, data: Callable[[], Iterable[pa.Table]]) -> None:
+        import pyarrow.parquet as pq
+
+        writer = None
+        with atomic_path(self._filepath) as temporary:
+            for table in data():
+                writer = writer or pq.ParquetWriter(temporary, table.schema)
+                writer.write_table(table)
+            writer.close()
+
+    def _exists(self) -> bool:
+        return self._filepath.is_file()
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self._filepath)}

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from kedro.io import AbstractDataset
 
 from dcr.errors import UserError
+from dcr.files import atomic_folder
 from dcr.shards import Sample, list_shards, write_shard
+from dcr.shards.ingest import RECORD
 
 
 class ShardsDataset(AbstractDataset):
@@ -17,7 +19,8 @@ class ShardsDataset(AbstractDataset):
 
     ``load`` gives the sorted paths of the tars. ``save`` writes one shard, given as (name, samples), so that a
     generator node holds one shard at a time; it needs ``filepath`` to be a local folder. Shards that are already there
-    under other names are left alone.
+    under other names are left alone. ``save`` also takes a function that fills an empty folder with all shards: that
+    folder then takes the place of ``filepath``, which must be absent, empty, or made by such a function before.
 
     Args:
         filepath: a folder, a glob, a brace pattern (``name-{000000..000999}.tar``), an fsspec URL, or a list.
@@ -46,11 +49,20 @@ class ShardsDataset(AbstractDataset):
             hint = f"; make them with `{self._made_by}`" if self._made_by else ""
             raise UserError(f"{exc}{hint}") from exc
 
-    def save(self, data: tuple[str, Iterable[Sample]]) -> None:
+    def save(self, data: tuple[str, Iterable[Sample]] | Callable[[Path], None]) -> None:
         if not isinstance(self._filepath, str) or any(mark in self._filepath for mark in "*?[{"):
             raise UserError(f"shards are written to a folder, got {self._filepath!r}: name one folder")
+        if callable(data):
+            self._replace(Path(self._filepath), data)
+            return
         name, samples = data
         write_shard(Path(self._filepath), name, samples)
+
+    def _replace(self, folder: Path, fill: Callable[[Path], None]) -> None:
+        if folder.exists() and any(folder.iterdir()) and not (folder / RECORD).is_file():
+            raise UserError(f"{folder} holds data that `ingest` did not make: name another folder as `shards`")
+        with atomic_folder(folder) as temporary:
+            fill(temporary)
 
     def _exists(self) -> bool:
         try:

@@ -3,6 +3,7 @@
 A *shard* is one tar; a *sample* is its consecutive members that share a key.
 """
 
+from dcr.shards.ingest import Source, write_ingested
 from dcr.shards.naming import list_shards, name_shards
 from dcr.shards.reading import ShardReader, read_samples
 from dcr.shards.sample import IMAGE_EXTENSIONS, Sample, split_name
@@ -12,11 +13,13 @@ __all__ = [
     "IMAGE_EXTENSIONS",
     "Sample",
     "ShardReader",
+    "Source",
     "describe_sample",
     "list_shards",
     "name_shards",
     "read_samples",
     "split_name",
+    "write_ingested",
     "write_shard",
     "write_tar",
 ]

@@ -48,10 +48,14 @@ def write_shard(folder: str | Path, name: str, samples: Iterable[Sample]) -> Pat
 
 
 def describe_sample(sample: Sample) -> dict[str, Any]:
-    """Return a sample's json: img2dataset's columns, filled in from the image, overridden by its metadata."""
+    """Return a sample's json: img2dataset's columns, filled in from the image, overridden by its metadata.
+
+    Bytes of a caption that are not UTF-8 (surrogates, as Python reads them) stand in the txt alone.
+    """
     width, height = _size(sample.image)
+    caption = sample.caption and sample.caption.encode("utf-8", "replace").decode()
     record = {
-        "url": None, "caption": sample.caption, "key": sample.key, "status": "success", "error_message": None,
+        "url": None, "caption": caption, "key": sample.key, "status": "success", "error_message": None,
         "width": width, "height": height, "original_width": width, "original_height": height, "exif": "{}",
         "sha256": hashlib.sha256(sample.image).hexdigest() if sample.image is not None else None,
     }  # fmt: skip
@@ -74,7 +78,7 @@ def _members(sample: Sample, record: dict[str, Any]) -> dict[str, bytes]:
     if sample.image is not None:
         members[sample.image_extension or "jpg"] = sample.image
     if sample.caption is not None:
-        members["txt"] = sample.caption.encode()
+        members["txt"] = sample.caption.encode("utf-8", "surrogateescape")
     return members
 
 

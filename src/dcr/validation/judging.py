@@ -1,127 +1,139 @@
-"""From findings to fates: samples compared with each other, policies applied, everything counted."""
+"""From findings to fates: policies applied, everything counted, one shard in memory at a time."""
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from dcr.errors import UserError
+from dcr.validation.comparing import Comparison, compare, from_bits, to_bits
+from dcr.validation.contamination import EvaluationImages
 from dcr.validation.reasons import REASONS, SHARD_REASONS
+from dcr.validation.tables import SampleTables, ShardTable, TablePlan
 
 
-@dataclass(frozen=True)
-class Judgement:
-    """What became of every sample, and why.
+def plan_judging(
+    tables: SampleTables, evaluation: EvaluationImages, distance: int, policies: dict[str, str]
+) -> TablePlan:
+    """Plan a table for each shard in which every sample has its fate.
 
-    Attributes:
-        samples: the measured rows in order of shard and offset, with ``reasons`` (comma-separated, of policy
-            warn, reject or fail) and ``status`` (``accepted`` or ``rejected``).
-        shards: a row per shard: its record, ``reasons``, and the numbers ``accepted`` and ``rejected``.
-        failures: sentences about what has the policy ``fail``; empty when the data may be used.
-    """
-
-    samples: pd.DataFrame
-    shards: pd.DataFrame
-    failures: list[str]
-
-    def summary(self) -> dict[str, Any]:
-        """Return the counts of ``validation.json``.
-
-        ``accepted + rejected = samples``. ``reasons`` counts the samples that have a reason, those only warned
-        of included, and the shards for reasons that concern a whole shard; a sample may have several.
-        """
-        found = Counter(r for column in (self.samples, self.shards) for r in _split(column["reasons"]))
-        return {
-            "shards": len(self.shards),
-            "samples": len(self.samples),
-            "accepted": int((self.samples["status"] == "accepted").sum()),
-            "rejected": int((self.samples["status"] == "rejected").sum()),
-            "reasons": dict(sorted(found.items())),
-            "unreadable_bytes": int(self.shards["unreadable_bytes"].sum()),
-        }
-
-
-def judge(samples: pd.DataFrame, shards: pd.DataFrame, policies: dict[str, str]) -> Judgement:
-    """Compare the samples with each other and give each its status by the policy of each of its reasons.
+    Instead of ``findings`` it has ``reasons`` (comma-separated, of policy warn, reject or fail), ``status``
+    (``accepted`` or ``rejected``), ``duplicate_group`` (the same number for samples that repeat each other, null for
+    others) and ``evaluation_image`` (the image of an evaluation set that it is, or null). Its record has ``reasons``
+    of the shard and the numbers ``accepted`` and ``rejected``.
 
     Args:
-        samples: rows of `dcr.validation.measuring.SCHEMA` of all shards.
-        shards: records of `dcr.validation.measuring.ShardMeasures`, one a row.
+        tables: of `dcr.validation.measuring.SCHEMA`.
+        evaluation: images that training must not see.
+        distance: see `dcr.validation.comparing.compare`.
         policies: a policy for every name in `dcr.validation.reasons.REASONS`.
     """
-    samples = samples.sort_values(["shard", "offset"], kind="stable", ignore_index=True)
-    shards = shards.sort_values("shard", ignore_index=True)
+
+    def make(_: dict[str, str | None]) -> Iterator[ShardTable]:
+        fatal = {reason for reason, policy in policies.items() if policy in ("reject", "fail")}
+        lost = {record["shard"] for record in tables.records() if fatal.intersection(record["findings"])}
+        comparison = compare(tables, evaluation, distance, fatal, lost)
+        start = 0
+        for table in tables.tables():
+            here = slice(start, start + len(table.rows))
+            yield _judge_shard(table, comparison, here, evaluation.names, policies)
+            start = here.stop
+
+    return TablePlan([record["shard"] for record in tables.records()], make)
+
+
+def _judge_shard(
+    table: ShardTable, comparison: Comparison, here: slice, evaluation: list[str], policies: dict[str, str]
+) -> ShardTable:
     shown = {reason for reason, policy in policies.items() if policy != "accept"}
-    fatal = {reason for reason, policy in policies.items() if policy in ("reject", "fail")}
+    fatal = to_bits({reason for reason, policy in policies.items() if policy in ("reject", "fail")})
+    reasons = comparison.reasons[here] & to_bits(shown)
+    rejected = comparison.lost[here] | (reasons & fatal > 0)
+    kinds, kind = np.unique(reasons, return_inverse=True)
+    names = [evaluation[row] if row >= 0 else None for row in comparison.evaluation_image[here]]
+    group = comparison.group[here]
+    columns = {
+        "reasons": pa.array([",".join(from_bits(bits)) for bits in kinds], pa.string()).take(pa.array(kind)),
+        "status": pa.array(np.where(rejected, "rejected", "accepted"), pa.string()),
+        "duplicate_group": pa.array(group, pa.int64(), mask=group < 0),
+        "evaluation_image": pa.array(names, pa.string()),
+    }
+    rows = table.rows.drop_columns("findings")
+    for name, column in columns.items():
+        rows = rows.append_column(name, column)
+    record = {name: value for name, value in table.record.items() if name not in ("findings", "fingerprint")}
+    record["reasons"] = ",".join(sorted(shown.intersection(table.record["findings"])))
+    return ShardTable(rows, record | {"accepted": int((~rejected).sum()), "rejected": int(rejected.sum())})
 
-    found = [sorted(shown.intersection(f)) for f in _with_comparisons(samples, fatal)]
-    shards["reasons"] = [",".join(sorted(shown.intersection(f))) for f in shards["findings"]]
-    lost = set(shards["shard"][[bool(fatal & set(r.split(","))) for r in shards["reasons"]]])
-    rejected = [shard in lost or not fatal.isdisjoint(f) for shard, f in zip(samples["shard"], found, strict=True)]
-    samples = samples.drop(columns="findings")
-    samples["reasons"] = [",".join(reasons) for reasons in found]
-    samples["status"] = ["rejected" if r else "accepted" for r in rejected]
-    for status in ("accepted", "rejected"):
-        counts = samples.loc[samples["status"] == status, "shard"].value_counts()
-        shards[status] = shards["shard"].map(counts).fillna(0).astype(int)
-    failing = {reason for reason, policy in policies.items() if policy == "fail"}
-    return Judgement(samples, shards.drop(columns="findings"), _failures(samples, shards, failing))
+
+def summarize(judged: SampleTables) -> dict[str, Any]:
+    """Return the counts of ``validation.json``.
+
+    ``accepted + rejected = samples``. ``reasons`` counts the samples that have a reason, those only warned of
+    included, and the shards for reasons that concern a whole shard; a sample may have several.
+    """
+    records, found = judged.records(), Counter()
+    for table in judged.tables(["reasons"]):
+        found.update(split_reasons(table.record["reasons"]))
+        for count in pc.value_counts(table.rows["reasons"]).to_pylist():
+            found.update(dict.fromkeys(split_reasons(count["values"]), count["counts"]))
+    totals = {
+        name: sum(record[name] for record in records)
+        for name in ("num_samples", "accepted", "rejected", "unreadable_bytes")
+    }
+    return {
+        "shards": len(records), "samples": totals["num_samples"], "accepted": totals["accepted"],
+        "rejected": totals["rejected"], "reasons": dict(sorted(found.items())),
+        "unreadable_bytes": totals["unreadable_bytes"],
+    }  # fmt: skip
 
 
-def check_release(judgement: Judgement, failed_expectations: list[str]) -> None:
+def select(judged: SampleTables, status: str) -> Iterator[pa.Table]:
+    """Yield the rows of one status, shard by shard."""
+    for table in judged.tables():
+        yield table.rows.filter(pc.equal(table.rows["status"], status))
+
+
+def check_release(judged: SampleTables, policies: dict[str, str], failed_expectations: list[str]) -> None:
     """Let the data pass, or say in one sentence what stops them.
 
     Raises:
         UserError: a policy or a critical expectation fails, or no sample was accepted.
     """
-    advice = "mend the data or change expectations.yml"
-    failures = judgement.failures + [f"expectation {failure}; {advice}" for failure in failed_expectations]
-    if not failures and judgement.shards["accepted"].sum() == 0:
-        failures = ["no sample was accepted; mend the data or change the policies"]
-    if failures:
-        more = f"; {len(failures) - 1} more and" if len(failures) > 1 else ";"
-        raise UserError(f"validation stopped: {failures[0]}{more} all findings are in validation.html")
+    failing = {reason for reason, policy in policies.items() if policy == "fail"}
+    first, count = None, 0
+    for sentence in _failures(judged, failing):
+        first, count = first or sentence, count + 1
+    advice = "mend the data or change the recipe's expectations"
+    for failure in failed_expectations:
+        first, count = first or f"expectation {failure}; {advice}", count + 1
+    if first is None and not any(record["accepted"] for record in judged.records()):
+        first, count = "no sample was accepted; mend the data or change the policies", 1
+    if first:
+        more = f"; {count - 1} more and" if count > 1 else ";"
+        raise UserError(f"validation stopped: {first}{more} all findings are in validation.html")
 
 
-def _with_comparisons(samples: pd.DataFrame, fatal: set[str]) -> list[set[str]]:
-    """Return each sample's findings with those that only a look at all samples gives.
-
-    The first of equals is spared, and of those the first that is not rejected anyway.
-    """
-    findings = [set(f) for f in samples["findings"]]
-    order = np.argsort([not fatal.isdisjoint(f) for f in findings], kind="stable")
-    ranked = samples.iloc[order]
-    in_shard = ranked.duplicated(["shard", "key"])
-    columns = {
-        "key_collision": in_shard,
-        "key_collision_across_shards": ranked[~in_shard].duplicated("key"),
-        "exact_duplicate": ranked[ranked["sha256"].notna()].duplicated("sha256"),
-    }
-    for reason, column in columns.items():
-        for position in column.index[column]:
-            findings[position].add(reason)
-    return findings
-
-
-def _failures(samples: pd.DataFrame, shards: pd.DataFrame, failing: set[str]) -> list[str]:
-    sentences = []
-    for shard in shards.itertuples():
-        for reason in failing.intersection(_split([shard.reasons])):
-            detail = f" ({shard.damage}; {shard.unreadable_bytes} bytes)" if shard.damage else ""
-            sentences.append(f"shard {shard.shard}: {SHARD_REASONS[reason]}{detail}{_advice(reason)}")
-    for row in samples[samples["reasons"] != ""].itertuples():
-        for reason in failing.intersection(_split([row.reasons])):
-            sentences.append(f"sample {row.key} of shard {row.shard}: {REASONS[reason]}{_advice(reason)}")
-    return sentences
+def _failures(judged: SampleTables, failing: set[str]) -> Iterator[str]:
+    for record in judged.records():
+        for reason in sorted(failing.intersection(split_reasons(record["reasons"]))):
+            damage = f" ({record['damage']}; {record['unreadable_bytes']} bytes)" if record["damage"] else ""
+            yield f"shard {record['shard']}: {SHARD_REASONS[reason]}{damage}{_advice(reason)}"
+    for table in judged.tables(["key", "reasons"]):
+        for row in table.rows.filter(pc.not_equal(table.rows["reasons"], "")).to_pylist():
+            for reason in sorted(failing.intersection(split_reasons(row["reasons"]))):
+                yield f"sample {row['key']} of shard {table.record['shard']}: {REASONS[reason]}{_advice(reason)}"
 
 
 def _advice(reason: str) -> str:
     return f"; mend or remove it, or set validation.policies.{reason} to warn or reject"
 
 
-def _split(reasons: Any) -> list[str]:
-    return [reason for text in reasons for reason in text.split(",") if reason]
+def split_reasons(reasons: str) -> list[str]:
+    """Return the names in a ``reasons`` column's value."""
+    return [reason for reason in reasons.split(",") if reason]

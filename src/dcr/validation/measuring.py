@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
-import re
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import fsspec
 import pyarrow as pa
+from PIL import __version__ as pillow_version
 
+from dcr.errors import UserError
+from dcr.files import sha256_file
 from dcr.shards import Sample, ShardReader
+from dcr.validation.captions import MAX_TEXT, caption_findings, token_counter
 from dcr.validation.images import ImageMeasures, measure_image
+from dcr.validation.tables import ShardTable, TablePlan
+from dcr.validation.workers import Workers
 
 SCHEMA = pa.schema(
     {
@@ -25,62 +31,93 @@ SCHEMA = pa.schema(
         "num_bytes": pa.int64(), "sha256": pa.string(),
         "declared_width": pa.int32(), "declared_height": pa.int32(), "declared_sha256": pa.string(),
         "caption": pa.string(), "caption_length": pa.int32(),
+        "caption_tokens": pa.int32(), "caption_truncated": pa.bool_(),
         "findings": pa.list_(pa.string()),
     }
 )  # fmt: skip
 
-_FILE_OR_URL = re.compile(r"(https?://|www\.)\S+|\S+\.(jpe?g|png|gif|webp|bmp|tiff?|svg)", re.IGNORECASE)
-_MAX_TEXT = 10_000  # characters of a caption that a table keeps; its length is counted in full
+# Raised whenever the same bytes would give other rows, so that tables of earlier versions are made anew.
+_VERSION = 2
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Where an image begins to be wrong: sides and pixels in px, spread in luminance levels of 0 to 255."""
+    """Where a sample begins to be wrong: sides and pixels in px, spread in luminance levels of 0 to 255.
+
+    ``tokenizer`` is as in `dcr.validation.captions.token_counter`, None to count no tokens; ``context_length`` is
+    the number of tokens that the text tower reads.
+    """
 
     min_image_size: int
     max_aspect_ratio: float
     max_image_pixels: int
     min_luminance_spread: float
+    tokenizer: str | None
+    context_length: int
 
 
-@dataclass(frozen=True)
-class ShardMeasures:
-    """The rows of one shard (`SCHEMA`, in the tar's order) and what was found of the shard as a whole.
+def plan_measuring(shards: dict[str, str], limits: Limits, workers: Workers) -> TablePlan:
+    """Plan a table of `SCHEMA` for each shard; one shard is the unit of work.
 
-    ``record`` holds shard, path, num_bytes, num_samples, damage, unreadable_bytes, findings.
-    """
-
-    rows: pa.Table
-    record: dict[str, Any]
-
-
-def measure_shards(shards: dict[str, str], limits: Limits, n_jobs: int, backend: str) -> Iterator[ShardMeasures]:
-    """Yield the measures of each shard as it is done, in any order; only shards in work are held in memory.
+    A table is kept while its fingerprint holds: that of the shard's bytes, its neighbours, the limits and Pillow.
 
     Args:
         shards: path to name, as `dcr.shards.name_shards` gives it.
         limits: see `Limits`.
-        n_jobs: workers; -1 for all cores.
-        backend: joblib's: ``loky`` (local processes), ``threading``, or a registered ``dask`` or ``ray``.
+        workers: where the work is done.
     """
-    from joblib import Parallel, delayed, parallel_config
 
-    tasks = (delayed(measure_shard)(path, name, limits) for path, name in shards.items())
-    with parallel_config(backend=backend, n_jobs=n_jobs):
-        yield from Parallel(return_as="generator_unordered", batch_size=1)(tasks)
+    def make(known: dict[str, str | None]) -> Iterator[ShardTable]:
+        from tqdm import tqdm
+
+        calls = ((path, name, limits, known.get(name)) for path, name in shards.items())
+        with tqdm(total=len(shards), desc="validate", unit="shard", disable=None) as bar:
+            for table in workers.run(measure_shard, calls):
+                bar.update()
+                if table is not None:
+                    yield table
+
+    return TablePlan(list(shards.values()), make)
 
 
-def measure_shard(path: str, name: str, limits: Limits) -> ShardMeasures:
-    """Read one shard and return a row for every sample found in it, whatever is wrong with the sample."""
+def fingerprint_shard(path: str, limits: Limits) -> str:
+    """Return a hash of all that a shard's table depends on.
+
+    Local shards are hashed whole, because sizes and times can stay the same when bytes do not; of remote ones the
+    store's own mark of change is taken (fsspec's ``ukey``), so that they need not be read twice.
+
+    Raises:
+        UserError: the shard cannot be read.
+    """
+    try:
+        fs, inner = fsspec.url_to_fs(path)
+        content = sha256_file(inner) if "file" in fs.protocol else fs.ukey(inner)
+    except (OSError, ValueError, ImportError) as exc:
+        raise UserError(f"shard {path} cannot be opened: {exc}") from exc
+    parts = [_VERSION, pillow_version, asdict(limits), content, _is_interrupted(path)]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def measure_shard(path: str, name: str, limits: Limits, known: str | None = None) -> ShardTable | None:
+    """Read one shard and return a row for every sample found in it, whatever is wrong with the sample.
+
+    Returns:
+        The rows of `SCHEMA` and a record of shard, fingerprint, num_bytes, num_samples, damage, unreadable_bytes,
+        findings; None if the shard's fingerprint is ``known``.
+    """
+    fingerprint = fingerprint_shard(path, limits)
+    if fingerprint == known:
+        return None
     with ShardReader(path) as reader, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's warnings; what matters of them is a finding
         rows = [measure_sample(sample, name, limits) for sample in reader]
     table = pa.Table.from_pylist(rows, schema=SCHEMA)
     record = {
-        "shard": name, "num_bytes": reader.size, "num_samples": len(rows), "damage": reader.damage,
-        "unreadable_bytes": reader.unreadable_bytes, "findings": _shard_findings(path, reader, len(rows)),
+        "shard": name, "fingerprint": fingerprint, "num_bytes": reader.size, "num_samples": len(rows),
+        "damage": reader.damage, "unreadable_bytes": reader.unreadable_bytes,
+        "findings": _shard_findings(path, reader, len(rows)),
     }  # fmt: skip
-    return ShardMeasures(table, record)
+    return ShardTable(table, record)
 
 
 def _shard_findings(path: str, reader: ShardReader, num_samples: int) -> list[str]:
@@ -89,10 +126,14 @@ def _shard_findings(path: str, reader: ShardReader, num_samples: int) -> list[st
         findings.append("tar_unreadable" if reader.damage and reader.size else "shard_empty")
     elif reader.damage:
         findings.append("tar_damaged")
-    stem = path.removesuffix(".tar")
-    if _exists(f"{stem}.parquet") and not _exists(f"{stem}_stats.json"):
+    if _is_interrupted(path):
         findings.append("shard_interrupted")
     return findings
+
+
+def _is_interrupted(path: str) -> bool:
+    stem = path.removesuffix(".tar")
+    return _exists(f"{stem}.parquet") and not _exists(f"{stem}_stats.json")
 
 
 def _exists(path: str) -> bool:
@@ -110,14 +151,27 @@ def measure_sample(sample: Sample, shard: str, limits: Limits) -> dict[str, Any]
         "key": _clean(sample.key), "shard": shard, "offset": sample.offset,
         "num_bytes": None if sample.image is None else len(sample.image),
         "sha256": None if sample.image is None else hashlib.sha256(sample.image).hexdigest(),
-        "caption": None if sample.caption is None else _clean(sample.caption)[:_MAX_TEXT],
-        "caption_length": None if sample.caption is None else len(sample.caption),
+        **_measure_caption(sample.caption, limits),
     }  # fmt: skip
     reason = row.pop("reason")
-    found = {*sample.problems, *_image_findings(row, limits), *_caption_findings(sample), *_mismatches(row)}
+    found = {*sample.problems, *_image_findings(row, limits), *caption_findings(sample), *_mismatches(row)}
+    if row["caption_truncated"]:
+        found.add("caption_truncated")
     if sample.image is None and not found & {"tar_truncated", "unsafe_member", "member_too_large"}:
         found.add("image_missing")
     return row | {"findings": sorted(found | {reason} - {None})}
+
+
+def _measure_caption(caption: str | None, limits: Limits) -> dict[str, Any]:
+    text = None if caption is None else _clean(caption)[:MAX_TEXT]
+    counted = text is not None and limits.tokenizer is not None
+    tokens = token_counter(limits.tokenizer)(text) if counted else None
+    return {
+        "caption": text,
+        "caption_length": None if caption is None else len(caption),
+        "caption_tokens": tokens,
+        "caption_truncated": tokens > limits.context_length if counted else None,
+    }
 
 
 def _declared(metadata: dict[str, Any]) -> dict[str, Any]:
@@ -145,16 +199,6 @@ def _image_findings(row: dict[str, Any], limits: Limits) -> Iterator[str]:
         yield "extreme_aspect_ratio"
     if row["luminance_spread"] < limits.min_luminance_spread:
         yield "blank_image"
-
-
-def _caption_findings(sample: Sample) -> Iterator[str]:
-    if sample.caption is None:
-        if "tar_truncated" not in sample.problems:
-            yield "caption_missing"
-    elif not sample.caption.strip():
-        yield "caption_empty"
-    elif _FILE_OR_URL.fullmatch(sample.caption.strip()[:_MAX_TEXT]):
-        yield "caption_is_file_or_url"
 
 
 def _mismatches(row: dict[str, Any]) -> Iterator[str]:

@@ -5,23 +5,32 @@ from __future__ import annotations
 import base64
 import io
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from jinja2 import Environment, PackageLoader, select_autoescape
 from PIL import Image
 
 from dcr.shards import ShardReader
 from dcr.validation.charts import histogram_svg
 from dcr.validation.images import FORMATS
-from dcr.validation.judging import Judgement
 from dcr.validation.reasons import REASONS, SHARD_REASONS
+from dcr.validation.survey import survey_samples
+from dcr.validation.tables import SampleTables
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _THUMBNAIL = 144  # px, longer side
-_NUM_ACCEPTED = 16
 _NUM_SHARDS = 10
 _ORDER = ("fail", "reject", "warn")
+_COLUMNS = (
+    ("Image file (KiB)", "num_bytes", 1 / 1024),
+    ("Caption length (characters)", "caption_length", 1),
+    ("Caption length (tokens)", "caption_tokens", 1),
+    ("Mean luminance (0 to 255)", "luminance_mean", 1),
+    ("Spread of luminance (0 to 255)", "luminance_spread", 1),
+)
 
 
 @dataclass(frozen=True)
@@ -35,7 +44,8 @@ class Example:
 
 
 def render_page(
-    judgement: Judgement,
+    judged: SampleTables,
+    summary: dict[str, Any],
     shards: dict[str, str],
     expectations: dict[str, Any],
     policies: dict[str, str],
@@ -44,13 +54,19 @@ def render_page(
     """Return the page.
 
     Args:
-        judgement: what became of every sample.
+        judged: what became of every sample, see `dcr.validation.judging.plan_judging`.
+        summary: see `dcr.validation.judging.summarize`.
         shards: name to path, to read the examples' images from.
         expectations: as `dcr.expectations.validate_expectations` gives them.
         policies: of every reason.
-        num_examples: samples shown for each reason.
+        num_examples: samples shown for each reason, and of each group of duplicates.
     """
-    summary = judgement.summary()
+    survey = survey_samples(judged, summary["accepted"], num_examples)
+    rows = judged.at(np.array(survey.positions(), np.int64)).set_index(np.unique(survey.positions()))
+
+    def examples(positions: list[int]) -> list[Example]:
+        return collect_examples(rows.loc[positions], shards)
+
     ranked = sorted(summary["reasons"].items(), key=lambda item: (_ORDER.index(policies[item[0]]), -item[1], item[0]))
     reasons = []
     for name, count in ranked:
@@ -59,17 +75,19 @@ def render_page(
             {
                 "name": name, "text": REASONS[name], "policy": policies[name],
                 "count": count, "unit": unit, "share": count / max(1, summary[f"{unit}s"]),
-                "examples": collect_examples(_having(judgement.samples, name)[:num_examples], shards),
+                "examples": examples(survey.reasons.get(name, [])),
             }
         )  # fmt: skip
     environment = Environment(loader=PackageLoader("dcr.validation"), autoescape=select_autoescape())
     return environment.get_template("page.html").render(
         summary=summary,
         reasons=reasons,
-        accepted=collect_examples(_spread(judgement.samples, _NUM_ACCEPTED), shards),
-        charts=_charts(judgement.samples),
-        formats=judgement.samples.groupby(["format", "mode"]).size().reset_index(name="count").to_dict("records"),
-        worst=_worst(judgement.shards),
+        num_groups=survey.num_groups,
+        groups=[{"size": size, "examples": examples(members)} for size, members in survey.groups],
+        accepted=examples(survey.accepted),
+        charts=_charts(judged),
+        formats=survey.formats,
+        worst=_worst(judged.records()),
         expectations=expectations,
     )
 
@@ -77,9 +95,14 @@ def render_page(
 def collect_examples(rows: pd.DataFrame, shards: dict[str, str]) -> list[Example]:
     """Return an example for each row, its image read again from its place in the shard."""
     return [
-        Example(row.key, row.shard, _thumbnail(row, shards[row.shard]), row.decode_error or row.caption or "")
+        Example(row.key, row.shard, _thumbnail(row, shards[row.shard]), _note(row))
         for row in rows.astype(object).where(rows.notna(), None).itertuples()
     ]
+
+
+def _note(row: Any) -> str:
+    note = row.decode_error or row.caption or ""
+    return f"{row.evaluation_image}: {note}" if row.evaluation_image else note
 
 
 def _thumbnail(row: Any, path: str) -> str | None:
@@ -94,39 +117,22 @@ def _thumbnail(row: Any, path: str) -> str | None:
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def _having(samples: pd.DataFrame, reason: str) -> pd.DataFrame:
-    return samples[[reason in reasons.split(",") for reasons in samples["reasons"]]]
-
-
-def _spread(samples: pd.DataFrame, count: int) -> pd.DataFrame:
-    """Return ``count`` accepted samples at even distances, so that every part of the data is seen."""
-    accepted = samples[samples["status"] == "accepted"]
-    return accepted.iloc[np.unique(np.linspace(0, len(accepted) - 1, count).astype(int))] if len(accepted) else accepted
-
-
-def _charts(samples: pd.DataFrame) -> list[dict[str, Any]]:
-    decoded = samples[samples["luminance_mean"].notna()]
-    sides = decoded[["width", "height"]].astype(float)
-    columns = {
-        "Shorter side (px)": sides.min(axis=1),
-        "Aspect ratio (width / height)": sides["width"] / sides["height"],
-        "Image file (KiB)": samples["num_bytes"].dropna().astype(float) / 1024,
-        "Caption length (characters)": samples["caption_length"].dropna().astype(float),
-        "Mean luminance (0 to 255)": decoded["luminance_mean"].astype(float),
-        "Spread of luminance (0 to 255)": decoded["luminance_spread"].astype(float),
-    }
-    return [
-        {"title": title, "svg": histogram_svg(values.to_numpy(), title)}
-        for title, values in columns.items()
-        if len(values)
+def _charts(judged: SampleTables) -> list[dict[str, Any]]:
+    """Draw histograms, with one or two columns in memory at a time."""
+    width, height = judged.numbers("width"), judged.numbers("height")
+    charts = [
+        ("Shorter side (px)", np.minimum(width, height)),
+        ("Aspect ratio (width / height)", width[height > 0] / height[height > 0]),
     ]
+    svgs = [{"title": title, "svg": histogram_svg(values, title)} for title, values in charts if len(values)]
+    for title, column, scale in _COLUMNS:
+        if len(values := judged.numbers(column)):
+            svgs.append({"title": title, "svg": histogram_svg(values * np.float32(scale), title)})
+    return svgs
 
 
-def _worst(shards: pd.DataFrame) -> list[dict[str, Any]]:
+def _worst(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the shards with the largest rejected share or with findings of their own, the worst first."""
-    share = shards["rejected"] / shards["num_samples"].clip(lower=1)
-    table = shards.assign(share=share).sort_values(
-        ["share", "unreadable_bytes", "shard"], ascending=[False, False, True], kind="stable"
-    )
-    table = table[(table["share"] > 0) | (table["reasons"] != "") | (table["unreadable_bytes"] > 0)]
-    return table.astype(object).where(table.notna(), None).head(_NUM_SHARDS).to_dict("records")
+    shards = [record | {"share": record["rejected"] / max(1, record["num_samples"])} for record in records]
+    shards = [s for s in shards if s["share"] > 0 or s["reasons"] or s["unreadable_bytes"] > 0]
+    return sorted(shards, key=lambda s: (-s["share"], -s["unreadable_bytes"], s["shard"]))[:_NUM_SHARDS]

@@ -31,8 +31,12 @@ REASONS = {
     "caption_empty": "the caption is empty",
     "caption_not_utf8": "the caption is not UTF-8",
     "caption_is_file_or_url": "the caption is a file name or a URL",
+    "caption_truncated": "the caption has more tokens than the text tower reads: its end is cut off",
     "key_collision": "an earlier sample of the shard has this key",
     "key_collision_across_shards": "a sample of an earlier shard has this key",
+    "evaluation_image": "the image bytes are those of an image of an evaluation set: scores on it would be worthless",
+    "near_evaluation_image": "the image looks nearly like one of an evaluation set (perceptual hash)",
     "exact_duplicate": "the same image bytes occur before; the first sample with them is kept",
+    "near_duplicate": "the image looks nearly like an earlier one that is kept (perceptual hash)",
     **SHARD_REASONS,
 }

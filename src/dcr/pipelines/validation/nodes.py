@@ -2,80 +2,104 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from time import perf_counter
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dcr.parameters import ValidationParameters
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
-    from dcr.validation.judging import Judgement
-    from dcr.validation.measuring import ShardMeasures
+    from dcr.benchmark_sets import BenchmarkSet
+    from dcr.validation.tables import SampleTables, TablePlan
 
 
-def measure_samples(parameters: ValidationParameters, shards: list[str]) -> Iterator[ShardMeasures]:
-    """Decode and measure every sample; yield each shard's rows as soon as it is done."""
-    from tqdm import tqdm
-
+def measure_samples(parameters: ValidationParameters, shards: list[str]) -> TablePlan:
+    """Decode and measure every sample, shard by shard; shards that have not changed since are not read again."""
     from dcr.shards import name_shards
-    from dcr.validation.measuring import Limits, measure_shards
+    from dcr.validation.measuring import Limits, plan_measuring
+    from dcr.validation.workers import Workers
 
     limits = Limits(
         min_image_size=parameters.min_image_size,
         max_aspect_ratio=parameters.max_aspect_ratio,
         max_image_pixels=parameters.max_image_pixels,
         min_luminance_spread=parameters.min_luminance_spread,
+        tokenizer=parameters.tokenizer,
+        context_length=parameters.context_length,
     )
-    measured = measure_shards(name_shards(shards), limits, parameters.n_jobs, parameters.backend)
-    num_samples, start = 0, perf_counter()
-    with tqdm(total=len(shards), desc="validate", unit="shard", disable=None) as bar:
-        for shard in measured:
-            num_samples += len(shard.rows)
-            yield shard
-            rate = num_samples / (perf_counter() - start)
-            bar.set_postfix_str(f"{num_samples} samples, {rate:.0f} samples/s")
-            bar.update()
+    workers = Workers(parameters.backend, parameters.n_jobs, parameters.cluster)
+    return plan_measuring(name_shards(shards), limits, workers)
+
+
+def fingerprint_evaluation_images(
+    parameters: ValidationParameters, **sets: Callable[[], BenchmarkSet]
+) -> Callable[[], Iterator[pa.Table]]:
+    """Hash the images of the evaluation sets that training must not see."""
+    from dcr.validation.contamination import fingerprint_sets
+
+    return partial(
+        fingerprint_sets, {name: sets[name] for name in parameters.evaluation_sets}, parameters.max_image_pixels
+    )
 
 
 def judge_samples(
-    parameters: ValidationParameters, tables: tuple[pd.DataFrame, pd.DataFrame]
-) -> tuple[Judgement, dict[str, Any], pd.DataFrame]:
-    """Compare the samples with each other and accept or reject each; count, and set the rejected apart."""
-    from dcr.validation.judging import judge
+    parameters: ValidationParameters, samples: SampleTables, evaluation_images: pd.DataFrame
+) -> TablePlan:
+    """Compare the samples with each other and with the evaluation sets, and accept or reject each."""
+    from dcr.validation.contamination import EvaluationImages
+    from dcr.validation.judging import plan_judging
 
-    judgement = judge(*tables, parameters.policies)
-    samples = judgement.samples
-    return judgement, judgement.summary(), samples[samples["status"] == "rejected"].reset_index(drop=True)
+    distance = parameters.near_duplicate_distance
+    evaluation = EvaluationImages.of_table(evaluation_images, parameters.evaluation_image_distance)
+    return plan_judging(samples, evaluation, distance, parameters.policies)
 
 
-def check_expectations(judgement: Judgement, suite: dict[str, Any]) -> dict[str, Any]:
-    """Check the sample table against the recipe's suite of expectations."""
-    from dcr.expectations import validate_expectations
+def summarize_samples(judged: SampleTables) -> tuple[dict[str, Any], Callable[[], Iterator[pa.Table]]]:
+    """Count what was found, and set the rejected samples apart."""
+    from dcr.validation.judging import select, summarize
 
-    return validate_expectations(judgement.samples, suite)
+    return summarize(judged), partial(select, judged, "rejected")
+
+
+def check_expectations(judged: SampleTables, suite: dict[str, Any]) -> tuple[dict[str, Any], Callable[[Path], None]]:
+    """Check the sample table against the recipe's suite of expectations; give results, and Data Docs of them."""
+    from dcr.expectations import named_columns, validate_expectations, write_data_docs
+
+    columns = named_columns(suite, next(judged.tables()).rows.column_names)
+    samples = judged.frame(columns)
+    return validate_expectations(samples, suite), partial(write_data_docs, samples, suite)
 
 
 def render_validation_page(
-    parameters: ValidationParameters, judgement: Judgement, expectations: dict[str, Any], shards: list[str]
+    parameters: ValidationParameters,
+    judged: SampleTables,
+    summary: dict[str, Any],
+    expectations: dict[str, Any],
+    shards: list[str],
 ) -> str:
     """Draw the page that a person reads."""
     from dcr.shards import name_shards
     from dcr.validation.page import render_page
 
     paths = {name: path for path, name in name_shards(shards).items()}
-    return render_page(judgement, paths, expectations, parameters.policies, parameters.num_examples)
+    return render_page(judged, summary, paths, expectations, parameters.policies, parameters.num_examples)
 
 
 def release_manifest(
-    judgement: Judgement, expectations: dict[str, Any], summary: dict[str, Any], rejected: pd.DataFrame, page: str
-) -> pd.DataFrame:
-    """Give out the accepted samples, unless something fails; the last three inputs are here to be written first."""
+    parameters: ValidationParameters,
+    judged: SampleTables,
+    expectations: dict[str, Any],
+    summary: dict[str, Any],
+    page: str,
+) -> Callable[[], Iterator[pa.Table]]:
+    """Give out the accepted samples, unless something fails; the last two inputs are here to be written first."""
     from dcr.expectations import describe_failure
-    from dcr.validation.judging import check_release
+    from dcr.validation.judging import check_release, select
 
     critical = [r for r in expectations["results"] if not r["success"] and r["severity"] == "critical"]
-    check_release(judgement, [describe_failure(result) for result in critical])
-    samples = judgement.samples
-    return samples[samples["status"] == "accepted"].reset_index(drop=True)
+    check_release(judged, parameters.policies, [describe_failure(result) for result in critical])
+    return partial(select, judged, "accepted")

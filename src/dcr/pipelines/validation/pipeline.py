@@ -2,7 +2,17 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from .nodes import check_expectations, judge_samples, measure_samples, release_manifest, render_validation_page
+from .nodes import (
+    check_expectations,
+    fingerprint_evaluation_images,
+    judge_samples,
+    measure_samples,
+    release_manifest,
+    render_validation_page,
+    summarize_samples,
+)
+
+_SETS = ("mmvp_vlm", "classification", "retrieval")
 
 
 def create_pipeline() -> Pipeline:
@@ -16,26 +26,50 @@ def create_pipeline() -> Pipeline:
                 name="measure_samples",
             ),
             Node(
+                fingerprint_evaluation_images,
+                inputs={"parameters": "params:validation", **{name: name for name in _SETS}},
+                outputs="evaluation_images",
+                name="fingerprint_evaluation_images",
+            ),
+            Node(
                 judge_samples,
-                inputs=["params:validation", "samples"],
-                outputs=["judgement", "validation_summary", "rejected"],
+                inputs=["params:validation", "samples", "evaluation_images"],
+                outputs="judged_samples",
                 name="judge_samples",
             ),
             Node(
+                summarize_samples,
+                inputs="judged_samples",
+                outputs=["validation_summary", "rejected"],
+                name="summarize_samples",
+            ),
+            Node(
                 check_expectations,
-                inputs=["judgement", "expectation_suite"],
-                outputs="expectation_results",
+                inputs=["judged_samples", "expectation_suite"],
+                outputs=["expectation_results", "data_docs"],
                 name="check_expectations",
             ),
             Node(
                 render_validation_page,
-                inputs=["params:validation", "judgement", "expectation_results", "shards"],
+                inputs=[
+                    "params:validation",
+                    "judged_samples",
+                    "validation_summary",
+                    "expectation_results",
+                    "shards",
+                ],
                 outputs="validation_page",
                 name="render_validation_page",
             ),
             Node(
                 release_manifest,
-                inputs=["judgement", "expectation_results", "validation_summary", "rejected", "validation_page"],
+                inputs=[
+                    "params:validation",
+                    "judged_samples",
+                    "expectation_results",
+                    "validation_summary",
+                    "validation_page",
+                ],
                 outputs="manifest",
                 name="release_manifest",
             ),

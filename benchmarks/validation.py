@@ -1,0 +1,183 @@
+"""Samples per second of validation with all checks on, beside Pillow's bare decoding of the same bytes.
+
+    python benchmarks/validation.py [--num-images 1600] [--json FILE]
+
+The images are JPEGs of 256 to 512 px whose spectrum falls with frequency as that of photographs does. Decoding and
+validation alternate, each of their rounds on one core; the best round of each counts, as others share the machine.
+Then a million perceptual hashes are searched for near duplicates, and a million made-up samples are judged for memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+from datetime import date
+from pathlib import Path
+from time import perf_counter
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+import PIL
+import pyarrow as pa
+from PIL import Image
+
+from dcr.shards import Sample, read_samples, write_shard
+from dcr.validation.contamination import EvaluationImages
+from dcr.validation.duplicates import first_of_near
+from dcr.validation.judging import plan_judging, summarize
+from dcr.validation.measuring import SCHEMA, Limits, plan_measuring
+from dcr.validation.reasons import REASONS
+from dcr.validation.tables import SampleTables, ShardTable, TablePlan, write_tables
+from dcr.validation.workers import Workers
+
+LIMITS = Limits(224, 3.0, 89_478_485, 2.0, "clip", 77)
+WORDS = ("photo", "brown", "dog", "running", "grass", "red", "ball", "old", "city", "street", "night", "in", "the")
+
+
+def photograph(rng: np.random.Generator) -> bytes:
+    """Return a JPEG of random size with a 1/f spectrum."""
+    height, width = rng.integers(256, 513, 2)
+    frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)) + 1 / 512
+    shape = (3, *frequency.shape)
+    waves = (rng.normal(size=shape) + 1j * rng.normal(size=shape)) / frequency
+    pixels = np.fft.irfft2(waves, (height, width)).transpose(1, 2, 0)
+    pixels = (128 + 50 * pixels / pixels.std()).clip(0, 255).astype(np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=90)
+    return buffer.getvalue()
+
+
+def write_shards(folder: Path, num_images: int, num_shards: int) -> dict[str, str]:
+    """Write the shards and return path to name."""
+    rng, shards = np.random.default_rng(0), {}
+    for number in range(num_shards):
+        samples = (
+            Sample(f"{number:05d}{i:04d}", photograph(rng), "jpg", " ".join(rng.choice(WORDS, rng.integers(5, 25))))
+            for i in range(num_images // num_shards)
+        )
+        shards[str(write_shard(folder, f"{number:05d}", samples))] = f"{number:05d}"
+    return shards
+
+
+def decode(images: list[bytes]) -> float:
+    """Decode as Pillow does alone; return images per second."""
+    start = perf_counter()
+    for image in images:
+        with Image.open(io.BytesIO(image)) as opened:
+            opened.load()
+    return len(images) / (perf_counter() - start)
+
+
+def validate(shards: dict[str, str], n_jobs: int) -> float:
+    """Measure, write and judge all samples with every check on; return samples per second."""
+    nothing = EvaluationImages([], np.zeros((0, 2), np.uint64), np.zeros(0, np.uint64), 4)
+    with tempfile.TemporaryDirectory() as folder:
+        start = perf_counter()
+        write_tables(Path(folder, "measured"), plan_measuring(shards, LIMITS, Workers("loky", n_jobs)))
+        plan = plan_judging(SampleTables(Path(folder, "measured")), nothing, 4, dict.fromkeys(REASONS, "reject"))
+        write_tables(Path(folder, "judged"), plan)
+        elapsed = perf_counter() - start
+        summary = summarize(SampleTables(Path(folder, "judged")))
+    assert summary["accepted"] == summary["samples"], summary
+    return summary["samples"] / elapsed
+
+
+def find_near(count: int) -> dict[str, float]:
+    """Look for near duplicates within 4 bits among random hashes, of which a twentieth has a near copy."""
+    rng = np.random.default_rng(0)
+    hashes = rng.integers(0, 2**64, count, dtype=np.uint64)
+    copies = count // 20
+    for_copies = rng.integers(0, 64, (2, copies)).astype(np.uint64)
+    hashes[-copies:] = hashes[:copies] ^ (np.uint64(1) << for_copies[0]) ^ (np.uint64(1) << for_copies[1])
+    start = perf_counter()
+    found = int((first_of_near(hashes, np.zeros(count, bool), np.ones(count, bool), 4) >= 0).sum())
+    return {"seconds": round(perf_counter() - start, 2), "found": found, "planted": copies}
+
+
+def judge(count: int) -> int:
+    """Judge ``count`` made-up samples in shards of 10 000 and return this process's peak memory in bytes."""
+    rng = np.random.default_rng(0)
+
+    def shard(name: str, first: int) -> ShardTable:
+        rows = [
+            {"key": f"{first + i:09d}", "shard": name, "offset": 512 * i, "sha256": f"{number:016x}" * 4, "findings": [],
+             "phash": f"{phash:016x}", "caption": "a caption of usual length for a picture"}
+            for i, (number, phash) in enumerate(rng.integers(0, 2**63, (10_000, 2)).tolist())
+        ]  # fmt: skip
+        record = {"shard": name, "num_samples": 10_000, "findings": [], "unreadable_bytes": 0, "damage": None}
+        return ShardTable(pa.Table.from_pylist(rows, schema=SCHEMA), record)
+
+    nothing = EvaluationImages([], np.zeros((0, 2), np.uint64), np.zeros(0, np.uint64), 4)
+    names = [f"{number:05d}" for number in range(count // 10_000)]
+    with tempfile.TemporaryDirectory() as folder:
+        measured, judged = Path(folder, "measured"), Path(folder, "judged")
+        shards = (shard(name, 10_000 * number) for number, name in enumerate(names))
+        write_tables(measured, TablePlan(names, lambda _: shards))
+        write_tables(judged, plan_judging(SampleTables(measured), nothing, 4, dict.fromkeys(REASONS, "reject")))
+        assert summarize(SampleTables(judged))["samples"] == count
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def judging_bytes_per_sample() -> float:
+    """Compare the peaks of two processes, one of which judges ten times as many samples in ten times the shards."""
+    peaks = [
+        int(subprocess.run([sys.executable, __file__, "--judge", str(count)], capture_output=True, check=True).stdout)
+        for count in (100_000, 1_000_000)
+    ]
+    return round((peaks[1] - peaks[0]) / 900_000, 1)
+
+
+def measure(num_images: int, rounds: int) -> dict[str, object]:
+    """Run all parts."""
+    with tempfile.TemporaryDirectory() as folder:
+        shards = write_shards(Path(folder), num_images, 16)
+        images = [sample.image for shard in shards for sample in read_samples(shard)]
+        pairs = [(decode(images), validate(shards, 1)) for _ in range(rounds)]
+        validate(dict(list(shards.items())[:2]), 2)  # starts the workers
+        two = max(validate(shards, 2) for _ in range(rounds))
+    bare, one = (max(column) for column in zip(*pairs, strict=True))
+    near = {f"near_{count}": find_near(count) for count in (250_000, 1_000_000)}
+    return {
+        "num_images": len(images), "mean_bytes": round(float(np.mean([len(image) for image in images]))),
+        "decode_per_s": round(bare, 1), "validate_per_s": round(one, 1), "ratio": round(one / bare, 3),
+        "judging_bytes_per_sample": judging_bytes_per_sample(),
+        "two_processes_per_s": round(two, 1), "two_over_one": round(two / one, 2), **near,
+        "peak_gib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2),
+        "date": date.today().isoformat(), "device": _device(), "python": platform.python_version(),
+        "pillow": PIL.__version__, "numpy": np.__version__,
+    }  # fmt: skip
+
+
+def _device() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+    return f"{model}, {os.cpu_count()} cores"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--num-images", type=int, default=1600)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--judge", type=int, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.judge:
+        print(judge(arguments.judge))
+        return
+    results = measure(arguments.num_images, arguments.rounds)
+    text = json.dumps(results, indent=2)
+    print(text)
+    if arguments.json:
+        arguments.json.write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,17 @@
+"""Nodes of pipeline `ingest`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from dcr.parameters import IngestParameters
+
+
+def ingest_images(parameters: IngestParameters) -> Callable[[Path], None]:
+    """Pack a folder of images with captions into shards of equal size; equal files give equal bytes."""
+    from dcr.shards import Source, write_ingested
+
+    source = Source(parameters.images, parameters.table, parameters.path_column, parameters.caption_column)
+    return partial(write_ingested, source=source, max_shard_bytes=parameters.max_shard_megabytes * 1_000_000)

@@ -1,0 +1,103 @@
+"""What a caption is and how much of it a text tower reads."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dcr.errors import UserError
+from dcr.shards import Sample
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+MAX_TEXT = 10_000  # characters of a caption that are kept and looked at; its length is counted in full
+_FILE_OR_URL = re.compile(r"(https?://|www\.)\S+|\S+\.(jpe?g|png|gif|webp|bmp|tiff?|svg)", re.IGNORECASE)
+# open_clip's own rule: contractions, words, single digits, runs of other marks.
+_CLIP_WORDS = r"""<start_of_text>|<end_of_text>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"""
+
+
+def caption_findings(sample: Sample) -> Iterator[str]:
+    """Yield the names of what is wrong with a sample's caption, its length in tokens aside."""
+    if sample.caption is None:
+        if "tar_truncated" not in sample.problems:
+            yield "caption_missing"
+    elif not sample.caption.strip():
+        yield "caption_empty"
+    elif _FILE_OR_URL.fullmatch(sample.caption.strip()[:MAX_TEXT]):
+        yield "caption_is_file_or_url"
+
+
+@cache
+def token_counter(source: str) -> Callable[[str], int]:
+    """Return a function that counts a caption's tokens, start and end tokens included, before any is cut off.
+
+    Only the tokenizer is loaded, with neither torch nor a model: workers need it, and there are many of them.
+
+    Args:
+        source: ``clip``, the byte-pair tokenizer of OpenAI's CLIP and of most open_clip models, or a
+            ``tokenizer.json`` (or a folder that holds one) as transformers writes it.
+
+    Raises:
+        UserError: the file is missing or no tokenizer.
+    """
+    if source == "clip":
+        tokenizer = _clip_tokenizer()
+        return lambda text: len(tokenizer.encode(_clean(text[:MAX_TEXT])).ids) + 2
+    tokenizer = _read_tokenizer(Path(source))
+    return lambda text: len(tokenizer.encode(text[:MAX_TEXT]).ids)
+
+
+def _clean(text: str) -> str:
+    """Clean a text as open_clip does before it tokenizes."""
+    if not (text.isascii() and text.isprintable()) or "&" in text:  # most captions need none of this, and it is slow
+        import ftfy
+
+        text = html.unescape(html.unescape(ftfy.fix_text(text)))
+    return " ".join(text.split()).lower()
+
+
+def _clip_tokenizer() -> Tokenizer:
+    """Build open_clip's SimpleTokenizer in the tokenizers library, whose time does not grow with a word's square."""
+    from tokenizers import Regex, Tokenizer, models, pre_tokenizers
+
+    vocabulary, merges = _clip_vocabulary()
+    tokenizer = Tokenizer(models.BPE(vocabulary, merges, end_of_word_suffix="</w>"))
+    words = pre_tokenizers.Split(Regex(_CLIP_WORDS), behavior="removed", invert=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [words, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+    )
+    tokenizer.add_special_tokens(["<start_of_text>", "<end_of_text>"])
+    return tokenizer
+
+
+def _clip_vocabulary() -> tuple[dict[str, int], list[tuple[str, str]]]:
+    """Read the merges that open_clip ships, without importing it and thereby torch."""
+    import gzip
+    from importlib.util import find_spec
+
+    from tokenizers import pre_tokenizers
+
+    path = Path(find_spec("open_clip").origin).with_name("bpe_simple_vocab_16e6.txt.gz")
+    lines = gzip.decompress(path.read_bytes()).decode().split("\n")[1 : 49152 - 256 - 2 + 1]
+    merges = [(first, second) for first, second in (line.split() for line in lines)]
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokens = [*letters, *(letter + "</w>" for letter in letters), *(first + second for first, second in merges)]
+    return {token: index for index, token in enumerate(tokens)}, merges
+
+
+def _read_tokenizer(path: Path) -> Tokenizer:
+    from tokenizers import Tokenizer
+
+    path = path / "tokenizer.json" if path.is_dir() else path
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as exc:  # the library raises plain exceptions
+        raise UserError(f"validation.tokenizer: {path} is no tokenizer.json that can be read ({exc})") from exc
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer

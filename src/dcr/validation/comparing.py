@@ -1,0 +1,140 @@
+"""Samples compared with each other and with evaluation sets, on a few numbers a sample.
+
+What is kept of every sample while all are compared: its reasons (64 bits), hashes of key (64 bits), image bytes
+(128 of sha256's bits) and picture (64 bits), an evaluation image (32 bits), and whether it is lost with its shard.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from dcr.validation.contamination import EvaluationImages, hex_to_uint64
+from dcr.validation.duplicates import first_of_equals, first_of_near
+from dcr.validation.reasons import REASONS
+from dcr.validation.tables import SampleTables
+
+COLUMNS = ["key", "sha256", "phash", "findings"]
+_BIT = {reason: np.uint64(1 << number) for number, reason in enumerate(REASONS)}
+
+
+def to_bits(reasons: set[str] | frozenset[str]) -> np.uint64:
+    """Return some reasons as one number."""
+    return np.uint64(sum(int(_BIT[reason]) for reason in reasons))
+
+
+def from_bits(bits: int) -> list[str]:
+    """Return the reasons in a number, sorted."""
+    return sorted(reason for reason, bit in _BIT.items() if int(bits) & int(bit))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What is wrong with each of N samples, alone and among each other, by position.
+
+    Attributes:
+        reasons: uint64 (N,), see `from_bits`.
+        lost: bool (N,): the shard as a whole is rejected.
+        group: int64 (N,): the same number for samples that repeat each other, the position of the one that is kept
+            unless something else is wrong with it; -1 for samples that nothing repeats.
+        evaluation_image: int32 (N,): row of the evaluation image that the sample equals or nearly equals, or -1.
+    """
+
+    reasons: np.ndarray
+    lost: np.ndarray
+    group: np.ndarray
+    evaluation_image: np.ndarray
+
+
+def compare(
+    tables: SampleTables, evaluation: EvaluationImages, distance: int, fatal: set[str], lost_shards: set[str]
+) -> Comparison:
+    """Compare all samples.
+
+    The first of equals is spared, and of those the first that is not rejected for another reason, so that no picture
+    is lost to a copy that goes itself.
+
+    Args:
+        tables: of `dcr.validation.measuring.SCHEMA`.
+        evaluation: images that training must not see.
+        distance: of perceptual hashes in bits, within which pictures are nearly equal; -1 to look for none.
+        fatal: the reasons for which samples are rejected.
+        lost_shards: names of the shards that are rejected whole.
+    """
+    reasons, lost, keys, sha256, phash, matches = _gather(tables, evaluation, fatal, lost_shards)
+    killing = to_bits(fatal)
+
+    def is_last() -> np.ndarray:
+        return lost | (reasons & killing > 0)
+
+    repeated = first_of_equals([keys], is_last(), reasons & _BIT["key_collision"] == 0) >= 0
+    reasons[repeated] |= _BIT["key_collision_across_shards"]
+    exact = first_of_equals([sha256[:, 0], sha256[:, 1]], is_last(), sha256.any(axis=1))
+    reasons[exact >= 0] |= _BIT["exact_duplicate"]
+    group = exact
+    if distance >= 0:
+        near = first_of_near(phash, is_last(), _is_picture(reasons, phash) & (exact < 0), distance)
+        reasons[near >= 0] |= _BIT["near_duplicate"]
+        group = np.where(near >= 0, near, np.where((exact >= 0) & (near[exact] >= 0), near[exact], exact))
+    group[group[group >= 0]] = group[group >= 0]
+    return Comparison(reasons, lost, group, matches)
+
+
+def _gather(
+    tables: SampleTables, evaluation: EvaluationImages, fatal: set[str], lost_shards: set[str]
+) -> tuple[np.ndarray, ...]:
+    count = tables.num_samples()
+    reasons, keys, phash = (np.zeros(count, np.uint64) for _ in range(3))
+    sha256, lost, matches = np.zeros((count, 2), np.uint64), np.zeros(count, bool), np.full(count, -1, np.int32)
+    start = 0
+    for table in tables.tables(COLUMNS):
+        rows, here = table.rows, slice(start, start + len(table.rows))
+        reasons[here] = found = _findings_bits(rows["findings"])
+        keys[here] = _hash_keys(rows["key"])
+        sha256[here] = hex_to_uint64(rows["sha256"].to_pylist(), 2)
+        phash[here] = hex_to_uint64(rows["phash"].to_pylist(), 1)[:, 0]
+        lost[here] = table.record["shard"] in lost_shards
+        collides = _repeats_key(rows["key"], found & to_bits(fatal) > 0)
+        matches[here], named = _match(evaluation, sha256[here], phash[here], found)
+        reasons[here] |= np.where(collides, _BIT["key_collision"], np.uint64(0)) | named
+        start = here.stop
+    return reasons, lost, keys, sha256, phash, matches
+
+
+def _match(
+    evaluation: EvaluationImages, sha256: np.ndarray, phash: np.ndarray, found: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    equal, near = evaluation.equal_to(sha256), evaluation.near_to(phash)
+    near[~_is_picture(found, phash)] = -1
+    named = np.where(near >= 0, _BIT["near_evaluation_image"], np.uint64(0))
+    return np.where(equal >= 0, equal, near), np.where(equal >= 0, _BIT["evaluation_image"], named)
+
+
+def _is_picture(reasons: np.ndarray, phash: np.ndarray) -> np.ndarray:
+    """A perceptual hash means something where an image was decoded and shows something."""
+    return (phash > 0) & (reasons & _BIT["blank_image"] == 0)
+
+
+def _findings_bits(findings: pa.ChunkedArray) -> np.ndarray:
+    lists = findings.combine_chunks()
+    lengths = lists.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
+    names = lists.flatten().dictionary_encode()
+    bits = np.array([_BIT[name] for name in names.dictionary.to_pylist()], np.uint64)
+    reasons = np.zeros(len(lists), np.uint64)
+    if len(bits):
+        owners = np.repeat(np.arange(len(lists)), lengths)
+        np.bitwise_or.at(reasons, owners, bits[names.indices.to_numpy()])
+    return reasons
+
+
+def _hash_keys(keys: pa.ChunkedArray) -> np.ndarray:
+    import pandas as pd
+
+    return pd.util.hash_array(keys.to_numpy().astype(object), categorize=False)
+
+
+def _repeats_key(keys: pa.ChunkedArray, last: np.ndarray) -> np.ndarray:
+    codes = keys.combine_chunks().dictionary_encode().indices.to_numpy()
+    return first_of_equals([codes], last, np.ones(len(codes), bool)) >= 0

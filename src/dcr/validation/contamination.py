@@ -1,0 +1,103 @@
+"""Training images that are also in an evaluation set: found by bytes and by perceptual hash."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from dcr.shards import read_samples
+from dcr.validation.duplicates import bit_blocks
+from dcr.validation.images import measure_image
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from dcr.benchmark_sets import BenchmarkSet
+
+SCHEMA = pa.schema({"image": pa.string(), "sha256": pa.string(), "phash": pa.string()})
+
+
+def fingerprint_sets(sets: dict[str, Callable[[], BenchmarkSet]], max_pixels: int) -> Iterator[pa.Table]:
+    """Yield a table of `SCHEMA` for each set, a row an image; ``image`` is ``<set>/<id or key>``.
+
+    Args:
+        sets: by name, functions that open them; only the images that scores are computed on are read.
+        max_pixels: that a header may declare; images that cannot be decoded are left out.
+    """
+    yield SCHEMA.empty_table()
+    for name, open_set in sets.items():
+        rows = []
+        for image, content in _images(open_set()):
+            phash = measure_image(content, max_pixels).phash
+            rows.append({"image": f"{name}/{image}", "sha256": hashlib.sha256(content).hexdigest(), "phash": phash})
+        yield pa.Table.from_pylist([row for row in rows if row["phash"]], schema=SCHEMA)
+
+
+def _images(benchmark_set: BenchmarkSet) -> Iterator[tuple[str, bytes]]:
+    from dcr.benchmark_sets import MMVPSet
+
+    if isinstance(benchmark_set, MMVPSet):
+        for pair in benchmark_set.pairs:
+            for number, path in zip(pair.ids, pair.images, strict=True):
+                yield str(number), path.read_bytes()
+    else:
+        for shard in sorted((benchmark_set.folder / "test").glob("*.tar")):
+            for sample in read_samples(str(shard)):
+                if sample.image is not None:
+                    yield sample.key, sample.image
+
+
+class EvaluationImages:
+    """The images of all evaluation sets, to look training images up in.
+
+    Lookup takes d + 2 blocks of the perceptual hashes' bits, of which two are equal in any pair within a distance of
+    d: each pair of blocks has a sorted table, and a query is compared with its equals there alone.
+
+    Args:
+        names: what each image is called.
+        sha256: uint64 (E, 2), the first 128 bits. phash: uint64 (E,). distance: of perceptual hashes, in bits.
+    """
+
+    def __init__(self, names: list[str], sha256: np.ndarray, phash: np.ndarray, distance: int) -> None:
+        self.names, self._phash, self._distance = names, phash, distance
+        self._rows = {bits.tobytes(): row for row, bits in reversed(list(enumerate(sha256)))}
+        masks = [np.bitwise_or(*pair) for pair in combinations(bit_blocks(distance + 2), 2)]
+        orders = [np.argsort(phash & mask, kind="stable") for mask in masks]
+        self._tables = [(mask, order, (phash & mask)[order]) for mask, order in zip(masks, orders, strict=True)]
+
+    @classmethod
+    def of_table(cls, table: pd.DataFrame, distance: int) -> EvaluationImages:
+        """Build from rows of `SCHEMA`."""
+        sha256 = hex_to_uint64(table["sha256"], 2)
+        return cls(list(table["image"]), sha256, hex_to_uint64(table["phash"], 1)[:, 0], distance)
+
+    def equal_to(self, sha256: np.ndarray) -> np.ndarray:
+        """Return for each of ``sha256`` (N, 2) the image that equals it, -1 for none."""
+        return np.array([self._rows.get(bits.tobytes(), -1) for bits in sha256], np.int32)
+
+    def near_to(self, phash: np.ndarray) -> np.ndarray:
+        """Return for each of ``phash`` (N,) the nearest image within the distance, -1 for none."""
+        nearest, best = np.full(len(phash), -1, np.int32), np.full(len(phash), self._distance + 1)
+        for mask, order, keys in self._tables:
+            at, stop = (np.searchsorted(keys, phash & mask, side) for side in ("left", "right"))
+            active = np.flatnonzero(at < stop)
+            while len(active):
+                rows = order[at[active]]
+                found = np.bitwise_count(phash[active] ^ self._phash[rows])
+                nearer = found < best[active]
+                nearest[active[nearer]], best[active[nearer]] = rows[nearer], found[nearer]
+                at[active] += 1
+                active = active[at[active] < stop[active]]
+        return nearest
+
+
+def hex_to_uint64(texts: Iterable[str | None], words: int) -> np.ndarray:
+    """Return the first ``words`` * 64 bits of each hex text, uint64 (N, words); zeros for None."""
+    digits = 16 * words
+    joined = "".join(text[:digits] if text else "0" * digits for text in texts)
+    return np.frombuffer(bytes.fromhex(joined), ">u8").astype(np.uint64).reshape(-1, words)

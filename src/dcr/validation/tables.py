@@ -1,0 +1,127 @@
+"""Rows of samples on disk, one Parquet file a shard, so that memory never holds more than one shard's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dcr.files import atomic_path
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_RECORD = b"dcr.shard"  # key of the shard's own record in the Parquet file's metadata
+
+
+@dataclass(frozen=True)
+class ShardTable:
+    """The rows of one shard in the tar's order, and ``record``: what is known of the shard as a whole.
+
+    ``record`` holds at least ``shard``, its name, and ``num_samples``.
+    """
+
+    rows: pa.Table
+    record: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class TablePlan:
+    """The tables that shall lie in a folder, and how those are made that are not there yet.
+
+    Attributes:
+        names: of the shards, all of them.
+        make: given {shard: fingerprint} of the tables that are there, yields those that are missing or no longer
+            true, in any order.
+    """
+
+    names: list[str]
+    make: Callable[[dict[str, str | None]], Iterator[ShardTable]]
+
+
+def write_tables(folder: Path, plan: TablePlan) -> None:
+    """Bring a folder in line with a plan: tables that still hold stay, shards that are not named lose theirs.
+
+    Each table is written whole or not at all, so after a kill the next call makes only what is missing.
+    """
+    names, known = set(plan.names), {}
+    for path in folder.glob(".*.parquet.*.tmp"):  # what a killed run was about to write
+        path.unlink()
+    for path in folder.glob("*.parquet"):
+        record = _read_record(path)
+        if record is None or record["shard"] not in names or path.stem != record["shard"]:
+            path.unlink()
+        else:
+            known[record["shard"]] = record.get("fingerprint")
+    for table in plan.make(known):
+        rows = table.rows.replace_schema_metadata({_RECORD: json.dumps(table.record)})
+        with atomic_path(folder / f"{table.record['shard']}.parquet") as temporary:
+            pq.write_table(rows, temporary)
+
+
+def _read_record(path: Path) -> dict[str, Any] | None:
+    try:
+        return json.loads(pq.read_schema(path).metadata[_RECORD])
+    except (OSError, ValueError, KeyError, TypeError):  # not ours, or not whole
+        return None
+
+
+class SampleTables:
+    """The tables of a folder in order of shard name, read one shard at a time.
+
+    A sample's *position* is its place in that order, from 0.
+
+    Raises:
+        FileNotFoundError: there are none.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self._paths = sorted(Path(folder).glob("*.parquet"), key=lambda path: path.stem)
+        if not self._paths:
+            raise FileNotFoundError(f"no sample tables in {folder}")
+
+    def records(self) -> list[dict[str, Any]]:
+        """Return the shards' records."""
+        return [json.loads(pq.read_schema(path).metadata[_RECORD]) for path in self._paths]
+
+    def num_samples(self) -> int:
+        """Return how many rows there are in all."""
+        return sum(record["num_samples"] for record in self.records())
+
+    def tables(self, columns: list[str] | None = None) -> Iterator[ShardTable]:
+        """Yield each shard's rows, all columns or those named, with its record."""
+        for path in self._paths:
+            rows = pq.read_table(path, columns=columns)
+            yield ShardTable(rows.replace_schema_metadata(None), json.loads(rows.schema.metadata[_RECORD]))
+
+    def numbers(self, column: str) -> np.ndarray:
+        """Return the values of one numeric column that are not null, float32 (N,): four bytes a sample."""
+        parts = [table.rows[column].drop_null().to_numpy() for table in self.tables([column])]
+        return np.concatenate(parts).astype(np.float32)
+
+    def frame(self, columns: list[str] | None = None) -> pd.DataFrame:
+        """Return the rows of all shards, which is only for columns that fit in memory."""
+        return to_frame(pa.concat_tables(table.rows for table in self.tables(columns)))
+
+    def at(self, positions: np.ndarray) -> pd.DataFrame:
+        """Return the rows at some positions, in ascending order."""
+        positions, start, parts = np.unique(positions), 0, []
+        for table in self.tables():
+            stop = start + len(table.rows)
+            parts.append(table.rows.take(positions[(positions >= start) & (positions < stop)] - start))
+            start = stop
+        return to_frame(pa.concat_tables(parts))
+
+
+def to_frame(rows: pa.Table) -> pd.DataFrame:
+    """Return a table as pandas, whole numbers as such also where some are missing."""
+    import pandas as pd
+
+    types = {pa.int32(): pd.Int32Dtype(), pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
+    return rows.to_pandas(types_mapper=types.get)

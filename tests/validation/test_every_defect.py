@@ -1,0 +1,176 @@
+"""Every defect that validation names, in tars of every maker, and each sample's fate."""
+
+import hashlib
+import io
+import os
+import shutil
+import subprocess
+import tarfile
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from corpus import encode, png_declaring, special_member, write_members
+from dcr.validation.judging import plan_judging, summarize
+from dcr.validation.measuring import plan_measuring
+from dcr.validation.reasons import REASONS, SHARD_REASONS
+from dcr.validation.tables import SampleTables, write_tables
+from dcr.validation.workers import Workers
+from validation_tables import LIMITS, NO_EVALUATION, POLICIES
+
+LONG = "d" * 70 + "/" + "n" * 90  # more than the 100 bytes of a plain header, not more than ustar can split
+
+
+def png(size=(48, 40), colour=(90, 90, 200), frames=1) -> bytes:
+    buffer = io.BytesIO()
+    others = [Image.new("RGB", size, (10, 200, i)) for i in range(1, frames)]
+    Image.new("RGB", size, colour).save(
+        buffer, "PNG", **({"save_all": True, "append_images": others} if others else {})
+    )
+    return buffer.getvalue()
+
+
+# key: (members by extension, the reasons that must be found); a sample without reasons is accepted
+DEFECTS = {
+    "a0": ({"jpg": encode(seed=100), "txt": b"a good one"}, set()),
+    "a1": ({"jpg": encode(seed=101), "json": b'{"caption": "from json"}'}, set()),
+    LONG: ({"jpg": encode(seed=102), "txt": b"a long name"}, set()),
+    "b0": ({"jpg": encode(seed=1)[:600], "txt": b"x"}, {"image_truncated"}),
+    "b1": ({"jpg": b"no image", "txt": b"x"}, {"image_corrupt"}),
+    "b2": ({"tif": encode(seed=2, kind="TIFF"), "txt": b"x"}, {"unsupported_format"}),
+    "b3": ({"jpg": encode((31, 60), seed=3), "txt": b"x"}, {"image_too_small"}),
+    "b4": ({"jpg": encode((200, 40), seed=4), "txt": b"x"}, {"extreme_aspect_ratio"}),
+    "b5": ({"png": png(), "txt": b"x"}, {"blank_image"}),
+    "b6": ({"png": png_declaring(60_000, 60_000), "txt": b"x"}, {"too_many_pixels"}),
+    "b7": ({"png": png(colour=(200, 0, 0), frames=2), "txt": b"x"}, {"animated", "blank_image"}),
+    "c0": ({"txt": b"no image"}, {"image_missing"}),
+    "c1": ({"jpg": encode(seed=5)}, {"caption_missing"}),
+    "c2": ({"jpg": encode(seed=6), "txt": b" \n"}, {"caption_empty"}),
+    "c3": ({"jpg": encode(seed=7), "txt": b"caf\xe9"}, {"caption_not_utf8"}),
+    "c4": ({"jpg": encode(seed=8), "txt": b"IMG_1.jpg"}, {"caption_is_file_or_url"}),
+    "c5": ({"jpg": encode(seed=9), "txt": b"https://a.org/b"}, {"caption_is_file_or_url"}),
+    "d0": ({"jpg": encode(seed=10), "txt": b"x", "json": b"{"}, {"metadata_invalid"}),
+    "d1": ({"jpg": encode(seed=11), "txt": b"x", "json": b'{"width": 9, "height": 9}'}, {"size_mismatch"}),
+    "d2": ({"jpg": encode(seed=12), "txt": b"x", "json": b'{"sha256": "00"}'}, {"sha256_mismatch"}),
+    "e0": ({"jpg": encode(seed=100), "txt": b"again"}, {"exact_duplicate"}),
+    "e1": ({"jpg": encode(seed=101, quality=74), "txt": b"nearly again"}, {"near_duplicate"}),
+    "f0": ({"jpg": encode(seed=13), "txt": b"x", "pyd": b"cos\nsystem\n(S'false'\ntR."}, set()),
+}  # fmt: skip
+
+
+def members():
+    return [
+        (f"{key}.{extension}", content) for key, (parts, _) in DEFECTS.items() for extension, content in parts.items()
+    ]
+
+
+def by_python(tar_format):
+    return lambda folder: write_members(folder / "in" / "00000.tar", members(), tar_format)
+
+
+def by_gnu_tar(tar_format):
+    def write(folder):
+        for name, content in members():
+            (folder / "files" / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / "files" / name).write_bytes(content)
+        names = "\n".join(name for name, _ in members())
+        (folder / "in").mkdir()
+        command = ["tar", f"--format={tar_format}", "-cf", str(folder / "in" / "00000.tar"), "--files-from=-"]
+        subprocess.run(command, cwd=folder / "files", input=names, text=True, check=True)
+
+    return write
+
+
+def by_webdataset(folder):
+    from webdataset import TarWriter
+
+    (folder / "in").mkdir()
+    with TarWriter(str(folder / "in" / "00000.tar"), encoder=False) as tar:
+        for key, (parts, _) in DEFECTS.items():
+            tar.write({"__key__": key, **parts})
+
+
+def validate(folder: Path) -> SampleTables:
+    shards = {str(path): path.stem for path in sorted((folder / "in").glob("*.tar"))}
+    write_tables(folder / "samples", plan_measuring(shards, LIMITS, Workers("threading", 1)))
+    warned = {"tar_damaged": "warn", "shard_interrupted": "warn", "animated": "reject"}
+    plan = plan_judging(SampleTables(folder / "samples"), NO_EVALUATION, 8, POLICIES | warned)
+    write_tables(folder / "judged", plan)
+    return SampleTables(folder / "judged")
+
+
+MAKERS = {
+    **{f"python-{name}": by_python(code) for name, code in [("gnu", tarfile.GNU_FORMAT), ("pax", tarfile.PAX_FORMAT)]},
+    **{f"tar-{name}": by_gnu_tar(name) for name in ("ustar", "pax", "gnu", "oldgnu")},
+    "webdataset": by_webdataset,
+}
+
+
+@pytest.mark.parametrize("maker", MAKERS)
+def test_every_sample_has_its_reasons_and_its_fate(tmp_path, maker, monkeypatch):
+    if maker == "tar-ustar" and shutil.which("tar") is None:
+        pytest.fail("the tests need the program tar")
+    MAKERS[maker](tmp_path)
+    tables = validate(tmp_path)
+    found = {row["key"]: row for row in tables.frame().to_dict("records")}
+    assert {key: set(filter(None, row["reasons"].split(","))) for key, row in found.items()} == {
+        key: reasons for key, (_, reasons) in DEFECTS.items()
+    }
+    warned = {"caption_missing"}
+    assert {key for key, row in found.items() if row["status"] == "accepted"} == {
+        key for key, (_, reasons) in DEFECTS.items() if reasons <= warned
+    }
+    summary = summarize(tables)
+    assert summary["accepted"] + summary["rejected"] == summary["samples"] == len(DEFECTS)
+    assert summary["unreadable_bytes"] == 0
+
+
+def test_unsafe_members_cost_their_own_sample_alone(tmp_path):
+    image, kinds = encode(), (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE)
+    hostile = [special_member(f"x{i}.jpg", kind, "/etc/passwd") for i, kind in enumerate(kinds)]
+    hostile += [("/etc/y0.jpg", image), ("../y1.jpg", image), ("a\\y2.jpg", image)]
+    write_members(tmp_path / "in" / "0.tar", [("0.jpg", encode(seed=1)), *hostile, ("1.jpg", encode(seed=2))])
+    found = validate(tmp_path).frame()
+    assert found["status"].tolist() == ["accepted"] + ["rejected"] * len(hostile) + ["accepted"]
+    assert all("unsafe_member" in reasons for reasons in found["reasons"][1:-1])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "judged", "samples"]
+
+
+def test_shards_as_a_whole_have_their_reasons(tmp_path):
+    good = [("0.jpg", encode(seed=1)), ("0.txt", b"one"), ("1.jpg", encode(seed=2)), ("1.txt", b"two")]
+    write_members(tmp_path / "in" / "cut.tar", [(f"c{name}", content) for name, content in good])
+    path = tmp_path / "in" / "cut.tar"
+    path.write_bytes(path.read_bytes()[:1200])
+    write_members(tmp_path / "in" / "interrupted.tar", good)
+    (tmp_path / "in" / "interrupted.parquet").touch()
+    write_members(tmp_path / "in" / "empty.tar", [])
+    (tmp_path / "in" / "text.tar").write_bytes(b"text" * 1000)
+    collision = [("0.jpg", encode(seed=3)), ("0.jpg", encode(seed=4)), ("z.jpg", encode(seed=5))]
+    write_members(tmp_path / "in" / "later.tar", collision)
+    records = {record["shard"]: record for record in validate(tmp_path).records()}
+    assert {name: record["reasons"] for name, record in records.items()} == {
+        "cut": "tar_damaged", "empty": "shard_empty", "interrupted": "shard_interrupted", "later": "",
+        "text": "tar_unreadable",
+    }  # fmt: skip
+    assert records["cut"]["unreadable_bytes"] == 1200
+    assert records["text"]["unreadable_bytes"] == 4000
+    rows = validate(tmp_path).frame(["shard", "key", "reasons"])
+    assert rows[rows["shard"] == "cut"]["reasons"].tolist() == ["caption_missing,tar_truncated"] or rows[
+        rows["shard"] == "cut"
+    ]["reasons"].tolist() == ["tar_truncated"]
+    later = rows[rows["shard"] == "later"]["reasons"].tolist()
+    assert later == ["caption_missing,key_collision_across_shards", "caption_missing,key_collision", "caption_missing"]
+
+
+def test_no_reason_is_left_untested():
+    here = Path(__file__).read_text() + (Path(__file__).parent / "test_measuring.py").read_text()
+    here += (Path(__file__).parent / "test_judging.py").read_text()
+    assert [reason for reason in [*REASONS, *SHARD_REASONS] if f"{reason}" not in here] == []
+
+
+def test_the_hash_of_the_bytes_is_that_of_the_member(tmp_path):
+    by_webdataset(tmp_path)
+    found = validate(tmp_path).frame().set_index("key")
+    assert found["sha256"]["a0"] == hashlib.sha256(DEFECTS["a0"][0]["jpg"]).hexdigest()
+    assert os.path.getsize(tmp_path / "in" / "00000.tar") == validate(tmp_path).records()[0]["num_bytes"]

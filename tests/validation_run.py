@@ -1,0 +1,48 @@
+"""Pipeline `validation` as a process of its own, to be killed: python validation_run.py SHARDS FOLDER."""
+
+import sys
+from functools import partial
+from pathlib import Path
+
+import yaml
+from kedro.io import DataCatalog, MemoryDataset
+from kedro.runner import SequentialRunner
+from kedro_datasets.json import JSONDataset
+from kedro_datasets.text import TextDataset
+
+from dcr.benchmark_sets import open_set
+from dcr.datasets.folders import FolderDataset
+from dcr.datasets.sample_tables import SampleTablesDataset, SelectedSamplesDataset
+from dcr.datasets.shards import ShardsDataset
+from dcr.parameters import ValidationParameters
+from dcr.pipelines.validation import create_pipeline
+
+CONF = Path(__file__).parents[1] / "conf" / "base"
+SETS = ("mmvp_vlm", "classification", "retrieval")
+
+
+def run(shards: str | list[str], folder: Path, **changes) -> None:
+    """Run the pipeline with the base recipe's parameters and suite, no evaluation sets and one process."""
+    parameters = yaml.safe_load((CONF / "parameters_validation.yml").read_text())["validation"]
+    policies = parameters["policies"] | changes.pop("policies", {})
+    parameters |= {"n_jobs": 1, "evaluation_sets": [], **changes, "policies": policies}
+    catalog = {
+        "params:validation": MemoryDataset(ValidationParameters(**parameters)),
+        "expectation_suite": MemoryDataset(yaml.safe_load((CONF / "expectations.yml").read_text())),
+        "shards": ShardsDataset(filepath=shards, made_by="kedro run --pipelines scenes"),
+        **{name: MemoryDataset(partial(open_set, folder / name)) for name in SETS},
+        "evaluation_images": SelectedSamplesDataset(filepath=str(folder / "evaluation_images.parquet")),
+        "samples": SampleTablesDataset(filepath=str(folder / "samples")),
+        "judged_samples": SampleTablesDataset(filepath=str(folder / "judged")),
+        "data_docs": FolderDataset(filepath=str(folder / "data_docs"), made_by="this run"),
+        "validation_summary": JSONDataset(filepath=str(folder / "validation.json")),
+        "expectation_results": JSONDataset(filepath=str(folder / "expectations.json")),
+        "validation_page": TextDataset(filepath=str(folder / "validation.html")),
+        "rejected": SelectedSamplesDataset(filepath=str(folder / "rejected.parquet")),
+        "manifest": SelectedSamplesDataset(filepath=str(folder / "manifest.parquet")),
+    }
+    SequentialRunner().run(create_pipeline(), DataCatalog(catalog))
+
+
+if __name__ == "__main__":
+    run(sys.argv[1], Path(sys.argv[2]))

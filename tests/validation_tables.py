@@ -1,0 +1,53 @@
+"""Measured samples made up for tests, and their fates."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from dcr.validation.contamination import EvaluationImages
+from dcr.validation.judging import plan_judging
+from dcr.validation.measuring import SCHEMA, Limits
+from dcr.validation.reasons import REASONS
+from dcr.validation.tables import SampleTables, ShardTable, TablePlan, write_tables
+
+LIMITS = Limits(
+    min_image_size=32, max_aspect_ratio=3.0, max_image_pixels=10_000, min_luminance_spread=2.0,
+    tokenizer=None, context_length=77,
+)  # fmt: skip
+POLICIES = dict.fromkeys(REASONS, "reject") | {"caption_missing": "warn", "animated": "accept", "tar_damaged": "warn"}
+NO_EVALUATION = EvaluationImages([], np.zeros((0, 2), np.uint64), np.zeros(0, np.uint64), 4)
+
+
+def sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def shard(name, *samples, findings=(), unreadable_bytes=0) -> ShardTable:
+    """Return a shard of samples (key, image, findings, phash or None); equal images have equal bytes."""
+    rows = [
+        {
+            "key": key, "shard": name, "offset": 512 * place, "findings": list(found),
+            "phash": rest[0] if rest else None, "sha256": None if image is None else sha256(image),
+        }
+        for place, (key, image, found, *rest) in enumerate(samples)
+    ]  # fmt: skip
+    record = {
+        "shard": name, "num_samples": len(rows), "findings": list(findings), "unreadable_bytes": unreadable_bytes,
+        "damage": "it is cut" if unreadable_bytes else None, "num_bytes": 10_240,
+    }  # fmt: skip
+    return ShardTable(pa.Table.from_pylist(rows, schema=SCHEMA), record)
+
+
+def write(folder: Path, *shards: ShardTable) -> SampleTables:
+    """Write shards' tables and return them as they are read back."""
+    write_tables(folder, TablePlan([s.record["shard"] for s in shards], lambda _: iter(shards)))
+    return SampleTables(folder)
+
+
+def judged(folder: Path, *shards: ShardTable, evaluation=NO_EVALUATION, distance=-1, **policies) -> SampleTables:
+    """Write and judge shards, with the policies above and changes of them."""
+    measured = write(folder / "measured", *shards)
+    write_tables(folder / "judged", plan_judging(measured, evaluation, distance, POLICIES | policies))
+    return SampleTables(folder / "judged")
