@@ -111,6 +111,8 @@ class TrainingParameters(Section):
     checkpointing_steps: PositiveInt
     checkpoints_total_limit: PositiveInt
     resume_from_checkpoint: str
+    constant_prompt: bool
+    shared_prefix: bool
     max_skipped_steps: PositiveInt
     adam_beta1: float = Field(ge=0, lt=1)
     adam_beta2: float = Field(ge=0, lt=1)

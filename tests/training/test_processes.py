@@ -108,12 +108,12 @@ def test_the_first_failure_becomes_the_nodes(tmp_path, kind, error, message):
     fail(tmp_path, 0, "crash", 2.0, "connection closed by peer")
     fail(tmp_path, 1, kind, 1.0)
     with pytest.raises(error, match=message):
-        launcher._raise_failure(1, tmp_path)
+        launcher._raise_failure(1, False, tmp_path)
 
 
 def test_workers_that_vanish_are_no_success(tmp_path):
     with pytest.raises(RuntimeError, match="exit code -9"):
-        launcher._raise_failure(-9, tmp_path)
+        launcher._raise_failure(-9, False, tmp_path)
 
 
 def test_several_hosts_meet_at_the_endpoint(tmp_path):

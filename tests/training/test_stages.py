@@ -28,7 +28,8 @@ def run_options(name="stage1", objective="reconstruction", **changes):
         "seed": 0, "max_train_steps": 3, "train_batch_size": 4, "gradient_accumulation_steps": 1,
         "learning_rate": 1e-2, "adam_beta1": 0.9, "adam_beta2": 0.999, "adam_epsilon": 1e-8,
         "adam_weight_decay": 0.01, "max_grad_norm": 1.0, "max_skipped_steps": 3,
-        "mixed_precision": "no", "num_workers": 0, "validate_every_steps": 2,
+        "mixed_precision": "no", "constant_prompt": True, "shared_prefix": True,
+        "num_workers": 0, "validate_every_steps": 2,
     }  # fmt: skip
     return RunOptions(name=name, objective=objective, **values | changes)
 

@@ -23,7 +23,7 @@ from dcr.training.options import STAGE1, lora_options, objective_options, run_op
 # Neither the length of a run, nor how it is walked, watched and shared out, makes it another run.
 _FREE = {
     *("name", "max_train_steps", "max_skipped_steps", "num_workers", "validate_every_steps"),
-    *("rows_per_chunk",),
+    *("rows_per_chunk", "constant_prompt", "shared_prefix"),
 }
 _CODE = ("training", "losses", "backbones", "projector.py", "transforms.py", "diffusion.py", "seeds.py")
 

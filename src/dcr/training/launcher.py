@@ -62,7 +62,8 @@ def launch(
     command = _command(parameters, folder / "config.json")
     if parameters.num_hosts > 1:
         _log.info("on each of the other hosts run: %s", shlex.join(["python", *command[1:]]))
-    _raise_failure(_wait(command, folder, parameters), folder)
+    exit_code, stopped = _wait(command, folder, parameters)
+    _raise_failure(exit_code, stopped, folder)
 
 
 def _command(parameters: TrainingParameters, config: Path) -> list[str]:
@@ -77,7 +78,7 @@ def _command(parameters: TrainingParameters, config: Path) -> list[str]:
     return [sys.executable, "-m", "torch.distributed.run", *sizes, *rendezvous, *module]
 
 
-def _wait(command: list[str], folder: Path, parameters: TrainingParameters) -> int:
+def _wait(command: list[str], folder: Path, parameters: TrainingParameters) -> tuple[int, bool]:
     """Run the command to its end; SIGTERM meanwhile asks the workers to save and end."""
     threads = max(1, (os.cpu_count() or 1) // parameters.num_processes)
     environment = {"OMP_NUM_THREADS": str(threads), **os.environ, NODE_PID: str(os.getpid())}
@@ -85,7 +86,7 @@ def _wait(command: list[str], folder: Path, parameters: TrainingParameters) -> i
     with StopRequest() as stop:
         while True:
             try:
-                return process.wait(timeout=0.5)
+                return process.wait(timeout=0.5), stop.requested
             except subprocess.TimeoutExpired:
                 if stop.requested:
                     (folder / STOP_FILE).touch()
@@ -95,10 +96,12 @@ def _wait(command: list[str], folder: Path, parameters: TrainingParameters) -> i
                 raise
 
 
-def _raise_failure(exit_code: int, folder: Path) -> None:
+def _raise_failure(exit_code: int, stopped: bool, folder: Path) -> None:
     if exit_code == 0:
         return
     failures = [json.loads(path.read_text(encoding="utf-8")) for path in folder.glob("rank-*.json")]
+    if not failures and stopped:
+        raise Stopped("training was stopped before a step was done; the same command goes on from there")
     if not failures:
         raise RuntimeError(f"the workers ended with exit code {exit_code} and no traceback; were they killed?")
     first: dict[str, Any] = min(failures, key=lambda failure: failure["time"])  # the others lost their peer

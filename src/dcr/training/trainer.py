@@ -21,7 +21,7 @@ from dcr.training.checkpoints import Checkpoints, Progress
 from dcr.training.data import build_loader, make_batch
 from dcr.training.model import ConditionModel
 from dcr.training.objectives import OBJECTIVES, ObjectiveOptions
-from dcr.training.predictor import build_predict
+from dcr.training.predictor import Predictor
 from dcr.training.processes import Processes
 from dcr.training.state import restore_state, training_state
 from dcr.training.stopping import JOB, STOP_FILE, Stopped, StopRequest
@@ -49,6 +49,8 @@ class RunOptions:
     max_grad_norm: float
     max_skipped_steps: int
     mixed_precision: str
+    constant_prompt: bool
+    shared_prefix: bool
     num_workers: int
     validate_every_steps: int
 
@@ -108,7 +110,7 @@ class Trainer:
         self.scaler = torch.amp.GradScaler(diffusion.device.type, enabled=run.mixed_precision == "fp16")
         if diffusion.unet.dtype != WEIGHT_DTYPES[run.mixed_precision]:
             diffusion.unet.to(WEIGHT_DTYPES[run.mixed_precision])
-        self._predict = build_predict(diffusion)
+        self._predict = Predictor(diffusion, run.constant_prompt, run.shared_prefix)
         self._skipped_in_a_row = 0
 
     def fit(self) -> RunResult:

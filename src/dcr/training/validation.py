@@ -14,7 +14,7 @@ from dcr.diffusion import Diffusion
 from dcr.latents import LatentCache
 from dcr.training.data import Batch, collate, make_batch
 from dcr.training.model import ConditionModel
-from dcr.training.predictor import build_predict
+from dcr.training.predictor import Predictor
 from dcr.transforms import ViewAugmentation
 
 
@@ -37,7 +37,7 @@ class HeldOutNoise:
         batch_size: int,
     ) -> None:
         chosen = list(positions)[:num_samples]
-        self._predict = build_predict(diffusion)
+        self._predict = Predictor(diffusion)
         self._width = diffusion.unet.config.cross_attention_dim
         self._batches = [
             make_batch(
