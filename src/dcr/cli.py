@@ -29,7 +29,9 @@ def _run(env: str | None, pipeline: str | None, **options: Any) -> Any:
         return kedro_run.callback(env=env, pipeline=None, **options)
     except Exception as exc:
         if (cause := _user_error(exc)) is not None:
-            raise click.ClickException(str(cause)) from exc
+            error = click.ClickException(str(cause))
+            error.exit_code = cause.exit_code
+            raise error from exc
         raise
 
 

@@ -35,6 +35,7 @@ class Diffusion:
     scheduler: DDPMScheduler
     text_encoder: CLIPTextModel
     tokenizer: CLIPTokenizer
+    source: str = ""  # folder or hub id it was loaded from, for processes that load it again
 
     def __post_init__(self) -> None:
         for part in (self.vae, self.unet, self.text_encoder):
@@ -143,7 +144,7 @@ def load_diffusion(source: str, device: str | torch.device = "cpu") -> Diffusion
                 f"diffusion model {source}: part {name} cannot be loaded ({reason}); "
                 "download the whole model, or give a local diffusers folder"
             ) from exc
-    return Diffusion(*parts).to(resolve_device(device))
+    return Diffusion(*parts, source=source).to(resolve_device(device))
 
 
 def _check_parts(source: str) -> None:

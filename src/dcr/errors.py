@@ -4,5 +4,7 @@
 class UserError(ValueError):
     """A mistake in the user's input, told in one sentence: what, where, which rule, what to do.
 
-    The command line prints its message alone, without a traceback, and exits with code 1.
+    The command line prints its message alone, without a traceback, and exits with ``exit_code``.
     """
+
+    exit_code = 1

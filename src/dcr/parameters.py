@@ -104,6 +104,16 @@ class TrainingParameters(Section):
     mixed_precision: Literal["no", "bf16", "fp16"]
     num_workers: int = Field(ge=0)
     gradient_accumulation_steps: PositiveInt
+    num_processes: PositiveInt
+    num_hosts: PositiveInt
+    rendezvous_endpoint: str
+    gather_negatives: bool
+    checkpointing_steps: PositiveInt
+    checkpoints_total_limit: PositiveInt
+    resume_from_checkpoint: str
+    constant_prompt: bool
+    shared_prefix: bool
+    max_skipped_steps: PositiveInt
     adam_beta1: float = Field(ge=0, lt=1)
     adam_beta2: float = Field(ge=0, lt=1)
     adam_epsilon: float = Field(gt=0)

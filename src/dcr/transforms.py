@@ -74,7 +74,16 @@ class ViewAugmentation:
 
     def __call__(self, pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Return views of ``pixels``, (B, 3, H, W) in [0, 1]; every draw comes from ``generator`` on the CPU."""
-        draws = torch.rand(len(pixels), 10, generator=generator).to(pixels)
+        return self.apply(pixels, self.draw(len(pixels), generator))
+
+    @staticmethod
+    def draw(count: int, generator: torch.Generator) -> torch.Tensor:
+        """Return the draws of ``count`` samples, (count, 10) in [0, 1)."""
+        return torch.rand(count, 10, generator=generator)
+
+    def apply(self, pixels: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
+        """Return views of ``pixels``, (B, 3, H, W) in [0, 1], from their draws, (B, 10)."""
+        draws = draws.to(pixels)
         views = self._geometry(self._colour(pixels, draws[:, :4]), draws[:, 4:])
         return views.clamp(0, 1)
 

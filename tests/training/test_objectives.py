@@ -8,6 +8,7 @@ from dcr import dcr_loss
 from dcr.losses.features import feature_infonce
 from dcr.training.data import Batch
 from dcr.training.objectives import OBJECTIVES, ObjectiveOptions
+from dcr.training.processes import alone
 
 BATCH, WIDTH = 5, 6
 
@@ -32,6 +33,11 @@ def setting():
     mixing = torch.nn.Conv2d(4 + WIDTH, 4, 3, padding=1).double().requires_grad_(False)
 
     def predict(noisy, timesteps, projections):
+        columns = projections.shape[1]
+        noisy, timesteps = noisy.repeat_interleave(columns, 0), timesteps.repeat_interleave(columns)
+        return predict_flat(noisy, timesteps, projections.flatten(0, 1)).unflatten(0, (-1, columns))
+
+    def predict_flat(noisy, timesteps, projections):
         planes = projections[:, :, None, None].expand(-1, -1, *noisy.shape[2:])
         return torch.tanh(mixing(torch.cat([noisy, planes], dim=1))) * (1 + timesteps[:, None, None, None] / 1000)
 
@@ -57,17 +63,21 @@ def whole_dcr(model, predict, batch):
     grid = torch.stack(
         [
             torch.stack(
-                [predict(batch.noisy_latents[[i]], batch.timesteps[[i]], conditions[[k]])[0] for k in range(BATCH)]
+                [
+                    predict(batch.noisy_latents[[i]], batch.timesteps[[i]], conditions[[k]][None])[0, 0]
+                    for k in range(BATCH)
+                ]
             )
             for i in range(BATCH)
         ]
     )
-    views = predict(batch.noisy_latents, batch.timesteps, view_conditions)
+    views = predict(batch.noisy_latents, batch.timesteps, view_conditions[:, None])[:, 0]
     return dcr_loss(grid, views, batch.targets, 0.1)
 
 
 def whole_reconstruction(model, predict, batch):
-    return F.mse_loss(predict(batch.noisy_latents, batch.timesteps, model(batch.pixels)[1]), batch.targets)
+    conditions = model(batch.pixels)[1][:, None]
+    return F.mse_loss(predict(batch.noisy_latents, batch.timesteps, conditions)[:, 0], batch.targets)
 
 
 def whole_naive(model, predict, batch):
@@ -83,9 +93,9 @@ def test_equals_the_whole_computation(setting, method, whole, rows_per_chunk):
     model, predict, batch = setting
     expected = whole(model, predict, batch)
     expected_gradients = torch.autograd.grad(expected, list(model.parameters()))
-    options = ObjectiveOptions(0.1, rows_per_chunk, contrast_weight=0.3, reconstruction_weight=0.7)
+    options = ObjectiveOptions(0.1, rows_per_chunk, False, contrast_weight=0.3, reconstruction_weight=0.7)
 
-    parts = OBJECTIVES[method](model, predict, batch, options, lambda loss: loss.backward())
+    parts = OBJECTIVES[method](model, predict, batch, options, lambda loss: loss.backward(), alone())
 
     assert parts["loss"] == pytest.approx(expected.item(), abs=1e-10)
     for parameter, gradient in zip(model.parameters(), expected_gradients, strict=True):
@@ -93,6 +103,6 @@ def test_equals_the_whole_computation(setting, method, whole, rows_per_chunk):
 
 
 def test_naive_names_its_two_parts(setting):
-    options = ObjectiveOptions(0.1, 2, contrast_weight=0.3, reconstruction_weight=0.7)
-    parts = OBJECTIVES["naive"](*setting[:3], options, lambda loss: loss.backward())
+    options = ObjectiveOptions(0.1, 2, False, contrast_weight=0.3, reconstruction_weight=0.7)
+    parts = OBJECTIVES["naive"](*setting[:3], options, lambda loss: loss.backward(), alone())
     assert parts["contrast"] + parts["reconstruction"] == pytest.approx(parts["loss"], abs=1e-12)

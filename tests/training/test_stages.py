@@ -1,7 +1,5 @@
 """The two stages on tiny models in the real formats."""
 
-import hashlib
-import io
 from copy import deepcopy
 
 import numpy as np
@@ -10,28 +8,28 @@ import pytest
 import torch
 
 import models
-from dcr.backbones import load_backbone
 from dcr.errors import UserError
-from dcr.latents import LatentCache, LatentOptions, plan_latents
-from dcr.shards import Sample, read_samples, write_shard, write_tar
 from dcr.training.model import LoraOptions, add_lora, merge_adapter
 from dcr.training.objectives import ObjectiveOptions
 from dcr.training.stages import Data, load_projector, train_adapter, train_projector
 from dcr.training.trainer import RunOptions
 from dcr.transforms import ViewAugmentation
-from diffusion_models import tiny_diffusion
+from training_world import load_world, write_world
 
 VIEW = ViewAugmentation(0.1, 0.1, 0.1, 0.05, 0.0, 0.0, (0.9, 1.0), (1 / 1.1, 1.1))
 LORA = LoraOptions(rank=2, alpha=2, dropout=0.1, bias="lora_only")
-OPTIONS = ObjectiveOptions(temperature=0.1, rows_per_chunk=2, contrast_weight=1.0, reconstruction_weight=1.0)
+OPTIONS = ObjectiveOptions(
+    temperature=0.1, rows_per_chunk=2, gather_negatives=False, contrast_weight=1.0, reconstruction_weight=1.0
+)
 
 
 def run_options(name="stage1", objective="reconstruction", **changes):
     values = {
         "seed": 0, "max_train_steps": 3, "train_batch_size": 4, "gradient_accumulation_steps": 1,
         "learning_rate": 1e-2, "adam_beta1": 0.9, "adam_beta2": 0.999, "adam_epsilon": 1e-8,
-        "adam_weight_decay": 0.01, "max_grad_norm": 1.0, "mixed_precision": "no", "num_workers": 0,
-        "validate_every_steps": 2,
+        "adam_weight_decay": 0.01, "max_grad_norm": 1.0, "max_skipped_steps": 3,
+        "mixed_precision": "no", "constant_prompt": True, "shared_prefix": True,
+        "num_workers": 0, "validate_every_steps": 2,
     }  # fmt: skip
     return RunOptions(name=name, objective=objective, **values | changes)
 
@@ -39,25 +37,9 @@ def run_options(name="stage1", objective="reconstruction", **changes):
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
     """A backbone, a diffusion model and a latent cache of 24 images."""
-    folder = tmp_path_factory.mktemp("world")
-    backbone = load_backbone(f"local-dir:{models.tiny_open_clip(folder / 'clip')}")
-    diffusion = tiny_diffusion(folder / "tokenizer")
-    samples = []
-    for number, image in enumerate(models.images(24)):
-        buffer = io.BytesIO()
-        image.save(buffer, "JPEG")
-        samples.append(Sample(f"{number:05d}", buffer.getvalue(), "jpg", f"image {number}"))
-    shard = write_shard(folder / "shards", "00000", samples)
-    manifest = pd.DataFrame(
-        [
-            {"shard": "00000", "offset": s.offset, "sha256": hashlib.sha256(s.image).hexdigest()}
-            for s in read_samples(str(shard))
-        ]
-    )
-    plan = plan_latents(manifest, [str(shard)], diffusion, LatentOptions(32, (0.9, 1.0), 8, "float32"))
-    write_tar(folder / "latents" / "00000.tar", plan["00000"]())
-    data = Data.open(LatentCache(folder / "latents"), diffusion, VIEW, 0.3, 8, seed=0)
-    return backbone, diffusion, data
+    folder = write_world(tmp_path_factory.mktemp("world"))
+    backbone, diffusion, latents = load_world(folder)
+    return backbone, diffusion, Data.open(latents, diffusion, VIEW, 0.3, 8, seed=0)
 
 
 def state_of(backbone, diffusion):

@@ -52,3 +52,35 @@ class FolderDataset(AbstractDataset):
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self._filepath)}
+
+
+class WorkingFolderDataset(AbstractDataset):
+    """A folder that a node writes to while it runs, so that a later run can go on from what it left.
+
+    ``load`` returns the folder's path; nothing is saved through the catalog.
+
+    YAML example:
+
+        checkpoints:
+          type: dcr.datasets.folders.WorkingFolderDataset
+          filepath: data/06_models/demo/checkpoints
+
+    Python example:
+        >>> WorkingFolderDataset(filepath="data/06_models/demo/checkpoints").load()
+        PosixPath('data/06_models/demo/checkpoints')
+    """
+
+    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
+        self._filepath, self.metadata = Path(filepath), metadata
+
+    def load(self) -> Path:
+        return self._filepath
+
+    def save(self, data: None) -> None:
+        raise NotImplementedError(f"{self._filepath} is written by the nodes that load it")
+
+    def _exists(self) -> bool:
+        return True  # it is made when the first file is written
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._filepath)}

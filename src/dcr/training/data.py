@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 from dcr.diffusion import Diffusion
 from dcr.latents import LatentCache
 from dcr.seeds import derive_seed, numpy_generator, torch_generator
+from dcr.training.processes import Processes
 from dcr.transforms import ViewAugmentation
 
 
@@ -48,21 +49,37 @@ class StepSampler:
     """A DataLoader's batch sampler that yields the positions of each step in ``steps``.
 
     Batches follow each other through a fresh permutation every epoch; a batch may span two epochs, so every
-    sample is seen equally often.
+    sample is seen equally often. Of ``num_processes`` with ``batch_size`` each, every one takes its own piece of
+    the same order.
+
+    Args:
+        first_place: place in the order at which ``steps`` begin; by default that of an unbroken run. A run that
+            goes on with another number of processes has seen another number of samples.
     """
 
-    def __init__(self, positions: Sequence[int], batch_size: int, seed: int, steps: range) -> None:
+    def __init__(
+        self,
+        positions: Sequence[int],
+        batch_size: int,
+        seed: int,
+        steps: range,
+        rank: int = 0,
+        num_processes: int = 1,
+        first_place: int | None = None,
+    ) -> None:
         self.positions, self.batch_size, self.seed = positions, batch_size, seed
-        self.steps = steps
+        self.steps, self.rank, self.num_processes = steps, rank, num_processes
+        self.first_place = steps.start * batch_size * num_processes if first_place is None else first_place
 
     def __len__(self) -> int:
         return len(self.steps)
 
     def __iter__(self) -> Iterator[list[int]]:
         epoch, order = -1, np.empty(0, dtype=int)
-        for step in self.steps:
+        for number in range(len(self.steps)):
             batch = []
-            for place in range(step * self.batch_size, (step + 1) * self.batch_size):
+            first = self.first_place + (number * self.num_processes + self.rank) * self.batch_size
+            for place in range(first, first + self.batch_size):
                 if place // len(self.positions) != epoch:
                     epoch = place // len(self.positions)
                     order = numpy_generator(self.seed, "order", epoch).permutation(len(self.positions))
@@ -80,29 +97,47 @@ def collate(samples: list[dict]) -> dict:
 
 
 def build_loader(
-    latents: LatentCache, positions: Sequence[int], batch_size: int, seed: int, steps: range, num_workers: int
+    latents: LatentCache,
+    positions: Sequence[int],
+    batch_size: int,
+    seed: int,
+    steps: range,
+    num_workers: int,
+    processes: Processes,
+    first_place: int,
 ) -> DataLoader:
-    """Return a loader over the steps, in order, whatever the number of worker processes."""
-    sampler = StepSampler(positions, batch_size, seed, steps)
+    """Return a loader over the steps, in order, whatever the number of worker processes; see `StepSampler`."""
+    sampler = StepSampler(positions, batch_size, seed, steps, processes.rank, processes.count, first_place)
     return DataLoader(latents, batch_sampler=sampler, collate_fn=collate, num_workers=num_workers)
 
 
 def make_batch(
-    collated: dict, diffusion: Diffusion, augmentation: ViewAugmentation, seed: int, step: int | str
+    collated: dict,
+    diffusion: Diffusion,
+    augmentation: ViewAugmentation,
+    seed: int,
+    step: int | str,
+    processes: Processes | None = None,
 ) -> Batch:
-    """Draw latents, noise, timesteps and views for one step, on the diffusion model's device."""
+    """Draw latents, noise, timesteps and views for one step, on the diffusion model's device.
+
+    Each process draws for the whole batch of all processes and keeps its own piece, so that what a sample gets
+    depends on its place in the batch and not on how many processes share it.
+    """
     device = diffusion.device
     pixels = collated["crops"].to(device).permute(0, 3, 1, 2).float() / 255
     mean, log_variance = collated["moments"].to(device).chunk(2, dim=1)
+    own = processes.own(len(mean)) if processes else slice(None)
+    whole = (len(mean) * (processes.count if processes else 1), *mean.shape[1:])
     draws = {name: torch_generator(seed, name, step) for name in ("latent", "noise", "timestep", "view")}
-    latent_noise = torch.randn(mean.shape, generator=draws["latent"]).to(device)
+    latent_noise = torch.randn(whole, generator=draws["latent"])[own].to(device)
     latents = diffusion.scale_latents(mean + torch.exp(0.5 * log_variance) * latent_noise)
-    noise = torch.randn(latents.shape, generator=draws["noise"]).to(device)
-    timesteps = torch.randint(diffusion.num_timesteps, (len(latents),), generator=draws["timestep"]).to(device)
+    noise = torch.randn(whole, generator=draws["noise"])[own].to(device)
+    timesteps = torch.randint(diffusion.num_timesteps, whole[:1], generator=draws["timestep"])[own].to(device)
     return Batch(
         keys=collated["keys"],
         pixels=pixels,
-        view_pixels=augmentation(pixels, draws["view"]),
+        view_pixels=augmentation.apply(pixels, augmentation.draw(whole[0], draws["view"])[own]),
         noisy_latents=diffusion.add_noise(latents, noise, timesteps),
         targets=diffusion.target(latents, noise, timesteps),
         timesteps=timesteps,

@@ -96,8 +96,13 @@ def merge_adapter(backbone: Backbone, options: LoraOptions, state: dict[str, tor
 
 def weights_hash(module: nn.Module) -> str:
     """Return the hex sha256 over a module's sorted tensor names, dtypes, shapes and values."""
+    return tensors_hash(module.state_dict())
+
+
+def tensors_hash(tensors: dict[str, torch.Tensor]) -> str:
+    """Return the hex sha256 over sorted tensor names, dtypes, shapes and values."""
     digest = hashlib.sha256()
-    for name, tensor in sorted(module.state_dict().items()):
+    for name, tensor in sorted(tensors.items()):
         digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}\n".encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     return digest.hexdigest()

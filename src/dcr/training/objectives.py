@@ -19,10 +19,13 @@ from dcr.losses.dcr import dcr_loss_rows
 from dcr.losses.features import feature_infonce
 from dcr.losses.numerics import at_least_float32
 from dcr.training.data import Batch
-from dcr.training.model import ConditionModel
+from dcr.training.processes import Processes
+
+Encode = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
+"""pixels (B, 3, H, W) -> image features (B, d), projections (B, m)."""
 
 Predict = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
-"""(noisy_latents (N, C, h, w), timesteps (N,), projections (N, m)) -> predictions (N, C, h, w)."""
+"""(noisy_latents (R, C, h, w), timesteps (R,), projections (R, K, m)) -> predictions (R, K, C, h, w)."""
 
 Backward = Callable[[torch.Tensor], None]
 """Sends a scalar back; the trainer's own, which scales in fp16."""
@@ -34,32 +37,48 @@ class ObjectiveOptions:
 
     temperature: float
     rows_per_chunk: int
+    gather_negatives: bool
     contrast_weight: float
     reconstruction_weight: float
 
 
 def dcr_objective(
-    model: ConditionModel, predict: Predict, batch: Batch, options: ObjectiveOptions, backward: Backward
+    encode: Encode,
+    predict: Predict,
+    batch: Batch,
+    options: ObjectiveOptions,
+    backward: Backward,
+    processes: Processes,
 ) -> dict[str, float]:
     """The DCR loss, row by row (arXiv 2603.04803)."""
-    _, projections = model(torch.cat([batch.pixels, batch.view_pixels]))
-    leaf = projections.detach().requires_grad_()
+    _, projections = encode(torch.cat([batch.pixels, batch.view_pixels]))
+    own, views = projections.detach().chunk(2)
+    columns = Columns(own, options.gather_negatives, processes)
+    views.requires_grad_()
     size, total = len(batch.pixels), 0.0
-    for rows in torch.arange(size, device=leaf.device).split(options.rows_per_chunk):
-        predictions = _predict_rows(predict, batch, rows, *leaf.chunk(2))
-        losses = dcr_loss_rows(predictions[:, :-1], predictions[:, -1], batch.targets[rows], rows, options.temperature)
+    for rows in torch.arange(size, device=own.device).split(options.rows_per_chunk):
+        conditions = torch.cat([columns.leaf.expand(len(rows), -1, -1), views[rows][:, None]], dim=1)
+        predictions = predict(batch.noisy_latents[rows], batch.timesteps[rows], conditions)
+        losses = dcr_loss_rows(
+            predictions[:, :-1], predictions[:, -1], batch.targets[rows], rows + columns.first, options.temperature
+        )
         loss = losses.sum() / size
         backward(loss)
         total += loss.item()
-    projections.backward(leaf.grad)
+    projections.backward(torch.cat([columns.own_gradient(), views.grad]))
     return {"loss": total}
 
 
 def reconstruction_objective(
-    model: ConditionModel, predict: Predict, batch: Batch, options: ObjectiveOptions, backward: Backward
+    encode: Encode,
+    predict: Predict,
+    batch: Batch,
+    options: ObjectiveOptions,
+    backward: Backward,
+    processes: Processes,
 ) -> dict[str, float]:
     """Mean squared error between prediction and target, as DIVA and GenHancer minimise."""
-    projections = model(batch.pixels)[1]
+    projections = encode(batch.pixels)[1]
     leaf = projections.detach().requires_grad_()
     total = _reconstruct(predict, batch, leaf, options.rows_per_chunk, 1.0, backward)
     projections.backward(leaf.grad)
@@ -67,16 +86,23 @@ def reconstruction_objective(
 
 
 def naive_objective(
-    model: ConditionModel, predict: Predict, batch: Batch, options: ObjectiveOptions, backward: Backward
+    encode: Encode,
+    predict: Predict,
+    batch: Batch,
+    options: ObjectiveOptions,
+    backward: Backward,
+    processes: Processes,
 ) -> dict[str, float]:
     """lambda_con * InfoNCE between image features of the two views + lambda_rec * reconstruction."""
-    features, projections = model(torch.cat([batch.pixels, batch.view_pixels]))
-    feature_leaf, leaf = (t.detach().requires_grad_() for t in (features, projections))
+    features, projections = encode(torch.cat([batch.pixels, batch.view_pixels]))
+    first, second = (Columns(part, options.gather_negatives, processes) for part in features.detach().chunk(2))
+    leaf = projections.detach().requires_grad_()
     own = leaf[: len(batch.pixels)]
     reconstruction = _reconstruct(predict, batch, own, options.rows_per_chunk, options.reconstruction_weight, backward)
-    contrast = options.contrast_weight * feature_infonce(*feature_leaf.chunk(2), options.temperature)
+    contrast = options.contrast_weight * feature_infonce(first.leaf, second.leaf, options.temperature)
     backward(contrast)
-    torch.autograd.backward([features, projections], [feature_leaf.grad, leaf.grad])
+    feature_gradient = torch.cat([first.own_gradient(), second.own_gradient()])
+    torch.autograd.backward([features, projections], [feature_gradient, leaf.grad])
     return {
         "loss": reconstruction + contrast.item(),
         "contrast": contrast.item(),
@@ -87,19 +113,28 @@ def naive_objective(
 OBJECTIVES = {"dcr": dcr_objective, "reconstruction": reconstruction_objective, "naive": naive_objective}
 
 
-def _predict_rows(
-    predict: Predict,
-    batch: Batch,
-    rows: torch.Tensor,
-    projections: torch.Tensor,
-    view_projections: torch.Tensor,
-) -> torch.Tensor:
-    """Return rows of the grid with the view's prediction as last column, (R, B + 1, C, h, w)."""
-    columns = len(projections) + 1
-    conditions = torch.cat([projections.expand(len(rows), -1, -1), view_projections[rows][:, None]], dim=1)
-    noisy = batch.noisy_latents[rows].repeat_interleave(columns, dim=0)
-    timesteps = batch.timesteps[rows].repeat_interleave(columns)
-    return predict(noisy, timesteps, conditions.flatten(0, 1)).unflatten(0, (len(rows), columns))
+class Columns:
+    """What every row is contrasted with: this process's images, or those of all processes.
+
+    Attributes:
+        leaf: gathers gradients, (B, m), or (P * B, m) where the processes share their images.
+        first: place of this process's first image in it.
+    """
+
+    def __init__(self, own: torch.Tensor, shared: bool, processes: Processes) -> None:
+        self._processes = processes if shared else None
+        self._own = processes.own(len(own)) if shared else slice(0, len(own))
+        self.leaf = (processes.gather(own) if shared else own.detach()).requires_grad_()
+        self.first = self._own.start
+
+    def own_gradient(self) -> torch.Tensor:
+        """Return the gradient of this process's images, summed over the processes whose rows they stand in.
+
+        Each process's loss is a mean over its own rows; the trainer then averages the weights' gradients over the
+        processes, which makes it the gradient of the mean over all rows.
+        """
+        gradient = self._processes.sum_(self.leaf.grad) if self._processes else self.leaf.grad
+        return gradient[self._own]
 
 
 def _reconstruct(
@@ -113,7 +148,7 @@ def _reconstruct(
     """Send the weighted mean squared error back into ``projections``, in chunks as large as DCR's; return it."""
     size, total = len(projections), 0.0
     for rows in torch.arange(size, device=projections.device).split(rows_per_chunk * (size + 1)):
-        predictions = predict(batch.noisy_latents[rows], batch.timesteps[rows], projections[rows])
+        predictions = predict(batch.noisy_latents[rows], batch.timesteps[rows], projections[rows][:, None])[:, 0]
         loss = weight * F.mse_loss(at_least_float32(predictions), batch.targets[rows]) * len(rows) / size
         backward(loss)
         total += loss.item()

@@ -13,10 +13,12 @@ from dcr.errors import UserError
 from dcr.latents import LatentCache
 from dcr.projector import Projector
 from dcr.seeds import derive_seed
+from dcr.training.checkpoints import Checkpoints
 from dcr.training.data import split_positions
 from dcr.training.model import ConditionModel, LoraOptions, adapter_state, add_lora, freeze_for_stage1
 from dcr.training.objectives import ObjectiveOptions
-from dcr.training.trainer import RunOptions, RunResult, train
+from dcr.training.processes import Processes, alone
+from dcr.training.trainer import RunOptions, RunResult, Trainer
 from dcr.training.validation import HeldOutNoise
 from dcr.transforms import ViewAugmentation
 
@@ -56,7 +58,13 @@ class Data:
 
 
 def train_projector(
-    backbone: Backbone, diffusion: Diffusion, data: Data, run: RunOptions, options: ObjectiveOptions
+    backbone: Backbone,
+    diffusion: Diffusion,
+    data: Data,
+    run: RunOptions,
+    options: ObjectiveOptions,
+    processes: Processes | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> tuple[Projector, RunResult, dict[str, float]]:
     """Stage 1. Return the projector, its run, and held-out noise errors under several conditions."""
     torch.manual_seed(derive_seed(run.seed, "projector"))
@@ -64,10 +72,7 @@ def train_projector(
     model = ConditionModel(backbone, projector).to(diffusion.device)
     freeze_for_stage1(model)
     errors = {"empty_prompt": data.held_out.empty_prompt(), "before": data.held_out.model(model)}
-    result = train(
-        model, diffusion, data.latents, data.positions, data.augmentation, run, options,
-        lambda: data.held_out.model(model),
-    )  # fmt: skip
+    result = _fit(model, diffusion, data, run, options, processes, checkpoints)
     errors |= {"after": data.held_out.model(model), "wrong_image": data.held_out.wrong_image(model)}
     return projector, result, errors
 
@@ -80,17 +85,31 @@ def train_adapter(
     run: RunOptions,
     options: ObjectiveOptions,
     lora: LoraOptions,
+    processes: Processes | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> tuple[dict[str, torch.Tensor], RunResult]:
     """Stage 2. Return the adapter's weights in PEFT's names, and the run. ``backbone`` is changed in place."""
     projector = load_projector(projector_state).to(diffusion.device).requires_grad_(False)
     model = ConditionModel(backbone, projector).to(diffusion.device).requires_grad_(False)
     torch.manual_seed(derive_seed(run.seed, "lora", run.name))
     add_lora(backbone, lora)
-    result = train(
-        model, diffusion, data.latents, data.positions, data.augmentation, run, options,
-        lambda: data.held_out.model(model),
-    )  # fmt: skip
+    result = _fit(model, diffusion, data, run, options, processes, checkpoints)
     return adapter_state(backbone), result
+
+
+def _fit(
+    model: ConditionModel,
+    diffusion: Diffusion,
+    data: Data,
+    run: RunOptions,
+    options: ObjectiveOptions,
+    processes: Processes | None,
+    checkpoints: Checkpoints | None,
+) -> RunResult:
+    return Trainer(
+        model, diffusion, data.latents, data.positions, data.augmentation, run, options,
+        lambda: data.held_out.model(model), processes or alone(), checkpoints,
+    ).fit()  # fmt: skip
 
 
 def load_projector(state: dict[str, Any]) -> Projector:

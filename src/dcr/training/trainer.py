@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pandas as pd
 import torch
-from accelerate import Accelerator
 from tqdm import tqdm
 
 from dcr.diffusion import Diffusion
 from dcr.errors import UserError
 from dcr.latents import LatentCache
-from dcr.projector import condition
 from dcr.seeds import derive_seed
+from dcr.training.checkpoints import Checkpoints, Progress
 from dcr.training.data import build_loader, make_batch
 from dcr.training.model import ConditionModel
 from dcr.training.objectives import OBJECTIVES, ObjectiveOptions
+from dcr.training.predictor import Predictor
+from dcr.training.processes import Processes
+from dcr.training.state import restore_state, training_state
+from dcr.training.stopping import JOB, STOP_FILE, Stopped, StopRequest
 from dcr.transforms import ViewAugmentation
 
 WEIGHT_DTYPES = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -41,7 +47,10 @@ class RunOptions:
     adam_epsilon: float
     adam_weight_decay: float
     max_grad_norm: float
+    max_skipped_steps: int
     mixed_precision: str
+    constant_prompt: bool
+    shared_prefix: bool
     num_workers: int
     validate_every_steps: int
 
@@ -52,22 +61,14 @@ class RunResult:
 
     losses: pd.DataFrame
     steps: int
+    skipped_steps: int
     seconds: float
     samples_per_second: float
     trainable_parameters: int
 
 
-def train(
-    model: ConditionModel,
-    diffusion: Diffusion,
-    latents: LatentCache,
-    positions: list[int],
-    augmentation: ViewAugmentation,
-    run: RunOptions,
-    options: ObjectiveOptions,
-    validate: Callable[[], float],
-) -> RunResult:
-    """Train whatever in ``model`` requires a gradient, for ``run.max_train_steps`` optimizer steps.
+class Trainer:
+    """Trains whatever in ``model`` requires a gradient, for ``run.max_train_steps`` optimizer steps.
 
     Args:
         model: image tower and projector; frozen parts carry no optimizer state.
@@ -75,65 +76,194 @@ def train(
         positions: of the samples in ``latents`` to train on.
         augmentation: makes the positive views.
         validate: returns the noise error on a fixed held-out set, called every ``validate_every_steps``.
+        processes: that train together; each has ``train_batch_size`` samples of its own in a step.
+        checkpoints: where to go on from and to save; None keeps nothing.
 
     Raises:
-        UserError: nothing to train on, or the loss is not finite.
+        UserError: there are fewer samples than one step needs.
     """
-    if len(positions) < run.train_batch_size:
-        raise UserError(
-            f"{run.name}: {len(positions)} samples to train on are fewer than train_batch_size {run.train_batch_size}; "
-            "lower it or bring more data"
+
+    def __init__(
+        self,
+        model: ConditionModel,
+        diffusion: Diffusion,
+        latents: LatentCache,
+        positions: list[int],
+        augmentation: ViewAugmentation,
+        run: RunOptions,
+        options: ObjectiveOptions,
+        validate: Callable[[], float],
+        processes: Processes,
+        checkpoints: Checkpoints | None,
+    ) -> None:
+        self._step_samples = run.train_batch_size * processes.count
+        if len(positions) < self._step_samples:
+            raise UserError(
+                f"{run.name}: {len(positions)} samples to train on are fewer than train_batch_size "
+                f"{run.train_batch_size} on {processes.count} process(es); lower it or bring more data"
+            )
+        self.model, self.diffusion, self.latents, self.positions = model, diffusion, latents, positions
+        self.augmentation, self.run, self.options, self.validate = augmentation, run, options, validate
+        self.processes, self.checkpoints = processes, checkpoints
+        self.trainable = model.trainable()
+        self.optimizer = _build_optimizer(self.trainable, run)
+        self.scaler = torch.amp.GradScaler(diffusion.device.type, enabled=run.mixed_precision == "fp16")
+        if diffusion.unet.dtype != WEIGHT_DTYPES[run.mixed_precision]:
+            diffusion.unet.to(WEIGHT_DTYPES[run.mixed_precision])
+        self._predict = Predictor(diffusion, run.constant_prompt, run.shared_prefix)
+        self._skipped_in_a_row = 0
+
+    def fit(self) -> RunResult:
+        """Train from the newest checkpoint that fits, or from the start, to the last step.
+
+        Raises:
+            Stopped: SIGTERM came; the state is saved.
+            UserError: ``max_skipped_steps`` steps in a row gave no finite loss and gradient.
+        """
+        progress = self._resume()
+        if progress.step < self.run.max_train_steps:
+            self.model.train()
+            with StopRequest(self._stop_file) as stop, self._bar(progress) as bar:
+                self._loop(progress, stop, bar)
+        self.model.eval()
+        return self._result(progress)
+
+    def _loop(self, progress: Progress, stop: StopRequest, bar: tqdm) -> None:
+        run, batches, before = self.run, self._batches(progress), progress.seconds
+        started = time.perf_counter()
+        for step in range(progress.step + 1, run.max_train_steps + 1):
+            row, keys = self._optimizer_step(step, batches)
+            *values, stops = self._mean([*row.values(), float(stop.requested)])
+            row = dict(zip(row, values, strict=True))
+            self._update(row, keys, progress)
+            last = step == run.max_train_steps
+            if self.processes.is_first and (last or step % run.validate_every_steps == 0):
+                row["validation_loss"] = self.validate()
+            progress.step, progress.num_samples = step, progress.num_samples + self._samples_a_step
+            progress.rows.append({"step": step, **row})
+            progress.seconds = before + time.perf_counter() - started
+            self._show(bar, row, progress)
+            if stops or last or (self.checkpoints and step % self.checkpoints.every_steps == 0):
+                self._save(progress)
+            if stops and not last:
+                raise Stopped(f"{run.name}: stopped at step {step}; {self._saved}the same command goes on from there")
+
+    def _optimizer_step(self, step: int, batches: Iterator[dict]) -> tuple[dict[str, float], list[str]]:
+        """Leave this process's gradients in the model; return its losses and the keys it saw."""
+        run, sums, keys = self.run, {}, []
+        count = run.gradient_accumulation_steps
+        for micro_step in range((step - 1) * count, step * count):
+            collated = next(batches)
+            self._seed_dropout(micro_step)
+            batch = make_batch(collated, self.diffusion, self.augmentation, run.seed, micro_step, self.processes)
+            parts = OBJECTIVES[run.objective](
+                self._forward, self._predict, batch, self.options, self._backward, self.processes
+            )
+            sums = {name: sums.get(name, 0.0) + value / count for name, value in parts.items()}
+            keys += batch.keys
+        return sums, keys
+
+    def _update(self, row: dict[str, float], keys: list[str], progress: Progress) -> None:
+        """Take the optimizer step, or skip it where loss or gradient is not finite; complete the row."""
+        self.processes.mean_gradients(self.trainable.values())
+        self.scaler.unscale_(self.optimizer)
+        norm = float(torch.nn.utils.clip_grad_norm_(self.trainable.values(), self.run.max_grad_norm))
+        row |= {"learning_rate": self.run.learning_rate, "grad_norm": norm}
+        finite = math.isfinite(row["loss"]) and math.isfinite(norm)
+        if finite:
+            self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad()
+        self._skipped_in_a_row = 0 if finite else self._skipped_in_a_row + 1
+        progress.num_skipped += not finite
+        if self._skipped_in_a_row >= self.run.max_skipped_steps:
+            raise UserError(
+                f"{self.run.name}: loss {row['loss']} and gradient norm {norm} in {self._skipped_in_a_row} steps in a "
+                f"row, the last at step {progress.step + 1} with samples {', '.join(keys)}; lower the learning rate, "
+                "or train in float32 (mixed_precision: no)"
+            )
+
+    def _forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        dtype = WEIGHT_DTYPES[self.run.mixed_precision]
+        with torch.autocast(pixels.device.type, dtype, enabled=dtype != torch.float32):
+            features, projections = self.model(pixels)
+        return features.float(), projections.float()
+
+    def _backward(self, loss: torch.Tensor) -> None:
+        self.scaler.scale(loss / self.run.gradient_accumulation_steps).backward()
+
+    def _seed_dropout(self, micro_step: int) -> None:
+        """LoRA's dropout draws from the global stream: seed it by the step, and apart in every process."""
+        others = [self.processes.rank] if self.processes.rank else []
+        torch.manual_seed(derive_seed(self.run.seed, "dropout", micro_step, *others))
+
+    def _mean(self, values: list[float]) -> list[float]:
+        tensor = torch.tensor(values, dtype=torch.float64, device=self.processes.device)
+        return (self.processes.sum_(tensor) / self.processes.count).tolist()
+
+    @property
+    def _samples_a_step(self) -> int:
+        return self._step_samples * self.run.gradient_accumulation_steps
+
+    def _batches(self, progress: Progress) -> Iterator[dict]:
+        run, count = self.run, self.run.gradient_accumulation_steps
+        steps = range(progress.step * count, run.max_train_steps * count)
+        loader = build_loader(
+            self.latents, self.positions, run.train_batch_size, run.seed, steps, run.num_workers,
+            self.processes, progress.num_samples,
+        )  # fmt: skip
+        return iter(loader)
+
+    def _resume(self) -> Progress:
+        """Return the newest fitting checkpoint's progress, its state put in place, or that of a new run."""
+        path = self.processes.agree(
+            self.checkpoints.find(self.run.max_train_steps) if self.checkpoints and self.processes.is_first else None
         )
-    accelerator = Accelerator(mixed_precision=run.mixed_precision)
-    trainable = model.trainable()
-    diffusion.unet.to(WEIGHT_DTYPES[run.mixed_precision])
-    model, optimizer = accelerator.prepare(model, _build_optimizer(trainable, run))
-    predict = build_predict(diffusion)
-    steps = range(run.max_train_steps * run.gradient_accumulation_steps)
-    loader = build_loader(latents, positions, run.train_batch_size, run.seed, steps, run.num_workers)
-    scale = 1 / run.gradient_accumulation_steps
+        if path is None:
+            return Progress(step=0, num_samples=0, seconds=0.0, scaler={}, num_skipped=0, rows=[])
+        tensors, progress = self.checkpoints.load(path)
+        restore_state(self.trainable, self.optimizer, tensors)
+        if progress.scaler:
+            self.scaler.load_state_dict(progress.scaler)
+        finished = progress.step == self.run.max_train_steps
+        _log.info("%s %s %s.", self.run.name, "is finished, taken from" if finished else "goes on from", path)
+        return progress
 
-    def backward(loss: torch.Tensor) -> None:
-        accelerator.backward(loss * scale)
+    def _save(self, progress: Progress) -> None:
+        if self.checkpoints and self.processes.is_first:
+            progress.scaler = self.scaler.state_dict()
+            self.checkpoints.save(training_state(self.trainable, self.optimizer), progress)
 
-    model.train()
-    rows, started = [], time.perf_counter()
-    with tqdm(total=run.max_train_steps, desc=run.name, unit="step") as bar:
-        for step, collated in zip(steps, loader, strict=True):
-            torch.manual_seed(derive_seed(run.seed, "dropout", step))  # LoRA's dropout draws from the global stream
-            batch = make_batch(collated, diffusion, augmentation, run.seed, step)
-            parts = OBJECTIVES[run.objective](model, predict, batch, options, backward)
-            if not math.isfinite(parts["loss"]):
-                raise UserError(f"{run.name}: loss is {parts['loss']} at step {step}, samples {', '.join(batch.keys)}")
-            if (step + 1) % run.gradient_accumulation_steps:
-                continue
-            norm = accelerator.clip_grad_norm_(trainable.values(), run.max_grad_norm)
-            optimizer.step()
-            optimizer.zero_grad()
-            done = (step + 1) // run.gradient_accumulation_steps
-            rows.append({"step": done, **parts, "learning_rate": run.learning_rate, "grad_norm": float(norm)})
-            if done % run.validate_every_steps == 0 or done == run.max_train_steps:
-                rows[-1]["validation_loss"] = validate()
-            bar.update()
-            rate = (step + 1) * run.train_batch_size / (time.perf_counter() - started)
-            bar.set_postfix(loss=f"{parts['loss']:.4f}", samples_s=f"{rate:.1f}")
-    model.eval()
-    seconds = time.perf_counter() - started
-    return RunResult(
-        losses=pd.DataFrame(rows),
-        steps=run.max_train_steps,
-        seconds=seconds,
-        samples_per_second=len(steps) * run.train_batch_size / seconds,
-        trainable_parameters=sum(p.numel() for p in trainable.values()),
-    )
+    @property
+    def _stop_file(self) -> Path | None:
+        """Where the node asks its workers to stop."""
+        return (
+            self.checkpoints.folder.parent / JOB / STOP_FILE if self.checkpoints and self.processes.count > 1 else None
+        )
 
+    @property
+    def _saved(self) -> str:
+        return f"it is saved in {self.checkpoints.folder} and " if self.checkpoints else ""
 
-def build_predict(diffusion: Diffusion) -> Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]:
-    """Return the UNet as a function of (noisy latents, timesteps, projections); the empty prompt is encoded once."""
-    empty_prompt = diffusion.encode_prompts([""])
-    return lambda noisy, timesteps, projections: diffusion.predict(
-        noisy, timesteps, condition(empty_prompt, projections)
-    )
+    def _bar(self, progress: Progress) -> tqdm:
+        return tqdm(
+            total=self.run.max_train_steps, initial=progress.step, desc=self.run.name, unit="step",
+            disable=not self.processes.is_first,
+        )  # fmt: skip
+
+    def _show(self, bar: tqdm, row: dict[str, float], progress: Progress) -> None:
+        bar.update()
+        bar.set_postfix(loss=f"{row['loss']:.4f}", samples_s=f"{progress.num_samples / progress.seconds:.1f}")
+
+    def _result(self, progress: Progress) -> RunResult:
+        return RunResult(
+            losses=pd.DataFrame(progress.rows),
+            steps=progress.step,
+            skipped_steps=progress.num_skipped,
+            seconds=progress.seconds,
+            samples_per_second=progress.num_samples / progress.seconds,
+            trainable_parameters=sum(p.numel() for p in self.trainable.values()),
+        )
 
 
 def _build_optimizer(trainable: dict[str, torch.nn.Parameter], run: RunOptions) -> torch.optim.AdamW:

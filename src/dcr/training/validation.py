@@ -14,7 +14,7 @@ from dcr.diffusion import Diffusion
 from dcr.latents import LatentCache
 from dcr.training.data import Batch, collate, make_batch
 from dcr.training.model import ConditionModel
-from dcr.training.trainer import build_predict
+from dcr.training.predictor import Predictor
 from dcr.transforms import ViewAugmentation
 
 
@@ -37,7 +37,7 @@ class HeldOutNoise:
         batch_size: int,
     ) -> None:
         chosen = list(positions)[:num_samples]
-        self._predict = build_predict(diffusion)
+        self._predict = Predictor(diffusion)
         self._width = diffusion.unet.config.cross_attention_dim
         self._batches = [
             make_batch(
@@ -70,7 +70,7 @@ class HeldOutNoise:
     def _mean_error(self, project: Callable[[Batch], torch.Tensor]) -> float:
         total = count = 0.0
         for batch in self._batches:
-            predictions = self._predict(batch.noisy_latents, batch.timesteps, project(batch)).float()
+            predictions = self._predict(batch.noisy_latents, batch.timesteps, project(batch)[:, None])[:, 0].float()
             total += F.mse_loss(predictions, batch.targets, reduction="sum").item()
             count += batch.targets.numel()
         return total / count

@@ -11,13 +11,13 @@ def create_pipeline() -> Pipeline:
         [
             Node(
                 train_projector,
-                inputs=["params:training", "latents", "backbone", "diffusion"],
+                inputs=["params:training", "latents", "backbone", "diffusion", "checkpoints"],
                 outputs=["projector", "conditions", "projector_run"],
                 name="train_projector",
             ),
             Node(
                 train_adapters,
-                inputs=["params:training", "latents", "backbone", "diffusion", "projector"],
+                inputs=["params:training", "latents", "backbone", "diffusion", "checkpoints", "projector"],
                 outputs=["adapters", "adapter_runs"],
                 name="train_adapters",
             ),

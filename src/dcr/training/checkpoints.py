@@ -1,0 +1,174 @@
+"""Checkpoints of a run: written whole or not at all, checksummed, valid for one configuration.
+
+A checkpoint is a folder ``checkpoint-{step}/`` with ``state.safetensors`` (trained weights and AdamW's moments),
+``state.json`` (step, samples seen, loss scale, log, fingerprint) and ``SHA256SUMS``, which ``sha256sum -c`` reads.
+No random state is in it: every draw derives from the seed and the step.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from dcr.errors import UserError
+from dcr.files import atomic_folder, sha256_file
+
+Fingerprint = dict[str, Any]
+"""What decides a run's course, by name: parameters, and hashes of data, models and code."""
+
+TENSORS, STATE, SUMS = "state.safetensors", "state.json", "SHA256SUMS"
+_NAME = re.compile(r"checkpoint-(\d+)")
+_log = logging.getLogger(__name__)
+
+
+class DamagedCheckpoint(Exception):
+    """A checkpoint that is not what was written."""
+
+
+@dataclass
+class Progress:
+    """Where a run stands: optimizer steps done, samples drawn, seconds spent, loss scale, one log row a step."""
+
+    step: int
+    num_samples: int
+    seconds: float
+    scaler: dict[str, Any]
+    num_skipped: int
+    rows: list[dict[str, float]]
+
+
+class Checkpoints:
+    """The checkpoints of one run, in one folder.
+
+    Args:
+        folder: holds ``checkpoint-{step}/`` folders; made when the first is saved.
+        fingerprint: of this run; checkpoints with another one are skipped. A run that starts anew replaces whatever
+            is in the folder with its first checkpoint.
+        every_steps: optimizer steps between two checkpoints; the last step is always saved.
+        total_limit: how many are kept, the newest.
+        resume: ``latest``, ``none``, or the path of one checkpoint of this run, which may come from other code; a
+            path to another run's checkpoint counts as ``latest``.
+    """
+
+    def __init__(
+        self, folder: str | Path, fingerprint: Fingerprint, every_steps: int, total_limit: int, resume: str
+    ) -> None:
+        self.folder, self.fingerprint = Path(folder), json.loads(json.dumps(fingerprint))
+        self.every_steps, self.total_limit, self.resume = every_steps, total_limit, resume
+        self._starts_anew = False
+
+    def find(self, max_step: int) -> Path | None:
+        """Return the checkpoint to go on from, not beyond ``max_step``; None to start anew.
+
+        Raises:
+            UserError: ``resume`` is the path of a checkpoint that is damaged, beyond the last step, or of another
+                configuration.
+        """
+        if self.resume not in ("none", "latest") and Path(self.resume).resolve().parent == self.folder.resolve():
+            return self._check_given(Path(self.resume), max_step)
+        for path in reversed(self._paths() if self.resume != "none" else []):
+            if (problem := self._problem(path, max_step, self.fingerprint)) is None:
+                return path
+            _log.warning("%s is skipped: %s.", path, problem)
+        self._starts_anew = True
+        return None
+
+    def save(self, tensors: dict[str, torch.Tensor], progress: Progress) -> Path:
+        """Write a checkpoint of the step and remove what is older than the newest ``total_limit``."""
+        path = self.folder / f"checkpoint-{progress.step}"
+        with atomic_folder(path) as folder:
+            save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, folder / TENSORS)
+            state = {"fingerprint": self.fingerprint, **asdict(progress)}
+            (folder / STATE).write_text(json.dumps(state, indent=1) + "\n", encoding="utf-8")
+            sums = "".join(f"{sha256_file(folder / name)}  {name}\n" for name in (TENSORS, STATE))
+            (folder / SUMS).write_text(sums, encoding="utf-8")
+        self._prune(path)
+        return path
+
+    def load(self, path: Path) -> tuple[dict[str, torch.Tensor], Progress]:
+        """Return what `save` was given; DamagedCheckpoint if the files are not what was written."""
+        state = _read_state(path)
+        state.pop("fingerprint")
+        try:
+            return load_file(path / TENSORS), Progress(**state)
+        except (SafetensorError, TypeError) as exc:
+            raise DamagedCheckpoint(f"it was written by another version ({exc})") from exc
+
+    def _check_given(self, path: Path, max_step: int) -> Path:
+        fingerprint = {name: value for name, value in self.fingerprint.items() if name != "code"}
+        if problem := self._problem(path, max_step, fingerprint):
+            raise UserError(
+                f"resume_from_checkpoint {path}: {problem}; give another checkpoint, or latest to take the newest "
+                "that fits"
+            )
+        return path
+
+    def _problem(self, path: Path, max_step: int, fingerprint: Fingerprint) -> str | None:
+        """Return why the run cannot go on from this checkpoint, None if it can."""
+        try:
+            _verify(path)
+            state = _read_state(path)
+        except DamagedCheckpoint as exc:
+            return f"it is damaged ({exc})"
+        if state["step"] > max_step:
+            return f"it lies beyond the run's {max_step} steps"
+        theirs = state["fingerprint"]
+        for name in sorted(fingerprint):
+            if fingerprint[name] != theirs.get(name):
+                values = f"{name} is {_short(theirs.get(name))} there, {_short(fingerprint[name])} here"
+                return f"it belongs to another configuration ({values})"
+        return None
+
+    def _paths(self) -> list[Path]:
+        """Return this folder's checkpoints by ascending step."""
+        if not self.folder.is_dir():
+            return []
+        found = [path for path in self.folder.iterdir() if path.is_dir() and _NAME.fullmatch(path.name)]
+        return sorted(found, key=lambda path: int(_NAME.fullmatch(path.name)[1]))
+
+    def _prune(self, newest: Path) -> None:
+        """Keep the newest ``total_limit`` up to ``newest``; what lies beyond it this run has skipped."""
+        paths = self._paths()
+        kept = paths[: paths.index(newest) + 1][-1 if self._starts_anew else -self.total_limit :]
+        for path in set(paths) - set(kept):
+            shutil.rmtree(path, ignore_errors=True)
+        self._starts_anew = False
+        for leftover in self.folder.glob(".checkpoint-*"):  # of a process that was killed while it wrote
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _verify(path: Path) -> None:
+    try:
+        lines = (path / SUMS).read_text(encoding="utf-8").splitlines()
+        sums = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+        if sums.keys() != {TENSORS, STATE}:
+            raise DamagedCheckpoint(f"{SUMS} does not name its files")
+        for name, digest in sums.items():
+            if sha256_file(path / name) != digest:
+                raise DamagedCheckpoint(f"{name} does not have its checksum")
+    except (OSError, UnicodeDecodeError) as exc:
+        raise DamagedCheckpoint(str(exc)) from exc
+
+
+def _read_state(path: Path) -> dict[str, Any]:
+    try:
+        state = json.loads((path / STATE).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as exc:
+        raise DamagedCheckpoint(str(exc)) from exc
+    if not isinstance(state, dict) or not isinstance(state.get("fingerprint"), dict) or "step" not in state:
+        raise DamagedCheckpoint(f"{STATE} holds no fingerprint or no step")
+    return state
+
+
+def _short(value: Any) -> str:
+    text = "absent" if value is None else str(value)
+    return text if len(text) <= 24 else text[:12] + "…"

@@ -1,0 +1,65 @@
+"""What decides the course of a run, so that no checkpoint is taken for another run's."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import dcr
+from dcr.backbones import Backbone
+from dcr.diffusion import Diffusion
+from dcr.files import sha256_file
+from dcr.latents import LatentCache
+from dcr.parameters import TrainingParameters
+from dcr.training.checkpoints import Fingerprint
+from dcr.training.model import tensors_hash, weights_hash
+from dcr.training.options import STAGE1, lora_options, objective_options, run_options, view_augmentation
+
+# Neither the length of a run, nor how it is walked, watched and shared out, makes it another run.
+_FREE = {
+    *("name", "max_train_steps", "max_skipped_steps", "num_workers", "validate_every_steps"),
+    *("rows_per_chunk", "constant_prompt", "shared_prefix"),
+}
+_CODE = ("training", "losses", "backbones", "projector.py", "transforms.py", "diffusion.py", "seeds.py")
+
+
+def input_hashes(latents: LatentCache, backbone: Backbone, diffusion: Diffusion) -> dict[str, str]:
+    """Return hashes of the data and of the frozen models' weights; take them before training casts the UNet."""
+    return {
+        "data": latents.content_hash(),
+        "backbone": weights_hash(backbone.model),
+        "vae": weights_hash(diffusion.vae),
+        "unet": weights_hash(diffusion.unet),
+    }
+
+
+def run_fingerprint(
+    parameters: TrainingParameters,
+    name: str,
+    hashes: dict[str, str],
+    projector: dict[str, torch.Tensor] | None,
+) -> Fingerprint:
+    """Return the fingerprint of stage 1, or of a method's run with its projector."""
+    values: dict[str, Any] = {**asdict(run_options(parameters, name)), **asdict(objective_options(parameters))}
+    values |= {f"view_{key}": value for key, value in asdict(view_augmentation(parameters)).items()}
+    if name != STAGE1:
+        values |= {f"lora_{key}": value for key, value in asdict(lora_options(parameters)).items()}
+        values["projector"] = tensors_hash(projector)
+    values["validation_fraction"] = parameters.validation_fraction
+    return {key: value for key, value in values.items() if key not in _FREE} | hashes | {"code": _code_hash()}
+
+
+@cache
+def _code_hash() -> str:
+    """Return the hash of the sources that training runs through: an edited loss must not find old results."""
+    digest = hashlib.sha256()
+    for part in _CODE:
+        path = Path(dcr.__file__).parent / part
+        for file in sorted(path.glob("*.py")) if path.is_dir() else [path]:
+            digest.update(f"{part}/{file.name} {sha256_file(file)}\n".encode())
+    return digest.hexdigest()

@@ -1,0 +1,112 @@
+"""Starts the workers of a training job through torch.distributed.run, and ends as they ended."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from dcr.errors import UserError
+from dcr.files import atomic_folder
+from dcr.parameters import TrainingParameters
+from dcr.training.stopping import JOB, STOP_FILE, Stopped, StopRequest
+
+NODE_PID = "DCR_NODE_PID"
+"""Environment variable with the process that the workers of this host must not outlive."""
+
+_log = logging.getLogger(__name__)
+
+
+def launch(
+    parameters: TrainingParameters,
+    latents: Path,
+    backbone: str,
+    diffusion: str,
+    checkpoints: Path,
+    projector: dict[str, torch.Tensor] | None,
+) -> None:
+    """Run stage 1, or stage 2 if there is a projector, in ``num_processes`` workers on each of ``num_hosts``.
+
+    Args:
+        latents, backbone, diffusion: where the workers load them from; the same path on every host.
+        checkpoints: folder that every host sees; the workers leave each run's final checkpoint in it.
+
+    Raises:
+        Stopped: SIGTERM came, the workers have saved and ended.
+        UserError: a worker met a mistake of the user.
+        RuntimeError: a worker failed; the message holds its own traceback.
+    """
+    if not diffusion:
+        raise ValueError("diffusion must have been loaded from a folder or hub id, got one made in memory")
+    job = {
+        "parameters": parameters.model_dump(mode="json"),
+        "latents": str(latents),
+        "backbone": backbone,
+        "diffusion": diffusion,
+        "checkpoints": str(checkpoints),
+        "has_projector": projector is not None,
+    }
+    folder = checkpoints / JOB
+    with atomic_folder(folder) as temporary:
+        (temporary / "config.json").write_text(json.dumps(job, indent=1), encoding="utf-8")
+        if projector is not None:
+            save_file(projector, temporary / "projector.safetensors")
+    command = _command(parameters, folder / "config.json")
+    if parameters.num_hosts > 1:
+        _log.info("on each of the other hosts run: %s", shlex.join(["python", *command[1:]]))
+    exit_code, stopped = _wait(command, folder, parameters)
+    _raise_failure(exit_code, stopped, folder)
+
+
+def _command(parameters: TrainingParameters, config: Path) -> list[str]:
+    one_host = parameters.num_hosts == 1
+    rendezvous = (
+        ["--standalone"]
+        if one_host
+        else ["--rdzv-backend", "c10d", "--rdzv-id", "dcr", "--rdzv-endpoint", parameters.rendezvous_endpoint]
+    )
+    sizes = ["--nnodes", str(parameters.num_hosts), "--nproc-per-node", str(parameters.num_processes)]
+    module = ["-m", "dcr.training.worker", str(config)]
+    return [sys.executable, "-m", "torch.distributed.run", *sizes, *rendezvous, *module]
+
+
+def _wait(command: list[str], folder: Path, parameters: TrainingParameters) -> tuple[int, bool]:
+    """Run the command to its end; SIGTERM meanwhile asks the workers to save and end."""
+    threads = max(1, (os.cpu_count() or 1) // parameters.num_processes)
+    environment = {"OMP_NUM_THREADS": str(threads), **os.environ, NODE_PID: str(os.getpid())}
+    process = subprocess.Popen(command, env=environment)
+    with StopRequest() as stop:
+        while True:
+            try:
+                return process.wait(timeout=0.5), stop.requested
+            except subprocess.TimeoutExpired:
+                if stop.requested:
+                    (folder / STOP_FILE).touch()
+            except BaseException:  # Ctrl-C: nothing may outlive this process
+                process.terminate()
+                process.wait()
+                raise
+
+
+def _raise_failure(exit_code: int, stopped: bool, folder: Path) -> None:
+    if exit_code == 0:
+        return
+    failures = [json.loads(path.read_text(encoding="utf-8")) for path in folder.glob("rank-*.json")]
+    if not failures and stopped:
+        raise Stopped("training was stopped before a step was done; the same command goes on from there")
+    if not failures:
+        raise RuntimeError(f"the workers ended with exit code {exit_code} and no traceback; were they killed?")
+    first: dict[str, Any] = min(failures, key=lambda failure: failure["time"])  # the others lost their peer
+    if first["kind"] == "stopped":
+        raise Stopped(first["message"])
+    if first["kind"] == "user":
+        raise UserError(first["message"])
+    raise RuntimeError(f"rank {first['rank']} failed:\n{first['traceback']}")

@@ -1,0 +1,83 @@
+"""The processes that train together, and what they exchange.
+
+Notation: P processes, B batch of one process, m condition width.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import torch
+from torch import distributed
+
+_TIMEOUT = timedelta(minutes=30)  # a rank may save, validate or compile while the others wait
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process's rank among ``count`` that train together, and its device."""
+
+    rank: int
+    count: int
+    device: torch.device
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the one that writes."""
+        return self.rank == 0
+
+    def own(self, size: int) -> slice:
+        """Return this process's share of a batch of ``count * size`` samples."""
+        return slice(self.rank * size, (self.rank + 1) * size)
+
+    def sum_(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Replace the tensor by its sum over the processes, in place, and return it."""
+        if self.count > 1:
+            distributed.all_reduce(tensor)
+        return tensor
+
+    def gather(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Return every process's tensor, (B, ...) each, joined by rank to (P * B, ...); no gradient flows."""
+        if self.count == 1:
+            return tensor.detach()
+        parts = [torch.empty_like(tensor) for _ in range(self.count)]
+        distributed.all_gather(parts, tensor.detach().contiguous())
+        return torch.cat(parts)
+
+    def mean_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
+        """Replace every gradient by its mean over the processes, in one exchange."""
+        if self.count == 1:
+            return
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        flat = self.sum_(torch.cat([g.flatten() for g in gradients])) / self.count
+        for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+            gradient.copy_(part.view_as(gradient))
+
+    def agree(self, value: Any) -> Any:
+        """Return the first process's value in all of them; any picklable object."""
+        if self.count == 1:
+            return value
+        values = [value]
+        distributed.broadcast_object_list(values, src=0, device=self.device)
+        return values[0]
+
+
+def alone() -> Processes:
+    """Return the one process of a run without workers, on the GPU if there is one."""
+    return Processes(0, 1, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+
+
+def join() -> Processes:
+    """Join the processes that torch.distributed.run has started: NCCL on GPUs, gloo on CPUs."""
+    if torch.cuda.is_available():
+        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(device)
+        distributed.init_process_group("nccl", timeout=_TIMEOUT, device_id=device)
+    else:
+        device = torch.device("cpu")
+        distributed.init_process_group("gloo", timeout=_TIMEOUT)
+    return Processes(distributed.get_rank(), distributed.get_world_size(), device)

@@ -1,0 +1,92 @@
+"""One of the processes that train together: ``python -m dcr.training.worker config.json``.
+
+torch.distributed.run starts it; see `dcr.training.launcher`. It leaves checkpoints and, if it fails, says how.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from pathlib import Path
+
+from torch import distributed
+
+from dcr.errors import UserError
+from dcr.files import atomic_path
+from dcr.training.launcher import NODE_PID
+from dcr.training.stopping import Stopped
+
+
+def main(config: str) -> None:
+    """Train the job's stage with the other ranks."""
+    threading.Thread(target=_end_with_parents, daemon=True).start()
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    rank = int(os.environ["RANK"])
+    logging.getLogger("dcr").setLevel(logging.INFO if rank == 0 else logging.ERROR)
+    try:
+        _train(Path(config))
+    except Exception as exc:
+        _report(Path(config).parent / f"rank-{rank}.json", rank, exc)
+        sys.exit(getattr(exc, "exit_code", 1))
+    distributed.destroy_process_group()
+
+
+def _train(config: Path) -> None:
+    from safetensors.torch import load_file
+
+    from dcr.backbones import load_backbone
+    from dcr.diffusion import load_diffusion
+    from dcr.latents import LatentCache
+    from dcr.parameters import TrainingParameters
+    from dcr.training import jobs
+    from dcr.training.processes import join
+
+    job = json.loads(config.read_text(encoding="utf-8"))
+    work = jobs.Job(
+        TrainingParameters.model_validate(job["parameters"]),
+        LatentCache(job["latents"]),
+        load_backbone(job["backbone"]),
+        load_diffusion(job["diffusion"]),
+        Path(job["checkpoints"]),
+        join(),
+    )
+    if job["has_projector"]:
+        jobs.train_adapters(work, load_file(config.parent / "projector.safetensors"))
+    else:
+        jobs.train_projector(work)
+
+
+def _report(path: Path, rank: int, exc: Exception) -> None:
+    """Leave the failure for the node, whose error it becomes."""
+    kind = "stopped" if isinstance(exc, Stopped) else "user" if isinstance(exc, UserError) else "crash"
+    failure = {
+        "rank": rank, "time": time.time(), "kind": kind, "message": str(exc), "traceback": traceback.format_exc(),
+    }  # fmt: skip
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(failure), encoding="utf-8")
+
+
+def _end_with_parents() -> None:
+    """Kill this process once its starter or the node is gone: an orphan would write beside the next run."""
+    parent, node = os.getppid(), int(os.environ.get(NODE_PID, os.getppid()))
+    while os.getppid() == parent and _is_alive(node):
+        time.sleep(0.2)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except OSError:
+        return False
+    return True
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,159 @@
+"""Several processes: samples shared out, gradients as if one process had the whole batch, failures told."""
+
+import json
+import os
+import sys
+from itertools import chain
+
+import pytest
+import torch
+from torch import multiprocessing
+
+from dcr.errors import UserError
+from dcr.training import launcher
+from dcr.training.data import Batch, StepSampler
+from dcr.training.objectives import OBJECTIVES, ObjectiveOptions
+from dcr.training.processes import Processes, alone
+from dcr.training.stopping import JOB, Stopped
+from training_world import fork_server, parameters
+
+WIDTH, BATCH = 6, 6
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_processes_share_one_order_without_overlap(count):
+    """Whatever their number, all see the same samples in the same global order, each sample once an epoch."""
+    size, samples = 6 // count, 12
+    shares = [list(StepSampler(range(samples), size, 3, range(4), rank, count)) for rank in range(count)]
+    assert {len(share) for share in shares} == {4}
+    in_order = list(chain(*(chain(*step) for step in zip(*shares, strict=True))))
+    assert in_order == list(chain(*StepSampler(range(samples), 6, 3, range(4))))
+    assert sorted(in_order[:samples]) == list(range(samples))
+
+
+def test_another_number_of_processes_goes_on_where_the_order_was_left():
+    whole = list(chain(*StepSampler(range(20), 4, 0, range(10))))
+    first = list(chain(*StepSampler(range(20), 4, 0, range(3))))
+    shares = [list(StepSampler(range(20), 4, 0, range(3, 5), rank, 2, first_place=12)) for rank in range(2)]
+    assert first + list(chain(*(chain(*step) for step in zip(*shares, strict=True)))) == whole[: 12 + 2 * 8]
+
+
+def tiny_model():
+    torch.manual_seed(0)
+    tower = torch.nn.Linear(3 * 4 * 4, 8).double()
+    projector = torch.nn.Sequential(torch.nn.Tanh(), torch.nn.Linear(8, WIDTH)).double()
+    mixing = torch.nn.Conv2d(4 + WIDTH, 4, 3, padding=1).double().requires_grad_(False)
+
+    def encode(pixels):
+        features = tower(pixels.flatten(1))
+        return features, projector(features)
+
+    def predict(noisy, timesteps, projections):
+        planes = projections[..., None, None].expand(*projections.shape, *noisy.shape[2:])
+        noisy = noisy[:, None].expand(-1, projections.shape[1], -1, -1, -1)
+        return torch.tanh(mixing(torch.cat([noisy, planes], dim=2).flatten(0, 1))).unflatten(0, planes.shape[:2])
+
+    return [*tower.parameters(), *projector.parameters()], encode, predict
+
+
+def whole_batch():
+    generator = torch.Generator().manual_seed(1)
+
+    def draw(*shape):
+        return torch.rand(BATCH, *shape, generator=generator, dtype=torch.float64)
+
+    return Batch(list("abcdef"), draw(3, 4, 4), draw(3, 4, 4), draw(4, 2, 2), draw(4, 2, 2), torch.zeros(BATCH))
+
+
+def gradients(method, processes):
+    """Return the mean gradient over the processes, each with its share of one batch."""
+    weights, encode, predict = tiny_model()
+    whole, own = whole_batch(), processes.own(BATCH // processes.count)
+    batch = Batch(**{name: value[own] for name, value in vars(whole).items()})
+    options = ObjectiveOptions(0.1, 2, gather_negatives=True, contrast_weight=0.3, reconstruction_weight=0.7)
+    OBJECTIVES[method](encode, predict, batch, options, lambda loss: loss.backward(), processes)
+    processes.mean_gradients(weights)
+    return torch.cat([weight.grad.flatten() for weight in weights])
+
+
+def gradients_of_a_rank(rank, count, folder):
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=count)
+    processes = Processes(rank, count, torch.device("cpu"))
+    found = {method: gradients(method, processes) for method in OBJECTIVES}
+    torch.save(found, f"{folder}/{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+def test_two_processes_with_gathered_negatives_have_the_gradients_of_one(tmp_path):
+    fork_server()
+    multiprocessing.start_processes(gradients_of_a_rank, (2, tmp_path), nprocs=2, start_method="forkserver")
+    ranks = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
+    for method in OBJECTIVES:
+        expected = gradients(method, alone())
+        for rank in ranks:
+            assert torch.allclose(rank[method], expected, rtol=0, atol=1e-12), method
+
+
+def fail(folder, rank, kind, time, message="it broke"):
+    failure = {"rank": rank, "time": time, "kind": kind, "message": message, "traceback": f"Traceback of {message}"}
+    (folder / f"rank-{rank}.json").write_text(json.dumps(failure))
+
+
+@pytest.mark.parametrize(
+    ("kind", "error", "message"),
+    [("user", UserError, "^it broke$"), ("stopped", Stopped, "^it broke$"), ("crash", RuntimeError, "rank 1 failed")],
+)
+def test_the_first_failure_becomes_the_nodes(tmp_path, kind, error, message):
+    fail(tmp_path, 0, "crash", 2.0, "connection closed by peer")
+    fail(tmp_path, 1, kind, 1.0)
+    with pytest.raises(error, match=message):
+        launcher._raise_failure(1, False, tmp_path)
+
+
+def test_workers_that_vanish_are_no_success(tmp_path):
+    with pytest.raises(RuntimeError, match="exit code -9"):
+        launcher._raise_failure(-9, False, tmp_path)
+
+
+def test_several_hosts_meet_at_the_endpoint(tmp_path):
+    many = parameters(num_processes=8, num_hosts=2, rendezvous_endpoint="head:29400")
+    command = launcher._command(many, tmp_path / "config.json")
+    assert command[:3] == [sys.executable, "-m", "torch.distributed.run"]
+    text = " ".join(command)
+    for part in ("--nnodes 2", "--nproc-per-node 8", "--rdzv-endpoint head:29400", "-m dcr.training.worker"):
+        assert part in text
+
+
+@pytest.mark.slow
+class TestWorkers:
+    """Through torch.distributed.run, as the node starts them."""
+
+    @pytest.fixture(scope="class")
+    def world(self, tmp_path_factory):
+        from training_world import write_world
+
+        return write_world(tmp_path_factory.mktemp("world"))
+
+    @pytest.fixture(autouse=True)
+    def sources(self, monkeypatch):
+        monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+
+    def train(self, world, folder, **changes):
+        from dcr.training import jobs
+        from training_world import open_job
+
+        return jobs.train_projector(open_job(world, folder, **changes))
+
+    def test_two_processes_train_as_one_with_twice_the_batch(self, world, tmp_path):
+        one, _, _ = self.train(world, tmp_path / "one", stage1_train_batch_size=4)
+        two, _, result = self.train(world, tmp_path / "two", stage1_train_batch_size=2, num_processes=2)
+        assert list(result.losses["step"]) == [1, 2, 3, 4, 5, 6]
+        for name in one:
+            assert torch.allclose(one[name], two[name], atol=1e-5), name
+
+    def test_a_failing_rank_ends_the_node_with_its_own_traceback(self, world, tmp_path):
+        (tmp_path / "stage1").write_text("a file where the first rank must save")
+        with pytest.raises(RuntimeError, match=r"(?s)rank 0 failed:.*Traceback.*checkpoints\.py.*Error"):
+            self.train(world, tmp_path, num_processes=2)
+        assert (tmp_path / JOB / "rank-0.json").is_file()

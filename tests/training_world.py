@@ -1,0 +1,155 @@
+"""A world small enough to train on in a second: models and latents on disk, and jobs on them."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import multiprocessing
+import os
+import signal
+from pathlib import Path
+
+import pandas as pd
+import torch
+import yaml
+from safetensors.torch import load_file, save_file
+
+import models
+from dcr.backbones import load_backbone
+from dcr.diffusion import load_diffusion
+from dcr.latents import LatentCache, LatentOptions, plan_latents
+from dcr.parameters import TrainingParameters
+from dcr.shards import Sample, read_samples, write_shard, write_tar
+from dcr.training import checkpoints, jobs, processes, trainer
+from diffusion_models import tiny_diffusion
+
+CONF = Path(__file__).parents[1] / "conf" / "base" / "parameters_training.yml"
+NUM_IMAGES = 24
+
+
+def write_world(folder: Path) -> Path:
+    """Write a backbone, a diffusion model and a latent cache of 24 images."""
+    models.tiny_open_clip(folder / "clip")
+    diffusion = tiny_diffusion(folder / "tokenizer")
+    diffusion.save(folder / "diffusion")
+    samples = []
+    for number, image in enumerate(models.images(NUM_IMAGES)):
+        buffer = io.BytesIO()
+        image.save(buffer, "JPEG")
+        samples.append(Sample(f"{number:05d}", buffer.getvalue(), "jpg", f"image {number}"))
+    shard = write_shard(folder / "shards", "00000", samples)
+    manifest = pd.DataFrame(
+        [
+            {"shard": "00000", "offset": s.offset, "sha256": hashlib.sha256(s.image).hexdigest()}
+            for s in read_samples(str(shard))
+        ]
+    )
+    plan = plan_latents(manifest, [str(shard)], diffusion, LatentOptions(32, (0.9, 1.0), 8, "float32"))
+    write_tar(folder / "latents" / "00000.tar", plan["00000"]())
+    return folder
+
+
+def load_world(folder: Path):
+    """Return backbone, diffusion model and latents of a written world."""
+    backbone = load_backbone(f"local-dir:{folder / 'clip'}")
+    return backbone, load_diffusion(str(folder / "diffusion")), LatentCache(folder / "latents")
+
+
+def parameters(**changes) -> TrainingParameters:
+    """Return the demo's parameters, made small."""
+    small = {
+        "validation_fraction": 0.3, "num_validation_samples": 8, "baselines": [], "checkpointing_steps": 2,
+        "stage1_max_train_steps": 6, "stage1_train_batch_size": 4,
+        "stage2_max_train_steps": 6, "stage2_train_batch_size": 4, "rows_per_chunk": 2,
+    }  # fmt: skip
+    return TrainingParameters(**yaml.safe_load(CONF.read_text())["training"] | small | changes)
+
+
+def open_job(world: Path, folder: Path, **changes) -> jobs.Job:
+    """Return a training job on a world, with its checkpoints in ``folder``."""
+    backbone, diffusion, latents = load_world(world)
+    return jobs.open_job(parameters(**changes), latents, backbone, diffusion, folder)
+
+
+def fixed_projector(world: Path) -> dict[str, torch.Tensor]:
+    """Return the same random projector every time."""
+    from dcr.projector import Projector
+
+    torch.manual_seed(5)
+    backbone, diffusion, _ = load_world(world)
+    return Projector(backbone.embed_dim, diffusion.unet.config.cross_attention_dim).state_dict()
+
+
+def train_both_stages(world: Path, folder: Path, output: Path | None = None, cut=None, join=None, **changes) -> None:
+    """Train both stages in this process and write their weights to ``output``.
+
+    cut: (run's name, step, place) where this process kills itself, see `cut_at`. join: (rank, count, file) of the
+    processes to train with.
+    """
+    torch.set_num_threads(1)
+    job = open_job(world, folder, **changes)
+    if join:
+        rank, count, file = join
+        torch.distributed.init_process_group("gloo", init_method=f"file://{file}", rank=rank, world_size=count)
+        job.processes = processes.Processes(rank, count, torch.device("cpu"))
+    if cut:
+        cut_at(*cut)
+    projector, _, _ = jobs.train_projector(job)
+    adapter, _ = jobs.train_adapters(job, projector)["dcr"]
+    if output and job.processes.is_first:
+        save_file(projector | {f"adapter.{name}": tensor for name, tensor in adapter.items()}, output)
+    if join:
+        torch.distributed.destroy_process_group()
+
+
+def cut_at(name: str, step: int, place: str, how: int = signal.SIGKILL) -> None:
+    """Let this process send itself a signal in a step of a run: after the ``batch`` is made, after the weights'
+    ``update``, at the ``end`` of the step, or while its checkpoint is half written (``write``)."""
+
+    def strike():
+        os.kill(os.getpid(), how)
+
+    def wrap(owner, attribute, is_time):
+        original = getattr(owner, attribute)
+
+        def replacement(*args, **kwargs):
+            result = original(*args, **kwargs)
+            if is_time(*args):
+                strike()
+            return result
+
+        setattr(owner, attribute, replacement)
+
+    here = {"name": None, "step": 0}
+    optimizer_step = trainer.Trainer._optimizer_step
+
+    def note(self, number, batches):
+        here.update(name=self.run.name, step=number)
+        return optimizer_step(self, number, batches)
+
+    trainer.Trainer._optimizer_step = note
+
+    def now(*_):
+        return (here["name"], here["step"]) == (name, step)
+
+    if place == "write":
+        wrap(checkpoints, "save_file", now)
+    else:
+        owner, attribute = {
+            "batch": (trainer, "make_batch"),
+            "update": (trainer.Trainer, "_update"),
+            "end": (trainer.Trainer, "_show"),
+        }[place]
+        wrap(owner, attribute, now)
+
+
+def fork_server():
+    """Return a context whose processes start quickly and inherit none of pytest's threads."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["dcr.training.jobs", "dcr.latents", "peft.tuners.lora", "open_clip", "timm"])
+    return context
+
+
+def weights(path: Path) -> dict[str, torch.Tensor]:
+    """Return the weights that `train_both_stages` wrote."""
+    return load_file(path)
