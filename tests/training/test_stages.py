@@ -13,7 +13,7 @@ import models
 from dcr.backbones import load_backbone
 from dcr.errors import UserError
 from dcr.latents import LatentCache, LatentOptions, plan_latents
-from dcr.shards import Sample, read_samples, write_shard, write_tar
+from dcr.shards import Sample, read_samples, write_shard
 from dcr.training.model import LoraOptions, add_lora, merge_adapter
 from dcr.training.objectives import ObjectiveOptions
 from dcr.training.stages import Data, load_projector, train_adapter, train_projector
@@ -55,7 +55,7 @@ def world(tmp_path_factory):
         ]
     )
     plan = plan_latents(manifest, [str(shard)], diffusion, LatentOptions(32, (0.9, 1.0), 8, "float32"))
-    write_tar(folder / "latents" / "00000.tar", plan["00000"]())
+    plan.write(folder / "latents")
     data = Data.open(LatentCache(folder / "latents"), diffusion, VIEW, 0.3, 8, seed=0)
     return backbone, diffusion, data
 

@@ -69,7 +69,7 @@ def record_training(
     adapter_runs: dict[str, RunResult],
 ) -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:
     """Gather the loss logs, one table a run, what each run cost, and hashes of what went in."""
-    from dcr.training.model import weights_hash
+    from dcr.files import weights_hash
 
     runs = {"stage1": projector_run, **adapter_runs}
     costs = {
