@@ -7,7 +7,7 @@ from PIL import Image
 from torchvision.transforms.v2 import functional as F
 
 from dcr.seeds import numpy_generator, torch_generator
-from dcr.transforms import ViewAugmentation, base_crop, crop_box
+from dcr.transforms import ViewAugmentation, base_crop, center_crop, crop_box
 
 NOTHING = {
     "brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "hue": 0.0,
@@ -49,6 +49,28 @@ def test_the_crop_depends_on_the_hash_alone():
     assert one[1] == again[1] != other[1]
     assert one[0].shape == (32, 32, 3)
     assert one[0].dtype == np.uint8
+
+
+def test_crops_of_one_image_differ_by_their_number():
+    image = Image.fromarray(numpy_generator(0).integers(0, 256, (40, 50, 3), dtype=np.uint8))
+    boxes = {base_crop(image, 32, "aa", (0.3, 0.9), number).box for number in range(5)}
+    assert len(boxes) == 5
+
+
+def test_a_flip_mirrors_the_same_box():
+    image = Image.fromarray(numpy_generator(0).integers(0, 256, (40, 50, 3), dtype=np.uint8))
+    plain, flipped = (base_crop(image, 32, "aa", (0.9, 1.0), 0, probability) for probability in (0.0, 1.0))
+    assert (plain.box, plain.flip, flipped.box, flipped.flip) == (plain.box, False, plain.box, True)
+    assert np.array_equal(flipped.pixels, plain.pixels[:, ::-1])
+
+
+@pytest.mark.parametrize("size", [(50, 40), (40, 50), (64, 64), (200, 33)])
+def test_the_center_crop_is_that_of_open_clip(size):
+    """torchvision resizes the shorter side and cuts then; here it is one resize, so borders may differ slightly."""
+    image = Image.fromarray(numpy_generator(0).integers(0, 256, (6, 6, 3), dtype=np.uint8)).resize(size)
+    expected = F.center_crop(F.resize(image, [32], interpolation=F.InterpolationMode.BICUBIC), [32, 32])
+    difference = np.abs(np.asarray(expected, dtype=int) - center_crop(image, 32).pixels)
+    assert difference.mean() < 3
 
 
 def test_a_view_without_strength_is_the_image(pixels):

@@ -19,7 +19,7 @@ from dcr.backbones import load_backbone
 from dcr.diffusion import load_diffusion
 from dcr.latents import LatentCache, LatentOptions, plan_latents
 from dcr.parameters import TrainingParameters
-from dcr.shards import Sample, read_samples, write_shard, write_tar
+from dcr.shards import Sample, read_samples, write_shard
 from dcr.training import checkpoints, jobs, processes, trainer
 from diffusion_models import tiny_diffusion
 
@@ -45,7 +45,7 @@ def write_world(folder: Path) -> Path:
         ]
     )
     plan = plan_latents(manifest, [str(shard)], diffusion, LatentOptions(32, (0.9, 1.0), 8, "float32"))
-    write_tar(folder / "latents" / "00000.tar", plan["00000"]())
+    plan.write(folder / "latents")
     return folder
 
 

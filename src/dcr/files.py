@@ -8,6 +8,10 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
 
 _CHUNK = 1 << 20
 
@@ -63,4 +67,20 @@ def sha256_folder(folder: str | os.PathLike) -> str:
     digest = hashlib.sha256()
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         digest.update(f"{path.relative_to(folder).as_posix()}\x00{sha256_file(path)}\n".encode())
+    return digest.hexdigest()
+
+
+def weights_hash(module: torch.nn.Module) -> str:
+    """Return the hex sha256 over a module's sorted tensor names, dtypes, shapes and values."""
+    return tensors_hash(module.state_dict())
+
+
+def tensors_hash(tensors: dict[str, torch.Tensor]) -> str:
+    """Return the hex sha256 over sorted tensor names, dtypes, shapes and values."""
+    import torch
+
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     return digest.hexdigest()

@@ -12,4 +12,5 @@ def register_pipelines() -> dict[str, Pipeline]:
     modules = (scenes, validation, latents, training, evaluation, reporting)
     pipelines = {module.__name__.rpartition(".")[2]: module.create_pipeline() for module in modules}
     default = sum(pipelines.values(), Pipeline([]))
-    return {**pipelines, "ingest": ingest.create_pipeline(), "__default__": default}
+    extra = {"ingest": ingest.create_pipeline(), "verify": latents.create_verify_pipeline()}
+    return {**pipelines, **extra, "__default__": default}

@@ -8,13 +8,18 @@ than the mean is lost.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torchvision.transforms.v2 import functional as F
 
 from dcr.seeds import numpy_generator
+
+# Part of every latent shard's key: raise it with each change of what a crop is, and old shards are made again.
+TRANSFORM_VERSION = 1
+CROP_ASPECT = (3 / 4, 4 / 3)  # torchvision's range of a random resized crop, width to height
 
 
 def crop_box(
@@ -42,17 +47,44 @@ def crop_box(
     return left, top, left + w, top + h
 
 
-def base_crop(
-    image: Image.Image, image_size: int, image_hash: str, scale: tuple[float, float]
-) -> tuple[np.ndarray, tuple]:
-    """Return the uint8 crop, (image_size, image_size, 3), that CLIP and the VAE both see, and its box.
+class Crop(NamedTuple):
+    """A crop: uint8 pixels, (S, S, 3); its box in the image, (left, top, right, bottom); whether it is mirrored."""
 
-    The box depends on the image's hash alone, so neither order nor shard layout nor the number of processes
-    changes it. The scale is relative to the area, the aspect stays within torchvision's 3/4 to 4/3; bicubic.
+    pixels: np.ndarray
+    box: tuple[int, int, int, int]
+    flip: bool
+
+
+def base_crop(
+    image: Image.Image,
+    image_size: int,
+    image_hash: str,
+    scale: tuple[float, float],
+    number: int = 0,
+    horizontal_flip: float = 0.0,
+) -> Crop:
+    """Return the random resized crop that CLIP and the VAE both see, image_size pixels a side, bicubic.
+
+    It depends on the image's hash and the crop's number alone, so neither order nor shard layout nor the number
+    of processes changes it. The scale is relative to the area, the aspect stays within torchvision's 3/4 to 4/3.
     """
-    box = crop_box(image.size, scale, (3 / 4, 4 / 3), numpy_generator(0, "base crop", image_hash))
-    resized = image.convert("RGB").resize((image_size, image_size), Image.Resampling.BICUBIC, box=box)
-    return np.asarray(resized), box
+    generator = numpy_generator(0, "base crop", image_hash, number)
+    box = crop_box(image.size, scale, CROP_ASPECT, generator)
+    return _resize(image, image_size, box, flip=bool(generator.random() < horizontal_flip))
+
+
+def center_crop(image: Image.Image, image_size: int) -> Crop:
+    """Return the largest centred square of the image, resized to image_size pixels a side, bicubic."""
+    width, height = image.size
+    side = min(width, height)
+    left, top = (width - side) // 2, (height - side) // 2
+    return _resize(image, image_size, (left, top, left + side, top + side), flip=False)
+
+
+def _resize(image: Image.Image, image_size: int, box: tuple[int, int, int, int], flip: bool) -> Crop:
+    rgb = image if image.mode == "RGB" else image.convert("RGB")
+    resized = rgb.resize((image_size, image_size), Image.Resampling.BICUBIC, box=box)
+    return Crop(np.asarray(ImageOps.mirror(resized) if flip else resized), box, flip)
 
 
 @dataclass(frozen=True)

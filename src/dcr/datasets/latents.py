@@ -1,26 +1,22 @@
-"""Kedro dataset for the latent cache."""
+"""Kedro datasets for the latent cache."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kedro.io import AbstractDataset
-
-from dcr.shards import write_tar
+from kedro.io import AbstractDataset, DatasetError
 
 if TYPE_CHECKING:
-    from dcr.latents import LatentCache
-
-Members = Callable[[], Iterable[tuple[str, bytes]]]
+    from dcr.latents import LatentCache, LatentPlan, OnlineLatents
 
 
 class LatentsDataset(AbstractDataset):
     """A folder of latent shards.
 
-    ``save`` takes a function per shard name that yields the shard's members, so that one shard at a time is in
-    memory; each is written whole or not at all, and shards that are no longer named are removed.
+    ``save`` takes a `LatentPlan` and computes what the folder lacks of it, one shard at a time, each written whole
+    or not at all; shards that are current are not touched, those that no longer belong are removed. ``load`` gives
+    random access to the samples.
 
     YAML example:
 
@@ -29,27 +25,64 @@ class LatentsDataset(AbstractDataset):
           filepath: data/05_model_input/demo/latents
 
     Python example:
-        >>> LatentsDataset(filepath="latents").save({"00000": lambda: iter([("a.json", b"{}")])})
+        >>> LatentsDataset(filepath="latents").load()[0]["crop"].shape
+        (224, 224, 3)
     """
 
     def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
         self._filepath, self.metadata = Path(filepath), metadata
 
-    def load(self) -> LatentCache:
-        from dcr.latents import LatentCache
+    def load(self) -> LatentCache | OnlineLatents:
+        from dcr.latents import open_latents
 
-        return LatentCache(self._filepath)
+        return open_latents(self._filepath)
 
-    def save(self, data: dict[str, Members]) -> None:
-        self._filepath.mkdir(parents=True, exist_ok=True)
-        for name, members in data.items():
-            write_tar(self._filepath / f"{name}.tar", members())
-        for path in self._filepath.glob("*.tar"):
-            if path.stem not in data:
-                path.unlink()
+    def save(self, data: LatentPlan) -> None:
+        data.write(self._filepath)
 
     def _exists(self) -> bool:
-        return any(self._filepath.glob("*.tar"))
+        return (self._filepath / "plan.json").exists()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._filepath)}
+
+
+class RepairedLatentsDataset(LatentsDataset):
+    """The same folder when it is repaired: ``save`` takes a plan and the shards to compute in any case.
+
+    YAML example:
+
+        repaired_latents:
+          type: dcr.datasets.latents.RepairedLatentsDataset
+          filepath: data/05_model_input/demo/latents
+    """
+
+    def save(self, data: tuple[LatentPlan, list[str]]) -> None:
+        plan, failing = data
+        plan.write(self._filepath, again=failing)
+
+
+class LatentFolderDataset(AbstractDataset):
+    """Where latent shards lie, for a check that trusts none of them; it need not exist.
+
+    YAML example:
+
+        latent_folder:
+          type: dcr.datasets.latents.LatentFolderDataset
+          filepath: data/05_model_input/demo/latents
+    """
+
+    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
+        self._filepath, self.metadata = Path(filepath), metadata
+
+    def load(self) -> Path:
+        return self._filepath
+
+    def save(self, data: Path) -> None:
+        raise DatasetError("a folder to check is read-only: latent shards are written by the entry `latents`")
+
+    def _exists(self) -> bool:
+        return True  # a missing folder is a finding, not an error
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self._filepath)}

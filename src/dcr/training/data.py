@@ -14,7 +14,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from dcr.diffusion import Diffusion
-from dcr.latents import LatentCache
+from dcr.latents import LatentCache, encode_collated
 from dcr.seeds import derive_seed, numpy_generator, torch_generator
 from dcr.training.processes import Processes
 from dcr.transforms import ViewAugmentation
@@ -46,7 +46,7 @@ def split_positions(latents: LatentCache, validation_fraction: float) -> tuple[l
 
 
 class StepSampler:
-    """A DataLoader's batch sampler that yields the positions of each step in ``steps``.
+    """A DataLoader's batch sampler that yields (position, epoch) of each sample of each step in ``steps``.
 
     Batches follow each other through a fresh permutation every epoch; a batch may span two epochs, so every
     sample is seen equally often. Of ``num_processes`` with ``batch_size`` each, every one takes its own piece of
@@ -74,7 +74,7 @@ class StepSampler:
     def __len__(self) -> int:
         return len(self.steps)
 
-    def __iter__(self) -> Iterator[list[int]]:
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         epoch, order = -1, np.empty(0, dtype=int)
         for number in range(len(self.steps)):
             batch = []
@@ -83,17 +83,22 @@ class StepSampler:
                 if place // len(self.positions) != epoch:
                     epoch = place // len(self.positions)
                     order = numpy_generator(self.seed, "order", epoch).permutation(len(self.positions))
-                batch.append(self.positions[order[place % len(self.positions)]])
+                batch.append((self.positions[order[place % len(self.positions)]], epoch))
             yield batch
 
 
 def collate(samples: list[dict]) -> dict:
-    """Stack samples of a `LatentCache`: ``crops`` uint8 (B, H, W, 3), ``moments`` float32 (B, 2C, h, w), ``keys``."""
-    return {
+    """Stack samples: ``crops`` uint8 (B, H, W, 3), ``keys``, and ``moments`` float32 (B, 2C, h, w).
+
+    Samples without a cache have ``encoding`` in place of moments, which `make_batch` then computes.
+    """
+    collated = {
         "keys": [sample["key"] for sample in samples],
         "crops": torch.from_numpy(np.stack([sample["crop"] for sample in samples])),
-        "moments": torch.from_numpy(np.stack([sample["moments"] for sample in samples])),
     }
+    if "encoding" in samples[0]:
+        return {**collated, "encoding": samples[0]["encoding"]}
+    return {**collated, "moments": torch.from_numpy(np.stack([sample["moments"] for sample in samples]))}
 
 
 def build_loader(
@@ -126,7 +131,8 @@ def make_batch(
     """
     device = diffusion.device
     pixels = collated["crops"].to(device).permute(0, 3, 1, 2).float() / 255
-    mean, log_variance = collated["moments"].to(device).chunk(2, dim=1)
+    moments = collated["moments"] if "moments" in collated else encode_collated(collated, diffusion)
+    mean, log_variance = moments.to(device).chunk(2, dim=1)
     own = processes.own(len(mean)) if processes else slice(None)
     whole = (len(mean) * (processes.count if processes else 1), *mean.shape[1:])
     draws = {name: torch_generator(seed, name, step) for name in ("latent", "noise", "timestep", "view")}

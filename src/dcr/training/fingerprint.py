@@ -13,11 +13,10 @@ import torch
 import dcr
 from dcr.backbones import Backbone
 from dcr.diffusion import Diffusion
-from dcr.files import sha256_file
+from dcr.files import sha256_file, tensors_hash, weights_hash
 from dcr.latents import LatentCache
 from dcr.parameters import TrainingParameters
 from dcr.training.checkpoints import Fingerprint
-from dcr.training.model import tensors_hash, weights_hash
 from dcr.training.options import STAGE1, lora_options, objective_options, run_options, view_augmentation
 
 # Neither the length of a run, nor how it is walked, watched and shared out, makes it another run.

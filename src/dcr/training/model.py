@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 
 import torch
@@ -92,17 +91,3 @@ def merge_adapter(backbone: Backbone, options: LoraOptions, state: dict[str, tor
     set_peft_model_state_dict(backbone.visual, state)
     merge_lora(backbone.visual)
     return config
-
-
-def weights_hash(module: nn.Module) -> str:
-    """Return the hex sha256 over a module's sorted tensor names, dtypes, shapes and values."""
-    return tensors_hash(module.state_dict())
-
-
-def tensors_hash(tensors: dict[str, torch.Tensor]) -> str:
-    """Return the hex sha256 over sorted tensor names, dtypes, shapes and values."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(tensors.items()):
-        digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()

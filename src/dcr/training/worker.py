@@ -42,7 +42,7 @@ def _train(config: Path) -> None:
 
     from dcr.backbones import load_backbone
     from dcr.diffusion import load_diffusion
-    from dcr.latents import LatentCache
+    from dcr.latents import open_latents
     from dcr.parameters import TrainingParameters
     from dcr.training import jobs
     from dcr.training.processes import join
@@ -50,7 +50,7 @@ def _train(config: Path) -> None:
     job = json.loads(config.read_text(encoding="utf-8"))
     work = jobs.Job(
         TrainingParameters.model_validate(job["parameters"]),
-        LatentCache(job["latents"]),
+        open_latents(job["latents"]),
         load_backbone(job["backbone"]),
         load_diffusion(job["diffusion"]),
         Path(job["checkpoints"]),

@@ -1,5 +1,5 @@
-"""Accepted samples to cached latents."""
+"""Accepted samples to cached latents, and the check of these."""
 
-from .pipeline import create_pipeline
+from .pipeline import create_pipeline, create_verify_pipeline
 
-__all__ = ["create_pipeline"]
+__all__ = ["create_pipeline", "create_verify_pipeline"]

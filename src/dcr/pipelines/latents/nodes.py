@@ -1,17 +1,20 @@
-"""Nodes of pipeline `latents`."""
+"""Nodes of pipelines `latents` and `verify`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
-from dcr.parameters import LatentsParameters
+from dcr.parameters import LatentsParameters, VerifyParameters
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pandas as pd
 
     from dcr.backbones import Backbone
     from dcr.diffusion import Diffusion
+    from dcr.latents import LatentPlan, Verification
 
 
 def encode_latents(
@@ -20,14 +23,47 @@ def encode_latents(
     shards: list[str],
     backbone: Backbone,
     diffusion: Diffusion,
-) -> dict[str, Callable[[], Iterator[tuple[str, bytes]]]]:
-    """Crop every accepted sample to the backbone's size and encode it with the VAE, one shard at a time."""
-    from dcr.latents import LatentOptions, plan_latents
+) -> LatentPlan:
+    """Plan the crops of every accepted sample, of the backbone's size, and their moments; saving computes them."""
+    from dcr.latents import LatentOptions, pick_rank, plan_latents
 
+    same = ("batch_size", "dtype", "crops_per_image", "crop_mode", "mixed_precision", "channels_last", "compile")
     options = LatentOptions(
         image_size=backbone.image_size,
         scale=(parameters.crop_scale_min, parameters.crop_scale_max),
-        batch_size=parameters.batch_size,
-        dtype=parameters.dtype,
+        horizontal_flip=parameters.crop_horizontal_flip,
+        **{name: getattr(parameters, name) for name in (*same, "num_workers", "check_images", "mode")},
     )
-    return plan_latents(manifest, shards, diffusion, options)
+    return plan_latents(manifest, shards, diffusion, options, *pick_rank(parameters.rank, parameters.num_ranks))
+
+
+def verify_latents(
+    latents: LatentsParameters,
+    verify: VerifyParameters,
+    manifest: pd.DataFrame,
+    shards: list[str],
+    backbone: Backbone,
+    diffusion: Diffusion,
+    folder: Path,
+) -> tuple[dict[str, Any], Verification, LatentPlan]:
+    """Reread every latent shard and encode a random sample of images again; list what fails."""
+    from dataclasses import asdict
+
+    from dcr.latents import verify_latents
+
+    plan = encode_latents(latents, manifest, shards, backbone, diffusion)
+    found = verify_latents(plan, folder, verify.num_samples, verify.tolerance, verify.seed)
+    return asdict(found), found, plan
+
+
+def repair_latents(
+    parameters: VerifyParameters, verification: Verification, plan: LatentPlan
+) -> Iterator[tuple[LatentPlan, list[str]]]:
+    """Have the failing shards computed again, or say which they are."""
+    from dcr.errors import UserError
+    from dcr.latents import describe_failures
+
+    if verification.failures and not parameters.repair:
+        raise UserError(f"{describe_failures(verification)}; set verify.repair to true to make them again")
+    if verification.failures:
+        yield plan, list(verification.failures)

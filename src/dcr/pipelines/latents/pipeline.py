@@ -1,8 +1,10 @@
-"""Pipeline `latents`: each accepted sample becomes a crop and its VAE moments."""
+"""Pipelines `latents`: accepted samples become crops and their VAE moments; and `verify`: are they sound."""
 
 from kedro.pipeline import Node, Pipeline
 
-from .nodes import encode_latents
+from .nodes import encode_latents, repair_latents, verify_latents
+
+_SOURCES = ["manifest", "shards", "backbone", "diffusion"]
 
 
 def create_pipeline() -> Pipeline:
@@ -11,9 +13,29 @@ def create_pipeline() -> Pipeline:
         [
             Node(
                 encode_latents,
-                inputs=["params:latents", "manifest", "shards", "backbone", "diffusion"],
+                inputs=["params:latents", *_SOURCES],
                 outputs="latents",
                 name="encode_latents",
             )
+        ]
+    )
+
+
+def create_verify_pipeline() -> Pipeline:
+    """Return the check of the cache; its list is written before a failure is told or repaired."""
+    return Pipeline(
+        [
+            Node(
+                verify_latents,
+                inputs=["params:latents", "params:verify", *_SOURCES, "latent_folder"],
+                outputs=["latents_verification", "verification", "latent_plan"],
+                name="verify_latents",
+            ),
+            Node(
+                repair_latents,
+                inputs=["params:verify", "verification", "latent_plan"],
+                outputs="repaired_latents",
+                name="repair_latents",
+            ),
         ]
     )

@@ -1,0 +1,137 @@
+"""Random access to cached latents."""
+
+from __future__ import annotations
+
+import bisect
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dcr.errors import UserError
+from dcr.latents.encoding import from_stored
+from dcr.latents.format import DamagedShardError, read_index, read_record
+
+PLAN_NAME = "plan.json"
+
+
+def read_plan(folder: str | Path) -> dict[str, Any]:
+    """Return what the folder is meant to hold: ``mode``, ``settings``, and ``shards`` with their keys.
+
+    Raises:
+        UserError: there is no plan, or it cannot be read.
+    """
+    try:
+        plan = json.loads((Path(folder) / PLAN_NAME).read_text(encoding="utf-8"))
+        return {name: plan[name] for name in ("mode", "settings", "shards")}
+    except FileNotFoundError as exc:
+        raise UserError(f"{folder}: no latent shards; make them with `kedro run --pipelines latents`") from exc
+    except (OSError, ValueError, TypeError, KeyError) as exc:
+        raise UserError(
+            f"{folder}/{PLAN_NAME} cannot be read ({exc}); write it with `kedro run --pipelines latents`"
+        ) from exc
+
+
+class LatentCache(Sequence):
+    """Random access to the samples of latent shards, read by position.
+
+    Only an index is kept in memory, about 0.1 kB a sample. Samples are ordered by shard name, then by place in
+    the shard.
+
+    Args:
+        folder: where the latent shards lie.
+
+    Raises:
+        UserError: a shard that was planned is missing, cut short, or made with other settings.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder, plan = Path(folder), read_plan(folder)
+        self.shards = [self.folder / f"{name}.tar" for name in sorted(plan["shards"])]
+        try:
+            self._records = [read_record(shard) for shard in self.shards]
+            for shard, record in zip(self.shards, self._records, strict=True):
+                if record.key != plan["shards"][shard.stem]:
+                    raise UserError(f"{shard} is of an earlier run; go on with `kedro run --pipelines latents`")
+            self._indexes = [read_index(*pair) for pair in zip(self.shards, self._records, strict=True)]
+        except DamagedShardError as exc:
+            shard = next(shard for shard in self.shards if _damage(shard))
+            raise UserError(f"{shard}: {exc}; make it again with `kedro run --pipelines latents`") from exc
+        self._starts = list(accumulate((len(index) for index in self._indexes), initial=0))
+        self._files: dict[int, int] = {}
+
+    @property
+    def crops_per_image(self) -> int:
+        """How many crops are stored of each image."""
+        return self._records[0].crop_shape[0]
+
+    def __len__(self) -> int:
+        return self._starts[-1]
+
+    def __getitem__(self, place: int | tuple[int, int]) -> dict[str, Any]:
+        """Return ``key``, ``crop`` (uint8, (S, S, 3)), ``moments`` (float32, (2C, h, w)) of one sample.
+
+        Args:
+            place: position, or (position, epoch): in epoch e it is crop e mod n of the n that are stored.
+        """
+        position, epoch = place if isinstance(place, tuple) else (place, 0)
+        shard, row = self._find(position)
+        record = self._records[shard]
+        number, arrays = epoch % record.crop_shape[0], []
+        for name, shape, dtype in (
+            ("crop", record.crop_shape[1:], np.dtype(np.uint8)),
+            ("moments", record.moments_shape[1:], record.stored_dtype),
+        ):
+            size = int(np.prod(shape)) * dtype.itemsize
+            data = self._read(shard, int(row[name]) + number * size, size)
+            arrays.append(np.frombuffer(data, dtype).reshape(shape))
+        return {
+            "key": self.key(position),
+            "crop": arrays[0],
+            "moments": from_stored(arrays[1], record.settings["dtype"]),
+        }
+
+    def record(self, position: int) -> dict[str, Any]:
+        """Return caption, image hash, box and flip of each crop, and resize method of one sample."""
+        shard, row = self._find(position)
+        return json.loads(self._read(shard, int(row["json"]), int(row["json_size"])))
+
+    def key(self, position: int) -> str:
+        """Return a sample's key."""
+        return self._find(position)[1]["key"].decode("utf-8", "surrogateescape")
+
+    def content_hash(self) -> str:
+        """Return the hex sha256 over every sample's key and image hash, in order."""
+        digest = hashlib.sha256()
+        for index in self._indexes:
+            for key, image_hash in zip(index["key"].tolist(), index["sha256"].tolist(), strict=True):
+                digest.update(b"%s %s\n" % (key, image_hash))
+        return digest.hexdigest()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_files": {}}  # open files do not cross to loader workers
+
+    def _find(self, position: int) -> tuple[int, np.void]:
+        if not -len(self) <= position < len(self):
+            raise IndexError(position)
+        position %= len(self)
+        shard = bisect.bisect_right(self._starts, position) - 1
+        return shard, self._indexes[shard][position - self._starts[shard]]
+
+    def _read(self, shard: int, offset: int, size: int) -> bytes:
+        if shard not in self._files:
+            self._files[shard] = os.open(self.shards[shard], os.O_RDONLY)
+        return os.pread(self._files[shard], size, offset)
+
+
+def _damage(shard: Path) -> str | None:
+    try:
+        read_index(shard, read_record(shard))
+    except DamagedShardError as exc:
+        return str(exc)
+    return None

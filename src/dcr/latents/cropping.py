@@ -1,0 +1,116 @@
+"""Decoding and cropping, in worker processes, in the order of the manifest."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset
+
+from dcr.errors import UserError
+from dcr.latents.options import LatentOptions
+from dcr.shards import Sample, ShardReader
+from dcr.transforms import Crop, base_crop, center_crop
+
+
+@dataclass(frozen=True)
+class CropTask:
+    """Some accepted samples of one input shard: their hashes by offset in the tar, in the tar's order."""
+
+    shard: str
+    hashes: dict[int, str]
+
+
+class CropBatch(NamedTuple):
+    """Crops, uint8 (B, n, S, S, 3), and per sample ``key``, ``caption``, ``sha256`` and ``crops`` (box, flip)."""
+
+    crops: torch.Tensor
+    records: list[dict[str, Any]]
+
+
+def iterate_samples(task: CropTask) -> Iterator[Sample]:
+    """Yield the task's samples, each with exactly the image that was validated.
+
+    Raises:
+        UserError: the shard does not hold a sample of the task, or its image changed since validation.
+    """
+    missing = dict(task.hashes)
+    with ShardReader(task.shard, start=min(missing)) as reader:
+        for sample in reader:
+            if (image_hash := missing.pop(sample.offset, None)) is None:
+                continue
+            if sample.image is None or hashlib.sha256(sample.image).hexdigest() != image_hash:
+                raise UserError(
+                    f"{task.shard}: sample {sample.key} changed since validation; "
+                    "run `kedro run --pipelines validation`"
+                )
+            yield sample
+            if not missing:
+                return
+    raise UserError(
+        f"{task.shard} changed since validation: no sample at byte {min(missing)}; "
+        "run `kedro run --pipelines validation`"
+    )
+
+
+def load_crops(task: CropTask, options: LatentOptions, numbers: Sequence[int] | None = None) -> CropBatch:
+    """Decode and crop the samples of a task.
+
+    Args:
+        numbers: which crops of each image; all that are stored when None.
+
+    Raises:
+        UserError: see `iterate_samples`; or an image cannot be decoded.
+    """
+    crops, records = [], []
+    for sample in iterate_samples(task):
+        image_hash = task.hashes[sample.offset]
+        cut = _cut(sample, image_hash, options, range(options.crops_per_image) if numbers is None else numbers)
+        crops.append(np.stack([crop.pixels for crop in cut]))
+        places = [{"box": list(crop.box), "flip": crop.flip} for crop in cut]
+        records.append({"key": sample.key, "caption": sample.caption, "sha256": image_hash, "crops": places})
+    return CropBatch(torch.from_numpy(np.stack(crops)), records)
+
+
+def _cut(sample: Sample, image_hash: str, options: LatentOptions, numbers: Sequence[int]) -> list[Crop]:
+    try:
+        with Image.open(io.BytesIO(sample.image)) as opened:
+            image = opened.convert("RGB")
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as exc:
+        raise UserError(
+            f"sample {sample.key} cannot be decoded ({exc}); run `kedro run --pipelines validation` on this machine"
+        ) from exc
+    if options.crop_mode == "center":
+        return [center_crop(image, options.image_size)] * len(numbers)
+    size, scale, flip = options.image_size, options.scale, options.horizontal_flip
+    return [base_crop(image, size, image_hash, scale, number, flip) for number in numbers]
+
+
+class _CropTasks(Dataset):
+    def __init__(self, tasks: list[CropTask], options: LatentOptions) -> None:
+        self.tasks, self.options = tasks, options
+
+    def __len__(self) -> int:
+        return len(self.tasks)
+
+    def __getitem__(self, number: int) -> CropBatch | UserError:
+        try:
+            return load_crops(self.tasks[number], self.options)
+        except UserError as exc:  # as a value: torch would wrap its one sentence in a worker's traceback
+            return exc
+
+
+def iterate_crops(tasks: list[CropTask], options: LatentOptions, pin_memory: bool) -> Iterator[CropBatch]:
+    """Yield the crops of each task, in order, decoded ahead by ``options.num_workers`` processes."""
+    workers = min(options.num_workers, len(tasks))
+    loader = DataLoader(_CropTasks(tasks, options), batch_size=None, num_workers=workers, pin_memory=pin_memory)
+    for batch in loader:
+        if isinstance(batch, UserError):
+            raise batch
+        yield CropBatch(*batch)

@@ -1,0 +1,161 @@
+"""Crops to moments: the VAE in the precision asked for, and in float32 where that was not enough."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from copy import deepcopy
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from dcr.diffusion import Diffusion
+from dcr.errors import UserError
+from dcr.latents.options import LatentOptions
+
+PRECISIONS = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+# NumPy has no bfloat16: its bits are stored as unsigned integers.
+STORED_DTYPES = {"float32": np.dtype("<f4"), "float16": np.dtype("<f2"), "bfloat16": np.dtype("<u2")}
+
+
+def pick_device() -> torch.device:
+    """Return this process's accelerator, by ``LOCAL_RANK`` where torchrun set it, or the CPU."""
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)) % torch.cuda.device_count())
+
+
+class Launched(NamedTuple):
+    """Crops whose raw moments, (N, 2C, h, w) on the CPU, are there once ``event`` is reached."""
+
+    crops: torch.Tensor
+    parameters: torch.Tensor
+    event: torch.cuda.Event | None
+
+
+class MomentsEncoder:
+    """The VAE's encoder as a function from crops to moments that are finite or refused.
+
+    The VAE given is not changed. ``num_upcast`` counts the crops that were encoded again in float32 because
+    a smaller precision gave values that are not finite, as VAEs made for float32 do in fp16.
+
+    Args:
+        vae: a diffusers autoencoder in float32.
+        options: precision, memory layout, compilation and stored dtype are read.
+        device: where it runs.
+    """
+
+    def __init__(self, vae: torch.nn.Module, options: LatentOptions, device: torch.device) -> None:
+        self.options, self.device, self.num_upcast = options, device, 0
+        self._source, self._dtype = vae, PRECISIONS[options.mixed_precision]
+        layout = torch.channels_last if options.channels_last else torch.contiguous_format
+        # torch's own `to`: diffusers' warns that casting is not loading
+        self._vae = torch.nn.Module.to(deepcopy(vae), device, self._dtype, memory_format=layout)
+        self._exact: torch.nn.Module | None = None
+        self._run = torch.compile(self._parameters) if options.compile else self._parameters
+
+    def launch(self, crops: torch.Tensor) -> Launched:
+        """Start encoding crops, uint8 (N, S, S, 3).
+
+        On a CUDA device this returns before the work is done, so that the next batch can be prepared meanwhile.
+        """
+        count, padded = len(crops), crops
+        if self.options.compile and count < self.options.batch_size:  # one shape, compiled once
+            padded = F.pad(crops, (0, 0, 0, 0, 0, 0, 0, self.options.batch_size - count))
+        parameters = self._run(self._vae, self._pixels(padded))[:count].to("cpu", non_blocking=True)
+        event = torch.cuda.Event() if self.device.type == "cuda" else None
+        if event is not None:
+            event.record()
+        return Launched(crops, parameters, event)
+
+    def finish(self, launched: Launched, keys: Sequence[str]) -> torch.Tensor:
+        """Return mean and log-variance, float32 (N, 2C, h, w) on the CPU, of what `launch` started.
+
+        Raises:
+            UserError: the values of one of ``keys`` are not finite even in float32.
+        """
+        if launched.event is not None:
+            launched.event.synchronize()
+        parameters = launched.parameters.float()
+        bad = ~parameters.isfinite().flatten(1).all(1)
+        if bad.any():
+            parameters = parameters.clone()
+            parameters[bad] = self._encode_exactly(
+                launched.crops[bad], [k for k, b in zip(keys, bad, strict=True) if b]
+            )
+        mean, log_variance = parameters.chunk(2, dim=1)
+        return torch.cat([mean, log_variance.clamp(-30, 20)], dim=1)  # diffusers' own bounds
+
+    def encode(self, crops: torch.Tensor, keys: Sequence[str]) -> torch.Tensor:
+        """Return the moments of crops, uint8 (N, S, S, 3): float32 (N, 2C, h, w) on the CPU."""
+        return self.finish(self.launch(crops), keys)
+
+    def _encode_exactly(self, crops: torch.Tensor, keys: Sequence[str]) -> torch.Tensor:
+        if self._dtype == torch.float32:
+            raise _not_finite(keys[0])
+        self.num_upcast += len(crops)
+        if self._exact is None:
+            self._exact = torch.nn.Module.to(deepcopy(self._source), self.device, torch.float32)
+        parts = [self._parameters(self._exact, self._pixels(crop[None], torch.float32)).cpu() for crop in crops]
+        for key, part in zip(keys, parts, strict=True):
+            if not part.isfinite().all():
+                raise _not_finite(key)
+        return torch.cat(parts)
+
+    def _pixels(self, crops: torch.Tensor, dtype: torch.dtype | None = None) -> torch.Tensor:
+        pixels = crops.to(self.device, non_blocking=True).permute(0, 3, 1, 2)  # this is the channels-last layout
+        pixels = pixels if self.options.channels_last else pixels.contiguous()
+        return (pixels / 255 * 2 - 1).to(dtype or self._dtype)  # scaled in float32, rounded once
+
+    @staticmethod
+    @torch.no_grad()
+    def _parameters(vae: torch.nn.Module, pixels: torch.Tensor) -> torch.Tensor:
+        return vae.encode(pixels).latent_dist.parameters  # before the clamp, which would hide an overflow
+
+
+def _not_finite(key: str) -> UserError:
+    return UserError(f"sample {key}: the VAE's latents are not finite in float32; give a VAE whose weights are sound")
+
+
+def to_stored(moments: torch.Tensor, dtype: str, keys: Sequence[str]) -> np.ndarray:
+    """Return moments, float32, as they are stored; bfloat16 as its bits in uint16.
+
+    Raises:
+        UserError: the values of one of ``keys`` overflow the stored dtype.
+    """
+    moments = moments.to(getattr(torch, dtype))
+    finite = moments.isfinite().flatten(1).all(1)
+    if not finite.all():
+        key = keys[int((~finite).nonzero()[0])]
+        raise UserError(f"sample {key}: its latents overflow {dtype}; set latents.dtype to bfloat16 or float32")
+    moments = moments.view(torch.uint16) if dtype == "bfloat16" else moments
+    return moments.numpy().astype(STORED_DTYPES[dtype], copy=False)
+
+
+def from_stored(values: np.ndarray, dtype: str) -> np.ndarray:
+    """Return stored moments as float32."""
+    if dtype == "bfloat16":
+        return (values.astype(np.uint32) << 16).view(np.float32)
+    return values.astype(np.float32)
+
+
+def encode_collated(collated: dict, diffusion: Diffusion) -> torch.Tensor:
+    """Return moments, float32 (B, 2C, h, w) on the CPU, of a batch whose crops were not encoded before.
+
+    The same encoder and the same rounding as the cache's, so the same crop gives the same moments.
+
+    Args:
+        collated: ``keys``, ``crops`` uint8 (B, S, S, 3), and ``encoding``, the options they are encoded with.
+    """
+    options = collated["encoding"]
+    encoder = _encoder(diffusion.vae, options, diffusion.device)
+    moments = encoder.encode(collated["crops"], collated["keys"])
+    return torch.from_numpy(from_stored(to_stored(moments, options.dtype, collated["keys"]), options.dtype))
+
+
+@lru_cache(maxsize=1)
+def _encoder(vae: torch.nn.Module, options: LatentOptions, device: torch.device) -> MomentsEncoder:
+    return MomentsEncoder(vae, options, device)

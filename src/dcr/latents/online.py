@@ -1,0 +1,106 @@
+"""Latents without a cache: fresh crops, encoded in training by the same code."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dcr.errors import UserError
+from dcr.files import atomic_path
+from dcr.latents.cache import PLAN_NAME, LatentCache, read_plan
+from dcr.latents.cropping import CropTask, load_crops
+from dcr.latents.options import LatentOptions
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SAMPLES_NAME = "samples.parquet"
+
+
+def open_latents(folder: str | Path) -> LatentCache | OnlineLatents:
+    """Open what the pipeline `latents` left: cached shards, or in mode ``online`` the list of images.
+
+    Raises:
+        UserError: there is nothing, or it is incomplete.
+    """
+    return OnlineLatents(folder) if read_plan(folder)["mode"] == "online" else LatentCache(folder)
+
+
+def write_online(folder: Path, samples: pd.DataFrame, paths: dict[str, str], options: LatentOptions) -> None:
+    """Write what `OnlineLatents` reads.
+
+    Args:
+        samples: columns ``key``, ``shard``, ``offset``, ``sha256``; in the order of positions.
+        paths: of the input shards by name.
+    """
+    with atomic_path(folder / SAMPLES_NAME) as temporary:
+        samples[["key", "shard", "offset", "sha256"]].to_parquet(temporary, index=False)
+    with atomic_path(folder / PLAN_NAME) as temporary:
+        plan = {"mode": "online", "settings": asdict(options), "shards": paths}
+        temporary.write_text(json.dumps(plan, indent=1, sort_keys=True), encoding="utf-8")
+
+
+class OnlineLatents(Sequence):
+    """Random access to samples whose crops are cut when asked for, and whose moments are left to training.
+
+    Args:
+        folder: where `write_online` wrote.
+
+    Raises:
+        UserError: its files are damaged.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        import pandas as pd
+
+        plan = read_plan(folder)
+        try:
+            samples = pd.read_parquet(Path(folder) / SAMPLES_NAME)
+            settings = plan["settings"]
+            self.options = LatentOptions(**{**settings, "scale": tuple(settings["scale"])})
+            self._samples = {name: samples[name].to_numpy() for name in ("key", "shard", "offset", "sha256")}
+        except (OSError, ValueError, TypeError, KeyError) as exc:
+            raise UserError(
+                f"{folder}/{SAMPLES_NAME} cannot be read ({exc}); write it with `kedro run --pipelines latents`"
+            ) from exc
+        self._paths = plan["shards"]
+
+    def __len__(self) -> int:
+        return len(self._samples["key"])
+
+    def __getitem__(self, place: int | tuple[int, int]) -> dict[str, Any]:
+        """Return ``key``, ``crop`` (uint8, (S, S, 3)) and ``encoding`` (`LatentOptions`) of one sample.
+
+        Args:
+            place: position, or (position, epoch): every epoch has its own crop, the first n those of a cache.
+
+        Raises:
+            UserError: the image changed since validation.
+        """
+        position, epoch = place if isinstance(place, tuple) else (place, 0)
+        batch = load_crops(self._task(position), self.options, [epoch])
+        return {"key": self.key(position), "crop": batch.crops[0, 0].numpy(), "encoding": self.options}
+
+    def record(self, position: int) -> dict[str, Any]:
+        """Return caption, image hash, and box and flip of the first crop of one sample."""
+        record = load_crops(self._task(position), self.options, [0]).records[0]
+        return {**{name: record[name] for name in ("caption", "sha256", "crops")}, "resize": "bicubic"}
+
+    def key(self, position: int) -> str:
+        """Return a sample's key."""
+        return self._samples["key"][position]
+
+    def content_hash(self) -> str:
+        """Return the hex sha256 over every sample's key and image hash, in order."""
+        digest = hashlib.sha256()
+        for key, image_hash in zip(self._samples["key"], self._samples["sha256"], strict=True):
+            digest.update(f"{key} {image_hash}\n".encode())
+        return digest.hexdigest()
+
+    def _task(self, position: int) -> CropTask:
+        shard, offset, image_hash = (self._samples[name][position] for name in ("shard", "offset", "sha256"))
+        return CropTask(self._paths[shard], {int(offset): image_hash})

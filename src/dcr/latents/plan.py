@@ -1,0 +1,238 @@
+"""Which latent shards there should be, which of them must be computed, and their computing."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+from collections.abc import Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from dcr.diffusion import Diffusion
+from dcr.errors import UserError
+from dcr.files import atomic_path
+from dcr.latents.cache import PLAN_NAME
+from dcr.latents.cropping import CropBatch, CropTask, iterate_crops, iterate_samples
+from dcr.latents.encoding import STORED_DTYPES, MomentsEncoder, pick_device, to_stored
+from dcr.latents.format import DamagedShardError, read_record
+from dcr.latents.keys import latent_settings, shard_key
+from dcr.latents.online import write_online
+from dcr.latents.options import LatentOptions
+from dcr.latents.writing import check_free_space, clean_stop, write_latent_shard
+from dcr.shards import name_shards
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+logger = logging.getLogger(__name__)
+_OVERHEAD = 4096  # bytes of a sample's JSON, index row, headers and padding, rounded up
+
+
+def plan_latents(
+    manifest: pd.DataFrame,
+    shards: list[str],
+    diffusion: Diffusion,
+    options: LatentOptions,
+    rank: int = 0,
+    num_ranks: int = 1,
+) -> LatentPlan:
+    """Return what is to be encoded; nothing is read or computed yet but the VAE's hash.
+
+    Args:
+        manifest: accepted samples with columns ``shard``, ``offset`` (in the tar), ``sha256``, ``key``, ``caption``.
+        shards: paths or URLs of the input shards; a latent shard is named like its input.
+        rank, num_ranks: this process's share of the shards: every num_ranks-th, from the rank-th on.
+
+    Raises:
+        UserError: the manifest is empty, or names a shard that is not there; or there is no such rank.
+    """
+    if manifest.empty:
+        raise UserError("the manifest holds no accepted sample; see validation.html for the reasons")
+    if not 0 <= rank < num_ranks:
+        raise UserError(f"latents.rank is {rank}: it must be at least 0 and below num_ranks, {num_ranks}")
+    paths = {name: shard for shard, name in name_shards(shards).items()}
+    samples = manifest.sort_values(["shard", "offset"], kind="stable", ignore_index=True)
+    if missing := sorted(set(samples["shard"]) - paths.keys()):
+        raise UserError(
+            f"shard {missing[0]} is in the manifest but not in the input; run `kedro run --pipelines validation`"
+        )
+    settings = latent_settings(options, diffusion.vae)
+    tables = {str(name): rows for name, rows in samples.groupby("shard")}
+    keys = {name: shard_key(settings, rows) for name, rows in tables.items()}
+    tasks = {
+        name: CropTask(paths[name], dict(zip(rows["offset"].tolist(), rows["sha256"].tolist(), strict=True)))
+        for name, rows in tables.items()
+    }
+    return LatentPlan(samples, tasks, keys, settings, options, diffusion.vae, rank, num_ranks)
+
+
+def pick_rank(rank: int, num_ranks: int) -> tuple[int, int]:
+    """Return rank and number of processes: torchrun's where it started this process, else those given."""
+    if "WORLD_SIZE" in os.environ:
+        return int(os.environ.get("RANK", 0)), int(os.environ["WORLD_SIZE"])
+    return rank, num_ranks
+
+
+@dataclass(frozen=True)
+class LatentPlan:
+    """The latent shards that there should be.
+
+    Attributes:
+        samples: the accepted samples, in the order of the cache.
+        tasks: all samples of each shard. keys: of each shard. settings: what decides about the bytes.
+        vae: in float32.
+    """
+
+    samples: pd.DataFrame
+    tasks: dict[str, CropTask]
+    keys: dict[str, str]
+    settings: dict[str, Any]
+    options: LatentOptions
+    vae: torch.nn.Module
+    rank: int
+    num_ranks: int
+
+    @property
+    def crop_shape(self) -> tuple[int, int, int, int]:
+        """Shape of one sample's crops, (n, S, S, 3)."""
+        return self.options.crops_per_image, self.options.image_size, self.options.image_size, 3
+
+    @property
+    def moments_shape(self) -> tuple[int, int, int, int]:
+        """Shape of one sample's moments, (n, 2C, h, w)."""
+        side = self.options.image_size // 2 ** (len(self.vae.config.block_out_channels) - 1)
+        return self.options.crops_per_image, 2 * self.vae.config.latent_channels, side, side
+
+    def num_bytes(self, name: str) -> int:
+        """Return about how large a shard becomes."""
+        moments = int(np.prod(self.moments_shape)) * STORED_DTYPES[self.options.dtype].itemsize
+        return len(self.tasks[name].hashes) * (int(np.prod(self.crop_shape)) + moments + _OVERHEAD)
+
+    def write(self, folder: str | Path, again: Collection[str] = ()) -> None:
+        """Bring the folder to what it should be: compute what is missing or stale, leave the rest untouched.
+
+        Each shard is written whole or not at all, so a run that was stopped goes on where it was. In mode
+        ``online`` only the list of images is written.
+
+        Args:
+            again: shards to compute even if they seem current.
+
+        Raises:
+            UserError: an image changed since validation; moments are not finite; the disk is too small or full.
+        """
+        folder = Path(folder)
+        with clean_stop(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            if self.options.mode == "online":
+                return write_online(folder, self.samples, {n: t.shard for n, t in self.tasks.items()}, self.options)
+            stale = [name for name in self.tasks if name in again or not self._is_current(folder, name)]
+            self._prepare(folder, stale)
+            mine = list(self.tasks)[self.rank :: self.num_ranks]
+            if self.options.check_images:
+                self._check_images([name for name in mine if name not in stale])
+            self._encode(folder, [name for name in mine if name in set(stale)])
+
+    def _is_current(self, folder: Path, name: str) -> bool:
+        try:
+            return read_record(folder / f"{name}.tar").key == self.keys[name]
+        except DamagedShardError:
+            return False
+
+    def _prepare(self, folder: Path, stale: list[str]) -> None:
+        """Say what will be done, write the plan, and remove what belongs to no shard any more."""
+        self._log(folder, stale)
+        check_free_space(folder, {name: self.num_bytes(name) for name in stale})
+        plan = {"mode": "cache", "settings": self.settings, "shards": self.keys}
+        with atomic_path(folder / PLAN_NAME) as temporary:
+            temporary.write_text(json.dumps(plan, indent=1, sort_keys=True), encoding="utf-8")
+        for name in list(self.tasks)[self.rank :: self.num_ranks]:  # what a killed run left half written
+            for path in folder.glob(f".{name}.tar.*.tmp"):
+                path.unlink(missing_ok=True)
+        if self.rank == 0:
+            for path in folder.glob("*.tar"):
+                if path.stem not in self.tasks:
+                    path.unlink()
+
+    def _log(self, folder: Path, stale: list[str]) -> None:
+        count = sum(len(self.tasks[name].hashes) for name in stale)
+        logger.info(
+            "latents: %d images in %d shards, %.2f GB; to encode: %d images in %d shards, %.2f GB; free: %.2f GB",
+            len(self.samples), len(self.tasks), sum(map(self.num_bytes, self.tasks)) / 1e9,
+            count, len(stale), sum(map(self.num_bytes, stale)) / 1e9, shutil.disk_usage(folder).free / 1e9,
+        )  # fmt: skip
+
+    def _check_images(self, names: list[str]) -> None:
+        def check(name: str) -> None:
+            for _ in iterate_samples(self.tasks[name]):
+                pass
+
+        with ThreadPoolExecutor(max(1, self.options.num_workers)) as pool:
+            list(tqdm(pool.map(check, names), total=len(names), desc="check images", unit="shard", disable=None))
+
+    def _encode(self, folder: Path, names: list[str]) -> None:
+        if not names:
+            return
+        batches = {name: _split(self.tasks[name], self.options.images_per_batch) for name in names}
+        encoder = MomentsEncoder(self.vae, self.options, pick_device())
+        encoded = encode_batches([task for name in names for task in batches[name]], self.options, encoder)
+        count, start = sum(len(self.tasks[name].hashes) for name in names), perf_counter()
+        with tqdm(total=count, desc="encode latents", unit="image", disable=None) as bar:
+            for name in names:
+                write_latent_shard(
+                    folder / f"{name}.tar", self.keys[name], self.settings,
+                    _count(islice(encoded, len(batches[name])), bar), encoder,
+                )  # fmt: skip
+        seconds = perf_counter() - start
+        logger.info("latents: encoded %d images in %.1f s, %.1f images/s", count, seconds, count / seconds)
+        if encoder.num_upcast:
+            logger.warning(
+                "latents: %d crops overflowed %s and were encoded again in float32",
+                encoder.num_upcast,
+                self.options.mixed_precision,
+            )
+
+
+def encode_batches(
+    tasks: list[CropTask], options: LatentOptions, encoder: MomentsEncoder
+) -> Iterator[tuple[CropBatch, np.ndarray]]:
+    """Yield each task's crops with their moments in the stored dtype, (B, n, 2C, h, w), in order.
+
+    The VAE works on the next batch while this one is taken.
+    """
+    waiting = None
+    for batch in iterate_crops(tasks, options, pin_memory=encoder.device.type == "cuda"):
+        launched = batch, encoder.launch(batch.crops.flatten(0, 1))
+        if waiting is not None:
+            yield _finish(*waiting, options, encoder)
+        waiting = launched
+    if waiting is not None:
+        yield _finish(*waiting, options, encoder)
+
+
+def _finish(
+    batch: CropBatch, launched: Any, options: LatentOptions, encoder: MomentsEncoder
+) -> tuple[CropBatch, np.ndarray]:
+    keys = [record["key"] for record in batch.records for _ in range(batch.crops.shape[1])]
+    moments = to_stored(encoder.finish(launched, keys), options.dtype, keys)
+    return batch, moments.reshape(*batch.crops.shape[:2], *moments.shape[1:])
+
+
+def _split(task: CropTask, size: int) -> list[CropTask]:
+    hashes = iter(task.hashes.items())  # itertools.batched needs Python 3.12
+    return [CropTask(task.shard, dict(part)) for part in iter(lambda: list(islice(hashes, size)), [])]
+
+
+def _count(encoded: Iterator[tuple[CropBatch, np.ndarray]], bar: tqdm) -> Iterator[tuple[CropBatch, np.ndarray]]:
+    for batch, moments in encoded:
+        yield batch, moments
+        bar.update(len(batch.records))

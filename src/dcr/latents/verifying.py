@@ -1,0 +1,136 @@
+"""Rereading a latent cache, trusting none of it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from dcr.errors import UserError
+from dcr.latents.cropping import CropTask, load_crops
+from dcr.latents.encoding import MomentsEncoder, from_stored, pick_device
+from dcr.latents.format import BODY, DamagedShardError, ShardRecord, read_index, read_record
+from dcr.latents.plan import LatentPlan
+from dcr.seeds import numpy_generator
+
+_CHUNK = 1 << 22
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What was found: per failing shard the reason; shards read, samples in them, samples encoded again."""
+
+    failures: dict[str, str]
+    num_shards: int
+    num_samples: int
+    num_compared: int
+
+
+def verify_latents(plan: LatentPlan, folder: str | Path, num_samples: int, tolerance: float, seed: int) -> Verification:
+    """Check every planned shard: key, hash, shape, finiteness; and encode a random sample of images again.
+
+    Args:
+        num_samples: how many images are cropped and encoded again; crops must be equal.
+        tolerance: allowed difference of moments, relative to one plus their size.
+        seed: which images.
+
+    Raises:
+        UserError: there is no cache to check, because training encodes.
+    """
+    if plan.options.mode == "online":
+        raise UserError("latents.mode is online, so there are no latent shards to verify; set it to cache to keep some")
+    names, folder = list(plan.tasks), Path(folder)
+
+    def check(name: str) -> str | None:
+        try:
+            check_shard(folder / f"{name}.tar", plan, name)
+        except DamagedShardError as exc:
+            return str(exc)
+        return None
+
+    with ThreadPoolExecutor(max(1, plan.options.num_workers)) as pool:
+        reasons = tqdm(pool.map(check, names), total=len(names), desc="verify latents", unit="shard", disable=None)
+        failures = {name: reason for name, reason in zip(names, reasons, strict=True) if reason}
+    sound = [(name, row) for name in names if name not in failures for row in range(len(plan.tasks[name].hashes))]
+    chosen = numpy_generator(seed, "verify latents").permutation(len(sound))[:num_samples]
+    compared = [sound[number] for number in sorted(chosen)]
+    failures |= compare_samples(plan, folder, compared, tolerance)
+    return Verification(dict(sorted(failures.items())), len(names), len(plan.samples), len(compared))
+
+
+def check_shard(path: Path, plan: LatentPlan, name: str) -> None:
+    """Raise DamagedShardError unless a shard is whole, current and finite."""
+    record = read_record(path)
+    if record.key != plan.keys[name]:
+        raise DamagedShardError("it was made of other images or with other settings")
+    if (record.crop_shape, record.moments_shape) != (plan.crop_shape, plan.moments_shape):
+        raise DamagedShardError(f"its arrays have the shapes {record.crop_shape} and {record.moments_shape}")
+    if record.num_samples != len(plan.tasks[name].hashes):
+        raise DamagedShardError(f"it holds {record.num_samples} samples instead of {len(plan.tasks[name].hashes)}")
+    if _hash(path, record) != record.sha256:
+        raise DamagedShardError("its bytes are not those that were written: the sha256 differs")
+    for row, moments in _iterate_moments(path, record):
+        if not np.isfinite(moments).all():
+            raise DamagedShardError(f"sample {row['key'].decode(errors='replace')} is not finite")
+
+
+def compare_samples(plan: LatentPlan, folder: Path, chosen: list[tuple[str, int]], tolerance: float) -> dict[str, str]:
+    """Crop and encode samples, given as (shard, row), again; return per shard the first that differs."""
+    encoder, failures = MomentsEncoder(plan.vae, plan.options, pick_device()), {}
+    for name, row in tqdm(chosen, desc="encode again", unit="image", disable=None):
+        if name not in failures and (reason := _compare(plan, folder / f"{name}.tar", name, row, encoder, tolerance)):
+            failures[name] = reason
+    return failures
+
+
+def describe_failures(verification: Verification) -> str:
+    """Return one sentence about what failed."""
+    (name, reason), count = next(iter(verification.failures.items())), len(verification.failures)
+    more = f" (and {count - 1} more)" if count > 1 else ""
+    return f"{count} of {verification.num_shards} latent shards fail: {name}: {reason}{more}"
+
+
+def _compare(
+    plan: LatentPlan, path: Path, name: str, row: int, encoder: MomentsEncoder, tolerance: float
+) -> str | None:
+    task = plan.tasks[name]
+    offset = list(task.hashes)[row]
+    try:
+        batch = load_crops(CropTask(task.shard, {offset: task.hashes[offset]}), plan.options)
+    except UserError as exc:
+        return str(exc)
+    record = read_record(path)
+    entry, key = read_index(path, record)[row], batch.records[0]["key"]
+    crops = _read(path, int(entry["crop"]), record.crop_shape, np.dtype(np.uint8))
+    if not np.array_equal(crops, batch.crops[0].numpy()):
+        return f"the crops of sample {key} are not those of its image"
+    stored = from_stored(
+        _read(path, int(entry["moments"]), record.moments_shape, record.stored_dtype), plan.options.dtype
+    )
+    moments = encoder.encode(batch.crops[0], [key] * len(crops)).numpy()
+    difference = float((np.abs(stored - moments) / (1 + np.abs(moments))).max())
+    return None if difference <= tolerance else f"the moments of sample {key} differ by {difference:.2g}"
+
+
+def _hash(path: Path, record: ShardRecord) -> str:
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        file.seek(BODY)
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return record.hash(digest)
+
+
+def _iterate_moments(path: Path, record: ShardRecord) -> Iterator[tuple[np.void, np.ndarray]]:
+    for row in read_index(path, record):
+        values = _read(path, int(row["moments"]), record.moments_shape, record.stored_dtype)
+        yield row, from_stored(values, record.settings["dtype"])
+
+
+def _read(path: Path, offset: int, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    return np.fromfile(path, dtype, int(np.prod(shape)), offset=offset).reshape(shape)

@@ -1,0 +1,96 @@
+"""Latent shards onto a disk that may be full."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dcr.errors import UserError
+from dcr.files import atomic_path
+from dcr.latents.format import ShardWriter
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from dcr.latents.cropping import CropBatch
+    from dcr.latents.encoding import MomentsEncoder
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_MAX_WAITING = 4  # batches that may wait for the disk
+
+
+def write_latent_shard(
+    path: Path,
+    key: str,
+    settings: dict[str, Any],
+    encoded: Iterable[tuple[CropBatch, np.ndarray]],
+    encoder: MomentsEncoder,
+) -> None:
+    """Write a shard, whole or not at all, in a thread of its own while the next batch is encoded.
+
+    Args:
+        encoded: crops and their moments in the stored dtype, (B, n, 2C, h, w).
+        encoder: tells how many crops it had to encode again.
+    """
+    upcast_before, waiting = encoder.num_upcast, deque()
+    with (
+        atomic_path(path) as temporary,
+        open(temporary, "wb") as file,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        writer = ShardWriter(file, key, settings)
+        for batch, moments in encoded:
+            waiting.append(pool.submit(writer.add, batch.records, batch.crops.numpy(), moments))
+            if len(waiting) > _MAX_WAITING:
+                waiting.popleft().result()
+        for written in waiting:
+            written.result()
+        writer.finish(encoder.num_upcast - upcast_before)
+
+
+def check_free_space(folder: Path, sizes: dict[str, int]) -> None:
+    """Refuse to begin what cannot fit.
+
+    Args:
+        sizes: expected bytes of each shard to be written; one that is there is replaced.
+
+    Raises:
+        UserError: the disk has less free space than is needed.
+    """
+    paths = {name: folder / f"{name}.tar" for name in sizes}
+    grow = [max(0, size - _size(paths[name])) for name, size in sizes.items()]
+    needed = sum(grow) + max(sizes.values(), default=0)  # a replaced shard is there until the new one is whole
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise UserError(
+            f"{folder}: the latents need {needed / 1e9:.2f} GB and the disk has {free / 1e9:.2f} GB free; "
+            "free some, set latents.dtype to bfloat16, or latents.mode to online"
+        )
+
+
+@contextmanager
+def clean_stop(folder: Path) -> Iterator[None]:
+    """Tell a full disk in one sentence; shards that are whole stay.
+
+    Raises:
+        UserError: the disk, a quota or a limit of file sizes is exhausted.
+    """
+    try:
+        yield
+    except OSError as exc:
+        if exc.errno not in _FULL:
+            raise
+        raise UserError(
+            f"{folder}: the disk is full ({exc.strerror}); the {len(list(folder.glob('*.tar')))} shards that are there "
+            "are whole and kept; free some space and run `kedro run --pipelines latents` again"
+        ) from exc
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
