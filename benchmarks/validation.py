@@ -108,8 +108,8 @@ def judge(count: int) -> int:
 
     def shard(name: str, first: int) -> ShardTable:
         rows = [
-            {"key": f"{first + i:09d}", "shard": name, "offset": 512 * i, "sha256": f"{number:016x}" * 4, "findings": [],
-             "phash": f"{phash:016x}", "caption": "a caption of usual length for a picture"}
+            {"key": f"{first + i:09d}", "shard": name, "offset": 512 * i, "sha256": f"{number:016x}" * 4,
+             "findings": [], "phash": f"{phash:016x}", "caption": "a caption of usual length for a picture"}
             for i, (number, phash) in enumerate(rng.integers(0, 2**63, (10_000, 2)).tolist())
         ]  # fmt: skip
         record = {"shard": name, "num_samples": 10_000, "findings": [], "unreadable_bytes": 0, "damage": None}

@@ -1,6 +1,7 @@
 """Measured samples made up for tests, and their fates."""
 
 import hashlib
+import os
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pyarrow as pa
 
 from dcr.validation.contamination import EvaluationImages
 from dcr.validation.judging import plan_judging
-from dcr.validation.measuring import SCHEMA, Limits
+from dcr.validation.measuring import SCHEMA, Limits, measure_shard
 from dcr.validation.reasons import REASONS
 from dcr.validation.tables import SampleTables, ShardTable, TablePlan, write_tables
 
@@ -51,3 +52,8 @@ def judged(folder: Path, *shards: ShardTable, evaluation=NO_EVALUATION, distance
     measured = write(folder / "measured", *shards)
     write_tables(folder / "judged", plan_judging(measured, evaluation, distance, POLICIES | policies))
     return SampleTables(folder / "judged")
+
+
+def measure_and_name_worker(path: str, name: str, limits: Limits) -> tuple[int, ShardTable]:
+    """Measure a shard and say in which process; here, because workers import it by name."""
+    return os.getpid(), measure_shard(path, name, limits)

@@ -2,7 +2,6 @@
 
 import os
 import sys
-import time
 
 import pytest
 
@@ -11,12 +10,7 @@ from dcr.errors import UserError
 from dcr.shards import write_shard
 from dcr.validation.measuring import measure_shard, plan_measuring
 from dcr.validation.workers import Workers
-from validation_tables import LIMITS
-
-
-def measure_and_name_worker(path, name, limits):
-    time.sleep(0.2)  # so that one worker cannot take all before the other is there
-    return os.getpid(), measure_shard(path, name, limits)
+from validation_tables import LIMITS, measure_and_name_worker
 
 
 @pytest.fixture

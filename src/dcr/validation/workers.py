@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from dcr.errors import UserError
+
+_TASKS_AT_ONCE = 8  # for each worker, where results come together
 
 
 @dataclass(frozen=True)
@@ -32,11 +35,20 @@ class Workers:
         Raises:
             UserError: the cluster's library is not installed or the cluster cannot be reached.
         """
-        from joblib import Parallel, delayed
+        from joblib import Parallel, delayed, parallel_config
 
         tasks = (delayed(function)(*call) for call in calls)
+        streams = self.backend != "ray"  # Ray's backend gives no results before all are there
+        return_as = "generator_unordered" if streams else "list"
         with self._cluster():
-            yield from Parallel(self.n_jobs, self.backend, return_as="generator_unordered", batch_size=1)(tasks)
+            with parallel_config(self.backend, n_jobs=self.n_jobs):  # by name: Parallel itself does not know dask's
+                parallel = Parallel(batch_size=1, return_as=return_as)
+            if streams:
+                yield from parallel(tasks)
+            else:
+                with parallel:
+                    while some := list(islice(tasks, _TASKS_AT_ONCE * self._num_workers())):
+                        yield from parallel(some)
 
     def _cluster(self) -> AbstractContextManager[None]:
         connect = {"dask": self._connect_dask, "ray": self._connect_ray}.get(self.backend, nullcontext)
