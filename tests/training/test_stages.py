@@ -11,8 +11,8 @@ import models
 from dcr.errors import UserError
 from dcr.training.model import LoraOptions, add_lora, merge_adapter
 from dcr.training.objectives import ObjectiveOptions
+from dcr.training.run import RunOptions
 from dcr.training.stages import Data, load_projector, train_adapter, train_projector
-from dcr.training.trainer import RunOptions
 from dcr.transforms import ViewAugmentation
 from training_world import load_world, write_world
 

@@ -19,8 +19,8 @@ from dcr.training.checkpoints import Checkpoints
 from dcr.training.fingerprint import input_hashes, run_fingerprint
 from dcr.training.launcher import launch
 from dcr.training.processes import Processes, alone
+from dcr.training.run import RunResult
 from dcr.training.stages import Data
-from dcr.training.trainer import RunResult
 
 State = dict[str, torch.Tensor]
 

@@ -7,7 +7,7 @@ from dataclasses import fields
 from dcr.parameters import TrainingParameters
 from dcr.training.model import LoraOptions
 from dcr.training.objectives import ObjectiveOptions
-from dcr.training.trainer import RunOptions
+from dcr.training.run import RunOptions
 from dcr.transforms import ViewAugmentation
 
 STAGE1 = "stage1"

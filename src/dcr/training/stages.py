@@ -18,7 +18,8 @@ from dcr.training.data import split_positions
 from dcr.training.model import ConditionModel, LoraOptions, adapter_state, add_lora, freeze_for_stage1
 from dcr.training.objectives import ObjectiveOptions
 from dcr.training.processes import Processes, alone
-from dcr.training.trainer import RunOptions, RunResult, Trainer
+from dcr.training.run import RunOptions, RunResult
+from dcr.training.trainer import Trainer
 from dcr.training.validation import HeldOutNoise
 from dcr.transforms import ViewAugmentation
 

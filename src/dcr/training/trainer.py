@@ -6,7 +6,6 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -19,52 +18,17 @@ from dcr.latents import LatentCache
 from dcr.seeds import derive_seed
 from dcr.training.checkpoints import Checkpoints, Progress
 from dcr.training.data import build_loader, make_batch
+from dcr.training.guards import IgnoredCondition
 from dcr.training.model import ConditionModel
 from dcr.training.objectives import OBJECTIVES, ObjectiveOptions
 from dcr.training.predictor import Predictor
 from dcr.training.processes import Processes
+from dcr.training.run import WEIGHT_DTYPES, RunOptions, RunResult
 from dcr.training.state import restore_state, training_state
 from dcr.training.stopping import JOB, STOP_FILE, Stopped, StopRequest
 from dcr.transforms import ViewAugmentation
 
-WEIGHT_DTYPES = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """Numbers of one run; see conf/base/parameters_training.yml for their meaning and units."""
-
-    name: str
-    objective: str
-    seed: int
-    max_train_steps: int
-    train_batch_size: int
-    gradient_accumulation_steps: int
-    learning_rate: float
-    adam_beta1: float
-    adam_beta2: float
-    adam_epsilon: float
-    adam_weight_decay: float
-    max_grad_norm: float
-    max_skipped_steps: int
-    mixed_precision: str
-    constant_prompt: bool
-    shared_prefix: bool
-    num_workers: int
-    validate_every_steps: int
-
-
-@dataclass
-class RunResult:
-    """What a run leaves beside the weights: one row per logged step, and its cost."""
-
-    losses: pd.DataFrame
-    steps: int
-    skipped_steps: int
-    seconds: float
-    samples_per_second: float
-    trainable_parameters: int
 
 
 class Trainer:
@@ -112,6 +76,8 @@ class Trainer:
             diffusion.unet.to(WEIGHT_DTYPES[run.mixed_precision])
         self._predict = Predictor(diffusion, run.constant_prompt, run.shared_prefix)
         self._skipped_in_a_row = 0
+        columns = self._step_samples if options.gather_negatives else run.train_batch_size
+        self._ignored_condition = IgnoredCondition(run.name, columns) if run.objective == "dcr" else None
 
     def fit(self) -> RunResult:
         """Train from the newest checkpoint that fits, or from the start, to the last step.
@@ -139,6 +105,8 @@ class Trainer:
             last = step == run.max_train_steps
             if self.processes.is_first and (last or step % run.validate_every_steps == 0):
                 row["validation_loss"] = self.validate()
+            if self._ignored_condition and self.processes.is_first:
+                self._ignored_condition.watch(row["loss"])
             progress.step, progress.num_samples = step, progress.num_samples + self._samples_a_step
             progress.rows.append({"step": step, **row})
             progress.seconds = before + time.perf_counter() - started

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from dcr.backbones import Backbone
     from dcr.diffusion import Diffusion
     from dcr.latents import LatentCache
-    from dcr.training.trainer import RunResult
+    from dcr.training.run import RunResult
 
 
 def train_projector(

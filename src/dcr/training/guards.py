@@ -1,0 +1,34 @@
+"""Warnings about a run that goes on but learns nothing."""
+
+from __future__ import annotations
+
+import logging
+import math
+
+_PATIENCE = 100  # steps: a loss passes log(B + 1) for a moment without meaning anything
+_TOLERANCE = 0.01
+_log = logging.getLogger(__name__)
+
+
+class IgnoredCondition:
+    """Warns once when DCR's loss stays at log(B + 1), its value where the UNet ignores its condition.
+
+    All predictions of a row are then alike, and so are all similarities.
+
+    Args:
+        name: of the run.
+        num_columns: images that a row is contrasted with, itself included (B).
+    """
+
+    def __init__(self, name: str, num_columns: int) -> None:
+        self._name, self._level, self._count = name, math.log(num_columns + 1), 0
+
+    def watch(self, loss: float) -> None:
+        """Look at a step's loss."""
+        self._count = self._count + 1 if abs(loss - self._level) <= _TOLERANCE * self._level else 0
+        if self._count == _PATIENCE:
+            _log.warning(
+                "%s: the loss has been at log(B + 1) = %.3f for %d steps: all predictions of a row are alike, so the "
+                "UNet seems to ignore its condition; train stage 1 for longer with stage1_loss: reconstruction.",
+                self._name, self._level, _PATIENCE,
+            )  # fmt: skip
