@@ -28,7 +28,7 @@ def test_processes_share_one_order_without_overlap(count):
     assert {len(share) for share in shares} == {4}
     in_order = list(chain(*(chain(*step) for step in zip(*shares, strict=True))))
     assert in_order == list(chain(*StepSampler(range(samples), 6, 3, range(4))))
-    assert sorted(in_order[:samples]) == list(range(samples))
+    assert sorted(in_order[:samples]) == [(position, 0) for position in range(samples)]
 
 
 def test_another_number_of_processes_goes_on_where_the_order_was_left():
