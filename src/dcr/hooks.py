@@ -38,7 +38,7 @@ class TypedParameters:
 class InputsExist:
     """Names the pipeline that makes a missing input, before any work is done.
 
-    Only datasets of kedro-datasets are asked: the project's own say it themselves, and some need no file.
+    Datasets with a command or a source of their own say it themselves, and some of those need no file.
     """
 
     @hook_impl
@@ -47,7 +47,8 @@ class InputsExist:
         recipe = f" --env {run_params['env']}" if run_params.get("env") else ""
         for name in sorted(pipeline.inputs()):
             dataset = catalog.get(name)
-            if type(dataset).__module__.startswith("kedro_datasets") and not dataset.exists():
+            tells_itself = hasattr(dataset, "_made_by") or hasattr(dataset, "_source")
+            if not tells_itself and not dataset.exists():
                 path = getattr(dataset, "_filepath", None) or getattr(dataset, "_path", name)
                 raise UserError(
                     f"{name}: {path} does not exist; make it with `kedro run{recipe} --pipelines {_maker(name)}`"
