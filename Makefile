@@ -12,7 +12,7 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 export DO_NOT_TRACK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-gpu lint bench viz clean
+.PHONY: help setup demo test test-slow test-gpu lint viz clean
 
 help:
 	@sed -n 's/^# //p' Makefile
