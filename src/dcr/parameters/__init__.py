@@ -1,0 +1,28 @@
+"""Every parameter a recipe may set: one flat, typed class per section, nothing optional, nothing unknown.
+
+Values stand in ``conf/<recipe>/parameters_<section>.yml``; nodes get them as these objects from ``params:<section>``.
+"""
+
+from dcr.parameters.evaluation import EvaluationParameters
+from dcr.parameters.latents import LatentsParameters, VerifyParameters
+from dcr.parameters.recipe import RecipeParameters
+from dcr.parameters.reporting import ReportingParameters
+from dcr.parameters.scenes import PretrainingParameters, ScenesParameters
+from dcr.parameters.section import Section, build_parameters
+from dcr.parameters.training import TrainingParameters
+from dcr.parameters.validation import IngestParameters, ValidationParameters
+
+__all__ = [
+    "EvaluationParameters",
+    "IngestParameters",
+    "LatentsParameters",
+    "PretrainingParameters",
+    "RecipeParameters",
+    "ReportingParameters",
+    "ScenesParameters",
+    "Section",
+    "TrainingParameters",
+    "ValidationParameters",
+    "VerifyParameters",
+    "build_parameters",
+]

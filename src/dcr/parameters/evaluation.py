@@ -1,0 +1,27 @@
+"""The benchmarks."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, PositiveInt
+
+from dcr.parameters.section import Section
+
+
+class EvaluationParameters(Section):
+    """Which sets are evaluated and how sure the scores are."""
+
+    sets: list[Literal["mmvp_vlm", "classification", "retrieval"]] = Field(min_length=1)
+    model_name: str
+    language: str
+    batch_size: PositiveInt
+    kmeans_seeds: list[int] = Field(min_length=1)
+    kmeans_num_init: PositiveInt
+    num_neighbours: PositiveInt
+    probe_inverse_regularization: float = Field(gt=0)
+    probe_max_iterations: PositiveInt
+    recall_at: list[PositiveInt] = Field(min_length=1)
+    num_resamples: PositiveInt
+    confidence: float = Field(gt=0, lt=1)
+    seed: int

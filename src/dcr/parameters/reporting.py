@@ -1,0 +1,22 @@
+"""The report."""
+
+from __future__ import annotations
+
+from pydantic import Field, PositiveInt
+
+from dcr.parameters.section import Section
+
+
+class ReportingParameters(Section):
+    """What the page shows, and by which measures its headline judges."""
+
+    seed: int
+    headline_measures: list[str] = Field(min_length=1)
+    detail_measures: list[str] = Field(min_length=1)
+    separation_measure: str
+    num_flipped_pairs: PositiveInt
+    num_reconstructions: PositiveInt
+    num_denoising_steps: PositiveInt
+    guidance_scale: float = Field(gt=0)
+    loss_window: PositiveInt
+    notes: list[str]

@@ -1,0 +1,63 @@
+"""Both stages of training."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, PositiveInt
+
+from dcr.parameters.section import Section
+
+Method = Literal["dcr", "reconstruction", "naive"]
+
+
+class TrainingParameters(Section):
+    """Both stages of training; the names are those of diffusers' training scripts where they have one."""
+
+    seed: int
+    method: Method
+    baselines: list[Method]
+    validation_fraction: float = Field(gt=0, lt=1)
+    num_validation_samples: PositiveInt
+    validate_every_steps: PositiveInt
+    mixed_precision: Literal["no", "bf16", "fp16"]
+    num_workers: int = Field(ge=0)
+    gradient_accumulation_steps: PositiveInt
+    num_processes: PositiveInt
+    num_hosts: PositiveInt
+    rendezvous_endpoint: str
+    gather_negatives: bool
+    checkpointing_steps: PositiveInt
+    checkpoints_total_limit: PositiveInt
+    resume_from_checkpoint: str
+    constant_prompt: bool
+    shared_prefix: bool
+    max_skipped_steps: PositiveInt
+    adam_beta1: float = Field(ge=0, lt=1)
+    adam_beta2: float = Field(ge=0, lt=1)
+    adam_epsilon: float = Field(gt=0)
+    adam_weight_decay: float = Field(ge=0)
+    max_grad_norm: float = Field(gt=0)
+    stage1_loss: Literal["reconstruction", "dcr"]
+    stage1_max_train_steps: PositiveInt
+    stage1_train_batch_size: PositiveInt
+    stage1_learning_rate: float = Field(gt=0)
+    stage2_max_train_steps: PositiveInt
+    stage2_train_batch_size: int = Field(ge=2)
+    stage2_learning_rate: float = Field(gt=0)
+    temperature: float = Field(gt=0)
+    rows_per_chunk: PositiveInt
+    contrast_weight: float = Field(ge=0)
+    reconstruction_weight: float = Field(ge=0)
+    lora_rank: PositiveInt
+    lora_alpha: float = Field(gt=0)
+    lora_dropout: float = Field(ge=0, lt=1)
+    lora_bias: Literal["none", "lora_only"]
+    view_brightness: float = Field(ge=0, le=1)
+    view_contrast: float = Field(ge=0, le=1)
+    view_saturation: float = Field(ge=0, le=1)
+    view_hue: float = Field(ge=0, le=0.5)
+    view_horizontal_flip: float = Field(ge=0, le=1)
+    view_vertical_flip: float = Field(ge=0, le=1)
+    view_scale_min: float = Field(gt=0, le=1)
+    view_ratio_max: float = Field(ge=1)
