@@ -22,7 +22,7 @@ from dcr.scenes.world import DETAILS, MMVP_TYPES, SCENE_CLASSES, caption
 @pytest.fixture(scope="module")
 def parameters():
     return ScenesParameters(
-        seed=0, image_size=32, num_train_images=22, images_per_shard=12, caption_class_probability=0.5,
+        seed=0, n_jobs=1, image_size=32, num_train_images=22, images_per_shard=12, caption_class_probability=0.5,
         caption_detail_probability=0.4, mmvp_pairs_per_type=3, num_classification_train=11,
         num_classification_test=7, num_retrieval_images=5, captions_per_retrieval_image=4,
         retrieval_detail_probability=0.8,
@@ -51,6 +51,12 @@ def test_images_do_not_depend_on_how_many_there_are_or_how_they_are_sharded(para
     assert len(few) == 9
     for url, sample in few.items():
         assert (sample.image, sample.caption) == (many[url].image, many[url].caption)
+
+
+def test_shards_do_not_depend_on_how_many_processes_draw(parameters, tmp_path):
+    write_shards(tmp_path / "one", parameters)
+    write_shards(tmp_path / "two", parameters.model_copy(update={"n_jobs": 2}))
+    assert sha256_folder(tmp_path / "one") == sha256_folder(tmp_path / "two")
 
 
 def test_shards_have_img2datasets_shape(parameters, tmp_path):

@@ -11,6 +11,7 @@ class ScenesParameters(Section):
     """The demo's rendered world: how large its pictures are and how many of them each set has."""
 
     seed: int
+    n_jobs: int = Field(ge=-1)
     image_size: int = Field(ge=16)
     num_train_images: PositiveInt
     images_per_shard: PositiveInt

@@ -16,6 +16,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 
+from joblib import Parallel, delayed
 from tqdm import tqdm
 
 from dcr import seeds
@@ -46,15 +47,17 @@ def write_shards(folder: Folder, parameters: ScenesParameters) -> None:
 
 
 def iter_shard_samples(parameters: ScenesParameters, shard: int) -> Iterator[Sample]:
-    """Yield the samples of training shard number ``shard``, keyed as img2dataset does.
+    """Yield the samples of training shard number ``shard``, keyed as img2dataset does, drawn by ``n_jobs`` processes.
 
     Their metadata is the url and the attributes; `write_shard` adds what img2dataset states besides, sha256 included.
     """
     start = shard * parameters.images_per_shard
     stop = min(start + parameters.images_per_shard, parameters.num_train_images)
     digits = math.ceil(math.log10(max(parameters.images_per_shard, 2)))
-    for index in range(start, stop):
-        yield _train_sample(parameters, f"{shard:05d}{index - start:0{digits}d}", index)
+    draw = delayed(_train_sample)
+    yield from Parallel(n_jobs=parameters.n_jobs, return_as="generator", batch_size=50)(
+        draw(parameters, f"{shard:05d}{index - start:0{digits}d}", index) for index in range(start, stop)
+    )
 
 
 def _train_sample(parameters: ScenesParameters, key: str, index: int) -> Sample:
