@@ -20,6 +20,18 @@ def normalize(embeddings: np.ndarray) -> np.ndarray:
     return embeddings / np.maximum(norms, np.finfo(np.float32).tiny)
 
 
+def linearized(value: float, influence: np.ndarray, counts: np.ndarray | None = None) -> np.ndarray:
+    """Return a statistic under resampling to first order: value + sum_i (count_i - 1) influence_i.
+
+    ``influence`` (N,) is the statistic's derivative in each item's count. It stands in for statistics over pairs of
+    items, whose exact replicates would cost N^2 each (the infinitesimal jackknife: Efron, 1982, ch. 6).
+    """
+    influence = np.asarray(influence, dtype=np.float64)
+    if counts is None:
+        return np.float64(value)
+    return value + (np.asarray(counts, dtype=np.float64) - 1) @ influence
+
+
 def weighted_mean(values: np.ndarray, counts: np.ndarray | None = None) -> np.ndarray:
     """Return the mean of ``values`` (N,), items drawn ``counts`` (..., N) times; NaN where none is drawn."""
     values = np.asarray(values, dtype=np.float64)

@@ -1,0 +1,88 @@
+"""How one encoder's features lie: likeness within and between classes, alignment of pairs, uniformity on the sphere.
+
+All are means over pairs of different items; under resampling they are taken to first order
+(`dcr.metrics.embeddings.linearized`).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dcr.metrics.embeddings import linearized, normalize, weighted_mean
+
+_CHUNK = 1024
+
+
+def similarity_scores(
+    embeddings: np.ndarray, labels: np.ndarray, counts: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
+    """Return ``inner_class`` and ``inter_class``: the mean cosine of two images of one class, and of two classes.
+
+    Computed from sums over classes in O(N d): no pair is formed. NaN where there is no such pair.
+
+    Args:
+        embeddings: (N, d).
+        labels: (N,).
+        counts: (..., N).
+    """
+    unit = normalize(embeddings).astype(np.float64)
+    _, classes = np.unique(labels, return_inverse=True)
+    if len(unit) != len(classes) or len(unit) == 0:
+        raise ValueError(f"labels must name a class for each of {len(unit)} > 0 embeddings, got {len(classes)}")
+    sums = np.zeros((classes.max() + 1, unit.shape[1]))
+    np.add.at(sums, classes, unit)
+    sizes = np.bincount(classes)[classes]
+    own = np.einsum("nd,nd->n", unit, sums[classes])
+    inner = own - np.einsum("nd,nd->n", unit, unit)  # to the others of the class
+    return {
+        "inner_class": _mean_over_pairs(inner, sizes - 1, counts),
+        "inter_class": _mean_over_pairs(unit @ unit.sum(axis=0) - own, len(unit) - sizes, counts),
+    }
+
+
+def _mean_over_pairs(sums: np.ndarray, numbers: np.ndarray, counts: np.ndarray | None) -> np.ndarray:
+    """Return the mean over ordered pairs, from each item's sum over its partners (N,) and their number (N,)."""
+    total = numbers.sum()
+    if total == 0:
+        return np.full(np.shape(counts)[:-1] if counts is not None else (), np.nan)[()]
+    mean = sums.sum() / total
+    return linearized(mean, 2 * (sums - mean * numbers) / total, counts)
+
+
+def uniformity_scores(embeddings: np.ndarray, counts: np.ndarray | None = None) -> dict[str, np.ndarray]:
+    """Return ``uniformity``, log of the mean of exp(-2 |x - y|^2) over pairs of unit vectors.
+
+    0 where all are one point; features spread evenly over a sphere of many dimensions come near -4 (Wang and Isola,
+    ICML 2020, t = 2). Distances are taken in chunks: memory is O(N).
+    """
+    unit = normalize(embeddings)
+    number = len(unit)
+    if number < 2:
+        raise ValueError(f"uniformity needs at least 2 embeddings, got {number}")
+    kernel = np.empty(number)
+    for start in range(0, number, _CHUNK):
+        cosines = (unit[start : start + _CHUNK] @ unit.T).astype(np.float64)
+        kernel[start : start + _CHUNK] = np.exp(4 * (np.minimum(cosines, 1) - 1)).sum(axis=1)
+    kernel -= np.exp(4 * (np.minimum(np.einsum("nd,nd->n", unit, unit, dtype=np.float64), 1) - 1))  # each with itself
+    total, pairs = kernel.sum(), number * (number - 1)
+    influence = 2 * kernel / total - 2 * (number - 1) / pairs
+    return {"uniformity": linearized(np.log(total / pairs), influence, counts)}
+
+
+def alignment_of_pairs(
+    first: np.ndarray, second: np.ndarray, owner: np.ndarray, counts: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
+    """Return ``alignment``, the mean squared distance of the unit vectors of positive pairs, in [0, 4].
+
+    Wang and Isola, ICML 2020, alpha = 2. Here a pair is an image and its caption.
+
+    Args:
+        first: (N, d). second: (T, d).
+        owner: (T,), the row of ``first`` that a row of ``second`` is paired with.
+        counts: (..., N), of rows of ``first``.
+    """
+    first, second = normalize(first), normalize(second)
+    distances = np.square(first[owner].astype(np.float64) - second).sum(axis=1)
+    sums = np.bincount(owner, weights=distances, minlength=len(first))
+    numbers = np.bincount(owner, minlength=len(first))
+    return {"alignment": weighted_mean(sums, counts) / weighted_mean(numbers, counts)}
