@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from PIL import Image
 
+from dcr.backbones import Preprocessing
+
 COLOURS = {
     "red": (220, 30, 30),
     "green": (30, 200, 40),
@@ -29,11 +31,17 @@ class ColourBackbone(torch.nn.Module):
     """
 
     image_size, embed_dim, logit_scale, logit_bias, device = 8, 3, 100.0, 0.0, torch.device("cpu")
+    preprocessing = Preprocessing(8, (0.0,) * 3, (1.0,) * 3, "bicubic", "squash")
 
     def __init__(self, image_scale: float = 1.0) -> None:
         super().__init__()
+        self.register_buffer("weight", torch.tensor(image_scale))
         self.image_scale = image_scale
         self.batch_sizes: list[int] = []
+
+    @property
+    def model(self) -> torch.nn.Module:
+        return self
 
     def preprocess(self, image: Image.Image) -> torch.Tensor:
         pixels = np.asarray(image.convert("RGB").resize((8, 8)), dtype=np.float32) / 255
@@ -42,6 +50,9 @@ class ColourBackbone(torch.nn.Module):
     def encode_image(self, pixels: torch.Tensor) -> torch.Tensor:
         self.batch_sizes.append(len(pixels))
         return (pixels.mean(dim=(2, 3)) - 0.5) * self.image_scale + (1 - self.image_scale)
+
+    def tokenize(self, texts: list[str]) -> torch.Tensor:
+        return torch.tensor([[*text.encode()[:60], *[0] * (60 - len(text.encode()[:60]))] for text in texts])
 
     def encode_text(self, texts: list[str]) -> torch.Tensor:
         named = [next(rgb for name, rgb in COLOURS.items() if name in text) for text in texts]

@@ -31,6 +31,7 @@ def run(shards: str | list[str], folder: Path, **changes) -> None:
         "expectation_suite": MemoryDataset(yaml.safe_load((CONF / "expectations.yml").read_text())),
         "shards": ShardsDataset(filepath=shards, made_by="kedro run --pipelines scenes"),
         **{name: MemoryDataset(partial(open_set, folder / name)) for name in SETS},
+        "more_sets": MemoryDataset({}),
         "evaluation_images": SelectedSamplesDataset(filepath=str(folder / "evaluation_images.parquet")),
         "samples": SampleTablesDataset(filepath=str(folder / "samples")),
         "judged_samples": SampleTablesDataset(filepath=str(folder / "judged")),

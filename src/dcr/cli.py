@@ -55,3 +55,21 @@ def _user_error(exc: BaseException | None) -> UserError | None:
 
 run = click.Command("run", params=kedro_run.params, callback=_run, help=kedro_run.help)
 cli.add_command(run)
+
+
+@cli.command("make-set")
+@click.argument("source", type=click.Path(path_type=Path))
+@click.argument("target", type=click.Path(path_type=Path))
+@click.option("--template", "templates", multiple=True, help="Prompt with {c} where the class name goes; repeatable.")
+def make_set(source: Path, target: Path, templates: tuple[str, ...]) -> None:
+    """Write a classification set in CLIP_benchmark's WebDataset layout.
+
+    SOURCE holds one folder a class, as torchvision's ImageFolder reads them, in train/ and test/ (or val/), or at its
+    top for a test split alone. TARGET is the new folder.
+    """
+    from dcr.benchmark_sets import open_set, write_clip_benchmark
+
+    try:
+        write_clip_benchmark(open_set(source, kind="classification"), target, templates)
+    except UserError as exc:
+        raise click.ClickException(str(exc)) from exc

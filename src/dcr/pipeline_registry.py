@@ -13,4 +13,5 @@ def register_pipelines() -> dict[str, Pipeline]:
     pipelines = {module.__name__.rpartition(".")[2]: module.create_pipeline() for module in modules}
     default = sum(pipelines.values(), Pipeline([]))
     extra = {"ingest": ingest.create_pipeline(), "verify": latents.create_verify_pipeline()}
+    extra["embedding"] = evaluation.create_embedding_pipeline()
     return {**pipelines, **extra, "__default__": default}

@@ -1,6 +1,7 @@
 """Pipeline `evaluation` on its own catalog and parameters, with encoders held in memory."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -10,9 +11,10 @@ from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
 
 from benchmark_folders import ColourBackbone, write_classification, write_mmvp, write_retrieval
+from dcr.datasets.benchmark_sets import BenchmarkSetsDataset
 from dcr.errors import UserError
-from dcr.parameters import EvaluationParameters
-from dcr.pipelines.evaluation import create_pipeline
+from dcr.parameters import EvaluationParameters, TrainingParameters
+from dcr.pipelines.evaluation import create_embedding_pipeline, create_pipeline
 
 CONF = Path(__file__).parents[2] / "conf"
 
@@ -25,15 +27,25 @@ def parameters(**changes):
     return EvaluationParameters(**{**base, **smoke, **changes})
 
 
-def catalog_of(folder: Path, **changes) -> DataCatalog:
+def training(**changes) -> TrainingParameters:
+    sections = [
+        yaml.safe_load((CONF / env / "parameters_training.yml").read_text())["training"] for env in ("base", "smoke")
+    ]
+    return TrainingParameters(**{**sections[0], **sections[1], **changes})
+
+
+def catalog_of(folder: Path, more_sets: list | None = None, seed: int = 0, **changes) -> DataCatalog:
     text = (CONF / "base" / "catalog_evaluation.yml").read_text().replace("${globals:recipe}", "r")
     for name in ("mmvp_vlm", "classification", "retrieval"):
-        text = text.replace(f"${{globals:{name}}}", f"sets/{name}")
-    config = yaml.safe_load(text.replace("data/", f"{folder}/data/").replace("sets/", f"{folder}/sets/"))
-    catalog = DataCatalog.from_config(config)
+        text = text.replace(f"${{globals:{name}}}", f"{folder}/sets/{name}")
+    text = text.replace("${globals:more_sets}", json.dumps(more_sets or []))
+    text = text.replace("${globals:more_encoders}", "{}").replace("${globals:device}", "cpu")
+    catalog = DataCatalog.from_config(yaml.safe_load(text.replace(": data/", f": {folder}/data/")))
     memory = {
         "params:evaluation": parameters(**changes),
+        "params:training": training(),
         "params:training.method": "dcr",
+        "training_record": {"seed": seed, "hashes": {"data": "d"}},
         "backbone": ColourBackbone(image_scale=0.5),
         "encoder": ColourBackbone(),
         "baselines": {"naive": lambda: ColourBackbone(image_scale=0.9)},
@@ -94,7 +106,10 @@ def test_a_second_run_writes_the_same_bytes(folder):
 
     before = contents()
     run(catalog_of(folder))
-    assert len(before) == 8
+    assert {path.name for path in before if path.parent.name == "r"} == {
+        "scores.json", "intervals.json", "comparisons.json", "this_seed.json", "evaluation_failures.json",
+        "eval_results.jsonl", "outcomes.parquet",
+    }  # fmt: skip
     assert contents() == before
 
 
@@ -105,6 +120,98 @@ def test_sets_that_a_recipe_leaves_out_need_no_folder(tmp_path):
     assert list(scores["dcr"]) == ["mmvp_vlm"]
 
 
-def test_a_missing_set_stops_the_run_and_names_the_command(tmp_path):
-    with pytest.raises(UserError, match="mmvp_vlm does not exist; make it with `kedro run --pipelines scenes`"):
+def read(folder: Path, name: str):
+    return json.loads((folder / "data" / "08_reporting" / "r" / f"{name}.json").read_text())
+
+
+def test_a_broken_set_ends_the_run_with_an_error_after_all_others_are_written(tmp_path):
+    """What is left of the sets is evaluated, saved and compared; the sentence names what is broken."""
+    for write, name in ((write_mmvp, "mmvp_vlm"), (write_classification, "classification")):
+        write(tmp_path / "sets" / name)
+    (tmp_path / "sets" / "mmvp_vlm" / "MLLM_VLM Images" / "Texts" / "7.jpg").unlink()
+    with pytest.raises(
+        UserError, match=r"^not evaluated: mmvp_vlm: the image of question 7 is missing.*; retrieval: "
+    ) as e:
         run(catalog_of(tmp_path))
+    assert "retrieval does not exist; make it with `kedro run --pipelines scenes`" in str(e.value)
+    assert list(read(tmp_path, "scores")["dcr"]) == ["clustering", "zero_shot", "linear_probe", "probes"]
+    assert [failure["set"] for failure in read(tmp_path, "evaluation_failures")] == ["mmvp_vlm", "retrieval"]
+    assert set(read(tmp_path, "comparisons")["naive"]) == {"clustering", "zero_shot", "linear_probe", "probes"}
+    assert (tmp_path / "data" / "08_reporting" / "r" / "eval_results.jsonl").stat().st_size > 0
+
+
+def test_several_sets_come_from_one_list(tmp_path):
+    for name in ("one", "two"):
+        write_classification(tmp_path / name)
+    entries = [{"name": name, "kind": "classification", "path": str(tmp_path / name)} for name in ("one", "two")]
+    run(catalog_of(tmp_path, more_sets=entries, sets=["more_sets"]))
+    scores = read(tmp_path, "scores")["dcr"]
+    assert {"clustering", "clustering/one", "clustering/two"} <= set(scores)
+    assert scores["clustering"]["acc"] == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({"name": "a"}, "needs exactly the keys name, kind, path"),
+        ({"name": "a", "kind": "detection", "path": "p"}, "kind of 'a' must be one of mmvp_vlm, "),
+        ({"name": "a.b", "kind": "retrieval", "path": "p"}, "letters, digits, _ and - alone, got 'a.b'"),
+    ],
+)
+def test_a_wrong_entry_of_the_list_is_named(entry, message):
+    with pytest.raises(UserError, match=message):
+        BenchmarkSetsDataset(sets=[entry])
+    with pytest.raises(UserError, match="are called 'a'"):
+        BenchmarkSetsDataset(sets=[{"name": "a", "kind": "retrieval", "path": "p"}] * 2)
+
+
+def test_a_set_may_not_take_the_name_of_a_recipes_own(tmp_path):
+    entry = {"name": "retrieval", "kind": "retrieval", "path": "p"}
+    with pytest.raises(UserError, match="'retrieval' is taken by the recipe's own set"):
+        run(catalog_of(tmp_path, more_sets=[entry]))
+
+
+def test_features_are_compared_with_the_bases_if_asked(folder, tmp_path):
+    assert not {"feature_geometry", "feature_drift"} & set(read(folder, "scores")["dcr"])
+    shutil.copytree(folder / "sets", tmp_path / "sets")
+    run(catalog_of(tmp_path, compare_features=True))
+    scores, intervals = (read(tmp_path, name) for name in ("scores", "intervals"))
+    assert list(scores["dcr"]["feature_drift"]) == ["cka", "neighbour_overlap@10"]
+    assert 0.9 < scores["dcr"]["feature_drift"]["cka"] <= 1
+    assert scores["dcr"]["feature_geometry"]["inner_class"] > scores["dcr"]["feature_geometry"]["inter_class"]
+    assert "feature_drift" not in scores["base"]
+    assert scores["base"]["text_alignment"]["alignment"] > scores["dcr"]["text_alignment"]["alignment"]
+    low, high = intervals["dcr"]["feature_drift"]["cka"]
+    assert low <= scores["dcr"]["feature_drift"]["cka"] <= high
+
+
+def test_each_training_seed_keeps_its_scores(tmp_path):
+    write_mmvp(tmp_path / "sets" / "mmvp_vlm")
+    for seed in (0, 3):
+        run(catalog_of(tmp_path, sets=["mmvp_vlm"], seed=seed))
+    kept = [read(tmp_path, f"seeds/seed_{seed}") for seed in (0, 3)]
+    assert [record["seed"] for record in kept] == [0, 3]
+    assert kept[0]["configuration"] == kept[1]["configuration"]
+    assert kept[1] == read(tmp_path, "this_seed")
+
+
+def test_divas_file_is_written_if_asked(folder, tmp_path):
+    assert not list((folder / "data").rglob("pred_result.json"))
+    shutil.copytree(folder / "sets", tmp_path / "sets")
+    run(catalog_of(tmp_path, diva_results=True))
+    result = json.loads((tmp_path / "data" / "07_model_output" / "r" / "diva" / "pred_result.json").read_text())
+    assert list(result) == ["results_before", "results_final_after"]
+    assert result["results_final_after"] == {
+        "smoke-ViT": {"Color and Appearance": 100.0, "Texts": 100.0, "average_score": 100.0}
+    }
+
+
+def test_the_embedding_pipeline_leaves_evaluation_nothing_to_embed(folder, tmp_path):
+    shutil.copytree(folder / "sets", tmp_path / "sets")
+    for rank in (0, 1):
+        SequentialRunner().run(create_embedding_pipeline(), catalog_of(tmp_path, num_ranks=2, rank=rank))
+    catalog = catalog_of(tmp_path)
+    run(catalog)
+    assert sum(catalog["backbone"].load().batch_sizes) == 0
+    with pytest.raises(UserError, match="rank must lie in 0 to num_ranks - 1 = 1, got 2"):
+        SequentialRunner().run(create_embedding_pipeline(), catalog_of(tmp_path, num_ranks=2, rank=2))

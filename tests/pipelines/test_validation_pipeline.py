@@ -144,6 +144,7 @@ def test_training_images_that_are_in_an_evaluation_set_are_found(folder):
     for number, image in images.items():
         (folder / "mmvp_vlm" / "MLLM_VLM Images" / "a type" / f"{number}.jpg").write_bytes(image)
     write_members(folder / "classification" / "test" / "0.tar", [("s1.jpg", encode(seed=30)), ("s1.cls", b"0")])
+    (folder / "classification" / "test" / "nshards.txt").write_text("1")
     for name in ("classnames.txt", "zeroshot_classification_templates.txt"):
         (folder / "classification" / name).write_text("a {c}\n")
     manifest = run(folder, evaluation_sets=["mmvp_vlm", "classification"], evaluation_image_distance=8)

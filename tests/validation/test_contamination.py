@@ -16,6 +16,7 @@ def retrieval(tmp_path):
     members = [("a.jpg", encode(seed=1)), ("a.txt", b"one"), ("b.png", encode(seed=2, kind="PNG")), ("b.txt", b"two")]
     write_members(tmp_path / "set" / "test" / "0.tar", [*members, ("c.jpg", b"no image"), ("c.txt", b"three")])
     (tmp_path / "set" / "dataset_type.txt").write_text("retrieval")
+    (tmp_path / "set" / "test" / "nshards.txt").write_text("1")
     return lambda: open_set(tmp_path / "set")
 
 

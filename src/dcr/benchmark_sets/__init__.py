@@ -1,4 +1,4 @@
-"""Benchmark sets in their outside layouts: MMVP-VLM's folder, and CLIP_benchmark's WebDataset folders.
+"""Benchmark sets in their outside layouts: MMVP-VLM's folder, CLIP_benchmark's WebDataset folders, class folders.
 
 Sets are opened with all that can be checked without reading images, then streamed: memory holds one sample.
 Nothing is unpickled, and no name in a file leads out of the set's folder.
@@ -6,22 +6,55 @@ Nothing is unpickled, and no name in a file leads out of the set's folder.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
-from dcr.benchmark_sets.clip_benchmark import ClassificationSet, RetrievalSet, Sample, open_clip_benchmark
+from dcr.benchmark_sets.class_folders import open_class_folders
+from dcr.benchmark_sets.clip_benchmark import is_clip_benchmark, open_clip_benchmark
+from dcr.benchmark_sets.converting import write_clip_benchmark
+from dcr.benchmark_sets.files import Folder
 from dcr.benchmark_sets.mmvp_vlm import MMVPSet, Pair, open_mmvp
+from dcr.benchmark_sets.parts import ClassificationSet, Part, RetrievalSet, Sample
 from dcr.errors import UserError
 
-__all__ = ["BenchmarkSet", "ClassificationSet", "MMVPSet", "Pair", "RetrievalSet", "Sample", "open_set"]
+__all__ = [
+    "BenchmarkSet",
+    "ClassificationSet",
+    "MMVPSet",
+    "Pair",
+    "Part",
+    "RetrievalSet",
+    "Sample",
+    "open_set",
+    "write_clip_benchmark",
+]
 
 BenchmarkSet = MMVPSet | ClassificationSet | RetrievalSet
+KINDS = {"mmvp_vlm": MMVPSet, "classification": ClassificationSet, "retrieval": RetrievalSet}
 
 
-def open_set(folder: str | Path) -> BenchmarkSet:
-    """Open a benchmark set by its layout: ``Questions.csv``, or CLIP_benchmark's files."""
-    folder = Path(folder)
-    if not folder.is_dir():
+def open_set(location: str | Path, name: str | None = None, kind: str | None = None) -> BenchmarkSet:
+    """Open a benchmark set by its layout: ``Questions.csv``, CLIP_benchmark's files, or one folder a class.
+
+    Args:
+        location: a local folder, or for CLIP_benchmark's layout any fsspec URL.
+        name: what records call the set; its folder's name by default.
+        kind: that it must be, one of `KINDS`; any by default.
+    """
+    folder = Folder(str(location))
+    is_local = "://" not in folder.path
+    if is_local and not folder.has_folder():
         raise UserError(f"no benchmark set at {folder}: the folder does not exist")
-    if (folder / "Questions.csv").exists():
+    benchmark_set = _open(folder, is_local)
+    if kind is not None and not isinstance(benchmark_set, KINDS[kind]):
+        found = next(k for k, cls in KINDS.items() if isinstance(benchmark_set, cls))
+        raise UserError(f"{folder} is a set of kind {found}, but the recipe says {kind}")
+    return benchmark_set if name is None else replace(benchmark_set, name=name)
+
+
+def _open(folder: Folder, is_local: bool) -> BenchmarkSet:
+    if is_local and folder.has_file("Questions.csv"):
         return open_mmvp(folder)
-    return open_clip_benchmark(folder)
+    if not is_local or is_clip_benchmark(folder):
+        return open_clip_benchmark(folder)
+    return open_class_folders(folder)

@@ -1,4 +1,4 @@
-"""CLIP_benchmark's WebDataset layout, for classification and retrieval."""
+"""CLIP_benchmark's WebDataset layout, for classification and retrieval; local or behind a URL."""
 
 from __future__ import annotations
 
@@ -6,129 +6,136 @@ import json
 import lzma
 import tarfile
 import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
 
-from dcr.benchmark_sets.files import IMAGE_EXTENSIONS, decode_image, read_lines, read_text
+from dcr.benchmark_sets.files import IMAGE_EXTENSIONS, Folder
+from dcr.benchmark_sets.parts import ClassificationSet, Part, RetrievalSet, Sample
 from dcr.errors import UserError
 
-if TYPE_CHECKING:
-    from PIL import Image
-
+CLASS_NAMES, TEMPLATES, KIND = "classnames.txt", "zeroshot_classification_templates.txt", "dataset_type.txt"
+SPLITS = ("train", "test")
 _BROKEN_ARCHIVE = (tarfile.TarError, OSError, EOFError, zlib.error, lzma.LZMAError, ValueError)
 
-
-@dataclass(frozen=True)
-class Sample:
-    """One sample: ``label`` and ``attributes`` in classification sets, ``captions`` in retrieval sets."""
-
-    key: str
-    image: Image.Image | None
-    label: int = -1
-    attributes: dict[str, int | str] | None = None
-    captions: tuple[str, ...] = ()
+Members = dict[str, bytes]
+Parse = Callable[[Members, str], Sample]
 
 
 @dataclass(frozen=True)
-class ClassificationSet:
-    """A classification set in CLIP_benchmark's layout; templates hold ``{c}`` where the class name goes."""
+class TarPart(Part):
+    """One tar of a split; ``parse`` makes a sample of its members and of words that say where they are."""
 
+    folder: Folder
     name: str
-    folder: Path
-    class_names: list[str]
-    templates: list[str]
+    parse: Parse = field(repr=False)
 
-    def has_split(self, split: str) -> bool:
-        """Tell whether the folder of ``split`` is there."""
-        return (self.folder / split).is_dir()
+    def _hash(self) -> str:
+        return self.folder.sha256(self.name)
 
-    def samples(self, split: str) -> Iterator[Sample]:
-        """Yield key, image, class index and, where a ``json`` member holds them, attributes."""
-        for members in _read_split(self.folder, split):
-            where = f"sample {members['__key__']!r} of {members['__url__']}"
-            yield Sample(
-                key=members["__key__"],
-                image=_image_of(members, where),
-                label=_label_of(members, where, len(self.class_names)),
-                attributes=_attributes_of(members, where),
-            )
+    def samples(self) -> Iterator[Sample]:
+        shard, num_samples = self.folder.place(self.name), 0
+        with self.folder.open(self.name) as stream:
+            groups = _read_tar(stream, shard)
+            while (members := _next_group(groups, shard)) is not None:
+                num_samples += 1
+                yield self.parse(members, f"sample {members['__key__']!r} of {shard}")
+        if num_samples == 0:
+            raise UserError(f"{shard} is empty: a shard holds at least one sample (make it again or fix nshards.txt)")
 
 
-@dataclass(frozen=True)
-class RetrievalSet:
-    """A retrieval set in CLIP_benchmark's layout."""
-
-    name: str
-    folder: Path
-
-    def samples(self, split: str) -> Iterator[Sample]:
-        """Yield key, image and captions, one a line of the ``txt`` member."""
-        for members in _read_split(self.folder, split):
-            where = f"sample {members['__key__']!r} of {members['__url__']}"
-            captions = tuple(line for line in _text_of(members, "txt", where).splitlines() if line.strip())
-            if not captions:
-                raise UserError(f"{where} has no caption: its txt member must hold one caption a line")
-            yield Sample(key=members["__key__"], image=_image_of(members, where), captions=captions)
-
-
-def open_clip_benchmark(folder: Path) -> ClassificationSet | RetrievalSet:
+def open_clip_benchmark(folder: Folder) -> ClassificationSet | RetrievalSet:
     """Open a folder of this layout; one that says nothing of its type holds classes, as in CLIP_benchmark."""
-    if not (folder / "test").is_dir():
-        raise UserError(f"{folder} is no benchmark set: neither Questions.csv (MMVP-VLM) nor test/ (CLIP_benchmark)")
-    kind_file = folder / "dataset_type.txt"
-    kind = read_text(kind_file).strip().lower() if kind_file.exists() else "classification"
+    kind = folder.read_text(KIND).strip().lower() if folder.has_file(KIND) else "classification"
     if kind == "retrieval":
-        return RetrievalSet(folder.name, folder)
+        return RetrievalSet(folder.name, str(folder), _find_splits(folder, _retrieval_sample))
     if kind != "classification":
-        raise UserError(f"{kind_file} must say classification or retrieval, got {kind[:40]!r}")
-    class_names = read_lines(folder / "classnames.txt")
-    templates_file = folder / "zeroshot_classification_templates.txt"
-    templates = read_lines(templates_file)
+        raise UserError(f"{folder.place(KIND)} must say classification or retrieval, got {kind[:40]!r}")
+    class_names = folder.read_lines(CLASS_NAMES)
+    parse = partial(_classification_sample, num_classes=len(class_names))
+    return ClassificationSet(folder.name, str(folder), _find_splits(folder, parse), class_names, read_templates(folder))
+
+
+def read_templates(folder: Folder) -> list[str]:
+    """Return the lines of the templates' file, each of which must hold ``{c}``."""
+    templates = folder.read_lines(TEMPLATES)
     for template in templates:
         if "{c}" not in template:
-            raise UserError(f"{templates_file}: every template must hold {{c}}, got {template[:80]!r}")
-    return ClassificationSet(folder.name, folder, class_names, templates)
+            raise UserError(f"{folder.place(TEMPLATES)}: every template must hold {{c}}, got {template[:80]!r}")
+    return templates
 
 
-def _read_split(folder: Path, split: str) -> Iterator[dict]:
-    """Yield each sample of a split as webdataset groups it: ``__key__``, ``__url__``, undecoded members."""
-    import webdataset as wds
+def is_clip_benchmark(folder: Folder) -> bool:
+    """Tell whether the folder has this layout."""
+    names = [KIND, *(f"{split}/{name}" for split in SPLITS for name in ("nshards.txt", "0.tar"))]
+    return any(folder.has_file(name) for name in names)
 
-    counter = folder / split / "nshards.txt"
-    text = read_text(counter).strip()
+
+def _find_splits(folder: Folder, parse: Parse) -> dict[str, list[Part]]:
+    there = [s for s in SPLITS if folder.has_folder(s) or folder.has_file(f"{s}/nshards.txt")]
+    if "test" not in there:
+        raise UserError(f"{folder} has no test split: {folder.place('test')} does not exist")
+    return {split: _list_tars(folder, split, parse) for split in there}
+
+
+def _list_tars(folder: Folder, split: str, parse: Parse) -> list[Part]:
+    counter = f"{split}/nshards.txt"
+    text = folder.read_text(counter).strip()
     if not text.isdecimal() or not 0 < int(text) <= 1_000_000:
-        raise UserError(f"{counter} must hold the number of shards, from 1 to 1000000, got {text[:40]!r}")
-    for index in wds.split_by_node(range(int(text))):
-        shard = folder / split / f"{index}.tar"
-        if not shard.is_file():
-            raise UserError(f"{shard} is missing: {counter} announces {text} shards, 0.tar to {int(text) - 1}.tar")
-        samples = iter(wds.tarfile_samples([{"url": str(shard)}]))
-        num_samples = 0
-        while (members := _next_sample(samples, shard)) is not None:
-            num_samples += 1
-            yield members
-        if num_samples == 0:
-            raise UserError(f"{shard} is empty: a shard holds at least one sample (make it again or fix {counter})")
+        where = folder.place(counter)
+        raise UserError(f"{where} must hold the number of shards, from 1 to 1000000, got {text[:40]!r}")
+    names = [f"{split}/{index}.tar" for index in range(int(text))]
+    for name in names:
+        if not folder.has_file(name):
+            raise UserError(
+                f"{folder.place(name)} is missing: {folder.place(counter)} announces {text} shards,"
+                f" 0.tar to {int(text) - 1}.tar"
+            )
+    return [TarPart(folder, name, parse) for name in names]
 
 
-def _next_sample(samples: Iterator[dict], shard: Path) -> dict | None:
+def _read_tar(stream, shard: str) -> Iterator[Members]:
+    """Yield the members of each sample, undecoded, as webdataset groups them."""
+    from webdataset.tariterators import group_by_keys, tar_file_expander
+
+    return group_by_keys(tar_file_expander([{"url": shard, "stream": stream}]))
+
+
+def _next_group(groups: Iterator[Members], shard: str) -> Members | None:
     try:
-        return next(samples, None)
+        return next(groups, None)
     except _BROKEN_ARCHIVE as error:
-        reason = str(error.args[0] if error.args else error)
+        if isinstance(error, UserError):
+            raise
+        reason = str(error.args[0] if error.args else error).partition(" @ ")[0]
         raise UserError(f"{shard} cannot be read as a tar of samples ({reason}): make it again") from error
 
 
-def _image_of(members: dict, where: str) -> Image.Image:
+def _classification_sample(members: Members, where: str, num_classes: int) -> Sample:
+    return Sample(
+        members["__key__"],
+        _image_of(members, where),
+        where,
+        label=_label_of(members, where, num_classes),
+        attributes=_attributes_of(members, where),
+    )
+
+
+def _retrieval_sample(members: Members, where: str) -> Sample:
+    captions = tuple(line for line in _text_of(members, "txt", where).splitlines() if line.strip())
+    if not captions:
+        raise UserError(f"{where} has no caption: its txt member must hold one caption a line")
+    return Sample(members["__key__"], _image_of(members, where), where, captions=captions)
+
+
+def _image_of(members: Members, where: str) -> bytes:
     extension = next((name for name in IMAGE_EXTENSIONS if name in members), None)
     if extension is None:
         raise UserError(f"{where} has no image: expected one of {', '.join(IMAGE_EXTENSIONS)}")
-    return decode_image(members[extension], where)
+    return members[extension]
 
 
-def _text_of(members: dict, extension: str, where: str) -> str:
+def _text_of(members: Members, extension: str, where: str) -> str:
     if extension not in members:
         raise UserError(f"{where} has no {extension} member")
     try:
@@ -137,7 +144,7 @@ def _text_of(members: dict, extension: str, where: str) -> str:
         raise UserError(f"the {extension} member of {where} is not UTF-8 text") from error
 
 
-def _label_of(members: dict, where: str, num_classes: int) -> int:
+def _label_of(members: Members, where: str, num_classes: int) -> int:
     text = _text_of(members, "cls", where).strip()
     if not text.isdecimal() or len(text) > 9 or int(text) >= num_classes:
         raise UserError(
@@ -147,7 +154,7 @@ def _label_of(members: dict, where: str, num_classes: int) -> int:
     return int(text)
 
 
-def _attributes_of(members: dict, where: str) -> dict[str, int | str] | None:
+def _attributes_of(members: Members, where: str) -> dict[str, int | str] | None:
     if "json" not in members:
         return None
     try:

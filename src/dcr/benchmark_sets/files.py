@@ -1,10 +1,12 @@
-"""Text and images of a benchmark set, read without trusting them."""
+"""Files of a benchmark set, local or behind a URL, read without trusting them."""
 
 from __future__ import annotations
 
+import hashlib
 import io
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, BinaryIO
 
 from dcr.errors import UserError
 
@@ -12,6 +14,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 IMAGE_EXTENSIONS = ("jpg", "jpeg", "png", "webp")
+_CHUNK = 1 << 20
 
 
 def decode_image(data: bytes, where: str) -> Image.Image:
@@ -25,19 +28,88 @@ def decode_image(data: bytes, where: str) -> Image.Image:
         raise UserError(f"the image of {where} cannot be decoded ({error}): replace or remove it") from error
 
 
-def read_text(path: Path) -> str:
-    """Return the UTF-8 text of a file, without its byte-order mark."""
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError as error:
-        raise UserError(f"{path} is missing: a benchmark set of this layout needs it") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read as UTF-8 text: {error}") from error
+class Folder:
+    """A folder, by a local path or any fsspec URL, whose files are named relative to it.
 
+    Raises UserError where a file is missing or cannot be read.
+    """
 
-def read_lines(path: Path) -> list[str]:
-    """Return the non-empty lines of a text file, of which there must be one."""
-    lines = [line.strip() for line in read_text(path).splitlines() if line.strip()]
-    if not lines:
-        raise UserError(f"{path} is empty: it must hold one entry a line")
-    return lines
+    def __init__(self, path: str) -> None:
+        import fsspec
+
+        self.path = path.rstrip("/")
+        try:
+            self._files, self._root = fsspec.url_to_fs(self.path)
+        except (ValueError, ImportError, OSError) as error:
+            raise UserError(f"{path} cannot be opened: {error}") from error
+
+    def __str__(self) -> str:
+        return self.path
+
+    @property
+    def name(self) -> str:
+        """The last part of the path."""
+        return self.path.rpartition("/")[2]
+
+    def place(self, name: str) -> str:
+        """Return the path of a file as messages show it."""
+        return f"{self.path}/{name}" if name else self.path
+
+    def has_file(self, name: str) -> bool:
+        """Tell whether a file is there."""
+        return self._ask(self._files.isfile, name)
+
+    def has_folder(self, name: str = "") -> bool:
+        """Tell whether a folder is there; over http no folder can be seen."""
+        return self._ask(self._files.isdir, name)
+
+    def _ask(self, question, name: str) -> bool:
+        try:
+            return question(f"{self._root}/{name}" if name else self._root)
+        except (OSError, ValueError) as error:
+            raise UserError(f"{self.place(name)} cannot be reached: {error}") from error
+
+    @contextmanager
+    def open(self, name: str) -> Iterator[BinaryIO]:
+        """Open a file for reading bytes."""
+        try:
+            file = self._files.open(f"{self._root}/{name}", "rb")
+        except FileNotFoundError as error:
+            raise UserError(f"{self.place(name)} is missing: a benchmark set of this layout needs it") from error
+        except (OSError, ValueError) as error:
+            raise UserError(f"{self.place(name)} cannot be opened: {error}") from error
+        with file:
+            yield file
+
+    def sha256(self, name: str) -> str:
+        """Return the hex sha256 of a file's bytes, read in chunks."""
+        digest = hashlib.sha256()
+        with self.open(name) as file:
+            try:
+                while chunk := file.read(_CHUNK):
+                    digest.update(chunk)
+            except OSError as error:
+                raise UserError(f"{self.place(name)} cannot be read: {error}") from error
+        return digest.hexdigest()
+
+    def read_bytes(self, name: str) -> bytes:
+        """Return the bytes of a file."""
+        with self.open(name) as file:
+            try:
+                return file.read()
+            except OSError as error:
+                raise UserError(f"{self.place(name)} cannot be read: {error}") from error
+
+    def read_text(self, name: str) -> str:
+        """Return the UTF-8 text of a file, without its byte-order mark."""
+        try:
+            return self.read_bytes(name).decode("utf-8-sig").replace("\r\n", "\n")
+        except UnicodeDecodeError as error:
+            raise UserError(f"{self.place(name)} cannot be read as UTF-8 text: {error}") from error
+
+    def read_lines(self, name: str) -> list[str]:
+        """Return the non-empty lines of a text file, of which there must be one."""
+        lines = [line.strip() for line in self.read_text(name).splitlines() if line.strip()]
+        if not lines:
+            raise UserError(f"{self.place(name)} is empty: it must hold one entry a line")
+        return lines

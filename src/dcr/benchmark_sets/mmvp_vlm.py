@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from dcr.benchmark_sets.files import IMAGE_EXTENSIONS, decode_image, read_text
+from dcr.benchmark_sets.files import IMAGE_EXTENSIONS, Folder
+from dcr.benchmark_sets.parts import Part, Sample, digest
 from dcr.errors import UserError
-
-if TYPE_CHECKING:
-    from PIL import Image
 
 IMAGE_FOLDERS = ("MLLM_VLM Images", "MLLM_VLM_Images", "MMVP_VLM_Images")
 PROMPT = "a photo of "
@@ -30,27 +28,34 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class MMVPSet:
-    """An MMVP-VLM folder: its pairs in file order."""
+class MMVPSet(Part):
+    """An MMVP-VLM folder: its pairs in file order; the samples are their images, two a pair."""
 
     name: str
     pairs: list[Pair]
 
-    def images(self) -> Iterator[Image.Image]:
-        """Yield the images of all pairs, two a pair, as RGB."""
+    def _hash(self) -> str:
+        files = (f"{sample.key} {hashlib.sha256(sample.content).hexdigest()}" for sample in self.samples())
+        return digest([*files, *(f"{pair.type} {text}" for pair in self.pairs for text in pair.texts)])
+
+    def samples(self) -> Iterator[Sample]:
         for pair in self.pairs:
-            for path in pair.images:
-                yield decode_image(path.read_bytes(), str(path))
+            for number, path in zip(pair.ids, pair.images, strict=True):
+                try:
+                    yield Sample(str(number), path.read_bytes(), str(path))
+                except OSError as error:
+                    raise UserError(f"{path} cannot be read: {error.strerror}") from error
 
 
-def open_mmvp(folder: Path) -> MMVPSet:
-    """Open an MMVP-VLM folder; every row is checked, and that its image is there, but no image is read."""
+def open_mmvp(location: Folder) -> MMVPSet:
+    """Open a local MMVP-VLM folder; every row is checked, and that its image is there, but no image is read."""
+    folder = Path(location.path)
     questions = folder / "Questions.csv"
     image_folder = next((folder / name for name in IMAGE_FOLDERS if (folder / name).is_dir()), None)
     if image_folder is None:
         raise UserError(f"{folder} has no image folder: it must be called one of {', '.join(IMAGE_FOLDERS)}")
     try:
-        lines = list(csv.reader(io.StringIO(read_text(questions), newline=""), strict=True))
+        lines = list(csv.reader(io.StringIO(location.read_text(questions.name), newline=""), strict=True))
     except csv.Error as error:
         raise UserError(f"{questions} is not a readable csv file: {error}") from error
     rows = [_parse_question(questions, number, line) for number, line in enumerate(lines, 1) if number > 1 and line]

@@ -1,11 +1,16 @@
-"""Kedro dataset for a benchmark set in an outside layout."""
+"""Kedro datasets for benchmark sets in outside layouts."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+import re
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from kedro.io import AbstractDataset, DatasetError
 
 from dcr.datasets.folders import FolderDataset
+from dcr.errors import UserError
 
 if TYPE_CHECKING:
     from dcr.benchmark_sets import BenchmarkSet
@@ -36,3 +41,63 @@ class BenchmarkSetDataset(FolderDataset):
         from dcr.benchmark_sets import open_set
 
         return open_set(self.require())
+
+
+class BenchmarkSetsDataset(AbstractDataset):
+    """Any number of benchmark sets, each with a name, a kind and a path; see `dcr.benchmark_sets.open_set`.
+
+    ``load`` returns ``{name: (kind, function that opens the set)}``.
+
+    YAML example:
+
+        more_sets:
+          type: dcr.datasets.benchmark_sets.BenchmarkSetsDataset
+          sets:
+            - {name: mnist, kind: classification, path: /data/wds_mnist}
+
+    Python example:
+        >>> entry = {"name": "mnist", "kind": "classification", "path": "/data/wds_mnist"}
+        >>> list(BenchmarkSetsDataset(sets=[entry]).load())
+        ['mnist']
+    """
+
+    def __init__(self, *, sets: list[dict[str, str]], metadata: dict[str, Any] | None = None) -> None:
+        self._sets, self.metadata = [_check_entry(entry) for entry in sets], metadata
+        names = [entry["name"] for entry in self._sets]
+        if doubled := sorted({name for name in names if names.count(name) > 1}):
+            raise UserError(
+                f"two benchmark sets are called {doubled[0]!r}: names tell scores apart, so each needs its own"
+            )
+
+    def load(self) -> dict[str, tuple[str, Callable[[], BenchmarkSet]]]:
+        return {entry["name"]: (entry["kind"], partial(_open, entry)) for entry in self._sets}
+
+    def save(self, data: object) -> None:
+        raise DatasetError("benchmark sets are read only; `kedro make-set` makes one")
+
+    def _exists(self) -> bool:
+        return True  # each set tells at opening whether it is there
+
+    def _describe(self) -> dict[str, Any]:
+        return {"sets": self._sets}
+
+
+_KEYS = ("name", "kind", "path")
+_KINDS = ("mmvp_vlm", "classification", "retrieval")
+
+
+def _check_entry(entry: Any) -> dict[str, str]:
+    if not isinstance(entry, Mapping) or set(entry) != set(_KEYS):
+        raise UserError(f"an entry of more_sets needs exactly the keys {', '.join(_KEYS)}, got {entry!r}")
+    name, kind = entry["name"], entry["kind"]
+    if kind not in _KINDS:
+        raise UserError(f"more_sets: the kind of {name!r} must be one of {', '.join(_KINDS)}, got {kind!r}")
+    if not re.fullmatch(r"[\w-]+", str(name)):
+        raise UserError(f"more_sets: a name may hold letters, digits, _ and - alone, got {name!r}")
+    return dict(entry)
+
+
+def _open(entry: dict[str, str]) -> BenchmarkSet:
+    from dcr.benchmark_sets import open_set
+
+    return open_set(entry["path"], entry["name"], entry["kind"])

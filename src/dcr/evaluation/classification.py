@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from tqdm import tqdm
 
 from dcr.benchmark_sets import ClassificationSet
 from dcr.errors import UserError
-from dcr.evaluation.embedding import LabelledFeatures, embed_split, embed_texts
+from dcr.evaluation.embedding import Embedder, LabelledFeatures, embed_split
+from dcr.evaluation.features import evaluate_features
 from dcr.evaluation.results import EvaluationOptions, Result, outcomes_of, score
 from dcr.metrics.clustering import cluster, clustering_scores, match_clusters
 from dcr.metrics.probes import predict_linear, predict_neighbours, probe_scores
 from dcr.metrics.zero_shot import build_classifier, rank_labels, zero_shot_scores
-
-if TYPE_CHECKING:
-    from dcr.backbones import Backbone
 
 logger = logging.getLogger(__name__)
 
@@ -26,16 +23,21 @@ CLASS_ATTRIBUTE = "class"  # the label itself, which the linear probe of the cla
 
 
 def evaluate_classification(
-    backbone: Backbone, dataset: ClassificationSet, options: EvaluationOptions
+    embedder: Embedder, dataset: ClassificationSet, options: EvaluationOptions, reference: Embedder | None = None
 ) -> Iterator[Result]:
-    """Clustering and zero-shot on the test split; with a train split also linear and neighbour probes."""
-    test = embed_split(backbone, dataset, "test", options.batch_size)
+    """Clustering and zero-shot on the test split; with a train split also linear and neighbour probes.
+
+    With ``options.compare_features`` also the geometry of the test features, and their drift from ``reference``'s.
+    """
+    test = embed_split(embedder, dataset, "test")
     yield _evaluate_clustering(dataset, test, options)
-    yield _evaluate_zero_shot(backbone, dataset, test, options)
+    yield _evaluate_zero_shot(embedder, dataset, test, options)
+    if options.compare_features:
+        yield from evaluate_features(dataset, test, options, reference)
     if not dataset.has_split("train"):
         logger.info("%s has no train split: probes are left out", dataset.name)
         return
-    train = embed_split(backbone, dataset, "train", options.batch_size)
+    train = embed_split(embedder, dataset, "train")
     yield _evaluate_class_probes(dataset, train, test, options)
     names = [name for name, values in train.attributes.items() if _can_probe(name, values, test)]
     if names:
@@ -59,7 +61,7 @@ def _evaluate_clustering(dataset: ClassificationSet, test: LabelledFeatures, opt
             f" {num_classes} classes and {len(test.keys)} images"
         )
     clusterings = [
-        cluster(test.embeddings, num_classes, seed, options.kmeans_num_init)
+        cluster(test.embeddings, num_classes, seed, options.kmeans_num_init, options.kmeans_batch_size)
         for seed in tqdm(options.kmeans_seeds, desc=f"{dataset.name} k-means", leave=False)
     ]
 
@@ -74,10 +76,10 @@ def _evaluate_clustering(dataset: ClassificationSet, test: LabelledFeatures, opt
 
 
 def _evaluate_zero_shot(
-    backbone: Backbone, dataset: ClassificationSet, test: LabelledFeatures, options: EvaluationOptions
+    embedder: Embedder, dataset: ClassificationSet, test: LabelledFeatures, options: EvaluationOptions
 ) -> Result:
     prompts = [template.replace("{c}", name) for name in dataset.class_names for template in dataset.templates]
-    texts = embed_texts(backbone, prompts, options.batch_size, f"{dataset.name} prompts")
+    texts = embedder.texts(prompts, f"{dataset.name} prompts")
     classifier = build_classifier(texts.reshape(len(dataset.class_names), len(dataset.templates), -1))
     ranks = rank_labels(test.embeddings, classifier, test.labels)
     groups = [dataset.class_names[label] for label in test.labels]

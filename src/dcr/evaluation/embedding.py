@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
-from dcr.benchmark_sets import ClassificationSet, Sample
+from dcr.benchmark_sets import ClassificationSet, Part
 from dcr.errors import UserError
+from dcr.evaluation.cache import EvaluationCache, encoder_fingerprint, make_key
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -31,20 +36,55 @@ class LabelledFeatures:
 
 
 def embed_images(
-    backbone: Backbone, images: Iterable[Image.Image], batch_size: int, description: str = "images"
+    backbone: Backbone,
+    images: Iterable[Any],
+    batch_size: int,
+    description: str = "images",
+    num_workers: int = 0,
+    open_image: Callable[[Any], Image.Image] = lambda image: image,
 ) -> np.ndarray:
-    """Return the image embeddings (N, d), float32, not normalised; memory holds one batch of images."""
+    """Return the image embeddings (N, d), float32, not normalised; memory holds a few batches of images.
 
-    def encode(batch: list[Image.Image]) -> torch.Tensor:
-        pixels = torch.stack([backbone.preprocess(image) for image in batch])
-        return backbone.encode_image(pixels.to(backbone.device))
+    Args:
+        backbone: the encoder.
+        images: images, or what ``open_image`` makes one of.
+        batch_size: images in one pass of the tower.
+        description: for the progress bar and for errors.
+        num_workers: threads that open and preprocess ahead of the tower; 0 does so between its passes.
+        open_image: called once for each item of ``images``.
+    """
 
-    return _embed(encode, images, batch_size, description)
+    def encode(batch: list[torch.Tensor]) -> torch.Tensor:
+        return backbone.encode_image(torch.stack(batch).to(backbone.device))
+
+    def prepare(item: Any) -> torch.Tensor:
+        return backbone.preprocess(open_image(item))
+
+    pixels = _map_ahead(prepare, images, num_workers, ahead=2 * batch_size)
+    return _embed(encode, pixels, batch_size, description)
 
 
 def embed_texts(backbone: Backbone, texts: Iterable[str], batch_size: int, description: str = "texts") -> np.ndarray:
     """Return the text embeddings (N, d), float32, not normalised."""
     return _embed(backbone.encode_text, texts, batch_size, description)
+
+
+def _map_ahead(function: Callable, items: Iterable, num_workers: int, ahead: int) -> Iterator:
+    """Yield ``function(item)`` in order; threads work on up to ``ahead`` items beyond the one that is asked for."""
+    if num_workers == 0:
+        yield from map(function, items)
+        return
+    pending: deque = deque()
+    with ThreadPoolExecutor(num_workers) as pool:
+        try:
+            for item in items:
+                pending.append(pool.submit(function, item))
+                if len(pending) > ahead:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _embed(encode: Callable[[list], torch.Tensor], items: Iterable, batch_size: int, description: str) -> np.ndarray:
@@ -61,28 +101,70 @@ def _embed(encode: Callable[[list], torch.Tensor], items: Iterable, batch_size: 
     return embeddings
 
 
-def embed_split(backbone: Backbone, dataset: ClassificationSet, split: str, batch_size: int) -> LabelledFeatures:
+class Embedder:
+    """One encoder that embeds parts of sets and texts; what the cache holds is not computed again.
+
+    Args:
+        backbone: the encoder.
+        batch_size, num_workers: see `embed_images`.
+        cache: where embeddings are kept; None keeps none.
+    """
+
+    def __init__(
+        self, backbone: Backbone, batch_size: int, num_workers: int = 0, cache: EvaluationCache | None = None
+    ) -> None:
+        self.backbone, self.cache = backbone, cache
+        self._batch_size, self._num_workers = batch_size, num_workers
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """See `dcr.evaluation.cache.encoder_fingerprint`."""
+        return encoder_fingerprint(self.backbone)
+
+    def images(self, part: Part, description: str) -> np.ndarray:
+        """Return the embeddings (N, d), float32, not normalised, of a part's images in order."""
+
+        def compute() -> np.ndarray:
+            samples = part.samples()
+            return embed_images(
+                self.backbone, samples, self._batch_size, description, self._num_workers, lambda sample: sample.image
+            )
+
+        if self.cache is None:
+            return compute()
+        key = make_key(encoder=self.fingerprint, images=part.fingerprint)
+        return self.cache.embeddings(key, compute, {"images": description, "part": part.name})
+
+    def split(self, parts: Iterable[Part], description: str) -> np.ndarray:
+        """Return the embeddings of several parts, one after the other."""
+        return np.concatenate([self.images(part, description) for part in parts])
+
+    def texts(self, texts: list[str], description: str) -> np.ndarray:
+        """Return the embeddings (N, d), float32, not normalised, of texts."""
+
+        def compute() -> np.ndarray:
+            return embed_texts(self.backbone, texts, self._batch_size, description)
+
+        if self.cache is None:
+            return compute()
+        tokens = hashlib.sha256(self.backbone.tokenize(texts).numpy()).hexdigest()
+        key = make_key(encoder=self.fingerprint, tokens=tokens)
+        return self.cache.embeddings(key, compute, {"texts": description})
+
+
+def embed_split(embedder: Embedder, dataset: ClassificationSet, split: str) -> LabelledFeatures:
     """Return the embeddings of one split with its labels and attributes."""
-    kept: list[Sample] = []
-    description = f"{dataset.name} {split}"
-    embeddings = embed_images(backbone, images_of(dataset.samples(split), kept), batch_size, description)
-    names = list(kept[0].attributes or {})
-    for sample in kept:
-        if set(sample.attributes or {}) != set(names):
+    embeddings = embedder.split(dataset.splits[split], f"{dataset.name} {split}")
+    keys, labels, attributes = [], [], []
+    for sample in dataset.samples(split):
+        keys.append(sample.key)
+        labels.append(sample.label)
+        attributes.append(sample.attributes or {})
+    for key, found in zip(keys, attributes, strict=True):
+        if set(found) != set(attributes[0]):
             raise UserError(
-                f"{dataset.folder / split}: samples {kept[0].key!r} and {sample.key!r} name different"
+                f"{dataset.folder}/{split}: samples {keys[0]!r} and {key!r} name different"
                 " attributes, but probes need the same in every sample"
             )
-    return LabelledFeatures(
-        embeddings,
-        keys=[sample.key for sample in kept],
-        labels=np.array([sample.label for sample in kept]),
-        attributes={name: np.array([sample.attributes[name] for sample in kept]) for name in names},
-    )
-
-
-def images_of(samples: Iterable[Sample], kept: list[Sample]) -> Iterator[Image.Image]:
-    """Yield each sample's image and keep the rest of it: no more than a batch of images is in memory."""
-    for sample in samples:
-        kept.append(replace(sample, image=None))
-        yield sample.image
+    columns = {name: np.array([found[name] for found in attributes]) for name in attributes[0]}
+    return LabelledFeatures(embeddings, keys, np.array(labels), columns)

@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dcr.benchmark_sets import MMVPSet
-from dcr.evaluation.embedding import embed_images, embed_texts
+from dcr.evaluation.embedding import Embedder
 from dcr.evaluation.results import EvaluationOptions, Result, outcomes_of, score
 from dcr.metrics.mmvp import PairAnswers, answer_pairs, mmvp_scores
-
-if TYPE_CHECKING:
-    from dcr.backbones import Backbone
 
 logger = logging.getLogger(__name__)
 
 
-def evaluate_mmvp(backbone: Backbone, mmvp: MMVPSet, options: EvaluationOptions) -> Result:
+def evaluate_mmvp(embedder: Embedder, mmvp: MMVPSet, options: EvaluationOptions) -> Result:
     """MMVP-VLM per type and mean; pairs are resampled within their type."""
     texts = [text for pair in mmvp.pairs for text in pair.texts]
-    images = embed_images(backbone, mmvp.images(), options.batch_size, f"{mmvp.name} images")
-    texts = embed_texts(backbone, texts, options.batch_size, f"{mmvp.name} texts")
+    images = embedder.images(mmvp, f"{mmvp.name} images")
+    texts = embedder.texts(texts, f"{mmvp.name} texts")
     shape = (len(mmvp.pairs), 2, -1)
-    answers = answer_pairs(images.reshape(shape), texts.reshape(shape), backbone.logit_scale)
+    answers = answer_pairs(images.reshape(shape), texts.reshape(shape), embedder.backbone.logit_scale)
     if answers.ties.any():
         logger.warning("%s: %d pairs are ties, counted as wrong", mmvp.name, answers.ties.sum())
     types = [pair.type for pair in mmvp.pairs]

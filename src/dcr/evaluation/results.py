@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from dcr.metrics.bootstrap import Bootstrap, Statistics
 
 Outcome = tuple[str, str, float]
+PROBABILITIES = ("q1score", "q2score")  # columns of answers, float32
 
 
 @dataclass(frozen=True)
 class EvaluationOptions:
-    """How scores are computed; see the recipe's `parameters_evaluation.yml` for each."""
+    """How scores are computed; see the recipe's `parameters_evaluation.yml` for each.
+
+    ``num_workers`` and ``batch_size`` change the speed alone.
+    """
 
     batch_size: int
     kmeans_seeds: Sequence[int]
@@ -24,6 +29,11 @@ class EvaluationOptions:
     probe_max_iterations: int
     recall_at: Sequence[int]
     bootstrap: Bootstrap
+    num_workers: int = 0
+    kmeans_batch_size: int = 0
+    compare_features: bool = False
+    num_compared_images: int = 10_000
+    num_compared_neighbours: int = 10
 
 
 @dataclass(frozen=True)
@@ -43,6 +53,16 @@ class Result:
     outcomes: list[Outcome] = field(default_factory=list)
     extra: dict[str, float] = field(default_factory=dict)
     answers: list[dict] = field(default_factory=list)
+
+    @classmethod
+    def from_record(cls, record: dict[str, Any]) -> Result:
+        """Build from what ``dataclasses.asdict`` gave, after a way through JSON."""
+        typed = {
+            "intervals": {metric: tuple(interval) for metric, interval in record["intervals"].items()},
+            "outcomes": [tuple(outcome) for outcome in record["outcomes"]],
+            "answers": [row | {name: np.float32(row[name]) for name in PROBABILITIES} for row in record["answers"]],
+        }
+        return cls(**record | typed)
 
 
 def score(

@@ -3,34 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dcr.benchmark_sets import RetrievalSet, Sample
-from dcr.evaluation.embedding import embed_images, embed_texts, images_of
+from dcr.benchmark_sets import RetrievalSet
+from dcr.evaluation.embedding import Embedder
 from dcr.evaluation.results import EvaluationOptions, Result, outcomes_of, score
+from dcr.metrics.geometry import alignment_of_pairs
 from dcr.metrics.retrieval import alignment_scores, rank_matches, retrieval_scores
 
-if TYPE_CHECKING:
-    from dcr.backbones import Backbone
 
-
-def evaluate_retrieval(backbone: Backbone, dataset: RetrievalSet, options: EvaluationOptions) -> Iterator[Result]:
+def evaluate_retrieval(embedder: Embedder, dataset: RetrievalSet, options: EvaluationOptions) -> Iterator[Result]:
     """Recall at K both ways, and how far paired images and texts lie apart."""
-    kept: list[Sample] = []
-    images = embed_images(
-        backbone, images_of(dataset.samples("test"), kept), options.batch_size, f"{dataset.name} images"
-    )
-    keys, captions = [sample.key for sample in kept], [text for sample in kept for text in sample.captions]
-    owner = np.repeat(np.arange(len(kept)), [len(sample.captions) for sample in kept])
-    texts = embed_texts(backbone, captions, options.batch_size, f"{dataset.name} captions")
-    images_index = np.arange(len(kept))
+    images = embedder.split(dataset.splits["test"], f"{dataset.name} images")
+    captions_of = {sample.key: sample.captions for sample in dataset.samples("test")}
+    keys, captions = list(captions_of), [text for texts in captions_of.values() for text in texts]
+    owner = np.repeat(np.arange(len(keys)), [len(texts) for texts in captions_of.values()])
+    texts = embedder.texts(captions, f"{dataset.name} captions")
+    images_index = np.arange(len(keys))
     image_ranks = rank_matches(texts, images, owner, images_index)
     text_ranks = rank_matches(images, texts, images_index, owner)
 
     def recalls(counts: np.ndarray) -> dict[str, np.ndarray]:
         return retrieval_scores(image_ranks, text_ranks, owner, options.recall_at, counts)
+
+    def alignment(counts: np.ndarray) -> dict[str, np.ndarray]:
+        scores = alignment_scores(images, texts, owner, counts)
+        if options.compare_features:
+            scores |= alignment_of_pairs(images, texts, owner, counts)
+        return scores
 
     outcomes = outcomes_of(keys, ["text_retrieval_recall@1"] * len(keys), text_ranks < 1)
     hits = np.bincount(owner, weights=image_ranks < 1) / np.bincount(owner)
@@ -39,12 +40,12 @@ def evaluate_retrieval(backbone: Backbone, dataset: RetrievalSet, options: Evalu
         "retrieval",
         dataset.name,
         "zeroshot_retrieval",
-        *score(recalls, len(kept), options.bootstrap),
+        *score(recalls, len(keys), options.bootstrap),
         outcomes,
     )
     yield Result(
         "text_alignment",
         dataset.name,
         "text_alignment",
-        *score(lambda counts: alignment_scores(images, texts, owner, counts), len(kept), options.bootstrap),
+        *score(alignment, len(keys), options.bootstrap),
     )

@@ -20,7 +20,11 @@ Scores = Mapping[str, Mapping[str, Mapping[str, float]]]
 BETTER, WORSE, NOISE = "better", "worse", "within noise"
 HIGHER, LOWER = "higher", "lower"
 
-_UNDIRECTED = ("text_alignment",)  # cosines and distances: neither end is the better one
+_UNDIRECTED = (
+    "text_alignment",
+    "feature_geometry",
+    "feature_drift",
+)  # cosines and distances: neither end is the better one
 _MEAN_OF_GROUPS = ("mean", "mean_per_class_recall")
 _MEAN_OF_ITEMS = ("acc", "acc1", "lp_acc1")
 
@@ -54,7 +58,7 @@ class Comparison:
     @property
     def is_share(self) -> bool:
         """Whether the measure is a fraction in [0, 1] of which more is better."""
-        return self.benchmark not in _UNDIRECTED
+        return self.benchmark.partition("/")[0] not in _UNDIRECTED
 
     @property
     def verdict(self) -> str:
@@ -109,7 +113,10 @@ def _paired_interval(
     outcomes: pd.DataFrame, benchmark: str, metric: str, before: str, after: str, bootstrap: Bootstrap
 ) -> tuple[float, float] | None:
     pairs, groups = pair_outcomes(outcomes, benchmark, before, after), None
-    if metric in set(pairs["group"]):
+    if pairs.empty and metric in _MEAN_OF_ITEMS:  # a mean over sets: each set keeps its weight
+        pairs = _pair_sets(outcomes, benchmark, before, after)
+        groups = pairs["set"].to_numpy()
+    elif metric in set(pairs["group"]):
         pairs = pairs[pairs["group"] == metric]
     elif metric in _MEAN_OF_GROUPS and pairs["item"].is_unique:
         groups = pairs["group"].to_numpy()
@@ -121,6 +128,13 @@ def _paired_interval(
         return None
     _, low, high = bootstrap.paired_difference(pairs["before"].to_numpy(), pairs["after"].to_numpy(), groups)
     return low, high
+
+
+def _pair_sets(outcomes: pd.DataFrame, benchmark: str, before: str, after: str) -> pd.DataFrame:
+    """Return the items of all sets of a benchmark, ``<benchmark>/<set>``, that both encoders answered."""
+    names = [name for name in outcomes["benchmark"].unique() if name.startswith(f"{benchmark}/")]
+    parts = [pair_outcomes(outcomes, name, before, after).assign(set=name) for name in names]
+    return pd.concat(parts) if parts else pd.DataFrame(columns=["item", "group", "before", "after", "set"])
 
 
 def pair_outcomes(outcomes: pd.DataFrame, benchmark: str, before: str, after: str) -> pd.DataFrame:

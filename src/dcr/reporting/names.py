@@ -14,6 +14,8 @@ BENCHMARKS = {
     "retrieval": "Retrieval",
     "linear_probe": "Class probes",
     "text_alignment": "Text alignment",
+    "feature_geometry": "Geometry of features",
+    "feature_drift": "Drift from the base",
 }
 
 EXPLANATIONS = {
@@ -39,6 +41,14 @@ EXPLANATIONS = {
         "The cosine of an image and its caption, and the distance between the means of all images and all captions. "
         "They tell how far the image tower has drifted from the text tower; neither has a better end."
     ),
+    "feature_geometry": (
+        "The mean cosine of two images of one class and of two classes, and how evenly the features fill their sphere "
+        "(uniformity: 0 is one point, lower is more even). None has a better end by itself."
+    ),
+    "feature_drift": (
+        "How like the base encoder's features are on the same images: linear CKA, and the share of nearest neighbours "
+        "that stayed; 1 is unchanged."
+    ),
 }
 
 METRICS = {
@@ -49,6 +59,9 @@ METRICS = {
     "acc1": "accuracy",
     "acc5": "top-5 accuracy",
     "mean_per_class_recall": "mean per-class recall",
+    "cka": "linear CKA",
+    "inner_class": "likeness within classes",
+    "inter_class": "likeness between classes",
     "lp_acc1": "linear",
     "knn_acc1": "nearest neighbours",
 }
@@ -72,8 +85,10 @@ def run_name(run: str) -> str:
 
 
 def benchmark_name(benchmark: str) -> str:
-    """Return the words for a benchmark."""
-    return BENCHMARKS.get(benchmark, benchmark.replace("_", " "))
+    """Return the words for a benchmark, and for one set of it, ``<benchmark>/<set>``."""
+    family, _, dataset = benchmark.partition("/")
+    words = BENCHMARKS.get(family, family.replace("_", " "))
+    return f"{words}: {dataset}" if dataset else words
 
 
 def metric_name(metric: str) -> str:

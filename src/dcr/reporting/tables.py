@@ -76,7 +76,7 @@ def build_benchmark_tables(comparisons: Sequence[Comparison]) -> list[dict[str, 
         tables.append(
             {
                 "name": benchmark_name(benchmark),
-                "explanation": EXPLANATIONS.get(benchmark, ""),
+                "explanation": EXPLANATIONS.get(benchmark.partition("/")[0], ""),
                 "unit": "%" if part[0].is_share else "",
                 "ends": (WORSE, BETTER) if part[0].is_share else (LOWER, HIGHER),
                 "rows": [_benchmark_row(c, extent) for c in part],

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from dcr.shards import read_samples
 from dcr.validation.duplicates import bit_blocks
 from dcr.validation.images import measure_image
 
@@ -41,15 +40,8 @@ def fingerprint_sets(sets: dict[str, Callable[[], BenchmarkSet]], max_pixels: in
 def _images(benchmark_set: BenchmarkSet) -> Iterator[tuple[str, bytes]]:
     from dcr.benchmark_sets import MMVPSet
 
-    if isinstance(benchmark_set, MMVPSet):
-        for pair in benchmark_set.pairs:
-            for number, path in zip(pair.ids, pair.images, strict=True):
-                yield str(number), path.read_bytes()
-    else:
-        for shard in sorted((benchmark_set.folder / "test").glob("*.tar")):
-            for sample in read_samples(str(shard)):
-                if sample.image is not None:
-                    yield sample.key, sample.image
+    samples = benchmark_set.samples() if isinstance(benchmark_set, MMVPSet) else benchmark_set.samples("test")
+    return ((sample.key, sample.content) for sample in samples)
 
 
 class EvaluationImages:

@@ -5,37 +5,75 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from dcr.parameters import EvaluationParameters
+from dcr.errors import UserError
+from dcr.parameters import EvaluationParameters, TrainingParameters
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pandas as pd
 
     from dcr.backbones import Backbone
     from dcr.benchmark_sets import BenchmarkSet
-    from dcr.evaluation import EvaluationOptions, Result
+    from dcr.evaluation import EvaluationOptions, NamedSet, Result
     from dcr.metrics.bootstrap import Bootstrap
 
 
-def evaluate_encoders(
+SetOpener = Callable[[], "BenchmarkSet"]
+Encoders = dict[str, Callable[[], "Backbone"]]
+
+
+def gather_encoders(
+    method: str, backbone: Backbone, encoder: Backbone, baselines: Encoders, more_encoders: Encoders
+) -> Encoders:
+    """Name the base encoder, the trained one, the baselines and any others, in the order in which they are shown."""
+    taken = {"base": lambda: backbone, method: lambda: encoder, **baselines}
+    for name in more_encoders:
+        if name in taken:
+            raise UserError(f"more_encoders: the name {name!r} is that of an encoder of this recipe; take another")
+    return {**taken, **more_encoders}
+
+
+def gather_sets(
     parameters: EvaluationParameters,
-    method: str,
-    backbone: Backbone,
-    encoder: Backbone,
-    baselines: dict[str, Callable[[], Backbone]],
-    mmvp_vlm: Callable[[], BenchmarkSet],
-    classification: Callable[[], BenchmarkSet],
-    retrieval: Callable[[], BenchmarkSet],
-) -> dict[str, list[Result]]:
-    """Evaluate the base encoder, the trained one and the baselines, one after the other, on the recipe's sets."""
-    from dcr.evaluation import evaluate_encoder
+    mmvp_vlm: SetOpener,
+    classification: SetOpener,
+    retrieval: SetOpener,
+    more_sets: dict[str, tuple[str, SetOpener]],
+) -> list[NamedSet]:
+    """List the sets that the recipe evaluates."""
+    from dcr.evaluation import NamedSet
 
     openers = {"mmvp_vlm": mmvp_vlm, "classification": classification, "retrieval": retrieval}
-    sets = [openers[name]() for name in parameters.sets]
-    encoders = {"base": lambda: backbone, method: lambda: encoder, **baselines}
-    return {
-        name: evaluate_encoder(load(), sets, _evaluation_options(parameters), description=name)
-        for name, load in encoders.items()
-    }
+    sets = [NamedSet(name, name, openers[name]) for name in parameters.sets if name in openers]
+    if "more_sets" not in parameters.sets:
+        return sets
+    for name in more_sets:
+        if name in openers:
+            raise UserError(f"more_sets: the name {name!r} is taken by the recipe's own set; take another")
+    return sets + [NamedSet(name, kind, opener) for name, (kind, opener) in more_sets.items()]
+
+
+def evaluate_encoders(
+    parameters: EvaluationParameters, encoders: Encoders, sets: list[NamedSet], cache: Path
+) -> tuple[dict[str, list[Result]], list[dict[str, str]]]:
+    """Evaluate every encoder, one after the other, on the recipe's sets; list what could not be evaluated."""
+    from dataclasses import asdict
+
+    from dcr.evaluation import EvaluationCache, evaluate_encoders
+
+    options = _evaluation_options(parameters)
+    evaluations, failures = evaluate_encoders(encoders, sets, options, EvaluationCache(cache))
+    return evaluations, [asdict(failure) for failure in failures]
+
+
+def embed_sets(parameters: EvaluationParameters, encoders: Encoders, sets: list[NamedSet], cache: Path) -> None:
+    """Fill the cache of embeddings with this process's share of the sets' parts."""
+    from dcr.evaluation import EvaluationCache, embed_parts
+    from dcr.latents import pick_rank
+
+    rank = pick_rank(parameters.rank, parameters.num_ranks)
+    embed_parts(encoders, sets, _evaluation_options(parameters), EvaluationCache(cache), *rank)
 
 
 def record_results(
@@ -46,6 +84,26 @@ def record_results(
 
     records = result_records(evaluations, parameters.model_name, parameters.language)
     return scores_table(evaluations), intervals_table(evaluations), records
+
+
+def record_seed(
+    training: TrainingParameters, record: dict[str, Any], scores: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """Keep the scores under the seed that training ran with, beside those of its other seeds."""
+    from dcr.evaluation.exchange import seed_record
+
+    kept = seed_record(scores, training.model_dump(), record)
+    return kept, {f"seed_{record['seed']}": kept}
+
+
+def write_for_others(
+    parameters: EvaluationParameters, method: str, scores: dict[str, Any]
+) -> dict[str, dict[str, Any]]:
+    """Put MMVP-VLM before and after into DIVA's file, if the recipe wants it."""
+    from dcr.evaluation.exchange import diva_results
+
+    results = diva_results(scores, parameters.model_name, method) if parameters.diva_results else {}
+    return {"pred_result": results} if results else {}
 
 
 def tabulate_outcomes(evaluations: dict[str, list[Result]]) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
@@ -69,15 +127,18 @@ def _bootstrap(parameters: EvaluationParameters) -> Bootstrap:
 
 
 def _evaluation_options(parameters: EvaluationParameters) -> EvaluationOptions:
+    from dataclasses import fields
+
     from dcr.evaluation import EvaluationOptions
 
-    return EvaluationOptions(
-        batch_size=parameters.batch_size,
-        kmeans_seeds=parameters.kmeans_seeds,
-        kmeans_num_init=parameters.kmeans_num_init,
-        num_neighbours=parameters.num_neighbours,
-        probe_inverse_regularization=parameters.probe_inverse_regularization,
-        probe_max_iterations=parameters.probe_max_iterations,
-        recall_at=parameters.recall_at,
-        bootstrap=_bootstrap(parameters),
-    )
+    elsewhere = {"bootstrap": _bootstrap(parameters)}
+    names = [field.name for field in fields(EvaluationOptions) if field.name not in elsewhere]
+    return EvaluationOptions(**{name: getattr(parameters, name) for name in names}, **elsewhere)
+
+
+def tell_failures(failures: list[dict[str, str]], *written: Any) -> None:
+    """End the run with an error if anything could not be evaluated; scores come in so that they are written first."""
+    from dcr.evaluation import Failure, describe_failures
+
+    if failures:
+        raise UserError(describe_failures([Failure(**failure) for failure in failures]))

@@ -2,26 +2,45 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from .nodes import compare_encoders, evaluate_encoders, record_results, tabulate_outcomes
+from .nodes import (
+    compare_encoders,
+    embed_sets,
+    evaluate_encoders,
+    gather_encoders,
+    gather_sets,
+    record_results,
+    record_seed,
+    tabulate_outcomes,
+    tell_failures,
+    write_for_others,
+)
+
+_GATHER = (
+    Node(
+        gather_encoders,
+        inputs=["params:training.method", "backbone", "encoder", "baselines", "more_encoders"],
+        outputs="encoders",
+        name="gather_encoders",
+    ),
+    Node(
+        gather_sets,
+        inputs=["params:evaluation", "mmvp_vlm", "classification", "retrieval", "more_sets"],
+        outputs="benchmark_sets",
+        name="gather_sets",
+    ),
+)
+_WHAT = ["params:evaluation", "encoders", "benchmark_sets", "evaluation_cache"]
 
 
 def create_pipeline() -> Pipeline:
-    """Return the pipeline; images are embedded in its first node alone."""
+    """Return the pipeline; all that could be evaluated is written before `tell_failures` may end the run."""
     return Pipeline(
         [
+            *_GATHER,
             Node(
                 evaluate_encoders,
-                inputs=[
-                    "params:evaluation",
-                    "params:training.method",
-                    "backbone",
-                    "encoder",
-                    "baselines",
-                    "mmvp_vlm",
-                    "classification",
-                    "retrieval",
-                ],
-                outputs="evaluations",
+                inputs=_WHAT,
+                outputs=["evaluations", "evaluation_failures"],
                 name="evaluate_encoders",
             ),
             Node(
@@ -29,6 +48,18 @@ def create_pipeline() -> Pipeline:
                 inputs=["params:evaluation", "evaluations"],
                 outputs=["scores", "intervals", "eval_results"],
                 name="record_results",
+            ),
+            Node(
+                record_seed,
+                inputs=["params:training", "training_record", "scores"],
+                outputs=["this_seed", "seed_scores"],
+                name="record_seed",
+            ),
+            Node(
+                write_for_others,
+                inputs=["params:evaluation", "params:training.method", "scores"],
+                outputs="diva_results",
+                name="write_for_others",
             ),
             Node(
                 tabulate_outcomes,
@@ -42,5 +73,16 @@ def create_pipeline() -> Pipeline:
                 outputs="comparisons",
                 name="compare_encoders",
             ),
+            Node(
+                tell_failures,
+                inputs=["evaluation_failures", "scores", "eval_results", "comparisons", "this_seed"],
+                outputs=None,
+                name="tell_failures",
+            ),
         ]
     )
+
+
+def create_embedding_pipeline() -> Pipeline:
+    """Return pipeline `embedding`, which fills the cache that `evaluation` reads, in any number of processes."""
+    return Pipeline([*_GATHER, Node(embed_sets, inputs=_WHAT, outputs=None, name="embed_sets")])

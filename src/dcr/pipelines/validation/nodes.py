@@ -36,14 +36,17 @@ def measure_samples(parameters: ValidationParameters, shards: list[str]) -> Tabl
 
 
 def fingerprint_evaluation_images(
-    parameters: ValidationParameters, **sets: Callable[[], BenchmarkSet]
+    parameters: ValidationParameters,
+    more_sets: dict[str, tuple[str, Callable[[], BenchmarkSet]]],
+    **sets: Callable[[], BenchmarkSet],
 ) -> Callable[[], Iterator[pa.Table]]:
     """Hash the images of the evaluation sets that training must not see."""
     from dcr.validation.contamination import fingerprint_sets
 
-    return partial(
-        fingerprint_sets, {name: sets[name] for name in parameters.evaluation_sets}, parameters.max_image_pixels
-    )
+    chosen = {name: sets[name] for name in parameters.evaluation_sets if name in sets}
+    if "more_sets" in parameters.evaluation_sets:
+        chosen |= {name: opener for name, (_, opener) in more_sets.items()}
+    return partial(fingerprint_sets, chosen, parameters.max_image_pixels)
 
 
 def judge_samples(

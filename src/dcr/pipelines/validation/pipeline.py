@@ -12,7 +12,7 @@ from .nodes import (
     summarize_samples,
 )
 
-_SETS = ("mmvp_vlm", "classification", "retrieval")
+_SETS = ("mmvp_vlm", "classification", "retrieval", "more_sets")
 
 
 def create_pipeline() -> Pipeline:

@@ -33,7 +33,7 @@ def test_mmvp_is_read_with_any_spelling_of_its_image_folder(tmp_path, name):
     assert [pair.ids for pair in mmvp.pairs] == [(1, 2), (3, 4), (5, 6), (7, 8)]
     assert [pair.type for pair in mmvp.pairs] == ["Color and Appearance"] * 2 + ["Texts"] * 2
     assert mmvp.pairs[0].texts == ("a photo of red, and nothing else", "a photo of green, and nothing else")
-    means = [np.asarray(image).mean(axis=(0, 1)) for image in mmvp.images()]
+    means = [np.asarray(sample.image).mean(axis=(0, 1)) for sample in mmvp.samples()]
     np.testing.assert_allclose(means[:4], list(COLOURS.values())[:4], atol=15)
 
 
@@ -96,7 +96,7 @@ def test_a_broken_image_is_named(tmp_path):
     path = folder / "MLLM_VLM Images" / "Texts" / "7.jpg"
     path.write_bytes(path.read_bytes()[:150])
     with pytest.raises(UserError, match=r"Texts/7\.jpg cannot be decoded"):
-        list(open_set(folder).images())
+        [sample.image for sample in open_set(folder).samples()]
 
 
 # ------------------------------------------------------------------------------------------ CLIP_benchmark
@@ -162,7 +162,7 @@ def test_a_broken_sample_is_named(tmp_path, members, message):
     folder = write_classification(tmp_path / "set")
     write_split(folder / "test", [members])
     with pytest.raises(UserError, match=message):
-        list(open_set(folder).samples("test"))
+        [sample.image for sample in open_set(folder).samples("test")]
 
 
 @pytest.mark.parametrize("data", [b"", b"this is no tar" * 100, b"\x1f\x8b broken gzip"])

@@ -17,7 +17,7 @@ from benchmark_folders import (
 from dcr.backbones import load_backbone
 from dcr.benchmark_sets import open_set
 from dcr.errors import UserError
-from dcr.evaluation import EvaluationOptions, embed_images, embed_texts, evaluate_encoder
+from dcr.evaluation import embed_images, embed_texts, evaluate_encoder
 from dcr.evaluation.tables import (
     answers_tables,
     compare_with_base,
@@ -27,18 +27,10 @@ from dcr.evaluation.tables import (
     scores_table,
 )
 from dcr.metrics.bootstrap import Bootstrap
+from evaluation_options import quick_options
 from models import images, tiny_open_clip
 
-OPTIONS = EvaluationOptions(
-    batch_size=7,
-    kmeans_seeds=[0, 1],
-    kmeans_num_init=5,
-    num_neighbours=5,
-    probe_inverse_regularization=1.0,
-    probe_max_iterations=500,
-    recall_at=[1, 5],
-    bootstrap=Bootstrap(num_resamples=50, confidence=0.95, seed=0),
-)
+OPTIONS = quick_options()
 
 
 @pytest.fixture(scope="module")

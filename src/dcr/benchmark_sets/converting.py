@@ -1,0 +1,69 @@
+"""Any classification set into CLIP_benchmark's WebDataset layout, so that other tools read it too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+
+from tqdm import tqdm
+
+from dcr.benchmark_sets.clip_benchmark import CLASS_NAMES, KIND, TEMPLATES
+from dcr.benchmark_sets.parts import ClassificationSet, Sample
+from dcr.errors import UserError
+from dcr.files import atomic_folder
+from dcr.shards import write_tar
+
+_TYPES = {b"\xff\xd8": "jpg", b"\x89PNG": "png", b"RIFF": "webp"}  # all that decode
+
+
+def write_clip_benchmark(
+    dataset: ClassificationSet, folder: Path, templates: Sequence[str], max_shard_bytes: int = 1 << 28
+) -> None:
+    """Write a set to ``folder``, whole or not at all; images keep their bytes, equal sets give equal bytes.
+
+    Args:
+        dataset: the set; each of its images is decoded once, so that a broken one is found here.
+        folder: that must not exist yet.
+        templates: of the prompts, with ``{c}`` where the class name goes; if empty, the set's own.
+        max_shard_bytes: of images after which a tar ends.
+    """
+    if folder.exists():
+        raise UserError(f"{folder} is there already: name a new folder, or remove it first")
+    if wrong := [template for template in templates if "{c}" not in template]:
+        raise UserError(f"every template must hold {{c}} where the class name goes, got {wrong[0]!r}")
+    with atomic_folder(folder) as place:
+        _write_lines(place / CLASS_NAMES, dataset.class_names)
+        _write_lines(place / TEMPLATES, list(templates) or dataset.templates)
+        _write_lines(place / KIND, ["classification"])
+        for split in dataset.splits:
+            _write_split(place / split, tqdm(dataset.samples(split), desc=split, unit="image"), max_shard_bytes)
+
+
+def _write_lines(path: Path, lines: Sequence[str]) -> None:
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+def _write_split(folder: Path, samples: Iterator[Sample], max_shard_bytes: int) -> None:
+    num_shards = 0
+    for shard, group in groupby(_numbered(samples, max_shard_bytes), key=lambda row: row[0]):
+        write_tar(folder / f"{shard}.tar", (member for _, key, sample in group for member in _members(key, sample)))
+        num_shards = shard + 1
+    _write_lines(folder / "nshards.txt", [str(num_shards)])
+
+
+def _numbered(samples: Iterator[Sample], max_shard_bytes: int) -> Iterator[tuple[int, str, Sample]]:
+    """Yield shard number, key and sample."""
+    shard = filled = 0
+    for index, sample in enumerate(samples):
+        if filled and filled + len(sample.content) > max_shard_bytes:
+            shard, filled = shard + 1, 0
+        filled += len(sample.content)
+        yield shard, f"s{index:08d}", sample
+
+
+def _members(key: str, sample: Sample) -> Iterator[tuple[str, bytes]]:
+    sample.image.close()  # raises where it cannot be decoded
+    extension = next(name for start, name in _TYPES.items() if sample.content.startswith(start))
+    yield f"{key}.{extension}", sample.content
+    yield f"{key}.cls", str(sample.label).encode()

@@ -1,0 +1,119 @@
+"""What was computed once for an encoder and a set: embeddings and results, in files named by all they depend on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dcr.evaluation.results import Result
+from dcr.files import atomic_path, sha256_folder, weights_hash
+
+if TYPE_CHECKING:
+    from dcr.backbones import Backbone
+
+logger = logging.getLogger(__name__)
+
+_FORMAT = 1  # of the files; another number leaves older files unread
+_EMBEDDINGS = "embeddings"
+_PACKAGES = ("numpy", "scipy", "scikit-learn")
+
+
+def make_key(**parts: Any) -> str:
+    """Return a hex sha256 of named values."""
+    return hashlib.sha256(json.dumps({"format": _FORMAT, **parts}, sort_keys=True).encode()).hexdigest()
+
+
+def encoder_fingerprint(backbone: Backbone) -> str:
+    """Return a hex sha256 of an encoder: weights, modules with their settings, preprocessing, and kind of device.
+
+    The modules matter beside the weights: two activations may share all of them.
+    """
+    return make_key(
+        weights=weights_hash(backbone.model),
+        modules=repr(backbone.model),
+        preprocessing=asdict(backbone.preprocessing),
+        device=backbone.device.type,
+    )
+
+
+@cache
+def code_fingerprint() -> str:
+    """Return a hex sha256 of the code that turns embeddings into results, and of the libraries that it calls."""
+    package = Path(__file__).parents[1]
+    code = [sha256_folder(package / name) for name in ("evaluation", "metrics", "benchmark_sets")]
+    return make_key(code=code, versions=[version(name) for name in _PACKAGES])
+
+
+class EvaluationCache:
+    """A folder of embeddings (safetensors) and results (JSON); several processes may use it at once.
+
+    Files are written whole or not at all, and one that cannot be read is made again. Nothing is ever removed: the
+    folder may be deleted at any time.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def embeddings(self, key: str, compute: Callable[[], np.ndarray], description: dict[str, str]) -> np.ndarray:
+        """Return embeddings (N, d), float32, as they were kept under ``key``, or compute and keep them.
+
+        ``description`` is written beside them for people who look into a file.
+        """
+        from safetensors.numpy import save_file
+
+        path = self._place(key, "safetensors")
+        if (kept := _load_embeddings(path)) is not None:
+            return kept
+        embeddings = np.ascontiguousarray(compute(), dtype=np.float32)
+        with atomic_path(path) as temporary:
+            save_file({_EMBEDDINGS: embeddings}, temporary, metadata=description)
+        return embeddings
+
+    def results(self, key: str, compute: Callable[[], list[Result]]) -> list[Result]:
+        """Return the results kept under ``key``, or compute and keep them."""
+        path = self._place(key, "json")
+        if (kept := _load_results(path)) is not None:
+            return kept
+        results = compute()
+        with atomic_path(path) as temporary:
+            records = [asdict(result) for result in results]
+            temporary.write_text(json.dumps(records, default=float), encoding="utf-8")
+        return results
+
+    def _place(self, key: str, extension: str) -> Path:
+        return self.folder / f"{key}.{extension}"
+
+
+def _load_embeddings(path: Path) -> np.ndarray | None:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    if not path.is_file():
+        return None
+    try:
+        embeddings = load_file(path)[_EMBEDDINGS]
+        if embeddings.ndim == 2 and embeddings.dtype == np.float32 and np.isfinite(embeddings).all():
+            return embeddings
+    except (OSError, KeyError, ValueError, SafetensorError):
+        pass
+    logger.warning("%s holds no embeddings: it is made again", path)
+    return None
+
+
+def _load_results(path: Path) -> list[Result] | None:
+    if not path.is_file():
+        return None
+    try:
+        return [Result.from_record(record) for record in json.loads(path.read_text(encoding="utf-8"))]
+    except (OSError, ValueError, TypeError, KeyError):
+        logger.warning("%s holds no results: it is made again", path)
+        return None

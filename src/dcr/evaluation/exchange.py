@@ -1,0 +1,53 @@
+"""Results in files of other projects, and results of one recipe over its training seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from dcr.evaluation.cache import make_key
+
+Scores = Mapping[str, Mapping[str, Mapping[str, float]]]
+BASE, MMVP = "base", "mmvp_vlm"
+_NOT_THE_COURSE = (
+    "seed", "num_workers", "validate_every_steps", "checkpointing_steps", "checkpoints_total_limit",
+    "resume_from_checkpoint", "rows_per_chunk", "constant_prompt", "shared_prefix", "rendezvous_endpoint",
+)  # fmt: skip
+
+
+def diva_results(scores: Scores, model: str, encoder: str) -> dict[str, dict[str, dict[str, float]]]:
+    """Return MMVP-VLM before and after as DIVA's ``pred_result.json`` holds it.
+
+    ``{results_before: {model: {type: percent, ..., average_score: percent}}, results_final_after: ...}``; {} where
+    MMVP-VLM was not evaluated.
+    """
+
+    def show(benchmarks: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
+        types = {name: 100 * value for name, value in benchmarks[MMVP].items() if name != "mean"}
+        return {model: {**types, "average_score": 100 * benchmarks[MMVP]["mean"]}}
+
+    if any(MMVP not in scores.get(name, {}) for name in (BASE, encoder)):
+        return {}
+    return {"results_before": show(scores[BASE]), "results_final_after": show(scores[encoder])}
+
+
+def seed_record(scores: Scores, training: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a run says of its training seed: the seed, the scores, and what it shares with other seeds' runs.
+
+    Args:
+        scores: of all encoders.
+        training: the parameters of training.
+        record: what training wrote, with ``seed`` and ``hashes`` of data and frozen models.
+    """
+    course = {name: value for name, value in training.items() if name not in _NOT_THE_COURSE}
+    configuration = make_key(training=course, hashes=record["hashes"], base=scores.get(BASE, {}))
+    return {"seed": record["seed"], "configuration": configuration, "scores": scores}
+
+
+def select_runs(records: Iterable[Mapping[str, Any]], configuration: str) -> dict[int, Scores]:
+    """Return the scores by seed of the runs of one configuration: those that differ in nothing but their seed."""
+    return {
+        record["seed"]: record["scores"]
+        for record in sorted(records, key=lambda record: record["seed"])
+        if record["configuration"] == configuration
+    }

@@ -1,0 +1,63 @@
+"""The cache of embeddings, filled by several processes."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from dcr.benchmark_sets import BenchmarkSet, MMVPSet, Part
+from dcr.errors import UserError
+from dcr.evaluation.cache import EvaluationCache
+from dcr.evaluation.embedding import Embedder
+from dcr.evaluation.results import EvaluationOptions
+from dcr.evaluation.running import NamedSet, open_sets
+
+if TYPE_CHECKING:
+    from dcr.backbones import Backbone
+
+logger = logging.getLogger(__name__)
+
+
+def embed_parts(
+    encoders: Mapping[str, Callable[[], Backbone]],
+    sets: Sequence[NamedSet],
+    options: EvaluationOptions,
+    cache: EvaluationCache,
+    rank: int,
+    num_ranks: int,
+) -> None:
+    """Embed every ``num_ranks``-th part of all sets, from number ``rank`` on, with every encoder into the cache.
+
+    A part that is broken is logged and left: evaluation tells of it. A process that torchrun started uses the
+    accelerator of its local rank.
+
+    Raises:
+        UserError: there is no such rank.
+    """
+    if not 0 <= rank < num_ranks:
+        raise UserError(f"evaluation.rank must lie in 0 to num_ranks - 1 = {num_ranks - 1}, got {rank}")
+    opened, _ = open_sets(sets)
+    parts = [part for benchmark_set in opened.values() for part in _parts(benchmark_set)][rank::num_ranks]
+    for encoder, load in encoders.items():
+        embedder = Embedder(_place(load()), options.batch_size, options.num_workers, cache)
+        for description, part in parts:
+            try:
+                embedder.images(part, description)
+            except UserError as error:
+                logger.error("%s with encoder %s is left out: %s", description, encoder, error)
+
+
+def _parts(benchmark_set: BenchmarkSet) -> Iterator[tuple[str, Part]]:
+    if isinstance(benchmark_set, MMVPSet):
+        yield benchmark_set.name, benchmark_set
+        return
+    for split, parts in benchmark_set.splits.items():
+        yield from ((f"{benchmark_set.name} {split}", part) for part in parts)
+
+
+def _place(backbone: Backbone) -> Backbone:
+    from dcr.latents import pick_device
+
+    return backbone.to(pick_device()) if "LOCAL_RANK" in os.environ else backbone

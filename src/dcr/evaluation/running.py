@@ -1,0 +1,172 @@
+"""Any number of encoders on any number of sets: what cannot be evaluated is told, and the rest goes on."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING
+
+from tqdm import tqdm
+
+from dcr.benchmark_sets import BenchmarkSet, MMVPSet, RetrievalSet
+from dcr.errors import UserError
+from dcr.evaluation.cache import EvaluationCache, code_fingerprint, make_key
+from dcr.evaluation.classification import evaluate_classification
+from dcr.evaluation.embedding import Embedder
+from dcr.evaluation.mmvp_vlm import evaluate_mmvp
+from dcr.evaluation.results import EvaluationOptions, Result
+from dcr.evaluation.retrieval import evaluate_retrieval
+from dcr.metrics.bootstrap import mean_of_independent
+
+if TYPE_CHECKING:
+    from dcr.backbones import Backbone
+
+logger = logging.getLogger(__name__)
+
+_SPEED = ("batch_size", "num_workers")  # options that no score depends on
+MEAN_OF_SETS = "mean_of_sets"  # the task of a result that stands for several sets
+
+
+@dataclass(frozen=True)
+class NamedSet:
+    """A set of a recipe: its name, its kind (see `dcr.benchmark_sets.KINDS`), and what opens it."""
+
+    name: str
+    kind: str
+    open: Callable[[], BenchmarkSet]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What could not be evaluated, and why; ``encoder`` is None where the set itself cannot be opened."""
+
+    set: str
+    encoder: str | None
+    error: str
+
+
+def evaluate_encoder(
+    backbone: Backbone, sets: Sequence[BenchmarkSet], options: EvaluationOptions, description: str = "encoder"
+) -> list[Result]:
+    """Evaluate one encoder on every set, without a cache; the first set that is broken raises UserError."""
+    embedder = Embedder(backbone, options.batch_size, options.num_workers)
+    progress = tqdm(sets, desc=f"evaluate {description}", unit="set")
+    return [result for benchmark_set in progress for result in evaluate_set(embedder, benchmark_set, options)]
+
+
+def evaluate_set(
+    embedder: Embedder, benchmark_set: BenchmarkSet, options: EvaluationOptions, reference: Embedder | None = None
+) -> list[Result]:
+    """Evaluate one encoder on one set; results that the embedder's cache holds are not computed again.
+
+    ``reference`` is the encoder that features are compared with, if the options ask for it.
+    """
+
+    def compute() -> list[Result]:
+        if isinstance(benchmark_set, MMVPSet):
+            return [evaluate_mmvp(embedder, benchmark_set, options)]
+        if isinstance(benchmark_set, RetrievalSet):
+            return list(evaluate_retrieval(embedder, benchmark_set, options))
+        return list(evaluate_classification(embedder, benchmark_set, options, reference))
+
+    if embedder.cache is None:
+        return compute()
+    key = make_key(
+        code=code_fingerprint(),
+        encoder=embedder.fingerprint,
+        reference=reference.fingerprint if reference and options.compare_features else None,
+        set=[benchmark_set.name, benchmark_set.fingerprint],
+        options={name: value for name, value in asdict(options).items() if name not in _SPEED},
+    )
+    return embedder.cache.results(key, compute)
+
+
+def evaluate_encoders(
+    encoders: Mapping[str, Callable[[], Backbone]],
+    sets: Sequence[NamedSet],
+    options: EvaluationOptions,
+    cache: EvaluationCache | None = None,
+) -> tuple[dict[str, list[Result]], list[Failure]]:
+    """Evaluate every encoder on every set; features are compared with those of the first encoder.
+
+    Beside the encoder at work only the first one stays in memory.
+
+    Where there are several sets of a kind, a result's benchmark is ``<benchmark>/<set>``, and ``<benchmark>`` is the
+    mean over the sets, given only if none of them failed.
+
+    Returns:
+        results by encoder, and what failed: sets or samples that are broken, and encoders that give NaN.
+    """
+    opened, failures = open_sets(sets)
+    evaluations, reference = {}, None
+    for encoder, load in encoders.items():
+        embedder = Embedder(load(), options.batch_size, options.num_workers, cache)
+        found: dict[str, list[Result]] = {}
+        for name, benchmark_set in tqdm(opened.items(), desc=f"evaluate {encoder}", unit="set"):
+            try:
+                found[name] = evaluate_set(embedder, benchmark_set, options, reference)
+            except UserError as error:
+                failures.append(_fail(name, encoder, error))
+        evaluations[encoder] = _name_by_set(found, sets)
+        reference = reference or embedder
+    return evaluations, failures
+
+
+def open_sets(sets: Sequence[NamedSet]) -> tuple[dict[str, BenchmarkSet], list[Failure]]:
+    """Open every set; return those that can be, by name, and why the others cannot."""
+    opened, failures = {}, []
+    for entry in sets:
+        try:
+            opened[entry.name] = entry.open()
+        except UserError as error:
+            failures.append(_fail(entry.name, None, error))
+    return opened, failures
+
+
+def _fail(name: str, encoder: str | None, error: UserError) -> Failure:
+    logger.error("set %s%s is left out: %s", name, f" with encoder {encoder}" if encoder else "", error)
+    return Failure(name, encoder, str(error))
+
+
+def _name_by_set(found: Mapping[str, list[Result]], sets: Sequence[NamedSet]) -> list[Result]:
+    """Return all results in the order of the sets, told apart where there are several sets of a kind."""
+    number = Counter(entry.kind for entry in sets)
+    named: list[Result] = []
+    for kind in number:
+        names = [entry.name for entry in sets if entry.kind == kind]
+        if number[kind] == 1:
+            named += found.get(names[0], [])
+            continue
+        if all(name in found for name in names):
+            named += _means([result for name in names for result in found[name]])
+        named += [
+            replace(result, benchmark=f"{result.benchmark}/{name}") for name in names for result in found.get(name, [])
+        ]
+    return named
+
+
+def _means(results: Sequence[Result]) -> list[Result]:
+    """Return for each benchmark the mean of its results over sets, in the metrics that all of them have."""
+    means = []
+    for benchmark in dict.fromkeys(result.benchmark for result in results):
+        group = [result for result in results if result.benchmark == benchmark]
+        metrics = [metric for metric in group[0].scores if all(metric in result.scores for result in group)]
+        values = {
+            metric: mean_of_independent([r.scores[metric] for r in group], [r.intervals[metric] for r in group])
+            for metric in metrics
+        }
+        scores = {metric: value for metric, (value, _) in values.items()}
+        intervals = {metric: interval for metric, (_, interval) in values.items()}
+        means.append(Result(benchmark, f"mean of {len(group)} sets", MEAN_OF_SETS, scores, intervals))
+    return means
+
+
+def describe_failures(failures: Sequence[Failure]) -> str:
+    """Say in one sentence which sets could not be evaluated and why."""
+    reasons: dict[str, list[str]] = {}
+    for failure in failures:
+        reasons.setdefault(failure.error, []).append(failure.set)
+    told = "; ".join(f"{', '.join(dict.fromkeys(names))}: {error}" for error, names in reasons.items())
+    return f"not evaluated: {told} (the scores of all others are written)"
