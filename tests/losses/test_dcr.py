@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dcr import dcr_loss
-from dcr.losses.dcr import dcr_loss_rows
+from dcr.losses.dcr import dcr_loss_rows, dcr_similarities
 
 BATCH, SHAPE = 5, (4, 3, 3)
 
@@ -105,3 +105,19 @@ def test_refuses_shapes_that_do_not_fit(grid):
         dcr_loss(predictions, views[:-1], targets)
     with pytest.raises(ValueError, match="targets must have shape"):
         dcr_loss(predictions, views, targets[..., :-1])
+
+
+def test_several_views_are_positives_beside_the_target(grid):
+    predictions, view_predictions, targets = grid
+    several = torch.stack([view_predictions, view_predictions.roll(1, 0)], dim=1)
+    rows = torch.arange(BATCH)
+    positives, negatives = dcr_similarities(predictions, several, targets, rows)
+    for i in rows.tolist():
+        others = [several[i, 0], several[i, 1], targets[i]]
+        expected = [torch.cosine_similarity(predictions[i, i].flatten(), p.flatten(), dim=0) for p in others]
+        assert torch.allclose(positives[i], torch.stack(expected), atol=1e-12)
+    one_view, same_negatives = dcr_similarities(predictions, view_predictions, targets, rows)
+    assert torch.equal(one_view, positives[:, [0, 2]])
+    assert torch.equal(same_negatives, negatives)
+    with pytest.raises(ValueError, match="view_predictions must have shape"):
+        dcr_similarities(predictions, several[:-1], targets, rows)

@@ -49,29 +49,41 @@ def dcr_loss_rows(
     rows: torch.Tensor,
     temperature: float,
 ) -> torch.Tensor:
-    """Return the DCR loss of some rows of the grid.
+    """Return the DCR loss of some rows of the grid, (R,); see `dcr_similarities` for the arguments."""
+    return infonce(*dcr_similarities(predictions, view_predictions, targets, rows), temperature)
+
+
+def dcr_similarities(
+    predictions: torch.Tensor, view_predictions: torch.Tensor, targets: torch.Tensor, rows: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return what a signal contrasts in some rows of the grid.
 
     Args:
         predictions: rows of the grid, (R, B, C, H, W).
-        view_predictions: of the rows, (R, C, H, W).
+        view_predictions: of the rows under the condition of an augmented view, (R, C, H, W), or of V views,
+            (R, V, C, H, W).
         targets: of the rows, (R, C, H, W).
         rows: index of each row in the batch, (R,), integers in [0, B).
-        temperature: tau > 0.
 
     Returns:
-        Loss per row, (R,), at least float32.
+        Cosine similarities of the anchors, at least float32: to the positives, (R, V + 1), the target last; and to
+        all predictions of the row, (R, B), with -inf at the anchor itself.
 
     Raises:
-        ValueError: the shapes do not fit together, or temperature is not positive.
+        ValueError: the shapes do not fit together.
     """
     expected = (predictions.shape[0], *predictions.shape[2:])
-    for name, tensor in (("view_predictions", view_predictions), ("targets", targets)):
-        if tuple(tensor.shape) != expected:
-            raise ValueError(f"{name} must have shape {expected}, got {tuple(tensor.shape)}")
+    if tuple(view_predictions.shape) != expected:
+        several = view_predictions.ndim == predictions.ndim
+        if not several or (view_predictions.shape[0], *view_predictions.shape[2:]) != expected:
+            raise ValueError(f"view_predictions must have shape {expected}, got {tuple(view_predictions.shape)}")
+    if tuple(targets.shape) != expected:
+        raise ValueError(f"targets must have shape {expected}, got {tuple(targets.shape)}")
+    views = [view_predictions] if view_predictions.ndim == targets.ndim else view_predictions.unbind(dim=1)
     grid = unit_vectors(predictions, 2)
     positions = torch.arange(len(rows), device=rows.device)
     anchors = grid[positions, rows]
-    positives = torch.stack([(anchors * unit_vectors(p, 1)).sum(-1) for p in (view_predictions, targets)], dim=1)
+    positives = torch.stack([(anchors * unit_vectors(p, 1)).sum(-1) for p in (*views, targets)], dim=1)
     negatives = torch.einsum("rd,rbd->rb", anchors, grid)
     itself = F.one_hot(rows, grid.shape[1]).bool()
-    return infonce(positives, negatives.masked_fill(itself, -torch.inf), temperature)
+    return positives, negatives.masked_fill(itself, -torch.inf)

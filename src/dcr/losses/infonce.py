@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 
-from dcr.losses.numerics import at_least_float32
+from dcr.losses.numerics import at_least_float32, require_positive
+from dcr.losses.signal import Signal
 
 
 def infonce(positives: torch.Tensor, negatives: torch.Tensor, temperature: float) -> torch.Tensor:
@@ -25,11 +28,23 @@ def infonce(positives: torch.Tensor, negatives: torch.Tensor, temperature: float
     Raises:
         ValueError: temperature is not positive.
     """
-    if not temperature > 0:
-        raise ValueError(f"temperature must be > 0, got {temperature}")
+    require_positive(temperature=temperature)
     positives, negatives = (
         at_least_float32(positives) / temperature,
         at_least_float32(negatives) / temperature,
     )
     log_denominator = torch.logsumexp(torch.cat([positives, negatives], dim=1), dim=1)
     return (log_denominator[:, None] - positives).mean(dim=1)
+
+
+@dataclass(frozen=True)
+class InfoNCE(Signal):
+    """DCR's own contrast, see `infonce`."""
+
+    temperature: float
+
+    def __post_init__(self) -> None:
+        require_positive(temperature=self.temperature)
+
+    def __call__(self, positives: torch.Tensor, negatives: torch.Tensor) -> torch.Tensor:
+        return infonce(positives, negatives, self.temperature)

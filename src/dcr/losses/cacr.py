@@ -1,0 +1,33 @@
+"""Contrastive attraction and contrastive repulsion, CACR (Zheng et al., arXiv 2105.03746)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from dcr.losses.numerics import at_least_float32, present
+from dcr.losses.signal import Signal
+
+
+@dataclass(frozen=True)
+class CACR(Signal):
+    """Far positives are pulled more than near ones, near negatives pushed more than far ones.
+
+        loss_i = a sum_p softmax_p(t_plus d_ip) d_ip - b sum_n softmax_n(-t_minus d_in) d_in
+
+    d = 2 - 2 s is the squared distance of unit vectors. It can be negative. With one positive the first term is
+    the alignment ``a d_ip``.
+    """
+
+    attraction: float
+    repulsion: float
+    t_plus: float
+    t_minus: float
+
+    def __call__(self, positives: torch.Tensor, negatives: torch.Tensor) -> torch.Tensor:
+        near, there = 2 - 2 * at_least_float32(positives), present(negatives)
+        far = 2 - 2 * at_least_float32(negatives).masked_fill(~there, 0.0)
+        pull = (torch.softmax(self.t_plus * near, dim=1) * near).sum(dim=1)
+        weights = torch.softmax((-self.t_minus * far).masked_fill(~there, -torch.inf), dim=1)
+        return self.attraction * pull - self.repulsion * (weights * far).sum(dim=1)

@@ -1,0 +1,50 @@
+"""Feature transformation: positives moved apart, negatives mixed (Zhu et al., arXiv 2108.02982)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from dcr.losses.feature_signal import FeatureSignal
+from dcr.losses.infonce import infonce
+from dcr.losses.numerics import require_positive
+
+
+@dataclass(frozen=True)
+class FeatureTransform(FeatureSignal):
+    """InfoNCE whose positives are extrapolated away from each other and whose negatives are interpolated.
+
+        q' = l q + (1 - l) k,  k' = l k + (1 - l) q,  l = 1 + Beta(a, a)   for the positive pair (q, k)
+        n' = mu n + (1 - mu) n_perm,  mu ~ Beta(b, b)                      for the negatives, in a random order
+
+    a is ``positive_beta``, b is ``negative_beta``. q' and k' are not scaled to unit length again, so that
+    q' . k' = s + 2 l (1 - l) (1 - s), which is below s. Negatives are compared with q itself.
+    """
+
+    temperature: float
+    positive_beta: float
+    negative_beta: float
+
+    def __post_init__(self) -> None:
+        require_positive(
+            temperature=self.temperature, positive_beta=self.positive_beta, negative_beta=self.negative_beta
+        )
+
+    def contrast(self, anchors: torch.Tensor, keys: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        size, similarities = len(anchors), anchors @ keys.T
+        share = 1 + draw_beta(self.positive_beta, (size, 1), generator).to(anchors)
+        moved = (share * anchors + (1 - share) * keys) * (share * keys + (1 - share) * anchors)
+        itself = torch.eye(size, dtype=torch.bool, device=keys.device)
+        negatives = similarities[~itself].view(size, size - 1)
+        order = torch.rand(size, size - 1, generator=generator).argsort(dim=1).to(keys.device)
+        mu = draw_beta(self.negative_beta, (size, size - 1), generator).to(anchors)
+        mixed = mu * negatives + (1 - mu) * negatives.gather(1, order)  # q . (mu n + (1 - mu) n_perm)
+        return infonce(moved.sum(dim=1, keepdim=True), mixed, self.temperature)
+
+
+def draw_beta(concentration: float, shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
+    """Return draws of Beta(c, c), float64; torch's own draw from the global stream alone."""
+    seed = int(torch.randint(2**63 - 1, (1,), generator=generator))
+    return torch.from_numpy(np.random.default_rng(seed).beta(concentration, concentration, shape))
