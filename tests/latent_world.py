@@ -65,16 +65,7 @@ class World:
 
     def manifest(self) -> pd.DataFrame:
         """Return what validation would say of the shards as they are now."""
-        return pd.DataFrame(
-            [
-                {
-                    "shard": Path(shard).stem, "key": sample.key, "offset": sample.offset, "caption": sample.caption,
-                    "sha256": hashlib.sha256(sample.image).hexdigest(),
-                }
-                for shard in self.shards
-                for sample in read_samples(shard)
-            ]
-        )  # fmt: skip
+        return manifest_of(self.shards)
 
     def plan(self, options: LatentOptions = OPTIONS, **changes) -> LatentPlan:
         """Plan the latents of the shards as they are now."""
@@ -84,6 +75,20 @@ class World:
         """Bring the cache of that name up to date and open it."""
         self.plan(options).write(self.folder / name)
         return LatentCache(self.folder / name)
+
+
+def manifest_of(shards: list[str]) -> pd.DataFrame:
+    """Return the manifest that accepts every sample."""
+    return pd.DataFrame(
+        [
+            {
+                "shard": Path(shard).stem, "key": sample.key, "offset": sample.offset, "caption": sample.caption,
+                "sha256": hashlib.sha256(sample.image).hexdigest(),
+            }
+            for shard in shards
+            for sample in read_samples(shard)
+        ]
+    )  # fmt: skip
 
 
 def files(folder: Path) -> dict[str, tuple[int, bytes]]:

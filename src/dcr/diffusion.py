@@ -85,11 +85,14 @@ class Diffusion:
         """Turn a draw from the moments into the latents the UNet was trained on."""
         return (latents - (self.vae.config.shift_factor or 0.0)) * self.vae.config.scaling_factor
 
+    def unscale_latents(self, latents: torch.Tensor) -> torch.Tensor:
+        """Undo `scale_latents`."""
+        return latents / self.vae.config.scaling_factor + (self.vae.config.shift_factor or 0.0)
+
     @torch.no_grad()
     def decode_latents(self, latents: torch.Tensor) -> torch.Tensor:
         """Return pixels in [0, 1], (B, 3, H, W), of scaled latents."""
-        unscaled = latents / self.vae.config.scaling_factor + (self.vae.config.shift_factor or 0.0)
-        return (self.vae.decode(unscaled.to(self.vae.dtype)).sample / 2 + 0.5).clamp(0, 1)
+        return (self.vae.decode(self.unscale_latents(latents).to(self.vae.dtype)).sample / 2 + 0.5).clamp(0, 1)
 
     def add_noise(self, latents: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
         """Return x_t = sqrt(alpha_bar) z + sqrt(1 - alpha_bar) noise, float32."""

@@ -19,6 +19,29 @@ if TYPE_CHECKING:
     from dcr.diffusion import Diffusion
 
 
+def ddim_scheduler(diffusion: Diffusion, num_steps: int) -> DDIMScheduler:
+    """Return diffusers' DDIM scheduler over the model's noise schedule, its timesteps set.
+
+    Timesteps are spaced ``trailing``, so that the first is the last of training, where pure noise is what the UNet
+    knows (arXiv 2305.08891). The estimate of the clean latents is not clipped: latents are not bound to [-1, 1].
+
+    Args:
+        num_steps: a divisor of the length of the schedule (1000): else the last step of diffusers ends before the clean
+            latents.
+
+    Raises:
+        ValueError: it is none.
+    """
+    length = diffusion.scheduler.config.num_train_timesteps
+    if num_steps < 1 or length % num_steps:
+        raise ValueError(f"num_steps must divide the {length} timesteps of the schedule, got {num_steps}")
+    scheduler = DDIMScheduler.from_config(
+        diffusion.scheduler.config, clip_sample=False, set_alpha_to_one=True, timestep_spacing="trailing"
+    )
+    scheduler.set_timesteps(num_steps)
+    return scheduler
+
+
 @torch.no_grad()
 def reconstruct(
     diffusion: Diffusion,
@@ -30,16 +53,13 @@ def reconstruct(
 ) -> torch.Tensor:
     """Sample images by deterministic DDIM from ``noise`` under a condition.
 
-    The same noise under two conditions shows how the conditions differ and nothing else. Timesteps are spaced
-    ``trailing``, so that the first is the last of training, where pure noise is what the UNet knows (arXiv
-    2305.08891). The estimate of the clean latents is not clipped: latents are not bound to [-1, 1].
+    The same noise under two conditions shows how the conditions differ and nothing else.
 
     Args:
         diffusion: the frozen model; its scheduler gives the noise schedule and the prediction type.
         encoder_hidden_states: conditions, (B, T, m).
         noise: start, (B, C, h, w), standard normal, float32.
-        num_steps: DDIM steps, a divisor of the length of the schedule (1000): else the last step of diffusers
-            ends before the clean latents.
+        num_steps: DDIM steps, see `ddim_scheduler`.
         guidance_scale: weight w of classifier-free guidance, empty + w (conditioned - empty); 1 is none.
         empty_prompt: hidden states of the empty prompt, (1, T, m); needed when ``guidance_scale`` is not 1.
 
@@ -50,13 +70,7 @@ def reconstruct(
     """
     if guidance_scale != 1 and empty_prompt is None:
         raise ValueError(f"empty_prompt must be given for guidance_scale {guidance_scale}, got None")
-    if num_steps < 1 or diffusion.scheduler.config.num_train_timesteps % num_steps:
-        length = diffusion.scheduler.config.num_train_timesteps
-        raise ValueError(f"num_steps must divide the {length} timesteps of the schedule, got {num_steps}")
-    scheduler = DDIMScheduler.from_config(
-        diffusion.scheduler.config, clip_sample=False, set_alpha_to_one=True, timestep_spacing="trailing"
-    )
-    scheduler.set_timesteps(num_steps)
+    scheduler = ddim_scheduler(diffusion, num_steps)
     latents = noise.to(diffusion.device, torch.float32)
     for timestep in scheduler.timesteps:
         timesteps = timestep.repeat(len(latents)).to(diffusion.device)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kedro.pipeline import Pipeline
 
-from dcr.pipelines import evaluation, ingest, latents, reporting, scenes, training, validation
+from dcr.pipelines import evaluation, ingest, latents, reporting, scenes, synthesis, training, validation
 
 
 def register_pipelines() -> dict[str, Pipeline]:
@@ -12,6 +12,10 @@ def register_pipelines() -> dict[str, Pipeline]:
     modules = (scenes, validation, latents, training, evaluation, reporting)
     pipelines = {module.__name__.rpartition(".")[2]: module.create_pipeline() for module in modules}
     default = sum(pipelines.values(), Pipeline([]))
-    extra = {"ingest": ingest.create_pipeline(), "verify": latents.create_verify_pipeline()}
-    extra["embedding"] = evaluation.create_embedding_pipeline()
+    extra = {
+        "ingest": ingest.create_pipeline(),
+        "verify": latents.create_verify_pipeline(),
+        "embedding": evaluation.create_embedding_pipeline(),
+        "synthesis": synthesis.create_pipeline(),
+    }
     return {**pipelines, **extra, "__default__": default}

@@ -9,6 +9,7 @@ from kedro.io import AbstractDataset, DatasetError
 
 if TYPE_CHECKING:
     from dcr.latents import LatentCache, LatentPlan, OnlineLatents
+    from dcr.positives.synthesis import SynthesisPlan
 
 
 class LatentsDataset(AbstractDataset):
@@ -83,6 +84,42 @@ class LatentFolderDataset(AbstractDataset):
 
     def _exists(self) -> bool:
         return True  # a missing folder is a finding, not an error
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._filepath)}
+
+
+class SyntheticPositivesDataset(AbstractDataset):
+    """A folder of shards with positives made of every cached image.
+
+    ``save`` takes a `SynthesisPlan` and makes what the folder lacks of it; ``load`` gives random access, a candidate an
+    epoch.
+
+    YAML example:
+
+        synthetic_positives:
+          type: dcr.datasets.latents.SyntheticPositivesDataset
+          filepath: data/05_model_input/demo/synthetic_positives
+
+    Python example:
+        >>> SyntheticPositivesDataset(filepath="synthetic_positives").load()[0, 3]["crop"].shape
+        (224, 224, 3)
+    """
+
+    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
+        self._filepath, self.metadata = Path(filepath), metadata
+
+    def load(self) -> LatentCache:
+        from dcr.latents import LatentCache
+        from dcr.positives.synthesis import PIPELINE
+
+        return LatentCache(self._filepath, PIPELINE)
+
+    def save(self, data: SynthesisPlan) -> None:
+        data.write(self._filepath)
+
+    def _exists(self) -> bool:
+        return (self._filepath / "plan.json").exists()
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self._filepath)}

@@ -20,8 +20,11 @@ from dcr.latents.format import DamagedShardError, read_index, read_record
 PLAN_NAME = "plan.json"
 
 
-def read_plan(folder: str | Path) -> dict[str, Any]:
+def read_plan(folder: str | Path, pipeline: str = "latents") -> dict[str, Any]:
     """Return what the folder is meant to hold: ``mode``, ``settings``, and ``shards`` with their keys.
+
+    Args:
+        pipeline: that writes it, for the errors.
 
     Raises:
         UserError: there is no plan, or it cannot be read.
@@ -30,10 +33,10 @@ def read_plan(folder: str | Path) -> dict[str, Any]:
         plan = json.loads((Path(folder) / PLAN_NAME).read_text(encoding="utf-8"))
         return {name: plan[name] for name in ("mode", "settings", "shards")}
     except FileNotFoundError as exc:
-        raise UserError(f"{folder}: no latent shards; make them with `kedro run --pipelines latents`") from exc
+        raise UserError(f"{folder}: no shards; make them with `kedro run --pipelines {pipeline}`") from exc
     except (OSError, ValueError, TypeError, KeyError) as exc:
         raise UserError(
-            f"{folder}/{PLAN_NAME} cannot be read ({exc}); write it with `kedro run --pipelines latents`"
+            f"{folder}/{PLAN_NAME} cannot be read ({exc}); write it with `kedro run --pipelines {pipeline}`"
         ) from exc
 
 
@@ -45,23 +48,24 @@ class LatentCache(Sequence):
 
     Args:
         folder: where the latent shards lie.
+        pipeline: that writes them, for the errors.
 
     Raises:
         UserError: a shard that was planned is missing, cut short, or made with other settings.
     """
 
-    def __init__(self, folder: str | Path) -> None:
-        self.folder, plan = Path(folder), read_plan(folder)
+    def __init__(self, folder: str | Path, pipeline: str = "latents") -> None:
+        self.folder, plan = Path(folder), read_plan(folder, pipeline)
         self.shards = [self.folder / f"{name}.tar" for name in sorted(plan["shards"])]
         try:
             self._records = [read_record(shard) for shard in self.shards]
             for shard, record in zip(self.shards, self._records, strict=True):
                 if record.key != plan["shards"][shard.stem]:
-                    raise UserError(f"{shard} is of an earlier run; go on with `kedro run --pipelines latents`")
+                    raise UserError(f"{shard} is of an earlier run; go on with `kedro run --pipelines {pipeline}`")
             self._indexes = [read_index(*pair) for pair in zip(self.shards, self._records, strict=True)]
         except DamagedShardError as exc:
             shard = next(shard for shard in self.shards if _damage(shard))
-            raise UserError(f"{shard}: {exc}; make it again with `kedro run --pipelines latents`") from exc
+            raise UserError(f"{shard}: {exc}; make it again with `kedro run --pipelines {pipeline}`") from exc
         self._starts = list(accumulate((len(index) for index in self._indexes), initial=0))
         self._files: dict[int, int] = {}
 
@@ -104,6 +108,15 @@ class LatentCache(Sequence):
     def key(self, position: int) -> str:
         """Return a sample's key."""
         return self._find(position)[1]["key"].decode("utf-8", "surrogateescape")
+
+    def shard_keys(self) -> dict[str, str]:
+        """Return each shard's key, which stands for everything that its bytes depend on, by the shard's name."""
+        return {shard.stem: record.key for shard, record in zip(self.shards, self._records, strict=True)}
+
+    def positions(self, shard: str) -> range:
+        """Return the positions of a shard's samples."""
+        number = [path.stem for path in self.shards].index(shard)
+        return range(self._starts[number], self._starts[number + 1])
 
     def content_hash(self) -> str:
         """Return the hex sha256 over every sample's key and image hash, in order."""

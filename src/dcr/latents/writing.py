@@ -54,11 +54,12 @@ def write_latent_shard(
         writer.finish(encoder.num_upcast - upcast_before)
 
 
-def check_free_space(folder: Path, sizes: dict[str, int]) -> None:
+def check_free_space(folder: Path, sizes: dict[str, int], pipeline: str = "latents") -> None:
     """Refuse to begin what cannot fit.
 
     Args:
         sizes: expected bytes of each shard to be written; one that is there is replaced.
+        pipeline: that writes them.
 
     Raises:
         UserError: the disk has less free space than is needed.
@@ -68,15 +69,19 @@ def check_free_space(folder: Path, sizes: dict[str, int]) -> None:
     needed = sum(grow) + max(sizes.values(), default=0)  # a replaced shard is there until the new one is whole
     free = shutil.disk_usage(folder).free
     if needed > free:
+        less = "set latents.dtype to bfloat16, or latents.mode to online" if pipeline == "latents" else "make fewer"
         raise UserError(
-            f"{folder}: the latents need {needed / 1e9:.2f} GB and the disk has {free / 1e9:.2f} GB free; "
-            "free some, set latents.dtype to bfloat16, or latents.mode to online"
+            f"{folder}: its shards need {needed / 1e9:.2f} GB and the disk has {free / 1e9:.2f} GB free; "
+            f"free some, or {less}"
         )
 
 
 @contextmanager
-def clean_stop(folder: Path) -> Iterator[None]:
+def clean_stop(folder: Path, pipeline: str = "latents") -> Iterator[None]:
     """Tell a full disk in one sentence; shards that are whole stay.
+
+    Args:
+        pipeline: that writes them.
 
     Raises:
         UserError: the disk, a quota or a limit of file sizes is exhausted.
@@ -88,7 +93,7 @@ def clean_stop(folder: Path) -> Iterator[None]:
             raise
         raise UserError(
             f"{folder}: the disk is full ({exc.strerror}); the {len(list(folder.glob('*.tar')))} shards that are there "
-            "are whole and kept; free some space and run `kedro run --pipelines latents` again"
+            f"are whole and kept; free some space and run `kedro run --pipelines {pipeline}` again"
         ) from exc
 
 

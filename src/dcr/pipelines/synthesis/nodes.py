@@ -1,0 +1,39 @@
+"""Nodes of pipeline `synthesis`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dcr.parameters import SynthesisParameters
+
+if TYPE_CHECKING:
+    from dcr.backbones import Backbone
+    from dcr.diffusion import Diffusion
+    from dcr.latents import LatentCache
+    from dcr.positives.synthesis import SynthesisPlan
+
+
+def synthesize_positives(parameters: SynthesisParameters, latents: LatentCache, diffusion: Diffusion) -> SynthesisPlan:
+    """Plan the positives of every cached image; saving makes them."""
+    from dataclasses import fields
+
+    from dcr.latents import pick_rank
+    from dcr.positives.synthesis import SynthesisOptions, plan_synthesis
+
+    options = SynthesisOptions(**{f.name: getattr(parameters, f.name) for f in fields(SynthesisOptions)})
+    return plan_synthesis(latents, diffusion, options, *pick_rank(parameters.rank, parameters.num_ranks))
+
+
+def show_positives(
+    parameters: SynthesisParameters, latents: LatentCache, candidates: LatentCache, backbone: Backbone
+) -> tuple[dict[str, float], str]:
+    """Measure how like their images some positives are, and show them."""
+    import torch
+
+    from dcr.positives.page import show_candidates
+
+    @torch.no_grad()
+    def encode(pixels: torch.Tensor) -> torch.Tensor:
+        return backbone.encode_image(pixels.to(backbone.device)).float().cpu()
+
+    return show_candidates(latents, candidates, encode, parameters.num_examples)
