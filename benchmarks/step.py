@@ -30,7 +30,7 @@ from torchvision.transforms import v2
 
 from dcr import Projector, dcr_loss
 from dcr.backbones.open_clip import build_open_clip
-from dcr.training.data import Batch, make_batch
+from dcr.training.batches import Batch, make_batch
 from dcr.training.model import ConditionModel, LoraOptions, add_lora
 from dcr.training.objectives import ObjectiveOptions, dcr_objective
 from dcr.training.predictor import Predictor

@@ -21,6 +21,7 @@ from dcr.latents import LatentCache, LatentOptions, plan_latents
 from dcr.parameters import TrainingParameters
 from dcr.shards import Sample, read_samples, write_shard
 from dcr.training import checkpoints, jobs, processes, trainer
+from dcr.training import step as step_module
 from diffusion_models import tiny_diffusion
 
 CONF = Path(__file__).parents[1] / "conf" / "base" / "parameters_training.yml"
@@ -136,7 +137,7 @@ def cut_at(name: str, step: int, place: str, how: int = signal.SIGKILL) -> None:
         wrap(checkpoints, "save_file", now)
     else:
         owner, attribute = {
-            "batch": (trainer, "make_batch"),
+            "batch": (step_module, "make_batch"),
             "update": (trainer.Trainer, "_update"),
             "end": (trainer.Trainer, "_show"),
         }[place]

@@ -58,10 +58,11 @@ class Diffusion:
         return self
 
     @torch.no_grad()
-    def encode_prompts(self, prompts: list[str]) -> torch.Tensor:
+    def encode_prompts(self, prompts: list[str], mask_padding: bool = False) -> torch.Tensor:
         """Return the text encoder's last hidden states, (N, T, m).
 
-        No attention mask is passed, as diffusers does for Stable Diffusion; T is the tokenizer's maximum length.
+        T is the tokenizer's maximum length. By default no attention mask is passed, as diffusers does for Stable
+        Diffusion; ``mask_padding`` passes the tokenizer's, as DCR's published code does.
         """
         tokens = self.tokenizer(
             prompts,
@@ -70,7 +71,8 @@ class Diffusion:
             max_length=self.tokenizer.model_max_length,
             return_tensors="pt",
         )
-        return self.text_encoder(tokens.input_ids.to(self.device)).last_hidden_state
+        mask = tokens.attention_mask.to(self.device) if mask_padding else None
+        return self.text_encoder(tokens.input_ids.to(self.device), attention_mask=mask).last_hidden_state
 
     @torch.no_grad()
     def encode_moments(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -94,17 +96,30 @@ class Diffusion:
         """Return pixels in [0, 1], (B, 3, H, W), of scaled latents."""
         return (self.vae.decode(self.unscale_latents(latents).to(self.vae.dtype)).sample / 2 + 0.5).clamp(0, 1)
 
-    def add_noise(self, latents: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
-        """Return x_t = sqrt(alpha_bar) z + sqrt(1 - alpha_bar) noise, float32."""
-        return self.scheduler.add_noise(latents.float(), noise.float(), timesteps)
+    def add_noise(
+        self, latents: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor, dtype: torch.dtype = torch.float32
+    ) -> torch.Tensor:
+        """Return x_t = sqrt(alpha_bar) z + sqrt(1 - alpha_bar) noise, float32, computed in ``dtype``."""
+        return self.scheduler.add_noise(latents.to(dtype), noise.to(dtype), timesteps).float()
 
-    def target(self, latents: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
-        """Return what the UNet was trained to predict, float32, by the scheduler's ``prediction_type``."""
-        kind = self.scheduler.config.prediction_type
+    def target(
+        self,
+        latents: torch.Tensor,
+        noise: torch.Tensor,
+        timesteps: torch.Tensor,
+        prediction_type: str | None = None,
+        dtype: torch.dtype = torch.float32,
+    ) -> torch.Tensor:
+        """Return what the UNet was trained to predict, float32, computed in ``dtype``.
+
+        prediction_type: ``epsilon``, ``v_prediction`` or ``sample``; by default the scheduler's.
+        """
+        kind = prediction_type or self.scheduler.config.prediction_type
+        latents, noise = latents.to(dtype), noise.to(dtype)
         if kind == "epsilon":
             return noise.float()
         if kind == "v_prediction":
-            return self.scheduler.get_velocity(latents.float(), noise.float(), timesteps)
+            return self.scheduler.get_velocity(latents, noise, timesteps).float()
         if kind == "sample":
             return latents.float()
         raise UserError(

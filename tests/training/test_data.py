@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from dcr.latents import open_latents
-from dcr.training.data import StepSampler, collate, make_batch, split_positions
+from dcr.training.batches import make_batch
+from dcr.training.data import StepSampler, collate, split_positions
 from dcr.transforms import ViewAugmentation
 from diffusion_models import tiny_diffusion
 from latent_world import OPTIONS, World

@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from dcr import dcr_loss
 from dcr.losses.features import feature_infonce
-from dcr.training.data import Batch
+from dcr.training.batches import Batch
 from dcr.training.objectives import OBJECTIVES, ObjectiveOptions
 from dcr.training.processes import alone
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from diffusers import UNet2DConditionModel
 
-from dcr.training.data import Batch
+from dcr.training.batches import Batch
 from dcr.training.objectives import OBJECTIVES, ObjectiveOptions
 from dcr.training.predictor import Predictor, allows_constant_prompt
 from dcr.training.processes import alone

@@ -11,7 +11,8 @@ from torch import multiprocessing
 
 from dcr.errors import UserError
 from dcr.training import launcher
-from dcr.training.data import Batch, StepSampler
+from dcr.training.batches import Batch
+from dcr.training.data import StepSampler
 from dcr.training.objectives import OBJECTIVES, ObjectiveOptions
 from dcr.training.processes import Processes, alone
 from dcr.training.stopping import JOB, Stopped

@@ -54,19 +54,24 @@ def dcr_loss_rows(
 
 
 def dcr_similarities(
-    predictions: torch.Tensor, view_predictions: torch.Tensor, targets: torch.Tensor, rows: torch.Tensor
+    predictions: torch.Tensor,
+    view_predictions: torch.Tensor,
+    targets: torch.Tensor,
+    rows: torch.Tensor,
+    dtype: torch.dtype | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return what a signal contrasts in some rows of the grid.
 
     Args:
-        predictions: rows of the grid, (R, B, C, H, W).
+        predictions: rows of the grid, (R, B, C, H, W), or the columns of it that each row is contrasted with.
         view_predictions: of the rows under the condition of an augmented view, (R, C, H, W), or of V views,
             (R, V, C, H, W).
         targets: of the rows, (R, C, H, W).
-        rows: index of each row in the batch, (R,), integers in [0, B).
+        rows: column of each row's anchor, which is the row's index in the batch, (R,), integers in [0, B).
+        dtype: that they are computed in; by default at least float32.
 
     Returns:
-        Cosine similarities of the anchors, at least float32: to the positives, (R, V + 1), the target last; and to
+        Cosine similarities of the anchors: to the positives, (R, V + 1), the target last; and to
         all predictions of the row, (R, B), with -inf at the anchor itself.
 
     Raises:
@@ -80,10 +85,10 @@ def dcr_similarities(
     if tuple(targets.shape) != expected:
         raise ValueError(f"targets must have shape {expected}, got {tuple(targets.shape)}")
     views = [view_predictions] if view_predictions.ndim == targets.ndim else view_predictions.unbind(dim=1)
-    grid = unit_vectors(predictions, 2)
+    grid = unit_vectors(predictions, 2, dtype)
     positions = torch.arange(len(rows), device=rows.device)
     anchors = grid[positions, rows]
-    positives = torch.stack([(anchors * unit_vectors(p, 1)).sum(-1) for p in (*views, targets)], dim=1)
+    positives = torch.stack([(anchors * unit_vectors(p, 1, dtype)).sum(-1) for p in (*views, targets)], dim=1)
     negatives = torch.einsum("rd,rbd->rb", anchors, grid)
     itself = F.one_hot(rows, grid.shape[1]).bool()
     return positives, negatives.masked_fill(itself, -torch.inf)

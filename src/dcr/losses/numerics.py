@@ -11,9 +11,10 @@ def at_least_float32(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
-def unit_vectors(tensor: torch.Tensor, start_dim: int = 1) -> torch.Tensor:
-    """Flatten the dimensions from ``start_dim`` on and scale to unit length, at least float32."""
-    return F.normalize(at_least_float32(tensor).flatten(start_dim), dim=-1)
+def unit_vectors(tensor: torch.Tensor, start_dim: int = 1, dtype: torch.dtype | None = None) -> torch.Tensor:
+    """Flatten the dimensions from ``start_dim`` on and scale to unit length, in ``dtype`` or at least float32."""
+    tensor = at_least_float32(tensor) if dtype is None else tensor.to(dtype)
+    return F.normalize(tensor.flatten(start_dim), dim=-1)
 
 
 def require_positive(**values: float) -> None:

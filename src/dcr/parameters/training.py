@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, ValidationInfo, field_validator, model_validator
 
 from dcr.parameters.section import Section
 
 Method = Literal["dcr", "reconstruction", "naive"]
+
+
+PUBLISHED = {
+    **dict.fromkeys(
+        [
+            *("published_views", "published_normalization", "published_prompt_mask", "published_noise"),
+            *("published_target", "published_loss", "published_sampling", "published_reduction"),
+        ],
+        True,
+    ),
+    "view_horizontal_flip": 0.5,
+    "view_vertical_flip": 0.5,
+    "view_ratio_min": 0.9,
+}
+"""What ``published: true`` stands for."""
 
 
 class TrainingParameters(Section):
@@ -60,4 +75,27 @@ class TrainingParameters(Section):
     view_horizontal_flip: float = Field(ge=0, le=1)
     view_vertical_flip: float = Field(ge=0, le=1)
     view_scale_min: float = Field(gt=0, le=1)
+    view_ratio_min: float = Field(gt=0, le=1)
     view_ratio_max: float = Field(ge=1)
+    published: bool
+    published_views: bool
+    published_normalization: bool
+    published_prompt_mask: bool
+    published_noise: bool
+    published_target: bool
+    published_loss: bool
+    published_sampling: bool
+    published_reduction: bool
+
+    @model_validator(mode="before")
+    @classmethod
+    def _publish(cls, values: Any) -> Any:
+        published = isinstance(values, dict) and values.get("published") is True
+        return values | PUBLISHED if published else values
+
+    @field_validator("published_sampling")
+    @classmethod
+    def _check_sampling(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and info.data.get("gather_negatives"):
+            raise ValueError("must be false with gather_negatives, which would contrast an image with itself")
+        return value

@@ -1,39 +1,16 @@
-"""Batches of cached latents, each fully determined by the seed and the step.
-
-No random state is carried from step to step: whatever is drawn at step s comes from a generator seeded with
-(seed, purpose, s). A run can therefore be cut at any step and go on exactly.
-"""
+"""Which samples a step sees: the order of all, derived from the seed alone, and each process's share of it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from dcr.diffusion import Diffusion
-from dcr.latents import LatentCache, encode_collated
-from dcr.seeds import derive_seed, numpy_generator, torch_generator
+from dcr.latents import LatentCache
+from dcr.seeds import derive_seed, numpy_generator
 from dcr.training.processes import Processes
-from dcr.transforms import ViewAugmentation
-
-
-@dataclass
-class Batch:
-    """What one step sees.
-
-    keys: of the samples. pixels, view_pixels: (B, 3, H, W) in [0, 1]. noisy_latents, targets: (B, C, h, w)
-    float32. timesteps: (B,) int64.
-    """
-
-    keys: list[str]
-    pixels: torch.Tensor
-    view_pixels: torch.Tensor
-    noisy_latents: torch.Tensor
-    targets: torch.Tensor
-    timesteps: torch.Tensor
 
 
 def split_positions(latents: LatentCache, validation_fraction: float) -> tuple[list[int], list[int]]:
@@ -90,7 +67,7 @@ class StepSampler:
 def collate(samples: list[dict]) -> dict:
     """Stack samples: ``crops`` uint8 (B, H, W, 3), ``keys``, and ``moments`` float32 (B, 2C, h, w).
 
-    Samples without a cache have ``encoding`` in place of moments, which `make_batch` then computes.
+    Samples without a cache have ``encoding`` in place of moments, which `dcr.training.batches` then computes.
     """
     collated = {
         "keys": [sample["key"] for sample in samples],
@@ -114,37 +91,3 @@ def build_loader(
     """Return a loader over the steps, in order, whatever the number of worker processes; see `StepSampler`."""
     sampler = StepSampler(positions, batch_size, seed, steps, processes.rank, processes.count, first_place)
     return DataLoader(latents, batch_sampler=sampler, collate_fn=collate, num_workers=num_workers)
-
-
-def make_batch(
-    collated: dict,
-    diffusion: Diffusion,
-    augmentation: ViewAugmentation,
-    seed: int,
-    step: int | str,
-    processes: Processes | None = None,
-) -> Batch:
-    """Draw latents, noise, timesteps and views for one step, on the diffusion model's device.
-
-    Each process draws for the whole batch of all processes and keeps its own piece, so that what a sample gets
-    depends on its place in the batch and not on how many processes share it.
-    """
-    device = diffusion.device
-    pixels = collated["crops"].to(device).permute(0, 3, 1, 2).float() / 255
-    moments = collated["moments"] if "moments" in collated else encode_collated(collated, diffusion)
-    mean, log_variance = moments.to(device).chunk(2, dim=1)
-    own = processes.own(len(mean)) if processes else slice(None)
-    whole = (len(mean) * (processes.count if processes else 1), *mean.shape[1:])
-    draws = {name: torch_generator(seed, name, step) for name in ("latent", "noise", "timestep", "view")}
-    latent_noise = torch.randn(whole, generator=draws["latent"])[own].to(device)
-    latents = diffusion.scale_latents(mean + torch.exp(0.5 * log_variance) * latent_noise)
-    noise = torch.randn(whole, generator=draws["noise"])[own].to(device)
-    timesteps = torch.randint(diffusion.num_timesteps, whole[:1], generator=draws["timestep"])[own].to(device)
-    return Batch(
-        keys=collated["keys"],
-        pixels=pixels,
-        view_pixels=augmentation.apply(pixels, augmentation.draw(whole[0], draws["view"])[own]),
-        noisy_latents=diffusion.add_noise(latents, noise, timesteps),
-        targets=diffusion.target(latents, noise, timesteps),
-        timesteps=timesteps,
-    )

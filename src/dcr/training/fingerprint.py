@@ -17,7 +17,7 @@ from dcr.files import sha256_file, tensors_hash, weights_hash
 from dcr.latents import LatentCache
 from dcr.parameters import TrainingParameters
 from dcr.training.checkpoints import Fingerprint
-from dcr.training.options import STAGE1, lora_options, objective_options, run_options, view_augmentation
+from dcr.training.options import STAGE1, batch_options, lora_options, objective_options, run_options
 
 # Neither the length of a run, nor how it is walked, watched and shared out, makes it another run.
 _FREE = {
@@ -45,7 +45,8 @@ def run_fingerprint(
 ) -> Fingerprint:
     """Return the fingerprint of stage 1, or of a method's run with its projector."""
     values: dict[str, Any] = {**asdict(run_options(parameters, name)), **asdict(objective_options(parameters))}
-    values |= {f"view_{key}": value for key, value in asdict(view_augmentation(parameters)).items()}
+    values |= asdict(batch_options(parameters))
+    values |= {k: v for k, v in parameters.model_dump().items() if k.startswith(("view_", "published_"))}
     if name != STAGE1:
         values |= {f"lora_{key}": value for key, value in asdict(lora_options(parameters)).items()}
         values["projector"] = tensors_hash(projector)

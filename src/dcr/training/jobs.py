@@ -19,6 +19,7 @@ from dcr.training.checkpoints import Checkpoints
 from dcr.training.fingerprint import input_hashes, run_fingerprint
 from dcr.training.launcher import launch
 from dcr.training.processes import Processes, alone
+from dcr.training.published import with_openai_normalization
 from dcr.training.run import RunResult
 from dcr.training.stages import Data
 
@@ -40,6 +41,10 @@ class Job:
     processes: Processes
     finished: bool = False
 
+    def __post_init__(self) -> None:
+        if self.parameters.published_normalization:
+            self.backbone = with_openai_normalization(self.backbone)
+
     @cached_property
     def data(self) -> Data:
         """Samples and held-out measurement on the processes' device."""
@@ -47,8 +52,9 @@ class Job:
         assert hashes
         p = self.parameters
         return Data.open(
-            self.latents, self.diffusion.to(self.processes.device), options.view_augmentation(p),
-            p.validation_fraction, p.num_validation_samples, p.seed,
+            self.latents, self.diffusion.to(self.processes.device),
+            options.view_augmentation(p, self.backbone.preprocessing), p.validation_fraction, p.num_validation_samples,
+            p.seed, options.batch_options(p), p.published_prompt_mask,
         )  # fmt: skip
 
     @cached_property

@@ -15,10 +15,11 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional as F
 
-from dcr.losses.dcr import dcr_loss_rows
+from dcr.losses.dcr import dcr_similarities
 from dcr.losses.features import feature_infonce
+from dcr.losses.infonce import infonce, published_infonce
 from dcr.losses.numerics import at_least_float32
-from dcr.training.data import Batch
+from dcr.training.batches import Batch
 from dcr.training.processes import Processes
 
 Encode = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
@@ -40,6 +41,7 @@ class ObjectiveOptions:
     gather_negatives: bool
     contrast_weight: float
     reconstruction_weight: float
+    published_loss: bool = False
 
 
 def dcr_objective(
@@ -52,20 +54,17 @@ def dcr_objective(
 ) -> dict[str, float]:
     """The DCR loss, row by row (arXiv 2603.04803)."""
     _, projections = encode(torch.cat([batch.pixels, batch.view_pixels]))
-    own, views = projections.detach().chunk(2)
-    columns = Columns(own, options.gather_negatives, processes)
-    views.requires_grad_()
     size, total = len(batch.pixels), 0.0
-    for rows in torch.arange(size, device=own.device).split(options.rows_per_chunk):
-        conditions = torch.cat([columns.leaf.expand(len(rows), -1, -1), views[rows][:, None]], dim=1)
+    columns = Columns(projections[:size], options.gather_negatives, processes)
+    views = projections[size:].detach().unflatten(0, (-1, size)).requires_grad_()
+    for rows in torch.arange(size, device=projections.device).split(options.rows_per_chunk):
+        conditions = torch.cat([columns.leaf.expand(len(rows), -1, -1), views[:, rows].transpose(0, 1)], dim=1)
         predictions = predict(batch.noisy_latents[rows], batch.timesteps[rows], conditions)
-        losses = dcr_loss_rows(
-            predictions[:, :-1], predictions[:, -1], batch.targets[rows], rows + columns.first, options.temperature
-        )
-        loss = losses.sum() / size
+        grid, view_predictions = predictions.split([len(columns.leaf), len(views)], dim=1)
+        loss = _contrast(grid, view_predictions, batch.targets[rows], rows + columns.first, options).sum() / size
         backward(loss)
         total += loss.item()
-    projections.backward(torch.cat([columns.own_gradient(), views.grad]))
+    projections.backward(torch.cat([columns.own_gradient(), views.grad.flatten(0, 1)]))
     return {"loss": total}
 
 
@@ -135,6 +134,20 @@ class Columns:
         """
         gradient = self._processes.sum_(self.leaf.grad) if self._processes else self.leaf.grad
         return gradient[self._own]
+
+
+def _contrast(
+    grid: torch.Tensor,
+    view_predictions: torch.Tensor,
+    targets: torch.Tensor,
+    anchors: torch.Tensor,
+    options: ObjectiveOptions,
+) -> torch.Tensor:
+    """Return the contrastive loss of each row, (R,); arguments as in `dcr.losses.dcr.dcr_similarities`."""
+    if options.published_loss:
+        similarities = dcr_similarities(grid, view_predictions, targets, anchors, torch.bfloat16)
+        return published_infonce(*similarities, options.temperature)
+    return infonce(*dcr_similarities(grid, view_predictions, targets, anchors), options.temperature)
 
 
 def _reconstruct(

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import fields
 
+from dcr.backbones import Preprocessing
 from dcr.parameters import TrainingParameters
+from dcr.training.batches import Augmentation, BatchOptions
 from dcr.training.model import LoraOptions
 from dcr.training.objectives import ObjectiveOptions
+from dcr.training.published import PublishedViews
 from dcr.training.run import RunOptions
 from dcr.transforms import ViewAugmentation
 
@@ -23,10 +26,11 @@ def run_options(parameters: TrainingParameters, name: str) -> RunOptions:
     """Return the options of stage 1, or of the stage-2 run of a method."""
     stage = "stage1" if name == STAGE1 else "stage2"
     own = ("max_train_steps", "train_batch_size", "learning_rate")
-    shared = {f.name for f in fields(RunOptions)} - {"name", "objective", *own}
+    shared = {f.name for f in fields(RunOptions)} - {"name", "objective", "published_reduction", *own}
     return RunOptions(
         name=name,
         objective=parameters.stage1_loss if name == STAGE1 else name,
+        published_reduction=parameters.published_reduction and name == STAGE1,
         **{key: getattr(parameters, key) for key in shared},
         **{key: getattr(parameters, f"{stage}_{key}") for key in own},
     )
@@ -37,16 +41,24 @@ def objective_options(parameters: TrainingParameters) -> ObjectiveOptions:
     return ObjectiveOptions(**{f.name: getattr(parameters, f.name) for f in fields(ObjectiveOptions)})
 
 
+def batch_options(parameters: TrainingParameters) -> BatchOptions:
+    """Return how batches are drawn."""
+    return BatchOptions(**{f.name: getattr(parameters, f.name) for f in fields(BatchOptions)})
+
+
 def lora_options(parameters: TrainingParameters) -> LoraOptions:
     """Return LoRA's options."""
     return LoraOptions(**{f.name: getattr(parameters, f"lora_{f.name}") for f in fields(LoraOptions)})
 
 
-def view_augmentation(parameters: TrainingParameters) -> ViewAugmentation:
-    """Return what makes the positive views."""
+def view_augmentation(parameters: TrainingParameters, preprocessing: Preprocessing) -> Augmentation:
+    """Return what makes the positive views of images that a tower sees with this preprocessing."""
     names = ("brightness", "contrast", "saturation", "hue", "horizontal_flip", "vertical_flip")
-    return ViewAugmentation(
+    augmentation = ViewAugmentation(
         **{name: getattr(parameters, f"view_{name}") for name in names},
         scale=(parameters.view_scale_min, 1.0),
-        ratio=(1 / parameters.view_ratio_max, parameters.view_ratio_max),
+        ratio=(parameters.view_ratio_min, parameters.view_ratio_max),
     )
+    if not parameters.published_views:
+        return augmentation
+    return PublishedViews(augmentation, preprocessing.mean, preprocessing.std)

@@ -38,11 +38,18 @@ class Predictor:
     Args:
         constant_prompt: precompute keys and values of the empty prompt, where the UNet allows it.
         shared_prefix: compute what the condition does not reach once a row.
+        mask_padding: hide the padding of the empty prompt from the text encoder, as the published code does.
     """
 
-    def __init__(self, diffusion: Diffusion, constant_prompt: bool = False, shared_prefix: bool = False) -> None:
+    def __init__(
+        self,
+        diffusion: Diffusion,
+        constant_prompt: bool = False,
+        shared_prefix: bool = False,
+        mask_padding: bool = False,
+    ) -> None:
         self._diffusion, self._shared_prefix = diffusion, shared_prefix
-        self._empty_prompt = diffusion.encode_prompts([""])
+        self._empty_prompt = diffusion.encode_prompts([""], mask_padding)
         self._constant_prompt = constant_prompt and allows_constant_prompt(diffusion.unet)
         if constant_prompt and not self._constant_prompt:
             _log.info("the UNet's keys are not linear in the condition: its cross-attention takes the general path.")

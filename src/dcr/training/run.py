@@ -32,6 +32,9 @@ class RunOptions:
     shared_prefix: bool
     num_workers: int
     validate_every_steps: int
+    published_sampling: bool = False
+    published_reduction: bool = False
+    published_prompt_mask: bool = False
 
 
 @dataclass

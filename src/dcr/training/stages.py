@@ -13,15 +13,16 @@ from dcr.errors import UserError
 from dcr.latents import LatentCache
 from dcr.projector import Projector
 from dcr.seeds import derive_seed
+from dcr.training.batches import Augmentation, BatchOptions
 from dcr.training.checkpoints import Checkpoints
 from dcr.training.data import split_positions
 from dcr.training.model import ConditionModel, LoraOptions, adapter_state, add_lora, freeze_for_stage1
 from dcr.training.objectives import ObjectiveOptions
 from dcr.training.processes import Processes, alone
 from dcr.training.run import RunOptions, RunResult
+from dcr.training.step import MicroStep
 from dcr.training.trainer import Trainer
 from dcr.training.validation import HeldOutNoise
-from dcr.transforms import ViewAugmentation
 
 
 @dataclass
@@ -31,17 +32,20 @@ class Data:
     latents: LatentCache
     positions: list[int]
     held_out: HeldOutNoise
-    augmentation: ViewAugmentation
+    augmentation: Augmentation
+    batches: BatchOptions
 
     @classmethod
     def open(
         cls,
         latents: LatentCache,
         diffusion: Diffusion,
-        augmentation: ViewAugmentation,
+        augmentation: Augmentation,
         validation_fraction: float,
         num_validation_samples: int,
         seed: int,
+        batches: BatchOptions | None = None,
+        mask_padding: bool = False,
     ) -> Data:
         """Split the samples and fix the held-out noise.
 
@@ -54,8 +58,8 @@ class Data:
                 f"validation_fraction {validation_fraction} of {len(latents)} samples leaves {len(positions)} to train "
                 f"on and {len(held_out)} held out; both need at least one: change it or bring more data"
             )
-        noise = HeldOutNoise(latents, held_out, diffusion, augmentation, seed, num_validation_samples, 64)
-        return cls(latents, positions, noise, augmentation)
+        noise = HeldOutNoise(latents, held_out, diffusion, augmentation, seed, num_validation_samples, 64, mask_padding)
+        return cls(latents, positions, noise, augmentation, batches or BatchOptions())
 
 
 def train_projector(
@@ -107,10 +111,8 @@ def _fit(
     processes: Processes | None,
     checkpoints: Checkpoints | None,
 ) -> RunResult:
-    return Trainer(
-        model, diffusion, data.latents, data.positions, data.augmentation, run, options,
-        lambda: data.held_out.model(model), processes or alone(), checkpoints,
-    ).fit()  # fmt: skip
+    micro_step = MicroStep(model, diffusion, data.augmentation, run, options, data.batches, processes or alone())
+    return Trainer(micro_step, data.latents, data.positions, lambda: data.held_out.model(model), checkpoints).fit()
 
 
 def load_projector(state: dict[str, Any]) -> Projector:

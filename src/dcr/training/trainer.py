@@ -12,35 +12,27 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from dcr.diffusion import Diffusion
 from dcr.errors import UserError
 from dcr.latents import LatentCache
-from dcr.seeds import derive_seed
 from dcr.training.checkpoints import Checkpoints, Progress
-from dcr.training.data import build_loader, make_batch
+from dcr.training.data import build_loader
 from dcr.training.guards import IgnoredCondition
-from dcr.training.model import ConditionModel
-from dcr.training.objectives import OBJECTIVES, ObjectiveOptions
-from dcr.training.predictor import Predictor
-from dcr.training.processes import Processes
-from dcr.training.run import WEIGHT_DTYPES, RunOptions, RunResult
+from dcr.training.processes import alone
+from dcr.training.run import RunOptions, RunResult
 from dcr.training.state import restore_state, training_state
+from dcr.training.step import MicroStep
 from dcr.training.stopping import JOB, STOP_FILE, Stopped, StopRequest
-from dcr.transforms import ViewAugmentation
 
 _log = logging.getLogger(__name__)
 
 
 class Trainer:
-    """Trains whatever in ``model`` requires a gradient, for ``run.max_train_steps`` optimizer steps.
+    """Trains whatever in the model requires a gradient, for ``run.max_train_steps`` optimizer steps.
 
     Args:
-        model: image tower and projector; frozen parts carry no optimizer state.
-        diffusion: frozen; its UNet runs in the run's precision, losses in float32.
+        micro_step: computes gradients of the model that is trained; frozen parts carry no optimizer state.
         positions: of the samples in ``latents`` to train on.
-        augmentation: makes the positive views.
         validate: returns the noise error on a fixed held-out set, called every ``validate_every_steps``.
-        processes: that train together; each has ``train_batch_size`` samples of its own in a step.
         checkpoints: where to go on from and to save; None keeps nothing.
 
     Raises:
@@ -49,34 +41,26 @@ class Trainer:
 
     def __init__(
         self,
-        model: ConditionModel,
-        diffusion: Diffusion,
+        micro_step: MicroStep,
         latents: LatentCache,
         positions: list[int],
-        augmentation: ViewAugmentation,
-        run: RunOptions,
-        options: ObjectiveOptions,
         validate: Callable[[], float],
-        processes: Processes,
         checkpoints: Checkpoints | None,
     ) -> None:
-        self._step_samples = run.train_batch_size * processes.count
+        self.run, self.processes = micro_step.run, micro_step.processes
+        run = self.run
+        self._step_samples = run.train_batch_size * self.processes.count
         if len(positions) < self._step_samples:
             raise UserError(
                 f"{run.name}: {len(positions)} samples to train on are fewer than train_batch_size "
-                f"{run.train_batch_size} on {processes.count} process(es); lower it or bring more data"
+                f"{run.train_batch_size} on {self.processes.count} process(es); lower it or bring more data"
             )
-        self.model, self.diffusion, self.latents, self.positions = model, diffusion, latents, positions
-        self.augmentation, self.run, self.options, self.validate = augmentation, run, options, validate
-        self.processes, self.checkpoints = processes, checkpoints
-        self.trainable = model.trainable()
+        self.micro_step, self.model, self.scaler = micro_step, micro_step.model, micro_step.scaler
+        self.latents, self.positions, self.validate, self.checkpoints = latents, positions, validate, checkpoints
+        self.trainable = self.model.trainable()
         self.optimizer = _build_optimizer(self.trainable, run)
-        self.scaler = torch.amp.GradScaler(diffusion.device.type, enabled=run.mixed_precision == "fp16")
-        if diffusion.unet.dtype != WEIGHT_DTYPES[run.mixed_precision]:
-            diffusion.unet.to(WEIGHT_DTYPES[run.mixed_precision])
-        self._predict = Predictor(diffusion, run.constant_prompt, run.shared_prefix)
         self._skipped_in_a_row = 0
-        columns = self._step_samples if options.gather_negatives else run.train_batch_size
+        columns = self._step_samples if micro_step.options.gather_negatives else run.train_batch_size
         self._ignored_condition = IgnoredCondition(run.name, columns) if run.objective == "dcr" else None
 
     def fit(self) -> RunResult:
@@ -118,22 +102,17 @@ class Trainer:
 
     def _optimizer_step(self, step: int, batches: Iterator[dict]) -> tuple[dict[str, float], list[str]]:
         """Leave this process's gradients in the model; return its losses and the keys it saw."""
-        run, sums, keys = self.run, {}, []
-        count = run.gradient_accumulation_steps
-        for micro_step in range((step - 1) * count, step * count):
-            collated = next(batches)
-            self._seed_dropout(micro_step)
-            batch = make_batch(collated, self.diffusion, self.augmentation, run.seed, micro_step, self.processes)
-            parts = OBJECTIVES[run.objective](
-                self._forward, self._predict, batch, self.options, self._backward, self.processes
-            )
+        sums, keys, count = {}, [], self.run.gradient_accumulation_steps
+        for number in range((step - 1) * count, step * count):
+            parts, batch = self.micro_step(next(batches), number)
             sums = {name: sums.get(name, 0.0) + value / count for name, value in parts.items()}
             keys += batch.keys
         return sums, keys
 
     def _update(self, row: dict[str, float], keys: list[str], progress: Progress) -> None:
         """Take the optimizer step, or skip it where loss or gradient is not finite; complete the row."""
-        self.processes.mean_gradients(self.trainable.values())
+        if not self.run.published_reduction:
+            self.processes.mean_gradients(self.trainable.values())
         self.scaler.unscale_(self.optimizer)
         norm = float(torch.nn.utils.clip_grad_norm_(self.trainable.values(), self.run.max_grad_norm))
         row |= {"learning_rate": self.run.learning_rate, "grad_norm": norm}
@@ -151,34 +130,21 @@ class Trainer:
                 "or train in float32 (mixed_precision: no)"
             )
 
-    def _forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        dtype = WEIGHT_DTYPES[self.run.mixed_precision]
-        with torch.autocast(pixels.device.type, dtype, enabled=dtype != torch.float32):
-            features, projections = self.model(pixels)
-        return features.float(), projections.float()
-
-    def _backward(self, loss: torch.Tensor) -> None:
-        self.scaler.scale(loss / self.run.gradient_accumulation_steps).backward()
-
-    def _seed_dropout(self, micro_step: int) -> None:
-        """LoRA's dropout draws from the global stream: seed it by the step, and apart in every process."""
-        others = [self.processes.rank] if self.processes.rank else []
-        torch.manual_seed(derive_seed(self.run.seed, "dropout", micro_step, *others))
-
     def _mean(self, values: list[float]) -> list[float]:
         tensor = torch.tensor(values, dtype=torch.float64, device=self.processes.device)
         return (self.processes.sum_(tensor) / self.processes.count).tolist()
 
     @property
     def _samples_a_step(self) -> int:
-        return self._step_samples * self.run.gradient_accumulation_steps
+        alike = self.run.published_sampling  # all processes read the same samples
+        return (self.run.train_batch_size if alike else self._step_samples) * self.run.gradient_accumulation_steps
 
     def _batches(self, progress: Progress) -> Iterator[dict]:
         run, count = self.run, self.run.gradient_accumulation_steps
         steps = range(progress.step * count, run.max_train_steps * count)
         loader = build_loader(
             self.latents, self.positions, run.train_batch_size, run.seed, steps, run.num_workers,
-            self.processes, progress.num_samples,
+            alone() if run.published_sampling else self.processes, progress.num_samples,
         )  # fmt: skip
         return iter(loader)
 

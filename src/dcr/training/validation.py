@@ -12,10 +12,10 @@ from torch.nn import functional as F
 
 from dcr.diffusion import Diffusion
 from dcr.latents import LatentCache
-from dcr.training.data import Batch, collate, make_batch
+from dcr.training.batches import Augmentation, Batch, make_batch
+from dcr.training.data import collate
 from dcr.training.model import ConditionModel
 from dcr.training.predictor import Predictor
-from dcr.transforms import ViewAugmentation
 
 
 class HeldOutNoise:
@@ -24,6 +24,7 @@ class HeldOutNoise:
     Args:
         positions: of the held-out samples; the first ``num_samples`` are used.
         batch_size: of one pass of tower and UNet.
+        mask_padding: of the empty prompt, see `dcr.training.predictor.Predictor`.
     """
 
     def __init__(
@@ -31,13 +32,14 @@ class HeldOutNoise:
         latents: LatentCache,
         positions: Sequence[int],
         diffusion: Diffusion,
-        augmentation: ViewAugmentation,
+        augmentation: Augmentation,
         seed: int,
         num_samples: int,
         batch_size: int,
+        mask_padding: bool = False,
     ) -> None:
         chosen = list(positions)[:num_samples]
-        self._predict = Predictor(diffusion)
+        self._predict = Predictor(diffusion, mask_padding=mask_padding)
         self._width = diffusion.unet.config.cross_attention_dim
         self._batches = [
             make_batch(

@@ -1,0 +1,70 @@
+"""One micro-step: a batch made, its loss computed by a method, its gradients left in the model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from dcr.diffusion import Diffusion
+from dcr.seeds import derive_seed
+from dcr.training.batches import Augmentation, Batch, BatchOptions, make_batch
+from dcr.training.model import ConditionModel
+from dcr.training.objectives import OBJECTIVES, ObjectiveOptions
+from dcr.training.predictor import Predictor
+from dcr.training.processes import Processes
+from dcr.training.run import WEIGHT_DTYPES, RunOptions
+
+
+class MicroStep:
+    """Computes gradients of a run's loss, in the run's precision; the loss itself is float32.
+
+    Args:
+        model: image tower and projector; whatever in it requires a gradient gets one.
+        diffusion: frozen; its UNet is cast to the run's precision.
+        augmentation: makes the positive views.
+        processes: that train together; each has ``train_batch_size`` samples of its own.
+    """
+
+    def __init__(
+        self,
+        model: ConditionModel,
+        diffusion: Diffusion,
+        augmentation: Augmentation,
+        run: RunOptions,
+        options: ObjectiveOptions,
+        batches: BatchOptions,
+        processes: Processes,
+    ) -> None:
+        self.model, self.diffusion, self.augmentation, self.run = model, diffusion, augmentation, run
+        self.options, self.batches, self.processes = options, batches, processes
+        self.scaler = torch.amp.GradScaler(diffusion.device.type, enabled=run.mixed_precision == "fp16")
+        if diffusion.unet.dtype != WEIGHT_DTYPES[run.mixed_precision]:
+            diffusion.unet.to(WEIGHT_DTYPES[run.mixed_precision])
+        self.predict = Predictor(diffusion, run.constant_prompt, run.shared_prefix, run.published_prompt_mask)
+
+    def __call__(self, collated: dict[str, Any], number: int) -> tuple[dict[str, float], Batch]:
+        """Add this process's gradients of micro-step ``number`` to the model's; return losses and what was seen."""
+        self._seed_dropout(number)
+        batch = make_batch(
+            collated, self.diffusion, self.augmentation, self.run.seed, number, self.processes, self.batches
+        )
+        return self.compute_gradients(self.run.objective, batch, self.options), batch
+
+    def compute_gradients(self, objective: str, batch: Batch, options: ObjectiveOptions) -> dict[str, float]:
+        """Add the gradients of an objective on a batch to the model's; return its losses."""
+        return OBJECTIVES[objective](self._encode, self.predict, batch, options, self._backward, self.processes)
+
+    def _encode(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        dtype = WEIGHT_DTYPES[self.run.mixed_precision]
+        with torch.autocast(pixels.device.type, dtype, enabled=dtype != torch.float32):
+            features, projections = self.model(pixels)
+        return features.float(), projections.float()
+
+    def _backward(self, loss: torch.Tensor) -> None:
+        self.scaler.scale(loss / self.run.gradient_accumulation_steps).backward()
+
+    def _seed_dropout(self, number: int) -> None:
+        """LoRA's dropout draws from the global stream: seed it by the step, and apart in every process."""
+        others = [self.processes.rank] if self.processes.rank else []
+        torch.manual_seed(derive_seed(self.run.seed, "dropout", number, *others))
