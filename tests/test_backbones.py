@@ -148,6 +148,14 @@ class TestInterface:
         assert load(sources, "open_clip").patch_tokens(pixels(), layer=-1).shape == (3, 16, 32)
         assert load(sources, "siglip").patch_tokens(pixels()).shape == (3, 16, 32)
 
+    @pytest.mark.parametrize("family", FAMILIES)
+    def test_tokens_come_in_one_pass_with_the_embedding(self, sources, family):
+        backbone = load(sources, family)
+        embedding, tokens = backbone.encode_tokens(pixels())
+        torch.testing.assert_close(embedding, backbone.encode_image(pixels()))
+        first = next(backbone.visual.parameters())
+        assert torch.autograd.grad(tokens.sum(), first, allow_unused=True) != (None,)
+
     def test_quick_gelu_is_read_from_the_config(self, tmp_path):
         quick, exact = (
             load_backbone(f"local-dir:{tiny_open_clip(tmp_path / str(flag), tiny_model_cfg(quick_gelu=flag))}")

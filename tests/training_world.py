@@ -96,7 +96,7 @@ def train_both_stages(world: Path, folder: Path, output: Path | None = None, cut
     if cut:
         cut_at(*cut)
     projector, _, _ = jobs.train_projector(job)
-    adapter, _ = jobs.train_adapters(job, projector)["dcr"]
+    adapter = jobs.train_adapters(job, projector).towers["dcr"]
     if output and job.processes.is_first:
         save_file(projector | {f"adapter.{name}": tensor for name, tensor in adapter.items()}, output)
     if join:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from diffusers import DDIMScheduler
 
-from dcr.projector import condition
+from dcr.projector import condition, project
 
 if TYPE_CHECKING:
     from dcr.backbones import Backbone
@@ -95,7 +95,7 @@ def reconstruct_under_conditions(
     """Show what each encoder tells the UNet of the same images, from the same noise.
 
     Args:
-        projector: from image features (B, d) to the UNet's condition (B, m); one for all encoders.
+        projector: a `dcr.projector.Projector` or `TokenProjector` on the encoders' device; one for all encoders.
         encoders: by name.
         pixels: (B, 3, H, W) in [0, 1], as the encoders' ``preprocess`` gives them.
         generator: draws one noise per image.
@@ -111,8 +111,8 @@ def reconstruct_under_conditions(
     empty_prompt = diffusion.encode_prompts([""])
     conditions = {"empty_prompt": empty_prompt.expand(len(pixels), -1, -1)}
     for name, encoder in encoders.items():
-        features = encoder.encode_image(pixels.to(encoder.device)).to(diffusion.device)
-        conditions[name] = condition(empty_prompt, projector(features.float()))
+        projection = project(encoder, projector, pixels.to(encoder.device))[1]
+        conditions[name] = condition(empty_prompt, projection.to(diffusion.device))
     images = {"vae": diffusion.decode_latents(diffusion.scale_latents(mean)).float()}
     for name, hidden in conditions.items():
         images[name] = reconstruct(diffusion, hidden, noise, num_steps, guidance_scale, empty_prompt)

@@ -42,8 +42,9 @@ def model_card(card: dict[str, Any], missing: dict[str, str]) -> str:
 
     Args:
         card: ``base_model`` (name or folder), ``recipe``, ``method``, ``licence`` (of the weights; an SPDX name or
-            ``unknown``); optional ``hashes`` {what: sha256}, ``settings`` {parameter: value}, ``scores``
-            {encoder: {benchmark: {metric: fraction}}} and ``notes`` (paragraphs on known losses).
+            ``unknown``); optional ``tuning`` (how the tower trained, in words), ``hashes`` {what: sha256}, ``settings``
+            {parameter: value}, ``scores`` {encoder: {benchmark: {metric: fraction}}} and ``notes`` (paragraphs on known
+            losses).
         missing: {format: reason} for the formats that the folder lacks.
 
     Raises:
@@ -73,9 +74,9 @@ def _summary(card: dict[str, Any]) -> str:
     return (
         f"# {card['base_model']}, image tower enhanced by {card['method']}\n\n"
         f"Recipe `{card['recipe']}`, method `{card['method']}`, base model `{card['base_model']}`. The image tower "
-        f"was trained with LoRA through a frozen diffusion model (Diffusion Contrastive Reconstruction, "
-        f"arXiv 2603.04803); the adapter is merged, and kept in `adapter/` where present. The text tower is the base "
-        f"model's.\n"
+        f"was trained {card.get('tuning', 'with LoRA')} through a frozen diffusion model (Diffusion Contrastive "
+        f"Reconstruction, arXiv 2603.04803); an adapter is merged and kept in `adapter/`, where there is one. The text "
+        f"tower is the base model's.\n"
     )
 
 

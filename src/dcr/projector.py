@@ -1,9 +1,18 @@
-"""The projector: from an image embedding to the condition of the UNet."""
+"""The projector: from what an image tower says of an image to the condition of the UNet.
+
+Notation: B batch, d width of the image embedding, w of a patch token, P patches, T tokens of a prompt, m the UNet's
+cross-attention width.
+"""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import nn
+
+if TYPE_CHECKING:
+    from dcr.backbones import Backbone
 
 
 class Projector(nn.Sequential):
@@ -33,14 +42,58 @@ class Projector(nn.Sequential):
         return f"in_features={self[1].in_features}, out_features={self[1].out_features}"
 
 
+class TokenProjector(nn.Module):
+    """Projects the image embedding and every patch token, each through a `Projector`, to condition tokens.
+
+    Args:
+        embed_dim: width d of the image embedding.
+        token_dim: width w of the patch tokens.
+        out_features: m.
+
+    Shape: (B, d), (B, P, w) -> (B, 1 + P, m).
+    """
+
+    def __init__(self, embed_dim: int, token_dim: int, out_features: int) -> None:
+        super().__init__()
+        self.embedding = Projector(embed_dim, out_features)
+        self.patches = Projector(token_dim, out_features)
+
+    def forward(self, features: torch.Tensor, patch_tokens: torch.Tensor) -> torch.Tensor:
+        return torch.cat([self.embedding(features)[:, None], self.patches(patch_tokens)], dim=1)
+
+
+def build_projector(backbone: Backbone, out_features: int, kind: str) -> Projector | TokenProjector:
+    """Return an untrained projector for a tower.
+
+    kind: ``broadcast``, one vector for all tokens of the empty prompt, or ``patch_tokens``, tokens beside them.
+    """
+    if kind == "broadcast":
+        return Projector(backbone.embed_dim, out_features)
+    with torch.no_grad():
+        size = backbone.image_size
+        tokens = backbone.encode_tokens(torch.zeros(1, 3, size, size, device=backbone.device))[1]
+    return TokenProjector(backbone.embed_dim, tokens.shape[-1], out_features)
+
+
+def project(backbone: Backbone, projector: nn.Module, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return image features (B, d) and their projections, (B, m) or (B, 1 + P, m), of pixels in [0, 1]."""
+    if isinstance(projector, TokenProjector):
+        features, patch_tokens = backbone.encode_tokens(pixels)
+        return features, projector(features, patch_tokens)
+    features = backbone.encode_image(pixels)
+    return features, projector(features)
+
+
 def condition(empty_prompt: torch.Tensor, projection: torch.Tensor) -> torch.Tensor:
-    """Add each image's projection to every token of the empty prompt.
+    """Join the empty prompt and each image's projection.
 
     Args:
         empty_prompt: hidden states of the empty prompt, (1, T, m).
-        projection: the projector's output, (B, m).
+        projection: (B, m), which is added to every token, or (B, P, m), which are further tokens.
 
     Returns:
-        encoder_hidden_states, (B, T, m).
+        encoder_hidden_states, (B, T, m) or (B, T + P, m).
     """
-    return empty_prompt + projection[:, None, :]
+    if projection.ndim == 2:
+        return empty_prompt + projection[:, None, :]
+    return torch.cat([empty_prompt.to(projection).expand(len(projection), -1, -1), projection], dim=1)

@@ -208,12 +208,10 @@ def test_a_finished_run_is_not_trained_again(world, tmp_path, caplog):
 
     caplog.set_level(logging.INFO, "dcr")
     projector = fixed_projector(world)
-    results = [
-        jobs.train_adapters(open_job(world, tmp_path, stage2_max_train_steps=2), projector)["dcr"] for _ in range(2)
-    ]
+    results = [jobs.train_adapters(open_job(world, tmp_path, stage2_max_train_steps=2), projector) for _ in range(2)]
     assert "dcr is finished, taken from" in caplog.text
-    assert_same(*(adapter for adapter, _ in results))
-    first, second = (result for _, result in results)
+    assert_same(*(trained.towers["dcr"] for trained in results))
+    first, second = (trained.runs["dcr"] for trained in results)
     assert first.seconds == second.seconds  # nothing was trained
     assert first.losses.equals(second.losses)
 

@@ -29,9 +29,10 @@ def test_a_loss_that_only_passes_by_is_not_told(caplog):
 
 @pytest.mark.parametrize("num_broken", [2, 3])
 def test_steps_without_a_finite_loss_are_skipped_until_they_are_too_many(tmp_path, monkeypatch, num_broken):
-    from dcr.training import jobs, trainer
+    from dcr.training import jobs
+    from dcr.training import step as step_module
 
-    make_batch = trainer.make_batch
+    make_batch = step_module.make_batch
 
     def broken(collated, *args):
         batch = make_batch(collated, *args)
@@ -39,7 +40,7 @@ def test_steps_without_a_finite_loss_are_skipped_until_they_are_too_many(tmp_pat
             batch.targets = batch.targets * float("nan")
         return batch
 
-    monkeypatch.setattr(trainer, "make_batch", broken)
+    monkeypatch.setattr(step_module, "make_batch", broken)
     job = open_job(write_world(tmp_path / "world"), tmp_path / "checkpoints", max_skipped_steps=3)
     if num_broken == 2:
         projector, _, result = jobs.train_projector(job)

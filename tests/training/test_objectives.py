@@ -6,55 +6,14 @@ from torch.nn import functional as F
 
 from dcr import dcr_loss
 from dcr.losses.features import feature_infonce
-from dcr.training.batches import Batch
 from dcr.training.objectives import OBJECTIVES, ObjectiveOptions
 from dcr.training.processes import alone
-
-BATCH, WIDTH = 5, 6
-
-
-class TinyConditions(torch.nn.Module):
-    """A tower and a projector small enough for exact arithmetic: pixels -> (features, projections)."""
-
-    def __init__(self):
-        super().__init__()
-        self.tower = torch.nn.Linear(3 * 4 * 4, 8)
-        self.projector = torch.nn.Sequential(torch.nn.Tanh(), torch.nn.Linear(8, WIDTH))
-
-    def forward(self, pixels):
-        features = self.tower(pixels.flatten(1))
-        return features, self.projector(features)
+from tiny_conditions import BATCH, TinyConditions, draw_batch, tiny_predict
 
 
 @pytest.fixture
 def setting():
-    torch.manual_seed(0)
-    model = TinyConditions().double()
-    mixing = torch.nn.Conv2d(4 + WIDTH, 4, 3, padding=1).double().requires_grad_(False)
-
-    def predict(noisy, timesteps, projections):
-        columns = projections.shape[1]
-        noisy, timesteps = noisy.repeat_interleave(columns, 0), timesteps.repeat_interleave(columns)
-        return predict_flat(noisy, timesteps, projections.flatten(0, 1)).unflatten(0, (-1, columns))
-
-    def predict_flat(noisy, timesteps, projections):
-        planes = projections[:, :, None, None].expand(-1, -1, *noisy.shape[2:])
-        return torch.tanh(mixing(torch.cat([noisy, planes], dim=1))) * (1 + timesteps[:, None, None, None] / 1000)
-
-    generator = torch.Generator().manual_seed(1)
-
-    def draw(*shape):
-        return torch.rand(BATCH, *shape, generator=generator, dtype=torch.float64)
-
-    batch = Batch(
-        keys=[str(i) for i in range(BATCH)],
-        pixels=draw(3, 4, 4),
-        view_pixels=draw(3, 4, 4),
-        noisy_latents=draw(4, 2, 2),
-        targets=draw(4, 2, 2),
-        timesteps=torch.randint(1000, (BATCH,), generator=generator),
-    )
-    return model, predict, batch
+    return TinyConditions(), tiny_predict(), draw_batch()
 
 
 def whole_dcr(model, predict, batch):

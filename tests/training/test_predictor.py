@@ -138,3 +138,29 @@ def test_a_unet_without_the_identity_takes_the_general_path(tmp_path, model, cap
     assert "takes the general path" in caplog.text
     assert loss == pytest.approx(expected, abs=1e-10)
     assert torch.allclose(gradient, expected_gradient, rtol=0, atol=1e-10)
+
+
+def test_further_tokens_stand_beside_the_empty_prompt(tmp_path):
+    """Whatever savings are on: their keys differ from image to image, so the prompt's are not computed apart."""
+    diffusion = diffusion_with(tmp_path, unet())
+    data, tokens = batch(), torch.randn(4, 3, 2, CROSS_ATTENTION_DIM, dtype=torch.float64)
+    prompt = diffusion.encode_prompts([""]).expand(4, -1, -1)
+    expected = torch.stack(
+        [
+            diffusion.predict(data.noisy_latents, data.timesteps, torch.cat([prompt, tokens[:, column]], dim=1))
+            for column in range(3)
+        ],
+        dim=1,
+    )
+    for savings in [(False, False), *SAVINGS]:
+        found = Predictor(diffusion, *savings)(data.noisy_latents, data.timesteps, tokens)
+        assert torch.allclose(found, expected, rtol=0, atol=1e-10)
+
+
+def test_one_predictor_takes_both_kinds_of_condition_in_turn(tmp_path):
+    diffusion = diffusion_with(tmp_path, unet())
+    data, tokens = batch(), torch.randn(4, 3, 2, CROSS_ATTENTION_DIM, dtype=torch.float64)
+    predict, plain = Predictor(diffusion, True, True), Predictor(diffusion)
+    for projections in (tokens, tokens[:, :, 0], tokens, tokens[:, :, 1]):
+        found, expected = (p(data.noisy_latents, data.timesteps, projections) for p in (predict, plain))
+        assert torch.allclose(found, expected, rtol=0, atol=1e-10)

@@ -1,29 +1,32 @@
 """The two stages on tiny models in the real formats."""
 
 from copy import deepcopy
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from torch.nn import functional as F
 
 import models
 from dcr.errors import UserError
-from dcr.training.model import LoraOptions, add_lora, merge_adapter
+from dcr.training.model import LoraOptions, TuningOptions, add_lora, merge_tower, prepare_tower, tower_state
 from dcr.training.objectives import ObjectiveOptions
 from dcr.training.run import RunOptions
-from dcr.training.stages import Data, load_projector, train_adapter, train_projector
+from dcr.training.stages import Data, Work, load_projector, train_adapter, train_end_to_end, train_projector
 from dcr.transforms import ViewAugmentation
 from training_world import load_world, write_world
 
 VIEW = ViewAugmentation(0.1, 0.1, 0.1, 0.05, 0.0, 0.0, (0.9, 1.0), (1 / 1.1, 1.1))
 LORA = LoraOptions(rank=2, alpha=2, dropout=0.1, bias="lora_only")
+TUNING = TuningOptions("lora", 1, LORA)
 OPTIONS = ObjectiveOptions(
     temperature=0.1, rows_per_chunk=2, gather_negatives=False, contrast_weight=1.0, reconstruction_weight=1.0
 )
 
 
-def run_options(name="stage1", objective="reconstruction", **changes):
+def work(data, name="stage1", objective="reconstruction", options=OPTIONS, **changes):
     values = {
         "seed": 0, "max_train_steps": 3, "train_batch_size": 4, "gradient_accumulation_steps": 1,
         "learning_rate": 1e-2, "adam_beta1": 0.9, "adam_beta2": 0.999, "adam_epsilon": 1e-8,
@@ -31,7 +34,7 @@ def run_options(name="stage1", objective="reconstruction", **changes):
         "mixed_precision": "no", "constant_prompt": True, "shared_prefix": True,
         "num_workers": 0, "validate_every_steps": 2,
     }  # fmt: skip
-    return RunOptions(name=name, objective=objective, **values | changes)
+    return Work(data, RunOptions(name=name, objective=objective, **values | changes), options)
 
 
 @pytest.fixture(scope="module")
@@ -55,8 +58,8 @@ def assert_same(before, after):
 def test_stage_1_changes_the_projector_alone(world):
     backbone, diffusion, data = world
     before = state_of(backbone, diffusion)
-    start = train_projector(backbone, diffusion, data, run_options(learning_rate=1e-30), OPTIONS)[0].state_dict()
-    projector, result, errors = train_projector(backbone, diffusion, data, run_options(), OPTIONS)
+    start = train_projector(backbone, diffusion, work(data, learning_rate=1e-30))[0].state_dict()
+    projector, result, errors = train_projector(backbone, diffusion, work(data))
     assert_same(before, state_of(backbone, diffusion))
     assert all(not torch.equal(tensor, start[name]) for name, tensor in projector.state_dict().items())
     assert result.trainable_parameters == sum(t.numel() for t in projector.state_dict().values())
@@ -67,7 +70,7 @@ def test_stage_1_changes_the_projector_alone(world):
 @pytest.mark.parametrize("method", ["dcr", "reconstruction", "naive"])
 def test_stage_2_changes_lora_of_the_image_tower_alone(world, method):
     backbone, diffusion, data = world
-    projector = train_projector(backbone, diffusion, data, run_options(), OPTIONS)[0].state_dict()
+    projector = train_projector(backbone, diffusion, work(data))[0].state_dict()
     kept = {name: tensor.clone() for name, tensor in projector.items()}
 
     untrained = deepcopy(backbone)
@@ -75,7 +78,7 @@ def test_stage_2_changes_lora_of_the_image_tower_alone(world, method):
     before = state_of(untrained, diffusion)
     trained = deepcopy(backbone)
     adapter, result = train_adapter(
-        trained, diffusion, projector, data, run_options(method, method, train_batch_size=3), OPTIONS, LORA
+        trained, diffusion, projector, work(data, method, method, train_batch_size=3), TUNING
     )
     after = state_of(trained, diffusion)
 
@@ -105,12 +108,12 @@ def test_lora_sits_on_attention_and_mlp_of_every_block_and_nowhere_else(world):
 
 def test_a_merged_adapter_gives_the_trained_features(world):
     backbone, diffusion, data = world
-    projector = train_projector(backbone, diffusion, data, run_options(), OPTIONS)[0].state_dict()
+    projector = train_projector(backbone, diffusion, work(data))[0].state_dict()
     trained = deepcopy(backbone)
-    adapter, _ = train_adapter(trained, diffusion, projector, data, run_options("dcr", "dcr"), OPTIONS, LORA)
+    adapter, _ = train_adapter(trained, diffusion, projector, work(data, "dcr", "dcr"), TUNING)
     trained.visual.eval()
     merged = deepcopy(backbone)
-    merge_adapter(merged, LORA, adapter)
+    merge_tower(merged, TUNING, adapter)
     pixels = models.pixels()
     with torch.no_grad():
         assert torch.allclose(trained.encode_image(pixels), merged.encode_image(pixels), atol=1e-5)
@@ -118,35 +121,125 @@ def test_a_merged_adapter_gives_the_trained_features(world):
 
 
 def test_an_adapter_of_another_rank_is_refused(world):
-    from dcr.training.model import adapter_state
-
     other = deepcopy(world[0])
-    add_lora(other, LoraOptions(4, 4, 0.0, "none"))
-    with pytest.raises(UserError, match="does not fit the image tower"):
-        merge_adapter(deepcopy(world[0]), LORA, adapter_state(other))
+    options = TuningOptions("lora", 1, LoraOptions(4, 4, 0.0, "none"))
+    prepare_tower(other, options)
+    with pytest.raises(UserError, match="do not fit the image tower"):
+        merge_tower(deepcopy(world[0]), TUNING, tower_state(other, options))
 
 
 def test_two_runs_with_one_seed_are_equal_bit_for_bit(world):
     backbone, diffusion, data = world
-    projector = train_projector(backbone, diffusion, data, run_options(), OPTIONS)[0].state_dict()
-    runs = [
-        train_adapter(deepcopy(backbone), diffusion, projector, data, run_options("dcr", "dcr"), OPTIONS, LORA)
-        for _ in range(2)
-    ]
+    projector = train_projector(backbone, diffusion, work(data))[0].state_dict()
+    runs = [train_adapter(deepcopy(backbone), diffusion, projector, work(data, "dcr", "dcr"), TUNING) for _ in range(2)]
     assert_same(runs[0][0], runs[1][0])
     pd.testing.assert_frame_equal(runs[0][1].losses, runs[1][1].losses, check_exact=True)
 
 
 def test_the_projector_lowers_the_held_out_noise_error(world):
-    _, _, errors = train_projector(*world, run_options(max_train_steps=40, train_batch_size=8), OPTIONS)
+    _, _, errors = train_projector(*world[:2], work(world[2], max_train_steps=40, train_batch_size=8))
     assert errors["after"] < errors["before"]
 
 
 def test_too_few_samples_for_a_batch_is_said_in_one_sentence(world):
     with pytest.raises(UserError, match="fewer than train_batch_size 1000"):
-        train_projector(*world, run_options(train_batch_size=1000), OPTIONS)
+        train_projector(*world[:2], work(world[2], train_batch_size=1000))
 
 
 def test_weights_of_something_else_are_no_projector():
     with pytest.raises(UserError, match="not a projector's"):
         load_projector({"weight": torch.from_numpy(np.zeros((2, 2)))})
+
+
+@pytest.mark.parametrize(
+    ("mode", "num_blocks", "part"), [("full", 1, ""), ("last_blocks", 1, "transformer.resblocks.1.")]
+)
+def test_whole_weights_train_and_are_put_back(world, mode, num_blocks, part):
+    backbone, diffusion, data = world
+    tuning = TuningOptions(mode, num_blocks, LORA)
+    projector = train_projector(backbone, diffusion, work(data))[0].state_dict()
+    trained, untouched = deepcopy(backbone), state_of(backbone, diffusion)
+    state, result = train_adapter(trained, diffusion, projector, work(data, "dcr", "dcr"), tuning)
+
+    after = state_of(trained, diffusion)
+    changed = {name for name in after if not torch.equal(after[name], untouched[name])}
+    expected = {f"clip.visual.{name}" for name, _ in backbone.visual.named_parameters() if name.startswith(part)}
+    assert changed == expected == {f"clip.visual.{name}" for name in state}
+    assert result.trainable_parameters == sum(t.numel() for t in state.values())
+    merged = deepcopy(backbone)
+    assert merge_tower(merged, tuning, state) is None
+    assert_same(state_of(merged, diffusion), after)
+
+
+def test_more_blocks_than_there_are_is_said(world):
+    with pytest.raises(UserError, match="num_tuned_blocks 3 is more than the 2 blocks"):
+        prepare_tower(deepcopy(world[0]), TuningOptions("last_blocks", 3, LORA))
+
+
+def test_lora_sits_on_the_chosen_layers_alone(world):
+    tower = deepcopy(world[0])
+    add_lora(tower, LoraOptions(2, 2, 0.0, "none", ("q", "v")))
+    found = {name.split(".lora_A")[0] for name, _ in tower.visual.named_parameters() if "lora_A" in name}
+    assert found == {f"transformer.resblocks.{b}.attn.{p}" for b in range(2) for p in ("q_proj", "v_proj")}
+
+
+def test_every_bias_can_train(world):
+    tower = deepcopy(world[0])
+    prepare_tower(tower, TuningOptions("lora", 1, LoraOptions(2, 2, 0.0, "all")))
+    trainable = {name for name, p in tower.visual.named_parameters() if p.requires_grad}
+    assert {name for name, _ in tower.visual.named_parameters() if name.endswith("bias")} <= trainable
+
+
+def test_end_to_end_trains_projector_and_tower_at_once(world):
+    backbone, diffusion, data = world
+    start = train_projector(backbone, diffusion, work(data, learning_rate=1e-30))[0].state_dict()
+    trained = deepcopy(backbone)
+    options = work(data, "end_to_end", "dcr", projector_learning_rate=1e-3)
+    state, result, projector = train_end_to_end(trained, diffusion, options, TUNING)
+
+    assert all(not torch.equal(tensor, start[name]) for name, tensor in projector.state_dict().items())
+    assert all(tensor.abs().sum() > 0 for name, tensor in state.items() if "lora_B" in name)
+    numbers = [sum(t.numel() for t in part.values()) for part in (state, start)]
+    assert result.trainable_parameters == sum(numbers)
+    first = max((t - start[name]).abs().max() for name, t in projector.state_dict().items())
+    assert first <= 3 * 1e-3 * 1.01  # AdamW moves a weight by its learning rate a step at most, here projector's
+
+
+def test_patch_tokens_condition_trains_through_both_stages(world):
+    backbone, diffusion, data = world
+    projector, _, errors = train_projector(backbone, diffusion, work(data), "patch_tokens")
+    assert projector(torch.zeros(2, 24), torch.zeros(2, 16, 32)).shape == (2, 17, 16)
+    assert errors["after"] != errors["wrong_image"]
+    state = projector.state_dict()
+    assert_same(load_projector(state).state_dict(), state)
+    adapter, _ = train_adapter(deepcopy(backbone), diffusion, state, work(data, "dcr", "dcr"), TUNING)
+    assert all(tensor.abs().sum() > 0 for name, tensor in adapter.items() if "lora_B" in name)
+
+
+def test_a_strong_pull_keeps_the_tower_at_its_base(world):
+    backbone, diffusion, data = world
+    projector = train_projector(backbone, diffusion, work(data))[0].state_dict()
+    pixels, distances = models.pixels(), []
+    for weight in (0.0, 1000.0):
+        trained = deepcopy(backbone)
+        options = replace(OPTIONS, base_embedding_weight=weight)
+        train_adapter(trained, diffusion, projector, work(data, "dcr", "dcr", options, max_train_steps=20), TUNING)
+        trained.visual.eval()
+        with torch.no_grad():
+            same = F.cosine_similarity(trained.encode_image(pixels), backbone.encode_image(pixels))
+        distances.append((1 - same).mean().item())
+    assert distances[1] < 0.5 * distances[0]
+
+
+def test_a_product_trained_end_to_end_has_a_projector_of_its_own(world, tmp_path):
+    from dcr.training import jobs
+    from training_world import parameters
+
+    small = {"stage1_max_train_steps": 2, "stage2_max_train_steps": 2, "end_to_end_max_train_steps": 3}
+    for method, baseline in (("end_to_end", "dcr"), ("dcr", "end_to_end")):
+        p = parameters(method=method, baselines=[baseline], **small)
+        job = jobs.open_job(p, world[2].latents, world[0], world[1], tmp_path / method)
+        stage1, _, _ = jobs.train_projector(job)
+        trained = jobs.train_adapters(job, stage1)
+        assert {name: run.steps for name, run in trained.runs.items()} == {"end_to_end": 3, "dcr": 2}
+        assert all(torch.equal(trained.projector[n], stage1[n]) for n in stage1) == (method == "dcr")

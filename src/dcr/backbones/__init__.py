@@ -5,7 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dcr.backbones.attention import fuse_attention, lora_targets, merge_lora, split_attention
+from dcr.backbones.attention import (
+    LORA_LAYERS,
+    fuse_attention,
+    lora_targets,
+    merge_lora,
+    split_attention,
+    transformer_blocks,
+)
 from dcr.backbones.base import Backbone, Preprocessing
 from dcr.devices import resolve_device
 from dcr.errors import UserError
@@ -14,6 +21,7 @@ if TYPE_CHECKING:
     import torch
 
 __all__ = [
+    "LORA_LAYERS",
     "Backbone",
     "Preprocessing",
     "fuse_attention",
@@ -21,6 +29,7 @@ __all__ = [
     "lora_targets",
     "merge_lora",
     "split_attention",
+    "transformer_blocks",
 ]
 
 _OPEN_CLIP_PREFIXES = ("local-dir:", "hf-hub:")

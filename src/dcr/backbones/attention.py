@@ -7,7 +7,7 @@ again; both are exact.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import nn
@@ -16,6 +16,9 @@ from torch.nn import functional as F
 from dcr.errors import UserError
 
 _PROJECTIONS = ("q_proj", "k_proj", "v_proj")
+_FUSED_PROJECTIONS = "qkv"  # timm's one layer for all three
+LORA_LAYERS = ("q", "k", "v", "out", "mlp")
+"""The layers of a transformer block that LoRA may touch."""
 
 
 class SplitAttention(nn.Module):
@@ -85,7 +88,7 @@ def split_attention(visual: nn.Module) -> None:
     A pooling head's attention stays as it is: it is no target of LoRA. Towers whose blocks already have separate
     layers (transformers, timm) are left unchanged.
     """
-    for block in _transformer_blocks(visual):
+    for block in transformer_blocks(visual):
         _replace(block, nn.MultiheadAttention, SplitAttention)
 
 
@@ -106,21 +109,40 @@ def fused_state_dict(model: nn.Module) -> dict[str, torch.Tensor]:
     return state
 
 
-def lora_targets(visual: nn.Module) -> list[str]:
+def lora_targets(visual: nn.Module, layers: Sequence[str] = LORA_LAYERS) -> list[str]:
     """Return the names of the linear layers that LoRA may touch: attention and MLP of every transformer block.
 
     Found by module type. Patch embedding, norms, projections and pooling heads are no targets. ValueError if fused
     attention is still there (`split_attention` comes first).
+
+    Args:
+        layers: which of `LORA_LAYERS`; timm's q, k and v are one layer, which is a target if all three are named.
+
+    Raises:
+        UserError: only some of q, k and v are named, and the tower has them in one layer.
     """
     names = {id(module): name for name, module in visual.named_modules()}
     targets = []
-    for block in _transformer_blocks(visual):
+    for block in transformer_blocks(visual):
         for module in block.modules():
             if isinstance(module, nn.MultiheadAttention):
                 raise ValueError("visual must have split attention, got fused: call split_attention first")
-            if isinstance(module, nn.Linear):
+            if isinstance(module, nn.Linear) and _is_chosen(names[id(module)], layers):
                 targets.append(names[id(module)])
     return targets
+
+
+def _is_chosen(name: str, layers: Sequence[str]) -> bool:
+    """Tell whether a linear layer of a transformer block, by its full name, is one of ``layers``."""
+    *_, parent, own = name.split(".")
+    if own == _FUSED_PROJECTIONS:
+        found = {"q", "k", "v"} & set(layers)
+        if found and len(found) < 3:
+            raise UserError(f"lora_targets must name all or none of q, k, v: {name} holds the three in one layer")
+        return bool(found)
+    if own in _PROJECTIONS:
+        return own[0] in layers
+    return ("out" if "attn" in parent else "mlp") in layers
 
 
 def merge_lora(visual: nn.Module) -> None:
@@ -161,8 +183,8 @@ def _replace(module: nn.Module, kind: type, build) -> None:
             _replace(child, kind, build)
 
 
-def _transformer_blocks(visual: nn.Module) -> Iterator[nn.Module]:
-    """Yield the residual attention blocks of the tower; UserError if it has none of a kind that is known."""
+def transformer_blocks(visual: nn.Module) -> Iterator[nn.Module]:
+    """Yield the tower's residual attention blocks in order; UserError if it has none of a kind that is known."""
     from open_clip.transformer import ResidualAttentionBlock
     from timm.models.vision_transformer import Block
     from transformers.models.clip.modeling_clip import CLIPEncoderLayer

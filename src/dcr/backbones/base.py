@@ -110,11 +110,16 @@ class Backbone(ABC):
         return self.visual(self.preprocessing.normalize(pixels))
 
     @abstractmethod
-    def patch_tokens(self, pixels: torch.Tensor, layer: int = -2) -> torch.Tensor:
-        """Return the patch tokens (B, P, w) after block ``layer``, without class token and final norm.
+    def encode_tokens(self, pixels: torch.Tensor, layer: int = -2) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return embeddings (B, d) as `encode_image` does and patch tokens (B, P, w), in one pass; differentiable.
 
-        The default, the last block but one, is what LLaVA reads. Pixels are (B, 3, H, H) in [0, 1].
+        The tokens are those after block ``layer``, without class token and final norm. The default, the last block but
+        one, is what LLaVA reads. Pixels are (B, 3, H, H) in [0, 1].
         """
+
+    def patch_tokens(self, pixels: torch.Tensor, layer: int = -2) -> torch.Tensor:
+        """Return the patch tokens alone, see `encode_tokens`."""
+        return self.encode_tokens(pixels, layer)[1]
 
     @torch.no_grad()
     def encode_text(self, texts: list[str]) -> torch.Tensor:

@@ -43,12 +43,11 @@ class OpenClipBackbone(Backbone):
         super().__init__(model, model.visual, preprocessing, model_cfg["embed_dim"], load_tokenizer, source)
         self.model_cfg = model_cfg
 
-    def patch_tokens(self, pixels: torch.Tensor, layer: int = -2) -> torch.Tensor:
-        """See `Backbone.patch_tokens`."""
-        outputs = self.visual.forward_intermediates(
-            self.preprocessing.normalize(pixels), indices=[layer], intermediates_only=True, output_fmt="NLC"
-        )
-        return outputs["image_intermediates"][0]
+    def encode_tokens(self, pixels: torch.Tensor, layer: int = -2) -> tuple[torch.Tensor, torch.Tensor]:
+        """See `Backbone.encode_tokens`."""
+        pixels = self.preprocessing.normalize(pixels)
+        outputs = self.visual.forward_intermediates(pixels, indices=[layer], output_fmt="NLC")
+        return outputs["image_features"], outputs["image_intermediates"][0]
 
     def tokenize(self, texts: list[str]) -> torch.Tensor:
         """See `Backbone.tokenize`."""

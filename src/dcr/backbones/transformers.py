@@ -41,11 +41,12 @@ class TransformersBackbone(Backbone):
         super().__init__(model, TransformersTower(model), preprocessing, embed_dim, load_tokenizer, str(folder))
         self._num_patches = (vision.image_size // vision.patch_size) ** 2
 
-    def patch_tokens(self, pixels: torch.Tensor, layer: int = -2) -> torch.Tensor:
-        """See `Backbone.patch_tokens`."""
+    def encode_tokens(self, pixels: torch.Tensor, layer: int = -2) -> tuple[torch.Tensor, torch.Tensor]:
+        """See `Backbone.encode_tokens`."""
         pixels = self.preprocessing.normalize(pixels)
-        hidden_states = self.visual.vision_model(pixel_values=pixels, output_hidden_states=True).hidden_states
-        return hidden_states[layer][:, -self._num_patches :]
+        outputs = self.visual.vision_model(pixel_values=pixels, output_hidden_states=True)
+        embeddings = self.visual.visual_projection(outputs.pooler_output)
+        return embeddings, outputs.hidden_states[layer][:, -self._num_patches :]
 
     def tokenize(self, texts: list[str]) -> torch.Tensor:
         """See `Backbone.tokenize`; padded to the context length, as SigLIP was trained and CLIP does not mind."""

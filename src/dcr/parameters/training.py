@@ -8,7 +8,7 @@ from pydantic import Field, PositiveInt, ValidationInfo, field_validator, model_
 
 from dcr.parameters.section import Section
 
-Method = Literal["dcr", "reconstruction", "naive"]
+Method = Literal["dcr", "reconstruction", "naive", "end_to_end"]
 
 
 PUBLISHED = {
@@ -47,6 +47,7 @@ class TrainingParameters(Section):
     resume_from_checkpoint: str
     constant_prompt: bool
     shared_prefix: bool
+    batched_views: bool
     max_skipped_steps: PositiveInt
     adam_beta1: float = Field(ge=0, lt=1)
     adam_beta2: float = Field(ge=0, lt=1)
@@ -60,14 +61,28 @@ class TrainingParameters(Section):
     stage2_max_train_steps: PositiveInt
     stage2_train_batch_size: int = Field(ge=2)
     stage2_learning_rate: float = Field(gt=0)
+    end_to_end_max_train_steps: PositiveInt
+    condition: Literal["broadcast", "patch_tokens"]
+    num_views: PositiveInt
     temperature: float = Field(gt=0)
+    target_weight: float = Field(ge=0, le=1)
+    reconstruction_share: float = Field(ge=0, le=1)
+    base_embedding_weight: float = Field(ge=0)
+    timestep_min: float = Field(ge=0, lt=1)
+    timestep_max: float = Field(gt=0, le=1)
+    snr_gamma: float = Field(ge=0)
+    negatives_count: int = Field(ge=0)
+    negatives_gradient: bool
     rows_per_chunk: PositiveInt
     contrast_weight: float = Field(ge=0)
     reconstruction_weight: float = Field(ge=0)
+    tuning: Literal["lora", "full", "last_blocks"]
+    num_tuned_blocks: PositiveInt
     lora_rank: PositiveInt
     lora_alpha: float = Field(gt=0)
     lora_dropout: float = Field(ge=0, lt=1)
-    lora_bias: Literal["none", "lora_only"]
+    lora_bias: Literal["none", "lora_only", "all"]
+    lora_targets: list[Literal["q", "k", "v", "out", "mlp"]] = Field(min_length=1)
     view_brightness: float = Field(ge=0, le=1)
     view_contrast: float = Field(ge=0, le=1)
     view_saturation: float = Field(ge=0, le=1)
@@ -92,6 +107,22 @@ class TrainingParameters(Section):
     def _publish(cls, values: Any) -> Any:
         published = isinstance(values, dict) and values.get("published") is True
         return values | PUBLISHED if published else values
+
+    @field_validator("timestep_max")
+    @classmethod
+    def _check_timesteps(cls, value: float, info: ValidationInfo) -> float:
+        if value <= info.data.get("timestep_min", 0.0):
+            raise ValueError(f"must be > timestep_min {info.data['timestep_min']}")
+        return value
+
+    @field_validator("published_loss")
+    @classmethod
+    def _check_loss(cls, value: bool, info: ValidationInfo) -> bool:
+        neutral = {"target_weight": 0.5, "num_views": 1, "negatives_count": 0}
+        changed = [name for name, setting in neutral.items() if info.data.get(name, setting) != setting]
+        if value and changed:
+            raise ValueError(f"must be false with {' and '.join(changed)}, which the published loss does not know")
+        return value
 
     @field_validator("published_sampling")
     @classmethod

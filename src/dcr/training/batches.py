@@ -8,10 +8,13 @@ Notation: B batch of this process, P processes, V views of an image, H x W image
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import torch
+from diffusers.training_utils import compute_snr
 
 from dcr.diffusion import Diffusion
 from dcr.latents import encode_collated
@@ -33,8 +36,25 @@ class Augmentation(Protocol):
 class BatchOptions:
     """How batches are drawn; see conf/base/parameters_training.yml. The defaults are the paper's method."""
 
+    num_views: int = 1
+    batched_views: bool = True
+    timestep_min: float = 0.0
+    timestep_max: float = 1.0
+    snr_gamma: float = 0.0
+    negatives_count: int = 0
+    gather_negatives: bool = False
     published_target: bool = False
     published_noise: bool = False
+
+    @property
+    def precision(self) -> torch.dtype:
+        """In which noise is added."""
+        return torch.bfloat16 if self.published_noise else torch.float32
+
+    @property
+    def prediction_type(self) -> str | None:
+        """Of the target, where it is not the scheduler's."""
+        return "v_prediction" if self.published_target else None
 
 
 @dataclass
@@ -43,6 +63,8 @@ class Batch:
 
     keys: of the samples. pixels: (B, 3, H, W) in [0, 1]. view_pixels: (V * B, 3, H, W), first every image's first
     view, then every image's second. noisy_latents, targets: (B, C, h, w) float32. timesteps: (B,) int64.
+    weights: of the samples' losses, (B,) float32, None for 1. negatives: places of the sampled ones relative to the
+    sample's own, (B, N) int64, None for all. base_features: the base encoder's, (B, d), None where they are not used.
     """
 
     keys: list[str]
@@ -51,6 +73,35 @@ class Batch:
     noisy_latents: torch.Tensor
     targets: torch.Tensor
     timesteps: torch.Tensor
+    weights: torch.Tensor | None = None
+    negatives: torch.Tensor | None = None
+    base_features: torch.Tensor | None = None
+
+
+class Draws:
+    """Draws of one step by purpose: each process draws for all of them and keeps its own piece, so that what a sample
+    gets depends on its place in the batch and not on how many processes share it.
+
+    Args:
+        size: B. device: where the draws go; they are made on the CPU.
+    """
+
+    def __init__(
+        self, seed: int, step: int | str, size: int, processes: Processes | None, device: torch.device
+    ) -> None:
+        self._seed, self._step, self._device = seed, step, device
+        self._own = processes.own(size) if processes else slice(None)
+        self.num_samples = size * (processes.count if processes else 1)
+
+    def __call__(self, draw: Callable[[int, torch.Generator], torch.Tensor], *purpose: str | int) -> torch.Tensor:
+        """Return this process's piece of ``draw(samples of all processes, generator)``."""
+        name, *number = purpose
+        generator = torch_generator(self._seed, name, self._step, *number)
+        return draw(self.num_samples, generator)[self._own].to(self._device)
+
+    def normal(self, shape: torch.Size, purpose: str) -> torch.Tensor:
+        """Return unit normal numbers of a sample's shape."""
+        return self(lambda count, generator: torch.randn(count, *shape, generator=generator), purpose)
 
 
 def make_batch(
@@ -62,29 +113,55 @@ def make_batch(
     processes: Processes | None = None,
     options: BatchOptions | None = None,
 ) -> Batch:
-    """Draw latents, noise, timesteps and views for one step, on the diffusion model's device.
-
-    Each process draws for the whole batch of all processes and keeps its own piece, so that what a sample gets
-    depends on its place in the batch and not on how many processes share it.
-    """
+    """Draw latents, noise, timesteps, views and negatives for one step, on the diffusion model's device."""
     device, options = diffusion.device, options or BatchOptions()
     pixels = collated["crops"].to(device).permute(0, 3, 1, 2).float() / 255
     moments = collated["moments"] if "moments" in collated else encode_collated(collated, diffusion)
     mean, log_variance = moments.to(device).chunk(2, dim=1)
-    own = processes.own(len(mean)) if processes else slice(None)
-    whole = (len(mean) * (processes.count if processes else 1), *mean.shape[1:])
-    draws = {name: torch_generator(seed, name, step) for name in ("latent", "noise", "timestep", "view")}
-    latent_noise = torch.randn(whole, generator=draws["latent"])[own].to(device)
-    latents = diffusion.scale_latents(mean + torch.exp(0.5 * log_variance) * latent_noise)
-    noise = torch.randn(whole, generator=draws["noise"])[own].to(device)
-    timesteps = torch.randint(diffusion.num_timesteps, whole[:1], generator=draws["timestep"])[own].to(device)
-    precision = torch.bfloat16 if options.published_noise else torch.float32
-    prediction_type = "v_prediction" if options.published_target else None
+    draws = Draws(seed, step, len(mean), processes, device)
+    latents = diffusion.scale_latents(mean + torch.exp(0.5 * log_variance) * draws.normal(mean.shape[1:], "latent"))
+    noise = draws.normal(mean.shape[1:], "noise")
+    timesteps = draws(partial(_draw_timesteps, diffusion.num_timesteps, options), "timestep")
     return Batch(
         keys=collated["keys"],
         pixels=pixels,
-        view_pixels=augmentation.apply(pixels, augmentation.draw(whole[0], draws["view"])[own]),
-        noisy_latents=diffusion.add_noise(latents, noise, timesteps, precision),
-        targets=diffusion.target(latents, noise, timesteps, prediction_type, precision),
+        view_pixels=_make_views(pixels, augmentation, draws, options),
+        noisy_latents=diffusion.add_noise(latents, noise, timesteps, options.precision),
+        targets=diffusion.target(latents, noise, timesteps, options.prediction_type, options.precision),
         timesteps=timesteps,
+        weights=_min_snr_weights(diffusion, timesteps, options) if options.snr_gamma else None,
+        negatives=_draw_negatives(len(mean), draws, options) if options.negatives_count else None,
     )
+
+
+def _make_views(pixels: torch.Tensor, augmentation: Augmentation, draws: Draws, options: BatchOptions) -> torch.Tensor:
+    """Return the views; image by image, where that is asked for, they are the same."""
+    views = []
+    for number in range(options.num_views):
+        drawn = draws(augmentation.draw, "view", *([number] if number else []))
+        chunks = (pixels,), (drawn,)
+        if not options.batched_views:
+            chunks = pixels.split(1), drawn.split(1)
+        views += [augmentation.apply(*chunk) for chunk in zip(*chunks, strict=True)]
+    return torch.cat(views)
+
+
+def _draw_timesteps(length: int, options: BatchOptions, count: int, generator: torch.Generator) -> torch.Tensor:
+    first = int(options.timestep_min * length)
+    last = max(first + 1, round(options.timestep_max * length))
+    return torch.randint(first, last, (count,), generator=generator)
+
+
+def _draw_negatives(size: int, draws: Draws, options: BatchOptions) -> torch.Tensor:
+    """Return ``negatives_count`` different places of other samples, relative to each sample's own."""
+    columns = draws.num_samples if options.gather_negatives else size
+    order = draws(lambda count, generator: torch.rand(count, columns - 1, generator=generator), "negatives").argsort(1)
+    return order[:, : options.negatives_count] + 1
+
+
+def _min_snr_weights(diffusion: Diffusion, timesteps: torch.Tensor, options: BatchOptions) -> torch.Tensor:
+    """Return Min-SNR weights of the timesteps (arXiv 2303.09556), for what the target is."""
+    kind = options.prediction_type or diffusion.scheduler.config.prediction_type
+    snr = compute_snr(diffusion.scheduler, timesteps)
+    clipped = snr.clamp(max=options.snr_gamma)
+    return clipped / {"epsilon": snr, "v_prediction": snr + 1, "sample": torch.ones_like(snr)}[kind]

@@ -17,12 +17,12 @@ from dcr.files import sha256_file, tensors_hash, weights_hash
 from dcr.latents import LatentCache
 from dcr.parameters import TrainingParameters
 from dcr.training.checkpoints import Fingerprint
-from dcr.training.options import STAGE1, batch_options, lora_options, objective_options, run_options
+from dcr.training.options import END_TO_END, STAGE1, batch_options, objective_options, run_options, tuning_options
 
 # Neither the length of a run, nor how it is walked, watched and shared out, makes it another run.
 _FREE = {
     *("name", "max_train_steps", "max_skipped_steps", "num_workers", "validate_every_steps"),
-    *("rows_per_chunk", "constant_prompt", "shared_prefix"),
+    *("rows_per_chunk", "constant_prompt", "shared_prefix", "batched_views"),
 }
 _CODE = ("training", "losses", "backbones", "projector.py", "transforms.py", "diffusion.py", "seeds.py")
 
@@ -44,13 +44,14 @@ def run_fingerprint(
     projector: dict[str, torch.Tensor] | None,
 ) -> Fingerprint:
     """Return the fingerprint of stage 1, or of a method's run with its projector."""
-    values: dict[str, Any] = {**asdict(run_options(parameters, name)), **asdict(objective_options(parameters))}
+    values: dict[str, Any] = {**asdict(run_options(parameters, name)), **asdict(objective_options(parameters, name))}
     values |= asdict(batch_options(parameters))
     values |= {k: v for k, v in parameters.model_dump().items() if k.startswith(("view_", "published_"))}
     if name != STAGE1:
-        values |= {f"lora_{key}": value for key, value in asdict(lora_options(parameters)).items()}
+        values |= {f"tuning_{key}": value for key, value in asdict(tuning_options(parameters)).items()}
+    if name not in (STAGE1, END_TO_END):
         values["projector"] = tensors_hash(projector)
-    values["validation_fraction"] = parameters.validation_fraction
+    values |= {"validation_fraction": parameters.validation_fraction, "condition": parameters.condition}
     return {key: value for key, value in values.items() if key not in _FREE} | hashes | {"code": _code_hash()}
 
 

@@ -11,7 +11,7 @@ _log = logging.getLogger(__name__)
 
 
 class IgnoredCondition:
-    """Warns once when DCR's loss stays at log(B + 1), its value where the UNet ignores its condition.
+    """Warns once when DCR's loss stays at log(B + V), V views an image, its value where the UNet ignores its condition.
 
     All predictions of a row are then alike, and so are all similarities.
 
@@ -20,8 +20,8 @@ class IgnoredCondition:
         num_columns: images that a row is contrasted with, itself included (B).
     """
 
-    def __init__(self, name: str, num_columns: int) -> None:
-        self._name, self._level, self._count = name, math.log(num_columns + 1), 0
+    def __init__(self, name: str, num_columns: int, num_views: int = 1) -> None:
+        self._name, self._level, self._count = name, math.log(num_columns + num_views), 0
 
     def watch(self, loss: float) -> None:
         """Look at a step's loss."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,6 +25,7 @@ from dcr.training.run import RunResult
 from dcr.training.stages import Data
 
 State = dict[str, torch.Tensor]
+_log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -84,33 +86,58 @@ class Job:
             )
 
 
+@dataclass
+class Trained:
+    """What stage 2 leaves: by method the tower's trained weights and the run, and the product's own projector."""
+
+    towers: dict[str, State]
+    runs: dict[str, RunResult]
+    projector: State
+
+
 def train_projector(job: Job) -> tuple[State, dict[str, float], RunResult]:
     """Stage 1; return the projector's weights, held-out noise errors and the run."""
     job = _in_workers(job, None)
-    data, checkpoints = job.data, job.checkpoints(options.STAGE1)
-    if job.finished:
-        job.check_finished(options.STAGE1, checkpoints)
-    projector, result, errors = stages.train_projector(
-        job.backbone, job.diffusion, data, options.run_options(job.parameters, options.STAGE1),
-        options.objective_options(job.parameters), job.processes, checkpoints,
-    )  # fmt: skip
-    return {name: tensor.cpu() for name, tensor in projector.state_dict().items()}, errors, result
+    work = _open_work(job, options.STAGE1)
+    projector, result, errors = stages.train_projector(job.backbone, job.diffusion, work, job.parameters.condition)
+    return _on_cpu(projector), errors, result
 
 
-def train_adapters(job: Job, projector: State) -> dict[str, tuple[State, RunResult]]:
-    """Stage 2; return each method's adapter and run, all from the same tower and projector."""
+def train_adapters(job: Job, projector: State) -> Trained:
+    """Stage 2; every method starts from the same tower and, but for end_to_end, from stage 1's projector."""
     job = _in_workers(job, projector)
-    return {name: _train_adapter(job, name, projector) for name in options.methods(job.parameters)}
+    trained = Trained({}, {}, projector)
+    for name in options.methods(job.parameters):
+        state, trained.runs[name], own = _train_method(job, name, projector)
+        trained.towers[name] = state
+        if name == job.parameters.method:
+            trained.projector = own
+    return trained
 
 
-def _train_adapter(job: Job, name: str, projector: State) -> tuple[State, RunResult]:
+def _train_method(job: Job, name: str, projector: State) -> tuple[State, RunResult, State]:
+    work, backbone = _open_work(job, name, projector), deepcopy(job.backbone)
+    tuning = options.tuning_options(job.parameters)
+    if name == options.END_TO_END:
+        state, result, own = stages.train_end_to_end(backbone, job.diffusion, work, tuning, job.parameters.condition)
+        return state, result, _on_cpu(own)
+    return *stages.train_adapter(backbone, job.diffusion, projector, work, tuning), projector
+
+
+def _open_work(job: Job, name: str, projector: State | None = None) -> stages.Work:
+    """Return what a run needs, having said which approximations it makes."""
     data, checkpoints = job.data, job.checkpoints(name, projector)
     if job.finished:
         job.check_finished(name, checkpoints)
-    return stages.train_adapter(
-        deepcopy(job.backbone), job.diffusion, projector, data, options.run_options(job.parameters, name),
-        options.objective_options(job.parameters), options.lora_options(job.parameters), job.processes, checkpoints,
-    )  # fmt: skip
+    p = job.parameters
+    for approximation in options.approximations(p, name):
+        _log.warning("%s is approximate: %s.", name, approximation)
+    run, objective = options.run_options(p, name), options.objective_options(p, name)
+    return stages.Work(data, run, objective, job.processes, checkpoints)
+
+
+def _on_cpu(module: torch.nn.Module) -> State:
+    return {name: tensor.cpu() for name, tensor in module.state_dict().items()}
 
 
 def open_job(

@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass
 
 import torch
 from peft import LoraConfig, get_peft_model_state_dict, inject_adapter_in_model, set_peft_model_state_dict
 from torch import nn
 
-from dcr.backbones import Backbone, lora_targets, merge_lora, split_attention
+from dcr.backbones import LORA_LAYERS, Backbone, lora_targets, merge_lora, split_attention, transformer_blocks
 from dcr.errors import UserError
-from dcr.projector import Projector
+from dcr.projector import project
 
 
 class ConditionModel(nn.Module):
     """Image tower and projector.
 
-    Shape: pixels (B, 3, H, W) in [0, 1] -> image features (B, d), projections (B, m).
+    Shape: pixels (B, 3, H, W) in [0, 1] -> image features (B, d), projections (B, m), or (B, 1 + P, m) of a projector
+    of tokens.
     """
 
-    def __init__(self, backbone: Backbone, projector: Projector) -> None:
+    def __init__(self, backbone: Backbone, projector: nn.Module) -> None:
         super().__init__()
         self.backbone = backbone
         self.tower = backbone.visual  # registered here so that its parameters are found; the backbone calls it
         self.projector = projector
 
     def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        features = self.backbone.encode_image(pixels)
-        return features, self.projector(features)
+        return project(self.backbone, self.projector, pixels)
 
     def trainable(self) -> dict[str, nn.Parameter]:
         """Return the parameters that training may change, by name."""
@@ -40,18 +41,56 @@ def freeze_for_stage1(model: ConditionModel) -> None:
     model.projector.requires_grad_(True)
 
 
+def frozen_copy(backbone: Backbone) -> Backbone:
+    """Return the backbone as it is now, which later training does not reach."""
+    frozen = deepcopy(backbone)
+    frozen.model.requires_grad_(False).eval()
+    return frozen
+
+
 @dataclass(frozen=True)
 class LoraOptions:
-    """Rank, scaling, dropout and which biases train; see conf/base/parameters_training.yml."""
+    """Rank, scaling, dropout, which biases train and on which layers; see conf/base/parameters_training.yml."""
 
     rank: int
     alpha: float
     dropout: float
     bias: str
+    targets: tuple[str, ...] = LORA_LAYERS
+
+
+@dataclass(frozen=True)
+class TuningOptions:
+    """What of the image tower trains: ``lora``, ``full``, or ``last_blocks``, the last ``num_blocks`` of them."""
+
+    mode: str
+    num_blocks: int
+    lora: LoraOptions
+
+
+def prepare_tower(backbone: Backbone, options: TuningOptions) -> LoraConfig | None:
+    """Make trainable what is to be trained of the tower and freeze the rest; return PEFT's configuration of LoRA.
+
+    Raises:
+        UserError: the tower has fewer blocks than are to be trained.
+    """
+    if options.mode == "lora":
+        return add_lora(backbone, options.lora)
+    backbone.visual.requires_grad_(options.mode == "full")
+    if options.mode == "last_blocks":
+        blocks = list(transformer_blocks(backbone.visual))
+        if options.num_blocks > len(blocks):
+            raise UserError(
+                f"num_tuned_blocks {options.num_blocks} is more than the {len(blocks)} blocks of {backbone.source}; "
+                "lower it, or train them all with tuning: full"
+            )
+        for block in blocks[-options.num_blocks :]:
+            block.requires_grad_(True)
+    return None
 
 
 def add_lora(backbone: Backbone, options: LoraOptions) -> LoraConfig:
-    """Put LoRA on the linear layers of the image tower and freeze the rest of it; return PEFT's configuration.
+    """Put LoRA on linear layers of the image tower and freeze the rest of it; return PEFT's configuration.
 
     Fused attention is split into separate q, k, v and output layers first, so that each gets its own factors as
     in the paper. The text tower is not touched.
@@ -62,32 +101,39 @@ def add_lora(backbone: Backbone, options: LoraOptions) -> LoraConfig:
         lora_alpha=options.alpha,
         lora_dropout=options.dropout,
         bias=options.bias,
-        target_modules=lora_targets(backbone.visual),
+        target_modules=lora_targets(backbone.visual, options.targets),
     )
     backbone.visual.requires_grad_(False)
     inject_adapter_in_model(config, backbone.visual)
     return config
 
 
-def adapter_state(backbone: Backbone) -> dict[str, torch.Tensor]:
-    """Return the adapter's weights on the CPU, in PEFT's names."""
-    state = get_peft_model_state_dict(backbone.visual)
+def tower_state(backbone: Backbone, options: TuningOptions) -> dict[str, torch.Tensor]:
+    """Return the weights that training may have changed, on the CPU: LoRA's in PEFT's names, others in the tower's."""
+    if options.mode == "lora":
+        state = get_peft_model_state_dict(backbone.visual)
+    else:
+        state = {name: p for name, p in backbone.visual.named_parameters() if p.requires_grad}
     return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
 
 
-def merge_adapter(backbone: Backbone, options: LoraOptions, state: dict[str, torch.Tensor]) -> LoraConfig:
-    """Add a trained adapter to the image tower's weights, in place; return PEFT's configuration.
+def merge_tower(backbone: Backbone, options: TuningOptions, state: dict[str, torch.Tensor]) -> LoraConfig | None:
+    """Put trained weights into the image tower, in place; return PEFT's configuration of LoRA.
 
     Raises:
-        UserError: the adapter was trained on another tower.
+        UserError: they were trained on another tower, or another part of it.
     """
-    config = add_lora(backbone, options)
-    own = adapter_state(backbone)
+    config = prepare_tower(backbone, options)
+    own = tower_state(backbone, options)
     if own.keys() != state.keys() or any(own[name].shape != state[name].shape for name in own):
+        what = f"LoRA of rank {options.lora.rank}" if config else f"tuning: {options.mode}"
         raise UserError(
-            f"the adapter does not fit the image tower of {backbone.source} with rank {options.rank}; "
-            "train it again with `kedro run --pipelines training`"
+            f"the trained weights do not fit the image tower of {backbone.source} with {what}; "
+            "train them again with `kedro run --pipelines training`"
         )
-    set_peft_model_state_dict(backbone.visual, state)
-    merge_lora(backbone.visual)
+    if config:
+        set_peft_model_state_dict(backbone.visual, state)
+        merge_lora(backbone.visual)
+    else:
+        backbone.visual.load_state_dict(state, strict=False)
     return config

@@ -1,14 +1,16 @@
-"""The three methods: each computes its loss on a batch and leaves gradients in the model.
+"""The methods: each computes its loss on a batch and leaves gradients in the model.
 
 The UNet's graph is the large one, so predictions are walked in chunks: each chunk's loss is sent back at once as
 far as the conditions, which are leaves there, and the tower and projector see one backward at the end. For DCR
 this is exact because row i of the loss uses only predictions of row i.
 
-Notation: B batch, R rows in a chunk, m condition width, C x h x w latent shape.
+Notation: B batch, R rows in a chunk, K columns of a row, V views of an image, N negatives, d width of image features,
+m condition width, C x h x w latent shape. Where the condition is of tokens, (B, m) below is (B, tokens, m).
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -20,6 +22,7 @@ from dcr.losses.features import feature_infonce
 from dcr.losses.infonce import infonce, published_infonce
 from dcr.losses.numerics import at_least_float32
 from dcr.training.batches import Batch
+from dcr.training.columns import Columns
 from dcr.training.processes import Processes
 
 Encode = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
@@ -34,13 +37,17 @@ Backward = Callable[[torch.Tensor], None]
 
 @dataclass(frozen=True)
 class ObjectiveOptions:
-    """Numbers that the methods share; see conf/base/parameters_training.yml."""
+    """Numbers that the methods share; see conf/base/parameters_training.yml. The defaults are the paper's method."""
 
     temperature: float
     rows_per_chunk: int
     gather_negatives: bool
     contrast_weight: float
     reconstruction_weight: float
+    target_weight: float = 0.5
+    reconstruction_share: float = 0.0
+    base_embedding_weight: float = 0.0
+    negatives_gradient: bool = True
     published_loss: bool = False
 
 
@@ -52,20 +59,26 @@ def dcr_objective(
     backward: Backward,
     processes: Processes,
 ) -> dict[str, float]:
-    """The DCR loss, row by row (arXiv 2603.04803)."""
-    _, projections = encode(torch.cat([batch.pixels, batch.view_pixels]))
-    size, total = len(batch.pixels), 0.0
+    """The DCR loss, row by row (arXiv 2603.04803), with a share of plain noise error where that is asked for."""
+    features, projections = encode(torch.cat([batch.pixels, batch.view_pixels]))
+    size, parts = len(batch.pixels), Counter()
     columns = Columns(projections[:size], options.gather_negatives, processes)
     views = projections[size:].detach().unflatten(0, (-1, size)).requires_grad_()
     for rows in torch.arange(size, device=projections.device).split(options.rows_per_chunk):
-        conditions = torch.cat([columns.leaf.expand(len(rows), -1, -1), views[:, rows].transpose(0, 1)], dim=1)
-        predictions = predict(batch.noisy_latents[rows], batch.timesteps[rows], conditions)
-        grid, view_predictions = predictions.split([len(columns.leaf), len(views)], dim=1)
-        loss = _contrast(grid, view_predictions, batch.targets[rows], rows + columns.first, options).sum() / size
+        grid, anchors, view_predictions = _predict_rows(predict, batch, rows, columns, views, options)
+        losses, similarities = _contrast(grid, anchors, view_predictions, batch.targets[rows], len(columns), options)
+        if options.reconstruction_share:
+            errors = _noise_errors(grid[torch.arange(len(rows)), anchors], batch.targets[rows])
+            similarities |= {"contrast": losses.mean(), "reconstruction": errors.mean()}
+            losses = torch.lerp(losses, errors, options.reconstruction_share)
+        loss = (losses if batch.weights is None else losses * batch.weights[rows]).sum() / size
         backward(loss)
-        total += loss.item()
-    projections.backward(torch.cat([columns.own_gradient(), views.grad.flatten(0, 1)]))
-    return {"loss": total}
+        parts.update({"loss": loss.item()})
+        parts.update({name: value.item() * len(rows) / size for name, value in similarities.items()})
+    pull, feature_gradient = _pull_to_base(features, batch, options, backward)
+    projection_gradient = torch.cat([columns.own_gradient(), views.grad.flatten(0, 1)])
+    _send_back((features, feature_gradient), (projections, projection_gradient))
+    return {**parts, **pull, "loss": parts["loss"] + sum(pull.values())}
 
 
 def reconstruction_objective(
@@ -77,11 +90,12 @@ def reconstruction_objective(
     processes: Processes,
 ) -> dict[str, float]:
     """Mean squared error between prediction and target, as DIVA and GenHancer minimise."""
-    projections = encode(batch.pixels)[1]
+    features, projections = encode(batch.pixels)
     leaf = projections.detach().requires_grad_()
     total = _reconstruct(predict, batch, leaf, options.rows_per_chunk, 1.0, backward)
-    projections.backward(leaf.grad)
-    return {"loss": total}
+    pull, feature_gradient = _pull_to_base(features, batch, options, backward)
+    _send_back((features, feature_gradient), (projections, leaf.grad))
+    return {**pull, "loss": total + sum(pull.values())}
 
 
 def naive_objective(
@@ -92,62 +106,83 @@ def naive_objective(
     backward: Backward,
     processes: Processes,
 ) -> dict[str, float]:
-    """lambda_con * InfoNCE between image features of the two views + lambda_rec * reconstruction."""
+    """lambda_con * InfoNCE between image features of two views + lambda_rec * reconstruction."""
     features, projections = encode(torch.cat([batch.pixels, batch.view_pixels]))
-    first, second = (Columns(part, options.gather_negatives, processes) for part in features.detach().chunk(2))
-    leaf = projections.detach().requires_grad_()
-    own = leaf[: len(batch.pixels)]
-    reconstruction = _reconstruct(predict, batch, own, options.rows_per_chunk, options.reconstruction_weight, backward)
-    contrast = options.contrast_weight * feature_infonce(first.leaf, second.leaf, options.temperature)
+    size, leaf = len(batch.pixels), projections.detach().requires_grad_()
+    own, *views = (Columns(part, options.gather_negatives, processes) for part in features.split(size))
+    reconstruction = _reconstruct(
+        predict, batch, leaf[:size], options.rows_per_chunk, options.reconstruction_weight, backward
+    )
+    terms = [feature_infonce(own.leaf, view.leaf, options.temperature) for view in views]
+    contrast = options.contrast_weight * torch.stack(terms).mean()
     backward(contrast)
-    feature_gradient = torch.cat([first.own_gradient(), second.own_gradient()])
-    torch.autograd.backward([features, projections], [feature_gradient, leaf.grad])
-    return {
-        "loss": reconstruction + contrast.item(),
-        "contrast": contrast.item(),
-        "reconstruction": reconstruction,
-    }
+    feature_gradient = torch.cat([part.own_gradient() for part in (own, *views)])
+    pull, pull_gradient = _pull_to_base(features, batch, options, backward)
+    if pull_gradient is not None:
+        feature_gradient = feature_gradient + pull_gradient
+    _send_back((features, feature_gradient), (projections, leaf.grad))
+    parts = {"contrast": contrast.item(), "reconstruction": reconstruction, **pull}
+    return {"loss": sum(parts.values()), **parts}
 
 
 OBJECTIVES = {"dcr": dcr_objective, "reconstruction": reconstruction_objective, "naive": naive_objective}
 
 
-class Columns:
-    """What every row is contrasted with: this process's images, or those of all processes.
+def _predict_rows(
+    predict: Predict,
+    batch: Batch,
+    rows: torch.Tensor,
+    columns: Columns,
+    views: torch.Tensor,
+    options: ObjectiveOptions,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return rows of the grid, (R, K, C, h, w), where each row's anchor stands, (R,), and its views' predictions.
 
-    Attributes:
-        leaf: gathers gradients, (B, m), or (P * B, m) where the processes share their images.
-        first: place of this process's first image in it.
+    K is every image of the batch; where negatives are sampled or have no gradient, the anchor comes first and then
+    its negatives.
     """
-
-    def __init__(self, own: torch.Tensor, shared: bool, processes: Processes) -> None:
-        self._processes = processes if shared else None
-        self._own = processes.own(len(own)) if shared else slice(0, len(own))
-        self.leaf = (processes.gather(own) if shared else own.detach()).requires_grad_()
-        self.first = self._own.start
-
-    def own_gradient(self) -> torch.Tensor:
-        """Return the gradient of this process's images, summed over the processes whose rows they stand in.
-
-        Each process's loss is a mean over its own rows; the trainer then averages the weights' gradients over the
-        processes, which makes it the gradient of the mean over all rows.
-        """
-        gradient = self._processes.sum_(self.leaf.grad) if self._processes else self.leaf.grad
-        return gradient[self._own]
+    inputs, anchors = (batch.noisy_latents[rows], batch.timesteps[rows]), rows + columns.first
+    own_views = views[:, rows].transpose(0, 1)
+    if batch.negatives is None and options.negatives_gradient:
+        predictions = predict(*inputs, torch.cat([columns.for_every(rows), own_views], dim=1))
+        return predictions[:, : len(columns)], anchors, predictions[:, len(columns) :]
+    offsets = None if batch.negatives is None else batch.negatives[rows]
+    negatives = columns.leaf[columns.others(anchors, offsets)]
+    with_gradient = [columns.leaf[anchors][:, None], own_views]
+    if options.negatives_gradient:
+        predictions = predict(*inputs, torch.cat([*with_gradient, negatives], dim=1))
+    else:
+        with torch.no_grad():
+            of_negatives = predict(*inputs, negatives)
+        predictions = torch.cat([predict(*inputs, torch.cat(with_gradient, dim=1)), of_negatives], dim=1)
+    own, view_predictions, others = predictions.split([1, len(views), negatives.shape[1]], dim=1)
+    return torch.cat([own, others], dim=1), torch.zeros_like(rows), view_predictions
 
 
 def _contrast(
     grid: torch.Tensor,
+    anchors: torch.Tensor,
     view_predictions: torch.Tensor,
     targets: torch.Tensor,
-    anchors: torch.Tensor,
+    num_columns: int,
     options: ObjectiveOptions,
-) -> torch.Tensor:
-    """Return the contrastive loss of each row, (R,); arguments as in `dcr.losses.dcr.dcr_similarities`."""
+) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """Return the contrastive loss of each row, (R,), and the mean similarities that it is made of."""
+    dtype = torch.bfloat16 if options.published_loss else None
+    positives, negatives = dcr_similarities(grid, view_predictions, targets, anchors, dtype)
+    similarities = {
+        "similarity_view": positives[:, :-1].detach().mean(),
+        "similarity_target": positives[:, -1].detach().mean(),
+        "similarity_negative": negatives.detach()[negatives.isfinite()].mean(),
+    }
     if options.published_loss:
-        similarities = dcr_similarities(grid, view_predictions, targets, anchors, torch.bfloat16)
-        return published_infonce(*similarities, options.temperature)
-    return infonce(*dcr_similarities(grid, view_predictions, targets, anchors), options.temperature)
+        return published_infonce(positives, negatives, options.temperature), similarities
+    num_views, num_negatives = view_predictions.shape[1], grid.shape[1] - 1
+    weights = [(1 - options.target_weight) / num_views] * num_views + [options.target_weight]
+    factor = (num_columns - 1) / num_negatives if num_negatives else 1.0
+    alike = len(set(weights)) == 1
+    losses = infonce(positives, negatives, options.temperature, None if alike else weights, factor)
+    return losses, similarities
 
 
 def _reconstruct(
@@ -162,7 +197,36 @@ def _reconstruct(
     size, total = len(projections), 0.0
     for rows in torch.arange(size, device=projections.device).split(rows_per_chunk * (size + 1)):
         predictions = predict(batch.noisy_latents[rows], batch.timesteps[rows], projections[rows][:, None])[:, 0]
-        loss = weight * F.mse_loss(at_least_float32(predictions), batch.targets[rows]) * len(rows) / size
+        if batch.weights is None:
+            error = F.mse_loss(at_least_float32(predictions), batch.targets[rows])
+        else:
+            error = (_noise_errors(predictions, batch.targets[rows]) * batch.weights[rows]).mean()
+        loss = weight * error * len(rows) / size
         backward(loss)
         total += loss.item()
     return total
+
+
+def _noise_errors(predictions: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Return the mean squared error of each prediction, (R,), of (R, C, h, w)."""
+    return F.mse_loss(at_least_float32(predictions), targets, reduction="none").flatten(1).mean(dim=1)
+
+
+def _pull_to_base(
+    features: torch.Tensor, batch: Batch, options: ObjectiveOptions, backward: Backward
+) -> tuple[dict[str, float], torch.Tensor | None]:
+    """Send back one minus the cosine of each image's embedding and the base encoder's; return it by name, and its
+    gradient in all ``features``, None where there is no pull."""
+    if batch.base_features is None:
+        return {}, None
+    leaf = features.detach().requires_grad_()
+    distances = 1 - F.cosine_similarity(leaf[: len(batch.pixels)], batch.base_features)
+    loss = options.base_embedding_weight * distances.mean()
+    backward(loss)
+    return {"base_distance": loss.item()}, leaf.grad
+
+
+def _send_back(*pairs: tuple[torch.Tensor, torch.Tensor | None]) -> None:
+    """Send gradients back from the model's outputs, all in one pass."""
+    outputs, gradients = zip(*(pair for pair in pairs if pair[1] is not None), strict=True)
+    torch.autograd.backward(outputs, gradients)

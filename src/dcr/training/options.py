@@ -7,7 +7,7 @@ from dataclasses import fields
 from dcr.backbones import Preprocessing
 from dcr.parameters import TrainingParameters
 from dcr.training.batches import Augmentation, BatchOptions
-from dcr.training.model import LoraOptions
+from dcr.training.model import LoraOptions, TuningOptions
 from dcr.training.objectives import ObjectiveOptions
 from dcr.training.published import PublishedViews
 from dcr.training.run import RunOptions
@@ -15,6 +15,11 @@ from dcr.transforms import ViewAugmentation
 
 STAGE1 = "stage1"
 """Name of stage 1's run; those of stage 2 are named by their method."""
+
+END_TO_END = "end_to_end"
+"""The method that trains projector and tower at once, by DCR's loss."""
+
+_STAGE1_OFF = {"reconstruction_share": 0.0, "base_embedding_weight": 0.0}  # levers of stage 2 alone
 
 
 def methods(parameters: TrainingParameters) -> list[str]:
@@ -25,20 +30,23 @@ def methods(parameters: TrainingParameters) -> list[str]:
 def run_options(parameters: TrainingParameters, name: str) -> RunOptions:
     """Return the options of stage 1, or of the stage-2 run of a method."""
     stage = "stage1" if name == STAGE1 else "stage2"
-    own = ("max_train_steps", "train_batch_size", "learning_rate")
-    shared = {f.name for f in fields(RunOptions)} - {"name", "objective", "published_reduction", *own}
-    return RunOptions(
-        name=name,
-        objective=parameters.stage1_loss if name == STAGE1 else name,
-        published_reduction=parameters.published_reduction and name == STAGE1,
-        **{key: getattr(parameters, key) for key in shared},
-        **{key: getattr(parameters, f"{stage}_{key}") for key in own},
-    )
+    own = {
+        "name": name,
+        "objective": {STAGE1: parameters.stage1_loss, END_TO_END: "dcr"}.get(name, name),
+        "max_train_steps": getattr(parameters, f"{END_TO_END if name == END_TO_END else stage}_max_train_steps"),
+        "train_batch_size": getattr(parameters, f"{stage}_train_batch_size"),
+        "learning_rate": getattr(parameters, f"{stage}_learning_rate"),
+        "projector_learning_rate": parameters.stage1_learning_rate,
+        "published_reduction": parameters.published_reduction and name == STAGE1,
+    }
+    shared = {f.name for f in fields(RunOptions)} - own.keys()
+    return RunOptions(**own, **{key: getattr(parameters, key) for key in shared})
 
 
-def objective_options(parameters: TrainingParameters) -> ObjectiveOptions:
-    """Return what the methods share."""
-    return ObjectiveOptions(**{f.name: getattr(parameters, f.name) for f in fields(ObjectiveOptions)})
+def objective_options(parameters: TrainingParameters, name: str) -> ObjectiveOptions:
+    """Return what the methods share, for a run."""
+    off = _STAGE1_OFF if name == STAGE1 else {}
+    return ObjectiveOptions(**{f.name: getattr(parameters, f.name) for f in fields(ObjectiveOptions)} | off)
 
 
 def batch_options(parameters: TrainingParameters) -> BatchOptions:
@@ -46,9 +54,35 @@ def batch_options(parameters: TrainingParameters) -> BatchOptions:
     return BatchOptions(**{f.name: getattr(parameters, f.name) for f in fields(BatchOptions)})
 
 
-def lora_options(parameters: TrainingParameters) -> LoraOptions:
-    """Return LoRA's options."""
-    return LoraOptions(**{f.name: getattr(parameters, f"lora_{f.name}") for f in fields(LoraOptions)})
+def tuning_options(parameters: TrainingParameters) -> TuningOptions:
+    """Return what of the tower trains."""
+    lora = {f.name: getattr(parameters, f"lora_{f.name}") for f in fields(LoraOptions)}
+    lora["targets"] = tuple(lora["targets"])
+    return TuningOptions(parameters.tuning, parameters.num_tuned_blocks, LoraOptions(**lora))
+
+
+def tuning_in_words(parameters: TrainingParameters) -> str:
+    """Return how the tower trains, for a sentence."""
+    words = {
+        "lora": "with LoRA",
+        "full": "as a whole",
+        "last_blocks": f"in its last {parameters.num_tuned_blocks} blocks",
+    }
+    return words[parameters.tuning]
+
+
+def approximations(parameters: TrainingParameters, name: str) -> list[str]:
+    """Return in words what makes a run's loss or gradient differ from its exact one; empty where they are exact."""
+    found = []
+    if run_options(parameters, name).objective != "dcr":
+        return found
+    if parameters.negatives_count:
+        found.append(
+            f"{parameters.negatives_count} sampled negatives stand for all (their sum in the denominator is scaled up)"
+        )
+    if not parameters.negatives_gradient:
+        found.append("no gradient flows through the negatives")
+    return found
 
 
 def view_augmentation(parameters: TrainingParameters, preprocessing: Preprocessing) -> Augmentation:

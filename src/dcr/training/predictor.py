@@ -33,7 +33,8 @@ class Predictor:
     """Calls the UNet on every pair of a row's noisy latent and a column's condition.
 
     Shape: noisy_latents (R, C, h, w), timesteps (R,), projections (R, K, m) -> predictions (R, K, C, h, w), in the
-    UNet's dtype. The UNet is left as it was after every call.
+    UNet's dtype. Projections (R, K, tokens, m) are further tokens beside the empty prompt's; their keys differ from
+    image to image, so they take the general path. The UNet is left as it was after every call.
 
     Args:
         constant_prompt: precompute keys and values of the empty prompt, where the UNet allows it.
@@ -56,20 +57,24 @@ class Predictor:
         self._attention = _cross_attention(diffusion.unet) if self._constant_prompt else []
         self._processors: list[ConstantPromptProcessor] = []
         self._dtype: torch.dtype | None = None
-        self._shared: list[nn.Module] | None = None
+        self._shared: dict[bool, list[nn.Module]] = {}
 
     def __call__(self, noisy_latents: torch.Tensor, timesteps: torch.Tensor, projections: torch.Tensor) -> torch.Tensor:
-        columns = projections.shape[1]
-        self._prepare()
+        columns, constant = projections.shape[1], self._constant_prompt and projections.ndim == 3
+        if constant:
+            self._prepare()
         share = self._shared_prefix and columns > 1
-        if share and self._shared is None:
-            self._find_shared(noisy_latents[:1], timesteps[:1], projections[:1, :2])
-        with self._constant(columns if share else 1), _once_a_row(self._shared if share else [], columns):
-            return self._predict(noisy_latents, timesteps, projections)
+        if share and constant not in self._shared:
+            self._find_shared(noisy_latents[:1], timesteps[:1], projections[:1, :2], constant)
+        shared = self._shared[constant] if share else []
+        with self._constant(columns if share else 1, constant), _once_a_row(shared, columns):
+            return self._predict(noisy_latents, timesteps, projections, constant)
 
-    def _predict(self, noisy: torch.Tensor, timesteps: torch.Tensor, projections: torch.Tensor) -> torch.Tensor:
+    def _predict(
+        self, noisy: torch.Tensor, timesteps: torch.Tensor, projections: torch.Tensor, constant: bool
+    ) -> torch.Tensor:
         columns, flat = projections.shape[1], projections.flatten(0, 1)
-        conditions = flat[:, None] if self._constant_prompt else condition(self._empty_prompt, flat)
+        conditions = flat[:, None] if constant else condition(self._empty_prompt, flat)
         predictions = self._diffusion.predict(
             noisy.repeat_interleave(columns, dim=0), timesteps.repeat_interleave(columns), conditions
         )
@@ -81,14 +86,15 @@ class Predictor:
         if dtype != self._dtype:
             prompt = self._empty_prompt.to(dtype)
             self._processors = [ConstantPromptProcessor(attention, prompt) for attention in self._attention]
-            self._dtype, self._shared = dtype, None
+            self._dtype = dtype
+            self._shared.pop(True, None)
 
     @contextmanager
-    def _constant(self, columns: int) -> Iterator[None]:
+    def _constant(self, columns: int, constant: bool) -> Iterator[None]:
         """Put the processors with constant keys and values in place, and the UNet's own back afterwards."""
         own = [attention.processor for attention in self._attention]
         try:
-            for attention, processor in zip(self._attention, self._processors, strict=True):
+            for attention, processor in zip(self._attention, self._processors, strict=True) if constant else ():
                 processor.columns = columns
                 attention.processor = processor
             yield
@@ -97,7 +103,9 @@ class Predictor:
                 attention.processor = processor
 
     @torch.enable_grad()
-    def _find_shared(self, noisy: torch.Tensor, timesteps: torch.Tensor, projections: torch.Tensor) -> None:
+    def _find_shared(
+        self, noisy: torch.Tensor, timesteps: torch.Tensor, projections: torch.Tensor, constant: bool
+    ) -> None:
         """Find the modules whose outputs do not depend on the condition, largest first."""
         depends: dict[nn.Module, bool] = {}
 
@@ -107,16 +115,16 @@ class Predictor:
         unet = self._diffusion.unet
         hooks = [module.register_forward_hook(note) for module in unet.modules()]
         try:
-            with self._constant(1):
-                self._predict(noisy, timesteps, projections.detach().requires_grad_())
+            with self._constant(1, constant):
+                self._predict(noisy, timesteps, projections.detach().requires_grad_(), constant)
         finally:
             for hook in hooks:
                 hook.remove()
-        for processor in self._processors:
+        for processor in self._processors if constant else []:
             processor.shared = not processor.query_depends
         independent = {module for module, reached in depends.items() if not reached}
         inner = {child for module in independent for child in module.modules() if child is not module}
-        self._shared = [module for module in independent if module not in inner]
+        self._shared[constant] = [module for module in independent if module not in inner]
 
 
 class ConstantPromptProcessor:

@@ -32,6 +32,7 @@ class RunOptions:
     shared_prefix: bool
     num_workers: int
     validate_every_steps: int
+    projector_learning_rate: float = 0.0
     published_sampling: bool = False
     published_reduction: bool = False
     published_prompt_mask: bool = False

@@ -1,22 +1,31 @@
-"""The two stages: the projector with the tower frozen, then LoRA on the tower with the projector frozen."""
+"""The two stages: the projector with the tower frozen, then the tower with the projector frozen; or both at once."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
+from torch import nn
 
 from dcr.backbones import Backbone
 from dcr.diffusion import Diffusion
 from dcr.errors import UserError
 from dcr.latents import LatentCache
-from dcr.projector import Projector
+from dcr.projector import Projector, TokenProjector, build_projector
 from dcr.seeds import derive_seed
 from dcr.training.batches import Augmentation, BatchOptions
 from dcr.training.checkpoints import Checkpoints
 from dcr.training.data import split_positions
-from dcr.training.model import ConditionModel, LoraOptions, adapter_state, add_lora, freeze_for_stage1
+from dcr.training.model import (
+    ConditionModel,
+    TuningOptions,
+    freeze_for_stage1,
+    frozen_copy,
+    prepare_tower,
+    tower_state,
+)
 from dcr.training.objectives import ObjectiveOptions
 from dcr.training.processes import Processes, alone
 from dcr.training.run import RunOptions, RunResult
@@ -62,68 +71,92 @@ class Data:
         return cls(latents, positions, noise, augmentation, batches or BatchOptions())
 
 
+@dataclass
+class Work:
+    """What a run is given beside the models: its data, its numbers, its peers, and where it keeps checkpoints."""
+
+    data: Data
+    run: RunOptions
+    options: ObjectiveOptions
+    processes: Processes = field(default_factory=alone)
+    checkpoints: Checkpoints | None = None
+
+    def fit(self, model: ConditionModel, diffusion: Diffusion, base: Backbone | None = None) -> RunResult:
+        """Train whatever in the model requires a gradient."""
+        data = self.data
+        micro_step = MicroStep(
+            model, diffusion, data.augmentation, self.run, self.options, data.batches, self.processes, base
+        )
+        validate = partial(data.held_out.model, model)
+        return Trainer(micro_step, data.latents, data.positions, validate, self.checkpoints).fit()
+
+
 def train_projector(
-    backbone: Backbone,
-    diffusion: Diffusion,
-    data: Data,
-    run: RunOptions,
-    options: ObjectiveOptions,
-    processes: Processes | None = None,
-    checkpoints: Checkpoints | None = None,
-) -> tuple[Projector, RunResult, dict[str, float]]:
+    backbone: Backbone, diffusion: Diffusion, work: Work, condition: str = "broadcast"
+) -> tuple[nn.Module, RunResult, dict[str, float]]:
     """Stage 1. Return the projector, its run, and held-out noise errors under several conditions."""
-    torch.manual_seed(derive_seed(run.seed, "projector"))
-    projector = Projector(backbone.embed_dim, diffusion.unet.config.cross_attention_dim)
-    model = ConditionModel(backbone, projector).to(diffusion.device)
+    model = _untrained_projector(backbone, diffusion, work.run.seed, condition)
     freeze_for_stage1(model)
-    errors = {"empty_prompt": data.held_out.empty_prompt(), "before": data.held_out.model(model)}
-    result = _fit(model, diffusion, data, run, options, processes, checkpoints)
-    errors |= {"after": data.held_out.model(model), "wrong_image": data.held_out.wrong_image(model)}
-    return projector, result, errors
+    held_out = work.data.held_out
+    errors = {"empty_prompt": held_out.empty_prompt(), "before": held_out.model(model)}
+    result = work.fit(model, diffusion)
+    errors |= {"after": held_out.model(model), "wrong_image": held_out.wrong_image(model)}
+    return model.projector, result, errors
 
 
 def train_adapter(
     backbone: Backbone,
     diffusion: Diffusion,
     projector_state: dict[str, torch.Tensor],
-    data: Data,
-    run: RunOptions,
-    options: ObjectiveOptions,
-    lora: LoraOptions,
-    processes: Processes | None = None,
-    checkpoints: Checkpoints | None = None,
+    work: Work,
+    tuning: TuningOptions,
 ) -> tuple[dict[str, torch.Tensor], RunResult]:
-    """Stage 2. Return the adapter's weights in PEFT's names, and the run. ``backbone`` is changed in place."""
-    projector = load_projector(projector_state).to(diffusion.device).requires_grad_(False)
+    """Stage 2. Return the tower's trained weights and the run. ``backbone`` is changed in place."""
+    projector = load_projector(projector_state).to(diffusion.device)
     model = ConditionModel(backbone, projector).to(diffusion.device).requires_grad_(False)
-    torch.manual_seed(derive_seed(run.seed, "lora", run.name))
-    add_lora(backbone, lora)
-    result = _fit(model, diffusion, data, run, options, processes, checkpoints)
-    return adapter_state(backbone), result
+    return _train_tower(model, diffusion, work, tuning)
 
 
-def _fit(
-    model: ConditionModel,
-    diffusion: Diffusion,
-    data: Data,
-    run: RunOptions,
-    options: ObjectiveOptions,
-    processes: Processes | None,
-    checkpoints: Checkpoints | None,
-) -> RunResult:
-    micro_step = MicroStep(model, diffusion, data.augmentation, run, options, data.batches, processes or alone())
-    return Trainer(micro_step, data.latents, data.positions, lambda: data.held_out.model(model), checkpoints).fit()
+def train_end_to_end(
+    backbone: Backbone, diffusion: Diffusion, work: Work, tuning: TuningOptions, condition: str = "broadcast"
+) -> tuple[dict[str, torch.Tensor], RunResult, nn.Module]:
+    """Both stages at once, from the projector that stage 1 starts from. Return also the trained projector."""
+    model = _untrained_projector(backbone, diffusion, work.run.seed, condition)
+    model.requires_grad_(False).projector.requires_grad_(True)
+    state, result = _train_tower(model, diffusion, work, tuning)
+    return state, result, model.projector
 
 
-def load_projector(state: dict[str, Any]) -> Projector:
-    """Build a projector of the size its weights have.
+def _train_tower(
+    model: ConditionModel, diffusion: Diffusion, work: Work, tuning: TuningOptions
+) -> tuple[dict[str, torch.Tensor], RunResult]:
+    pulled = work.options.base_embedding_weight > 0
+    base = frozen_copy(model.backbone) if pulled else None
+    torch.manual_seed(derive_seed(work.run.seed, "lora", work.run.name))
+    prepare_tower(model.backbone, tuning)
+    result = work.fit(model, diffusion, base)
+    return tower_state(model.backbone, tuning), result
+
+
+def _untrained_projector(backbone: Backbone, diffusion: Diffusion, seed: int, condition: str) -> ConditionModel:
+    torch.manual_seed(derive_seed(seed, "projector"))
+    projector = build_projector(backbone, diffusion.unet.config.cross_attention_dim, condition)
+    return ConditionModel(backbone, projector).to(diffusion.device)
+
+
+def load_projector(state: dict[str, Any]) -> Projector | TokenProjector:
+    """Build a projector of the kind and size its weights have.
 
     Raises:
         UserError: the weights are not a projector's.
     """
     try:
-        out_features, in_features = state["1.weight"].shape
-        projector = Projector(in_features, out_features)
+        if "patches.1.weight" in state:
+            out_features, embed_dim = state["embedding.1.weight"].shape
+            projector = TokenProjector(embed_dim, state["patches.1.weight"].shape[1], out_features)
+        else:
+            out_features, in_features = state["1.weight"].shape
+            projector = Projector(in_features, out_features)
         projector.load_state_dict(state)
     except (KeyError, RuntimeError, ValueError) as exc:
         raise UserError(

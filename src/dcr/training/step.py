@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from dcr.backbones import Backbone
 from dcr.diffusion import Diffusion
 from dcr.seeds import derive_seed
 from dcr.training.batches import Augmentation, Batch, BatchOptions, make_batch
@@ -24,6 +25,7 @@ class MicroStep:
         diffusion: frozen; its UNet is cast to the run's precision.
         augmentation: makes the positive views.
         processes: that train together; each has ``train_batch_size`` samples of its own.
+        base: the encoder as it was before training, where the loss pulls towards its embeddings.
     """
 
     def __init__(
@@ -35,9 +37,10 @@ class MicroStep:
         options: ObjectiveOptions,
         batches: BatchOptions,
         processes: Processes,
+        base: Backbone | None = None,
     ) -> None:
         self.model, self.diffusion, self.augmentation, self.run = model, diffusion, augmentation, run
-        self.options, self.batches, self.processes = options, batches, processes
+        self.options, self.batches, self.processes, self.base = options, batches, processes, base
         self.scaler = torch.amp.GradScaler(diffusion.device.type, enabled=run.mixed_precision == "fp16")
         if diffusion.unet.dtype != WEIGHT_DTYPES[run.mixed_precision]:
             diffusion.unet.to(WEIGHT_DTYPES[run.mixed_precision])
@@ -49,17 +52,29 @@ class MicroStep:
         batch = make_batch(
             collated, self.diffusion, self.augmentation, self.run.seed, number, self.processes, self.batches
         )
+        if self.base:
+            with torch.no_grad(), self._autocast():
+                batch.base_features = self.base.encode_image(batch.pixels).float()
         return self.compute_gradients(self.run.objective, batch, self.options), batch
+
+    @property
+    def is_plain_contrast(self) -> bool:
+        """Whether DCR's loss is its contrast and nothing else."""
+        o = self.options
+        return not (o.reconstruction_share or o.base_embedding_weight or self.batches.snr_gamma)
 
     def compute_gradients(self, objective: str, batch: Batch, options: ObjectiveOptions) -> dict[str, float]:
         """Add the gradients of an objective on a batch to the model's; return its losses."""
         return OBJECTIVES[objective](self._encode, self.predict, batch, options, self._backward, self.processes)
 
     def _encode(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        dtype = WEIGHT_DTYPES[self.run.mixed_precision]
-        with torch.autocast(pixels.device.type, dtype, enabled=dtype != torch.float32):
+        with self._autocast():
             features, projections = self.model(pixels)
         return features.float(), projections.float()
+
+    def _autocast(self) -> torch.autocast:
+        dtype = WEIGHT_DTYPES[self.run.mixed_precision]
+        return torch.autocast(self.diffusion.device.type, dtype, enabled=dtype != torch.float32)
 
     def _backward(self, loss: torch.Tensor) -> None:
         self.scaler.scale(loss / self.run.gradient_accumulation_steps).backward()

@@ -50,18 +50,25 @@ class Trainer:
         self.run, self.processes = micro_step.run, micro_step.processes
         run = self.run
         self._step_samples = run.train_batch_size * self.processes.count
+        columns = self._step_samples if micro_step.options.gather_negatives else run.train_batch_size
         if len(positions) < self._step_samples:
             raise UserError(
                 f"{run.name}: {len(positions)} samples to train on are fewer than train_batch_size "
                 f"{run.train_batch_size} on {self.processes.count} process(es); lower it or bring more data"
+            )
+        batches = micro_step.batches
+        if run.objective == "dcr" and batches.negatives_count >= columns:
+            raise UserError(
+                f"{run.name}: negatives_count {batches.negatives_count} is not less than the {columns} images that are "
+                "contrasted; lower it, or set 0 to take all"
             )
         self.micro_step, self.model, self.scaler = micro_step, micro_step.model, micro_step.scaler
         self.latents, self.positions, self.validate, self.checkpoints = latents, positions, validate, checkpoints
         self.trainable = self.model.trainable()
         self.optimizer = _build_optimizer(self.trainable, run)
         self._skipped_in_a_row = 0
-        columns = self._step_samples if micro_step.options.gather_negatives else run.train_batch_size
-        self._ignored_condition = IgnoredCondition(run.name, columns) if run.objective == "dcr" else None
+        watched = run.objective == "dcr" and micro_step.is_plain_contrast
+        self._ignored_condition = IgnoredCondition(run.name, columns, batches.num_views) if watched else None
 
     def fit(self) -> RunResult:
         """Train from the newest checkpoint that fits, or from the start, to the last step.
@@ -201,8 +208,12 @@ class Trainer:
 
 
 def _build_optimizer(trainable: dict[str, torch.nn.Parameter], run: RunOptions) -> torch.optim.AdamW:
+    """Return AdamW; where tower and projector train at once, each has its own learning rate."""
+    projector = [p for name, p in trainable.items() if name.startswith("projector.")]
+    tower = [p for name, p in trainable.items() if not name.startswith("projector.")]
+    both = [{"params": tower}, {"params": projector, "lr": run.projector_learning_rate}]
     return torch.optim.AdamW(
-        trainable.values(),
+        both if projector and tower else trainable.values(),
         lr=run.learning_rate,
         betas=(run.adam_beta1, run.adam_beta2),
         eps=run.adam_epsilon,

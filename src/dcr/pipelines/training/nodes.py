@@ -36,13 +36,14 @@ def train_adapters(
     backbone: Backbone,
     diffusion: Diffusion,
     checkpoints: Path,
-    projector: dict[str, torch.Tensor],
-) -> tuple[dict[str, dict[str, torch.Tensor]], dict[str, RunResult]]:
-    """Stage 2: train one adapter a method, each from the same base tower and projector."""
+    stage1_projector: dict[str, torch.Tensor],
+) -> tuple[dict[str, dict[str, torch.Tensor]], dict[str, torch.Tensor], dict[str, RunResult]]:
+    """Stage 2: train the tower by each method from the same start; return also the projector that fits the product."""
     from dcr.training import jobs
 
-    trained = jobs.train_adapters(jobs.open_job(parameters, latents, backbone, diffusion, checkpoints), projector)
-    return {m: adapter for m, (adapter, _) in trained.items()}, {m: result for m, (_, result) in trained.items()}
+    job = jobs.open_job(parameters, latents, backbone, diffusion, checkpoints)
+    trained = jobs.train_adapters(job, stage1_projector)
+    return trained.towers, trained.projector, trained.runs
 
 
 def record_training(
@@ -55,11 +56,12 @@ def record_training(
 ) -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:
     """Gather the loss logs, one table a run, what each run cost, and hashes of what went in."""
     from dcr.training.fingerprint import input_hashes
+    from dcr.training.options import run_options
 
     runs = {"stage1": projector_run, **adapter_runs}
     costs = {
         name: {
-            "objective": parameters.stage1_loss if name == "stage1" else name,
+            "objective": run_options(parameters, name).objective,
             "steps": run.steps,
             "skipped_steps": run.skipped_steps,
             "seconds": round(run.seconds, 2),
@@ -82,7 +84,7 @@ def export_encoder(
     adapters: dict[str, Any],
     training_record: dict[str, Any],
 ) -> tuple[Backbone, dict[str, Any], dict[str, Any]]:
-    """Merge the method's adapter into the base tower, for open_clip, transformers and LLaVA."""
+    """Put the method's weights into the base tower, for open_clip, transformers and LLaVA."""
     return _merge(parameters, recipe, parameters.method, backbone, adapters, training_record)
 
 
@@ -93,7 +95,7 @@ def export_baselines(
     adapters: dict[str, Any],
     training_record: dict[str, Any],
 ) -> dict[str, Callable[[], Any]]:
-    """Merge the other methods' adapters, one encoder at a time when it is saved."""
+    """Put the other methods' weights into towers, one encoder at a time when it is saved."""
     from copy import deepcopy
 
     from dcr.training.options import methods
@@ -113,18 +115,20 @@ def _merge(
     adapters: dict[str, Any],
     training_record: dict[str, Any],
 ) -> tuple[Backbone, dict[str, Any], dict[str, Any]]:
-    """Return what the dataset writes: merged backbone, adapter and model card."""
-    from dcr.training.model import merge_adapter
-    from dcr.training.options import lora_options
+    """Return what the dataset writes: merged backbone, LoRA adapter if there is one, and model card."""
+    from dcr.training.model import merge_tower
+    from dcr.training.options import approximations, tuning_in_words, tuning_options
 
     weights = adapters[method]()
-    config = merge_adapter(backbone, lora_options(parameters), weights)
+    config = merge_tower(backbone, tuning_options(parameters), weights)
     card = {
         "base_model": backbone.source,
         "recipe": recipe.name,
         "method": method,
+        "tuning": tuning_in_words(parameters),
         "licence": recipe.licence,
         "hashes": training_record["hashes"],
         "settings": parameters.model_dump(),
+        "notes": [f"Training was approximate: {words}." for words in approximations(parameters, method)],
     }
-    return backbone, {"config": config, "weights": weights}, card
+    return backbone, {"config": config, "weights": weights} if config else None, card

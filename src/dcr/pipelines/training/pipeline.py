@@ -1,4 +1,4 @@
-"""Pipeline `training`: projector, then LoRA on the image tower by each method, then the merged encoders."""
+"""Pipeline `training`: projector, then the image tower by each method, then the encoders."""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -6,19 +6,19 @@ from .nodes import export_baselines, export_encoder, record_training, train_adap
 
 
 def create_pipeline() -> Pipeline:
-    """Return the pipeline; the projector is shared by all methods."""
+    """Return the pipeline; stage 1's projector is shared by all methods but end_to_end."""
     return Pipeline(
         [
             Node(
                 train_projector,
                 inputs=["params:training", "latents", "backbone", "diffusion", "checkpoints"],
-                outputs=["projector", "conditions", "projector_run"],
+                outputs=["stage1_projector", "conditions", "projector_run"],
                 name="train_projector",
             ),
             Node(
                 train_adapters,
-                inputs=["params:training", "latents", "backbone", "diffusion", "checkpoints", "projector"],
-                outputs=["adapters", "adapter_runs"],
+                inputs=["params:training", "latents", "backbone", "diffusion", "checkpoints", "stage1_projector"],
+                outputs=["adapters", "projector", "adapter_runs"],
                 name="train_adapters",
             ),
             Node(
