@@ -104,6 +104,19 @@ def test_a_step_without_its_input_names_the_command_that_makes_it(project, pipel
     assert command in error_of(project, "--pipelines", pipeline)
 
 
+def test_a_broken_evaluation_set_is_named_and_the_others_are_scored(project):
+    image = next((project / "data/01_raw/smoke/sets/mmvp_vlm/MLLM_VLM Images").glob("*/4.jpg"))
+    image.unlink()
+    (project / REPORTING / "scores.json").unlink()
+    told = error_of(project, "--pipelines", "evaluation")
+    assert told.startswith(
+        f"Error: not evaluated: mmvp_vlm: the image of question 4 is missing: {image.relative_to(project)}"
+    )
+    scores = json.loads((project / REPORTING / "scores.json").read_text())
+    assert {"clustering", "zero_shot", "retrieval"} <= set(scores["dcr"])
+    assert "mmvp_vlm" not in scores["dcr"]
+
+
 def test_an_empty_shard_is_named(project):
     with tarfile.open(project / "data/01_raw/smoke/shards/00001.tar", "w"):
         pass

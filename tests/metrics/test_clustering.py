@@ -1,3 +1,4 @@
+import tracemalloc
 from itertools import permutations
 
 import numpy as np
@@ -85,6 +86,25 @@ def test_clusters_are_the_same_bit_for_bit_whatever_the_threads():
         with threadpool_limits(limits=threads):
             runs.append(cluster(embeddings, 5, seed=0, num_init=2))
     assert all(np.array_equal(run, runs[0]) for run in runs)
+
+
+@pytest.mark.parametrize("batch_size", [32, 300, 10_000])
+def test_mini_batches_find_classes_that_fall_apart_and_the_same_ones_each_time(batch_size):
+    generator = np.random.default_rng(0)
+    labels = np.repeat(np.arange(6), 200)
+    features = np.eye(6)[labels] + generator.normal(scale=0.05, size=(1200, 6))
+    first, second = (cluster(features, 6, seed=3, num_init=3, batch_size=batch_size) for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+    assert clustering_scores(labels, first) == pytest.approx({"acc": 1.0, "nmi": 1.0, "ari": 1.0})
+
+
+def test_mini_batches_take_no_memory_between_pairs_of_items():
+    features = np.random.default_rng(0).normal(size=(60_000, 8)).astype(np.float32)
+    tracemalloc.start()
+    cluster(features, 5, seed=0, num_init=1, batch_size=4096)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20 * features.nbytes  # the distances of all pairs would be 7500 times the features
 
 
 def test_more_clusters_than_items_is_an_error():

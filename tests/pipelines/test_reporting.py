@@ -11,6 +11,7 @@ from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
 
 import finished_run
+from benchmark_folders import write_classification
 from dcr.backbones import load_backbone
 from dcr.benchmark_sets import open_set
 from dcr.parameters import EvaluationParameters, ReportingParameters, TrainingParameters
@@ -50,6 +51,11 @@ def catalog_of(folder: Path, **changes) -> DataCatalog:
         "conditions": finished_run.conditions(),
         "training_record": finished_run.training_record(),
         "losses": {run: partial(losses.get, run) for run in losses},
+        "this_seed": seed_run(0),
+        "seed_scores": {f"seed_{seed}": partial(seed_run, seed) for seed in (0, 1)},
+        "evaluation_failures": [{"set": "dtd", "encoder": None, "error": "no benchmark set at /data/dtd"}],
+        "evaluation_cache": folder / "cache",
+        "classification": partial(open_set, folder / "colours"),
         "mmvp_vlm": partial(open_set, folder / "mmvp"),
         "backbone": load_backbone(f"local-dir:{folder / 'clip'}"),
         "encoder": load_backbone(f"local-dir:{folder / 'clip'}"),
@@ -59,6 +65,10 @@ def catalog_of(folder: Path, **changes) -> DataCatalog:
     for name, value in (memory | changes).items():
         catalog[name] = MemoryDataset(value, copy_mode="assign")
     return catalog
+
+
+def seed_run(seed: int) -> dict:
+    return {"seed": seed, "configuration": "c", "scores": finished_run.scores()}
 
 
 def projector() -> dict[str, torch.Tensor]:
@@ -71,6 +81,7 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("project")
     finished_run.write_mmvp(folder / "mmvp")
     tiny_open_clip(folder / "clip")
+    write_classification(folder / "colours")
     SequentialRunner().run(create_pipeline(), catalog_of(folder))
     return folder / "data" / "08_reporting" / "r"
 
@@ -95,6 +106,28 @@ def test_the_page_holds_the_reconstructions_and_the_flipped_pairs(folder):
     flips = json.loads((folder / "flipped_pairs.json").read_text())
     assert all(uri in page for row in reconstructions["rows"] for uri in row["images"])
     assert all(uri in page for side in ("gained", "lost") for pair in flips[side]["pairs"] for uri in pair["images"])
+
+
+def test_the_comparison_page_holds_every_encoder_seed_and_failure(folder):
+    page = (folder / "comparison.html").read_text(encoding="utf-8")
+    for words in ("Naive sum", "± ", "(0, 1)", "dtd: no benchmark set at /data/dtd", "No queries were chosen"):
+        assert words in page, words
+    assert json.loads((folder / "figures" / "sets.json").read_text())["data"]
+
+
+def test_neighbours_are_found_for_the_queries_that_a_recipe_names(folder):
+    queries = ["s0000000", "s0000003"]
+    catalog = catalog_of(
+        folder.parents[2],
+        **{"params:reporting": ReportingParameters(**section("reporting", neighbour_queries=queries))},
+    )
+    names = ("report", "comparison_page", "radar_plot", "p_against_d_plot", "sets_plot", "loss_plot", "flipped_pairs")
+    for name in (*names, "reconstructions"):
+        catalog[name] = MemoryDataset()
+    SequentialRunner().run(create_pipeline(), catalog)
+    page = catalog["comparison_page"].load()
+    assert page.count('<div class="near">') == 4
+    assert page.count('class="same"') + page.count("<div><img") >= 4 * section("reporting")["num_shown_neighbours"]
 
 
 def test_an_encoder_that_was_not_changed_draws_what_the_base_draws(folder):
@@ -127,7 +160,16 @@ def test_a_recipe_that_leaves_out_mmvp_opens_no_set(folder):
             "outcomes": outcomes[outcomes["benchmark"] != "mmvp_vlm"],
         },
     )
-    names = ("radar_plot", "p_against_d_plot", "loss_plot", "flipped_pairs", "reconstructions", "report")
+    names = (
+        "radar_plot",
+        "p_against_d_plot",
+        "sets_plot",
+        "comparison_page",
+        "loss_plot",
+        "flipped_pairs",
+        "reconstructions",
+        "report",
+    )
     for name in names:
         catalog[name] = MemoryDataset()
     SequentialRunner().run(create_pipeline(), catalog)

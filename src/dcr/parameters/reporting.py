@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field, PositiveInt
 
 from dcr.parameters.section import Section
+from dcr.reporting.published import BACKBONES
 
 
 class ReportingParameters(Section):
@@ -19,4 +22,7 @@ class ReportingParameters(Section):
     num_denoising_steps: PositiveInt
     guidance_scale: float = Field(gt=0)
     loss_window: PositiveInt
+    neighbour_queries: list[str]
+    num_shown_neighbours: PositiveInt
+    published_backbone: Literal[BACKBONES] | None
     notes: list[str]

@@ -20,7 +20,7 @@ Scores = Mapping[str, Mapping[str, Mapping[str, float]]]
 BETTER, WORSE, NOISE = "better", "worse", "within noise"
 HIGHER, LOWER = "higher", "lower"
 
-_UNDIRECTED = (
+UNDIRECTED = (
     "text_alignment",
     "feature_geometry",
     "feature_drift",
@@ -58,7 +58,7 @@ class Comparison:
     @property
     def is_share(self) -> bool:
         """Whether the measure is a fraction in [0, 1] of which more is better."""
-        return self.benchmark.partition("/")[0] not in _UNDIRECTED
+        return self.benchmark.partition("/")[0] not in UNDIRECTED
 
     @property
     def verdict(self) -> str:

@@ -55,7 +55,7 @@ def plot_radar(scores: Scores, benchmark: str = "mmvp_vlm", chance: float | None
         figure.add_trace(_radar_line(types, values, encoder_name(encoder), colour(encoder), dash, width=2.5))
     outer = _outer_ring([value for trace in figure.data for value in trace.r])
     figure.update_layout(
-        **_layout(height=520),
+        **layout(height=520),
         polar={
             "bgcolor": "rgba(0,0,0,0)",
             "radialaxis": {"range": [0, outer], "ticksuffix": " %", "gridcolor": _GRID, "angle": 90, "tickangle": 90,
@@ -121,8 +121,8 @@ def plot_p_against_d(
             figure.add_trace(_point(encoder, x, y, x_bar, y_bar, column == 1), row=1, col=column)
         figure.update_xaxes(title=f"D: {measure_name(separation_measure)} (%)", row=1, col=column)
         figure.update_yaxes(title=f"P: {measure_name(key)} (%)", row=1, col=column)
-    figure.update_layout(**_layout(height=440))
-    figure.update_xaxes(**_axis()).update_yaxes(**_axis())
+    figure.update_layout(**layout(height=440))
+    figure.update_xaxes(**axis()).update_yaxes(**axis())
     return figure
 
 
@@ -188,8 +188,8 @@ def plot_losses(
                              annotation_font_size=11, annotation_position="bottom right", **at)  # fmt: skip
         if held_out and "validation_loss" in frame:
             figure.add_trace(_held_out_line(run, frame), row=rows, col=(len(titles) - 1) % columns + 1)
-    figure.update_layout(**_layout(height=280 * rows))
-    figure.update_xaxes(**_axis()).update_yaxes(**_axis())
+    figure.update_layout(**layout(height=280 * rows))
+    figure.update_xaxes(**axis()).update_yaxes(**axis())
     figure.update_xaxes(title="step", row=rows)
     return figure
 
@@ -222,7 +222,8 @@ def _held_out_line(run: str, frame: pd.DataFrame) -> go.Scatter:
     )
 
 
-def _layout(height: int) -> dict:
+def layout(height: int) -> dict:
+    """Return what all charts share."""
     return {
         "template": "none",
         "height": height,
@@ -235,5 +236,6 @@ def _layout(height: int) -> dict:
     }
 
 
-def _axis() -> dict:
+def axis() -> dict:
+    """Return what all axes share."""
     return {"gridcolor": _GRID, "zeroline": False, "linecolor": _GRID, "automargin": True}

@@ -60,14 +60,9 @@ def render_page(run: Run, figures: Mapping[str, go.Figure]) -> str:
         figures: ``radar``, ``p_against_d`` and ``losses``.
     """
     own = run.comparisons[run.method]
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("dcr.reporting"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    return environment.get_template("report.html").render(
+    return render_template(
+        "report.html",
+        figures,
         run=run,
         base_name=encoder_name(run.base),
         method_name=encoder_name(run.method),
@@ -79,14 +74,32 @@ def render_page(run: Run, figures: Mapping[str, go.Figure]) -> str:
         costs=tables.build_cost_table(run.training["runs"]),
         gates=tables.build_gates(run.base_models, run.conditions),
         columns=[_name_column(column) for column in run.reconstructions["columns"]],
-        figures={name: _embed_json(figure) for name, figure in figures.items()},
-        drawn=[name for name, figure in figures.items() if figure.data],
-        plotly=Markup(get_plotlyjs()),
         parameters=tables.flatten_parameters(run.parameters),
         hashes={**run.training["hashes"], **run.models["hashes"]},
         versions=package_versions(),
         num_comparisons=len(own),
         confidence=f"{run.confidence * 100:g}",
+    )
+
+
+def render_template(name: str, figures: Mapping[str, go.Figure], **context: Any) -> str:
+    """Return a template of this package filled in; text is escaped, and figures lie in the page with Plotly itself.
+
+    Args:
+        name: of the file. figures: by name; those without data are not drawn. context: the template's own names.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("dcr.reporting"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    return environment.get_template(name).render(
+        figures={figure: _embed_json(value) for figure, value in figures.items()},
+        drawn=[figure for figure, value in figures.items() if value.data],
+        plotly=Markup(get_plotlyjs()),
+        **context,
     )
 
 

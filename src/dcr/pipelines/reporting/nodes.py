@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 from dcr.parameters import EvaluationParameters, ReportingParameters, TrainingParameters
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pandas as pd
     import plotly.graph_objects as go
     import torch
 
     from dcr.backbones import Backbone
-    from dcr.benchmark_sets import MMVPSet
+    from dcr.benchmark_sets import ClassificationSet, MMVPSet
     from dcr.diffusion import Diffusion
     from dcr.reporting.comparison import Comparison, Scores
 
@@ -33,12 +35,15 @@ def compare_scores(
     }
 
 
-def plot_scores(parameters: ReportingParameters, scores: Scores, intervals: Scores) -> tuple[go.Figure, go.Figure]:
-    """Draw the types of MMVP-VLM on a radar, and detail over class separation."""
+def plot_scores(
+    parameters: ReportingParameters, scores: Scores, intervals: Scores
+) -> tuple[go.Figure, go.Figure, go.Figure]:
+    """Draw the types of MMVP-VLM on a radar, detail over class separation, and every set's scores as bars."""
     from dcr.reporting.figures import plot_p_against_d, plot_radar
+    from dcr.reporting.set_bars import plot_sets
 
     trade = plot_p_against_d(scores, intervals, parameters.detail_measures, parameters.separation_measure)
-    return plot_radar(scores, MMVP), trade
+    return plot_radar(scores, MMVP), trade, plot_sets(scores, intervals)
 
 
 def plot_training(
@@ -63,12 +68,39 @@ def show_flipped_pairs(
     method: str,
     mmvp_vlm: Callable[[], MMVPSet],
     outcomes: pd.DataFrame,
-) -> dict[str, Any]:
-    """Pick MMVP-VLM pairs that only one of base and enhanced encoder answers."""
+) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """Pick MMVP-VLM pairs that only one of base and another encoder answers: of the enhanced one, and of every one."""
     from dcr.reporting.images import find_flipped_pairs
 
-    pairs = mmvp_vlm().pairs if MMVP in evaluation.sets else []
-    return find_flipped_pairs(pairs, outcomes, BASE, method, parameters.num_flipped_pairs)
+    pairs = mmvp_vlm().pairs if MMVP in evaluation.sets and MMVP in set(outcomes["benchmark"]) else []
+    others = [encoder for encoder in outcomes["encoder"].unique() if encoder != BASE]
+    flips = {
+        encoder: find_flipped_pairs(pairs, outcomes, BASE, encoder, parameters.num_flipped_pairs)
+        for encoder in dict.fromkeys([method, *others])
+    }
+    return flips[method], flips
+
+
+def show_neighbours(
+    parameters: ReportingParameters,
+    evaluation: EvaluationParameters,
+    method: str,
+    classification: Callable[[], ClassificationSet],
+    backbone: Backbone,
+    encoder: Backbone,
+    cache: Path,
+) -> list[dict[str, Any]]:
+    """Find the images that the base and the enhanced encoder hold for most alike to the recipe's queries."""
+    from dcr.evaluation import Embedder, EvaluationCache
+    from dcr.reporting.neighbours import show_neighbours
+
+    if not parameters.neighbour_queries:
+        return []
+    embedders = {
+        name: Embedder(tower, evaluation.batch_size, evaluation.num_workers, EvaluationCache(cache))
+        for name, tower in ((BASE, backbone), (method, encoder))
+    }
+    return show_neighbours(classification(), embedders, parameters.neighbour_queries, parameters.num_shown_neighbours)
 
 
 def draw_reconstructions(
@@ -147,3 +179,30 @@ def write_page(
         **records,
     )
     return render_page(run, {"radar": radar, "p_against_d": p_against_d, "losses": loss})
+
+
+def write_comparison_page(
+    reporting: ReportingParameters,
+    evaluation: EvaluationParameters,
+    recipe: str,
+    radar: go.Figure,
+    p_against_d: go.Figure,
+    sets: go.Figure,
+    this_seed: dict[str, Any],
+    seed_scores: dict[str, Callable[[], dict[str, Any]]],
+    **results: Any,
+) -> str:
+    """Put all encoders side by side on one page."""
+    from dcr.evaluation.exchange import select_runs
+    from dcr.reporting.comparison_page import Encoders, render_comparison
+
+    encoders = Encoders(
+        recipe=recipe,
+        base=BASE,
+        confidence=evaluation.confidence,
+        seeds=select_runs([load() for load in seed_scores.values()], this_seed["configuration"]),
+        this_seed=this_seed["seed"],
+        published=reporting.published_backbone,
+        **results,
+    )
+    return render_comparison(encoders, {"radar": radar, "p_against_d": p_against_d, "sets": sets})

@@ -9,6 +9,8 @@ from .nodes import (
     plot_scores,
     plot_training,
     show_flipped_pairs,
+    show_neighbours,
+    write_comparison_page,
     write_page,
 )
 
@@ -26,7 +28,7 @@ def create_pipeline() -> Pipeline:
             Node(
                 plot_scores,
                 inputs=["params:reporting", "scores", "intervals"],
-                outputs=["radar_plot", "p_against_d_plot"],
+                outputs=["radar_plot", "p_against_d_plot", "sets_plot"],
                 name="plot_scores",
             ),
             Node(
@@ -44,8 +46,43 @@ def create_pipeline() -> Pipeline:
                     "mmvp_vlm",
                     "outcomes",
                 ],
-                outputs="flipped_pairs",
+                outputs=["flipped_pairs", "flips_by_encoder"],
                 name="show_flipped_pairs",
+            ),
+            Node(
+                show_neighbours,
+                inputs=[
+                    "params:reporting",
+                    "params:evaluation",
+                    "params:training.method",
+                    "classification",
+                    "backbone",
+                    "encoder",
+                    "evaluation_cache",
+                ],
+                outputs="nearest_neighbours",
+                name="show_neighbours",
+            ),
+            Node(
+                write_comparison_page,
+                inputs={
+                    "reporting": "params:reporting",
+                    "evaluation": "params:evaluation",
+                    "recipe": "params:recipe.name",
+                    "radar": "radar_plot",
+                    "p_against_d": "p_against_d_plot",
+                    "sets": "sets_plot",
+                    "this_seed": "this_seed",
+                    "seed_scores": "seed_scores",
+                    "scores": "scores",
+                    "intervals": "intervals",
+                    "comparisons": "score_comparisons",
+                    "flips": "flips_by_encoder",
+                    "neighbours": "nearest_neighbours",
+                    "failures": "evaluation_failures",
+                },
+                outputs="comparison_page",
+                name="write_comparison_page",
             ),
             Node(
                 draw_reconstructions,

@@ -1,0 +1,54 @@
+"""The images that an encoder holds for most alike to a query, before and after."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from dcr.benchmark_sets import ClassificationSet
+from dcr.errors import UserError
+from dcr.metrics.drift import find_neighbours
+from dcr.reporting.images import to_data_uri
+
+if TYPE_CHECKING:
+    from dcr.evaluation import Embedder
+
+
+def show_neighbours(
+    dataset: ClassificationSet, embedders: Mapping[str, Embedder], queries: Sequence[str], num_neighbours: int
+) -> list[dict[str, Any]]:
+    """Return for each query, a key of the test split, the nearest other test images by every encoder.
+
+    Returns:
+        a row a query: ``image``, ``label`` and ``encoders``, by name a list of ``image``, ``label`` and ``same``,
+        whether the class is the query's; images as data URIs. No row for no query, and then no image is read.
+    """
+    if not queries:
+        return []
+    samples = [(sample.key, sample.label) for sample in dataset.samples("test")]
+    keys = {key: row for row, (key, _) in enumerate(samples)}
+    if unknown := [query for query in queries if query not in keys]:
+        raise UserError(
+            f"reporting.neighbour_queries: {dataset.folder} has no test image {unknown[0]!r}; one is {samples[0][0]!r}"
+        )
+    rows = [keys[query] for query in queries]
+    found = {
+        name: find_neighbours(embedder.split(dataset.splits["test"], f"{dataset.name} test"), num_neighbours, rows)
+        for name, embedder in embedders.items()
+    }
+    wanted = {*rows, *(int(row) for nearest in found.values() for row in nearest.ravel())}
+    images = {row: to_data_uri(s.image) for row, s in enumerate(dataset.samples("test")) if row in wanted}
+
+    def show(row: int) -> dict[str, Any]:
+        return {"image": images[row], "label": dataset.class_names[samples[row][1]]}
+
+    return [
+        show(row)
+        | {
+            "encoders": {
+                name: [show(int(r)) | {"same": samples[int(r)][1] == samples[row][1]} for r in nearest[position]]
+                for name, nearest in found.items()
+            }
+        }
+        for position, row in enumerate(rows)
+    ]
