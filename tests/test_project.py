@@ -109,9 +109,8 @@ def test_a_broken_evaluation_set_is_named_and_the_others_are_scored(project):
     image.unlink()
     (project / REPORTING / "scores.json").unlink()
     told = error_of(project, "--pipelines", "evaluation")
-    assert told.startswith(
-        f"Error: not evaluated: mmvp_vlm: the image of question 4 is missing: {image.relative_to(project)}"
-    )
+    assert told.startswith("Error: not evaluated: mmvp_vlm: the image of question 4 is missing: ")
+    assert f"{image.relative_to(project)} does not exist" in told
     scores = json.loads((project / REPORTING / "scores.json").read_text())
     assert {"clustering", "zero_shot", "retrieval"} <= set(scores["dcr"])
     assert "mmvp_vlm" not in scores["dcr"]
