@@ -13,7 +13,7 @@ from dcr.errors import UserError
 from dcr.evaluation.embedding import Embedder, LabelledFeatures, embed_split
 from dcr.evaluation.features import evaluate_features
 from dcr.evaluation.results import EvaluationOptions, Result, outcomes_of, score
-from dcr.metrics.clustering import cluster, clustering_scores, match_clusters
+from dcr.metrics.clustering import cluster, clustering_statistics, match_clusters
 from dcr.metrics.probes import predict_linear, predict_neighbours, probe_scores
 from dcr.metrics.zero_shot import build_classifier, rank_labels, zero_shot_scores
 
@@ -65,8 +65,10 @@ def _evaluate_clustering(dataset: ClassificationSet, test: LabelledFeatures, opt
         for seed in tqdm(options.kmeans_seeds, desc=f"{dataset.name} k-means", leave=False)
     ]
 
+    by_clustering = [clustering_statistics(test.labels, clusters) for clusters in clusterings]
+
     def statistics(counts: np.ndarray) -> dict[str, np.ndarray]:
-        by_seed = [clustering_scores(test.labels, clusters, counts) for clusters in clusterings]
+        by_seed = [scores(counts) for scores in by_clustering]
         return {name: np.mean([scores[name] for scores in by_seed], axis=0) for name in by_seed[0]}
 
     correct = np.mean([match_clusters(test.labels, clusters) for clusters in clusterings], axis=0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 from scipy.sparse import csr_array
@@ -49,32 +51,42 @@ def match_clusters(labels: np.ndarray, clusters: np.ndarray) -> np.ndarray:
 def clustering_scores(
     labels: np.ndarray, clusters: np.ndarray, counts: np.ndarray | None = None
 ) -> dict[str, np.ndarray]:
-    """Return ``acc``, ``nmi`` (arithmetic) and ``ari`` of clusters (N,) against labels (N,).
+    """Return ``acc``, ``nmi`` (arithmetic) and ``ari`` of clusters (N,) against labels (N,); counts are (..., N)."""
+    counts = np.ones(len(labels)) if counts is None else counts
+    return clustering_statistics(labels, clusters)(counts)
 
-    Under resampling the clusters and their matching to labels stay those of the whole set: the interval
-    tells of the sampling of items, not of the starts of k-means.
+
+def clustering_statistics(labels: np.ndarray, clusters: np.ndarray) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
+    """Return a function from counts (..., N) to the scores of `clustering_scores`, for many resamples.
+
+    Items are sorted into the cells of labels and clusters once. Under resampling the clusters and their matching to
+    labels stay those of the whole set: the interval tells of the sampling of items, not of the starts of k-means.
     """
     labels, clusters = np.asarray(labels), np.asarray(clusters)
     if labels.shape != clusters.shape or labels.ndim != 1 or len(labels) == 0:
         raise ValueError(f"labels and clusters must have one shape (N,), got {labels.shape}, {clusters.shape}")
-    counts = np.ones(len(labels)) if counts is None else np.asarray(counts, dtype=np.float64)
-    draws = np.atleast_2d(counts)
     pairs = np.unique(np.stack([labels, clusters]), axis=1, return_inverse=True)[1].ravel()
-    tables = [_tally(draws, ids) for ids in (pairs, labels, clusters)]
+    members = [_membership(ids) for ids in (pairs, labels, clusters)]
     cells_label, cells_cluster = _parents(pairs, labels), _parents(pairs, clusters)
-    nmi = _normalized_mutual_information(*tables, cells_label, cells_cluster)
-    return {
-        "acc": weighted_mean(match_clusters(labels, clusters), counts),
-        "nmi": nmi.reshape(counts.shape[:-1])[()],
-        "ari": _adjusted_rand_index(*tables).reshape(counts.shape[:-1])[()],
-    }
+    matched = match_clusters(labels, clusters)
+
+    def scores(counts: np.ndarray) -> dict[str, np.ndarray]:
+        counts = np.asarray(counts, dtype=np.float64)
+        tables = [np.atleast_2d(counts) @ member for member in members]
+        nmi = _normalized_mutual_information(*tables, cells_label, cells_cluster)
+        return {
+            "acc": weighted_mean(matched, counts),
+            "nmi": nmi.reshape(counts.shape[:-1])[()],
+            "ari": _adjusted_rand_index(*tables).reshape(counts.shape[:-1])[()],
+        }
+
+    return scores
 
 
-def _tally(draws: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    """Return how many drawn items carry each distinct id: (R, N) -> (R, M)."""
+def _membership(ids: np.ndarray) -> csr_array:
+    """Return a matrix (N, M) that sums draws (R, N) up over items of each distinct id."""
     values, positions = np.unique(ids, return_inverse=True)
-    member = csr_array((np.ones(len(ids)), (np.arange(len(ids)), positions)), shape=(len(ids), len(values)))
-    return draws @ member
+    return csr_array((np.ones(len(ids)), (np.arange(len(ids)), positions)), shape=(len(ids), len(values)))
 
 
 def _parents(cells: np.ndarray, ids: np.ndarray) -> np.ndarray:
