@@ -185,8 +185,8 @@ def test_sigterm_finishes_the_step_saves_it_and_says_so(world, undisturbed, tmp_
 
     show = trainer.Trainer._show
 
-    def strike(self, bar, row, progress):
-        show(self, bar, row, progress)
+    def strike(self, row, progress):
+        show(self, row, progress)
         if progress.step == 3:
             signal.raise_signal(signal.SIGTERM)
 

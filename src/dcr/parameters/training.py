@@ -49,6 +49,11 @@ class TrainingParameters(Section):
     shared_prefix: bool
     batched_views: bool
     max_skipped_steps: PositiveInt
+    report_to: list[Literal["dvclive", "tensorboard", "wandb", "mlflow"]]
+    diagnostics_every_steps: int = Field(ge=0)
+    images_every_steps: int = Field(ge=0)
+    num_images: PositiveInt
+    num_denoising_steps: PositiveInt
     adam_beta1: float = Field(ge=0, lt=1)
     adam_beta2: float = Field(ge=0, lt=1)
     adam_epsilon: float = Field(gt=0)
@@ -73,7 +78,7 @@ class TrainingParameters(Section):
     snr_gamma: float = Field(ge=0)
     negatives_count: int = Field(ge=0)
     negatives_gradient: bool
-    rows_per_chunk: PositiveInt
+    rows_per_chunk: int = Field(ge=0)
     contrast_weight: float = Field(ge=0)
     reconstruction_weight: float = Field(ge=0)
     tuning: Literal["lora", "full", "last_blocks"]

@@ -133,7 +133,7 @@ def _open_work(job: Job, name: str, projector: State | None = None) -> stages.Wo
     for approximation in options.approximations(p, name):
         _log.warning("%s is approximate: %s.", name, approximation)
     run, objective = options.run_options(p, name), options.objective_options(p, name)
-    return stages.Work(data, run, objective, job.processes, checkpoints)
+    return stages.Work(data, run, objective, job.processes, checkpoints, options.monitor_options(p))
 
 
 def _on_cpu(module: torch.nn.Module) -> State:

@@ -8,6 +8,7 @@ from dcr.backbones import Preprocessing
 from dcr.parameters import TrainingParameters
 from dcr.training.batches import Augmentation, BatchOptions
 from dcr.training.model import LoraOptions, TuningOptions
+from dcr.training.monitor import MonitorOptions
 from dcr.training.objectives import ObjectiveOptions
 from dcr.training.published import PublishedViews
 from dcr.training.run import RunOptions
@@ -52,6 +53,12 @@ def objective_options(parameters: TrainingParameters, name: str) -> ObjectiveOpt
 def batch_options(parameters: TrainingParameters) -> BatchOptions:
     """Return how batches are drawn."""
     return BatchOptions(**{f.name: getattr(parameters, f.name) for f in fields(BatchOptions)})
+
+
+def monitor_options(parameters: TrainingParameters) -> MonitorOptions:
+    """Return what is shown of a run."""
+    values = {f.name: getattr(parameters, f.name) for f in fields(MonitorOptions)}
+    return MonitorOptions(**values | {"report_to": tuple(parameters.report_to)})
 
 
 def tuning_options(parameters: TrainingParameters) -> TuningOptions:

@@ -26,6 +26,7 @@ from dcr.training.model import (
     prepare_tower,
     tower_state,
 )
+from dcr.training.monitor import MonitorOptions
 from dcr.training.objectives import ObjectiveOptions
 from dcr.training.processes import Processes, alone
 from dcr.training.run import RunOptions, RunResult
@@ -80,6 +81,7 @@ class Work:
     options: ObjectiveOptions
     processes: Processes = field(default_factory=alone)
     checkpoints: Checkpoints | None = None
+    monitor: MonitorOptions = field(default_factory=MonitorOptions)
 
     def fit(self, model: ConditionModel, diffusion: Diffusion, base: Backbone | None = None) -> RunResult:
         """Train whatever in the model requires a gradient."""
@@ -88,7 +90,8 @@ class Work:
             model, diffusion, data.augmentation, self.run, self.options, data.batches, self.processes, base
         )
         validate = partial(data.held_out.model, model)
-        return Trainer(micro_step, data.latents, data.positions, validate, self.checkpoints).fit()
+        draw = partial(data.held_out.draw, model, self.monitor.num_images, self.monitor.num_denoising_steps)
+        return Trainer(micro_step, data.latents, data.positions, validate, self.checkpoints, self.monitor, draw).fit()
 
 
 def train_projector(

@@ -48,7 +48,7 @@ class MicroStep:
 
     def __call__(self, collated: dict[str, Any], number: int) -> tuple[dict[str, float], Batch]:
         """Add this process's gradients of micro-step ``number`` to the model's; return losses and what was seen."""
-        self._seed_dropout(number)
+        self.seed_dropout(number)
         batch = make_batch(
             collated, self.diffusion, self.augmentation, self.run.seed, number, self.processes, self.batches
         )
@@ -65,9 +65,10 @@ class MicroStep:
 
     def compute_gradients(self, objective: str, batch: Batch, options: ObjectiveOptions) -> dict[str, float]:
         """Add the gradients of an objective on a batch to the model's; return its losses."""
-        return OBJECTIVES[objective](self._encode, self.predict, batch, options, self._backward, self.processes)
+        return OBJECTIVES[objective](self.encode, self.predict, batch, options, self._backward, self.processes)
 
-    def _encode(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def encode(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return image features and projections, float32, computed in the run's precision."""
         with self._autocast():
             features, projections = self.model(pixels)
         return features.float(), projections.float()
@@ -79,7 +80,7 @@ class MicroStep:
     def _backward(self, loss: torch.Tensor) -> None:
         self.scaler.scale(loss / self.run.gradient_accumulation_steps).backward()
 
-    def _seed_dropout(self, number: int) -> None:
+    def seed_dropout(self, number: int) -> None:
         """LoRA's dropout draws from the global stream: seed it by the step, and apart in every process."""
         others = [self.processes.rank] if self.processes.rank else []
         torch.manual_seed(derive_seed(self.run.seed, "dropout", number, *others))

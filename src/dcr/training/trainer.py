@@ -6,17 +6,22 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
-from tqdm import tqdm
 
 from dcr.errors import UserError
 from dcr.latents import LatentCache
+from dcr.training.batches import Batch
 from dcr.training.checkpoints import Checkpoints, Progress
+from dcr.training.cost import measure, plan
 from dcr.training.data import build_loader
 from dcr.training.guards import IgnoredCondition
+from dcr.training.monitor import Monitor, MonitorOptions, log_plan
 from dcr.training.processes import alone
 from dcr.training.run import RunOptions, RunResult
 from dcr.training.state import restore_state, training_state
@@ -34,6 +39,7 @@ class Trainer:
         positions: of the samples in ``latents`` to train on.
         validate: returns the noise error on a fixed held-out set, called every ``validate_every_steps``.
         checkpoints: where to go on from and to save; None keeps nothing.
+        monitor: what is shown beside the bar. draw: see `dcr.training.monitor.Monitor`.
 
     Raises:
         UserError: there are fewer samples than one step needs.
@@ -46,6 +52,8 @@ class Trainer:
         positions: list[int],
         validate: Callable[[], float],
         checkpoints: Checkpoints | None,
+        monitor: MonitorOptions | None = None,
+        draw: Callable[[], Any] | None = None,
     ) -> None:
         self.run, self.processes = micro_step.run, micro_step.processes
         run = self.run
@@ -66,6 +74,8 @@ class Trainer:
         self.latents, self.positions, self.validate, self.checkpoints = latents, positions, validate, checkpoints
         self.trainable = self.model.trainable()
         self.optimizer = _build_optimizer(self.trainable, run)
+        folder = checkpoints.folder if checkpoints else None
+        self.monitor = Monitor(monitor or MonitorOptions(), micro_step, self.trainable, folder, draw)
         self._skipped_in_a_row = 0
         watched = run.objective == "dcr" and micro_step.is_plain_contrast
         self._ignored_condition = IgnoredCondition(run.name, columns, batches.num_views) if watched else None
@@ -80,19 +90,31 @@ class Trainer:
         progress = self._resume()
         if progress.step < self.run.max_train_steps:
             self.model.train()
-            with StopRequest(self._stop_file) as stop, self._bar(progress) as bar:
-                self._loop(progress, stop, bar)
+            self._make_plan(progress)
+            with StopRequest(self._stop_file) as stop, closing(self.monitor):
+                self.monitor.start(progress)
+                self._loop(progress, stop)
         self.model.eval()
         return self._result(progress)
 
-    def _loop(self, progress: Progress, stop: StopRequest, bar: tqdm) -> None:
-        run, batches, before = self.run, self._batches(progress), progress.seconds
+    def _make_plan(self, progress: Progress) -> None:
+        """Find what a step costs and how many rows fit, and tell it."""
+        micro_step = self.micro_step
+        cost = measure(micro_step, self.model.backbone.image_size)
+        planned = plan(micro_step, cost, self.trainable)
+        micro_step.options = replace(micro_step.options, rows_per_chunk=planned.rows_per_chunk)
+        log_plan(micro_step, self.trainable, planned, progress)
+
+    def _loop(self, progress: Progress, stop: StopRequest) -> None:
+        run, before = self.run, progress.seconds
+        batches = self.monitor.waiting(self._batches(progress))
         started = time.perf_counter()
         for step in range(progress.step + 1, run.max_train_steps + 1):
-            row, keys = self._optimizer_step(step, batches)
+            row, seen = self._optimizer_step(step, batches)
             *values, stops = self._mean([*row.values(), float(stop.requested)])
             row = dict(zip(row, values, strict=True))
-            self._update(row, keys, progress)
+            self._update(row, [key for batch in seen for key in batch.keys], progress)
+            row |= self.monitor.diagnose(step, seen[-1])
             last = step == run.max_train_steps
             if self.processes.is_first and (last or step % run.validate_every_steps == 0):
                 row["validation_loss"] = self.validate()
@@ -101,20 +123,20 @@ class Trainer:
             progress.step, progress.num_samples = step, progress.num_samples + self._samples_a_step
             progress.rows.append({"step": step, **row})
             progress.seconds = before + time.perf_counter() - started
-            self._show(bar, row, progress)
+            self._show(row, progress)
             if stops or last or (self.checkpoints and step % self.checkpoints.every_steps == 0):
                 self._save(progress)
             if stops and not last:
                 raise Stopped(f"{run.name}: stopped at step {step}; {self._saved}the same command goes on from there")
 
-    def _optimizer_step(self, step: int, batches: Iterator[dict]) -> tuple[dict[str, float], list[str]]:
-        """Leave this process's gradients in the model; return its losses and the keys it saw."""
-        sums, keys, count = {}, [], self.run.gradient_accumulation_steps
+    def _optimizer_step(self, step: int, batches: Iterator[dict]) -> tuple[dict[str, float], list[Batch]]:
+        """Leave this process's gradients in the model; return its losses and what it saw."""
+        sums, seen, count = {}, [], self.run.gradient_accumulation_steps
         for number in range((step - 1) * count, step * count):
             parts, batch = self.micro_step(next(batches), number)
             sums = {name: sums.get(name, 0.0) + value / count for name, value in parts.items()}
-            keys += batch.keys
-        return sums, keys
+            seen.append(batch)
+        return sums, seen
 
     def _update(self, row: dict[str, float], keys: list[str], progress: Progress) -> None:
         """Take the optimizer step, or skip it where loss or gradient is not finite; complete the row."""
@@ -186,15 +208,8 @@ class Trainer:
     def _saved(self) -> str:
         return f"it is saved in {self.checkpoints.folder} and " if self.checkpoints else ""
 
-    def _bar(self, progress: Progress) -> tqdm:
-        return tqdm(
-            total=self.run.max_train_steps, initial=progress.step, desc=self.run.name, unit="step",
-            disable=not self.processes.is_first,
-        )  # fmt: skip
-
-    def _show(self, bar: tqdm, row: dict[str, float], progress: Progress) -> None:
-        bar.update()
-        bar.set_postfix(loss=f"{row['loss']:.4f}", samples_s=f"{progress.num_samples / progress.seconds:.1f}")
+    def _show(self, row: dict[str, float], progress: Progress) -> None:
+        self.monitor.show(row, progress)
 
     def _result(self, progress: Progress) -> RunResult:
         return RunResult(

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
+from PIL import Image
 from torch.nn import functional as F
 
 from dcr.diffusion import Diffusion
@@ -15,6 +16,7 @@ from dcr.latents import LatentCache
 from dcr.training.batches import Augmentation, Batch, make_batch
 from dcr.training.data import collate
 from dcr.training.model import ConditionModel
+from dcr.training.pictures import draw_reconstructions
 from dcr.training.predictor import Predictor
 
 
@@ -39,6 +41,7 @@ class HeldOutNoise:
         mask_padding: bool = False,
     ) -> None:
         chosen = list(positions)[:num_samples]
+        self._diffusion, self._seed, self._mask_padding = diffusion, seed, mask_padding
         self._predict = Predictor(diffusion, mask_padding=mask_padding)
         self._width = diffusion.unet.config.cross_attention_dim
         self._batches = [
@@ -67,6 +70,14 @@ class HeldOutNoise:
     def wrong_image(self, model: ConditionModel) -> float:
         """Return the noise error when each image gets the condition of its neighbour in the batch."""
         return self._mean_error(lambda batch: model(batch.pixels)[1].roll(1, dims=0))
+
+    def draw(self, model: ConditionModel, num_images: int, num_steps: int) -> Image.Image:
+        """Return the first images and what the UNet makes of their conditions, see `dcr.training.pictures`."""
+        batch = self._batches[0]
+        return draw_reconstructions(
+            model, self._diffusion, batch.pixels[:num_images], batch.targets.shape[1:], self._seed, num_steps,
+            self._mask_padding,
+        )  # fmt: skip
 
     @torch.no_grad()
     def _mean_error(self, project: Callable[[Batch], torch.Tensor]) -> float:

@@ -1,0 +1,115 @@
+"""What a step costs, found on one image and one pair before the first: activations, operations, rows at once.
+
+Activations are what autograd saves, counted once a storage, weights not included; operations are those of matrix
+products, convolutions and attention (torch.utils.flop_counter), two for a multiplication and an addition.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import psutil
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from dcr.training.step import MicroStep
+
+_SHARE = 0.7  # of free memory that the rows of a chunk may take; the rest is workspace and fragmentation
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one image in the tower and of one (noisy latent, condition) pair in the UNet, forward and backward."""
+
+    image_bytes: int
+    image_flops: int
+    pair_bytes: int
+    pair_flops: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run's expected cost.
+
+    Attributes:
+        rows_per_chunk: as given, or the most that fit in free memory.
+        step_bytes: activations of tower and of one chunk, gradients and optimizer state; weights and data aside.
+        step_flops: of one optimizer step on one process.
+    """
+
+    rows_per_chunk: int
+    step_bytes: int
+    step_flops: int
+
+
+def measure(micro_step: MicroStep, image_size: int) -> Cost:
+    """Measure one image and one pair; no gradient is left."""
+    unet, device = micro_step.diffusion.unet, micro_step.diffusion.device
+    pixels = torch.zeros(1, 3, image_size, image_size, device=device)
+    weights, modules = list(micro_step.model.trainable().values()), (micro_step.model, unet)
+    with _Saved(modules) as saved, FlopCounterMode(display=False) as flops:
+        projection = micro_step.encode(pixels)[1]
+        torch.autograd.grad(projection.sum(), weights, allow_unused=True)
+    image = saved.num_bytes, flops.get_total_flops()
+    side = image_size // 2 ** (len(micro_step.diffusion.vae.config.block_out_channels) - 1)
+    latents = torch.zeros(1, unet.config.in_channels, side, side, device=device)
+    leaf = projection.detach().requires_grad_()
+    with _Saved(modules) as saved, FlopCounterMode(display=False) as flops:
+        prediction = micro_step.predict(latents, torch.zeros(1, dtype=torch.long, device=device), leaf[:, None])
+        torch.autograd.grad(prediction.float().sum(), leaf)
+    return Cost(*image, saved.num_bytes, flops.get_total_flops())
+
+
+def plan(micro_step: MicroStep, cost: Cost, trainable: dict[str, nn.Parameter]) -> Plan:
+    """Return what a step of the run will cost, and how many rows it takes at once."""
+    run, batches, options = micro_step.run, micro_step.batches, micro_step.options
+    size, is_dcr = run.train_batch_size, run.objective == "dcr"
+    columns = size * (micro_step.processes.count if options.gather_negatives else 1)
+    row_pairs = (batches.negatives_count + 1 if batches.negatives_count else columns) + batches.num_views
+    images = size if run.objective == "reconstruction" else size * (1 + batches.num_views)
+    kept = images * cost.image_bytes + sum(12 * p.numel() for p in trainable.values())  # gradient and two moments
+    rows = options.rows_per_chunk or _rows_that_fit(micro_step, cost.pair_bytes * row_pairs, kept)
+    pairs_at_once = row_pairs * min(rows, size) if is_dcr else min(rows * (size + 1), size)
+    pairs = size * (row_pairs if is_dcr else 1)
+    flops = images * cost.image_flops + pairs * cost.pair_flops
+    return Plan(rows, kept + pairs_at_once * cost.pair_bytes, flops * run.gradient_accumulation_steps)
+
+
+def _rows_that_fit(micro_step: MicroStep, row_bytes: int, kept: int) -> int:
+    """Return how many rows fit in free memory, at least one and at most all."""
+    free = _free_bytes(micro_step.diffusion.device, micro_step.processes.count)
+    return max(1, min(micro_step.run.train_batch_size, math.floor((_SHARE * free - kept) / max(1, row_bytes))))
+
+
+def _free_bytes(device: torch.device, num_processes: int) -> int:
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    return psutil.virtual_memory().available // num_processes
+
+
+class _Saved:
+    """Counts the bytes that autograd saves while open; a storage counts once, and weights do not."""
+
+    def __init__(self, modules: tuple[nn.Module, ...]) -> None:
+        self._weights = {p.untyped_storage().data_ptr() for module in modules for p in module.parameters()}
+
+    def __enter__(self) -> _Saved:
+        self._storages: dict[int, int] = {}
+        self._held: list[torch.Tensor] = []
+        self._hooks = torch.autograd.graph.saved_tensors_hooks(self._pack, lambda tensor: tensor)
+        self._hooks.__enter__()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._hooks.__exit__(*exc)
+        self.num_bytes = sum(self._storages.values())
+        self._held.clear()
+
+    def _pack(self, tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in self._weights:
+            self._storages[storage.data_ptr()] = storage.nbytes()
+            self._held.append(tensor.detach())  # so that no address is used twice
+        return tensor

@@ -1,0 +1,69 @@
+"""Whether a run's two forces agree: gradients of contrast and of plain noise error, taken apart on one batch."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from dcr.training.batches import Batch
+from dcr.training.step import MicroStep
+
+NUM_SAMPLES = 8
+"""Of a batch that diagnostics look at: a grid of them costs little beside a step, also in stage 1."""
+
+
+def diagnose(micro_step: MicroStep, trainable: dict[str, nn.Parameter], batch: Batch, number: int) -> dict[str, float]:
+    """Return norms and cosine of the two gradients, and mean similarities of anchors to view, target and negatives.
+
+    The contrast is the method's own: of image features for ``naive`` (which has no similarities of predictions), of
+    predictions for all others. A negative cosine is the conflict that DCR is made against (arXiv 2603.04803). The
+    model's gradients must be cleared, and are cleared again; nothing else changes.
+
+    Args:
+        number: of the micro-step, which decides dropout in both gradients alike.
+    """
+    batch = _first_samples(batch, NUM_SAMPLES)
+    alone = replace(
+        micro_step.options, contrast_weight=1.0, reconstruction_weight=0.0, reconstruction_share=0.0, target_weight=0.5
+    )
+    contrast = "naive" if micro_step.run.objective == "naive" else "dcr"
+    parts, of_contrast = _gradient(micro_step, trainable, contrast, batch, alone, number)
+    _, of_error = _gradient(micro_step, trainable, "reconstruction", batch, alone, number)
+    return {
+        "conflict_cosine": F.cosine_similarity(of_contrast, of_error, dim=0).item(),
+        "contrast_grad_norm": of_contrast.norm().item(),
+        "reconstruction_grad_norm": of_error.norm().item(),
+        **{name: value for name, value in parts.items() if name.startswith("similarity_")},
+    }
+
+
+def _gradient(
+    micro_step: MicroStep,
+    trainable: dict[str, nn.Parameter],
+    objective: str,
+    batch: Batch,
+    options: object,
+    number: int,
+) -> tuple[dict[str, float], torch.Tensor]:
+    """Return an objective's parts and its gradient as one vector, the mean over all processes."""
+    micro_step.seed_dropout(number)
+    parts = micro_step.compute_gradients(objective, batch, options)
+    micro_step.processes.mean_gradients(trainable.values())
+    scale = micro_step.run.gradient_accumulation_steps / micro_step.scaler.get_scale()
+    gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in trainable.values()]
+    flat = torch.cat([gradient.flatten().float() for gradient in gradients]) * scale
+    for parameter in trainable.values():
+        parameter.grad = None
+    return parts, flat
+
+
+def _first_samples(batch: Batch, count: int) -> Batch:
+    """Return the first samples of a batch with all their views, contrasted with each other alone."""
+    size = len(batch.pixels)
+    views = batch.view_pixels.unflatten(0, (-1, size))[:, :count].flatten(0, 1)
+    per_sample = ("keys", "pixels", "noisy_latents", "targets", "timesteps")
+    kept = {name: getattr(batch, name)[:count] for name in per_sample}
+    return Batch(**kept, view_pixels=views, weights=None if batch.weights is None else batch.weights[:count])
