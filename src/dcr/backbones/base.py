@@ -121,6 +121,10 @@ class Backbone(ABC):
         """Return the patch tokens alone, see `encode_tokens`."""
         return self.encode_tokens(pixels, layer)[1]
 
+    @abstractmethod
+    def enable_gradient_checkpointing(self) -> None:
+        """Have the tower's blocks computed again in the backward pass instead of kept."""
+
     @torch.no_grad()
     def encode_text(self, texts: list[str]) -> torch.Tensor:
         """Return text embeddings (N, d) before L2 normalisation; without gradient."""

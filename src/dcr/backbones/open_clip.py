@@ -49,6 +49,10 @@ class OpenClipBackbone(Backbone):
         outputs = self.visual.forward_intermediates(pixels, indices=[layer], output_fmt="NLC")
         return outputs["image_features"], outputs["image_intermediates"][0]
 
+    def enable_gradient_checkpointing(self) -> None:
+        """See `Backbone.enable_gradient_checkpointing`."""
+        self.visual.set_grad_checkpointing(True)
+
     def tokenize(self, texts: list[str]) -> torch.Tensor:
         """See `Backbone.tokenize`."""
         return self.tokenizer(list(texts))

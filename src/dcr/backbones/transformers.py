@@ -48,6 +48,10 @@ class TransformersBackbone(Backbone):
         embeddings = self.visual.visual_projection(outputs.pooler_output)
         return embeddings, outputs.hidden_states[layer][:, -self._num_patches :]
 
+    def enable_gradient_checkpointing(self) -> None:
+        """See `Backbone.enable_gradient_checkpointing`."""
+        self.model.gradient_checkpointing_enable({"use_reentrant": False})
+
     def tokenize(self, texts: list[str]) -> torch.Tensor:
         """See `Backbone.tokenize`; padded to the context length, as SigLIP was trained and CLIP does not mind."""
         return self.tokenizer(

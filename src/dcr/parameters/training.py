@@ -48,6 +48,8 @@ class TrainingParameters(Section):
     constant_prompt: bool
     shared_prefix: bool
     batched_views: bool
+    gradient_checkpointing: bool
+    compile: bool
     max_skipped_steps: PositiveInt
     report_to: list[Literal["dvclive", "tensorboard", "wandb", "mlflow"]]
     diagnostics_every_steps: int = Field(ge=0)

@@ -1,7 +1,8 @@
 """What a step costs, found on one image and one pair before the first: activations, operations, rows at once.
 
 Activations are what autograd saves, counted once a storage, weights not included; operations are those of matrix
-products, convolutions and attention (torch.utils.flop_counter), two for a multiplication and an addition.
+products, convolutions and attention (torch.utils.flop_counter), two for a multiplication and an addition. With gradient
+checkpointing the inputs of the blocks, which it keeps, are not among the activations.
 """
 
 from __future__ import annotations

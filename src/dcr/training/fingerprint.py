@@ -22,7 +22,7 @@ from dcr.training.options import END_TO_END, STAGE1, batch_options, objective_op
 # Neither the length of a run, nor how it is walked, watched and shared out, makes it another run.
 _FREE = {
     *("name", "max_train_steps", "max_skipped_steps", "num_workers", "validate_every_steps"),
-    *("rows_per_chunk", "constant_prompt", "shared_prefix", "batched_views"),
+    *("rows_per_chunk", "constant_prompt", "shared_prefix", "batched_views", "gradient_checkpointing"),
 }
 _CODE = ("training", "losses", "backbones", "projector.py", "transforms.py", "diffusion.py", "seeds.py")
 

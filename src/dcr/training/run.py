@@ -32,6 +32,8 @@ class RunOptions:
     shared_prefix: bool
     num_workers: int
     validate_every_steps: int
+    gradient_checkpointing: bool = False
+    compile: bool = False
     projector_learning_rate: float = 0.0
     published_sampling: bool = False
     published_reduction: bool = False

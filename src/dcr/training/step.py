@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import torch
 
-from dcr.backbones import Backbone
+from dcr.backbones import Backbone, transformer_blocks
 from dcr.diffusion import Diffusion
 from dcr.seeds import derive_seed
 from dcr.training.batches import Augmentation, Batch, BatchOptions, make_batch
@@ -15,6 +16,8 @@ from dcr.training.objectives import OBJECTIVES, ObjectiveOptions
 from dcr.training.predictor import Predictor
 from dcr.training.processes import Processes
 from dcr.training.run import WEIGHT_DTYPES, RunOptions
+
+_log = logging.getLogger(__name__)
 
 
 class MicroStep:
@@ -44,7 +47,16 @@ class MicroStep:
         self.scaler = torch.amp.GradScaler(diffusion.device.type, enabled=run.mixed_precision == "fp16")
         if diffusion.unet.dtype != WEIGHT_DTYPES[run.mixed_precision]:
             diffusion.unet.to(WEIGHT_DTYPES[run.mixed_precision])
-        self.predict = Predictor(diffusion, run.constant_prompt, run.shared_prefix, run.published_prompt_mask)
+        savings = (run.constant_prompt, run.shared_prefix)
+        if run.gradient_checkpointing:
+            model.backbone.enable_gradient_checkpointing()
+            diffusion.unet.enable_gradient_checkpointing()
+            savings = (False, False)  # they stand in the UNet for the forward pass alone: a recomputation misses them
+        elif run.compile:
+            savings = (run.constant_prompt, False)  # compiled blocks do not see that their modules are replaced
+        if savings != (run.constant_prompt, run.shared_prefix):
+            _log.info("%s: gradient checkpointing and compile leave no place for all exact savings.", run.name)
+        self.predict = Predictor(diffusion, *savings, run.published_prompt_mask)
 
     def __call__(self, collated: dict[str, Any], number: int) -> tuple[dict[str, float], Batch]:
         """Add this process's gradients of micro-step ``number`` to the model's; return losses and what was seen."""
@@ -56,6 +68,12 @@ class MicroStep:
             with torch.no_grad(), self._autocast():
                 batch.base_features = self.base.encode_image(batch.pixels).float()
         return self.compute_gradients(self.run.objective, batch, self.options), batch
+
+    def compile_blocks(self) -> None:
+        """Compile the transformer blocks of tower and UNet, where the time goes, in place."""
+        for block in transformer_blocks(self.model.tower):
+            block.compile()
+        self.diffusion.unet.compile_repeated_blocks()
 
     @property
     def is_plain_contrast(self) -> bool:

@@ -91,6 +91,8 @@ class Trainer:
         if progress.step < self.run.max_train_steps:
             self.model.train()
             self._make_plan(progress)
+            if self.run.compile:
+                self.micro_step.compile_blocks()
             with StopRequest(self._stop_file) as stop, closing(self.monitor):
                 self.monitor.start(progress)
                 self._loop(progress, stop)
