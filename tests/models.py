@@ -81,16 +81,15 @@ def tiny_hf_clip(folder: Path, **vision: Any) -> Path:
     return folder
 
 
-def tiny_siglip(folder: Path) -> Path:
+def tiny_siglip(folder: Path, hidden_act: str = "gelu_pytorch_tanh") -> Path:
     """Write a transformers SiglipModel folder with a word tokenizer and return it."""
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast, SiglipConfig, SiglipImageProcessor, SiglipModel
+    from transformers import SiglipConfig, SiglipImageProcessor, SiglipModel
 
     tower = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
     model = SiglipModel(
         SiglipConfig(
             text_config={**tower, "vocab_size": 12, "max_position_embeddings": 8},
-            vision_config={**tower, "image_size": IMAGE_SIZE, "patch_size": 8},
+            vision_config={**tower, "image_size": IMAGE_SIZE, "patch_size": 8, "hidden_act": hidden_act},
         )
     )
     randomize(model)
@@ -98,11 +97,19 @@ def tiny_siglip(folder: Path) -> Path:
         model.logit_bias.fill_(-3.0)
     model.save_pretrained(folder)
     SiglipImageProcessor(size={"height": IMAGE_SIZE, "width": IMAGE_SIZE}).save_pretrained(folder)
+    word_tokenizer(folder)
+    return folder
+
+
+def word_tokenizer(folder: Path) -> None:
+    """Write a tokenizer that knows a few words in lower case, as files of transformers."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
     words = {word: index for index, word in enumerate(["<pad>", "<unk>", "a", "red", "fish", "dots", "wall", "two"])}
     tokenizer = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", unk_token="<unk>").save_pretrained(folder)
-    return folder
 
 
 def randomize(model: torch.nn.Module, seed: int = 0) -> None:

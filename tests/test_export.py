@@ -11,8 +11,9 @@ from transformers import AutoImageProcessor, AutoTokenizer, CLIPModel, CLIPVisio
 from dcr.backbones import load_backbone, lora_targets, merge_lora, split_attention
 from dcr.backbones.open_clip import build_open_clip
 from dcr.convert import to_clip_model
+from dcr.encoder import load_encoder
 from dcr.errors import UserError
-from dcr.export import load_encoder, write_encoder, write_open_clip
+from dcr.export import write_encoder, write_open_clip
 from dcr.files import sha256_folder
 from dcr.model_card import model_card
 from models import (
@@ -176,7 +177,7 @@ class TestFolder:
 
 class TestOtherFamilies:
     def test_siglip_is_written_for_transformers_and_the_card_says_what_is_missing(self, tmp_path):
-        backbone = load_backbone(str(tiny_siglip(tmp_path / "base")))
+        backbone = load_backbone(str(tiny_siglip(tmp_path / "base", hidden_act="relu")))
         adapter = train(backbone)
         write_encoder(tmp_path / "encoder", backbone, adapter, CARD)
 
@@ -202,8 +203,8 @@ class TestOtherFamilies:
         assert any("trunk.blocks" in n for n in load_file(tmp_path / "encoder/adapter/adapter_model.safetensors"))
 
     def test_a_format_that_was_asked_for_must_be_possible(self, tmp_path):
-        backbone = load_backbone(str(tiny_siglip(tmp_path / "base")))
-        with pytest.raises(UserError, match="cannot be written for open_clip"):
+        backbone = load_backbone(str(tiny_siglip(tmp_path / "base", hidden_act="relu")))
+        with pytest.raises(UserError, match="cannot be written as an open_clip model"):
             write_encoder(tmp_path / "encoder", backbone, None, CARD, formats=("open_clip", "transformers"))
         assert not (tmp_path / "encoder").exists()
 
@@ -241,7 +242,7 @@ class TestWriteOpenClip:
 
 
 class TestModelCard:
-    def test_tells_scores_hashes_settings_and_notes(self):
+    def test_tells_scores_hashes_settings_and_what_got_worse(self):
         scores = {
             "base": {"mmvp_vlm": {"mean": 0.192}},
             "dcr": {"mmvp_vlm": {"mean": 0.333}, "zero_shot": {"acc1": 0.5}},
@@ -252,16 +253,33 @@ class TestModelCard:
                 "scores": scores,
                 "hashes": {"manifest": "ab12"},
                 "settings": {"seed": 0},
-                "notes": ["Zero-shot fell."],
+                "base_model": "org/clip@main",
+                "base_revision": "c0ffee",
+                "intervals": {"dcr": {"mmvp_vlm": {"mean": [0.25, 0.41]}}},
+                "comparisons": {
+                    "zero_shot": {"difference": -0.06, "low": -0.08, "high": -0.03},
+                    "mmvp_vlm": {"difference": 0.14, "low": 0.05, "high": 0.2},
+                },
             },
             missing={},
         )
         assert "license: apache-2.0" in text
-        assert "| mmvp_vlm | mean | 19.2 | 33.3 |" in text
+        assert "base_model: org/clip\n" in text
+        assert "at commit `c0ffee`" in text
+        assert "| mmvp_vlm | mean | 19.2 | 33.3 [25.0, 41.0] |" in text
         assert "| zero_shot | acc1 | - | 50.0 |" in text
         assert "| manifest | `ab12` |" in text
         assert "| seed | `0` |" in text
-        assert "Zero-shot fell." in text
+        losses = text.partition("## Known losses")[2]
+        assert "- zero_shot: -6.0 points against the base model, interval [-8.0, -3.0]" in losses
+        assert "mmvp_vlm" not in losses.partition("##")[0]
+
+    def test_says_that_nothing_was_measured_or_lost(self):
+        assert "Not measured" in model_card(CARD, {})
+        same = {"zero_shot": {"difference": -0.01, "low": -0.04, "high": 0.02}}
+        assert "None beyond the interval of the difference in zero_shot" in model_card(
+            {**CARD, "comparisons": same}, {}
+        )
 
 
 def logits(backbone):

@@ -11,14 +11,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dcr.export import load_encoder
+    from dcr.encoder import load_encoder
     from dcr.losses.dcr import dcr_loss
     from dcr.projector import Projector
 
 __version__ = "0.1.0"
 __all__ = ["Projector", "__version__", "dcr_loss", "load_encoder"]
 
-_HOMES = {"Projector": "dcr.projector", "dcr_loss": "dcr.losses.dcr", "load_encoder": "dcr.export"}
+_HOMES = {"Projector": "dcr.projector", "dcr_loss": "dcr.losses.dcr", "load_encoder": "dcr.encoder"}
 
 
 def __getattr__(name: str) -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from open_clip import transformer as open_clip_layers
+from timm.layers import GELUTanh
 from torch import nn
 from transformers import CLIPConfig, CLIPModel, CLIPTextModel
 
@@ -32,13 +33,13 @@ _VISION_NAMES = [
     ("ln_post.", "post_layernorm."),
     *_BLOCK_NAMES,
 ]
-_TEXT_NAMES = [
+TEXT_NAMES = [
     ("token_embedding.weight", "embeddings.token_embedding.weight"),
     ("positional_embedding", "embeddings.position_embedding.weight"),
     ("ln_final.", "final_layer_norm."),
     *_BLOCK_NAMES,
 ]
-_QKV = ("q_proj", "k_proj", "v_proj")
+QKV = ("q_proj", "k_proj", "v_proj")
 _ARGMAX_EOS = 2  # transformers reads this eos_token_id as "pool at the highest token id", as open_clip does
 
 
@@ -53,7 +54,7 @@ def to_clip_model(model: nn.Module, eos_token_id: int) -> CLIPModel:
         UserError: the model has a part that CLIPModel lacks.
     """
     if getattr(model, "logit_bias", None) is not None:
-        raise _inexpressible("it has a logit bias")
+        raise inexpressible("it has a logit bias")
     text = getattr(model, "text", model)
     config = CLIPConfig(
         vision_config=_vision_config(model.visual),
@@ -103,13 +104,13 @@ def to_open_clip(clip_model: CLIPModel) -> tuple[dict[str, Any], dict[str, torch
             "image_size": vision.image_size,
             "patch_size": vision.patch_size,
             "head_width": vision.hidden_size // vision.num_attention_heads,
-            **_tower_cfg(vision),
+            **tower_cfg(vision),
         },
         "text_cfg": {
             "context_length": text.max_position_embeddings,
             "vocab_size": text.vocab_size,
             "heads": text.num_attention_heads,
-            **_tower_cfg(text),
+            **tower_cfg(text),
             **pooling,
         },
     }
@@ -118,35 +119,35 @@ def to_open_clip(clip_model: CLIPModel) -> tuple[dict[str, Any], dict[str, torch
 
 def to_clip_module_name(name: str) -> str:
     """Return CLIPModel's name of a module or parameter of open_clip's image tower."""
-    return "vision_model." + _rename(f"{name}.", _VISION_NAMES).removesuffix(".")
+    return "vision_model." + rename(f"{name}.", _VISION_NAMES).removesuffix(".")
 
 
 def _vision_config(visual: nn.Module) -> dict[str, Any]:
     if not isinstance(visual, open_clip_layers.VisionTransformer):
-        raise _inexpressible(f"its image tower is a {type(visual).__name__}")
+        raise inexpressible(f"its image tower is a {type(visual).__name__}")
     if visual.attn_pool is not None or visual.pool_type != "tok" or visual.proj is None:
-        raise _inexpressible("its image tower does not pool the class token and project it")
+        raise inexpressible("its image tower does not pool the class token and project it")
     if isinstance(visual.ln_pre, nn.Identity):
-        raise _inexpressible("its image tower has no layer norm before the blocks")
+        raise inexpressible("its image tower has no layer norm before the blocks")
     if visual.image_size[0] != visual.image_size[1] or visual.patch_size[0] != visual.patch_size[1]:
-        raise _inexpressible("its images or patches are not square")
+        raise inexpressible("its images or patches are not square")
     return {
         "image_size": visual.image_size[0],
         "patch_size": visual.patch_size[0],
         "projection_dim": visual.proj.shape[1],
-        **_tower_config(visual.transformer, visual.ln_post),
+        **tower_config(visual.transformer, visual.ln_post),
     }
 
 
 def _text_config(text: nn.Module, eos_token_id: int) -> dict[str, Any]:
     pool_type = getattr(text, "text_pool_type", None) or getattr(text, "pool_type", None)
     if not hasattr(text, "token_embedding") or getattr(text, "cls_emb", None) is not None:
-        raise _inexpressible("its text tower is not open_clip's own causal transformer")
+        raise inexpressible("its text tower is not open_clip's own causal transformer")
     if text.attn_mask is None or pool_type not in ("argmax", "eos"):
-        raise _inexpressible("its text tower is not causal and pooled at the end token")
+        raise inexpressible("its text tower is not causal and pooled at the end token")
     projection = text.text_projection
     if projection is None or getattr(projection, "bias", None) is not None:
-        raise _inexpressible("its text projection is missing or has a bias")
+        raise inexpressible("its text projection is missing or has a bias")
     eos_id = getattr(text, "text_eos_id", None) or getattr(text, "eos_id", None)
     return {
         "vocab_size": text.token_embedding.num_embeddings,
@@ -154,33 +155,38 @@ def _text_config(text: nn.Module, eos_token_id: int) -> dict[str, Any]:
         "eos_token_id": eos_id if pool_type == "eos" else eos_token_id,
         "bos_token_id": eos_token_id - 1,
         "pad_token_id": eos_token_id,
-        **_tower_config(text.transformer, text.ln_final),
+        **tower_config(text.transformer, text.ln_final),
     }
 
 
-def _tower_config(transformer: nn.Module, norm: nn.LayerNorm) -> dict[str, Any]:
+def tower_config(transformer: nn.Module, norm: nn.LayerNorm) -> dict[str, Any]:
+    """Return what transformers' configurations say of a stack of open_clip's blocks."""
     block = transformer.resblocks[0]
     if not isinstance(block, open_clip_layers.ResidualAttentionBlock) or not isinstance(block.ls_1, nn.Identity):
-        raise _inexpressible("its blocks have layer scale or another attention than the standard one")
+        raise inexpressible("its blocks have layer scale or another attention than the standard one")
     return {
         "hidden_size": transformer.width,
         "intermediate_size": block.mlp.c_fc.out_features,
         "num_hidden_layers": len(transformer.resblocks),
         "num_attention_heads": block.attn.num_heads,
-        "hidden_act": _activation(block.mlp.gelu),
+        "hidden_act": activation_name(block.mlp.gelu),
         "layer_norm_eps": norm.eps,
     }
 
 
-def _activation(module: nn.Module) -> str:
+def activation_name(module: nn.Module) -> str:
+    """Return transformers' name of an activation module."""
     if isinstance(module, open_clip_layers.QuickGELU):
         return "quick_gelu"
     if isinstance(module, nn.GELU):
         return "gelu" if module.approximate == "none" else "gelu_pytorch_tanh"
-    raise _inexpressible(f"its activation is {type(module).__name__}")
+    if isinstance(module, GELUTanh):
+        return "gelu_pytorch_tanh"
+    raise inexpressible(f"its activation is {type(module).__name__}")
 
 
-def _tower_cfg(config: Any) -> dict[str, Any]:
+def tower_cfg(config: Any) -> dict[str, Any]:
+    """Return what open_clip's configurations say of a stack of transformers' blocks."""
     ratio = config.intermediate_size / config.hidden_size
     if int(config.hidden_size * ratio) != config.intermediate_size:
         ratio += 1e-9  # open_clip rounds width * ratio down
@@ -199,14 +205,14 @@ def _to_clip_state(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         if name.startswith("visual."):
             tower, inner, names = "vision_model.", name.removeprefix("visual."), _VISION_NAMES
         else:
-            tower, inner, names = "text_model.", name.removeprefix("text."), _TEXT_NAMES
+            tower, inner, names = "text_model.", name.removeprefix("text."), TEXT_NAMES
         if inner.startswith("text_projection"):  # a parameter (width, d), or a linear layer's weight (d, width)
             converted["text_projection.weight"] = tensor if inner.endswith("weight") else tensor.T.contiguous()
             continue
-        prefix, fused, kind = _rename(inner, names).partition("in_proj_")
+        prefix, fused, kind = rename(inner, names).partition("in_proj_")
         if not fused:
             converted[tower + prefix] = tensor
-        for projection, part in zip(_QKV, tensor.chunk(3) if fused else (), strict=False):
+        for projection, part in zip(QKV, tensor.chunk(3) if fused else (), strict=False):
             converted[f"{tower}{prefix}{projection}.{kind}"] = part.contiguous()
     return converted
 
@@ -219,24 +225,26 @@ def _to_open_clip_state(state: dict[str, torch.Tensor]) -> dict[str, torch.Tenso
     }
     for name, tensor in state.items():
         tower, _, inner = name.partition(".")
-        if tower not in ("vision_model", "text_model") or ("_proj." in inner and inner.split(".")[-2] in _QKV[1:]):
+        if tower not in ("vision_model", "text_model") or ("_proj." in inner and inner.split(".")[-2] in QKV[1:]):
             continue
         if ".q_proj." in inner:
-            tensor = torch.cat([state[name.replace("q_proj", projection)] for projection in _QKV])
+            tensor = torch.cat([state[name.replace("q_proj", projection)] for projection in QKV])
             inner = inner.replace("q_proj.", "in_proj_")
-        names = _VISION_NAMES if tower == "vision_model" else _TEXT_NAMES
+        names = _VISION_NAMES if tower == "vision_model" else TEXT_NAMES
         prefix = "visual." if tower == "vision_model" else ""
-        converted[prefix + _rename(inner, [(hf, own) for own, hf in names])] = tensor
+        converted[prefix + rename(inner, [(hf, own) for own, hf in names])] = tensor
     converted.pop("visual.embeddings.position_ids", None)  # buffers of old checkpoints
     converted.pop("embeddings.position_ids", None)
     return converted
 
 
-def _rename(name: str, names: list[tuple[str, str]]) -> str:
+def rename(name: str, names: list[tuple[str, str]]) -> str:
+    """Replace each first part by its second, in order."""
     for old, new in names:
         name = name.replace(old, new)
     return name
 
 
-def _inexpressible(reason: str) -> UserError:
-    return UserError(f"The model cannot be written as a transformers CLIPModel: {reason}.")
+def inexpressible(reason: str, target: str = "a transformers CLIPModel") -> UserError:
+    """Return the error that says what the other side lacks."""
+    return UserError(f"The model cannot be written as {target}: {reason}.")

@@ -16,6 +16,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from dcr.devices import resolve_device
 from dcr.errors import UserError
+from dcr.sources import diffusion_folder
 
 PARTS = {
     "vae": "config.json",
@@ -140,40 +141,33 @@ class Diffusion:
 
 
 def load_diffusion(source: str, device: str | torch.device = "cpu") -> Diffusion:
-    """Load a diffusers folder or hub id in float32.
+    """Load a diffusion model in float32. Nothing is downloaded: what is not here is an error that says so.
 
     Args:
-        source: a local folder, or a hub id with parts vae, unet, scheduler, text_encoder, tokenizer.
+        source: a diffusers folder with parts vae, unet, scheduler, text_encoder, tokenizer; the hub id of one,
+            ``org/name[@revision]``; or a short name of `dcr.sources.STABLE_DIFFUSION`.
         device: where the parts go; ``auto`` is an accelerator if there is one.
 
     Raises:
         UserError: a part is missing or cannot be read.
     """
-    _check_parts(source)
-    classes = (AutoencoderKL, UNet2DConditionModel, DDPMScheduler, CLIPTextModel, CLIPTokenizer)
-    parts = []
-    for name, cls in zip(PARTS, classes, strict=True):
-        weights = {} if name in ("scheduler", "tokenizer") else {"use_safetensors": True}
-        try:
-            parts.append(cls.from_pretrained(source, subfolder=name, **weights))
-        except (OSError, ValueError, KeyError) as exc:
-            reason = str(exc).strip().splitlines()[0] if str(exc).strip() else type(exc).__name__
-            raise UserError(
-                f"diffusion model {source}: part {name} cannot be loaded ({reason}); "
-                "download the whole model, or give a local diffusers folder"
-            ) from exc
-    return Diffusion(*parts, source=source).to(resolve_device(device))
-
-
-def _check_parts(source: str) -> None:
-    folder = Path(source)
-    if not folder.exists():
-        if source.startswith((".", "/")) or source.count("/") != 1:
-            raise UserError(f"diffusion model {source}: no such folder; give a diffusers folder or a hub id")
-        return
+    folder = diffusion_folder(source)
     for name, config in PARTS.items():
         if not (folder / name / config).is_file():
             raise UserError(
                 f"diffusion model {source}: {name}/{config} is missing; "
                 "a diffusers folder holds vae, unet, scheduler, text_encoder and tokenizer"
             )
+    classes = (AutoencoderKL, UNet2DConditionModel, DDPMScheduler, CLIPTextModel, CLIPTokenizer)
+    parts = []
+    for name, cls in zip(PARTS, classes, strict=True):
+        weights = {} if name in ("scheduler", "tokenizer") else {"use_safetensors": True}
+        try:
+            parts.append(cls.from_pretrained(folder, subfolder=name, local_files_only=True, **weights))
+        except (OSError, ValueError, KeyError) as exc:
+            reason = str(exc).strip().splitlines()[0] if str(exc).strip() else type(exc).__name__
+            raise UserError(
+                f"diffusion model {source}: part {name} cannot be loaded ({reason}); "
+                "get the whole model again, or give another diffusers folder"
+            ) from exc
+    return Diffusion(*parts, source=source).to(resolve_device(device))

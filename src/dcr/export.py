@@ -1,17 +1,18 @@
-"""The enhanced encoder as one folder that open_clip, transformers, LLaVA and PEFT open unchanged, and back."""
+"""The enhanced encoder as one folder that open_clip, transformers, LLaVA and PEFT open unchanged."""
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
+import shutil
 from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
-from dcr.backbones import Backbone, load_backbone
+from dcr.backbones import Backbone
 from dcr.backbones.attention import fused_state_dict, has_adapter
 from dcr.errors import UserError
 from dcr.files import atomic_folder
@@ -21,42 +22,14 @@ _LOG = logging.getLogger(__name__)
 _FORMATS = ("open_clip", "transformers")
 
 
-class Encoder:
-    """Image features from an exported folder.
-
-    Example:
-        >>> encoder = dcr.load_encoder("data/06_models/demo/encoder")
-        >>> features = encoder.encode_image([Image.open("fish.jpg")])
-    """
-
-    def __init__(self, backbone: Backbone) -> None:
-        self.backbone = backbone
-
-    @torch.no_grad()
-    def encode_image(self, images: list[Image.Image], batch_size: int = 64) -> torch.Tensor:
-        """Return embeddings (N, d) float32 on the CPU, before L2 normalisation."""
-        features = [torch.empty(0, self.backbone.embed_dim)]
-        for start in range(0, len(images), batch_size):
-            pixels = torch.stack([self.backbone.preprocess(image) for image in images[start : start + batch_size]])
-            features.append(self.backbone.encode_image(pixels.to(self.backbone.device)).float().cpu())
-        return torch.cat(features)
-
-
-def load_encoder(folder: str | Path, device: str | torch.device = "cpu") -> Encoder:
-    """Load an exported folder, or any model folder, for image features; UserError if it holds no model."""
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise UserError(f"Encoder folder {folder} does not exist: run `kedro run --pipelines training` or `make demo`.")
-    prefix = "local-dir:" if (folder / "open_clip_config.json").is_file() else ""
-    return Encoder(load_backbone(f"{prefix}{folder}", device))
-
-
 def write_encoder(
     folder: str | Path,
     backbone: Backbone,
     adapter: dict[str, Any] | None,
     card: dict[str, Any],
     formats: tuple[str, ...] | None = None,
+    dtype: torch.dtype = torch.float32,
+    vision_only: bool = False,
 ) -> None:
     """Write the folder whole or not at all; the same input gives the same bytes.
 
@@ -68,6 +41,9 @@ def write_encoder(
         card: see `dcr.model_card.model_card`.
         formats: ``open_clip``, ``transformers``, or None for all that the model's family can be written in; the
             card then names what is missing and why.
+        dtype: of the weights in the files; the adapter's stay as they are.
+        vision_only: also write ``vision/``, the image tower alone as transformers' CLIPVisionModel (or
+            SiglipVisionModel), where the family has one.
 
     Raises:
         UserError: a format was asked for that cannot express the model.
@@ -78,7 +54,7 @@ def write_encoder(
         missing = {}
         for name in formats or _FORMATS:
             try:
-                _WRITERS[name](temporary, backbone)
+                _WRITERS[name](temporary, backbone, dtype)
             except UserError as error:
                 if formats is not None:
                     raise
@@ -86,6 +62,8 @@ def write_encoder(
                 _LOG.warning("%s has no %s files: %s", folder, name, error)
         if len(missing) == len(_FORMATS):
             raise UserError(" ".join(missing.values()))
+        if vision_only and "transformers" not in missing:
+            write_vision_tower(temporary, temporary / "vision")
         if adapter is not None:
             _write_adapter(temporary / "adapter", backbone, adapter, card["base_model"], "transformers" in missing)
         (temporary / "README.md").write_text(model_card(card, missing), encoding="utf-8")
@@ -95,10 +73,10 @@ def write_open_clip(folder: str | Path, backbone: Backbone) -> None:
     """Write an open_clip folder (config, safetensors, tokenizer if it is not open_clip's own) that loads as
     ``local-dir:<folder>``, whole or not at all."""
     with atomic_folder(folder) as temporary:
-        _write_open_clip_files(temporary, backbone)
+        _write_open_clip_files(temporary, backbone, torch.float32)
 
 
-def _write_open_clip_files(folder: Path, backbone: Backbone) -> None:
+def _write_open_clip_files(folder: Path, backbone: Backbone, dtype: torch.dtype) -> None:
     from dcr.backbones.open_clip import OpenClipBackbone
     from dcr.tokenizers import is_open_clip_vocabulary, write_tokenizer
 
@@ -119,21 +97,53 @@ def _write_open_clip_files(folder: Path, backbone: Backbone) -> None:
         "resize_mode": preprocessing.resize_mode,
     }
     _write_json(folder / "open_clip_config.json", {"model_cfg": model_cfg, "preprocess_cfg": preprocess_cfg})
+    state = {name: tensor.to(dtype) if tensor.is_floating_point() else tensor for name, tensor in state.items()}
     _write_tensors(folder / "open_clip_model.safetensors", state)
 
 
-def _write_transformers_files(folder: Path, backbone: Backbone) -> None:
-    from dcr.backbones.open_clip import OpenClipBackbone
-    from dcr.convert import to_clip_model
-    from dcr.tokenizers import eos_token_id, write_tokenizer
+def _write_transformers_files(folder: Path, backbone: Backbone, dtype: torch.dtype) -> None:
+    from dcr.tokenizers import write_tokenizer
 
-    model = backbone.model
-    if isinstance(backbone, OpenClipBackbone):
-        model = to_clip_model(model, eos_token_id(backbone))
-    config = _image_processor_config(backbone)
+    model = _transformers_model(backbone)
+    if model.dtype != dtype:
+        model = copy.deepcopy(model).to(dtype)
+    config = _image_processor_config(backbone, model.config.model_type)
     write_tokenizer(folder, backbone)
     model.save_pretrained(folder, max_shard_size="100GB")
     _write_json(folder / "preprocessor_config.json", config)
+
+
+def _transformers_model(backbone: Backbone) -> Any:
+    from dcr.backbones.open_clip import OpenClipBackbone
+    from dcr.convert import to_clip_model
+    from dcr.convert_siglip import is_siglip, to_siglip_model
+    from dcr.tokenizers import eos_token_id
+
+    if not isinstance(backbone, OpenClipBackbone):
+        return backbone.model
+    if is_siglip(backbone.model):
+        return to_siglip_model(backbone.model)
+    return to_clip_model(backbone.model, eos_token_id(backbone))
+
+
+def write_vision_tower(folder: Path, target: Path) -> None:
+    """Write the image tower of a transformers CLIPModel or SiglipModel folder as a model of its own.
+
+    Weights keep the names that every version of transformers knows; LLaVA reads only these.
+    """
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    family = {"clip": "CLIP", "siglip": "Siglip"}[config["model_type"]]
+    vision = config["vision_config"] | {"architectures": [f"{family}VisionModel"]}
+    vision |= {"model_type": f"{config['model_type']}_vision_model"}
+    vision |= {key: config[key] for key in ("dtype", "torch_dtype") if key in config}
+    target.mkdir()
+    _write_json(target / "config.json", vision)
+    state = load_file(folder / "model.safetensors")
+    _write_tensors(
+        target / "model.safetensors",
+        {name: tensor for name, tensor in state.items() if name.startswith("vision_model.")},
+    )
+    shutil.copy(folder / "preprocessor_config.json", target)
 
 
 _WRITERS = {"open_clip": _write_open_clip_files, "transformers": _write_transformers_files}
@@ -143,16 +153,13 @@ def _open_clip_parts(backbone: Backbone) -> tuple[dict[str, Any], dict[str, torc
     from transformers import CLIPModel
 
     from dcr.convert import to_open_clip
+    from dcr.convert_siglip import siglip_to_open_clip
 
-    if not isinstance(backbone.model, CLIPModel):
-        raise UserError(
-            f"The model cannot be written for open_clip: {type(backbone.model).__name__} has no counterpart there "
-            f"that takes its weights."
-        )
-    return to_open_clip(backbone.model)
+    convert = to_open_clip if isinstance(backbone.model, CLIPModel) else siglip_to_open_clip
+    return convert(backbone.model)
 
 
-def _image_processor_config(backbone: Backbone) -> dict[str, Any]:
+def _image_processor_config(backbone: Backbone, model_type: str) -> dict[str, Any]:
     """Return the configuration of the image processor that every version of transformers reads."""
     preprocessing = backbone.preprocessing
     square = {"height": preprocessing.image_size, "width": preprocessing.image_size}
@@ -165,9 +172,8 @@ def _image_processor_config(backbone: Backbone) -> dict[str, Any]:
             f"The model cannot be written for transformers: its image processor has no resize mode "
             f"{preprocessing.resize_mode}."
         )
-    is_siglip = getattr(getattr(backbone.model, "config", None), "model_type", "") == "siglip"
     return {
-        "image_processor_type": "SiglipImageProcessor" if is_siglip else "CLIPImageProcessor",
+        "image_processor_type": "SiglipImageProcessor" if model_type == "siglip" else "CLIPImageProcessor",
         **shapes[preprocessing.resize_mode],
         "do_resize": True,
         "do_convert_rgb": True,
@@ -183,15 +189,18 @@ def _image_processor_config(backbone: Backbone) -> dict[str, Any]:
 def _write_adapter(
     folder: Path, backbone: Backbone, adapter: dict[str, Any], base_model: str, keep_names: bool
 ) -> None:
-    """Write PEFT's two files, named for the CLIPModel beside them where there is one.
+    """Write PEFT's two files, named for the transformers model beside them where there is one.
 
     Targets are listed by full name: PEFT shortens long lists to suffixes, which would also hit the text tower.
     """
     from dcr.backbones.open_clip import OpenClipBackbone
     from dcr.convert import to_clip_module_name
+    from dcr.convert_siglip import is_siglip, to_siglip_adapter
 
-    rename = to_clip_module_name if isinstance(backbone, OpenClipBackbone) and not keep_names else str
-    weights = {rename(name.removeprefix("base_model.model.")): tensor for name, tensor in adapter["weights"].items()}
+    weights = {name.removeprefix("base_model.model."): tensor for name, tensor in adapter["weights"].items()}
+    if isinstance(backbone, OpenClipBackbone) and not keep_names:
+        is_timm = is_siglip(backbone.model)
+        weights = to_siglip_adapter(weights) if is_timm else {to_clip_module_name(n): t for n, t in weights.items()}
     config = adapter["config"] if isinstance(adapter["config"], dict) else adapter["config"].to_dict()
     targets = sorted({name.partition(".lora_A.")[0] for name in weights if ".lora_A." in name})
     config = {**config, "target_modules": targets, "base_model_name_or_path": base_model, "inference_mode": True}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -68,6 +69,11 @@ def sha256_folder(folder: str | os.PathLike) -> str:
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         digest.update(f"{path.relative_to(folder).as_posix()}\x00{sha256_file(path)}\n".encode())
     return digest.hexdigest()
+
+
+def json_hash(value: object) -> str:
+    """Return the hex sha256 of a value as JSON with sorted keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def weights_hash(module: torch.nn.Module) -> str:

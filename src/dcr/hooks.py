@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from kedro.framework.hooks import hook_impl
 from kedro.framework.project import pipelines
 
+from dcr.datasets.diffusion import DiffusionDataset
+from dcr.datasets.models import BackboneDataset
 from dcr.errors import UserError
 from dcr.parameters import build_parameters
 
@@ -38,7 +40,8 @@ class TypedParameters:
 class InputsExist:
     """Names the pipeline that makes a missing input, before any work is done.
 
-    Datasets with a command or a source of their own say it themselves, and some of those need no file.
+    Models tell it themselves, before hours are spent on the steps that come before them. Other datasets with a command
+    or a source of their own tell it when they are read, and some of those need no file.
     """
 
     @hook_impl
@@ -47,6 +50,8 @@ class InputsExist:
         recipe = f" --env {run_params['env']}" if run_params.get("env") else ""
         for name in sorted(pipeline.inputs()):
             dataset = catalog.get(name)
+            if isinstance(dataset, BackboneDataset | DiffusionDataset):
+                dataset.require()
             tells_itself = hasattr(dataset, "_made_by") or hasattr(dataset, "_source")
             if not tells_itself and not dataset.exists():
                 path = getattr(dataset, "_filepath", None) or getattr(dataset, "_path", name)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from dcr.sources import HUB, parse_hub_model
+
 _REQUIRED = ("base_model", "recipe", "method", "licence")
 _USE = """\
 ## Use
@@ -42,9 +44,10 @@ def model_card(card: dict[str, Any], missing: dict[str, str]) -> str:
 
     Args:
         card: ``base_model`` (name or folder), ``recipe``, ``method``, ``licence`` (of the weights; an SPDX name or
-            ``unknown``); optional ``tuning`` (how the tower trained, in words), ``hashes`` {what: sha256}, ``settings``
-            {parameter: value}, ``scores`` {encoder: {benchmark: {metric: fraction}}} and ``notes`` (paragraphs on known
-            losses).
+            ``unknown``); optional ``base_revision`` (its commit), ``tuning`` (how the tower trained, in words),
+            ``hashes`` {what: sha256}, ``settings`` {parameter: value}, ``scores`` {encoder: {benchmark: {metric:
+            fraction}}}, ``intervals`` (likewise, [low, high]) and ``comparisons`` {benchmark: {difference, low, high}} of
+            the method with the base.
         missing: {format: reason} for the formats that the folder lacks.
 
     Raises:
@@ -56,24 +59,29 @@ def model_card(card: dict[str, Any], missing: dict[str, str]) -> str:
     sections = [_front_matter(card), _summary(card), _use(missing)]
     sections += [f"This folder has no {name} files. {reason}\n" for name, reason in sorted(missing.items())]
     if card.get("scores"):
-        sections.append(_scores(card["scores"]))
+        sections.append(_scores(card["scores"], card.get("intervals") or {}))
+    sections.append(_losses(card.get("comparisons")))
     for title, key in (("Training", "settings"), ("Hashes (sha256)", "hashes")):
         if card.get(key):
             sections.append(_table(title, card[key]))
-    sections += [f"{note}\n" for note in card.get("notes", ())]
     return "\n".join(sections)
 
 
 def _front_matter(card: dict[str, Any]) -> str:
     lines = ["---", "library_name: open_clip", "pipeline_tag: zero-shot-image-classification"]
-    lines += ["tags:", "- clip", "- diffusion-contrastive-reconstruction", f"license: {card['licence']}", "---"]
+    lines += ["tags:", "- clip", "- diffusion-contrastive-reconstruction", f"license: {card['licence']}"]
+    on_hub = parse_hub_model(str(card["base_model"]).removeprefix(HUB))
+    lines += [f"base_model: {on_hub.repo_id}"] if on_hub and card.get("base_revision") else []
+    lines += ["---"]
     return "\n".join(lines) + "\n"
 
 
 def _summary(card: dict[str, Any]) -> str:
+    revision = f" at commit `{card['base_revision']}`" if card.get("base_revision") else ""
     return (
         f"# {card['base_model']}, image tower enhanced by {card['method']}\n\n"
-        f"Recipe `{card['recipe']}`, method `{card['method']}`, base model `{card['base_model']}`. The image tower "
+        f"Recipe `{card['recipe']}`, method `{card['method']}`, base model `{card['base_model']}`{revision}. "
+        f"The image tower "
         f"was trained {card.get('tuning', 'with LoRA')} through a frozen diffusion model (Diffusion Contrastive "
         f"Reconstruction, arXiv 2603.04803); an adapter is merged and kept in `adapter/`, where there is one. The text "
         f"tower is the base model's.\n"
@@ -87,16 +95,40 @@ def _use(missing: dict[str, str]) -> str:
     return "".join(parts)
 
 
-def _scores(scores: dict[str, dict[str, dict[str, float]]]) -> str:
-    """Return one table: a row per benchmark and metric, a column per encoder; in percent."""
+def _scores(scores: dict[str, Any], intervals: dict[str, Any]) -> str:
+    """Return one table: a row per benchmark and metric, a column per encoder; in percent, with intervals."""
     encoders = list(scores)
     rows = sorted({(b, m) for benchmarks in scores.values() for b, metrics in benchmarks.items() for m in metrics})
     lines = ["## Scores (%)\n", f"| benchmark | metric | {' | '.join(encoders)} |", "|---" * (2 + len(encoders)) + "|"]
     for benchmark, metric in rows:
-        values = [scores[encoder].get(benchmark, {}).get(metric) for encoder in encoders]
-        cells = ["-" if value is None else f"{100 * value:.1f}" for value in values]
+        cells = [
+            _cell(*(table.get(encoder, {}).get(benchmark, {}).get(metric) for table in (scores, intervals)))
+            for encoder in encoders
+        ]
         lines.append(f"| {benchmark} | {metric} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def _cell(value: float | None, interval: list[float] | None) -> str:
+    if value is None:
+        return "-"
+    bounds = f" [{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]" if interval else ""
+    return f"{100 * value:.1f}{bounds}"
+
+
+def _losses(comparisons: dict[str, dict[str, Any]] | None) -> str:
+    """Return the section on what got worse; a benchmark whose interval holds zero did not, as far as can be told."""
+    title = "## Known losses\n\n"
+    if not comparisons:
+        return f"{title}Not measured: this folder was written before an evaluation.\n"
+    lost = [
+        f"- {benchmark}: {100 * c['difference']:+.1f} points against the base model, interval "
+        f"[{100 * c['low']:+.1f}, {100 * c['high']:+.1f}]"
+        for benchmark, c in sorted(comparisons.items())
+        if c["high"] < 0
+    ]
+    told = ", ".join(sorted(comparisons))
+    return title + ("\n".join(lost) if lost else f"None beyond the interval of the difference in {told}.") + "\n"
 
 
 def _table(title: str, rows: dict[str, Any]) -> str:

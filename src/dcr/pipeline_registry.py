@@ -4,15 +4,27 @@ from __future__ import annotations
 
 from kedro.pipeline import Pipeline
 
-from dcr.pipelines import evaluation, ingest, latents, reporting, scenes, synthesis, training, validation
+from dcr.pipelines import (
+    evaluation,
+    export,
+    ingest,
+    latents,
+    models,
+    reporting,
+    scenes,
+    synthesis,
+    training,
+    validation,
+)
 
 
 def register_pipelines() -> dict[str, Pipeline]:
     """Return every pipeline, and as ``__default__`` for `kedro viz` the demo's sum, whose shards `scenes` makes."""
-    modules = (scenes, validation, latents, training, evaluation, reporting)
+    modules = (scenes, validation, latents, training, evaluation, export, reporting)
     pipelines = {module.__name__.rpartition(".")[2]: module.create_pipeline() for module in modules}
     default = sum(pipelines.values(), Pipeline([]))
     extra = {
+        "models": models.create_pipeline(),
         "ingest": ingest.create_pipeline(),
         "verify": latents.create_verify_pipeline(),
         "embedding": evaluation.create_embedding_pipeline(),

@@ -1,4 +1,4 @@
-"""A Kedro session that runs the recipe's own pipelines when none is named."""
+"""A Kedro session that runs the recipe's own pipelines when none is named, and its models before all others."""
 
 from __future__ import annotations
 
@@ -7,15 +7,31 @@ from typing import Any
 
 from kedro.framework.session import KedroSession
 
+FIRST = "models"
+"""The pipeline that the others wait for: without the weights none of their work is worth starting."""
+
 
 class RecipeSession(KedroSession):
     """As ``KedroSession``; without a pipeline's name it runs those listed in the recipe's globals.yml.
 
     The demo's recipe starts by rendering its world; a recipe on real data must not. Kedro's registry does not know
-    the recipe, so the session reads it.
+    the recipe, so the session reads it. Pipeline `models` has no output that the others take, which would put it
+    first; it therefore runs in a session of its own before theirs.
     """
 
     def run(self, pipeline_names: Iterable[str] | None = None, **kwargs: Any) -> dict[str, Any]:
         if not pipeline_names and not kwargs.get("pipeline_name"):
             pipeline_names = self.load_context().config_loader["globals"]["pipelines"]
-        return super().run(pipeline_names=pipeline_names, **kwargs)
+        names = list(pipeline_names or [])
+        if FIRST in names and names != [FIRST]:
+            names.remove(FIRST)
+            with self._another() as session:
+                session.run([FIRST])
+        return super().run(pipeline_names=names or None, **kwargs)
+
+    def _another(self) -> RecipeSession:
+        """Return a session of the same recipe and parameters."""
+        return self.create(
+            self._project_path, env=self.store.get("env"), runtime_params=self.store.get("runtime_params"),
+            conf_source=self._conf_source,
+        )  # fmt: skip

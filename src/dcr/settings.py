@@ -1,9 +1,11 @@
 """Kedro settings: parameters of a recipe are merged key by key over those of conf/base."""
 
+from dcr.config import RecipeConfigLoader
 from dcr.hooks import InputsExist, TypedParameters
 from dcr.session import RecipeSession
 
 HOOKS = (TypedParameters(), InputsExist())
+CONFIG_LOADER_CLASS = RecipeConfigLoader
 SESSION_CLASS = RecipeSession
 CONFIG_LOADER_ARGS = {
     "base_env": "base",

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import copy
 import json
+import re
+import string
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from open_clip import SimpleTokenizer
+from tokenizers import Regex, normalizers
 
 from dcr.errors import UserError
 
@@ -58,7 +61,35 @@ def write_tokenizer(folder: Path, backbone: Backbone) -> None:
         if hasattr(unused, "backend_tokenizer"):  # it remembers, and would save, how it was last called
             unused.backend_tokenizer.no_padding()
             unused.backend_tokenizer.no_truncation()
+        _keep_cleaning(unused, backbone)
         unused.save_pretrained(folder)
+
+
+def _keep_cleaning(tokenizer: Any, backbone: Backbone) -> None:
+    """Put into the tokenizer what open_clip does to a text before it: the words of SigLIP, in place.
+
+    ``canonicalize`` (lower case, no punctuation, single spaces) becomes a normalizer; doing it twice, as open_clip
+    will with the same files, changes nothing. ``whitespace``, open_clip's default, is left to the tokenizer.
+    """
+    options = dict(getattr(backbone, "model_cfg", {}).get("text_cfg", {}).get("tokenizer_kwargs") or {})
+    clean = options.pop("clean", "whitespace")
+    if options or clean not in ("whitespace", "canonicalize"):
+        raise UserError(
+            f"The model cannot be written for transformers: its tokenizer has the options "
+            f"{options | {'clean': clean}}, which tokenizers there do not know."
+        )
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if clean == "canonicalize" and backend is not None:
+        own = [backend.normalizer] if backend.normalizer else []
+        backend.normalizer = normalizers.Sequence([*_canonicalize(), *own])
+
+
+def _canonicalize() -> list[Any]:
+    punctuation = Regex(f"[{re.escape(string.punctuation.replace('_', ''))}]")
+    return [
+        normalizers.Replace("_", " "), normalizers.Replace(punctuation, ""), normalizers.Lowercase(),
+        normalizers.Replace(Regex(r"\s+"), " "), normalizers.Strip(),
+    ]  # fmt: skip
 
 
 def eos_token_id(backbone: Backbone) -> int:

@@ -16,6 +16,7 @@ from dcr.backbones.attention import (
 from dcr.backbones.base import Backbone, Preprocessing
 from dcr.devices import resolve_device
 from dcr.errors import UserError
+from dcr.sources import LOCAL, backbone_location
 
 if TYPE_CHECKING:
     import torch
@@ -32,37 +33,39 @@ __all__ = [
     "transformer_blocks",
 ]
 
-_OPEN_CLIP_PREFIXES = ("local-dir:", "hf-hub:")
-
 
 def load_backbone(source: str, device: str | torch.device = "cpu") -> Backbone:
-    """Load a backbone in evaluation mode, float32.
+    """Load a backbone in evaluation mode, float32. Nothing is downloaded: what is not here is an error that says so.
 
     Args:
-        source: ``local-dir:<folder>`` (open_clip folder), ``hf-hub:<org>/<name>``, ``<open_clip model>/<pretrained
-            tag or weights file>``, or the path of a folder. In a folder with both ``config.json`` and
-            ``open_clip_config.json`` the bare path means transformers.
+        source: the path of a folder (transformers', or open_clip's), ``local-dir:<folder>`` (open_clip's),
+            ``<org>/<name>[@<revision>]`` (a transformers repository of the hub), ``hf-hub:<org>/<name>[@<revision>]``
+            (one of open_clip's), or ``<open_clip model>/<pretrained tag or weights file>``. In a folder with both
+            ``config.json`` and ``open_clip_config.json`` the bare path means transformers.
         device: where the model goes; ``auto`` is an accelerator if there is one.
 
     Raises:
         UserError: the source is missing, has no config, or holds weights that are unsafe or do not fit.
     """
-    device = resolve_device(device)
-    if source.startswith(_OPEN_CLIP_PREFIXES):
-        return _load_open_clip(source, device)
-    folder = Path(source)
-    if folder.is_dir():
-        if (folder / "config.json").is_file():
-            from dcr.backbones.transformers import load_transformers
+    backbone = _load_local(backbone_location(source), resolve_device(device))
+    backbone.source = source
+    return backbone
 
-            return load_transformers(folder, device)
-        if (folder / "open_clip_config.json").is_file():
-            return _load_open_clip(f"local-dir:{source}", device)
-        raise UserError(
-            f"Backbone folder {source} has neither config.json (transformers) nor open_clip_config.json "
-            f"(open_clip): point the recipe's backbone at a model folder."
-        )
-    return _load_open_clip(source, device)
+
+def _load_local(source: str, device: str | torch.device) -> Backbone:
+    folder = Path(source)
+    if source.startswith(LOCAL) or not folder.is_dir():
+        return _load_open_clip(source, device)
+    if (folder / "config.json").is_file():
+        from dcr.backbones.transformers import load_transformers
+
+        return load_transformers(folder, device)
+    if (folder / "open_clip_config.json").is_file():
+        return _load_open_clip(f"{LOCAL}{source}", device)
+    raise UserError(
+        f"Backbone folder {source} has neither config.json (transformers) nor open_clip_config.json "
+        f"(open_clip): point the recipe's backbone at a model folder."
+    )
 
 
 def _load_open_clip(source: str, device: str | torch.device) -> Backbone:

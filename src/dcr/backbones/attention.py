@@ -85,11 +85,17 @@ class SplitAttention(nn.Module):
 def split_attention(visual: nn.Module) -> None:
     """Replace, in place, the fused attention of every transformer block by `SplitAttention` with the same weights.
 
-    A pooling head's attention stays as it is: it is no target of LoRA. Towers whose blocks already have separate
-    layers (transformers, timm) are left unchanged.
+    A pooling head's attention stays as it is: it is no target of LoRA. Towers whose blocks already have layers that
+    are called as modules (transformers, timm) keep them. EVA's fused q, k and v are such a layer only where the bias
+    is added afterwards; timm can do either, with equal results.
     """
+    from timm.models.eva import EvaAttention
+
     for block in transformer_blocks(visual):
         _replace(block, nn.MultiheadAttention, SplitAttention)
+        for module in block.modules():
+            if isinstance(module, EvaAttention):
+                module.qkv_bias_separate = True
 
 
 def fuse_attention(visual: nn.Module) -> None:
@@ -186,11 +192,12 @@ def _replace(module: nn.Module, kind: type, build) -> None:
 def transformer_blocks(visual: nn.Module) -> Iterator[nn.Module]:
     """Yield the tower's residual attention blocks in order; UserError if it has none of a kind that is known."""
     from open_clip.transformer import ResidualAttentionBlock
+    from timm.models.eva import EvaBlock, EvaBlockPostNorm
     from timm.models.vision_transformer import Block
     from transformers.models.clip.modeling_clip import CLIPEncoderLayer
     from transformers.models.siglip.modeling_siglip import SiglipEncoderLayer
 
-    kinds = (ResidualAttentionBlock, Block, CLIPEncoderLayer, SiglipEncoderLayer)
+    kinds = (ResidualAttentionBlock, Block, EvaBlock, EvaBlockPostNorm, CLIPEncoderLayer, SiglipEncoderLayer)
     blocks = [module for module in visual.modules() if isinstance(module, kinds)]
     if not blocks:
         known = ", ".join(kind.__name__ for kind in kinds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import asdict
@@ -11,14 +12,14 @@ from typing import Any
 
 import open_clip
 import torch
+from huggingface_hub import try_to_load_from_cache
 from open_clip.transform import PreprocessCfg
 from torch import nn
 
 from dcr.backbones.base import Backbone, Preprocessing
+from dcr.backbones.torchscript import is_torchscript, read_torchscript
 from dcr.errors import UserError
-
-_LOCAL = "local-dir:"
-_HUB = "hf-hub:"
+from dcr.sources import FETCH, LOCAL
 
 
 class OpenClipBackbone(Backbone):
@@ -77,17 +78,26 @@ def build_open_clip(model_cfg: dict[str, Any], preprocess_cfg: dict[str, Any] | 
 
 
 def load_open_clip(source: str, device: str | torch.device) -> OpenClipBackbone:
-    """Load ``local-dir:<folder>``, ``hf-hub:<org>/<name>`` or ``<model name>/<pretrained tag or file>``.
+    """Load ``local-dir:<folder>`` or ``<model name>/<pretrained tag or file>``.
 
-    open_clip reads safetensors, and other files with ``torch.load(weights_only=True)`` only. Whether quick_gelu is
-    on is read from the config, and for pretrained tags from the tag.
+    Safetensors are read as such, other files with ``torch.load(weights_only=True)``, and OpenAI's TorchScript archives
+    by `dcr.backbones.torchscript`, which runs none of their code. Whether quick_gelu is on is read from the config,
+    and for pretrained tags from the tag.
     """
-    name, pretrained, options = _resolve(source)
+    name, weights, options = _resolve(source)
+    script = weights is not None and is_torchscript(weights)
     try:
         model = open_clip.create_model(
-            name, pretrained, require_pretrained=True, weights_only=True, device=device, **options
+            name,
+            None if script else weights,
+            require_pretrained=not script,
+            weights_only=True,
+            device=device,
+            **options,
         )
-    except Exception as exc:  # whatever a foreign file or the network may raise
+        if script:
+            model.load_state_dict(read_torchscript(weights))
+    except Exception as exc:  # whatever a foreign file may raise
         raise UserError(f"Backbone {source} cannot be loaded by open_clip: {_first_line(exc)}") from exc
     if not isinstance(model, open_clip.CLIP | open_clip.CustomTextCLIP):
         raise UserError(
@@ -102,24 +112,40 @@ def load_open_clip(source: str, device: str | torch.device) -> OpenClipBackbone:
 
 
 def _resolve(source: str) -> tuple[str, str | None, dict[str, Any]]:
-    """Return open_clip's model name, pretrained argument and options for a source, or say why there are none."""
-    if source.startswith(_LOCAL):
-        _check_folder(Path(source.removeprefix(_LOCAL)))
-        return source, None, {}
-    if source.startswith(_HUB):
+    """Return open_clip's model name, weights file and options for a source, or say why there are none."""
+    if source.startswith(LOCAL):
+        _check_folder(Path(source.removeprefix(LOCAL)))
         return source, None, {}
     name, _, pretrained = source.partition("/")
     if name not in open_clip.list_models() or not pretrained:
         raise UserError(
-            f"Backbone {source} is neither a folder that exists, nor local-dir:<folder>, hf-hub:<org>/<name> or "
-            f"<open_clip model>/<pretrained tag>: check the path or the name."
+            f"Backbone {source} is neither a folder that exists, nor local-dir:<folder>, <org>/<name>, "
+            f"hf-hub:<org>/<name> or <open_clip model>/<pretrained tag or file>: check the path or the name."
         )
+    if Path(pretrained).is_file():
+        return name, pretrained, {}
     tag = open_clip.get_pretrained_cfg(name, pretrained)
-    if not tag and not Path(pretrained).is_file():
+    if not tag:
         tags = ", ".join(open_clip.list_pretrained_tags_by_model(name)) or "none"
         raise UserError(f"Backbone {source}: {name} has no pretrained tag or file {pretrained}; its tags are {tags}.")
+    path = cached_tag_file(tag)
+    if path is None:
+        raise UserError(f"Backbone {source} is not on this machine: get it with `{FETCH}`.")
     # a tag knows how its weights were trained, also where the model's name does not say so
-    return name, pretrained, {"force_quick_gelu": True} if tag.get("quick_gelu") else {}
+    options = {"force_quick_gelu": True} if tag.get("quick_gelu") else {}
+    preprocess_cfg = {key: tag[key] for key in ("mean", "std", "interpolation", "resize_mode") if key in tag}
+    return name, str(path), options | {"force_preprocess_cfg": preprocess_cfg}
+
+
+def cached_tag_file(tag: dict[str, Any]) -> Path | None:
+    """Return the local file of a pretrained tag's entry in open_clip's table, None if it was never downloaded."""
+    repo_id, filename = os.path.split(tag.get("hf_hub", ""))
+    for candidate in [filename] if filename else ["open_clip_model.safetensors", "open_clip_pytorch_model.bin"]:
+        found = try_to_load_from_cache(repo_id, candidate) if repo_id else None
+        if isinstance(found, str):
+            return Path(found)
+    downloaded = Path.home() / ".cache" / "clip" / os.path.basename(tag.get("url", ""))  # where open_clip puts them
+    return downloaded if downloaded.is_file() else None
 
 
 def _check_folder(folder: Path) -> None:

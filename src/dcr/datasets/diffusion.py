@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class DiffusionDataset(AbstractDataset):
-    """A diffusers model: a local folder, or a hub id that can only be loaded.
+    """A diffusers model: a local folder, or a hub id or short name that can only be loaded.
 
     YAML example:
 
@@ -35,6 +35,12 @@ class DiffusionDataset(AbstractDataset):
         from dcr.diffusion import load_diffusion
 
         return load_diffusion(self._source, self._device)
+
+    def require(self) -> None:
+        """Raise UserError if the weights are not on this machine; reads none of them."""
+        from dcr.sources import diffusion_folder
+
+        diffusion_folder(self._source)
 
     def save(self, data: Diffusion) -> None:
         """Write the whole folder or nothing; an existing model is replaced."""

@@ -60,8 +60,7 @@ class BackboneDataset(AbstractDataset["Backbone", "Backbone"]):
     def load(self) -> Backbone:
         from dcr.backbones import load_backbone
 
-        if self._folder is not None:
-            _check_made(self._folder, self._made_by)
+        self.require()
         return load_backbone(self._source, self._device)
 
     def save(self, data: Backbone) -> None:
@@ -70,6 +69,14 @@ class BackboneDataset(AbstractDataset["Backbone", "Backbone"]):
         if not self._source.startswith(_LOCAL):
             raise UserError(f"A backbone is saved as an open_clip folder only: write source: {_LOCAL}<folder>.")
         write_open_clip(self._source.removeprefix(_LOCAL), data)
+
+    def require(self) -> None:
+        """Raise UserError if the weights are not on this machine; reads none of them."""
+        if self._folder is not None:
+            _check_made(self._folder, self._made_by)
+        from dcr.sources import backbone_location
+
+        backbone_location(self._source)
 
     @property
     def _folder(self) -> Path | None:
@@ -104,7 +111,7 @@ class EncoderDataset(AbstractDataset["EncoderParts", "Backbone"]):
         self.metadata = metadata
 
     def load(self) -> Backbone:
-        from dcr.export import load_encoder
+        from dcr.encoder import load_encoder
 
         _check_made(self._filepath, self._made_by)
         return load_encoder(self._filepath, self._device).backbone
@@ -162,7 +169,7 @@ class BaselinesDataset(AbstractDataset[dict[str, Callable[[], "EncoderParts"]], 
                 shutil.rmtree(folder)
 
     def _load_one(self, folder: Path) -> Backbone:
-        from dcr.export import load_encoder
+        from dcr.encoder import load_encoder
 
         return load_encoder(folder, self._device).backbone
 

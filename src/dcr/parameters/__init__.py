@@ -4,7 +4,9 @@ Values stand in ``conf/<recipe>/parameters_<section>.yml``; nodes get them as th
 """
 
 from dcr.parameters.evaluation import EvaluationParameters
+from dcr.parameters.export import ExportParameters
 from dcr.parameters.latents import LatentsParameters, VerifyParameters
+from dcr.parameters.models import ModelsParameters
 from dcr.parameters.recipe import RecipeParameters
 from dcr.parameters.reporting import ReportingParameters
 from dcr.parameters.scenes import PretrainingParameters, ScenesParameters
@@ -15,8 +17,10 @@ from dcr.parameters.validation import IngestParameters, ValidationParameters
 
 __all__ = [
     "EvaluationParameters",
+    "ExportParameters",
     "IngestParameters",
     "LatentsParameters",
+    "ModelsParameters",
     "PretrainingParameters",
     "RecipeParameters",
     "ReportingParameters",

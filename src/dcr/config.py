@@ -1,0 +1,35 @@
+"""Kedro's configuration with one layer more: a recipe may extend another."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from kedro.config import OmegaConfigLoader
+from omegaconf import OmegaConf
+
+from dcr.errors import UserError
+
+
+class RecipeConfigLoader(OmegaConfigLoader):
+    """Reads ``conf/base``, then the folder that the recipe's globals.yml names as ``extends``, then the recipe's own.
+
+    Recipes that share most of their values, as all on photographs do, so repeat none of them.
+    """
+
+    def _read_dir_configs(self, conf_path: str, *arguments: Any, **options: Any) -> dict[Path, Any]:
+        """Return the files of the extended folder before the recipe's own; later ones win, key by key."""
+        own = super()._read_dir_configs(conf_path, *arguments, **options)
+        parent = _extended(Path(conf_path))
+        return own if parent is None else self._read_dir_configs(str(parent), *arguments, **options) | own
+
+
+def _extended(folder: Path) -> Path | None:
+    path = folder / "globals.yml"
+    name = OmegaConf.load(path).get("extends") if path.is_file() else None
+    if name is None:
+        return None
+    parent = folder.parent / str(name)
+    if not parent.is_dir() or parent == folder:
+        raise UserError(f"{path}: extends {name!r}, but there is no other recipe of that name in {folder.parent}")
+    return parent

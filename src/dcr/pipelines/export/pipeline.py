@@ -1,0 +1,34 @@
+"""Pipeline `export`: the method's encoder, with a card that says what was measured."""
+
+from kedro.pipeline import Node, Pipeline
+
+from .nodes import compose_card, export_encoder
+
+
+def create_pipeline() -> Pipeline:
+    """Return the pipeline; it reads what training and evaluation left."""
+    return Pipeline(
+        [
+            Node(
+                compose_card,
+                inputs=[
+                    "params:training",
+                    "params:recipe",
+                    "training_record",
+                    "previous_models",
+                    "validation_summary",
+                    "scores",
+                    "intervals",
+                    "comparisons",
+                ],
+                outputs="card",
+                name="compose_card",
+            ),
+            Node(
+                export_encoder,
+                inputs=["params:export", "params:training", "card", "backbone", "adapters"],
+                outputs="export",
+                name="export_for_users",
+            ),
+        ]
+    )

@@ -1,0 +1,15 @@
+"""Nodes of pipeline `models`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dcr.parameters import ModelsParameters
+
+
+def fetch_models(parameters: ModelsParameters, previous_models: dict[str, Any]) -> dict[str, Any]:
+    """Download what is missing of the backbone and the diffusion model, verify every file, tell sizes and licences."""
+    from dcr import downloads
+
+    sources = {"backbone": parameters.backbone, "diffusion": parameters.diffusion}
+    return downloads.fetch_models(sources, parameters.sha256, previous_models)

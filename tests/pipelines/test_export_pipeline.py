@@ -1,0 +1,107 @@
+"""The folder that is handed on: the adapter merged, in the precision asked for, with a card of what was measured."""
+
+from pathlib import Path
+
+import open_clip
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+from transformers import CLIPModel, CLIPVisionModel, SiglipVisionModel
+
+from dcr.backbones import load_backbone
+from dcr.encoder import load_encoder
+from dcr.parameters import ExportParameters, RecipeParameters, TrainingParameters
+from dcr.pipelines.export.nodes import compose_card, export_encoder
+from dcr.training.model import adapter_state, add_lora
+from dcr.training.options import lora_options
+from models import pixels, randomize_adapter, tiny_open_clip, tiny_siglip
+
+CONF = Path(__file__).parents[2] / "conf" / "base"
+TRAINING = TrainingParameters.model_validate(yaml.safe_load((CONF / "parameters_training.yml").read_text())["training"])
+SCORES = {name: {"zero_shot": {"acc1": value}} for name, value in (("base", 0.5), ("dcr", 0.4), ("naive", 0.3))}
+INTERVALS = {name: {"zero_shot": {"acc1": [0.3, 0.6]}} for name in SCORES}
+COMPARISONS = {"dcr": {"zero_shot": {"difference": -0.1, "low": -0.15, "high": -0.05}}}
+
+
+def card(models=None):
+    recipe = RecipeParameters(name="demo", licence="mit")
+    record = {"hashes": {"data": "aa11", "backbone": "bb22"}}
+    return compose_card(TRAINING, recipe, record, models or {}, {"samples": 3}, SCORES, INTERVALS, COMPARISONS)
+
+
+def export(source, folder, dtype="float32", vision_only=False):
+    """Export a backbone with a random adapter; return the tower that it must equal."""
+    trained = load_backbone(source)
+    add_lora(trained, lora_options(TRAINING))
+    randomize_adapter(trained.visual.eval())
+    weights = adapter_state(trained)
+    parameters = ExportParameters(dtype=dtype, vision_only=vision_only)
+    export_encoder(parameters, TRAINING, card(), load_backbone(source), {"dcr": lambda: weights})(folder)
+    return trained
+
+
+@pytest.fixture
+def source(tmp_path):
+    return f"local-dir:{tiny_open_clip(tmp_path / 'base')}"
+
+
+def test_the_folder_has_the_trained_features(source, tmp_path):
+    trained = export(source, tmp_path / "export")
+    result = load_encoder(tmp_path / "export").backbone.encode_image(pixels())
+    torch.testing.assert_close(result, trained.encode_image(pixels()), atol=1e-5, rtol=1e-5)
+    assert not (tmp_path / "export" / "vision").exists()
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_half_precision_takes_half_the_space_and_opens_everywhere(source, tmp_path, dtype):
+    trained = export(source, tmp_path / "export", dtype)
+    folder = tmp_path / "export"
+    for name in ("model.safetensors", "open_clip_model.safetensors"):
+        state = load_file(folder / name)
+        assert {tensor.dtype for tensor in state.values() if tensor.is_floating_point()} == {getattr(torch, dtype)}
+    expected = trained.encode_image(pixels())
+    normalized = trained.preprocessing.normalize(pixels())
+    with torch.no_grad():
+        hf = CLIPModel.from_pretrained(folder, dtype=torch.float32).get_image_features(normalized)
+        hf = getattr(hf, "pooler_output", hf)
+        oc = open_clip.create_model(f"local-dir:{folder}", require_pretrained=True).eval().encode_image(normalized)
+    rounding = 0.02 if dtype == "float16" else 0.1
+    for result in (hf, oc, load_encoder(folder).backbone.encode_image(pixels())):
+        assert (result - expected).norm() < rounding * expected.norm()
+
+
+@pytest.mark.parametrize("family", ["clip", "siglip"])
+def test_the_vision_tower_alone_has_the_towers_hidden_states(tmp_path, family):
+    clip = family == "clip"
+    source = f"local-dir:{tiny_open_clip(tmp_path / 'b')}" if clip else str(tiny_siglip(tmp_path / "b"))
+    trained = export(source, tmp_path / "export", vision_only=True)
+    folder = tmp_path / "export" / "vision"
+    model_class = CLIPVisionModel if clip else SiglipVisionModel
+    tower, report = model_class.from_pretrained(folder, output_loading_info=True)
+    assert not report["missing_keys"]
+    assert not report["unexpected_keys"]
+    with torch.no_grad():
+        normalized = trained.preprocessing.normalize(pixels())
+        states = tower.eval()(normalized, output_hidden_states=True).hidden_states
+    patches = states[-2][:, 1:] if clip else states[-2]
+    torch.testing.assert_close(patches, trained.patch_tokens(pixels()), atol=1e-4, rtol=0)
+    assert {path.name for path in folder.iterdir()} == {"config.json", "model.safetensors", "preprocessor_config.json"}
+    assert all(name.startswith("vision_model.") for name in load_file(folder / "model.safetensors"))
+
+
+def test_the_card_tells_origin_hashes_scores_and_losses(source, tmp_path):
+    export(source, tmp_path / "export")
+    text = (tmp_path / "export" / "README.md").read_text()
+    assert "license: mit" in text
+    assert f"base model `{source}`" in text
+    assert "| zero_shot | acc1 | 50.0 [30.0, 60.0] | 40.0 [30.0, 60.0] |" in text
+    assert "naive" not in text.partition("## Scores")[2].partition("## Known")[0]
+    assert "- zero_shot: -10.0 points against the base model" in text
+    hashes = text.partition("## Hashes")[2]
+    assert all(f"| {name} | `" in hashes for name in ("data", "backbone", "validation", "recipe"))
+
+
+def test_the_commit_of_a_base_model_from_the_hub_is_told():
+    assert card({"backbone": {"source": "a/b", "revision": "c0ffee"}})["base_revision"] == "c0ffee"
+    assert card()["base_revision"] is None
