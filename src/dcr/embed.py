@@ -1,0 +1,102 @@
+"""Embeddings of a folder of images as a Parquet table: ``python -m dcr.embed IMAGES OUTPUT --encoder FOLDER``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from dcr.errors import UserError
+from dcr.files import atomic_path
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from dcr.encoder import Encoder
+
+
+def embed_folder(encoder: Encoder, images: Path, output: Path, batch_size: int) -> tuple[int, list[str]]:
+    """Write one row an image, ``path`` (relative to the folder) and ``embedding`` (d float32, not normalised).
+
+    Images come in the order of their paths; one batch at a time is in memory, and the table is whole or absent.
+
+    Returns:
+        The number of rows, and the paths of images that could not be read.
+
+    Raises:
+        UserError: the folder has no image that can be read.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    from tqdm import tqdm
+
+    paths, unread, rows = list(image_paths(images)), [], 0
+    embedding = pa.list_(pa.float32(), encoder.backbone.embed_dim)
+    schema = pa.schema([("path", pa.string()), ("embedding", embedding)])
+    with atomic_path(output) as temporary:
+        progress = tqdm(total=len(paths), desc="embed", unit="image", disable=None)
+        with pq.ParquetWriter(temporary, schema) as writer, progress:
+            for batch in _batches(paths, batch_size):
+                read = [(path, image) for path in batch if (image := _read(images / path)) is not None]
+                unread += sorted(set(batch) - {path for path, _ in read})
+                features = encoder.encode_image([image for _, image in read]).numpy()
+                column = pa.FixedSizeListArray.from_arrays(pa.array(features.reshape(-1)), type=embedding)
+                writer.write_table(pa.table([[path for path, _ in read], column], schema=schema))
+                rows += len(read)
+                progress.update(len(batch))
+        if not rows:
+            raise UserError(f"{images} has no image that can be read: name a folder of images")
+    return rows, unread
+
+
+def image_paths(folder: Path) -> Iterator[str]:
+    """Yield the folder's image files, sorted, relative to it; links that lead out of it are left out."""
+    from dcr.shards.sample import IMAGE_EXTENSIONS
+
+    root = folder.resolve()
+    for directory, names, files in os.walk(root):
+        names.sort()
+        for name in sorted(files):
+            path = Path(directory, name)
+            if path.suffix.lower().lstrip(".") in IMAGE_EXTENSIONS and path.resolve().is_relative_to(root):
+                yield path.relative_to(root).as_posix()
+
+
+def _batches(paths: list[str], size: int) -> Iterator[list[str]]:
+    return (paths[start : start + size] for start in range(0, len(paths), size))
+
+
+def _read(path: Path) -> Image.Image | None:
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            return image.convert("RGB")
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):  # all that Pillow raises for bad files
+        return None
+
+
+@click.command()
+@click.argument("images", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("output", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--encoder", required=True, help="An exported folder, or any model folder.")
+@click.option("--batch-size", default=64, show_default=True, type=click.IntRange(min=1), help="Images at once.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
+def main(images: Path, output: Path, encoder: str, batch_size: int, device: str) -> None:
+    """Write the embeddings of all IMAGES in a folder to the Parquet file OUTPUT."""
+    from dcr.encoder import load_encoder
+
+    try:
+        rows, unread = embed_folder(load_encoder(encoder, device), images, output, batch_size)
+    except UserError as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(f"{rows} embeddings in {output}")
+    for path in unread:
+        click.echo(f"not an image that can be read: {path}", err=True)
+
+
+if __name__ == "__main__":
+    main()
