@@ -3,10 +3,12 @@
 import pytest
 import torch
 from diffusers.models.attention_processor import Attention
+from safetensors.torch import save_file
 from torch import nn
 
 from dcr import Projector
-from dcr.projector import condition
+from dcr.errors import UserError
+from dcr.projector import condition, load_published_projector
 
 
 def test_is_layernorm_linear_gelu_linear():
@@ -38,3 +40,38 @@ def test_one_vector_on_every_token_shifts_cross_attention_by_a_constant(heads):
     plain = attention(query, encoder_hidden_states=tokens.expand(2, -1, -1))
     bias = projection @ attention.to_v.weight.T @ attention.to_out[0].weight.T
     assert torch.allclose(shifted, plain + bias[:, None, :], atol=1e-12)
+
+
+class TestFiles:
+    @pytest.mark.parametrize("prefix", ["", "module.", "project_clip.", "module.project_clip."])
+    def test_a_published_checkpoint_is_read(self, tmp_path, prefix):
+        projector = Projector(6, 10)
+        path = tmp_path / "checkpoint-project-clip-100000.bin"
+        torch.save({prefix + name: tensor.bfloat16() for name, tensor in projector.state_dict().items()}, path)
+        state = load_published_projector(path)
+        assert list(state) == list(projector.state_dict())
+        for name, tensor in projector.state_dict().items():
+            assert torch.equal(state[name], tensor.bfloat16().float())
+
+    def test_our_own_file_is_read(self, tmp_path):
+        state = Projector(6, 10).state_dict()
+        save_file(state, tmp_path / "projector.safetensors")
+        read = load_published_projector(tmp_path / "projector.safetensors")
+        assert all(torch.equal(read[name], state[name]) for name in state)
+
+    def test_another_state_dict_is_told(self, tmp_path):
+        torch.save(nn.Linear(2, 3).state_dict(), tmp_path / "a.bin")
+        with pytest.raises(UserError, match="not a projector's checkpoint"):
+            load_published_projector(tmp_path / "a.bin")
+        with pytest.raises(UserError, match=r"nowhere\.bin is not a projector's checkpoint"):
+            load_published_projector(tmp_path / "nowhere.bin")
+
+    def test_a_malicious_pickle_is_refused(self, tmp_path):
+        class Malice:
+            def __reduce__(self):
+                return (open, (str(tmp_path / "ran"), "w"))
+
+        torch.save({"1.weight": Malice()}, tmp_path / "a.bin")
+        with pytest.raises(UserError, match="not a projector's checkpoint"):
+            load_published_projector(tmp_path / "a.bin")
+        assert not (tmp_path / "ran").exists()

@@ -46,8 +46,8 @@ def model_card(card: dict[str, Any], missing: dict[str, str]) -> str:
         card: ``base_model`` (name or folder), ``recipe``, ``method``, ``licence`` (of the weights; an SPDX name or
             ``unknown``); optional ``base_revision`` (its commit), ``tuning`` (how the tower trained, in words),
             ``hashes`` {what: sha256}, ``settings`` {parameter: value}, ``scores`` {encoder: {benchmark: {metric:
-            fraction}}}, ``intervals`` (likewise, [low, high]) and ``comparisons`` {benchmark: {difference, low, high}} of
-            the method with the base.
+            fraction}}}, ``intervals`` (likewise, [low, high]), ``comparisons`` {benchmark: {difference, low, high}}
+            of the method with the base, and ``notes`` (paragraphs on how it was made).
         missing: {format: reason} for the formats that the folder lacks.
 
     Raises:
@@ -64,6 +64,7 @@ def model_card(card: dict[str, Any], missing: dict[str, str]) -> str:
     for title, key in (("Training", "settings"), ("Hashes (sha256)", "hashes")):
         if card.get(key):
             sections.append(_table(title, card[key]))
+    sections += [f"{note}\n" for note in card.get("notes", ())]
     return "\n".join(sections)
 
 

@@ -6,10 +6,14 @@ cross-attention width.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from safetensors.torch import load_file
 from torch import nn
+
+from dcr.errors import UserError
 
 if TYPE_CHECKING:
     from dcr.backbones import Backbone
@@ -82,6 +86,27 @@ def project(backbone: Backbone, projector: nn.Module, pixels: torch.Tensor) -> t
         return features, projector(features, patch_tokens)
     features = backbone.encode_image(pixels)
     return features, projector(features)
+
+
+def load_published_projector(path: str | Path) -> dict[str, torch.Tensor]:
+    """Read a `Projector`'s weights: our safetensors, or a published ``checkpoint-project-clip-{step}.bin``.
+
+    A ``.bin`` is read with ``weights_only=True``. Prefixes such as ``module.`` or ``project_clip.``, which training
+    wrappers leave, are taken off. The result is float32, under this module's names.
+
+    Raises:
+        UserError: the file is missing, unsafe, or holds something else than a projector.
+    """
+    path = Path(path)
+    try:
+        state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
+        state = {".".join(name.split(".")[-2:]): tensor.float() for name, tensor in state.items()}
+        out_features, in_features = state["1.weight"].shape
+        Projector(in_features, out_features).load_state_dict(state)
+    except Exception as exc:  # whatever a foreign file may raise
+        reason = (str(exc).strip() or type(exc).__name__).splitlines()[0]
+        raise UserError(f"{path} is not a projector's checkpoint ({reason}): give one of stage 1") from exc
+    return state
 
 
 def condition(empty_prompt: torch.Tensor, projection: torch.Tensor) -> torch.Tensor:
