@@ -1,0 +1,101 @@
+"""One stage-2 step of a full-size ViT-L/14 through a full-size Stable Diffusion 2.1, random weights, on the CPU."""
+
+import hashlib
+import json
+import multiprocessing
+import resource
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+GIB = 2**30
+
+
+def test_one_step_fits_into_24_gib(tmp_path, record_property):
+    process = multiprocessing.get_context("spawn").Process(target=one_step, args=(tmp_path,))
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+    record = json.loads((tmp_path / "record.json").read_text())
+    print(record)
+    record_property("full_size_step", record)
+    assert record["parameters_changed"]
+    assert record["finite_loss"]
+    assert record["peak_bytes"] <= 24 * GIB
+
+
+def one_step(folder: Path) -> None:
+    """Encode four images, train one step of batch two, and leave what it took in ``record.json``."""
+    import numpy as np
+    import open_clip
+    import pandas as pd
+    import torch
+    from diffusers import DDPMScheduler, UNet2DConditionModel
+    from transformers import CLIPTextModel
+
+    from dcr.backbones.open_clip import build_open_clip
+    from dcr.diffusion import Diffusion
+    from dcr.latents import LatentCache, LatentOptions, plan_latents
+    from dcr.projector import Projector
+    from dcr.shards import read_samples, write_shard
+    from dcr.training.model import LoraOptions
+    from dcr.training.stages import Data, train_adapter
+    from diffusion_models import tiny_diffusion
+    from full_size import TEXT_ENCODERS, UNETS, vae
+
+    torch.manual_seed(0)
+    backbone = build_open_clip(open_clip.get_model_config("ViT-L-14-quickgelu"))
+    unet = UNet2DConditionModel(sample_size=96, **UNETS["sd-2.1"])
+    tokenizer = tiny_diffusion(folder / "tokenizer").tokenizer
+    tokenizer.model_max_length = 77
+    scheduler = DDPMScheduler(
+        beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, prediction_type="v_prediction"
+    )
+    diffusion = Diffusion(vae(), unet, scheduler, CLIPTextModel(TEXT_ENCODERS["sd-2.1"]), tokenizer)
+    shard = write_shard(folder / "shards", "00000", photographs(8))
+    manifest = pd.DataFrame(
+        {"shard": "00000", "offset": s.offset, "sha256": hashlib.sha256(s.image).hexdigest()}
+        for s in read_samples(str(shard))
+    )
+    plan_latents(manifest, [str(shard)], diffusion, LatentOptions(224, (0.9, 1.0), 2, "float32")).write(
+        folder / "latents"
+    )
+    view, run, options = step_options()
+    data = Data.open(LatentCache(folder / "latents"), diffusion, view, 0.3, 1, seed=0)
+    projector = Projector(backbone.embed_dim, unet.config.cross_attention_dim).state_dict()
+    before = backbone.visual.transformer.resblocks[0].mlp.c_fc.bias.detach().clone()
+    _, result = train_adapter(backbone, diffusion, projector, data, run, options, LoraOptions(16, 16, 0.1, "lora_only"))
+    after = backbone.visual.transformer.resblocks[0].mlp.c_fc.base_layer.bias
+    record = {
+        "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "seconds": result.seconds,
+        "finite_loss": bool(np.isfinite(result.losses["loss"]).all()),
+        "parameters_changed": not torch.equal(before, after),
+    }
+    (folder / "record.json").write_text(json.dumps(record))
+
+
+def photographs(count):
+    """Return samples with smooth random images of 256 px."""
+    import io
+
+    from dcr.shards import Sample
+    from models import images
+
+    samples = []
+    for number, image in enumerate(images(count, (256, 256))):
+        buffer = io.BytesIO()
+        image.save(buffer, "JPEG")
+        samples.append(Sample(f"{number:05d}", buffer.getvalue(), "jpg", f"image {number}"))
+    return samples
+
+
+def step_options():
+    """Return the view, and one step of batch two by the recipe's own parameters."""
+    from dcr.training import options
+    from training_world import parameters
+
+    p = parameters(stage2_max_train_steps=1, stage2_train_batch_size=2, rows_per_chunk=1, shared_prefix=True)
+    return options.view_augmentation(p), options.run_options(p, "dcr"), options.objective_options(p)
