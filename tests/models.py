@@ -88,7 +88,7 @@ def tiny_siglip(folder: Path, hidden_act: str = "gelu_pytorch_tanh") -> Path:
     tower = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
     model = SiglipModel(
         SiglipConfig(
-            text_config={**tower, "vocab_size": 12, "max_position_embeddings": 8},
+            text_config={**tower, "vocab_size": 32, "max_position_embeddings": 8},
             vision_config={**tower, "image_size": IMAGE_SIZE, "patch_size": 8, "hidden_act": hidden_act},
         )
     )

@@ -56,6 +56,21 @@ def wrapped(state, path):
     torch.save({"epoch": 3, "state_dict": {f"module.{name}": tensor for name, tensor in state.items()}}, path)
 
 
+def with_sentencepiece(folder):
+    """Give a SigLIP folder the tokenizer that Google's repositories hold: a sentencepiece model, and nothing else."""
+    import sentencepiece
+    from transformers import SiglipTokenizer
+
+    for path in folder.glob("*token*"):
+        path.unlink()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(["a red fish", "two dots on a wall"] * 20), model_prefix=str(folder / "spiece"),
+        vocab_size=24, pad_id=0, eos_id=1, unk_id=2, bos_id=-1, minloglevel=2, hard_vocab_limit=False,
+    )  # fmt: skip
+    SiglipTokenizer(str(folder / "spiece.model"), model_max_length=8).save_pretrained(folder)
+    return folder
+
+
 def single(write, model_cfg, save=torch.save):
     return lambda root: single_file(root, write(root / "folder"), model_cfg, save)
 
@@ -72,6 +87,7 @@ SOURCES = {
     "clip, OpenAI's TorchScript": openai_torchscript,
     "siglip, transformers": lambda root: str(tiny_siglip(root / "m")),
     "siglip with exact gelu, transformers": lambda root: str(tiny_siglip(root / "m", hidden_act="gelu")),
+    "siglip with its own tokenizer, transformers": lambda root: str(with_sentencepiece(tiny_siglip(root / "m"))),
     "siglip, open_clip": lambda root: f"local-dir:{tiny_open_clip_siglip(root / 'm')}",
     "siglip with tanh gelu, open_clip": lambda root: (
         f"local-dir:{tiny_open_clip_siglip(root / 'm', 'vit_tanh_patch8_siglip_32')}"

@@ -3,20 +3,18 @@
 from pathlib import Path
 
 import pytest
-import yaml
 
+from dcr.config import RecipeConfigLoader
 from dcr.errors import UserError
 from dcr.parameters import Section, TrainingParameters, build_parameters
+from dcr.settings import CONFIG_LOADER_ARGS
 
 CONF = Path(__file__).parents[1] / "conf"
 
 
 @pytest.fixture
 def parameters():
-    merged = {"recipe": {"name": "demo", "licence": "apache-2.0"}}
-    for path in CONF.glob("base/parameters_*.yml"):
-        merged |= yaml.safe_load(path.read_text())
-    return merged
+    return RecipeConfigLoader(str(CONF), env="local", **CONFIG_LOADER_ARGS)["parameters"]
 
 
 def test_the_base_recipe_is_whole(parameters):

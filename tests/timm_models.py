@@ -56,7 +56,7 @@ def siglip_cfg(timm_model_name: str = "vit_tiny_patch8_siglip_32") -> dict[str, 
         },
         "text_cfg": {
             "context_length": 8,
-            "vocab_size": 12,
+            "vocab_size": 32,
             "hf_tokenizer_name": "some/tokenizer",
             "tokenizer_kwargs": {"clean": "canonicalize"},
             "width": 32,

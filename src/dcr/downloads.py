@@ -32,7 +32,7 @@ def fetch_models(
     """Download what is not here yet, with progress, hash every file, and log sizes and licences.
 
     Args:
-        sources: ``backbone`` and ``diffusion`` as a recipe names them.
+        sources: ``diffusion``, ``backbone`` and further encoders, each as a recipe names it.
         expected_sha256: {file inside a model's folder: sha256} that must hold.
         previous: what this function returned last time; a file that changed since is logged as a warning.
 

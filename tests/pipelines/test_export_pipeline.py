@@ -13,8 +13,8 @@ from dcr.backbones import load_backbone
 from dcr.encoder import load_encoder
 from dcr.parameters import ExportParameters, RecipeParameters, TrainingParameters
 from dcr.pipelines.export.nodes import compose_card, export_encoder
-from dcr.training.model import adapter_state, add_lora
-from dcr.training.options import lora_options
+from dcr.training.model import prepare_tower, tower_state
+from dcr.training.options import tuning_options
 from models import pixels, randomize_adapter, tiny_open_clip, tiny_siglip
 
 CONF = Path(__file__).parents[2] / "conf" / "base"
@@ -33,9 +33,9 @@ def card(models=None):
 def export(source, folder, dtype="float32", vision_only=False):
     """Export a backbone with a random adapter; return the tower that it must equal."""
     trained = load_backbone(source)
-    add_lora(trained, lora_options(TRAINING))
+    prepare_tower(trained, tuning_options(TRAINING))
     randomize_adapter(trained.visual.eval())
-    weights = adapter_state(trained)
+    weights = tower_state(trained, tuning_options(TRAINING))
     parameters = ExportParameters(dtype=dtype, vision_only=vision_only)
     export_encoder(parameters, TRAINING, card(), load_backbone(source), {"dcr": lambda: weights})(folder)
     return trained

@@ -10,4 +10,5 @@ class ModelsParameters(Section):
 
     backbone: str
     diffusion: str
+    more_encoders: dict[str, str]
     sha256: dict[str, str]

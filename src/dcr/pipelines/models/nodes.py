@@ -8,8 +8,8 @@ from dcr.parameters import ModelsParameters
 
 
 def fetch_models(parameters: ModelsParameters, previous_models: dict[str, Any]) -> dict[str, Any]:
-    """Download what is missing of the backbone and the diffusion model, verify every file, tell sizes and licences."""
+    """Download what is missing of the recipe's models, verify every file, tell sizes and licences."""
     from dcr import downloads
 
-    sources = {"backbone": parameters.backbone, "diffusion": parameters.diffusion}
+    sources = {"backbone": parameters.backbone, "diffusion": parameters.diffusion, **parameters.more_encoders}
     return downloads.fetch_models(sources, parameters.sha256, previous_models)
