@@ -63,6 +63,15 @@ def write_tokenizer(folder: Path, backbone: Backbone) -> None:
             unused.backend_tokenizer.no_truncation()
         _keep_cleaning(unused, backbone)
         unused.save_pretrained(folder)
+        _name_for_every_version(folder / "tokenizer_config.json")
+
+
+def _name_for_every_version(path: Path) -> None:
+    """Call a plain fast tokenizer by the name that transformers 4 knows too."""
+    config = json.loads(path.read_text(encoding="utf-8"))
+    if config.get("tokenizer_class") == "TokenizersBackend":
+        config["tokenizer_class"] = "PreTrainedTokenizerFast"
+        path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def _keep_cleaning(tokenizer: Any, backbone: Backbone) -> None:
