@@ -12,6 +12,7 @@ from dcr.pipelines import (
     models,
     reporting,
     scenes,
+    sweep,
     synthesis,
     training,
     validation,
@@ -29,5 +30,6 @@ def register_pipelines() -> dict[str, Pipeline]:
         "verify": latents.create_verify_pipeline(),
         "embedding": evaluation.create_embedding_pipeline(),
         "synthesis": synthesis.create_pipeline(),
+        "sweep": sweep.create_pipeline(),
     }
     return {**pipelines, **extra, "__default__": default}

@@ -11,6 +11,7 @@ from dcr.parameters.recipe import RecipeParameters
 from dcr.parameters.reporting import ReportingParameters
 from dcr.parameters.scenes import PretrainingParameters, ScenesParameters
 from dcr.parameters.section import Section, build_parameters
+from dcr.parameters.sweep import SweepParameters
 from dcr.parameters.synthesis import SynthesisParameters
 from dcr.parameters.training import TrainingParameters
 from dcr.parameters.validation import IngestParameters, ValidationParameters
@@ -26,6 +27,7 @@ __all__ = [
     "ReportingParameters",
     "ScenesParameters",
     "Section",
+    "SweepParameters",
     "SynthesisParameters",
     "TrainingParameters",
     "ValidationParameters",

@@ -1,0 +1,115 @@
+"""Signals compared over seeds: no difference counts that chance explains.
+
+Every signal has a run with each seed, and runs of one seed share data order, noise and first weights. So signals are
+compared with the baseline seed by seed, by Student's t over the paired differences; with S signals beside the baseline
+each interval is widened to 1 - (1 - confidence) / S (Bonferroni), so that a false winner among all of them is as rare
+as in one comparison.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from dcr.errors import UserError
+
+
+def gather_runs(
+    scores: Mapping[str, dict[str, Any]], records: Mapping[str, dict[str, Any]], measures: Mapping[str, str]
+) -> pd.DataFrame:
+    """Return one row a run: ``signal``, ``seed``, each measure, ``seconds_per_step``.
+
+    Args:
+        scores: of each run, {encoder: {benchmark: {metric: value}}}, by ``<signal>-<seed>``.
+        records: what each run's training cost, by the same names.
+        measures: column to ``<benchmark>.<metric>``.
+
+    Raises:
+        UserError: there is no run, or one lacks a measure.
+    """
+    if not scores:
+        raise UserError("there is no finished run to compare; run the sweep first: `dvc repro sweep/dvc.yaml`")
+    rows = []
+    for name in sorted(scores):
+        signal, _, seed = name.rpartition("-")
+        method = next((encoder for encoder in scores[name] if encoder != "base"), None)
+        row: dict[str, Any] = {"signal": signal, "seed": int(seed)}
+        for column, measure in measures.items():
+            benchmark, _, metric = measure.partition(".")
+            try:
+                row[column] = scores[name][method][benchmark][metric]
+            except KeyError as exc:
+                raise UserError(f"run {name} has no {measure}; name a measure of scores.json in `sweep`") from exc
+        run = records[name]["runs"][method]
+        rows.append({**row, "seconds_per_step": run["seconds"] / run["steps"]})
+    return pd.DataFrame(rows)
+
+
+def compare_signals(runs: pd.DataFrame, measures: list[str], baseline: str, confidence: float) -> pd.DataFrame:
+    """Return one row a signal: number of seeds, cost, and per measure its mean, interval and verdict.
+
+    Columns of measure m: ``m``, ``m_low``, ``m_high`` (interval of the mean over seeds), ``m_difference`` to the
+    baseline with ``m_difference_low`` and ``m_difference_high``, and ``m_verdict``: ``baseline``, ``better``,
+    ``worse``, ``within noise``, or ``one seed`` where chance cannot be told.
+
+    Raises:
+        UserError: the baseline has no run.
+    """
+    if baseline not in set(runs["signal"]):
+        raise UserError(
+            f"the baseline {baseline} has no finished run; it has: {', '.join(sorted(set(runs['signal'])))}"
+        )
+    others = runs["signal"].nunique() - 1
+    rows = []
+    for signal, own in runs.groupby("signal"):
+        row = {"signal": signal, "num_seeds": len(own), "seconds_per_step": own["seconds_per_step"].mean()}
+        base = runs[runs["signal"] == baseline].set_index("seed")
+        for measure in measures:
+            low, high = t_interval(own[measure].to_numpy(), confidence)
+            row |= {measure: own[measure].mean(), f"{measure}_low": low, f"{measure}_high": high}
+            paired = own.set_index("seed")[measure] - base[measure]
+            differences = paired.dropna().to_numpy()
+            bounds = t_interval(differences, 1 - (1 - confidence) / max(1, others))
+            row |= {
+                f"{measure}_difference": differences.mean() if len(differences) else np.nan,
+                f"{measure}_difference_low": bounds[0],
+                f"{measure}_difference_high": bounds[1],
+                f"{measure}_verdict": "baseline" if signal == baseline else _verdict(*bounds),
+            }
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def t_interval(values: np.ndarray, confidence: float) -> tuple[float, float]:
+    """Return Student's t interval of the mean; NaN for fewer than two values."""
+    if len(values) < 2:
+        return np.nan, np.nan
+    half = stats.t.ppf((1 + confidence) / 2, len(values) - 1) * stats.sem(values)
+    return float(values.mean() - half), float(values.mean() + half)
+
+
+def _verdict(low: float, high: float) -> str:
+    if np.isnan(low):
+        return "one seed"
+    if low > 0:
+        return "better"
+    return "worse" if high < 0 else "within noise"
+
+
+def headline(table: pd.DataFrame, measures: Mapping[str, str], baseline: str) -> str:
+    """Return in a sentence which signals beat the baseline, naming none that chance explains."""
+    parts = []
+    for measure in measures:
+        better = table.loc[table[f"{measure}_verdict"] == "better", "signal"].tolist()
+        untold = (table[f"{measure}_verdict"] == "one seed").any()
+        if better:
+            parts.append(f"{measure}: better than {baseline} beyond noise: {', '.join(better)}")
+        elif untold:
+            parts.append(f"{measure}: one seed cannot tell a difference from chance")
+        else:
+            parts.append(f"{measure}: no signal is better than {baseline} beyond noise")
+    return "; ".join(parts) + "."
