@@ -61,4 +61,4 @@ class InputsExist:
 
 
 def _maker(dataset: str) -> str:
-    return next((name for name, p in pipelines.items() if name != "__default__" and dataset in p.outputs()), "...")
+    return next((name for name, p in pipelines.items() if name != "__default__" and dataset in p.all_outputs()), "...")
