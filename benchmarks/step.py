@@ -208,7 +208,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the result to this file")
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--image-size", type=int, default=128)
-    parser.add_argument("--rows-per-chunk", type=int, default=1)
+    parser.add_argument("--rows-per-chunk", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
 
