@@ -19,13 +19,13 @@ features = encoder.encode_image([Image.open("image.jpg")])  # (1, d) float32, no
 ```
 """
 _USE_TRANSFORMERS = """
-transformers, and LLaVA through `--vision_tower path/to/this/folder`:
+transformers, and LLaVA through `--vision_tower path/to/this/folder` if the model is a CLIPModel:
 
 ```python
-from transformers import CLIPModel, CLIPVisionModel
+from transformers import AutoModel
 
-model = CLIPModel.from_pretrained("path/to/this/folder")
-tower = CLIPVisionModel.from_pretrained("path/to/this/folder")  # hidden_states[-2] for LLaVA
+model = AutoModel.from_pretrained("path/to/this/folder")  # CLIPModel or SiglipModel
+tower = model.vision_model  # hidden_states[-2] is what LLaVA reads
 ```
 """
 _USE_OPEN_CLIP = """

@@ -66,8 +66,9 @@ def one_step(folder: Path) -> None:
     )  # fmt: skip
     job = jobs.open_job(p, LatentCache(folder / "latents"), backbone, diffusion, folder / "checkpoints")
     projector = Projector(backbone.embed_dim, unet.config.cross_attention_dim).state_dict()
-    (weights, result), *_ = jobs.train_adapters(job, projector).values()
-    changed = any(bool(tensor.any()) for name, tensor in weights.items() if ".lora_B." in name)
+    trained = jobs.train_adapters(job, projector)
+    result, tower = trained.runs["dcr"], trained.towers["dcr"]
+    changed = any(bool(tensor.any()) for name, tensor in tower.items() if ".lora_B." in name)
     record = {
         "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         "seconds": result.seconds,

@@ -61,6 +61,7 @@ class TrainingParameters(Section):
     adam_epsilon: float = Field(gt=0)
     adam_weight_decay: float = Field(ge=0)
     max_grad_norm: float = Field(gt=0)
+    stage1_projector_file: str | None
     stage1_loss: Literal["reconstruction", "dcr"]
     stage1_max_train_steps: PositiveInt
     stage1_train_batch_size: PositiveInt

@@ -97,6 +97,10 @@ class Trained:
 
 def train_projector(job: Job) -> tuple[State, dict[str, float], RunResult]:
     """Stage 1; return the projector's weights, held-out noise errors and the run."""
+    if path := job.parameters.stage1_projector_file:
+        work = _open_work(job, options.STAGE1)
+        projector, result, errors = stages.import_projector(job.backbone, job.diffusion, work, path)
+        return _on_cpu(projector), errors, result
     job = _in_workers(job, None)
     work = _open_work(job, options.STAGE1)
     projector, result, errors = stages.train_projector(job.backbone, job.diffusion, work, job.parameters.condition)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import pandas as pd
 import torch
 from torch import nn
 
@@ -13,7 +14,7 @@ from dcr.backbones import Backbone
 from dcr.diffusion import Diffusion
 from dcr.errors import UserError
 from dcr.latents import LatentCache
-from dcr.projector import Projector, TokenProjector, build_projector
+from dcr.projector import Projector, TokenProjector, build_projector, load_published_projector
 from dcr.seeds import derive_seed
 from dcr.training.batches import Augmentation, BatchOptions
 from dcr.training.checkpoints import Checkpoints
@@ -105,6 +106,29 @@ def train_projector(
     result = work.fit(model, diffusion)
     errors |= {"after": held_out.model(model), "wrong_image": held_out.wrong_image(model)}
     return model.projector, result, errors
+
+
+def import_projector(
+    backbone: Backbone, diffusion: Diffusion, work: Work, path: str
+) -> tuple[Projector, RunResult, dict[str, float]]:
+    """Take stage 1's projector from a file. Return what `train_projector` does; the run has no steps.
+
+    Raises:
+        UserError: the file is no projector's, or one of other sizes.
+    """
+    model = _untrained_projector(backbone, diffusion, work.run.seed, "broadcast")
+    held_out, own = work.data.held_out, model.projector.state_dict()
+    errors = {"empty_prompt": held_out.empty_prompt(), "before": held_out.model(model)}
+    state = load_published_projector(path)
+    if any(state[name].shape != own[name].shape for name in own):
+        sizes = "{} to {}".format(*reversed(state["1.weight"].shape))
+        raise UserError(
+            f"stage1_projector_file {path} projects {sizes}, but {backbone.source} and the diffusion model need "
+            f"{backbone.embed_dim} to {len(own['3.bias'])}: it was trained on others"
+        )
+    model.projector.load_state_dict(state)
+    errors |= {"after": held_out.model(model), "wrong_image": held_out.wrong_image(model)}
+    return model.projector, RunResult(pd.DataFrame(), 0, 0, 0.0, 0.0, 0), errors
 
 
 def train_adapter(

@@ -58,7 +58,7 @@ def record_training(
     from dcr.training.fingerprint import input_hashes
     from dcr.training.options import run_options
 
-    runs = {"stage1": projector_run, **adapter_runs}
+    runs = {name: run for name, run in {"stage1": projector_run, **adapter_runs}.items() if run.steps}
     costs = {
         name: {
             "objective": run_options(parameters, name).objective,
