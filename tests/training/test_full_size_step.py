@@ -27,7 +27,7 @@ def test_one_step_fits_into_24_gib(tmp_path, record_property):
 
 
 def one_step(folder: Path) -> None:
-    """Encode four images, train one step of batch two, and leave what it took in ``record.json``."""
+    """Encode six images, train one step of batch two, and leave what it took in ``record.json``."""
     import numpy as np
     import open_clip
     import pandas as pd
@@ -54,7 +54,7 @@ def one_step(folder: Path) -> None:
         beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, prediction_type="v_prediction"
     )
     diffusion = Diffusion(vae(), unet, scheduler, CLIPTextModel(TEXT_ENCODERS["sd-2.1"]), tokenizer)
-    shard = write_shard(folder / "shards", "00000", photographs(8))
+    shard = write_shard(folder / "shards", "00000", photographs(6))
     manifest = pd.DataFrame(
         {"shard": "00000", "offset": s.offset, "sha256": hashlib.sha256(s.image).hexdigest()}
         for s in read_samples(str(shard))
@@ -62,7 +62,8 @@ def one_step(folder: Path) -> None:
     plan = plan_latents(manifest, [str(shard)], diffusion, LatentOptions(224, (0.9, 1.0), 2, "float32"))
     plan.write(folder / "latents")
     p = parameters(
-        stage2_max_train_steps=1, stage2_train_batch_size=2, rows_per_chunk=1, num_validation_samples=1
+        stage2_max_train_steps=1, stage2_train_batch_size=2, rows_per_chunk=1, num_validation_samples=1,
+        validation_fraction=0.5,
     )  # fmt: skip
     job = jobs.open_job(p, LatentCache(folder / "latents"), backbone, diffusion, folder / "checkpoints")
     projector = Projector(backbone.embed_dim, unet.config.cross_attention_dim).state_dict()
