@@ -4,6 +4,9 @@ import io
 import shutil
 import subprocess
 import sys
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 
 import fsspec
 import pytest
@@ -103,6 +106,25 @@ def test_a_set_behind_a_url_is_the_same_set(tmp_path, write):
     assert there.fingerprint == here.fingerprint
     pairs = zip(here.samples("test"), there.samples("test"), strict=True)
     assert all((a.key, a.content, a.label, a.captions) == (b.key, b.content, b.label, b.captions) for a, b in pairs)
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+def test_a_set_is_read_over_http(tmp_path):
+    pytest.importorskip("aiohttp")
+    folder = write_classification(tmp_path / "set")
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(tmp_path))) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        there = open_set(f"http://127.0.0.1:{server.server_port}/set")
+        assert there.fingerprint == open_set(folder).fingerprint
+        assert summary(there, "test") == summary(open_set(folder), "test")
+        (folder / "test" / "1.tar").unlink()
+        with pytest.raises(UserError, match=r"http://.*/test/1\.tar is missing"):
+            open_set(there.folder)
+        server.shutdown()
 
 
 def test_a_url_without_a_set_is_named(tmp_path):

@@ -13,6 +13,7 @@ from benchmark_folders import (
     write_split,
 )
 from dcr.benchmark_sets import open_set
+from dcr.errors import UserError
 from dcr.evaluation import NamedSet, describe_failures, evaluate_encoders
 from dcr.evaluation.tables import compare_with_base, outcomes_table, result_records, scores_table
 from dcr.metrics.bootstrap import Bootstrap
@@ -116,3 +117,13 @@ def test_an_encoder_that_gives_nan_does_not_stop_the_others(tmp_path):
     evaluations, failures = evaluate(sets, base=ColourBackbone, dcr=broken)
     assert [len(results) for results in evaluations.values()] == [1, 0]
     assert "NaN or infinity for mmvp_vlm images" in failures[0].error
+
+
+def test_an_encoder_that_cannot_be_loaded_does_not_stop_the_others(tmp_path):
+    def refuse():
+        raise UserError("no weights at /nowhere")
+
+    sets = named_sets(tmp_path, {"mmvp_vlm": "mmvp_vlm"})
+    evaluations, failures = evaluate(sets, base=ColourBackbone, other=refuse, dcr=ColourBackbone)
+    assert list(evaluations) == ["base", "dcr"]
+    assert describe_failures(failures).startswith("not evaluated: encoder other: no weights at /nowhere (")

@@ -30,8 +30,8 @@ def embed_parts(
 ) -> None:
     """Embed every ``num_ranks``-th part of all sets, from number ``rank`` on, with every encoder into the cache.
 
-    A part that is broken is logged and left: evaluation tells of it. A process that torchrun started uses the
-    accelerator of its local rank.
+    A part or encoder that is broken is logged and left: evaluation tells of it. A process that torchrun started uses
+    the accelerator of its local rank.
 
     Raises:
         UserError: there is no such rank.
@@ -41,7 +41,11 @@ def embed_parts(
     opened, _ = open_sets(sets)
     parts = [part for benchmark_set in opened.values() for part in _parts(benchmark_set)][rank::num_ranks]
     for encoder, load in encoders.items():
-        embedder = Embedder(_place(load()), options.batch_size, options.num_workers, cache)
+        try:
+            embedder = Embedder(_place(load()), options.batch_size, options.num_workers, cache)
+        except UserError as error:
+            logger.error("encoder %s is left out: %s", encoder, error)
+            continue
         for description, part in parts:
             try:
                 embedder.images(part, description)

@@ -40,9 +40,12 @@ class NamedSet:
 
 @dataclass(frozen=True)
 class Failure:
-    """What could not be evaluated, and why; ``encoder`` is None where the set itself cannot be opened."""
+    """What could not be evaluated, and why.
 
-    set: str
+    ``encoder`` is None where the set itself cannot be opened, ``set`` is None where the encoder cannot be loaded.
+    """
+
+    set: str | None
     encoder: str | None
     error: str
 
@@ -97,12 +100,16 @@ def evaluate_encoders(
     mean over the sets, given only if none of them failed.
 
     Returns:
-        results by encoder, and what failed: sets or samples that are broken, and encoders that give NaN.
+        results by encoder, and what failed: sets and samples that are broken, encoders that do not load or give NaN.
     """
     opened, failures = open_sets(sets)
     evaluations, reference = {}, None
     for encoder, load in encoders.items():
-        embedder = Embedder(load(), options.batch_size, options.num_workers, cache)
+        try:
+            embedder = Embedder(load(), options.batch_size, options.num_workers, cache)
+        except UserError as error:
+            failures.append(_fail(None, encoder, error))
+            continue
         found: dict[str, list[Result]] = {}
         for name, benchmark_set in tqdm(opened.items(), desc=f"evaluate {encoder}", unit="set"):
             try:
@@ -125,8 +132,9 @@ def open_sets(sets: Sequence[NamedSet]) -> tuple[dict[str, BenchmarkSet], list[F
     return opened, failures
 
 
-def _fail(name: str, encoder: str | None, error: UserError) -> Failure:
-    logger.error("set %s%s is left out: %s", name, f" with encoder {encoder}" if encoder else "", error)
+def _fail(name: str | None, encoder: str | None, error: UserError) -> Failure:
+    what = [f"set {name}"] * bool(name) + [f"encoder {encoder}"] * bool(encoder)
+    logger.error("%s is left out: %s", " with ".join(what), error)
     return Failure(name, encoder, str(error))
 
 
@@ -164,9 +172,9 @@ def _means(results: Sequence[Result]) -> list[Result]:
 
 
 def describe_failures(failures: Sequence[Failure]) -> str:
-    """Say in one sentence which sets could not be evaluated and why."""
+    """Say in one sentence which sets and encoders could not be evaluated and why."""
     reasons: dict[str, list[str]] = {}
     for failure in failures:
-        reasons.setdefault(failure.error, []).append(failure.set)
+        reasons.setdefault(failure.error, []).append(failure.set or f"encoder {failure.encoder}")
     told = "; ".join(f"{', '.join(dict.fromkeys(names))}: {error}" for error, names in reasons.items())
     return f"not evaluated: {told} (the scores of all others are written)"
