@@ -2,7 +2,10 @@
 
 import json
 import os
+import re
+import signal
 import sys
+import threading
 from itertools import chain
 
 import pytest
@@ -162,3 +165,36 @@ class TestWorkers:
         with pytest.raises(RuntimeError, match=r"(?s)rank 0 failed:.*Traceback.*checkpoints\.py.*Error"):
             self.train(world, tmp_path, num_processes=2)
         assert (tmp_path / JOB / "rank-0.json").is_file()
+
+    def test_sigterm_reaches_the_workers_which_save_and_end(self, world, tmp_path):
+        """The node is asked to stop once a first checkpoint is there; the workers finish their step."""
+        ended = threading.Event()
+
+        def ask_to_stop():
+            while not ended.wait(0.1):
+                if any((tmp_path / "stage1").glob("checkpoint-*")):
+                    os.kill(os.getpid(), signal.SIGTERM)
+                    return
+
+        watcher = threading.Thread(target=ask_to_stop)
+        watcher.start()
+        try:
+            with pytest.raises(
+                Stopped, match=r"stage1: stopped at step \d+; it is saved in .*same command goes on"
+            ) as stopped:
+                self.train(world, tmp_path, num_processes=2, stage1_max_train_steps=100_000)
+        finally:
+            ended.set()
+            watcher.join()
+        step = int(re.search(r"step (\d+)", str(stopped.value))[1])
+        assert (tmp_path / f"stage1/checkpoint-{step}").is_dir()
+        _, _, result = self.train(world, tmp_path, num_processes=2, stage1_max_train_steps=step + 2)
+        assert list(result.losses["step"]) == list(range(1, step + 3))
+
+    def test_a_run_goes_on_in_another_number_of_processes(self, world, tmp_path):
+        """It takes up the global order of samples where one process left it; every process brings its own batch."""
+        self.train(world, tmp_path, stage1_train_batch_size=2, stage1_max_train_steps=4)
+        _, _, result = self.train(world, tmp_path, stage1_train_batch_size=2, num_processes=2)
+        assert list(result.losses["step"]) == [1, 2, 3, 4, 5, 6]
+        state = json.loads((tmp_path / "stage1/checkpoint-6/state.json").read_text())
+        assert state["num_samples"] == 4 * 2 + 2 * 4
