@@ -26,6 +26,12 @@ def test_the_file_takes_the_place_of_stage_1(world, tmp_path):
     assert jobs.train_adapters(job, projector).runs["dcr"].steps == 1
 
 
+def test_a_projector_of_another_condition_is_told(world, tmp_path):
+    job = open_job(world, tmp_path / "checkpoints", stage1_projector_file="any.bin", condition="patch_tokens")
+    with pytest.raises(UserError, match="of condition broadcast, the recipe's is patch_tokens"):
+        jobs.train_projector(job)
+
+
 def test_a_projector_of_another_backbone_is_told(world, tmp_path):
     torch.save(Projector(7, 16).state_dict(), tmp_path / "other.bin")
     job = open_job(world, tmp_path / "checkpoints", stage1_projector_file=str(tmp_path / "other.bin"))

@@ -98,6 +98,11 @@ class Trained:
 def train_projector(job: Job) -> tuple[State, dict[str, float], RunResult]:
     """Stage 1; return the projector's weights, held-out noise errors and the run."""
     if path := job.parameters.stage1_projector_file:
+        if job.parameters.condition != "broadcast":
+            raise UserError(
+                f"stage1_projector_file is of condition broadcast, the recipe's is {job.parameters.condition}: "
+                "change one of them"
+            )
         work = _open_work(job, options.STAGE1)
         projector, result, errors = stages.import_projector(job.backbone, job.diffusion, work, path)
         return _on_cpu(projector), errors, result
