@@ -49,7 +49,7 @@ def render(encoders):
         "p_against_d": figures.plot_p_against_d(
             encoders.scores, encoders.intervals, ["mmvp_vlm.mean"], "clustering.acc"
         ),
-        "sets": plot_sets(encoders.scores, encoders.intervals),
+        "set_bars": plot_sets(encoders.scores, encoders.intervals),
     }
     return render_comparison(encoders, charts)
 
@@ -60,6 +60,9 @@ def test_the_page_shows_every_encoder_and_its_flips_offline(encoders):
         assert page.count(f'<th scope="col">{name}</th>') == 1
     assert page.count("McNemar's exact test") + page.count("McNemar&#39;s exact test") == 3
     assert re.findall(r"""(?:src|href)=["'](?!data:|#)[^"']+""", page.split("<script>")[0]) == []
+    ids = re.findall(r'\bid="(\w+)"', page.split("<script>")[0])
+    assert len(ids) == len(set(ids))
+    assert {"radar", "p_against_d", "set_bars", "sets"} <= set(ids)
     assert "published for" not in page
     assert "no checkpoint was chosen" in page
     assert "One training, with seed 0" in page

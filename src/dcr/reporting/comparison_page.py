@@ -42,7 +42,7 @@ class Encoders:
 
 
 def render_comparison(encoders: Encoders, figures: Mapping[str, go.Figure]) -> str:
-    """Return the page; ``figures`` are ``radar``, ``p_against_d`` and ``sets``."""
+    """Return the page; ``figures`` are ``radar``, ``p_against_d`` and ``set_bars``."""
     published = published_scores(encoders.published) if encoders.published else {}
     return render_template(
         "comparison.html",

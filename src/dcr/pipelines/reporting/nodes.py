@@ -205,4 +205,4 @@ def write_comparison_page(
         published=reporting.published_backbone,
         **results,
     )
-    return render_comparison(encoders, {"radar": radar, "p_against_d": p_against_d, "sets": sets})
+    return render_comparison(encoders, {"radar": radar, "p_against_d": p_against_d, "set_bars": sets})
