@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import Field, PositiveInt, ValidationInfo, field_validator, model_validator
 
 from dcr.parameters.section import Section
+from dcr.parameters.signals import SignalParameters
 
 Method = Literal["dcr", "reconstruction", "naive", "end_to_end"]
 
@@ -26,7 +27,7 @@ PUBLISHED = {
 """What ``published: true`` stands for."""
 
 
-class TrainingParameters(Section):
+class TrainingParameters(SignalParameters, Section):
     """Both stages of training; the names are those of diffusers' training scripts where they have one."""
 
     seed: int

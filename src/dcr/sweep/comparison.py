@@ -59,11 +59,10 @@ def compare_signals(runs: pd.DataFrame, measures: list[str], baseline: str, conf
     Raises:
         UserError: the baseline has no run.
     """
-    if baseline not in set(runs["signal"]):
-        raise UserError(
-            f"the baseline {baseline} has no finished run; it has: {', '.join(sorted(set(runs['signal'])))}"
-        )
-    others = runs["signal"].nunique() - 1
+    finished = sorted(set(runs["signal"]))
+    if baseline not in finished:
+        raise UserError(f"the baseline {baseline} has no finished run; there are: {', '.join(finished)}")
+    others = len(finished) - 1
     rows = []
     for signal, own in runs.groupby("signal"):
         row = {"signal": signal, "num_seeds": len(own), "seconds_per_step": own["seconds_per_step"].mean()}

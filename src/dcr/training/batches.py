@@ -65,6 +65,8 @@ class Batch:
     view, then every image's second. noisy_latents, targets: (B, C, h, w) float32. timesteps: (B,) int64.
     weights: of the samples' losses, (B,) float32, None for 1. negatives: places of the sampled ones relative to the
     sample's own, (B, N) int64, None for all. base_features: the base encoder's, (B, d), None where they are not used.
+    clip_features: the same encoder's of images and of first views, (B, d) each, to resample by, None likewise.
+    generator: for signals that draw, the same in all processes. Where there are made positives, they are the last view.
     """
 
     keys: list[str]
@@ -76,6 +78,8 @@ class Batch:
     weights: torch.Tensor | None = None
     negatives: torch.Tensor | None = None
     base_features: torch.Tensor | None = None
+    clip_features: tuple[torch.Tensor, torch.Tensor] | None = None
+    generator: torch.Generator | None = None
 
 
 class Draws:
@@ -115,7 +119,8 @@ def make_batch(
 ) -> Batch:
     """Draw latents, noise, timesteps, views and negatives for one step, on the diffusion model's device."""
     device, options = diffusion.device, options or BatchOptions()
-    pixels = collated["crops"].to(device).permute(0, 3, 1, 2).float() / 255
+    pixels = _to_pixels(collated["crops"], device)
+    made = [_to_pixels(collated["candidates"], device)] if "candidates" in collated else []
     moments = collated["moments"] if "moments" in collated else encode_collated(collated, diffusion)
     mean, log_variance = moments.to(device).chunk(2, dim=1)
     draws = Draws(seed, step, len(mean), processes, device)
@@ -125,13 +130,19 @@ def make_batch(
     return Batch(
         keys=collated["keys"],
         pixels=pixels,
-        view_pixels=_make_views(pixels, augmentation, draws, options),
+        view_pixels=torch.cat([_make_views(pixels, augmentation, draws, options), *made]),
         noisy_latents=diffusion.add_noise(latents, noise, timesteps, options.precision),
         targets=diffusion.target(latents, noise, timesteps, options.prediction_type, options.precision),
         timesteps=timesteps,
         weights=_min_snr_weights(diffusion, timesteps, options) if options.snr_gamma else None,
         negatives=_draw_negatives(len(mean), draws, options) if options.negatives_count else None,
+        generator=torch_generator(seed, "signal", step),
     )
+
+
+def _to_pixels(crops: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Return uint8 (B, H, W, 3) as (B, 3, H, W) in [0, 1]."""
+    return crops.to(device).permute(0, 3, 1, 2).float() / 255
 
 
 def _make_views(pixels: torch.Tensor, augmentation: Augmentation, draws: Draws, options: BatchOptions) -> torch.Tensor:

@@ -22,6 +22,19 @@ def split_positions(latents: LatentCache, validation_fraction: float) -> tuple[l
     return [i for i, out in enumerate(held_out) if not out], [i for i, out in enumerate(held_out) if out]
 
 
+class WithCandidates(Sequence):
+    """Samples with one positive that was made of each, another one every epoch."""
+
+    def __init__(self, latents: LatentCache, candidates: LatentCache) -> None:
+        self._latents, self._candidates = latents, candidates
+
+    def __len__(self) -> int:
+        return len(self._latents)
+
+    def __getitem__(self, place: int | tuple[int, int]) -> dict:
+        return {**self._latents[place], "candidate": self._candidates[place]["crop"]}
+
+
 class StepSampler:
     """A DataLoader's batch sampler that yields (position, epoch) of each sample of each step in ``steps``.
 
@@ -67,12 +80,15 @@ class StepSampler:
 def collate(samples: list[dict]) -> dict:
     """Stack samples: ``crops`` uint8 (B, H, W, 3), ``keys``, and ``moments`` float32 (B, 2C, h, w).
 
-    Samples without a cache have ``encoding`` in place of moments, which `dcr.training.batches` then computes.
+    Samples without a cache have ``encoding`` in place of moments, which `dcr.training.batches` then computes. Samples
+    with a made positive add ``candidates``, uint8 (B, H, W, 3).
     """
     collated = {
         "keys": [sample["key"] for sample in samples],
         "crops": torch.from_numpy(np.stack([sample["crop"] for sample in samples])),
     }
+    if "candidate" in samples[0]:
+        collated["candidates"] = torch.from_numpy(np.stack([sample["candidate"] for sample in samples]))
     if "encoding" in samples[0]:
         return {**collated, "encoding": samples[0]["encoding"]}
     return {**collated, "moments": torch.from_numpy(np.stack([sample["moments"] for sample in samples]))}

@@ -24,7 +24,7 @@ _FREE = {
     *("name", "max_train_steps", "max_skipped_steps", "num_workers", "validate_every_steps"),
     *("rows_per_chunk", "constant_prompt", "shared_prefix", "batched_views", "gradient_checkpointing"),
 }
-_CODE = ("training", "losses", "backbones", "projector.py", "transforms.py", "diffusion.py", "seeds.py")
+_CODE = ("training", "losses", "positives", "backbones", "projector.py", "transforms.py", "diffusion.py", "seeds.py")
 
 
 def input_hashes(latents: LatentCache, backbone: Backbone, diffusion: Diffusion) -> dict[str, str]:
@@ -45,6 +45,7 @@ def run_fingerprint(
 ) -> Fingerprint:
     """Return the fingerprint of stage 1, or of a method's run with its projector."""
     values: dict[str, Any] = {**asdict(run_options(parameters, name)), **asdict(objective_options(parameters, name))}
+    values["contrast"]["name"] = parameters.signal if values["contrast"]["signal"] else None  # numbers do not tell
     values |= asdict(batch_options(parameters))
     values |= {k: v for k, v in parameters.model_dump().items() if k.startswith(("view_", "published_"))}
     if name != STAGE1:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from dcr.diffusion import Diffusion
 from dcr.errors import UserError
 from dcr.latents import LatentCache
 from dcr.parameters import TrainingParameters
+from dcr.positives.synthesis import PIPELINE
 from dcr.training import options, stages
 from dcr.training.checkpoints import Checkpoints
 from dcr.training.fingerprint import input_hashes, run_fingerprint
@@ -32,7 +35,8 @@ _log = logging.getLogger(__name__)
 class Job:
     """One recipe's training: what it reads, and the folder under which each run has its checkpoints.
 
-    ``finished`` says that the runs' final checkpoints are there and that nothing is to be trained.
+    ``finished`` says that the runs' final checkpoints are there and that nothing is to be trained. ``candidates`` is
+    the folder of made positives, read if the recipe wants them.
     """
 
     parameters: TrainingParameters
@@ -42,6 +46,7 @@ class Job:
     folder: Path
     processes: Processes
     finished: bool = False
+    candidates: Path | None = None  # folder of made positives
 
     def __post_init__(self) -> None:
         if self.parameters.published_normalization:
@@ -53,16 +58,35 @@ class Job:
         hashes = self.hashes  # taken before anything moves or casts the models
         assert hashes
         p = self.parameters
-        return Data.open(
+        data = Data.open(
             self.latents, self.diffusion.to(self.processes.device),
             options.view_augmentation(p, self.backbone.preprocessing), p.validation_fraction, p.num_validation_samples,
             p.seed, options.batch_options(p), p.published_prompt_mask,
         )  # fmt: skip
+        data.candidates = self.made_positives
+        return data
+
+    @cached_property
+    def made_positives(self) -> LatentCache | None:
+        """Positives made of the same samples, where the recipe wants them."""
+        if self.parameters.positives != "synthetic" or self.candidates is None:
+            return None
+        found = LatentCache(self.candidates, PIPELINE)
+        if found.content_hash() != self.latents.content_hash():
+            raise UserError(
+                f"{self.candidates} holds positives of other images; make them again with "
+                f"`kedro run --pipelines {PIPELINE}`"
+            )
+        return found
 
     @cached_property
     def hashes(self) -> dict[str, str]:
         """Hashes of what went in."""
-        return input_hashes(self.latents, self.backbone, self.diffusion)
+        hashes = input_hashes(self.latents, self.backbone, self.diffusion)
+        if self.made_positives is not None:
+            keys = json.dumps(self.made_positives.shard_keys(), sort_keys=True)
+            hashes["positives"] = hashlib.sha256(keys.encode()).hexdigest()
+        return hashes
 
     def checkpoints(self, name: str, projector: State | None = None) -> Checkpoints:
         """Return the checkpoints of a run."""
@@ -150,7 +174,12 @@ def _on_cpu(module: torch.nn.Module) -> State:
 
 
 def open_job(
-    parameters: TrainingParameters, latents: LatentCache, backbone: Backbone, diffusion: Diffusion, folder: Path
+    parameters: TrainingParameters,
+    latents: LatentCache,
+    backbone: Backbone,
+    diffusion: Diffusion,
+    folder: Path,
+    candidates: Path | None = None,
 ) -> Job:
     """Return the job of one process.
 
@@ -165,7 +194,7 @@ def open_job(
                 f"resume_from_checkpoint {resume}: no such checkpoint of this recipe; give latest, none or a folder "
                 f"{folder}/<run>/checkpoint-<step>"
             )
-    return Job(parameters, latents, backbone, diffusion, Path(folder), alone())
+    return Job(parameters, latents, backbone, diffusion, Path(folder), alone(), candidates=candidates)
 
 
 def _in_workers(job: Job, projector: State | None) -> Job:
@@ -173,5 +202,5 @@ def _in_workers(job: Job, projector: State | None) -> Job:
     p = job.parameters
     if job.finished or job.processes.count > 1 or p.num_processes * p.num_hosts == 1:
         return job
-    launch(p, job.latents.folder, job.backbone.source, job.diffusion.source, job.folder, projector)
-    return Job(p, job.latents, job.backbone, job.diffusion, job.folder, job.processes, finished=True)
+    launch(p, job.latents.folder, job.backbone.source, job.diffusion.source, job.folder, projector, job.candidates)
+    return replace(job, finished=True)

@@ -32,12 +32,14 @@ def launch(
     diffusion: str,
     checkpoints: Path,
     projector: dict[str, torch.Tensor] | None,
+    candidates: Path | None = None,
 ) -> None:
     """Run stage 1, or stage 2 if there is a projector, in ``num_processes`` workers on each of ``num_hosts``.
 
     Args:
         latents, backbone, diffusion: where the workers load them from; the same path on every host.
         checkpoints: folder that every host sees; the workers leave each run's final checkpoint in it.
+        candidates: folder of made positives, likewise.
 
     Raises:
         Stopped: SIGTERM came, the workers have saved and ended.
@@ -53,6 +55,7 @@ def launch(
         "diffusion": diffusion,
         "checkpoints": str(checkpoints),
         "has_projector": projector is not None,
+        "candidates": candidates and str(candidates),
     }
     folder = checkpoints / JOB
     with atomic_folder(folder) as temporary:

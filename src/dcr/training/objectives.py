@@ -12,17 +12,25 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch.nn import functional as F
 
 from dcr.losses.dcr import dcr_similarities
 from dcr.losses.features import feature_infonce
-from dcr.losses.infonce import infonce, published_infonce
+from dcr.losses.infonce import published_infonce
 from dcr.losses.numerics import at_least_float32
+from dcr.positives.neighbours import Resampling
 from dcr.training.batches import Batch
 from dcr.training.columns import Columns
+from dcr.training.contrast import (
+    ContrastOptions,
+    contrast_image_features,
+    contrast_rows,
+    measure_features,
+    resample_rows,
+)
 from dcr.training.processes import Processes
 
 Encode = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
@@ -49,6 +57,7 @@ class ObjectiveOptions:
     base_embedding_weight: float = 0.0
     negatives_gradient: bool = True
     published_loss: bool = False
+    contrast: ContrastOptions = field(default_factory=ContrastOptions)
 
 
 def dcr_objective(
@@ -64,9 +73,13 @@ def dcr_objective(
     size, parts = len(batch.pixels), Counter()
     columns = Columns(projections[:size], options.gather_negatives, processes)
     views = projections[size:].detach().unflatten(0, (-1, size)).requires_grad_()
-    for rows in torch.arange(size, device=projections.device).split(options.rows_per_chunk):
+    resampling = resample_rows(batch, options.contrast, columns, options.gather_negatives, processes)
+    chunk = size if options.contrast.whole_batch else options.rows_per_chunk
+    for rows in torch.arange(size, device=projections.device).split(chunk):
         grid, anchors, view_predictions = _predict_rows(predict, batch, rows, columns, views, options)
-        losses, similarities = _contrast(grid, anchors, view_predictions, batch.targets[rows], len(columns), options)
+        losses, similarities = _contrast(
+            grid, anchors, view_predictions, batch.targets[rows], len(columns), resampling.rows(rows), options
+        )
         if options.reconstruction_share:
             errors = _noise_errors(grid[torch.arange(len(rows)), anchors], batch.targets[rows])
             similarities |= {"contrast": losses.mean(), "reconstruction": errors.mean()}
@@ -78,7 +91,8 @@ def dcr_objective(
     pull, feature_gradient = _pull_to_base(features, batch, options, backward)
     projection_gradient = torch.cat([columns.own_gradient(), views.grad.flatten(0, 1)])
     _send_back((features, feature_gradient), (projections, projection_gradient))
-    return {**parts, **pull, "loss": parts["loss"] + sum(pull.values())}
+    measures = measure_features(features, size, options.contrast)
+    return {**parts, **pull, **measures, "loss": parts["loss"] + sum(pull.values())}
 
 
 def reconstruction_objective(
@@ -113,8 +127,13 @@ def naive_objective(
     reconstruction = _reconstruct(
         predict, batch, leaf[:size], options.rows_per_chunk, options.reconstruction_weight, backward
     )
-    terms = [feature_infonce(own.leaf, view.leaf, options.temperature) for view in views]
-    contrast = options.contrast_weight * torch.stack(terms).mean()
+    if options.contrast.is_own:
+        terms = [feature_infonce(own.leaf, view.leaf, options.temperature) for view in views]
+        contrast = options.contrast_weight * torch.stack(terms).mean()
+    else:
+        shared = processes if options.gather_negatives else None
+        loss = contrast_image_features(own, views, batch, options.contrast, options.temperature, shared)
+        contrast = options.contrast_weight * loss
     backward(contrast)
     feature_gradient = torch.cat([part.own_gradient() for part in (own, *views)])
     pull, pull_gradient = _pull_to_base(features, batch, options, backward)
@@ -122,7 +141,7 @@ def naive_objective(
         feature_gradient = feature_gradient + pull_gradient
     _send_back((features, feature_gradient), (projections, leaf.grad))
     parts = {"contrast": contrast.item(), "reconstruction": reconstruction, **pull}
-    return {"loss": sum(parts.values()), **parts}
+    return {"loss": sum(parts.values()), **parts, **measure_features(features, size, options.contrast)}
 
 
 OBJECTIVES = {"dcr": dcr_objective, "reconstruction": reconstruction_objective, "naive": naive_objective}
@@ -165,6 +184,7 @@ def _contrast(
     view_predictions: torch.Tensor,
     targets: torch.Tensor,
     num_columns: int,
+    resampling: Resampling,
     options: ObjectiveOptions,
 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     """Return the contrastive loss of each row, (R,), and the mean similarities that it is made of."""
@@ -177,12 +197,10 @@ def _contrast(
     }
     if options.published_loss:
         return published_infonce(positives, negatives, options.temperature), similarities
-    num_views, num_negatives = view_predictions.shape[1], grid.shape[1] - 1
-    weights = [(1 - options.target_weight) / num_views] * num_views + [options.target_weight]
-    factor = (num_columns - 1) / num_negatives if num_negatives else 1.0
-    alike = len(set(weights)) == 1
-    losses = infonce(positives, negatives, options.temperature, None if alike else weights, factor)
-    return losses, similarities
+    losses, measures = contrast_rows(
+        positives, negatives, resampling, options.contrast, options.temperature, options.target_weight, num_columns
+    )
+    return losses, similarities | measures
 
 
 def _reconstruct(

@@ -5,8 +5,14 @@ from __future__ import annotations
 from dataclasses import fields
 
 from dcr.backbones import Preprocessing
+from dcr.errors import UserError
+from dcr.losses.feature_signal import FeatureSignal
+from dcr.losses.signal import Signal
+from dcr.losses.signals import FEATURE_SIGNALS, SIGNALS
 from dcr.parameters import TrainingParameters
+from dcr.positives.neighbours import Resampler
 from dcr.training.batches import Augmentation, BatchOptions
+from dcr.training.contrast import ContrastOptions
 from dcr.training.model import LoraOptions, TuningOptions
 from dcr.training.monitor import MonitorOptions
 from dcr.training.objectives import ObjectiveOptions
@@ -46,8 +52,71 @@ def run_options(parameters: TrainingParameters, name: str) -> RunOptions:
 
 def objective_options(parameters: TrainingParameters, name: str) -> ObjectiveOptions:
     """Return what the methods share, for a run."""
+    own = {f.name: getattr(parameters, f.name) for f in fields(ObjectiveOptions) if f.name != "contrast"}
     off = _STAGE1_OFF if name == STAGE1 else {}
-    return ObjectiveOptions(**{f.name: getattr(parameters, f.name) for f in fields(ObjectiveOptions)} | off)
+    return ObjectiveOptions(**own | off, contrast=contrast_options(parameters, name))
+
+
+def contrast_options(parameters: TrainingParameters, name: str) -> ContrastOptions:
+    """Return a run's signal and source of positives; neighbours and made positives are for stage 2 alone.
+
+    Raises:
+        UserError: the method, or another parameter, does not go with them.
+    """
+    p, objective = parameters, run_options(parameters, name).objective
+    if objective == "reconstruction":
+        return ContrastOptions()
+    asked, stage2 = p.positives if name != STAGE1 else "augmentation", name != STAGE1
+    options = ContrastOptions(
+        signal=build_signal(p) if p.signal != "infonce" else None,
+        resampler=Resampler(p.clip_neighbour_rule, p.clip_neighbour_share) if asked == "clip_neighbour" else None,
+        synthetic_weight=p.synthetic_weight if asked == "synthetic" else 0.0,
+        diagnostics=p.diagnostics and stage2,
+    )
+    _check_contrast(p, objective, options)
+    return options
+
+
+def build_signal(parameters: TrainingParameters) -> Signal | FeatureSignal:
+    """Return the recipe's signal with its own numbers; for infonce there are none but the temperature."""
+    name = parameters.signal
+    kind = (SIGNALS | FEATURE_SIGNALS)[name]
+    if name == "infonce":
+        return kind(parameters.temperature)
+    try:
+        return kind(**{f.name: getattr(parameters, f"{name}_{f.name}") for f in fields(kind)})
+    except ValueError as exc:
+        raise UserError(f"training.{name}_*: {exc}; see conf/base/parameters_training.yml") from exc
+
+
+def _check_contrast(p: TrainingParameters, objective: str, options: ContrastOptions) -> None:
+    """Refuse what has no meaning together."""
+    signal, resampler = options.signal, options.resampler
+    if isinstance(signal, FeatureSignal) and objective == "dcr":
+        raise UserError(f"training.signal {p.signal} works on image features: set training.method to naive")
+    if isinstance(signal, FeatureSignal) and resampler:
+        raise UserError(f"training.positives clip_neighbour resamples similarities, which {p.signal} does not take")
+    if objective == "dcr" and (signal or resampler):
+        _check_neutral(p, "training.positives clip_neighbour" if resampler else f"training.signal {p.signal}")
+    if resampler:
+        _check_resampling(p, objective, signal)
+
+
+def _check_neutral(p: TrainingParameters, asked: str) -> None:
+    neutral = {"target_weight": 0.5, "negatives_count": 0, "negatives_gradient": True, "published_loss": False}
+    for name, value in neutral.items():
+        if getattr(p, name) != value:
+            raise UserError(f"{asked} does not go with training.{name} {getattr(p, name)}: set it to {value}")
+
+
+def _check_resampling(p: TrainingParameters, objective: str, signal: Signal | None) -> None:
+    columns = p.stage2_train_batch_size * (p.num_processes * p.num_hosts if p.gather_negatives else 1)
+    if p.clip_neighbour_rule == "add_new_positive" and columns < 3:
+        raise UserError("training.clip_neighbour_rule add_new_positive needs stage2_train_batch_size of at least 3")
+    if objective == "naive" and p.num_views != 1:
+        raise UserError("training.positives clip_neighbour takes one view in naive: set training.num_views to 1")
+    if objective == "naive" and signal and signal.negatives_from != "other_views":
+        raise UserError(f"training.positives clip_neighbour does not go with training.signal {p.signal} in naive")
 
 
 def batch_options(parameters: TrainingParameters) -> BatchOptions:

@@ -18,7 +18,7 @@ from dcr.projector import Projector, TokenProjector, build_projector, load_publi
 from dcr.seeds import derive_seed
 from dcr.training.batches import Augmentation, BatchOptions
 from dcr.training.checkpoints import Checkpoints
-from dcr.training.data import split_positions
+from dcr.training.data import WithCandidates, split_positions
 from dcr.training.model import (
     ConditionModel,
     TuningOptions,
@@ -45,6 +45,7 @@ class Data:
     held_out: HeldOutNoise
     augmentation: Augmentation
     batches: BatchOptions
+    candidates: LatentCache | None = None
 
     @classmethod
     def open(
@@ -92,7 +93,9 @@ class Work:
         )
         validate = partial(data.held_out.model, model)
         draw = partial(data.held_out.draw, model, self.monitor.num_images, self.monitor.num_denoising_steps)
-        return Trainer(micro_step, data.latents, data.positions, validate, self.checkpoints, self.monitor, draw).fit()
+        made = self.options.contrast.synthetic_weight > 0
+        samples = WithCandidates(data.latents, data.candidates) if made else data.latents
+        return Trainer(micro_step, samples, data.positions, validate, self.checkpoints, self.monitor, draw).fit()
 
 
 def train_projector(
@@ -157,8 +160,8 @@ def train_end_to_end(
 def _train_tower(
     model: ConditionModel, diffusion: Diffusion, work: Work, tuning: TuningOptions
 ) -> tuple[dict[str, torch.Tensor], RunResult]:
-    pulled = work.options.base_embedding_weight > 0
-    base = frozen_copy(model.backbone) if pulled else None
+    asked = work.options.base_embedding_weight > 0 or work.options.contrast.resampler is not None
+    base = frozen_copy(model.backbone) if asked else None
     torch.manual_seed(derive_seed(work.run.seed, "lora", work.run.name))
     prepare_tower(model.backbone, tuning)
     result = work.fit(model, diffusion, base)

@@ -28,7 +28,8 @@ class MicroStep:
         diffusion: frozen; its UNet is cast to the run's precision.
         augmentation: makes the positive views.
         processes: that train together; each has ``train_batch_size`` samples of its own.
-        base: the encoder as it was before training, where the loss pulls towards its embeddings.
+        base: the encoder as it was before training, where the loss pulls towards its embeddings or asks it for
+            neighbours.
     """
 
     def __init__(
@@ -65,8 +66,7 @@ class MicroStep:
             collated, self.diffusion, self.augmentation, self.run.seed, number, self.processes, self.batches
         )
         if self.base:
-            with torch.no_grad(), self._autocast():
-                batch.base_features = self.base.encode_image(batch.pixels).float()
+            self._ask_base(batch)
         return self.compute_gradients(self.run.objective, batch, self.options), batch
 
     def compile_blocks(self) -> None:
@@ -79,11 +79,21 @@ class MicroStep:
     def is_plain_contrast(self) -> bool:
         """Whether DCR's loss is its contrast and nothing else."""
         o = self.options
-        return not (o.reconstruction_share or o.base_embedding_weight or self.batches.snr_gamma)
+        return o.contrast.is_own and not (o.reconstruction_share or o.base_embedding_weight or self.batches.snr_gamma)
 
     def compute_gradients(self, objective: str, batch: Batch, options: ObjectiveOptions) -> dict[str, float]:
         """Add the gradients of an objective on a batch to the model's; return its losses."""
         return OBJECTIVES[objective](self.encode, self.predict, batch, options, self._backward, self.processes)
+
+    @torch.no_grad()
+    def _ask_base(self, batch: Batch) -> None:
+        with self._autocast():
+            own = self.base.encode_image(batch.pixels).float()
+            if self.options.contrast.resampler:
+                views = self.base.encode_image(batch.view_pixels[: len(batch.pixels)]).float()
+                batch.clip_features = own, views
+        if self.options.base_embedding_weight:
+            batch.base_features = own
 
     def encode(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return image features and projections, float32, computed in the run's precision."""

@@ -55,6 +55,7 @@ def _train(config: Path) -> None:
         load_diffusion(job["diffusion"]),
         Path(job["checkpoints"]),
         join(),
+        candidates=job["candidates"] and Path(job["candidates"]),
     )
     if job["has_projector"]:
         jobs.train_adapters(work, load_file(config.parent / "projector.safetensors"))

@@ -20,12 +20,17 @@ if TYPE_CHECKING:
 
 
 def train_projector(
-    parameters: TrainingParameters, latents: LatentCache, backbone: Backbone, diffusion: Diffusion, checkpoints: Path
+    parameters: TrainingParameters,
+    latents: LatentCache,
+    backbone: Backbone,
+    diffusion: Diffusion,
+    checkpoints: Path,
+    made_positives: Path,
 ) -> tuple[dict[str, torch.Tensor], dict[str, Any], RunResult]:
     """Stage 1: train the projector; beside its weights return held-out noise errors and the run."""
     from dcr.training import jobs
 
-    job = jobs.open_job(parameters, latents, backbone, diffusion, checkpoints)
+    job = jobs.open_job(parameters, latents, backbone, diffusion, checkpoints, made_positives)
     projector, errors, result = jobs.train_projector(job)
     return projector, {"projector": errors}, result
 
@@ -36,12 +41,13 @@ def train_adapters(
     backbone: Backbone,
     diffusion: Diffusion,
     checkpoints: Path,
+    made_positives: Path,
     stage1_projector: dict[str, torch.Tensor],
 ) -> tuple[dict[str, dict[str, torch.Tensor]], dict[str, torch.Tensor], dict[str, RunResult]]:
     """Stage 2: train the tower by each method from the same start; return also the projector that fits the product."""
     from dcr.training import jobs
 
-    job = jobs.open_job(parameters, latents, backbone, diffusion, checkpoints)
+    job = jobs.open_job(parameters, latents, backbone, diffusion, checkpoints, made_positives)
     trained = jobs.train_adapters(job, stage1_projector)
     return trained.towers, trained.projector, trained.runs
 

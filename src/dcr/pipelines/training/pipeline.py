@@ -4,6 +4,8 @@ from kedro.pipeline import Node, Pipeline
 
 from .nodes import export_baselines, export_encoder, record_training, train_adapters, train_projector
 
+_SOURCES = ["params:training", "latents", "backbone", "diffusion", "checkpoints"]
+
 
 def create_pipeline() -> Pipeline:
     """Return the pipeline; stage 1's projector is shared by all methods but end_to_end."""
@@ -11,13 +13,13 @@ def create_pipeline() -> Pipeline:
         [
             Node(
                 train_projector,
-                inputs=["params:training", "latents", "backbone", "diffusion", "checkpoints"],
+                inputs=[*_SOURCES, "synthetic_positives_folder"],
                 outputs=["stage1_projector", "conditions", "projector_run"],
                 name="train_projector",
             ),
             Node(
                 train_adapters,
-                inputs=["params:training", "latents", "backbone", "diffusion", "checkpoints", "stage1_projector"],
+                inputs=[*_SOURCES, "synthetic_positives_folder", "stage1_projector"],
                 outputs=["adapters", "projector", "adapter_runs"],
                 name="train_adapters",
             ),

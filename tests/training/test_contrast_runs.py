@@ -1,0 +1,87 @@
+"""Whole runs with other signals and sources of positives, on models from disk."""
+
+import pytest
+import torch
+
+from dcr.errors import UserError
+from dcr.positives.synthesis import SynthesisOptions, plan_synthesis
+from dcr.training import jobs
+from dcr.training.data import WithCandidates, collate
+from training_world import fixed_projector, load_world, parameters, write_world
+
+STEPS = {"stage2_max_train_steps": 2, "validate_every_steps": 2}
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    torch.set_num_threads(1)
+    folder = write_world(tmp_path_factory.mktemp("world"))
+    _, diffusion, latents = load_world(folder)
+    plan_synthesis(latents, diffusion, OPTIONS).write(folder / "positives")
+    return folder
+
+
+OPTIONS = SynthesisOptions(
+    num_candidates=2, num_steps=2, eta=0.1, sample_weight=0.1, condition="none", seed=0, batch_size=64
+)
+
+
+def train(world, folder, candidates="positives", **changes):
+    backbone, diffusion, latents = load_world(world)
+    p = parameters(**STEPS, **changes)
+    job = jobs.open_job(p, latents, backbone, diffusion, folder, world / candidates)
+    return jobs.train_adapters(job, fixed_projector(world)).runs
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"signal": "dclw"}, {"positives": "clip_neighbour", "clip_neighbour_rule": "drop_false_positive"},
+        {"positives": "synthetic"}, {"num_views": 2, "signal": "mv_dhel", "diagnostics": True},
+        {"method": "naive", "signal": "mochi", "positives": "synthetic"},
+    ],
+    ids=["signal", "neighbours", "made", "views", "features"],
+)  # fmt: skip
+def test_a_recipe_may_ask_for_it(world, tmp_path, changes):
+    (run,) = train(world, tmp_path, **changes).values()
+    assert run.steps == 2
+    assert run.skipped_steps == 0
+    assert run.losses["loss"].notna().all()
+    assert ("uniformity" in run.losses) == bool(changes.get("diagnostics"))
+
+
+def test_what_is_asked_for_changes_the_run(world, tmp_path):
+    """The first step's loss is that of the same weights on the same batch."""
+    runs = {
+        "plain": train(world, tmp_path / "plain"),
+        "signal": train(world, tmp_path / "signal", signal="dcl"),
+        "made": train(world, tmp_path / "made", positives="synthetic"),
+        "neighbours": train(world, tmp_path / "neighbours", positives="clip_neighbour"),
+    }
+    assert len({float(run["dcr"].losses["loss"][0]) for run in runs.values()}) == 4
+
+
+def test_training_draws_one_candidate_an_epoch(world):
+    _, _, latents = load_world(world)
+    from dcr.latents import LatentCache
+
+    made = LatentCache(world / "positives", "synthesis")
+    samples = WithCandidates(latents, made)
+    batch = collate([samples[3, 0], samples[3, 1]])
+    assert batch["keys"] == [latents.key(3)] * 2
+    assert (batch["candidates"][0].numpy() == made[3, 0]["crop"]).all()
+    assert (batch["candidates"][1].numpy() == made[3, 1]["crop"]).all()
+    assert (batch["candidates"][0] != batch["candidates"][1]).any()
+
+
+def test_without_made_positives_the_pipeline_is_named(world, tmp_path):
+    with pytest.raises(UserError, match="kedro run --pipelines synthesis"):
+        train(world, tmp_path, candidates="nothing", positives="synthetic")
+
+
+def test_positives_of_other_images_are_refused(world, tmp_path, monkeypatch):
+    from dcr.latents import LatentCache
+
+    monkeypatch.setattr(LatentCache, "content_hash", lambda self: str(self.folder))
+    with pytest.raises(UserError, match="holds positives of other images"):
+        train(world, tmp_path, positives="synthetic")
