@@ -29,7 +29,7 @@ def setting(num_views=1):
     batch = draw_batch(num_views)
     generator = torch.Generator().manual_seed(5)
     batch.clip_features = tuple(torch.randn(2, BATCH, 7, dtype=torch.float64, generator=generator))
-    batch.generator = torch.Generator().manual_seed(9)
+    batch.signal_seed = 9
     return TinyConditions(), tiny_predict(), batch
 
 
@@ -101,7 +101,11 @@ def test_naive_takes_every_signal_on_its_features(name, num_views):
     signal = build_signal(parameters(signal=name))
     model, predict, batch = setting(num_views)
     features = all_features(model, batch, num_views)
-    contrast = signal(features, batch.generator) if name in FEATURE_SIGNALS else contrast_features(features, signal)
+    contrast = (
+        signal(features, torch.Generator().manual_seed(9))
+        if name in FEATURE_SIGNALS
+        else contrast_features(features, signal)
+    )
     loss = 0.3 * contrast.mean() + 0.7 * reconstruction(model, predict, batch)
     check(run("naive", objective_options(signal=signal), num_views), loss, model)
 
@@ -155,7 +159,7 @@ def share_of_a_batch(processes):
     clip, own = (draw(7) - 0.5, draw(7) - 0.5), processes.own(6 // processes.count)
     batch = Batch(list("abcdef")[own], pixels[own], views[own], noisy[own], targets[own], torch.zeros(6)[own])
     batch.clip_features = tuple(part[own] for part in clip)
-    batch.generator = torch.Generator().manual_seed(9)
+    batch.signal_seed = 9
     return batch
 
 

@@ -18,7 +18,7 @@ from diffusers.training_utils import compute_snr
 
 from dcr.diffusion import Diffusion
 from dcr.latents import encode_collated
-from dcr.seeds import torch_generator
+from dcr.seeds import derive_seed, torch_generator
 from dcr.training.processes import Processes
 
 
@@ -66,7 +66,8 @@ class Batch:
     weights: of the samples' losses, (B,) float32, None for 1. negatives: places of the sampled ones relative to the
     sample's own, (B, N) int64, None for all. base_features: the base encoder's, (B, d), None where they are not used.
     clip_features: the same encoder's of images and of first views, (B, d) each, to resample by, None likewise.
-    generator: for signals that draw, the same in all processes. Where there are made positives, they are the last view.
+    signal_seed: for signals that draw, the same in all processes. Where there are made positives, they are the last
+    view.
     """
 
     keys: list[str]
@@ -79,7 +80,7 @@ class Batch:
     negatives: torch.Tensor | None = None
     base_features: torch.Tensor | None = None
     clip_features: tuple[torch.Tensor, torch.Tensor] | None = None
-    generator: torch.Generator | None = None
+    signal_seed: int = 0
 
 
 class Draws:
@@ -136,7 +137,7 @@ def make_batch(
         timesteps=timesteps,
         weights=_min_snr_weights(diffusion, timesteps, options) if options.snr_gamma else None,
         negatives=_draw_negatives(len(mean), draws, options) if options.negatives_count else None,
-        generator=torch_generator(seed, "signal", step),
+        signal_seed=derive_seed(seed, "signal", step),
     )
 
 

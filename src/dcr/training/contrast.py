@@ -132,7 +132,7 @@ def contrast_image_features(
     if options.resampler is not None:
         loss = _resampled_features(leaves, batch, options, temperature, processes)
     elif isinstance(options.signal, FeatureSignal):
-        loss = options.signal(leaves, batch.generator).mean()
+        loss = options.signal(leaves, torch.Generator().manual_seed(batch.signal_seed)).mean()
     else:
         loss = contrast_features(leaves, options.signal or InfoNCE(temperature)).mean()
     if options.synthetic_weight:
