@@ -39,7 +39,7 @@ def test_the_demo_trains_dcrs_own_contrast():
 
 
 def test_reconstruction_contrasts_nothing():
-    asked = parameters(signal="dcl", positives="synthetic", diagnostics=True)
+    asked = parameters(signal="dcl", positives="synthetic", contrast_diagnostics=True)
     assert contrast_options(asked, "reconstruction") == ContrastOptions()
     assert contrast_options(asked, STAGE1) == ContrastOptions()
 

@@ -9,7 +9,7 @@ from dcr.training import jobs
 from dcr.training.data import WithCandidates, collate
 from training_world import fixed_projector, load_world, parameters, write_world
 
-STEPS = {"stage2_max_train_steps": 2, "validate_every_steps": 2}
+STEPS = {"stage2_max_train_steps": 2, "validate_every_steps": 2, "diagnostics_every_steps": 1}
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +36,9 @@ def train(world, folder, candidates="positives", **changes):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"signal": "dclw"}, {"positives": "clip_neighbour", "clip_neighbour_rule": "drop_false_positive"},
-        {"positives": "synthetic"}, {"num_views": 2, "signal": "mv_dhel", "diagnostics": True},
+        {"signal": "dclw"},
+        {"positives": "clip_neighbour", "clip_neighbour_rule": "drop_false_positive"},
+        {"positives": "synthetic"}, {"num_views": 2, "signal": "mv_dhel", "contrast_diagnostics": True},
         {"method": "naive", "signal": "mochi", "positives": "synthetic"},
     ],
     ids=["signal", "neighbours", "made", "views", "features"],
@@ -47,7 +48,7 @@ def test_a_recipe_may_ask_for_it(world, tmp_path, changes):
     assert run.steps == 2
     assert run.skipped_steps == 0
     assert run.losses["loss"].notna().all()
-    assert ("uniformity" in run.losses) == bool(changes.get("diagnostics"))
+    assert ("uniformity" in run.losses) == bool(changes.get("contrast_diagnostics"))
 
 
 def test_what_is_asked_for_changes_the_run(world, tmp_path):

@@ -22,7 +22,7 @@ class SignalParameters(BaseModel):
     ]  # fmt: skip
     clip_neighbour_share: float = Field(gt=0, lt=1)
     synthetic_weight: float = Field(gt=0)
-    diagnostics: bool
+    contrast_diagnostics: bool
     dcl_temperature: float = Field(gt=0)
     dclw_temperature: float = Field(gt=0)
     dclw_sigma: float = Field(gt=0)

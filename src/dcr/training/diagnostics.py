@@ -66,4 +66,6 @@ def _first_samples(batch: Batch, count: int) -> Batch:
     views = batch.view_pixels.unflatten(0, (-1, size))[:, :count].flatten(0, 1)
     per_sample = ("keys", "pixels", "noisy_latents", "targets", "timesteps")
     kept = {name: getattr(batch, name)[:count] for name in per_sample}
-    return Batch(**kept, view_pixels=views, weights=None if batch.weights is None else batch.weights[:count])
+    weights = None if batch.weights is None else batch.weights[:count]
+    clip = None if batch.clip_features is None else tuple(part[:count] for part in batch.clip_features)
+    return Batch(**kept, view_pixels=views, weights=weights, clip_features=clip, signal_seed=batch.signal_seed)

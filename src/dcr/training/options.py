@@ -71,7 +71,7 @@ def contrast_options(parameters: TrainingParameters, name: str) -> ContrastOptio
         signal=build_signal(p) if p.signal != "infonce" else None,
         resampler=Resampler(p.clip_neighbour_rule, p.clip_neighbour_share) if asked == "clip_neighbour" else None,
         synthetic_weight=p.synthetic_weight if asked == "synthetic" else 0.0,
-        diagnostics=p.diagnostics and stage2,
+        diagnostics=p.contrast_diagnostics and stage2,
     )
     _check_contrast(p, objective, options)
     return options
