@@ -7,7 +7,7 @@ import tarfile
 
 import pytest
 
-from project import copy_project, run
+from project import run
 
 pytestmark = pytest.mark.xdist_group("smoke")
 
@@ -141,8 +141,8 @@ def test_a_model_folder_without_a_config_is_named(project, config):
 
 
 def test_dvc_repeats_only_what_changed_and_carries_data_to_another_clone(smoke_project, tmp_path):
-    """`dvc repro` twice, with a changed training parameter, and through a folder as remote."""
-    project = copy_project(tmp_path / "project")
+    """A finished run is DVC's as it stands; then a changed training parameter, and through a folder as remote."""
+    project = shutil.copytree(smoke_project, tmp_path / "project")
     text = (project / "dvc.yaml").read_text()
     text = text.replace("recipe: demo", "recipe: smoke").replace("env: local", "env: smoke")
     (project / "dvc.yaml").write_text(text.replace("data/06_models/demo", "data/06_models/smoke"))
@@ -151,7 +151,7 @@ def test_dvc_repeats_only_what_changed_and_carries_data_to_another_clone(smoke_p
     run("dvc", "init", "-q", cwd=project)
     run("dvc", "config", "core.analytics", "false", cwd=project)
 
-    assert "Running stage 'reporting'" in run("dvc", "repro", cwd=project).stdout
+    run("dvc", "commit", "--force", cwd=project)
     assert "Running stage" not in run("dvc", "repro", cwd=project).stdout
     assert "scores.json" in run("dvc", "metrics", "show", cwd=project).stdout
     run("dvc", "plots", "show", "--out", "plots", cwd=project)

@@ -76,7 +76,8 @@ def gradients(case, processes):
     method, num_negatives = CASES[case]
     weights, encode, predict = tiny_model()
     whole, own = whole_batch(), processes.own(BATCH // processes.count)
-    batch = Batch(**{name: value[own] for name, value in vars(whole).items() if value is not None})
+    shared = {name: value[own] for name, value in vars(whole).items() if isinstance(value, list | torch.Tensor)}
+    batch = Batch(**shared)
     batch.negatives = None if num_negatives is None else OFFSETS[own, :num_negatives]
     options = ObjectiveOptions(0.1, 2, gather_negatives=True, contrast_weight=0.3, reconstruction_weight=0.7)
     OBJECTIVES[method](encode, predict, batch, options, lambda loss: loss.backward(), processes)
