@@ -7,8 +7,6 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Every pipeline is a process of its own: without cached bytecode each would compile its imports again.
 unexport PYTHONDONTWRITEBYTECODE
-# Threads that wait sleep: by default they spin, and on a busy machine that slows two threads down to a tenth of one.
-export OMP_WAIT_POLICY := PASSIVE
 export DVC_NO_ANALYTICS := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 export DO_NOT_TRACK := 1
