@@ -9,6 +9,7 @@ from PIL import Image
 
 import finished_run
 from dcr.benchmark_sets import open_set
+from dcr.pages import to_data_uri
 from dcr.reporting import images
 
 
@@ -20,15 +21,6 @@ def pairs(tmp_path_factory):
 def decode(uri):
     kind, _, data = uri.partition(";base64,")
     return kind, Image.open(io.BytesIO(base64.b64decode(data)))
-
-
-def test_a_small_image_survives_as_it_is_and_a_large_one_becomes_a_thumbnail():
-    small = finished_run.draw_image(1)
-    kind, shown = decode(images.to_data_uri(small))
-    assert kind == "data:image/png"
-    assert np.array_equal(np.asarray(shown), np.asarray(small))
-    kind, shown = decode(images.to_data_uri(Image.new("RGBA", (900, 600))))
-    assert (kind, shown.size, shown.mode) == ("data:image/jpeg", (224, 149), "RGB")
 
 
 def test_flips_are_the_pairs_that_one_encoder_alone_answers(pairs):
@@ -54,9 +46,9 @@ def test_a_pair_is_shown_with_its_two_images_and_statements_without_the_prompt(p
     (shown,) = flips["gained"]["pairs"]
     assert shown["statements"] == ["a red fish", "a blue fish"]
     pair = next(
-        p for p in pairs if p.type == shown["type"] and images.to_data_uri(images.open_images(p)[0]) in shown["images"]
+        p for p in pairs if p.type == shown["type"] and to_data_uri(images.open_images(p)[0]) in shown["images"]
     )
-    assert shown["images"] == [images.to_data_uri(image) for image in images.open_images(pair)]
+    assert shown["images"] == [to_data_uri(image) for image in images.open_images(pair)]
 
 
 def test_examples_are_spread_over_the_types_before_any_type_comes_twice(pairs):

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from PIL import Image
 
 from dcr.losses.numerics import unit_vectors
-from dcr.reporting.images import to_data_uri
+from dcr.pages import fill_template, to_data_uri
 
 if TYPE_CHECKING:
     from dcr.latents import LatentCache
@@ -68,7 +68,7 @@ def show_candidates(
         {"key": latents.key(position), "images": [_picture(image) for image in (anchor, *own)]}
         for position, anchor, own in zip(positions, anchors, made, strict=True)
     ]
-    return measures, _render(measures, rows)
+    return measures, fill_template("dcr.positives", "page.html", measures=measures, rows=rows)
 
 
 def _pixels(crop: np.ndarray) -> torch.Tensor:
@@ -78,12 +78,3 @@ def _pixels(crop: np.ndarray) -> torch.Tensor:
 def _picture(pixels: torch.Tensor) -> str:
     array = (pixels * 255).round().byte().permute(1, 2, 0).numpy()
     return to_data_uri(Image.fromarray(array))
-
-
-def _render(measures: dict[str, float], rows: Sequence[dict[str, Any]]) -> str:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("dcr.positives"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    return environment.get_template("page.html").render(measures=measures, rows=rows)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,22 +12,11 @@ from PIL import Image
 from dcr.benchmark_sets.files import decode_image
 from dcr.benchmark_sets.mmvp_vlm import PROMPT
 from dcr.metrics.bootstrap import mcnemar
+from dcr.pages import to_data_uri
 from dcr.reporting.comparison import pair_outcomes
 
 if TYPE_CHECKING:
     from dcr.benchmark_sets import Pair
-
-THUMBNAIL_SIDE = 224
-
-
-def to_data_uri(image: Image.Image) -> str:
-    """Return an image, at most 224 px a side, as a data URI: PNG when small, JPEG above 64 px."""
-    image = image.convert("RGB")
-    image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS)
-    kind = "PNG" if max(image.size) <= 64 else "JPEG"
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **({"quality": 88} if kind == "JPEG" else {"optimize": True}))
-    return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 def find_flipped_pairs(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from dcr.benchmark_sets import ClassificationSet
 from dcr.errors import UserError
 from dcr.metrics.drift import find_neighbours
-from dcr.reporting.images import to_data_uri
+from dcr.pages import to_data_uri
 
 if TYPE_CHECKING:
     from dcr.evaluation import Embedder

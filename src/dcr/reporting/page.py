@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-import jinja2
 import plotly.graph_objects as go
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from dcr.pages import fill_template
 from dcr.reporting import tables
 from dcr.reporting.comparison import Comparison, Scores, headline, select
 from dcr.reporting.names import encoder_name
@@ -88,14 +88,9 @@ def render_template(name: str, figures: Mapping[str, go.Figure], **context: Any)
     Args:
         name: of the file. figures: by name; those without data are not drawn. context: the template's own names.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("dcr.reporting"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    return environment.get_template(name).render(
+    return fill_template(
+        "dcr.reporting",
+        name,
         figures={figure: _embed_json(value) for figure, value in figures.items()},
         drawn=[figure for figure, value in figures.items() if value.data],
         plotly=Markup(get_plotlyjs()),

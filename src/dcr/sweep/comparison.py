@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from dcr.errors import UserError
+from dcr.metrics.runs import spread_over_runs
 
 
 def gather_runs(
@@ -68,13 +68,12 @@ def compare_signals(runs: pd.DataFrame, measures: list[str], baseline: str, conf
         row = {"signal": signal, "num_seeds": len(own), "seconds_per_step": own["seconds_per_step"].mean()}
         base = runs[runs["signal"] == baseline].set_index("seed")
         for measure in measures:
-            low, high = t_interval(own[measure].to_numpy(), confidence)
-            row |= {measure: own[measure].mean(), f"{measure}_low": low, f"{measure}_high": high}
+            spread = spread_over_runs(own[measure], confidence)
+            row |= {measure: spread.mean, f"{measure}_low": spread.interval[0], f"{measure}_high": spread.interval[1]}
             paired = own.set_index("seed")[measure] - base[measure]
-            differences = paired.dropna().to_numpy()
-            bounds = t_interval(differences, 1 - (1 - confidence) / max(1, others))
+            mean, bounds = _difference(paired.dropna(), 1 - (1 - confidence) / max(1, others))
             row |= {
-                f"{measure}_difference": differences.mean() if len(differences) else np.nan,
+                f"{measure}_difference": mean,
                 f"{measure}_difference_low": bounds[0],
                 f"{measure}_difference_high": bounds[1],
                 f"{measure}_verdict": "baseline" if signal == baseline else _verdict(*bounds),
@@ -83,12 +82,12 @@ def compare_signals(runs: pd.DataFrame, measures: list[str], baseline: str, conf
     return pd.DataFrame(rows)
 
 
-def t_interval(values: np.ndarray, confidence: float) -> tuple[float, float]:
-    """Return Student's t interval of the mean; NaN for fewer than two values."""
-    if len(values) < 2:
-        return np.nan, np.nan
-    half = stats.t.ppf((1 + confidence) / 2, len(values) - 1) * stats.sem(values)
-    return float(values.mean() - half), float(values.mean() + half)
+def _difference(paired: pd.Series, confidence: float) -> tuple[float, tuple[float, float]]:
+    """Return mean and interval of the differences; NaN where the two share no seed."""
+    if paired.empty:
+        return np.nan, (np.nan, np.nan)
+    spread = spread_over_runs(paired, confidence)
+    return spread.mean, spread.interval
 
 
 def _verdict(low: float, high: float) -> str:

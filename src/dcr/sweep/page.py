@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from dcr.pages import fill_template
 from dcr.sweep.comparison import compare_signals, headline
 
 
@@ -16,14 +17,10 @@ def render_comparison(runs: pd.DataFrame, measures: Mapping[str, str], baseline:
         runs: from `gather_runs`.
         measures: column to ``<benchmark>.<metric>``, in the order of the page.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
     table = compare_signals(runs, list(measures), baseline, confidence)
-    environment = Environment(
-        loader=PackageLoader("dcr.sweep"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    environment.filters["shown"] = lambda value: "–" if pd.isna(value) else f"{value:.3f}"
-    return environment.get_template("page.html").render(
+    return fill_template(
+        "dcr.sweep",
+        "page.html",
         rows=table.to_dict("records"),
         runs=runs.to_dict("records"),
         measures=measures,

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, select_autoescape
 from PIL import Image
 
+from dcr.pages import fill_template
 from dcr.shards import ShardReader
 from dcr.validation.charts import histogram_svg
 from dcr.validation.images import FORMATS
@@ -78,8 +78,9 @@ def render_page(
                 "examples": examples(survey.reasons.get(name, [])),
             }
         )  # fmt: skip
-    environment = Environment(loader=PackageLoader("dcr.validation"), autoescape=select_autoescape())
-    return environment.get_template("page.html").render(
+    return fill_template(
+        "dcr.validation",
+        "page.html",
         summary=summary,
         reasons=reasons,
         num_groups=survey.num_groups,
