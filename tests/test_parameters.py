@@ -7,6 +7,7 @@ import pytest
 from dcr.config import RecipeConfigLoader
 from dcr.errors import UserError
 from dcr.parameters import Section, TrainingParameters, build_parameters
+from dcr.parameters.training import WITHOUT_EFFECT
 from dcr.settings import CONFIG_LOADER_ARGS
 
 CONF = Path(__file__).parents[1] / "conf"
@@ -25,6 +26,10 @@ def test_the_base_recipe_is_whole(parameters):
 
 def test_no_field_has_a_default_hidden_in_code():
     assert all(field.is_required() for cls in Section.__subclasses__() for field in cls.model_fields.values())
+
+
+def test_what_is_without_effect_is_a_parameter_of_training():
+    assert set(TrainingParameters.model_fields) >= WITHOUT_EFFECT
 
 
 @pytest.mark.parametrize("key", ["temperature", "seed", "lora_rank"])

@@ -105,6 +105,13 @@ class TestConfiguration:
         with pytest.raises(UserError, match="extends 'mddle', but there is no other recipe"):
             RecipeConfigLoader(str(tmp_path), env="own", **CONFIG_LOADER_ARGS)["globals"]
 
+    def test_recipes_that_extend_each_other_are_one_sentence(self, tmp_path):
+        for name, text in {"base": "a: 1\n", "own": "extends: other\n", "other": "extends: own\n"}.items():
+            (tmp_path / name).mkdir()
+            (tmp_path / name / "globals.yml").write_text(text)
+        with pytest.raises(UserError, match=r"other/globals\.yml: extends 'own', which extends this recipe in turn"):
+            RecipeConfigLoader(str(tmp_path), env="own", **CONFIG_LOADER_ARGS)["globals"]
+
 
 class TestShapes:
     @recipes

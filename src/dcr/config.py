@@ -19,9 +19,20 @@ class RecipeConfigLoader(OmegaConfigLoader):
 
     def _read_dir_configs(self, conf_path: str, *arguments: Any, **options: Any) -> dict[Path, Any]:
         """Return the files of the extended folder before the recipe's own; later ones win, key by key."""
-        own = super()._read_dir_configs(conf_path, *arguments, **options)
-        parent = _extended(Path(conf_path))
-        return own if parent is None else self._read_dir_configs(str(parent), *arguments, **options) | own
+        found: dict[Path, Any] = {}
+        for folder in reversed(_lineage(Path(conf_path))):
+            found |= super()._read_dir_configs(str(folder), *arguments, **options)
+        return found
+
+
+def _lineage(folder: Path) -> list[Path]:
+    """Return a recipe's folder, the one it extends, the one that extends, and so on."""
+    folders = [folder]
+    while (parent := _extended(folders[-1])) is not None:
+        if parent in folders:
+            raise UserError(f"{folders[-1]}/globals.yml: extends {parent.name!r}, which extends this recipe in turn")
+        folders.append(parent)
+    return folders
 
 
 def _extended(folder: Path) -> Path | None:

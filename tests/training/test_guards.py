@@ -20,6 +20,13 @@ def test_a_loss_that_stays_at_log_b_plus_1_is_explained_once(caplog):
     assert "ignore its condition" in caplog.text
 
 
+def test_the_level_counts_the_views(caplog):
+    guard = IgnoredCondition("dcr", 14, num_views=2)
+    for _ in range(100):
+        guard.watch(math.log(16))
+    assert "at log(B + 2) = 2.773" in caplog.text
+
+
 def test_a_loss_that_only_passes_by_is_not_told(caplog):
     guard = IgnoredCondition("dcr", 15)
     for step in range(500):

@@ -6,13 +6,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from dcr.evaluation.cache import make_key
+from dcr.parameters.training import WITHOUT_EFFECT
 
 Scores = Mapping[str, Mapping[str, Mapping[str, float]]]
 BASE, MMVP = "base", "mmvp_vlm"
-_NOT_THE_COURSE = (
-    "seed", "num_workers", "validate_every_steps", "checkpointing_steps", "checkpoints_total_limit",
-    "resume_from_checkpoint", "rows_per_chunk", "constant_prompt", "shared_prefix", "rendezvous_endpoint",
-)  # fmt: skip
 
 
 def diva_results(scores: Scores, model: str, encoder: str) -> dict[str, dict[str, dict[str, float]]]:
@@ -39,7 +36,7 @@ def seed_record(scores: Scores, training: Mapping[str, Any], record: Mapping[str
         training: the parameters of training.
         record: what training wrote, with ``seed`` and ``hashes`` of data and frozen models.
     """
-    course = {name: value for name, value in training.items() if name not in _NOT_THE_COURSE}
+    course = {name: value for name, value in training.items() if name not in {"seed", *WITHOUT_EFFECT}}
     configuration = make_key(training=course, hashes=record["hashes"], base=scores.get(BASE, {}))
     return {"seed": record["seed"], "configuration": configuration, "scores": scores}
 

@@ -26,6 +26,16 @@ PUBLISHED = {
 }
 """What ``published: true`` stands for."""
 
+WITHOUT_EFFECT = frozenset(
+    [
+        *("num_workers", "rendezvous_endpoint", "max_skipped_steps", "checkpointing_steps", "checkpoints_total_limit"),
+        *("resume_from_checkpoint", "rows_per_chunk", "constant_prompt", "shared_prefix", "batched_views"),
+        *("gradient_checkpointing", "compile", "validate_every_steps", "report_to", "diagnostics_every_steps"),
+        *("contrast_diagnostics", "images_every_steps", "num_images", "num_denoising_steps"),
+    ]
+)
+"""How a run is walked, watched, kept and shared out: parameters that change its result by rounding at most."""
+
 
 class TrainingParameters(SignalParameters, Section):
     """Both stages of training; the names are those of diffusers' training scripts where they have one."""

@@ -16,14 +16,11 @@ from dcr.diffusion import Diffusion
 from dcr.files import sha256_file, tensors_hash, weights_hash
 from dcr.latents import LatentCache
 from dcr.parameters import TrainingParameters
+from dcr.parameters.training import WITHOUT_EFFECT
 from dcr.training.checkpoints import Fingerprint
 from dcr.training.options import END_TO_END, STAGE1, batch_options, objective_options, run_options, tuning_options
 
-# Neither the length of a run, nor how it is walked, watched and shared out, makes it another run.
-_FREE = {
-    *("name", "max_train_steps", "max_skipped_steps", "num_workers", "validate_every_steps"),
-    *("rows_per_chunk", "constant_prompt", "shared_prefix", "batched_views", "gradient_checkpointing"),
-}
+_FREE = {"name", "max_train_steps", *WITHOUT_EFFECT}  # a longer run goes on from a shorter one
 _CODE = ("training", "losses", "positives", "backbones", "projector.py", "transforms.py", "diffusion.py", "seeds.py")
 
 
@@ -45,6 +42,7 @@ def run_fingerprint(
 ) -> Fingerprint:
     """Return the fingerprint of stage 1, or of a method's run with its projector."""
     values: dict[str, Any] = {**asdict(run_options(parameters, name)), **asdict(objective_options(parameters, name))}
+    del values["contrast"]["diagnostics"]  # measures and changes nothing
     values["contrast"]["name"] = parameters.signal if values["contrast"]["signal"] else None  # numbers do not tell
     values |= asdict(batch_options(parameters))
     values |= {k: v for k, v in parameters.model_dump().items() if k.startswith(("view_", "published_"))}

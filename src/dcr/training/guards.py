@@ -21,14 +21,15 @@ class IgnoredCondition:
     """
 
     def __init__(self, name: str, num_columns: int, num_views: int = 1) -> None:
-        self._name, self._level, self._count = name, math.log(num_columns + num_views), 0
+        self._name, self._num_views, self._count = name, num_views, 0
+        self._level = math.log(num_columns + num_views)
 
     def watch(self, loss: float) -> None:
         """Look at a step's loss."""
         self._count = self._count + 1 if abs(loss - self._level) <= _TOLERANCE * self._level else 0
         if self._count == _PATIENCE:
             _log.warning(
-                "%s: the loss has been at log(B + 1) = %.3f for %d steps: all predictions of a row are alike, so the "
+                "%s: the loss has been at log(B + %d) = %.3f for %d steps: all predictions of a row are alike, so the "
                 "UNet seems to ignore its condition; train stage 1 for longer with stage1_loss: reconstruction.",
-                self._name, self._level, _PATIENCE,
+                self._name, self._num_views, self._level, _PATIENCE,
             )  # fmt: skip

@@ -12,6 +12,7 @@ from typing import Any
 from torch import nn
 from tqdm import tqdm
 
+from dcr.files import atomic_path
 from dcr.training.batches import Batch
 from dcr.training.checkpoints import Progress
 from dcr.training.cost import Plan
@@ -96,9 +97,8 @@ class Monitor:
             self._trackers.log(row, progress.step)
         every = self._options.images_every_steps
         if self._is_first and self._folder and self._draw and every and progress.step % every == 0:
-            folder = self._folder / "images"
-            folder.mkdir(parents=True, exist_ok=True)
-            self._draw().save(folder / f"step-{progress.step:06d}.png")
+            with atomic_path(self._folder / "images" / f"step-{progress.step:06d}.png") as temporary:
+                self._draw().save(temporary, "PNG")
 
     def close(self) -> None:
         """Close the bar and the trackers."""

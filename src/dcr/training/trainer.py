@@ -116,7 +116,7 @@ class Trainer:
             *values, stops = self._mean([*row.values(), float(stop.requested)])
             row = dict(zip(row, values, strict=True))
             self._update(row, [key for batch in seen for key in batch.keys], progress)
-            row |= self.monitor.diagnose(step, seen[-1])
+            row = self.monitor.diagnose(step, seen[-1]) | row  # the step's own values are of the whole batch
             last = step == run.max_train_steps
             if self.processes.is_first and (last or step % run.validate_every_steps == 0):
                 row["validation_loss"] = self.validate()
@@ -125,7 +125,7 @@ class Trainer:
             progress.step, progress.num_samples = step, progress.num_samples + self._samples_a_step
             progress.rows.append({"step": step, **row})
             progress.seconds = before + time.perf_counter() - started
-            self._show(row, progress)
+            self.monitor.show(row, progress)
             if stops or last or (self.checkpoints and step % self.checkpoints.every_steps == 0):
                 self._save(progress)
             if stops and not last:
@@ -209,9 +209,6 @@ class Trainer:
     @property
     def _saved(self) -> str:
         return f"it is saved in {self.checkpoints.folder} and " if self.checkpoints else ""
-
-    def _show(self, row: dict[str, float], progress: Progress) -> None:
-        self.monitor.show(row, progress)
 
     def _result(self, progress: Progress) -> RunResult:
         return RunResult(
