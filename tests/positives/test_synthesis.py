@@ -141,6 +141,13 @@ def test_a_run_that_was_stopped_goes_on_at_the_next_batch(world, monkeypatch):
     assert not list((folder / "parts").iterdir())
 
 
+def test_what_a_kill_left_half_written_goes(world):
+    folder = make(world)
+    (folder / ".00000.tar.4711.tmp").write_bytes(b"half a shard")
+    make(world)
+    assert sorted(path.name for path in folder.glob(".*")) == []
+
+
 def test_ranks_share_the_shards(world):
     whole = files(make(world, name="whole"))
     make(world, rank=1, num_ranks=2)

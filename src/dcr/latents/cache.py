@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from dcr.errors import UserError
+from dcr.files import atomic_path
 from dcr.latents.encoding import from_stored
 from dcr.latents.format import DamagedShardError, read_index, read_record
 
@@ -38,6 +39,17 @@ def read_plan(folder: str | Path, pipeline: str = "latents") -> dict[str, Any]:
         raise UserError(
             f"{folder}/{PLAN_NAME} cannot be read ({exc}); write it with `kedro run --pipelines {pipeline}`"
         ) from exc
+
+
+def write_plan(folder: Path, mode: str, settings: dict[str, Any], shards: dict[str, str]) -> None:
+    """Write what `read_plan` reads.
+
+    Args:
+        shards: by name, their keys; in mode ``online`` the paths of the input shards.
+    """
+    plan = {"mode": mode, "settings": settings, "shards": shards}
+    with atomic_path(folder / PLAN_NAME) as temporary:
+        temporary.write_text(json.dumps(plan, indent=1, sort_keys=True), encoding="utf-8")
 
 
 class LatentCache(Sequence):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from dcr.errors import UserError
 from dcr.files import atomic_path
-from dcr.latents.cache import PLAN_NAME, LatentCache, read_plan
+from dcr.latents.cache import LatentCache, read_plan, write_plan
 from dcr.latents.cropping import CropTask, load_crops
 from dcr.latents.options import LatentOptions
 
@@ -39,9 +38,7 @@ def write_online(folder: Path, samples: pd.DataFrame, paths: dict[str, str], opt
     """
     with atomic_path(folder / SAMPLES_NAME) as temporary:
         samples[["key", "shard", "offset", "sha256"]].to_parquet(temporary, index=False)
-    with atomic_path(folder / PLAN_NAME) as temporary:
-        plan = {"mode": "online", "settings": asdict(options), "shards": paths}
-        temporary.write_text(json.dumps(plan, indent=1, sort_keys=True), encoding="utf-8")
+    write_plan(folder, "online", asdict(options), paths)
 
 
 class OnlineLatents(Sequence):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import shutil
@@ -20,15 +19,13 @@ from tqdm import tqdm
 
 from dcr.diffusion import Diffusion
 from dcr.errors import UserError
-from dcr.files import atomic_path
-from dcr.latents.cache import PLAN_NAME
+from dcr.latents.cache import write_plan
 from dcr.latents.cropping import CropBatch, CropTask, iterate_crops, iterate_samples
 from dcr.latents.encoding import STORED_DTYPES, MomentsEncoder, pick_device, to_stored
-from dcr.latents.format import DamagedShardError, read_record
 from dcr.latents.keys import latent_settings, shard_key
 from dcr.latents.online import write_online
 from dcr.latents.options import LatentOptions
-from dcr.latents.writing import check_free_space, clean_stop, write_latent_shard
+from dcr.latents.writing import check_free_space, clean_stop, is_current, remove_leftovers, write_latent_shard
 from dcr.shards import name_shards
 
 if TYPE_CHECKING:
@@ -135,33 +132,19 @@ class LatentPlan:
             folder.mkdir(parents=True, exist_ok=True)
             if self.options.mode == "online":
                 return write_online(folder, self.samples, {n: t.shard for n, t in self.tasks.items()}, self.options)
-            stale = [name for name in self.tasks if name in again or not self._is_current(folder, name)]
+            stale = [name for name in self.tasks if name in again or not is_current(folder, name, self.keys[name])]
             self._prepare(folder, stale)
             mine = list(self.tasks)[self.rank :: self.num_ranks]
             if self.options.check_images:
                 self._check_images([name for name in mine if name not in stale])
             self._encode(folder, [name for name in mine if name in set(stale)])
 
-    def _is_current(self, folder: Path, name: str) -> bool:
-        try:
-            return read_record(folder / f"{name}.tar").key == self.keys[name]
-        except DamagedShardError:
-            return False
-
     def _prepare(self, folder: Path, stale: list[str]) -> None:
         """Say what will be done, write the plan, and remove what belongs to no shard any more."""
         self._log(folder, stale)
         check_free_space(folder, {name: self.num_bytes(name) for name in stale})
-        plan = {"mode": "cache", "settings": self.settings, "shards": self.keys}
-        with atomic_path(folder / PLAN_NAME) as temporary:
-            temporary.write_text(json.dumps(plan, indent=1, sort_keys=True), encoding="utf-8")
-        for name in list(self.tasks)[self.rank :: self.num_ranks]:  # what a killed run left half written
-            for path in folder.glob(f".{name}.tar.*.tmp"):
-                path.unlink(missing_ok=True)
-        if self.rank == 0:
-            for path in folder.glob("*.tar"):
-                if path.stem not in self.tasks:
-                    path.unlink()
+        write_plan(folder, "cache", self.settings, self.keys)
+        remove_leftovers(folder, self.keys, list(self.keys)[self.rank :: self.num_ranks], self.rank == 0)
 
     def _log(self, folder: Path, stale: list[str]) -> None:
         count = sum(len(self.tasks[name].hashes) for name in stale)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import shutil
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from dcr.errors import UserError
 from dcr.files import atomic_path
-from dcr.latents.format import ShardWriter
+from dcr.latents.format import DamagedShardError, ShardWriter, read_record
 
 if TYPE_CHECKING:
     import numpy as np
@@ -95,6 +95,29 @@ def clean_stop(folder: Path, pipeline: str = "latents") -> Iterator[None]:
             f"{folder}: the disk is full ({exc.strerror}); the {len(list(folder.glob('*.tar')))} shards that are there "
             f"are whole and kept; free some space and run `kedro run --pipelines {pipeline}` again"
         ) from exc
+
+
+def is_current(folder: Path, name: str, key: str) -> bool:
+    """Return whether a shard is there and was made from what the key stands for."""
+    try:
+        return read_record(folder / f"{name}.tar").key == key
+    except DamagedShardError:
+        return False
+
+
+def remove_leftovers(folder: Path, shards: Collection[str], mine: Iterable[str], is_first: bool) -> None:
+    """Remove what a killed run left half written, and shards that belong to the plan no more.
+
+    Args:
+        shards: names of all that there should be. mine: those that this process writes.
+        is_first: whether this process removes what belongs to none.
+    """
+    for name in mine:
+        for path in folder.glob(f".{name}.tar.*.tmp"):
+            path.unlink(missing_ok=True)
+    for path in folder.glob("*.tar") if is_first else ():
+        if path.stem not in shards:
+            path.unlink()
 
 
 def _size(path: Path) -> int:

@@ -25,9 +25,9 @@ from dcr.diffusion import Diffusion
 from dcr.errors import UserError
 from dcr.files import atomic_path, weights_hash
 from dcr.latents import LatentCache, OnlineLatents
-from dcr.latents.cache import PLAN_NAME
-from dcr.latents.format import DamagedShardError, ShardWriter, read_record
-from dcr.latents.writing import check_free_space, clean_stop
+from dcr.latents.cache import write_plan
+from dcr.latents.format import ShardWriter
+from dcr.latents.writing import check_free_space, clean_stop, is_current, remove_leftovers
 from dcr.positives.clsp import sample_like
 from dcr.seeds import derive_seed
 
@@ -119,19 +119,13 @@ class SynthesisPlan:
         folder = Path(folder)
         with clean_stop(folder, PIPELINE):
             folder.mkdir(parents=True, exist_ok=True)
-            stale = [name for name in self.keys if not self._is_current(folder, name)]
+            stale = [name for name in self.keys if not is_current(folder, name, self.keys[name])]
             self._prepare(folder, stale)
             mine = [name for name in list(self.keys)[self.rank :: self.num_ranks] if name in stale]
             count = sum(len(self.latents.positions(name)) for name in mine)
             with tqdm(total=count, desc="make positives", unit="image", disable=None) as bar:
                 for name in mine:
                     self._write_shard(folder, name, bar)
-
-    def _is_current(self, folder: Path, name: str) -> bool:
-        try:
-            return read_record(folder / f"{name}.tar").key == self.keys[name]
-        except DamagedShardError:
-            return False
 
     def _prepare(self, folder: Path, stale: list[str]) -> None:
         """Say what will be done, write the plan, and remove what belongs to no shard any more."""
@@ -141,13 +135,9 @@ class SynthesisPlan:
             self.options.num_candidates, len(self.latents), count, len(stale),
         )  # fmt: skip
         check_free_space(folder, {name: self._num_bytes(name) for name in stale}, PIPELINE)
-        plan = {"mode": "cache", "settings": self.settings, "shards": self.keys}
-        with atomic_path(folder / PLAN_NAME) as temporary:
-            temporary.write_text(json.dumps(plan, indent=1, sort_keys=True), encoding="utf-8")
+        write_plan(folder, "cache", self.settings, self.keys)
+        remove_leftovers(folder, self.keys, list(self.keys)[self.rank :: self.num_ranks], self.rank == 0)
         if self.rank == 0:
-            for path in folder.glob("*.tar"):
-                if path.stem not in self.keys:
-                    path.unlink()
             current = {self._parts(folder, name) for name in stale}
             for parts in (folder / _PARTS).glob("*"):
                 if parts not in current:

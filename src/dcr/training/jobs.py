@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -46,7 +46,7 @@ class Job:
     folder: Path
     processes: Processes
     finished: bool = False
-    candidates: Path | None = None  # folder of made positives
+    candidates: Path | None = None
 
     def __post_init__(self) -> None:
         if self.parameters.published_normalization:
@@ -130,7 +130,7 @@ def train_projector(job: Job) -> tuple[State, dict[str, float], RunResult]:
         work = _open_work(job, options.STAGE1)
         projector, result, errors = stages.import_projector(job.backbone, job.diffusion, work, path)
         return _on_cpu(projector), errors, result
-    job = _in_workers(job, None)
+    _train_in_workers(job, None)
     work = _open_work(job, options.STAGE1)
     projector, result, errors = stages.train_projector(job.backbone, job.diffusion, work, job.parameters.condition)
     return _on_cpu(projector), errors, result
@@ -138,7 +138,7 @@ def train_projector(job: Job) -> tuple[State, dict[str, float], RunResult]:
 
 def train_adapters(job: Job, projector: State) -> Trained:
     """Stage 2; every method starts from the same tower and, but for end_to_end, from stage 1's projector."""
-    job = _in_workers(job, projector)
+    _train_in_workers(job, projector)
     trained = Trained({}, {}, projector)
     for name in options.methods(job.parameters):
         state, trained.runs[name], own = _train_method(job, name, projector)
@@ -197,10 +197,10 @@ def open_job(
     return Job(parameters, latents, backbone, diffusion, Path(folder), alone(), candidates=candidates)
 
 
-def _in_workers(job: Job, projector: State | None) -> Job:
-    """Let workers train where there are to be several; return the job that reads what they left."""
+def _train_in_workers(job: Job, projector: State | None) -> None:
+    """Let workers train where there are to be several; the job then reads what they left."""
     p = job.parameters
     if job.finished or job.processes.count > 1 or p.num_processes * p.num_hosts == 1:
-        return job
+        return
     launch(p, job.latents.folder, job.backbone.source, job.diffusion.source, job.folder, projector, job.candidates)
-    return replace(job, finished=True)
+    job.finished = True

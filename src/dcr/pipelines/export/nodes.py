@@ -25,22 +25,16 @@ def compose_card(
 ) -> dict[str, Any]:
     """Gather what the model card tells: revision, hashes, settings, scores before and after, what got worse."""
     from dcr.files import json_hash
-    from dcr.training.options import approximations, tuning_in_words
+    from dcr.training.product import describe
 
     method = training.method
+    hashes = {"validation": json_hash(validation_summary), "recipe": json_hash(training.model_dump(mode="json"))}
     return {
+        **describe(training, recipe, method, training_record["hashes"] | hashes),
         "base_revision": models.get("backbone", {}).get("revision"),
-        "recipe": recipe.name,
-        "method": method,
-        "tuning": tuning_in_words(training),
-        "licence": recipe.licence,
-        "hashes": training_record["hashes"]
-        | {"validation": json_hash(validation_summary), "recipe": json_hash(training.model_dump(mode="json"))},
-        "settings": training.model_dump(),
         "scores": {name: scores[name] for name in ("base", method)},
         "intervals": {name: intervals[name] for name in ("base", method)},
         "comparisons": comparisons.get(method, {}),
-        "notes": [f"Training was approximate: {words}." for words in approximations(training, method)],
     }
 
 
@@ -57,15 +51,13 @@ def export_encoder(
     import torch
 
     from dcr.export import write_encoder
-    from dcr.training.model import merge_tower
-    from dcr.training.options import tuning_options
+    from dcr.training.product import put_into_tower
 
-    weights = adapters[training.method]()
-    config = merge_tower(backbone, tuning_options(training), weights)
+    adapter = put_into_tower(training, backbone, adapters[training.method]())
     return partial(
         write_encoder,
         backbone=backbone,
-        adapter={"config": config, "weights": weights} if config else None,
+        adapter=adapter,
         card=card | {"base_model": backbone.source},
         dtype=getattr(torch, parameters.dtype),
         vision_only=parameters.vision_only,

@@ -26,13 +26,14 @@ def train_projector(
     diffusion: Diffusion,
     checkpoints: Path,
     made_positives: Path,
-) -> tuple[dict[str, torch.Tensor], dict[str, Any], RunResult]:
-    """Stage 1: train the projector; beside its weights return held-out noise errors and the run."""
+) -> tuple[dict[str, torch.Tensor], dict[str, Any], RunResult, dict[str, str]]:
+    """Stage 1: train the projector; return its weights, held-out noise errors, the run and hashes of what went in."""
     from dcr.training import jobs
 
     job = jobs.open_job(parameters, latents, backbone, diffusion, checkpoints, made_positives)
+    hashes = job.hashes  # taken before training casts the models
     projector, errors, result = jobs.train_projector(job)
-    return projector, {"projector": errors}, result
+    return projector, {"projector": errors}, result, hashes
 
 
 def train_adapters(
@@ -54,14 +55,11 @@ def train_adapters(
 
 def record_training(
     parameters: TrainingParameters,
-    latents: LatentCache,
-    backbone: Backbone,
-    diffusion: Diffusion,
     projector_run: RunResult,
     adapter_runs: dict[str, RunResult],
+    input_hashes: dict[str, str],
 ) -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:
     """Gather the loss logs, one table a run, what each run cost, and hashes of what went in."""
-    from dcr.training.fingerprint import input_hashes
     from dcr.training.options import run_options
 
     runs = {name: run for name, run in {"stage1": projector_run, **adapter_runs}.items() if run.steps}
@@ -79,7 +77,7 @@ def record_training(
     return {name: run.losses for name, run in runs.items()}, {
         "seed": parameters.seed,
         "runs": costs,
-        "hashes": input_hashes(latents, backbone, diffusion),
+        "hashes": input_hashes,
     }
 
 
@@ -122,19 +120,8 @@ def _merge(
     training_record: dict[str, Any],
 ) -> tuple[Backbone, dict[str, Any], dict[str, Any]]:
     """Return what the dataset writes: merged backbone, LoRA adapter if there is one, and model card."""
-    from dcr.training.model import merge_tower
-    from dcr.training.options import approximations, tuning_in_words, tuning_options
+    from dcr.training.product import describe, put_into_tower
 
-    weights = adapters[method]()
-    config = merge_tower(backbone, tuning_options(parameters), weights)
-    card = {
-        "base_model": backbone.source,
-        "recipe": recipe.name,
-        "method": method,
-        "tuning": tuning_in_words(parameters),
-        "licence": recipe.licence,
-        "hashes": training_record["hashes"],
-        "settings": parameters.model_dump(),
-        "notes": [f"Training was approximate: {words}." for words in approximations(parameters, method)],
-    }
-    return backbone, {"config": config, "weights": weights} if config else None, card
+    adapter = put_into_tower(parameters, backbone, adapters[method]())
+    card = describe(parameters, recipe, method, training_record["hashes"])
+    return backbone, adapter, card | {"base_model": backbone.source}

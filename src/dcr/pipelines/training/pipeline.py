@@ -14,7 +14,7 @@ def create_pipeline() -> Pipeline:
             Node(
                 train_projector,
                 inputs=[*_SOURCES, "synthetic_positives_folder"],
-                outputs=["stage1_projector", "conditions", "projector_run"],
+                outputs=["stage1_projector", "conditions", "projector_run", "input_hashes"],
                 name="train_projector",
             ),
             Node(
@@ -25,7 +25,7 @@ def create_pipeline() -> Pipeline:
             ),
             Node(
                 record_training,
-                inputs=["params:training", "latents", "backbone", "diffusion", "projector_run", "adapter_runs"],
+                inputs=["params:training", "projector_run", "adapter_runs", "input_hashes"],
                 outputs=["losses", "training_record"],
                 name="record_training",
             ),
