@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from kedro.framework.hooks import hook_impl
 from kedro.framework.project import pipelines
 
-from dcr.datasets.diffusion import DiffusionDataset
-from dcr.datasets.models import BackboneDataset
+from dcr.datasets.benchmark_sets import BenchmarkSetDataset
+from dcr.datasets.shards import ShardsDataset
 from dcr.errors import UserError
 from dcr.parameters import build_parameters
 
@@ -38,10 +38,10 @@ class TypedParameters:
 
 
 class InputsExist:
-    """Names the pipeline that makes a missing input, before any work is done.
+    """Names the pipeline that makes a missing input, before hours are spent on the steps that come before it.
 
-    Models tell it themselves, before hours are spent on the steps that come before them. Other datasets with a command
-    or a source of their own tell it when they are read, and some of those need no file.
+    Evaluation sets and shards tell it when they are opened: a recipe may evaluate some of its sets only, and shards may
+    be a pattern or lie at a URL.
     """
 
     @hook_impl
@@ -50,10 +50,11 @@ class InputsExist:
         recipe = f" --env {run_params['env']}" if run_params.get("env") else ""
         for name in sorted(pipeline.inputs()):
             dataset = catalog.get(name)
-            if isinstance(dataset, BackboneDataset | DiffusionDataset):
+            if isinstance(dataset, BenchmarkSetDataset | ShardsDataset):
+                continue
+            if hasattr(dataset, "require"):
                 dataset.require()
-            tells_itself = hasattr(dataset, "_made_by") or hasattr(dataset, "_source")
-            if not tells_itself and not dataset.exists():
+            elif not dataset.exists():
                 path = getattr(dataset, "_filepath", None) or getattr(dataset, "_path", name)
                 raise UserError(
                     f"{name}: {path} does not exist; make it with `kedro run{recipe} --pipelines {_maker(name)}`"

@@ -37,14 +37,14 @@ class TestBackboneDataset:
 
     def test_a_missing_folder_names_the_command_that_makes_it(self, tmp_path):
         dataset = BackboneDataset(source=f"local-dir:{tmp_path / 'clip'}", made_by="kedro run --pipelines scenes")
-        with pytest.raises(DatasetError, match="run `kedro run --pipelines scenes` first"):
+        with pytest.raises(DatasetError, match="make it with `kedro run --pipelines scenes`"):
             dataset.load()
 
 
 class TestEncoderDataset:
     def test_saves_the_export_folder_and_loads_a_backbone(self, tmp_path):
         dataset = EncoderDataset(filepath=str(tmp_path / "encoder"), made_by="kedro run --pipelines training")
-        with pytest.raises(DatasetError, match="run `kedro run --pipelines training` first"):
+        with pytest.raises(DatasetError, match="make it with `kedro run --pipelines training`"):
             dataset.load()
         dataset.save((backbone(), None, CARD))
         assert torch.equal(dataset.load().encode_image(pixels()), backbone().encode_image(pixels()))
@@ -56,7 +56,7 @@ class TestEncoderDataset:
 
 class TestBaselinesDataset:
     def test_methods_are_made_when_saved_and_loaded_when_asked_for(self, tmp_path):
-        dataset = BaselinesDataset(filepath=str(tmp_path / "baselines"))
+        dataset = BaselinesDataset(filepath=str(tmp_path / "baselines"), made_by="kedro run --pipelines training")
         card = CARD | {"method": "any"}
         dataset.save({"reconstruction": lambda: (backbone(0), None, card), "naive": lambda: (backbone(1), None, card)})
 
@@ -67,11 +67,13 @@ class TestBaselinesDataset:
         assert torch.equal(loaders["reconstruction"]().encode_image(pixels()), backbone(0).encode_image(pixels()))
 
     def test_a_method_that_is_no_longer_trained_goes(self, tmp_path):
-        dataset = BaselinesDataset(filepath=str(tmp_path / "baselines"))
+        dataset = BaselinesDataset(filepath=str(tmp_path / "baselines"), made_by="kedro run --pipelines training")
         dataset.save({"naive": lambda: (backbone(), None, CARD)})
         dataset.save({})
         assert dataset.load() == {}
 
     def test_a_method_cannot_leave_the_folder(self, tmp_path):
         with pytest.raises(DatasetError, match="plain name"):
-            BaselinesDataset(filepath=str(tmp_path / "baselines")).save({"../x": lambda: (backbone(), None, CARD)})
+            BaselinesDataset(filepath=str(tmp_path / "baselines"), made_by="kedro run --pipelines training").save(
+                {"../x": lambda: (backbone(), None, CARD)}
+            )

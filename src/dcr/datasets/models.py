@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from kedro.io import AbstractDataset
 
+from dcr.datasets.folders import FolderDataset
 from dcr.errors import UserError
 
 if TYPE_CHECKING:
@@ -72,8 +73,9 @@ class BackboneDataset(AbstractDataset["Backbone", "Backbone"]):
 
     def require(self) -> None:
         """Raise UserError if the weights are not on this machine; reads none of them."""
-        if self._folder is not None:
-            _check_made(self._folder, self._made_by)
+        if not self._exists():
+            hint = f"make it with `{self._made_by}`" if self._made_by else "check the path"
+            raise UserError(f"{self._folder} does not exist; {hint}")
         from dcr.sources import backbone_location
 
         backbone_location(self._source)
@@ -90,7 +92,7 @@ class BackboneDataset(AbstractDataset["Backbone", "Backbone"]):
         return {"source": self._source, "made_by": self._made_by}
 
 
-class EncoderDataset(AbstractDataset["EncoderParts", "Backbone"]):
+class EncoderDataset(FolderDataset):
     """``EncoderDataset`` saves (backbone, adapter, card) as the export folder and loads it as a backbone.
 
     Example usage for the YAML API:
@@ -104,31 +106,27 @@ class EncoderDataset(AbstractDataset["EncoderParts", "Backbone"]):
     """
 
     def __init__(
-        self, *, filepath: str, made_by: str | None = None, device: str = "cpu", metadata: dict[str, Any] | None = None
+        self, *, filepath: str, made_by: str, device: str = "cpu", metadata: dict[str, Any] | None = None
     ) -> None:
         """Create a dataset of the folder ``filepath``; the other arguments as in `BackboneDataset`."""
-        self._filepath, self._made_by, self._device = Path(filepath), made_by, device
-        self.metadata = metadata
+        super().__init__(filepath=filepath, made_by=made_by, metadata=metadata)
+        self._device = device
 
     def load(self) -> Backbone:
-        from dcr.encoder import load_encoder
-
-        _check_made(self._filepath, self._made_by)
-        return load_encoder(self._filepath, self._device).backbone
+        return self._load_one(self.require())
 
     def save(self, data: EncoderParts) -> None:
         from dcr.export import write_encoder
 
         write_encoder(self._filepath, *data)
 
-    def _exists(self) -> bool:
-        return self._filepath.is_dir()
+    def _load_one(self, folder: Path) -> Backbone:
+        from dcr.encoder import load_encoder
 
-    def _describe(self) -> dict[str, Any]:
-        return {"filepath": str(self._filepath), "made_by": self._made_by}
+        return load_encoder(folder, self._device).backbone
 
 
-class BaselinesDataset(AbstractDataset[dict[str, Callable[[], "EncoderParts"]], dict[str, Callable[[], "Backbone"]]]):
+class BaselinesDataset(EncoderDataset):
     """``BaselinesDataset`` is a folder of encoder folders, one a method.
 
     A save takes {method: function that makes the parts}, so that one encoder at a time is in memory, and removes
@@ -144,16 +142,8 @@ class BaselinesDataset(AbstractDataset[dict[str, Callable[[], "EncoderParts"]], 
           made_by: kedro run --pipelines training
     """
 
-    def __init__(
-        self, *, filepath: str, made_by: str | None = None, device: str = "cpu", metadata: dict[str, Any] | None = None
-    ) -> None:
-        """Create a dataset of the folder ``filepath``; the other arguments as in `BackboneDataset`."""
-        self._filepath, self._made_by, self._device = Path(filepath), made_by, device
-        self.metadata = metadata
-
     def load(self) -> dict[str, Callable[[], Backbone]]:
-        _check_made(self._filepath, self._made_by)
-        folders = sorted(p for p in self._filepath.iterdir() if p.is_dir() and not p.name.startswith("."))
+        folders = sorted(p for p in self.require().iterdir() if p.is_dir() and not p.name.startswith("."))
         return {folder.name: partial(self._load_one, folder) for folder in folders}
 
     def save(self, data: dict[str, Callable[[], EncoderParts]]) -> None:
@@ -167,20 +157,3 @@ class BaselinesDataset(AbstractDataset[dict[str, Callable[[], "EncoderParts"]], 
         for folder in self._filepath.iterdir():
             if folder.name not in data:
                 shutil.rmtree(folder)
-
-    def _load_one(self, folder: Path) -> Backbone:
-        from dcr.encoder import load_encoder
-
-        return load_encoder(folder, self._device).backbone
-
-    def _exists(self) -> bool:
-        return self._filepath.is_dir()
-
-    def _describe(self) -> dict[str, Any]:
-        return {"filepath": str(self._filepath), "made_by": self._made_by}
-
-
-def _check_made(folder: Path, made_by: str | None) -> None:
-    if not folder.is_dir():
-        hint = f"run `{made_by}` first" if made_by else "check the path"
-        raise UserError(f"Model folder {folder} does not exist: {hint}.")
