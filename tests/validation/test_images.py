@@ -1,5 +1,6 @@
 import io
 import tracemalloc
+from itertools import product
 
 import numpy as np
 import pytest
@@ -18,14 +19,71 @@ def test_every_supported_format_is_measured(kind):
     assert (measures.reason, measures.decode_error, measures.animated) == (None, None, False)
 
 
-@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
-def test_luminance_is_that_of_the_grey_image(mode):
-    content = encode(mode=mode)
+def decodes_in_colour(content):
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            image.load()
+    except (OSError, SyntaxError):
+        return False
+    return True
+
+
+JPEGS = [
+    encode((90, 70), quality=quality, subsampling=subsampling, progressive=progressive, restart_marker_blocks=restart)
+    for quality, subsampling, progressive, restart in product((40, 90), (0, 1, 2), (False, True), (0, 3))
+]
+
+
+def test_a_jpeg_is_measured_if_and_only_if_it_can_be_decoded_in_colour():
+    """Its luma alone is decoded, so damage in its colours must be found too; flipped, removed and missing bytes."""
+    rng, fates = np.random.default_rng(0), []
+    for content in JPEGS * 40:
+        damaged, place = bytearray(content), int(rng.integers(len(content)))
+        match rng.integers(3):
+            case 0:
+                damaged[place] ^= 1 << int(rng.integers(8))
+            case 1:
+                del damaged[place : place + int(rng.integers(1, 50))]
+            case _:
+                del damaged[place:]
+        fates.append(decodes_in_colour(bytes(damaged)))
+        assert (measure_image(bytes(damaged), CAP).reason is None) == fates[-1]
+    assert 200 < sum(fates) < len(fates) - 200
+
+
+def test_a_jpeg_whose_colours_cannot_be_enlarged_is_not_accepted():
+    """Every pair of sampling factors of luma and one colour; the scan holds enough blocks for all of them."""
+    content, fates = bytearray(encode((400, 400), quality=95)), []
+    frame = content.index(b"\xff\xc0") + 2
+    content[frame + 3 : frame + 7] = bytes([0, 40, 0, 40])
+    for luma, colour in product(range(256), (0x00, 0x11, 0x12, 0x21, 0x22, 0x23, 0x32, 0x41)):
+        content[frame + 9], content[frame + 12], content[frame + 15] = luma, colour, 0x11
+        fates.append(decodes_in_colour(bytes(content)))
+        assert (measure_image(bytes(content), CAP).reason is None) == fates[-1]
+    assert 10 < sum(fates) < len(fates) - 10
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode", "tolerance"),
+    # a colour JPEG's luma is taken as it is stored, the grey image is made of its RGB, rounded and clipped
+    [("JPEG", "RGB", 0.02), ("JPEG", "L", 1e-3), ("JPEG", "CMYK", 1e-3), ("PNG", "RGB", 1e-3), ("PNG", "P", 1e-3)],
+)
+def test_luminance_is_that_of_the_grey_image(kind, mode, tolerance):
+    content = encode(kind=kind, mode=mode)
     grey = np.asarray(Image.open(io.BytesIO(content)).convert("L"), np.float64)
     measures = measure_image(content, CAP)
     assert measures.mode == mode
-    assert measures.luminance_mean == pytest.approx(grey.mean(), abs=1e-3)
-    assert measures.luminance_spread == pytest.approx(grey.std(), abs=1e-3)
+    assert measures.luminance_mean == pytest.approx(grey.mean(), abs=tolerance)
+    assert measures.luminance_spread == pytest.approx(grey.std(), abs=tolerance)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_details_that_vanish_in_a_small_copy_count_for_the_spread(kind):
+    """A board of single pixels, 100 and 140 by turns, averages to one grey."""
+    buffer = io.BytesIO()
+    pixels = (100 + 40 * (np.indices((256, 256)).sum(axis=0) % 2)).astype(np.uint8)
+    Image.fromarray(pixels).convert("RGB").save(buffer, kind, quality=95)
+    assert measure_image(buffer.getvalue(), CAP).luminance_spread == pytest.approx(20, abs=0.5)
 
 
 def test_sixteen_bit_images_are_scaled_not_clipped():

@@ -7,7 +7,6 @@ import json
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
 from typing import Any, BinaryIO
 
 from dcr.errors import UserError
@@ -141,9 +140,8 @@ class ShardReader:
 
 
 def _is_safe(member: tarfile.TarInfo) -> bool:
-    path = PurePosixPath(member.name)
-    plain = not any(mark in member.name for mark in "\\\0")
-    inside = plain and not path.is_absolute() and ".." not in path.parts
+    name = member.name
+    inside = not name.startswith("/") and ".." not in name.split("/") and "\\" not in name and "\0" not in name
     return inside and member.isreg() and not member.issparse()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
+from operator import mul
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -28,8 +29,9 @@ _OTHER_FORMATS = (
 class ImageMeasures:
     """What is known of one image; None for what could not be measured.
 
-    ``luminance_mean`` and ``luminance_spread`` (standard deviation) are in 0 to 255; ``phash`` is 64 bits in
-    hex; ``reason`` is the name of what kept the image from being measured.
+    ``luminance_mean`` and ``luminance_spread`` (standard deviation) are over all pixels, in 0 to 255: a colour JPEG's
+    own luma, else Pillow's grey, which is the same formula (ITU-R BT.601) after rounding to RGB. ``phash`` is 64 bits
+    in hex; ``reason`` is the name of what kept the image from being measured.
     """
 
     reason: str | None = None
@@ -58,6 +60,8 @@ def measure_image(content: bytes, max_pixels: int) -> ImageMeasures:
             measures.mode = image.mode
             _check_size(*image.size, max_pixels)
             measures.animated = bool(getattr(image, "is_animated", False))
+            if luma_tells_all(image):
+                image.draft("L", None)
             image.load()
             measures.exif_orientation = _orientation(image)
             _measure_luminance(image, measures)
@@ -87,15 +91,26 @@ def _orientation(image: Image.Image) -> int | None:
     return value if isinstance(value, int) else None
 
 
+def luma_tells_all(image: Image.Image) -> bool:
+    """Tell whether an opened image is a JPEG that can be decoded in colour if and only if its luma can.
+
+    For luma alone libjpeg reads and checks every bit of the colours too and omits what comes after: their transforms,
+    which cannot fail, and their enlargement, which fails for factors that are not whole.
+    """
+    if image.format != "JPEG" or image.mode != "RGB":
+        return False
+    factors = zip(*((across, down) for _, across, down, _ in image.layer), strict=True)
+    return all(min(sides) > 0 and not any(max(sides) % side for side in sides) for sides in factors)
+
+
 def _measure_luminance(image: Image.Image, measures: ImageMeasures) -> None:
     if image.mode.startswith("I"):  # 16 bits: Pillow would clip, not scale
         image = Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
-    grey = image.convert("L")
-    counts = np.asarray(grey.histogram(), np.float64)
-    levels = np.arange(256)
-    mean = (counts @ levels) / counts.sum()
-    measures.luminance_mean = round(float(mean), 3)
-    measures.luminance_spread = round(float(np.sqrt(counts @ (levels - mean) ** 2 / counts.sum())), 3)
+    grey = image if image.mode == "L" else image.convert("L")
+    counts = grey.histogram()  # exact in whole numbers, and for 256 of them faster than through NumPy
+    total, first, second = sum(counts), sum(map(mul, counts, _LEVELS)), sum(map(mul, counts, _SQUARES))
+    measures.luminance_mean = round(first / total, 3)
+    measures.luminance_spread = round((total * second - first**2) ** 0.5 / total, 3)
     measures.phash = perceptual_hash(grey)
 
 
@@ -106,11 +121,13 @@ def perceptual_hash(grey: Image.Image) -> str:
     median (Zauner, "Implementation and Benchmarking of Perceptual Image Hash Functions", 2010).
     """
     pixels = np.asarray(grey.resize((32, 32), Image.Resampling.BOX), np.float64)
-    low = _DCT @ pixels @ _DCT.T
-    bits = (low > np.median(low)).ravel()
-    return np.packbits(bits).tobytes().hex()
+    low = (_DCT @ pixels @ _DCT.T).ravel().tolist()
+    median = sum(sorted(low)[31:33]) / 2
+    return f"{int(''.join(['1' if value > median else '0' for value in low]), 2):016x}"
 
 
+_LEVELS = range(256)
+_SQUARES = [level**2 for level in _LEVELS]
 _DCT = np.cos(np.pi / 32 * np.outer(np.arange(8), np.arange(32) + 0.5))
 
 
