@@ -179,7 +179,8 @@ def test_features_are_compared_with_the_bases_if_asked(folder, tmp_path):
     assert list(scores["dcr"]["feature_drift"]) == ["cka", "neighbour_overlap@10"]
     assert 0.9 < scores["dcr"]["feature_drift"]["cka"] <= 1
     assert scores["dcr"]["feature_geometry"]["inner_class"] > scores["dcr"]["feature_geometry"]["inter_class"]
-    assert "feature_drift" not in scores["base"]
+    assert not {"feature_drift", "retrieval_drift", "mmvp_drift"} & set(scores["base"])
+    assert {"retrieval_drift", "mmvp_drift", "mmvp_alignment"} <= set(scores["dcr"])
     assert scores["base"]["text_alignment"]["alignment"] > scores["dcr"]["text_alignment"]["alignment"]
     low, high = intervals["dcr"]["feature_drift"]["cka"]
     assert low <= scores["dcr"]["feature_drift"]["cka"] <= high

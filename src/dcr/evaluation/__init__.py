@@ -1,7 +1,7 @@
 """Encoders on benchmark sets: each image embedded once, each score with its interval and its items.
 
 P-Ability is read by ``mmvp_vlm`` and ``probes``, D-Ability by ``clustering``, what was lost by ``zero_shot``,
-``retrieval``, ``linear_probe`` and ``text_alignment``.
+``retrieval``, ``linear_probe`` and ``text_alignment``, what moved by ``feature_drift`` and its like.
 """
 
 from dcr.evaluation.cache import EvaluationCache

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from dcr.benchmark_sets import ClassificationSet
+from dcr.errors import UserError
 from dcr.evaluation.embedding import Embedder, LabelledFeatures
 from dcr.evaluation.results import EvaluationOptions, Result, score
 from dcr.metrics.drift import drift_scores, neighbour_overlap
@@ -25,16 +26,43 @@ def evaluate_features(
 
     scores = score(geometry, len(chosen), options.bootstrap)
     yield Result("feature_geometry", dataset.name, "feature_geometry", *scores)
-    if reference is None:
-        return
-    before = reference.split(dataset.splits["test"], f"{dataset.name} test")[chosen]
-    number = min(options.num_compared_neighbours, len(chosen) - 1)
-    overlap = neighbour_overlap(before, embeddings, number)
+    if reference is not None:
+        before = reference.split(dataset.splits["test"], f"{dataset.name} test")
+        yield measure_drift("feature_drift", dataset.name, before, test.embeddings, options)
+
+
+def measure_drift(
+    benchmark: str,
+    dataset: str,
+    before: np.ndarray,
+    after: np.ndarray,
+    options: EvaluationOptions,
+    images_per_item: int = 1,
+) -> Result:
+    """How far an encoder's features are from another's on the same images.
+
+    Args:
+        benchmark, dataset: names of the result and of the set.
+        before, after: (N, d) and (N, e).
+        images_per_item: so many images in a row are resampled together, 2 for the pairs of MMVP-VLM.
+
+    Raises:
+        UserError: there is one image only.
+    """
+    if len(after) < 2:
+        raise UserError(
+            f"{dataset} has one image, but features are compared on 2 or more; set compare_features to false"
+        )
+    items = choose_items(len(after) // images_per_item, options)
+    rows = (items[:, None] * images_per_item + np.arange(images_per_item)).ravel()
+    before, after = before[rows], after[rows]
+    number = min(options.num_compared_neighbours, len(rows) - 1)
+    overlap = neighbour_overlap(before, after, number)
 
     def drift(counts: np.ndarray) -> dict[str, np.ndarray]:
-        return drift_scores(before, embeddings, overlap, number, counts)
+        return drift_scores(before, after, overlap, number, np.repeat(counts, images_per_item, axis=-1))
 
-    yield Result("feature_drift", dataset.name, "feature_drift", *score(drift, len(chosen), options.bootstrap))
+    return Result(benchmark, dataset, "feature_drift", *score(drift, len(items), options.bootstrap))
 
 
 def choose_items(num_items: int, options: EvaluationOptions) -> np.ndarray:

@@ -1,26 +1,47 @@
-"""P-Ability: MMVP-VLM."""
+"""P-Ability: MMVP-VLM, and what became of the features of its images."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 
 import numpy as np
 
 from dcr.benchmark_sets import MMVPSet
 from dcr.evaluation.embedding import Embedder
+from dcr.evaluation.features import measure_drift
 from dcr.evaluation.results import EvaluationOptions, Result, outcomes_of, score
 from dcr.metrics.mmvp import PairAnswers, answer_pairs, mmvp_scores
+from dcr.metrics.retrieval import alignment_scores
 
 logger = logging.getLogger(__name__)
 
 
-def evaluate_mmvp(embedder: Embedder, mmvp: MMVPSet, options: EvaluationOptions) -> Result:
-    """MMVP-VLM per type and mean; pairs are resampled within their type."""
-    texts = [text for pair in mmvp.pairs for text in pair.texts]
+def evaluate_mmvp(
+    embedder: Embedder, mmvp: MMVPSet, options: EvaluationOptions, reference: Embedder | None = None
+) -> Iterator[Result]:
+    """MMVP-VLM per type and mean; pairs are resampled within their type.
+
+    With ``options.compare_features`` also how far its images lie from their statements, and their features' drift from
+    ``reference``'s.
+    """
+    statements = [text for pair in mmvp.pairs for text in pair.texts]
     images = embedder.images(mmvp, f"{mmvp.name} images")
-    texts = embedder.texts(texts, f"{mmvp.name} texts")
+    texts = embedder.texts(statements, f"{mmvp.name} texts")
+    yield _answer(embedder.backbone.logit_scale, mmvp, images, texts, options)
+    if not options.compare_features:
+        return
+    yield _align(mmvp, images, texts, options)
+    if reference is not None:
+        before = reference.images(mmvp, f"{mmvp.name} images")
+        yield measure_drift("mmvp_drift", mmvp.name, before, images, options, images_per_item=2)
+
+
+def _answer(
+    logit_scale: float, mmvp: MMVPSet, images: np.ndarray, texts: np.ndarray, options: EvaluationOptions
+) -> Result:
     shape = (len(mmvp.pairs), 2, -1)
-    answers = answer_pairs(images.reshape(shape), texts.reshape(shape), embedder.backbone.logit_scale)
+    answers = answer_pairs(images.reshape(shape), texts.reshape(shape), logit_scale)
     if answers.ties.any():
         logger.warning("%s: %d pairs are ties, counted as wrong", mmvp.name, answers.ties.sum())
     types = [pair.type for pair in mmvp.pairs]
@@ -34,6 +55,17 @@ def evaluate_mmvp(embedder: Embedder, mmvp: MMVPSet, options: EvaluationOptions)
         extra={"ties": float(answers.ties.mean())},
         answers=_question_rows(mmvp, answers),
     )
+
+
+def _align(mmvp: MMVPSet, images: np.ndarray, texts: np.ndarray, options: EvaluationOptions) -> Result:
+    """Of each image and its own statement; the two of a pair are resampled together."""
+    owner = np.arange(len(images))
+
+    def alignment(counts: np.ndarray) -> dict[str, np.ndarray]:
+        return alignment_scores(images, texts, owner, np.repeat(counts, 2, axis=-1))
+
+    scores = score(alignment, len(mmvp.pairs), options.bootstrap)
+    return Result("mmvp_alignment", mmvp.name, "text_alignment", *scores)
 
 
 def _question_rows(mmvp: MMVPSet, answers: PairAnswers) -> list[dict]:

@@ -8,13 +8,19 @@ import numpy as np
 
 from dcr.benchmark_sets import RetrievalSet
 from dcr.evaluation.embedding import Embedder
+from dcr.evaluation.features import measure_drift
 from dcr.evaluation.results import EvaluationOptions, Result, outcomes_of, score
 from dcr.metrics.geometry import alignment_of_pairs
 from dcr.metrics.retrieval import alignment_scores, rank_matches, retrieval_scores
 
 
-def evaluate_retrieval(embedder: Embedder, dataset: RetrievalSet, options: EvaluationOptions) -> Iterator[Result]:
-    """Recall at K both ways, and how far paired images and texts lie apart."""
+def evaluate_retrieval(
+    embedder: Embedder, dataset: RetrievalSet, options: EvaluationOptions, reference: Embedder | None = None
+) -> Iterator[Result]:
+    """Recall at K both ways, and how far paired images and texts lie apart.
+
+    With ``options.compare_features`` also the drift of the images' features from ``reference``'s.
+    """
     images = embedder.split(dataset.splits["test"], f"{dataset.name} images")
     captions_of = {sample.key: sample.captions for sample in dataset.samples("test")}
     keys, captions = list(captions_of), [text for texts in captions_of.values() for text in texts]
@@ -49,3 +55,6 @@ def evaluate_retrieval(embedder: Embedder, dataset: RetrievalSet, options: Evalu
         "text_alignment",
         *score(alignment, len(keys), options.bootstrap),
     )
+    if options.compare_features and reference is not None:
+        before = reference.split(dataset.splits["test"], f"{dataset.name} images")
+        yield measure_drift("retrieval_drift", dataset.name, before, images, options)

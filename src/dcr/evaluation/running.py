@@ -69,9 +69,9 @@ def evaluate_set(
 
     def compute() -> list[Result]:
         if isinstance(benchmark_set, MMVPSet):
-            return [evaluate_mmvp(embedder, benchmark_set, options)]
+            return list(evaluate_mmvp(embedder, benchmark_set, options, reference))
         if isinstance(benchmark_set, RetrievalSet):
-            return list(evaluate_retrieval(embedder, benchmark_set, options))
+            return list(evaluate_retrieval(embedder, benchmark_set, options, reference))
         return list(evaluate_classification(embedder, benchmark_set, options, reference))
 
     if embedder.cache is None:

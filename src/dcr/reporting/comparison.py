@@ -20,11 +20,10 @@ Scores = Mapping[str, Mapping[str, Mapping[str, float]]]
 BETTER, WORSE, NOISE = "better", "worse", "within noise"
 HIGHER, LOWER = "higher", "lower"
 
+# Cosines and distances: neither end is the better one.
 UNDIRECTED = (
-    "text_alignment",
-    "feature_geometry",
-    "feature_drift",
-)  # cosines and distances: neither end is the better one
+    "text_alignment", "mmvp_alignment", "feature_geometry", "feature_drift", "retrieval_drift", "mmvp_drift"
+)  # fmt: skip
 _MEAN_OF_GROUPS = ("mean", "mean_per_class_recall")
 _MEAN_OF_ITEMS = ("acc", "acc1", "lp_acc1")
 

@@ -16,6 +16,9 @@ BENCHMARKS = {
     "text_alignment": "Text alignment",
     "feature_geometry": "Geometry of features",
     "feature_drift": "Drift from the base",
+    "retrieval_drift": "Drift from the base, retrieval's images",
+    "mmvp_drift": "Drift from the base, MMVP-VLM's images",
+    "mmvp_alignment": "Text alignment, MMVP-VLM",
 }
 
 EXPLANATIONS = {
@@ -49,6 +52,9 @@ EXPLANATIONS = {
         "How like the base encoder's features are on the same images: linear CKA, and the share of nearest neighbours "
         "that stayed; 1 is unchanged."
     ),
+    "retrieval_drift": "The same on the images of the retrieval set.",
+    "mmvp_drift": "The same on the images of MMVP-VLM.",
+    "mmvp_alignment": "The cosine of an image and its own statement, and the distance between the means of the two.",
 }
 
 METRICS = {
