@@ -1,6 +1,7 @@
 # make setup   the environment in .venv: once, then only when pyproject.toml or constraints.txt change
 # make demo    the whole job on the demo's world; a second time only what changed
 # make test    the tests that need neither a GPU nor minutes each
+# make test-slow, test-gpu, test-agreement    those that do, and those that compare with clip-benchmark (the extra `agreement`)
 PYTHON ?= python3
 BIN := .venv/bin
 # `kedro` and `dvc` of the environment, also where a stage calls them.
@@ -12,10 +13,10 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 export DO_NOT_TRACK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-gpu lint viz clean
+.PHONY: help setup demo test test-slow test-gpu test-agreement lint viz clean
 
 help:
-	@sed -n 's/^# //p' Makefile
+	@sed -n 's/^# make/make/p' Makefile
 
 setup: .venv/.ready
 
@@ -28,7 +29,7 @@ setup: .venv/.ready
 
 demo: setup
 	dvc repro
-	@echo "open data/08_reporting/demo/report.html"
+	@echo "open data/08_reporting/demo/report.html; the enhanced encoder is data/06_models/demo/export"
 
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup --durations=30
@@ -36,6 +37,10 @@ test: lint
 test-slow: setup
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[dev,cluster,agreement]'
 	$(BIN)/python -m pytest -m slow
+
+test-agreement: setup
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[dev,agreement]'
+	$(BIN)/python -m pytest tests/evaluation/test_agreement.py
 
 test-gpu: setup
 	$(BIN)/python -m pytest -m gpu

@@ -8,7 +8,15 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model_state_dict, inject_adapter_in_model
 from safetensors.torch import load_file
 from torch.nn import functional as F
-from transformers import AutoImageProcessor, AutoModel, AutoTokenizer, CLIPModel, SiglipModel
+from transformers import (
+    AutoImageProcessor,
+    AutoModel,
+    AutoTokenizer,
+    CLIPModel,
+    CLIPVisionModel,
+    SiglipModel,
+    SiglipVisionModel,
+)
 
 from dcr.backbones import load_backbone, lora_targets, merge_lora, split_attention
 from dcr.encoder import load_encoder
@@ -187,6 +195,32 @@ class TestTransformers:
         )
         result = model.eval()(pixel_values=batch, input_ids=tokens.input_ids).logits_per_image
         torch.testing.assert_close(result, expected(case, stage), atol=1e-4, rtol=0)
+
+
+@in_transformers
+@pytest.mark.parametrize("size", [(50, 42), (42, 50), (32, 32), (64, 128), (20, 24)])
+def test_all_three_make_the_same_pixels(case, size):
+    folder = case["root"] / "after"
+    preprocess = open_clip.create_model_and_transforms(f"local-dir:{folder}")[2]
+    processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
+    preprocessing = load_encoder(folder).backbone.preprocessing
+    for image in images(2, size):
+        expected = preprocessing.normalize(preprocessing(image)[None])[0]
+        torch.testing.assert_close(preprocess(image), expected, atol=1e-5, rtol=0)
+        transformed = processor(image, return_tensors="pt").pixel_values[0]
+        torch.testing.assert_close(transformed, expected, atol=1e-5, rtol=0)
+
+
+@in_transformers
+@torch.no_grad()
+def test_llava_reads_the_towers_patch_tokens_from_every_source(case):
+    """The hidden states before the last layer, from the folder as LLaVA opens it."""
+    is_siglip = case["name"].startswith("siglip")
+    tower = (SiglipVisionModel if is_siglip else CLIPVisionModel).from_pretrained(case["root"] / "after").eval()
+    normalized = case["backbone"].preprocessing.normalize(pixels())
+    states = tower(normalized, output_hidden_states=True).hidden_states[-2]
+    patches = states if is_siglip else states[:, 1:]
+    torch.testing.assert_close(patches, case["backbone"].patch_tokens(pixels()), atol=1e-4, rtol=0)
 
 
 class TestLora:

@@ -6,6 +6,7 @@ import shutil
 import tarfile
 
 import pytest
+from safetensors import safe_open
 
 from project import run
 
@@ -40,7 +41,8 @@ def test_a_run_leaves_what_others_rely_on(smoke_project):
     assert summary["accepted"] + summary["rejected"] == summary["samples"] == 64
 
 
-def test_the_encoder_opens_in_every_library(smoke_project):
+@pytest.mark.parametrize("name", ["encoder", "export"])
+def test_the_encoder_opens_in_every_library(smoke_project, name):
     import open_clip
     import torch
     from transformers import CLIPModel, CLIPVisionModel
@@ -48,7 +50,7 @@ def test_the_encoder_opens_in_every_library(smoke_project):
     from dcr import load_encoder
     from models import images
 
-    folder = smoke_project / "data/06_models/smoke/encoder"
+    folder = smoke_project / "data/06_models/smoke" / name
     features = load_encoder(folder).encode_image(images())
     model, _, preprocess = open_clip.create_model_and_transforms(f"local-dir:{folder}")
     pixels = torch.stack([preprocess(image) for image in images()])
@@ -116,6 +118,24 @@ def test_a_broken_evaluation_set_is_named_and_the_others_are_scored(project):
     assert "mmvp_vlm" not in scores["dcr"]
 
 
+def test_processes_that_torchrun_starts_embed_what_one_process_embeds(project):
+    """Two at once, each its parts, with every encoder: the same files, byte for byte."""
+
+    def image_embeddings():
+        found = {}
+        for path in (project / "data/04_feature/smoke/evaluation").glob("*.safetensors"):
+            with safe_open(path, "np") as file:
+                if "images" in file.metadata():
+                    found[path.name] = path.read_bytes()
+        return found
+
+    before = image_embeddings()
+    shutil.rmtree(project / "data/04_feature")
+    torchrun = ("torchrun", "--nproc-per-node", "2", "--standalone", "-m", "dcr")
+    run(*torchrun, "--env", "smoke", "--pipelines", "embedding", cwd=project)
+    assert image_embeddings() == before != {}
+
+
 def test_an_empty_shard_is_named(project):
     with tarfile.open(project / "data/01_raw/smoke/shards/00001.tar", "w"):
         pass
@@ -161,7 +181,7 @@ def test_dvc_repeats_only_what_changed_and_carries_data_to_another_clone(smoke_p
     parameters.write_text(parameters.read_text().replace("temperature: 0.1", "temperature: 0.2"))
     output = run("dvc", "repro", cwd=project).stdout
     ran = re.findall(r"Running stage '(\w+)'", output)
-    assert ran == ["training", "evaluation", "reporting"]
+    assert ran == ["training", "evaluation", "export", "reporting"]
 
     run("dvc", "remote", "add", "-d", "folder", str(tmp_path / "remote"), cwd=project)
     run("git", "add", "-A", cwd=project)
@@ -171,5 +191,5 @@ def test_dvc_repeats_only_what_changed_and_carries_data_to_another_clone(smoke_p
     run("git", "clone", "-q", str(project), str(clone), cwd=tmp_path)
     run("dvc", "pull", "-q", cwd=clone)
     assert "Running stage" not in run("dvc", "repro", cwd=clone).stdout
-    for name in ("data/06_models/smoke/encoder/model.safetensors", f"{REPORTING}/report.html"):
+    for name in ("data/06_models/smoke/export/model.safetensors", f"{REPORTING}/report.html"):
         assert (clone / name).read_bytes() == (project / name).read_bytes()

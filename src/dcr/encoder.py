@@ -16,7 +16,7 @@ class Encoder:
     """Image features from an exported folder.
 
     Example:
-        >>> encoder = dcr.load_encoder("data/06_models/demo/encoder")
+        >>> encoder = dcr.load_encoder("data/06_models/demo/export")
         >>> features = encoder.encode_image([Image.open("fish.jpg")])
     """
 

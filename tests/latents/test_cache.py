@@ -6,6 +6,7 @@ import tarfile
 from dataclasses import replace
 
 import numpy as np
+import psutil
 import pytest
 import torch
 import webdataset
@@ -98,6 +99,17 @@ def test_a_flip_is_stored_and_recorded(world, cache):
     flipped = world.cache("flipped", replace(OPTIONS, horizontal_flip=1.0))
     assert np.array_equal(flipped[2]["crop"], cache[2]["crop"][:, ::-1])
     assert flipped.record(2)["crops"][0] == {**cache.record(2)["crops"][0], "flip": True}
+
+
+def test_more_shards_than_may_be_open_are_read_all_the_same(tmp_path, monkeypatch):
+    cache = World.make(tmp_path, num_shards=4, images_per_shard=2).cache()
+    expected = [cache[i]["moments"] for i in range(len(cache))]
+    monkeypatch.setattr("dcr.latents.cache._MAX_OPEN", 2)
+    few = LatentCache(cache.folder)
+    already = len(psutil.Process().open_files())
+    for i in np.random.default_rng(0).integers(len(cache), size=50):
+        assert np.array_equal(few[i]["moments"], expected[i])
+        assert len(psutil.Process().open_files()) - already <= 2
 
 
 def test_a_cache_crosses_to_another_process(cache):

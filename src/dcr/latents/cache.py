@@ -19,6 +19,7 @@ from dcr.latents.encoding import from_stored
 from dcr.latents.format import DamagedShardError, read_index, read_record
 
 PLAN_NAME = "plan.json"
+_MAX_OPEN = 128  # shards a process keeps open: many systems allow it 1024 files, and a cache may have more shards
 
 
 def read_plan(folder: str | Path, pipeline: str = "latents") -> dict[str, Any]:
@@ -149,9 +150,13 @@ class LatentCache(Sequence):
         return shard, self._indexes[shard][position - self._starts[shard]]
 
     def _read(self, shard: int, offset: int, size: int) -> bytes:
-        if shard not in self._files:
-            self._files[shard] = os.open(self.shards[shard], os.O_RDONLY)
-        return os.pread(self._files[shard], size, offset)
+        file = self._files.pop(shard, None)  # put back at the end, so that the first is the longest unused
+        if file is None:
+            if len(self._files) >= _MAX_OPEN:
+                os.close(self._files.pop(next(iter(self._files))))
+            file = os.open(self.shards[shard], os.O_RDONLY)
+        self._files[shard] = file
+        return os.pread(file, size, offset)
 
 
 def _damage(shard: Path) -> str | None:
