@@ -1,12 +1,13 @@
 import tracemalloc
-from itertools import permutations
+from itertools import combinations, permutations
 
 import numpy as np
 import pytest
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from threadpoolctl import threadpool_limits
 
-from dcr.metrics.clustering import cluster, clustering_scores, match_clusters
+from dcr.metrics.bootstrap import Bootstrap
+from dcr.metrics.clustering import cluster, clustering_scores, clustering_statistics, match_clusters
 
 
 def blobs(num_classes: int = 5, per_class: int = 40, spread: float = 0.0, seed: int = 0):
@@ -61,15 +62,60 @@ def test_scores_agree_with_scikit_learn_and_with_all_matchings(seed):
     assert match_clusters(labels, clusters).mean() == scores["acc"]
 
 
-def test_counts_equal_repeated_items():
-    labels, clusters = random_partition()
-    counts = np.random.default_rng(0).integers(0, 3, size=(2, len(labels)))
-    scores = clustering_scores(labels, clusters, counts)
-    for row in range(2):
-        repeated = np.repeat(np.arange(len(labels)), counts[row])
-        expected = clustering_scores(labels[repeated], clusters[repeated])
-        assert scores["nmi"][row] == pytest.approx(expected["nmi"], abs=1e-12)
-        assert scores["ari"][row] == pytest.approx(expected["ari"], abs=1e-12)
+def pair_rand_index(labels, clusters, weights):
+    """The adjusted Rand index by a loop over all pairs of different items, each weighed by its items."""
+    together = by_label = by_cluster = total = 0.0
+    for (i, first), (j, second) in combinations(enumerate(zip(labels, clusters, strict=True)), 2):
+        weight, (same_label, same_cluster) = (
+            weights[i] * weights[j],
+            (a == b for a, b in zip(first, second, strict=True)),
+        )
+        together += weight * (same_label and same_cluster)
+        by_label, by_cluster, total = by_label + weight * same_label, by_cluster + weight * same_cluster, total + weight
+    expected = by_label * by_cluster / total
+    return (together - expected) / ((by_label + by_cluster) / 2 - expected)
+
+
+def nmi_of_weights(labels, clusters, weights):
+    """NMI by loops over a table of summed weights."""
+    share = np.zeros((4, 5))
+    np.add.at(share, (labels, clusters), weights / weights.sum())
+    rows, columns = share.sum(axis=1), share.sum(axis=0)
+    cells = [(i, j) for i in range(4) for j in range(5) if share[i, j]]
+    information = sum(share[i, j] * np.log(share[i, j] / rows[i] / columns[j]) for i, j in cells)
+    return 2 * information / -sum(p * np.log(p) for p in (*rows, *columns) if p)
+
+
+@pytest.mark.parametrize(("metric", "loops"), [("nmi", nmi_of_weights), ("ari", pair_rand_index)])
+def test_resamples_move_the_score_by_its_derivative_in_each_items_weight(metric, loops):
+    labels, clusters = random_partition(num_items=40)
+    value = clustering_scores(labels, clusters)[metric]
+    assert value == pytest.approx(loops(labels, clusters, np.ones(40)), abs=1e-12)
+    moved = clustering_scores(labels, clusters, 1 + np.eye(40))[metric]
+    for item, row in enumerate(np.eye(40) * 1e-4):
+        slope = (loops(labels, clusters, 1 + row) - loops(labels, clusters, 1 - row)) / 2e-4
+        assert moved[item] - value == pytest.approx(slope, abs=1e-7)
+
+
+def test_intervals_are_as_wide_as_the_score_varies_from_sample_to_sample_and_hold_it():
+    bootstrap = Bootstrap(300, 0.95, 0)
+    samples = [random_partition(400, seed) for seed in range(150)]
+    values = {name: [clustering_scores(*sample)[name] for sample in samples] for name in ("nmi", "ari")}
+    widths = {name: [] for name in values}
+    for sample in samples[:10]:
+        intervals = bootstrap.intervals(clustering_statistics(*sample), 400)
+        for name, value in clustering_scores(*sample).items():
+            low, high = intervals[name]
+            assert low < value < high
+            widths.get(name, []).append(high - low)
+    for name, spread in values.items():
+        assert np.mean(widths[name]) == pytest.approx(2 * 1.96 * np.std(spread), rel=0.15)
+
+
+def test_a_perfect_clustering_has_no_spread():
+    labels = np.repeat(np.arange(5), 8)
+    for low, high in Bootstrap(50, 0.95, 0).intervals(clustering_statistics(labels, labels), 40).values():
+        assert low == high == pytest.approx(1)
 
 
 def test_labels_need_not_be_consecutive():

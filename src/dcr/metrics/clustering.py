@@ -6,12 +6,11 @@ from collections.abc import Callable
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
-from scipy.sparse import csr_array
 from sklearn.cluster import KMeans, MiniBatchKMeans
 from sklearn.metrics.cluster import contingency_matrix
 from threadpoolctl import threadpool_limits
 
-from dcr.metrics.embeddings import normalize, weighted_mean
+from dcr.metrics.embeddings import linearized, normalize, weighted_mean
 
 
 def cluster(
@@ -59,62 +58,63 @@ def clustering_scores(
 def clustering_statistics(labels: np.ndarray, clusters: np.ndarray) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
     """Return a function from counts (..., N) to the scores of `clustering_scores`, for many resamples.
 
-    Items are sorted into the cells of labels and clusters once. Under resampling the clusters and their matching to
-    labels stay those of the whole set: the interval tells of the sampling of items, not of the starts of k-means.
+    Under resampling the clusters and their matching to labels stay those of the whole set: the interval tells of the
+    sampling of items, not of the starts of k-means. NMI and ARI are taken to first order
+    (`dcr.metrics.embeddings.linearized`): copies of an item always fall together, so that their plain replicates lie
+    above the value, and their quantiles may leave it out.
     """
     labels, clusters = np.asarray(labels), np.asarray(clusters)
     if labels.shape != clusters.shape or labels.ndim != 1 or len(labels) == 0:
         raise ValueError(f"labels and clusters must have one shape (N,), got {labels.shape}, {clusters.shape}")
-    pairs = np.unique(np.stack([labels, clusters]), axis=1, return_inverse=True)[1].ravel()
-    members = [_membership(ids) for ids in (pairs, labels, clusters)]
-    cells_label, cells_cluster = _parents(pairs, labels), _parents(pairs, clusters)
+    cells = np.unique(np.stack([labels, clusters]), axis=1, return_inverse=True)[1].ravel()
+    sizes = [_group_sizes(ids) for ids in (cells, labels, clusters)]
     matched = match_clusters(labels, clusters)
+    nmi, ari = _normalized_mutual_information(*sizes), _adjusted_rand_index(*sizes)
 
     def scores(counts: np.ndarray) -> dict[str, np.ndarray]:
-        counts = np.asarray(counts, dtype=np.float64)
-        tables = [np.atleast_2d(counts) @ member for member in members]
-        nmi = _normalized_mutual_information(*tables, cells_label, cells_cluster)
         return {
             "acc": weighted_mean(matched, counts),
-            "nmi": nmi.reshape(counts.shape[:-1])[()],
-            "ari": _adjusted_rand_index(*tables).reshape(counts.shape[:-1])[()],
+            "nmi": np.clip(linearized(*nmi, counts), 0, 1),
+            "ari": np.minimum(linearized(*ari, counts), 1),
         }
 
     return scores
 
 
-def _membership(ids: np.ndarray) -> csr_array:
-    """Return a matrix (N, M) that sums draws (R, N) up over items of each distinct id."""
-    values, positions = np.unique(ids, return_inverse=True)
-    return csr_array((np.ones(len(ids)), (np.arange(len(ids)), positions)), shape=(len(ids), len(values)))
+def _group_sizes(ids: np.ndarray) -> np.ndarray:
+    """Return for each item (N,) how many items have its id, as float64."""
+    _, groups = np.unique(ids, return_inverse=True)
+    return np.bincount(groups)[groups].astype(np.float64)
 
 
-def _parents(cells: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    """Return for each distinct cell the position of its id among the distinct ids."""
-    _, first = np.unique(cells, return_index=True)
-    return np.unique(ids, return_inverse=True)[1][first]
+def _normalized_mutual_information(
+    cell: np.ndarray, label: np.ndarray, cluster: np.ndarray
+) -> tuple[float, np.ndarray]:
+    """Return NMI, by the arithmetic mean of the entropies, and its derivative in each item's count (N,).
+
+    Args:
+        cell, label, cluster: (N,) how many items share an item's label and cluster, its label, its cluster.
+    """
+    number = len(cell)
+    information = np.log(cell * number / (label * cluster))  # its mean is the mutual information
+    entropies = -np.log(label / number) - np.log(cluster / number)
+    total = entropies.mean()
+    if total == 0:
+        return 1.0, np.zeros(number)
+    value = 2 * information.mean() / total
+    return value, (2 * information - value * entropies) / (total * number)
 
 
-def _entropy(table: np.ndarray, total: np.ndarray) -> np.ndarray:
-    share = table / total
-    return -np.sum(share * np.log(np.where(share > 0, share, 1)), axis=1)
-
-
-def _normalized_mutual_information(joint, by_label, by_cluster, cell_label, cell_cluster) -> np.ndarray:
-    total = joint.sum(axis=1, keepdims=True)
-    expected = by_label[:, cell_label] * by_cluster[:, cell_cluster] / total
-    ratio = np.divide(joint, expected, out=np.ones_like(joint), where=joint > 0)
-    information = np.sum(joint / total * np.log(ratio), axis=1)
-    mean_entropy = (_entropy(by_label, total) + _entropy(by_cluster, total)) / 2
-    return np.divide(information, mean_entropy, out=np.ones_like(information), where=mean_entropy > 0)
-
-
-def _adjusted_rand_index(joint, by_label, by_cluster) -> np.ndarray:
-    def pairs(table: np.ndarray) -> np.ndarray:
-        return np.sum(table * (table - 1) / 2, axis=1)
-
-    total = pairs(joint.sum(axis=1, keepdims=True))
-    expected = pairs(by_label) * pairs(by_cluster) / np.maximum(total, 1)
-    highest = (pairs(by_label) + pairs(by_cluster)) / 2
-    room = highest - expected
-    return np.divide(pairs(joint) - expected, room, out=np.ones_like(room), where=room > 0)
+def _adjusted_rand_index(cell: np.ndarray, label: np.ndarray, cluster: np.ndarray) -> tuple[float, np.ndarray]:
+    """Return ARI and its derivative in each item's count (N,), over pairs of different items; arguments as above."""
+    number = len(cell)
+    together, same_label, same_cluster = (sizes - 1 for sizes in (cell, label, cluster))  # an item's partners
+    pairs, by_label, by_cluster = (partners.sum() / 2 for partners in (together, same_label, same_cluster))
+    total = max(number * (number - 1) / 2, 1)
+    expected = by_label * (by_cluster / total)
+    d_expected = (same_label * by_cluster + by_label * same_cluster - expected * (number - 1)) / total
+    room, d_room = (by_label + by_cluster) / 2 - expected, (same_label + same_cluster) / 2 - d_expected
+    if room == 0:
+        return 1.0, np.zeros(number)
+    value = (pairs - expected) / room
+    return value, (together - d_expected - value * d_room) / room
