@@ -5,29 +5,44 @@ Alignment and uniformity of image features are in `dcr.losses.align_uniform`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 
-from dcr.losses.numerics import at_least_float32, require_positive
-from dcr.losses.signal import Signal
+from dcr.losses.numerics import at_least_float32
+
+Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+"""Similarities to positives (B, P) and negatives (B, N) -> loss per anchor (B,)."""
 
 
-@torch.no_grad()
-def effective_negatives(negatives: torch.Tensor, temperature: float) -> torch.Tensor:
-    """Return how many negatives push each anchor: the perplexity of their softmax weights, (B,).
-
-    It is N where all are equally near, and 1 where one outweighs the rest.
+def slopes(positives: torch.Tensor, negatives: torch.Tensor, loss: Loss) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return how steeply the loss depends on each similarity, ``|dL/ds|``, (B, P) and (B, N).
 
     Args:
-        negatives: similarities, (B, N); -inf where there is none.
-        temperature: tau > 0.
+        positives: similarities, (B, P).
+        negatives: similarities, (B, N); -inf where there is none, whose slope is 0.
     """
-    require_positive(temperature=temperature)
-    log_weights = torch.log_softmax(at_least_float32(negatives) / temperature, dim=1)
-    weights = log_weights.exp()
-    return torch.exp(-(weights * log_weights.masked_fill(weights == 0, 0.0)).sum(dim=1))
+    with torch.enable_grad():
+        leaves = [at_least_float32(similarities).detach().requires_grad_() for similarities in (positives, negatives)]
+        pulls, pushes = torch.autograd.grad(loss(*leaves).sum(), leaves)
+    return pulls.abs(), pushes.abs()
 
 
-def target_gradient_share(positives: torch.Tensor, negatives: torch.Tensor, signal: Signal) -> torch.Tensor:
+def effective_negatives(pushes: torch.Tensor) -> torch.Tensor:
+    """Return how many negatives push each anchor: the perplexity of their shares of the push, (B,).
+
+    It is N where all push alike, 1 where one outweighs the rest, and 0 where none pushes. InfoNCE's shares are the
+    softmax of its negatives' logits.
+
+    Args:
+        pushes: of `slopes`, (B, N).
+    """
+    total = pushes.sum(dim=1, keepdim=True)
+    shares = pushes / total.where(total > 0, 1.0)
+    return torch.where(total[:, 0] > 0, torch.special.entr(shares).sum(dim=1).exp(), 0.0)
+
+
+def target_gradient_share(positives: torch.Tensor, pulls: torch.Tensor) -> torch.Tensor:
     """Return the share of the positives' pull on the anchor prediction that comes from the target, (B,).
 
     The gradient of the loss at an anchor of length |a| through a cosine s is, in length,
@@ -36,12 +51,8 @@ def target_gradient_share(positives: torch.Tensor, negatives: torch.Tensor, sign
 
     Args:
         positives: similarities, (B, P); the target's is the last column.
-        negatives: similarities, (B, N); -inf where there is none.
-        signal: whose loss is looked at.
+        pulls: of `slopes`, (B, P).
     """
-    with torch.enable_grad():
-        leaf = at_least_float32(positives).detach().requires_grad_()
-        (slope,) = torch.autograd.grad(signal(leaf, negatives.detach()).sum(), leaf)
-    pull = slope.abs() * (1 - leaf.detach().square()).clamp(min=0).sqrt()
-    total = pull.sum(dim=1)
-    return torch.where(total > 0, pull[:, -1] / total, 0.0)
+    lengths = pulls * (1 - at_least_float32(positives).detach().square()).clamp(min=0).sqrt()
+    total = lengths.sum(dim=1)
+    return torch.where(total > 0, lengths[:, -1] / total.where(total > 0, 1.0), 0.0)

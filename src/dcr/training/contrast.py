@@ -6,11 +6,12 @@ Notation: B batch, R rows in a chunk, K columns of a row, V views of an image, d
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
 from dcr.losses.align_uniform import alignment, uniformity
-from dcr.losses.diagnostics import effective_negatives, target_gradient_share
+from dcr.losses.diagnostics import Loss, effective_negatives, slopes, target_gradient_share
 from dcr.losses.feature_signal import FeatureSignal
 from dcr.losses.features import contrast_features, view_similarities
 from dcr.losses.infonce import InfoNCE, infonce
@@ -81,19 +82,33 @@ def contrast_rows(
         num_columns: images that a row is contrasted with, of which K may be a sample.
     """
     positives, pull = _split_made(positives, options)
-    signal = options.signal or InfoNCE(temperature)
     if options.signal is None and options.resampler is None:
-        num_views, num_negatives = positives.shape[1] - 1, negatives.shape[1] - 1
-        weights = [(1 - target_weight) / num_views] * num_views + [target_weight]
-        factor = (num_columns - 1) / num_negatives if num_negatives else 1.0
-        losses = infonce(positives, negatives, temperature, None if len(set(weights)) == 1 else weights, factor)
+        loss = _own_loss(positives.shape[1], negatives.shape[1] - 1, temperature, target_weight, num_columns)
     else:
-        losses = resampled_losses(signal, positives, negatives, resampling, num_shared=1)
-    measures = {}
-    if options.diagnostics:
-        measures["effective_negatives"] = effective_negatives(negatives.detach(), temperature).mean()
-        measures["target_gradient_share"] = target_gradient_share(positives, negatives, signal).mean()
+        signal = options.signal or InfoNCE(temperature)
+        loss = partial(resampled_losses, signal, resampling=resampling, num_shared=1)
+    measures = _measure_rows(positives, negatives, loss) if options.diagnostics else {}
+    losses = loss(positives, negatives)
     return losses if pull is None else losses + pull, measures
+
+
+def _own_loss(
+    num_positives: int, num_negatives: int, temperature: float, target_weight: float, num_columns: int
+) -> Loss:
+    """Return DCR's own contrast, the negatives' sum scaled up where they are a sample."""
+    num_views = num_positives - 1
+    weights = [(1 - target_weight) / num_views] * num_views + [target_weight]
+    factor = (num_columns - 1) / num_negatives if num_negatives else 1.0
+    alike = len(set(weights)) == 1
+    return partial(infonce, temperature=temperature, weights=None if alike else weights, negatives_factor=factor)
+
+
+def _measure_rows(positives: torch.Tensor, negatives: torch.Tensor, loss: Loss) -> dict[str, torch.Tensor]:
+    pulls, pushes = slopes(positives, negatives, loss)
+    return {
+        "effective_negatives": effective_negatives(pushes).mean(),
+        "target_gradient_share": target_gradient_share(positives, pulls).mean(),
+    }
 
 
 def _split_made(positives: torch.Tensor, options: ContrastOptions) -> tuple[torch.Tensor, torch.Tensor | None]:
