@@ -132,6 +132,11 @@ def losses() -> dict[str, pd.DataFrame]:
         frame = pd.DataFrame({"step": np.arange(1, steps + 1), "loss": (last + (first - last) * decay) * noise})
         frame["learning_rate"], frame["grad_norm"] = 1e-3, generator.lognormal(-1, 0.3, steps)
         frame["validation_loss"] = np.where(frame["step"] % 10 == 0, 0.42 + 0.05 * decay, np.nan)
+        if run in ("dcr", "naive"):
+            frame["alignment"], frame["uniformity"] = 0.02 * noise, -1.5 - 0.5 * (1 - decay)
+            frame["conflict_cosine"] = np.where(frame["step"] % 50 == 0, -0.2, np.nan)
+        if run == "dcr":
+            frame["effective_negatives"], frame["target_gradient_share"] = 4 + 7 * decay, 0.8 * np.ones(steps)
         result[run] = frame
     return result
 
@@ -205,6 +210,18 @@ def write_mmvp(folder: Path) -> Path:
     return folder
 
 
+def made_positives() -> dict:
+    """Pictures that pipeline `synthesis` left, of two images with three candidates each."""
+    from dcr.pages import to_data_uri
+
+    rows = [{"key": f"0000{i}", "images": [to_data_uri(draw_image(4 * i + n)) for n in range(4)]} for i in range(2)]
+    measures = {
+        "feature_cosine": 0.355, "unrelated_feature_cosine": 0.309, "pixel_difference": 0.171,
+        "least_pixel_difference": 0.054, "unrelated_pixel_difference": 0.212,
+    }  # fmt: skip
+    return {"measures": measures, "rows": rows}
+
+
 def png(seed: int) -> bytes:
     """The bytes of a small PNG."""
     buffer = io.BytesIO()
@@ -218,6 +235,7 @@ def run(mmvp_folder: Path):
     from dcr.metrics.bootstrap import Bootstrap
     from dcr.reporting import figures, images
     from dcr.reporting.comparison import compare
+    from dcr.reporting.contrast import plot_contrast
     from dcr.reporting.page import Run
 
     table, values, bounds = outcomes(), scores(), intervals()
@@ -256,11 +274,13 @@ def run(mmvp_folder: Path):
             original="original",
         ),
         notes=["The world is drawn, not photographed."],
-        parameters={"training": {"seed": 0, "temperature": 0.1}},
+        parameters={"training": {"seed": 0, "temperature": 0.1, "positives": "augmentation"}},
+        synthesis=made_positives(),
     )
     charts = {
         "radar": figures.plot_radar(values),
         "p_against_d": figures.plot_p_against_d(values, bounds, measures[1:3], measures[0]),
         "losses": figures.plot_losses(losses(), {"dcr": {"floor, log 2": 0.693}}, window=9),
+        "contrast": plot_contrast(losses(), window=9),
     }
     return page, charts

@@ -51,6 +51,7 @@ def catalog_of(folder: Path, **changes) -> DataCatalog:
         "conditions": finished_run.conditions(),
         "training_record": finished_run.training_record(),
         "losses": {run: partial(losses.get, run) for run in losses},
+        "synthesis_pictures": finished_run.made_positives(),
         "this_seed": seed_run(0),
         "seed_scores": {f"seed_{seed}": partial(seed_run, seed) for seed in (0, 1)},
         "evaluation_failures": [{"set": "dtd", "encoder": None, "error": "no benchmark set at /data/dtd"}],
@@ -88,7 +89,7 @@ def folder(tmp_path_factory):
 
 def test_the_page_and_its_charts_are_written(folder):
     assert (folder / "report.html").read_text(encoding="utf-8").startswith("<!doctype html>")
-    for name in ("radar", "p_against_d", "losses"):
+    for name in ("radar", "p_against_d", "losses", "contrast"):
         assert json.loads((folder / "figures" / f"{name}.json").read_text())["data"]
 
 
@@ -108,6 +109,11 @@ def test_the_page_holds_the_reconstructions_and_the_flipped_pairs(folder):
     assert all(uri in page for side in ("gained", "lost") for pair in flips[side]["pairs"] for uri in pair["images"])
 
 
+def test_the_page_shows_the_positives_that_were_made(folder):
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert all(uri in page for row in finished_run.made_positives()["rows"] for uri in row["images"])
+
+
 def test_the_comparison_page_holds_every_encoder_seed_and_failure(folder):
     page = (folder / "comparison.html").read_text(encoding="utf-8")
     for words in ("Naive sum", "± ", "(0, 1)", "dtd: no benchmark set at /data/dtd", "No queries were chosen"):
@@ -121,7 +127,16 @@ def test_neighbours_are_found_for_the_queries_that_a_recipe_names(folder):
         folder.parents[2],
         **{"params:reporting": ReportingParameters(**section("reporting", neighbour_queries=queries))},
     )
-    names = ("report", "comparison_page", "radar_plot", "p_against_d_plot", "sets_plot", "loss_plot", "flipped_pairs")
+    names = (
+        "report",
+        "comparison_page",
+        "radar_plot",
+        "p_against_d_plot",
+        "sets_plot",
+        "loss_plot",
+        "contrast_plot",
+        "flipped_pairs",
+    )
     for name in (*names, "reconstructions"):
         catalog[name] = MemoryDataset()
     SequentialRunner().run(create_pipeline(), catalog)
@@ -166,6 +181,7 @@ def test_a_recipe_that_leaves_out_mmvp_opens_no_set(folder):
         "sets_plot",
         "comparison_page",
         "loss_plot",
+        "contrast_plot",
         "flipped_pairs",
         "reconstructions",
         "report",

@@ -32,7 +32,7 @@ def run(world, **changes):
         "synthetic_positives": SyntheticPositivesDataset(filepath=str(world.folder / "positives")),
         "diffusion": MemoryDataset(world.diffusion, copy_mode="assign"),
         "backbone": MemoryDataset(load_backbone(f"local-dir:{world.folder / 'clip'}"), copy_mode="assign"),
-        **{name: MemoryDataset() for name in ("synthesis_measures", "synthesis_page")},
+        **{name: MemoryDataset() for name in ("synthesis_measures", "synthesis_pictures", "synthesis_page")},
     }
     catalog = DataCatalog(entries)
     SequentialRunner().run(create_pipeline(), catalog)
@@ -53,7 +53,9 @@ def test_every_image_gets_its_candidates_and_a_second_run_makes_none(world):
     assert len(made) == len(catalog["latents"].load()) == 10
     assert made.crops_per_image == 2
     assert -1 <= catalog["synthesis_measures"].load()["feature_cosine"] <= 1
-    assert catalog["synthesis_page"].load().count("<tr>") == 3 + 4
+    page = catalog["synthesis_page"].load()
+    assert page.count("<img") == 4 * (1 + 2)
+    assert all(uri in page for row in catalog["synthesis_pictures"].load()["rows"] for uri in row["images"])
     before = files(world.folder / "positives")
     run(world)
     after = files(world.folder / "positives")

@@ -7,6 +7,7 @@ import torch
 
 from dcr.errors import UserError
 from dcr.latents import LatentCache
+from dcr.pages import fill_template
 from dcr.positives import synthesis
 from dcr.positives.clsp import sample_like
 from dcr.positives.page import measure_likeness, show_candidates
@@ -187,7 +188,8 @@ def test_measures_of_copies_and_of_strangers():
 
 def test_the_page_shows_each_image_with_its_candidates(world):
     latents, made = world.cache(), open_made(make(world))
-    measures, page = show_candidates(latents, made, lambda p: p.flatten(1), num_examples=4)
+    pictures = show_candidates(latents, made, lambda p: p.flatten(1), num_examples=4)
+    page, measures = fill_template("dcr.positives", "page.html", **pictures), pictures["measures"]
     assert page.count("<img") == 4 * 3
     assert f"{measures['feature_cosine']:.3f}" in page
     assert 'src="http' not in page

@@ -102,6 +102,16 @@ def test_the_page_tells(page, words):
     assert words in page
 
 
+def test_made_positives_are_shown_with_what_was_measured_of_them(page, example):
+    made = example[0].synthesis
+    assert all(uri in page for row in made["rows"] for uri in row["images"])
+    for words in ("0.355", "0.309", "0.171", "0.054", "0.212", "This run did not train on them."):
+        assert words in page, words
+    training = {**example[0].parameters["training"], "positives": "synthetic"}
+    trained_on = dataclasses.replace(example[0], parameters={"training": training})
+    assert "did not train on them" not in render_page(trained_on, example[1])
+
+
 def test_text_from_data_cannot_become_markup(example):
     run, figures = example
     evil = "</script><script>alert(1)</script>"
@@ -121,9 +131,12 @@ def test_a_recipe_without_its_own_base_models_and_without_mmvp_still_has_a_page(
         flips={"num_pairs": 0, "p_value": 1.0, "gained": {"count": 0, "pairs": []}, "lost": {"count": 0, "pairs": []}},
         reconstructions={"columns": [], "rows": []},
         notes=[],
+        synthesis={},
     )
-    page = render_page(bare, {**figures, "radar": go.Figure()})
+    page = render_page(bare, {**figures, "radar": go.Figure(), "contrast": go.Figure()})
     assert 'data-figure="radar"' not in page
+    assert 'data-figure="contrast"' not in page
+    assert "Made positives" not in page
     assert "The UNet uses its condition" not in page
     assert "MMVP-VLM was not evaluated." in page
     assert Elements(page).open == []

@@ -1,16 +1,16 @@
-"""How like their anchors the made positives are: numbers, and a page of pictures that opens offline."""
+"""How like their anchors the made positives are: numbers, and pictures for a page that opens offline."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from PIL import Image
 
 from dcr.losses.numerics import unit_vectors
-from dcr.pages import fill_template, to_data_uri
+from dcr.pages import to_data_uri
 
 if TYPE_CHECKING:
     from dcr.latents import LatentCache
@@ -45,10 +45,10 @@ def measure_likeness(
     }
 
 
-def show_candidates(
-    latents: LatentCache, candidates: LatentCache, encode: Encode, num_examples: int
-) -> tuple[dict[str, float], str]:
-    """Return the measures of some images, evenly spread over the cache, and their page.
+def show_candidates(latents: LatentCache, candidates: LatentCache, encode: Encode, num_examples: int) -> dict[str, Any]:
+    """Return ``measures`` and ``rows`` of some images, evenly spread over the cache.
+
+    A row has a ``key``, and ``images`` as data URIs, the anchor first.
 
     Args:
         latents, candidates: caches of the same samples in the same order.
@@ -68,7 +68,7 @@ def show_candidates(
         {"key": latents.key(position), "images": [_picture(image) for image in (anchor, *own)]}
         for position, anchor, own in zip(positions, anchors, made, strict=True)
     ]
-    return measures, fill_template("dcr.positives", "page.html", measures=measures, rows=rows)
+    return {"measures": measures, "rows": rows}
 
 
 def _pixels(crop: np.ndarray) -> torch.Tensor:

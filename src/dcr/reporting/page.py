@@ -28,7 +28,8 @@ class Run:
     :data:`dcr.reporting.comparison.Scores`. comparisons: by method, against ``base``. headline_measures: keys
     ``benchmark.metric``. validation, base_models, conditions, training: the records of those steps. models: ``facts``,
     lines of (name, words), and ``hashes`` by name. flips, reconstructions: see :mod:`dcr.reporting.images`. notes:
-    what the recipe's author wants a reader to keep in mind. parameters: by section.
+    what the recipe's author wants a reader to keep in mind. parameters: by section. synthesis: what
+    :func:`dcr.positives.page.show_candidates` left, empty where no positives were made.
     """
 
     recipe: str
@@ -47,6 +48,7 @@ class Run:
     reconstructions: Mapping[str, Any]
     notes: Sequence[str]
     parameters: Mapping[str, Any]
+    synthesis: Mapping[str, Any]
 
 
 def render_page(run: Run, figures: Mapping[str, go.Figure]) -> str:
@@ -57,7 +59,7 @@ def render_page(run: Run, figures: Mapping[str, go.Figure]) -> str:
 
     Args:
         run: what is told.
-        figures: ``radar``, ``p_against_d`` and ``losses``.
+        figures: ``radar``, ``p_against_d``, ``losses`` and ``contrast``.
     """
     own = run.comparisons[run.method]
     return render_template(

@@ -51,15 +51,17 @@ def plot_training(
     training: TrainingParameters,
     training_record: dict[str, Any],
     losses: dict[str, Callable[[], pd.DataFrame]],
-) -> go.Figure:
-    """Draw every run's loss, in the order in which they ran, with the bounds that its formula has."""
+) -> tuple[go.Figure, go.Figure]:
+    """Draw every run's loss, in the order in which they ran, with the bounds that its formula has; and the contrast."""
+    from dcr.reporting.contrast import plot_contrast
     from dcr.reporting.figures import dcr_loss_bounds, plot_losses
 
     runs = training_record["runs"]
     sizes = dict.fromkeys(runs, training.stage2_train_batch_size)
     sizes["stage1"] = training.stage1_train_batch_size
     bounds = {run: dcr_loss_bounds(sizes[run]) for run in runs if runs[run]["objective"] == "dcr"}
-    return plot_losses({run: losses[run]() for run in runs}, bounds, parameters.loss_window)
+    logs = {run: losses[run]() for run in runs}
+    return plot_losses(logs, bounds, parameters.loss_window), plot_contrast(logs, parameters.loss_window)
 
 
 def show_flipped_pairs(
@@ -162,6 +164,7 @@ def write_page(
     radar: go.Figure,
     p_against_d: go.Figure,
     loss: go.Figure,
+    contrast: go.Figure,
     **records: dict[str, Any],
 ) -> str:
     """Put everything on one page."""
@@ -178,7 +181,7 @@ def write_page(
         parameters=parameters,
         **records,
     )
-    return render_page(run, {"radar": radar, "p_against_d": p_against_d, "losses": loss})
+    return render_page(run, {"radar": radar, "p_against_d": p_against_d, "losses": loss, "contrast": contrast})
 
 
 def write_comparison_page(

@@ -34,7 +34,7 @@ def create_pipeline() -> Pipeline:
             Node(
                 plot_training,
                 inputs=["params:reporting", "params:training", "training_record", "losses"],
-                outputs="loss_plot",
+                outputs=["loss_plot", "contrast_plot"],
                 name="plot_training",
             ),
             Node(
@@ -117,6 +117,7 @@ def create_pipeline() -> Pipeline:
                     "radar": "radar_plot",
                     "p_against_d": "p_against_d_plot",
                     "loss": "loss_plot",
+                    "contrast": "contrast_plot",
                     "scores": "scores",
                     "validation": "validation_summary",
                     "base_models": "base_models",
@@ -125,6 +126,7 @@ def create_pipeline() -> Pipeline:
                     "models": "model_facts",
                     "flips": "flipped_pairs",
                     "reconstructions": "reconstructions",
+                    "synthesis": "synthesis_pictures",
                 },
                 outputs="report",
                 name="write_page",

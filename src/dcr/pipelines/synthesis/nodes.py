@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dcr.parameters import SynthesisParameters
 
@@ -26,14 +26,16 @@ def synthesize_positives(parameters: SynthesisParameters, latents: LatentCache, 
 
 def show_positives(
     parameters: SynthesisParameters, latents: LatentCache, candidates: LatentCache, backbone: Backbone
-) -> tuple[dict[str, float], str]:
-    """Measure how like their images some positives are, and show them."""
+) -> tuple[dict[str, float], dict[str, Any], str]:
+    """Measure how like their images some positives are, and show them, for the report too."""
     import torch
 
+    from dcr.pages import fill_template
     from dcr.positives.page import show_candidates
 
     @torch.no_grad()
     def encode(pixels: torch.Tensor) -> torch.Tensor:
         return backbone.encode_image(pixels.to(backbone.device)).float().cpu()
 
-    return show_candidates(latents, candidates, encode, parameters.num_examples)
+    pictures = show_candidates(latents, candidates, encode, parameters.num_examples)
+    return pictures["measures"], pictures, fill_template("dcr.positives", "page.html", **pictures)

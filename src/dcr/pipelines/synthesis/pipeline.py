@@ -18,7 +18,7 @@ def create_pipeline() -> Pipeline:
             Node(
                 show_positives,
                 inputs=["params:synthesis", "latents", "synthetic_positives", "backbone"],
-                outputs=["synthesis_measures", "synthesis_page"],
+                outputs=["synthesis_measures", "synthesis_pictures", "synthesis_page"],
                 name="show_positives",
             ),
         ]
