@@ -59,7 +59,8 @@ def load_world(folder: Path):
 def parameters(**changes) -> TrainingParameters:
     """Return the demo's parameters, made small."""
     small = {
-        "validation_fraction": 0.3, "num_validation_samples": 8, "baselines": [], "checkpointing_steps": 2,
+        "validation_fraction": 0.3, "num_validation_samples": 8, "baselines": [], "report_to": [],
+        "checkpointing_steps": 2,
         "stage1_max_train_steps": 6, "stage1_train_batch_size": 4,
         "stage2_max_train_steps": 6, "stage2_train_batch_size": 4, "rows_per_chunk": 2,
     }  # fmt: skip

@@ -65,7 +65,7 @@ class Monitor:
         self._started, self._first_seen = time.perf_counter(), progress.num_samples
         if self._is_first and self._folder and names:
             settings = {**asdict(run), **asdict(self._micro_step.options), **asdict(self._micro_step.batches)}
-            self._trackers = Trackers(names, self._folder, run.name, settings, resumed=progress.step > 0)
+            self._trackers = Trackers(names, self._folder, run.name, settings, progress.rows)
 
     def waiting(self, batches: Iterator[dict]) -> Iterator[dict]:
         """Pass batches on and note the time that they took to come."""

@@ -2,36 +2,49 @@
 
 from __future__ import annotations
 
-import logging
 import math
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from dcr.errors import UserError
 
-_log = logging.getLogger(__name__)
+_PROJECT = "dcr"
 
 
 class Trackers:
-    """The trackers of one run; they write under ``folder``, but for W&B and MLflow, which know their own places.
+    """The trackers of one run, each in a folder of its own under ``folder``; MLflow knows its own place.
+
+    A run that goes on from a checkpoint is told again from its first step, so that no step is there twice and none
+    that the checkpoint does not know: DVCLive and TensorBoard write their files anew, W&B and MLflow begin another run.
 
     Args:
         names: ``dvclive``, ``tensorboard``, ``wandb``, ``mlflow``.
-        folder: of the run; each tracker that writes files has its own folder in it.
+        folder: of the run.
         run_name: how the run is called there.
         settings: of the run, kept beside its numbers.
-        resumed: the run goes on from a checkpoint, so that what is there stays.
+        rows: of the steps that are done, each with its ``step``.
 
     Raises:
         UserError: a tracker's package is not installed.
     """
 
-    def __init__(self, names: list[str], folder: Path, run_name: str, settings: dict[str, Any], resumed: bool) -> None:
-        self._trackers = [_open(name, folder, run_name, resumed) for name in names]
+    def __init__(
+        self,
+        names: Sequence[str],
+        folder: Path,
+        run_name: str,
+        settings: dict[str, Any],
+        rows: Sequence[dict[str, float]] = (),
+    ) -> None:
+        self._trackers = [_open(name, folder, run_name) for name in names]
         plain = {key: value for key, value in settings.items() if isinstance(value, str | int | float | bool)}
         for tracker in self._trackers:
             tracker.start()
             tracker.store_init_configuration(plain)
+        for row in rows:
+            self.log({name: value for name, value in row.items() if name != "step"}, row["step"])
 
     def log(self, row: dict[str, float], step: int) -> None:
         """Note a step's numbers; those that are not finite are left out, as no tracker draws them."""
@@ -45,7 +58,7 @@ class Trackers:
             tracker.finish()
 
 
-def _open(name: str, folder: Path, run_name: str, resumed: bool) -> Any:
+def _open(name: str, folder: Path, run_name: str) -> Any:
     from accelerate.state import PartialState
     from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
 
@@ -54,9 +67,13 @@ def _open(name: str, folder: Path, run_name: str, resumed: bool) -> Any:
             f"report_to names {name}, which is not installed: `pip install {name}`, or take it off the list"
         )
     PartialState()  # accelerate's trackers log through it
-    tracker = LOGGER_TYPE_TO_CLASS[name]
+    tracker, own = LOGGER_TYPE_TO_CLASS[name], folder / name
+    if name == "mlflow":
+        return tracker(_PROJECT, run_name=run_name)
+    if name == "wandb":
+        own.mkdir(parents=True, exist_ok=True)
+        return tracker(_PROJECT, name=run_name, dir=str(own))
+    shutil.rmtree(own, ignore_errors=True)
     if name == "dvclive":  # a log beside DVC's pipeline: neither an experiment nor a dvc.yaml of its own
-        return tracker(dir=str(folder / name), save_dvc_exp=False, dvcyaml=None, resume=resumed)
-    if tracker.requires_logging_directory:
-        return tracker(run_name, folder / name)
-    return tracker(run_name)
+        return tracker(dir=str(own), save_dvc_exp=False, dvcyaml=None)
+    return tracker(run_name, own)
