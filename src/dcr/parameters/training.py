@@ -29,7 +29,7 @@ PUBLISHED = {
 WITHOUT_EFFECT = frozenset(
     [
         *("num_workers", "rendezvous_endpoint", "max_skipped_steps", "checkpointing_steps", "checkpoints_total_limit"),
-        *("resume_from_checkpoint", "rows_per_chunk", "constant_prompt", "shared_prefix", "batched_views"),
+        *("sharding", "resume_from_checkpoint", "rows_per_chunk", "constant_prompt", "shared_prefix", "batched_views"),
         *("gradient_checkpointing", "compile", "validate_every_steps", "report_to", "diagnostics_every_steps"),
         *("contrast_diagnostics", "images_every_steps", "num_images", "num_denoising_steps"),
     ]
@@ -51,6 +51,7 @@ class TrainingParameters(SignalParameters, Section):
     gradient_accumulation_steps: PositiveInt
     num_processes: PositiveInt
     num_hosts: PositiveInt
+    sharding: Literal["none", "fsdp2"]
     rendezvous_endpoint: str
     gather_negatives: bool
     checkpointing_steps: PositiveInt
@@ -132,6 +133,15 @@ class TrainingParameters(SignalParameters, Section):
     def _check_timesteps(cls, value: float, info: ValidationInfo) -> float:
         if value <= info.data.get("timestep_min", 0.0):
             raise ValueError(f"must be > timestep_min {info.data['timestep_min']}")
+        return value
+
+    @field_validator("sharding")
+    @classmethod
+    def _check_sharding(cls, value: str, info: ValidationInfo) -> str:
+        if value == "fsdp2" and info.data.get("mixed_precision") == "fp16":
+            raise ValueError(
+                "must be none with mixed_precision fp16, whose loss scale each process would find by itself"
+            )
         return value
 
     @field_validator("published_loss")

@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from dcr.training.batches import Batch
+from dcr.training.sharding import whole
 from dcr.training.step import MicroStep
 
 NUM_SAMPLES = 8
@@ -53,7 +54,7 @@ def _gradient(
     parts = micro_step.compute_gradients(objective, batch, options)
     micro_step.processes.mean_gradients(trainable.values())
     scale = micro_step.run.gradient_accumulation_steps / micro_step.scaler.get_scale()
-    gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in trainable.values()]
+    gradients = [whole(torch.zeros_like(p) if p.grad is None else p.grad) for p in trainable.values()]
     flat = torch.cat([gradient.flatten().float() for gradient in gradients]) * scale
     for parameter in trainable.values():
         parameter.grad = None

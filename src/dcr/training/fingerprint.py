@@ -51,11 +51,11 @@ def run_fingerprint(
     if name not in (STAGE1, END_TO_END):
         values["projector"] = tensors_hash(projector)
     values |= {"validation_fraction": parameters.validation_fraction, "condition": parameters.condition}
-    return {key: value for key, value in values.items() if key not in _FREE} | hashes | {"code": _code_hash()}
+    return {key: value for key, value in values.items() if key not in _FREE} | hashes | {"code": code_hash()}
 
 
 @cache
-def _code_hash() -> str:
+def code_hash() -> str:
     """Return the hash of the sources that training runs through: an edited loss must not find old results."""
     digest = hashlib.sha256()
     for part in _CODE:

@@ -12,6 +12,7 @@ from torch import nn
 from dcr.backbones import LORA_LAYERS, Backbone, lora_targets, merge_lora, split_attention, transformer_blocks
 from dcr.errors import UserError
 from dcr.projector import project
+from dcr.training.sharding import whole
 
 
 class ConditionModel(nn.Module):
@@ -114,7 +115,7 @@ def tower_state(backbone: Backbone, options: TuningOptions) -> dict[str, torch.T
         state = get_peft_model_state_dict(backbone.visual)
     else:
         state = {name: p for name, p in backbone.visual.named_parameters() if p.requires_grad}
-    return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
+    return {name: whole(tensor.detach()).cpu().contiguous().clone() for name, tensor in state.items()}
 
 
 def merge_tower(backbone: Backbone, options: TuningOptions, state: dict[str, torch.Tensor]) -> LoraConfig | None:

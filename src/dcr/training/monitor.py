@@ -96,9 +96,12 @@ class Monitor:
         if self._trackers:
             self._trackers.log(row, progress.step)
         every = self._options.images_every_steps
-        if self._is_first and self._folder and self._draw and every and progress.step % every == 0:
-            with atomic_path(self._folder / "images" / f"step-{progress.step:06d}.png") as temporary:
-                self._draw().save(temporary, "PNG")
+        drawing = self._is_first or self._micro_step.run.is_sharded  # then every process has a part of the model
+        if drawing and self._folder and self._draw and every and progress.step % every == 0:
+            picture = self._draw()
+            if self._is_first:
+                with atomic_path(self._folder / "images" / f"step-{progress.step:06d}.png") as temporary:
+                    picture.save(temporary, "PNG")
 
     def close(self) -> None:
         """Close the bar and the trackers."""

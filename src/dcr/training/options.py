@@ -46,6 +46,8 @@ def run_options(parameters: TrainingParameters, name: str) -> RunOptions:
         "projector_learning_rate": parameters.stage1_learning_rate,
         "published_reduction": parameters.published_reduction and name == STAGE1,
     }
+    if name == STAGE1:
+        own["sharding"] = "none"  # the projector is small, and the tower has neither gradients nor optimizer state
     shared = {f.name for f in fields(RunOptions)} - own.keys()
     return RunOptions(**own, **{key: getattr(parameters, key) for key in shared})
 

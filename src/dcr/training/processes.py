@@ -13,6 +13,9 @@ from typing import Any
 
 import torch
 from torch import distributed
+from torch.distributed.tensor import DTensor
+
+from dcr.errors import UserError
 
 _TIMEOUT = timedelta(minutes=30)  # a rank may save, validate or compile while the others wait
 
@@ -49,13 +52,18 @@ class Processes:
         return torch.cat(parts)
 
     def mean_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
-        """Replace every gradient by its mean over the processes, in one exchange."""
-        if self.count == 1:
+        """Replace every gradient by its mean over the processes, in one exchange; those of sharded weights are so."""
+        gradients = [p.grad for p in parameters if p.grad is not None and not isinstance(p.grad, DTensor)]
+        if self.count == 1 or not gradients:
             return
-        gradients = [p.grad for p in parameters if p.grad is not None]
         flat = self.sum_(torch.cat([g.flatten() for g in gradients])) / self.count
         for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
             gradient.copy_(part.view_as(gradient))
+
+    def wait(self) -> None:
+        """Return when all processes have come here."""
+        if self.count > 1:
+            distributed.barrier()
 
     def agree(self, value: Any) -> Any:
         """Return the first process's value in all of them; any picklable object."""
@@ -72,9 +80,16 @@ def alone() -> Processes:
 
 
 def join() -> Processes:
-    """Join the processes that torch.distributed.run has started: NCCL on GPUs, gloo on CPUs."""
+    """Join the processes that torch.distributed.run has started: NCCL on GPUs, gloo on CPUs.
+
+    Raises:
+        UserError: there are fewer GPUs than processes.
+    """
     if torch.cuda.is_available():
-        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        local_rank, num_gpus = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+        if local_rank >= num_gpus:
+            raise UserError(f"num_processes is more than the {num_gpus} GPU(s) of this host, of which each takes one")
+        device = torch.device("cuda", local_rank)
         torch.cuda.set_device(device)
         distributed.init_process_group("nccl", timeout=_TIMEOUT, device_id=device)
     else:

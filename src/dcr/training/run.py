@@ -34,10 +34,16 @@ class RunOptions:
     validate_every_steps: int
     gradient_checkpointing: bool = False
     compile: bool = False
+    sharding: str = "none"
     projector_learning_rate: float = 0.0
     published_sampling: bool = False
     published_reduction: bool = False
     published_prompt_mask: bool = False
+
+    @property
+    def is_sharded(self) -> bool:
+        """Whether every process has a part of the model, so that whatever computes with it is a matter of all."""
+        return self.sharding == "fsdp2"
 
 
 @dataclass

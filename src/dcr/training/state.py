@@ -5,34 +5,44 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from dcr.training.checkpoints import DamagedCheckpoint
+from dcr.errors import UserError
+from dcr.training.sharding import part_like, whole
 
 _WEIGHT, _MOMENT = "weight:", "adamw:"
 
 
-def training_state(trainable: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
-    """Return weights and optimizer state by name; parameters that never had a gradient have no moments."""
+def training_state(
+    trainable: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer, keep: bool = True
+) -> dict[str, torch.Tensor]:
+    """Return weights and optimizer state by name; parameters that never had a gradient have no moments.
+
+    Args:
+        keep: nothing is returned without it. Of sharded tensors every process must bring its part, whoever keeps them.
+    """
     tensors = {f"{_WEIGHT}{name}": parameter.detach() for name, parameter in trainable.items()}
     for name, parameter in trainable.items():
         for key, value in optimizer.state.get(parameter, {}).items():
             tensors[f"{_MOMENT}{key}:{name}"] = value
-    return tensors
+    found = ((name, whole(tensor)) for name, tensor in tensors.items())  # one at a time: they are large
+    return {name: tensor.cpu() for name, tensor in found if keep}
 
 
 def restore_state(
     trainable: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]
 ) -> None:
-    """Undo `training_state`, in place; DamagedCheckpoint if the weights are not those that are trained."""
+    """Undo `training_state`, in place; UserError if the weights are not those that are trained."""
     weights = {name.removeprefix(_WEIGHT): t for name, t in tensors.items() if name.startswith(_WEIGHT)}
-    if weights.keys() != trainable.keys():
-        raise DamagedCheckpoint("it holds other weights than those that are trained")
+    if {name: t.shape for name, t in weights.items()} != {name: p.shape for name, p in trainable.items()}:
+        raise UserError(
+            "the checkpoint holds other weights than those that are trained; set resume_from_checkpoint to none"
+        )
     with torch.no_grad():
         for name, parameter in trainable.items():
-            parameter.copy_(weights[name])
+            parameter.copy_(part_like(weights[name], parameter))
     for full_name, tensor in tensors.items():
         if full_name.startswith(_MOMENT):
             key, _, name = full_name.removeprefix(_MOMENT).partition(":")
             parameter = trainable[name]
             # AdamW's own rule: moments lie beside the weights, the step count on the CPU
-            device = "cpu" if key == "step" else parameter.device
-            optimizer.state[parameter][key] = tensor.to(device).clone()
+            moment = tensor if key == "step" else part_like(tensor, parameter)
+            optimizer.state[parameter][key] = moment.clone()

@@ -24,6 +24,7 @@ from dcr.training.guards import IgnoredCondition
 from dcr.training.monitor import Monitor, MonitorOptions, log_plan
 from dcr.training.processes import alone
 from dcr.training.run import RunOptions, RunResult
+from dcr.training.sharding import shard, whole
 from dcr.training.state import restore_state, training_state
 from dcr.training.step import MicroStep
 from dcr.training.stopping import JOB, STOP_FILE, Stopped, StopRequest
@@ -72,6 +73,10 @@ class Trainer:
             )
         self.micro_step, self.model, self.scaler = micro_step, micro_step.model, micro_step.scaler
         self.latents, self.positions, self.validate, self.checkpoints = latents, positions, validate, checkpoints
+        self._cost = None
+        if run.is_sharded and self.processes.count > 1:
+            self._cost = measure(micro_step, self.model.backbone.image_size)  # while the weights are whole
+            shard(self.model, self.processes)
         self.trainable = self.model.trainable()
         self.optimizer = _build_optimizer(self.trainable, run)
         folder = checkpoints.folder if checkpoints else None
@@ -102,7 +107,7 @@ class Trainer:
     def _make_plan(self, progress: Progress) -> None:
         """Find what a step costs and how many rows fit, and tell it."""
         micro_step = self.micro_step
-        cost = measure(micro_step, self.model.backbone.image_size)
+        cost = self._cost or measure(micro_step, self.model.backbone.image_size)
         planned = plan(micro_step, cost, self.trainable)
         micro_step.options = replace(micro_step.options, rows_per_chunk=planned.rows_per_chunk)
         log_plan(micro_step, self.trainable, planned, progress)
@@ -118,7 +123,8 @@ class Trainer:
             self._update(row, [key for batch in seen for key in batch.keys], progress)
             row = self.monitor.diagnose(step, seen[-1]) | row  # the step's own values are of the whole batch
             last = step == run.max_train_steps
-            if self.processes.is_first and (last or step % run.validate_every_steps == 0):
+            asked = self.processes.is_first or run.is_sharded
+            if asked and (last or step % run.validate_every_steps == 0):
                 row["validation_loss"] = self.validate()
             if self._ignored_condition and self.processes.is_first:
                 self._ignored_condition.watch(row["loss"])
@@ -145,7 +151,7 @@ class Trainer:
         if not self.run.published_reduction:
             self.processes.mean_gradients(self.trainable.values())
         self.scaler.unscale_(self.optimizer)
-        norm = float(torch.nn.utils.clip_grad_norm_(self.trainable.values(), self.run.max_grad_norm))
+        norm = float(whole(torch.nn.utils.clip_grad_norm_(self.trainable.values(), self.run.max_grad_norm)))
         row |= {"learning_rate": self.run.learning_rate, "grad_norm": norm}
         finite = math.isfinite(row["loss"]) and math.isfinite(norm)
         if finite:
@@ -195,9 +201,12 @@ class Trainer:
         return progress
 
     def _save(self, progress: Progress) -> None:
-        if self.checkpoints and self.processes.is_first:
+        if not self.checkpoints:
+            return
+        tensors = training_state(self.trainable, self.optimizer, keep=self.processes.is_first)
+        if self.processes.is_first:
             progress.scaler = self.scaler.state_dict()
-            self.checkpoints.save(training_state(self.trainable, self.optimizer), progress)
+            self.checkpoints.save(tensors, progress)
 
     @property
     def _stop_file(self) -> Path | None:

@@ -1,0 +1,42 @@
+"""FSDP2: weights, gradients and optimizer state of the model spread over the processes that train together.
+
+Before a block computes, its weights are put together, and they are dropped again after it; gradients come out as the
+mean over the processes, each process with its part (torch.distributed.fsdp.fully_shard; arXiv 2304.11277). What
+concerns whole tensors, `whole` above all, is a matter of all processes at once.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor, distribute_tensor
+
+from dcr.backbones import transformer_blocks
+
+if TYPE_CHECKING:
+    from dcr.training.model import ConditionModel
+    from dcr.training.processes import Processes
+
+
+def shard(model: ConditionModel, processes: Processes) -> None:
+    """Spread the model's weights over the processes, in place; its parameters are new ones, under the same names."""
+    mesh = init_device_mesh(processes.device.type, (processes.count,))
+    for block in transformer_blocks(model.tower):
+        fully_shard(block, mesh=mesh)
+    fully_shard(model, mesh=mesh)
+
+
+def whole(tensor: torch.Tensor) -> torch.Tensor:
+    """Return a tensor of which every process has a part; any other as it is."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def part_like(tensor: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
+    """Return this process's part of a whole tensor, as it has one of the parameter; on the parameter's device."""
+    tensor = tensor.to(parameter.device)
+    if not isinstance(parameter, DTensor):
+        return tensor
+    return distribute_tensor(tensor, parameter.device_mesh, parameter.placements, src_data_rank=None)
