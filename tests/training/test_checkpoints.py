@@ -2,15 +2,17 @@
 
 import json
 import logging
+import os
 import random
 import signal
 import subprocess
+from multiprocessing import active_children
 
 import pytest
 import torch
 
 from dcr.errors import UserError
-from dcr.training.checkpoints import Checkpoints, DamagedCheckpoint, Progress
+from dcr.training.checkpoints import Checkpoints, Progress
 from dcr.training.stopping import Stopped
 from training_world import fixed_projector, fork_server, open_job, train_both_stages, weights, write_world
 
@@ -110,7 +112,7 @@ def test_state_of_another_version_is_no_crash(tmp_path):
     (path,) = save(tmp_path, 1)
     state = json.loads((path / "state.json").read_text())
     (path / "state.json").write_text(json.dumps(state | {"new_field": 1}))
-    with pytest.raises(DamagedCheckpoint, match="another version"):
+    with pytest.raises(UserError, match=r"checkpoint-1 was written by another version .*set resume_from_checkpoint"):
         store(tmp_path).load(path)
 
 
@@ -180,7 +182,9 @@ def test_ten_kills_at_random_steps_change_no_bit(world, tmp_path, count):
     assert_same(weights(cut / "w.safetensors"), weights(whole / "w.safetensors"))
 
 
-def test_sigterm_finishes_the_step_saves_it_and_says_so(world, undisturbed, tmp_path, monkeypatch):
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_sigterm_finishes_the_step_saves_it_and_says_so(world, undisturbed, tmp_path, monkeypatch, num_workers):
+    """Whoever sends it may send it to all processes of the job, those that read the data among them."""
     from dcr.training import jobs, trainer
 
     show = trainer.Trainer._show
@@ -188,18 +192,39 @@ def test_sigterm_finishes_the_step_saves_it_and_says_so(world, undisturbed, tmp_
     def strike(self, row, progress):
         show(self, row, progress)
         if progress.step == 3:
+            readers = active_children()
+            assert len(readers) == num_workers
+            for reader in readers:
+                os.kill(reader.pid, signal.SIGTERM)
             signal.raise_signal(signal.SIGTERM)
 
     monkeypatch.setattr(trainer.Trainer, "_show", strike)
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(Stopped, match=r"stopped at step 4; it is saved in .* the same command goes on"):
-        train_both_stages(world, tmp_path / "checkpoints")
+        train_both_stages(world, tmp_path / "checkpoints", num_workers=num_workers)
     assert Stopped.exit_code == 143
     assert signal.getsignal(signal.SIGTERM) == before
     assert (tmp_path / "checkpoints/stage1/checkpoint-4").is_dir()
     monkeypatch.undo()
     job = open_job(world, tmp_path / "checkpoints")
     projector, _, _ = jobs.train_projector(job)
+    assert_same(projector, {name: undisturbed[name] for name in projector})
+
+
+def test_sigterm_in_the_last_step_ends_what_would_come_after_the_run(world, undisturbed, tmp_path, monkeypatch):
+    from dcr.training import jobs, trainer
+
+    optimizer_step = trainer.Trainer._optimizer_step
+
+    def strike(self, step, batches):
+        if step == self.run.max_train_steps:
+            signal.raise_signal(signal.SIGTERM)
+        return optimizer_step(self, step, batches)
+
+    monkeypatch.setattr(trainer.Trainer, "_optimizer_step", strike)
+    with pytest.raises(Stopped, match="stage1: stopped at step 6"):
+        jobs.train_projector(open_job(world, tmp_path))
+    projector, _, _ = jobs.train_projector(open_job(world, tmp_path))  # finished: nothing is trained
     assert_same(projector, {name: undisturbed[name] for name in projector})
 
 

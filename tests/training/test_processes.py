@@ -1,29 +1,44 @@
 """Several processes: samples shared out, gradients as if one process had the whole batch, failures told."""
 
 import json
+import logging
 import os
 import re
+import shlex
 import signal
+import socket
+import subprocess
 import sys
 import threading
+from contextlib import contextmanager
 from itertools import chain
 
+import psutil
 import pytest
 import torch
 from torch import multiprocessing
 
 from dcr.errors import UserError
-from dcr.training import launcher
+from dcr.training import jobs, launcher
 from dcr.training.batches import Batch
 from dcr.training.data import StepSampler
+from dcr.training.failures import raise_first
 from dcr.training.objectives import OBJECTIVES, ObjectiveOptions
-from dcr.training.processes import Processes, alone
+from dcr.training.processes import Processes, alone, join
 from dcr.training.stopping import JOB, Stopped
-from training_world import fork_server, parameters
+from training_world import fork_server, open_job, parameters, write_world
 
 WIDTH, BATCH = 6, 6
 OFFSETS = torch.tensor([[1, 5, 3], [2, 4, 1], [5, 1, 2], [3, 2, 4], [4, 1, 5], [1, 2, 3]])
 CASES = {**{method: (method, None) for method in OBJECTIVES}, "sampled negatives": ("dcr", 3)}
+
+
+def test_more_processes_than_gpus_are_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    with pytest.raises(UserError, match=r"num_processes is more than the 2 GPU\(s\) of this host"):
+        join()
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
@@ -117,21 +132,39 @@ def test_the_first_failure_becomes_the_nodes(tmp_path, kind, error, message):
     fail(tmp_path, 0, "crash", 2.0, "connection closed by peer")
     fail(tmp_path, 1, kind, 1.0)
     with pytest.raises(error, match=message):
-        launcher._raise_failure(1, False, tmp_path)
+        raise_first(tmp_path, 1, stopped=False)
 
 
 def test_workers_that_vanish_are_no_success(tmp_path):
     with pytest.raises(RuntimeError, match="exit code -9"):
-        launcher._raise_failure(-9, False, tmp_path)
+        raise_first(tmp_path, -9, stopped=False)
+
+
+def test_workers_that_have_ended_well_are_no_failure(tmp_path):
+    raise_first(tmp_path, 0, stopped=False)
+    with pytest.raises(Stopped, match="the same command goes on from there"):  # asked after the last step
+        raise_first(tmp_path, 0, stopped=True)
 
 
 def test_several_hosts_meet_at_the_endpoint(tmp_path):
     many = parameters(num_processes=8, num_hosts=2, rendezvous_endpoint="head:29400")
     command = launcher._command(many, tmp_path / "config.json")
-    assert command[:3] == [sys.executable, "-m", "torch.distributed.run"]
+    assert command[:3] == [sys.executable, "-m", "dcr.training.agent"]
     text = " ".join(command)
     for part in ("--nnodes 2", "--nproc-per-node 8", "--rdzv-endpoint head:29400", "-m dcr.training.worker"):
         assert part in text
+
+
+class OtherHost(logging.Handler):
+    """Runs on this machine, in the same moment, the command that the log names for the other hosts."""
+
+    process = None
+
+    def emit(self, record):
+        _, found, command = record.getMessage().partition("on each of the other hosts run: python ")
+        if found:
+            full = [sys.executable, *shlex.split(command)]
+            self.process = subprocess.Popen(full, stderr=subprocess.PIPE, text=True)
 
 
 @pytest.mark.slow
@@ -140,53 +173,98 @@ class TestWorkers:
 
     @pytest.fixture(scope="class")
     def world(self, tmp_path_factory):
-        from training_world import write_world
-
         return write_world(tmp_path_factory.mktemp("world"))
+
+    @pytest.fixture(scope="class")
+    def alone(self, world, tmp_path_factory):
+        """The projector of one process with a batch of 4."""
+        return self.train(world, tmp_path_factory.mktemp("alone"), stage1_train_batch_size=4)[0]
 
     @pytest.fixture(autouse=True)
     def sources(self, monkeypatch):
         monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
 
-    def train(self, world, folder, **changes):
-        from dcr.training import jobs
-        from training_world import open_job
+    @pytest.fixture
+    def other_host(self, monkeypatch):
+        handler, logger = OtherHost(), logging.getLogger("dcr.training.launcher")
+        logger.addHandler(handler)
+        monkeypatch.setattr(logger, "level", logging.INFO)
+        yield handler
+        logger.removeHandler(handler)
+        if handler.process:
+            handler.process.kill()
 
+    def train(self, world, folder, **changes):
         return jobs.train_projector(open_job(world, folder, **changes))
 
-    def test_two_processes_train_as_one_with_twice_the_batch(self, world, tmp_path):
-        one, _, _ = self.train(world, tmp_path / "one", stage1_train_batch_size=4)
-        two, _, result = self.train(world, tmp_path / "two", stage1_train_batch_size=2, num_processes=2)
-        assert list(result.losses["step"]) == [1, 2, 3, 4, 5, 6]
-        for name in one:
-            assert torch.allclose(one[name], two[name], atol=1e-5), name
+    def two_hosts(self):
+        with socket.create_server(("localhost", 0)) as server:
+            port = server.getsockname()[1]
+        return {"num_hosts": 2, "rendezvous_endpoint": f"localhost:{port}"}
 
-    def test_a_failing_rank_ends_the_node_with_its_own_traceback(self, world, tmp_path):
+    def assert_same_as(self, alone, projector, result):
+        assert list(result.losses["step"]) == [1, 2, 3, 4, 5, 6]
+        for name in alone:
+            assert torch.allclose(alone[name], projector[name], atol=1e-5), name
+
+    def test_two_processes_train_as_one_with_twice_the_batch(self, world, tmp_path, alone):
+        projector, _, result = self.train(world, tmp_path, stage1_train_batch_size=2, num_processes=2)
+        self.assert_same_as(alone, projector, result)
+
+    def test_two_hosts_train_as_one_with_twice_the_batch(self, world, tmp_path, alone, other_host):
+        projector, _, result = self.train(world, tmp_path, stage1_train_batch_size=2, **self.two_hosts())
+        self.assert_same_as(alone, projector, result)
+        assert other_host.process.wait() == 0
+
+    def test_a_mistake_of_the_user_is_one_sentence_on_every_host(self, world, tmp_path, other_host, capfd):
+        sentence = r"stage1: \d+ samples to train on are fewer than train_batch_size 50 on 2 process"
+        with pytest.raises(UserError, match=f"^{sentence}"):
+            self.train(world, tmp_path, stage1_train_batch_size=50, **self.two_hosts())
+        assert other_host.process.wait() == 1
+        said = other_host.process.stderr.read() + capfd.readouterr().err
+        assert "Traceback" not in said
+        assert len(re.findall(f"Error: {sentence}", said)) == 1  # the node's own host says it by its exception
+
+    def test_a_failing_rank_ends_the_node_with_its_own_traceback(self, world, tmp_path, capfd):
         (tmp_path / "stage1").write_text("a file where the first rank must save")
         with pytest.raises(RuntimeError, match=r"(?s)rank 0 failed:.*Traceback.*checkpoints\.py.*Error"):
             self.train(world, tmp_path, num_processes=2)
         assert (tmp_path / JOB / "rank-0.json").is_file()
+        assert "Traceback" not in capfd.readouterr().err
+
+    def test_a_killed_worker_is_named(self, world, tmp_path):
+        """One of two workers gets SIGKILL, as when memory runs out, once a first checkpoint is there."""
+
+        def kill():
+            commands = {process: process.cmdline() for process in psutil.Process().children(recursive=True)}
+            (worker, _) = [p for p, c in commands.items() if c[1:4] == ["-u", "-m", "dcr.training.worker"]]
+            worker.kill()
+
+        with once(tmp_path / "stage1", kill), pytest.raises(UserError, match=r"exit code -9 .*has memory run out"):
+            self.train(world, tmp_path, num_processes=2, stage1_max_train_steps=100_000)
+
+    def test_workers_do_not_outlive_a_killed_node(self, world, tmp_path):
+        node = fork_server().Process(target=train_without_end, args=(world, tmp_path))
+        node.start()
+        started = []
+
+        def kill():
+            started.extend(psutil.Process(node.pid).children(recursive=True))
+            node.kill()
+
+        with once(tmp_path / "stage1", kill):
+            node.join()
+        assert node.exitcode == -signal.SIGKILL
+        assert len(started) == 3  # two workers and what started them
+        assert psutil.wait_procs(started, timeout=30)[1] == []
 
     def test_sigterm_reaches_the_workers_which_save_and_end(self, world, tmp_path):
         """The node is asked to stop once a first checkpoint is there; the workers finish their step."""
-        ended = threading.Event()
-
-        def ask_to_stop():
-            while not ended.wait(0.1):
-                if any((tmp_path / "stage1").glob("checkpoint-*")):
-                    os.kill(os.getpid(), signal.SIGTERM)
-                    return
-
-        watcher = threading.Thread(target=ask_to_stop)
-        watcher.start()
-        try:
-            with pytest.raises(
-                Stopped, match=r"stage1: stopped at step \d+; it is saved in .*same command goes on"
-            ) as stopped:
-                self.train(world, tmp_path, num_processes=2, stage1_max_train_steps=100_000)
-        finally:
-            ended.set()
-            watcher.join()
+        with (
+            once(tmp_path / "stage1", lambda: os.kill(os.getpid(), signal.SIGTERM)),
+            pytest.raises(Stopped, match=r"stopped at step \d+; it is saved in .*same command goes on") as stopped,
+        ):
+            self.train(world, tmp_path, num_processes=2, stage1_max_train_steps=100_000)
         step = int(re.search(r"step (\d+)", str(stopped.value))[1])
         assert (tmp_path / f"stage1/checkpoint-{step}").is_dir()
         _, _, result = self.train(world, tmp_path, num_processes=2, stage1_max_train_steps=step + 2)
@@ -199,3 +277,26 @@ class TestWorkers:
         assert list(result.losses["step"]) == [1, 2, 3, 4, 5, 6]
         state = json.loads((tmp_path / "stage1/checkpoint-6/state.json").read_text())
         assert state["num_samples"] == 4 * 2 + 2 * 4
+
+
+def train_without_end(world, folder):
+    jobs.train_projector(open_job(world, folder, num_processes=2, stage1_max_train_steps=100_000))
+
+
+@contextmanager
+def once(folder, act):
+    """While open, act as soon as there is a checkpoint in the folder."""
+    ended = threading.Event()
+
+    def watch():
+        while not ended.wait(0.1):
+            if any(folder.glob("checkpoint-*")):
+                return act()
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        watcher.join()

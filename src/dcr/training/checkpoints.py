@@ -95,13 +95,15 @@ class Checkpoints:
         return path
 
     def load(self, path: Path) -> tuple[dict[str, torch.Tensor], Progress]:
-        """Return what `save` was given; DamagedCheckpoint if the files are not what was written."""
+        """Return what `save` was given; UserError if it comes from code that wrote other files."""
         state = _read_state(path)
         state.pop("fingerprint")
         try:
             return load_file(path / TENSORS), Progress(**state)
         except (SafetensorError, TypeError) as exc:
-            raise DamagedCheckpoint(f"it was written by another version ({exc})") from exc
+            raise UserError(
+                f"{path} was written by another version ({exc}); set resume_from_checkpoint to latest or none"
+            ) from exc
 
     def _check_given(self, path: Path, max_step: int) -> Path:
         fingerprint = {name: value for name, value in self.fingerprint.items() if name != "code"}
@@ -164,7 +166,8 @@ def _read_state(path: Path) -> dict[str, Any]:
         state = json.loads((path / STATE).read_text(encoding="utf-8"))
     except (OSError, ValueError) as exc:
         raise DamagedCheckpoint(str(exc)) from exc
-    if not isinstance(state, dict) or not isinstance(state.get("fingerprint"), dict) or "step" not in state:
+    kinds = {"fingerprint": dict, "step": int}
+    if not isinstance(state, dict) or not all(isinstance(state.get(name), kind) for name, kind in kinds.items()):
         raise DamagedCheckpoint(f"{STATE} holds no fingerprint or no step")
     return state
 

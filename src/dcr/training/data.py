@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -106,4 +107,11 @@ def build_loader(
 ) -> DataLoader:
     """Return a loader over the steps, in order, whatever the number of worker processes; see `StepSampler`."""
     sampler = StepSampler(positions, batch_size, seed, steps, processes.rank, processes.count, first_place)
-    return DataLoader(latents, batch_sampler=sampler, collate_fn=collate, num_workers=num_workers)
+    return DataLoader(
+        latents, batch_sampler=sampler, collate_fn=collate, num_workers=num_workers, worker_init_fn=_ignore_sigterm
+    )
+
+
+def _ignore_sigterm(worker: int) -> None:
+    """Leave SIGTERM, which may be sent to all processes of a job, to the trainer: it needs its batches to the last."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -20,7 +20,7 @@ from dcr.parameters import TrainingParameters
 from dcr.positives.synthesis import PIPELINE
 from dcr.training import options, stages
 from dcr.training.checkpoints import Checkpoints
-from dcr.training.fingerprint import input_hashes, run_fingerprint
+from dcr.training.fingerprint import code_hash, input_hashes, run_fingerprint
 from dcr.training.launcher import launch
 from dcr.training.processes import Processes, alone
 from dcr.training.published import with_openai_normalization
@@ -202,5 +202,6 @@ def _train_in_workers(job: Job, projector: State | None) -> None:
     p = job.parameters
     if job.finished or job.processes.count > 1 or p.num_processes * p.num_hosts == 1:
         return
+    code_hash()  # from here on that of the code which the workers start with: their result outlives an edit
     launch(p, job.latents.folder, job.backbone.source, job.diffusion.source, job.folder, projector, job.candidates)
     job.finished = True

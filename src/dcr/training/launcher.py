@@ -9,18 +9,14 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import save_file
 
-from dcr.errors import UserError
 from dcr.files import atomic_folder
 from dcr.parameters import TrainingParameters
-from dcr.training.stopping import JOB, STOP_FILE, Stopped, StopRequest
-
-NODE_PID = "DCR_NODE_PID"
-"""Environment variable with the process that the workers of this host must not outlive."""
+from dcr.training.failures import NODE_PID, raise_first
+from dcr.training.stopping import JOB, STOP_FILE, StopRequest
 
 _log = logging.getLogger(__name__)
 
@@ -66,7 +62,7 @@ def launch(
     if parameters.num_hosts > 1:
         _log.info("on each of the other hosts run: %s", shlex.join(["python", *command[1:]]))
     exit_code, stopped = _wait(command, folder, parameters)
-    _raise_failure(exit_code, stopped, folder)
+    raise_first(folder, exit_code, stopped)
 
 
 def _command(parameters: TrainingParameters, config: Path) -> list[str]:
@@ -78,7 +74,7 @@ def _command(parameters: TrainingParameters, config: Path) -> list[str]:
     )
     sizes = ["--nnodes", str(parameters.num_hosts), "--nproc-per-node", str(parameters.num_processes)]
     module = ["-m", "dcr.training.worker", str(config)]
-    return [sys.executable, "-m", "torch.distributed.run", *sizes, *rendezvous, *module]
+    return [sys.executable, "-m", "dcr.training.agent", *sizes, *rendezvous, *module]
 
 
 def _wait(command: list[str], folder: Path, parameters: TrainingParameters) -> tuple[int, bool]:
@@ -97,19 +93,3 @@ def _wait(command: list[str], folder: Path, parameters: TrainingParameters) -> t
                 process.terminate()
                 process.wait()
                 raise
-
-
-def _raise_failure(exit_code: int, stopped: bool, folder: Path) -> None:
-    if exit_code == 0:
-        return
-    failures = [json.loads(path.read_text(encoding="utf-8")) for path in folder.glob("rank-*.json")]
-    if not failures and stopped:
-        raise Stopped("training was stopped before a step was done; the same command goes on from there")
-    if not failures:
-        raise RuntimeError(f"the workers ended with exit code {exit_code} and no traceback; were they killed?")
-    first: dict[str, Any] = min(failures, key=lambda failure: failure["time"])  # the others lost their peer
-    if first["kind"] == "stopped":
-        raise Stopped(first["message"])
-    if first["kind"] == "user":
-        raise UserError(first["message"])
-    raise RuntimeError(f"rank {first['rank']} failed:\n{first['traceback']}")

@@ -134,7 +134,8 @@ class Trainer:
             self.monitor.show(row, progress)
             if stops or last or (self.checkpoints and step % self.checkpoints.every_steps == 0):
                 self._save(progress)
-            if stops and not last:
+            if stops:
+                self.processes.wait()  # one that ends takes the others with it, and the first may still be writing
                 raise Stopped(f"{run.name}: stopped at step {step}; {self._saved}the same command goes on from there")
 
     def _optimizer_step(self, step: int, batches: Iterator[dict]) -> tuple[dict[str, float], list[Batch]]:

@@ -12,15 +12,11 @@ import signal
 import sys
 import threading
 import time
-import traceback
 from pathlib import Path
 
 from torch import distributed
 
-from dcr.errors import UserError
-from dcr.files import atomic_path
-from dcr.training.launcher import NODE_PID
-from dcr.training.stopping import Stopped
+from dcr.training.failures import NODE_PID, leave_failure
 
 
 def main(config: str) -> None:
@@ -32,7 +28,7 @@ def main(config: str) -> None:
     try:
         _train(Path(config))
     except Exception as exc:
-        _report(Path(config).parent / f"rank-{rank}.json", rank, exc)
+        leave_failure(Path(config).parent, rank, exc)
         sys.exit(getattr(exc, "exit_code", 1))
     distributed.destroy_process_group()
 
@@ -61,16 +57,6 @@ def _train(config: Path) -> None:
         jobs.train_adapters(work, load_file(config.parent / "projector.safetensors"))
     else:
         jobs.train_projector(work)
-
-
-def _report(path: Path, rank: int, exc: Exception) -> None:
-    """Leave the failure for the node, whose error it becomes."""
-    kind = "stopped" if isinstance(exc, Stopped) else "user" if isinstance(exc, UserError) else "crash"
-    failure = {
-        "rank": rank, "time": time.time(), "kind": kind, "message": str(exc), "traceback": traceback.format_exc(),
-    }  # fmt: skip
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(failure), encoding="utf-8")
 
 
 def _end_with_parents() -> None:

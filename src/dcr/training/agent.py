@@ -1,0 +1,50 @@
+"""torch.distributed.run on one host: ``python -m dcr.training.agent <its arguments> <worker> <job>/config.json``.
+
+Only the end differs. Where torch.distributed.run prints a log and a traceback of its own beside those of its workers,
+this leaves the word to the worker that failed; LOGLEVEL=INFO brings the log back.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+os.environ.setdefault("LOGLEVEL", "CRITICAL")  # read by the imports below
+
+from torch.distributed import run
+from torch.distributed.elastic.multiprocessing import SignalException
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.elastic.rendezvous import RendezvousError
+
+from dcr.errors import UserError
+from dcr.training.failures import NODE_PID, first_failure, leave_failure
+
+
+def main(arguments: list[str]) -> int:
+    """Start this host's workers, wait for their end and return the exit code."""
+    parsed, folder = run.parse_args(arguments), Path(arguments[-1]).parent
+    try:
+        run.run(parsed)
+    except SignalException as exc:
+        return 128 + exc.sigval
+    except ChildFailedError as exc:
+        rank, failure = exc.get_first_failure()
+        if first_failure(folder) is None:
+            message = f"rank {rank} ended with exit code {failure.exitcode} and no traceback: has memory run out?"
+            leave_failure(folder, rank, UserError(message))
+    except RendezvousError as exc:
+        message = (
+            f"{parsed.nnodes} hosts did not meet at {parsed.rdzv_endpoint} ({exc}): start all of them within ten "
+            "minutes, and see that each of them reaches this address"
+        )
+        leave_failure(folder, "agent", UserError(message))
+    else:
+        return 0
+    if NODE_PID not in os.environ:  # the node says it on its own host
+        print(f"Error: {first_failure(folder)['message']}", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,55 @@
+"""How a worker failed, left as a file for the node, whose error it becomes."""
+
+from __future__ import annotations
+
+import json
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+from dcr.errors import UserError
+from dcr.files import atomic_path
+from dcr.training.stopping import Stopped
+
+NODE_PID = "DCR_NODE_PID"
+"""Environment variable with the process that the workers of this host must not outlive."""
+
+
+def leave_failure(folder: Path, rank: int | str, exc: Exception) -> None:
+    """Write a rank's failure, which is being handled, into the job's folder."""
+    kind = "stopped" if isinstance(exc, Stopped) else "user" if isinstance(exc, UserError) else "crash"
+    failure = {
+        "rank": rank, "time": time.time(), "kind": kind, "message": str(exc), "traceback": traceback.format_exc(),
+    }  # fmt: skip
+    with atomic_path(folder / f"rank-{rank}.json") as temporary:
+        temporary.write_text(json.dumps(failure), encoding="utf-8")
+
+
+def first_failure(folder: Path) -> dict[str, Any] | None:
+    """Return the failure that came first, as the others have lost their peer; None if there is none."""
+    failures = [json.loads(path.read_text(encoding="utf-8")) for path in folder.glob("rank-*.json")]
+    return min(failures, key=lambda failure: failure["time"], default=None)
+
+
+def raise_first(folder: Path, exit_code: int, stopped: bool) -> None:
+    """Raise what ended the workers; nothing if nothing did.
+
+    Args:
+        stopped: the node was asked to stop meanwhile.
+
+    Raises:
+        Stopped, UserError, RuntimeError: see `dcr.training.launcher.launch`.
+    """
+    first = first_failure(folder) if exit_code else None
+    if stopped and first is None:  # before a first step, or after the last one
+        raise Stopped("training was stopped between two steps; the same command goes on from there")
+    if exit_code == 0:
+        return
+    if first is None:
+        raise RuntimeError(f"the workers ended with exit code {exit_code} and no traceback; were they killed?")
+    if first["kind"] == "stopped":
+        raise Stopped(first["message"])
+    if first["kind"] == "user":
+        raise UserError(first["message"])
+    raise RuntimeError(f"rank {first['rank']} failed:\n{first['traceback']}")
