@@ -19,9 +19,12 @@ from dcr.backbones import load_backbone
 from dcr.diffusion import load_diffusion
 from dcr.latents import LatentCache, LatentOptions, plan_latents
 from dcr.parameters import TrainingParameters
+from dcr.projector import Projector
 from dcr.shards import Sample, read_samples, write_shard
-from dcr.training import checkpoints, jobs, processes, trainer
+from dcr.training import checkpoints, jobs, options, processes, trainer
 from dcr.training import step as step_module
+from dcr.training.data import collate
+from dcr.training.model import ConditionModel, prepare_tower
 from diffusion_models import tiny_diffusion
 
 CONF = Path(__file__).parents[1] / "conf" / "base" / "parameters_training.yml"
@@ -73,10 +76,26 @@ def open_job(world: Path, folder: Path, **changes) -> jobs.Job:
     return jobs.open_job(parameters(**changes), latents, backbone, diffusion, folder)
 
 
+def open_micro_step(world: Path, **changes) -> tuple[step_module.MicroStep, dict]:
+    """Return a micro-step of stage 2's dcr as the trainer has it, LoRA's both factors random, and a collated batch."""
+    p = parameters(**changes)
+    backbone, diffusion, latents = load_world(world)
+    projector = Projector(backbone.embed_dim, diffusion.unet.config.cross_attention_dim)
+    projector.load_state_dict(fixed_projector(world))
+    model = ConditionModel(backbone, projector).requires_grad_(False).train()
+    prepare_tower(backbone, options.tuning_options(p))
+    torch.manual_seed(6)
+    for parameter in model.trainable().values():
+        torch.nn.init.normal_(parameter, std=0.1)
+    micro_step = step_module.MicroStep(
+        model, diffusion, options.view_augmentation(p, backbone.preprocessing), options.run_options(p, "dcr"),
+        options.objective_options(p, "dcr"), options.batch_options(p), processes.alone(),
+    )  # fmt: skip
+    return micro_step, collate([latents[i] for i in range(p.stage2_train_batch_size)])
+
+
 def fixed_projector(world: Path) -> dict[str, torch.Tensor]:
     """Return the same random projector every time."""
-    from dcr.projector import Projector
-
     torch.manual_seed(5)
     backbone, diffusion, _ = load_world(world)
     return Projector(backbone.embed_dim, diffusion.unet.config.cross_attention_dim).state_dict()

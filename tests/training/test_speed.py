@@ -1,14 +1,18 @@
 """Options for memory and speed give the result that the run has without them."""
 
+from functools import partialmethod
+
 import pytest
 import torch
+from torch import nn
 
-from dcr.backbones import load_backbone
+from dcr.backbones import load_backbone, transformer_blocks
 from dcr.projector import Projector
 from dcr.training import jobs
+from dcr.training.cost import measure
 from dcr.training.model import ConditionModel, LoraOptions, add_lora
 from models import pixels, tiny_hf_clip, tiny_open_clip, tiny_siglip
-from training_world import fixed_projector, open_job, write_world
+from training_world import fixed_projector, open_job, open_micro_step, write_world
 
 
 @pytest.fixture(scope="module")
@@ -21,15 +25,30 @@ def train(world, folder, **changes):
     return jobs.train_adapters(job, fixed_projector(world)).towers["dcr"]
 
 
-def test_gradient_checkpointing_changes_no_bit(world, tmp_path, caplog):
+@pytest.mark.parametrize("which", ["tower", "all"])
+def test_gradient_checkpointing_changes_no_bit(world, tmp_path, caplog, which):
     """LoRA's dropout included: what is computed again draws the same."""
     caplog.set_level("INFO", "dcr")
     kept = train(world, tmp_path / "kept")
-    again = train(world, tmp_path / "again", gradient_checkpointing=True)
+    again = train(world, tmp_path / "again", gradient_checkpointing=which)
     assert [name for name in kept if not torch.equal(kept[name], again[name])] == []
     assert "no place" not in caplog.text
-    train(world, tmp_path / "savings", gradient_checkpointing=True, constant_prompt=True)
-    assert "dcr: gradient checkpointing and compile leave no place for all exact savings" in caplog.text
+    train(world, tmp_path / "savings", gradient_checkpointing=which, constant_prompt=True)
+    assert ("dcr: gradient checkpointing and compile leave no place" in caplog.text) == (which == "all")
+
+
+def test_the_towers_checkpoints_go_with_all_exact_savings(world):
+    savings = {"constant_prompt": True, "shared_prefix": True}
+    gradients, costs = [], []
+    for which in ("none", "tower"):
+        micro_step, collated = open_micro_step(world, gradient_checkpointing=which, **savings)
+        costs.append(measure(micro_step, 32))
+        micro_step(collated, 0)
+        gradients.append([p.grad for p in micro_step.model.trainable().values()])
+    for kept, again in zip(*gradients, strict=True):
+        assert torch.equal(kept, again)
+    assert costs[1].image_bytes < costs[0].image_bytes / 2
+    assert costs[1].pair_bytes == costs[0].pair_bytes
 
 
 @pytest.mark.parametrize("write", [tiny_open_clip, tiny_hf_clip, tiny_siglip])
@@ -52,11 +71,36 @@ def test_every_familys_blocks_are_computed_again(tmp_path, write):
         assert torch.equal(kept, again)
 
 
-@pytest.mark.slow
-def test_compiled_blocks_give_the_same_within_rounding(world, tmp_path):
-    runs = []
+def compare_compiled(world, monkeypatch, backend):
+    """Take one step with and without compile; return the graphs that were compiled."""
+    monkeypatch.setattr(nn.Module, "compile", partialmethod(nn.Module.compile, backend=backend))
+    steps = []
     for on in (False, True):
-        job = open_job(world, tmp_path / str(on), stage2_max_train_steps=3, lora_dropout=0.0, compile=on)
-        runs.append(jobs.train_adapters(job, fixed_projector(world)).runs["dcr"].losses)
-    for name in ("loss", "grad_norm"):
-        assert list(runs[1][name]) == pytest.approx(list(runs[0][name]), rel=1e-3), name
+        micro_step, collated = open_micro_step(world, lora_dropout=0.0, constant_prompt=True, compile=on)
+        if on:
+            micro_step.compile_blocks()
+        loss = micro_step(collated, 0)[0]["loss"]
+        steps.append((loss, torch.cat([p.grad.flatten() for p in micro_step.model.trainable().values()])))
+    (expected, expected_gradient), (loss, gradient) = steps
+    assert loss == pytest.approx(expected, rel=1e-5)
+    assert (gradient - expected_gradient).norm() <= 1e-4 * expected_gradient.norm()
+    return micro_step
+
+
+def test_blocks_of_tower_and_unet_are_traced_whole(world, monkeypatch):
+    """Without a compiler behind it, which this costs minutes: the traced graphs compute what the blocks do."""
+    graphs = []
+
+    def run_as_traced(graph, _):
+        graphs.append(graph)
+        return graph.forward
+
+    micro_step = compare_compiled(world, monkeypatch, run_as_traced)
+    attentions = [str(graph.graph).count("scaled_dot_product_attention") for graph in graphs]
+    assert set(attentions) == {1, 2}  # a block of the tower, or one of the UNet with both of its attentions
+    assert len(list(transformer_blocks(micro_step.model.tower))) == 2
+
+
+@pytest.mark.slow
+def test_compiled_blocks_give_the_same_within_rounding(world, monkeypatch):
+    compare_compiled(world, monkeypatch, "inductor")

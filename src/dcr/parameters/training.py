@@ -60,7 +60,7 @@ class TrainingParameters(SignalParameters, Section):
     constant_prompt: bool
     shared_prefix: bool
     batched_views: bool
-    gradient_checkpointing: bool
+    gradient_checkpointing: Literal["none", "tower", "all"]
     compile: bool
     max_skipped_steps: PositiveInt
     report_to: list[Literal["dvclive", "tensorboard", "wandb", "mlflow"]]

@@ -1,8 +1,9 @@
 """What a step costs, found on one image and one pair before the first: activations, operations, rows at once.
 
-Activations are what autograd saves, counted once a storage, weights not included; operations are those of matrix
-products, convolutions and attention (torch.utils.flop_counter), two for a multiplication and an addition. With gradient
-checkpointing the inputs of the blocks, which it keeps, are not among the activations.
+Activations are what autograd saves, counted once a storage, weights not included, nor their copies in the run's
+precision; operations are those of matrix products, convolutions and attention (torch.utils.flop_counter), two for a
+multiplication and an addition. With gradient checkpointing the inputs of the blocks, which it keeps, are not among the
+activations.
 """
 
 from __future__ import annotations
@@ -22,12 +23,16 @@ _SHARE = 0.7  # of free memory that the rows of a chunk may take; the rest is wo
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one image in the tower and of one (noisy latent, condition) pair in the UNet, forward and backward."""
+    """Of one image in the tower and of one (noisy latent, condition) pair in the UNet, forward and backward.
+
+    ``copy_bytes`` are the tower's weights in the run's precision, which autograd keeps once for all images.
+    """
 
     image_bytes: int
     image_flops: int
     pair_bytes: int
     pair_flops: int
+    copy_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -48,19 +53,22 @@ class Plan:
 def measure(micro_step: MicroStep, image_size: int) -> Cost:
     """Measure one image and one pair; no gradient is left."""
     unet, device = micro_step.diffusion.unet, micro_step.diffusion.device
-    pixels = torch.zeros(1, 3, image_size, image_size, device=device)
+    pixels = torch.zeros(2, 3, image_size, image_size, device=device)
     weights, modules = list(micro_step.model.trainable().values()), (micro_step.model, unet)
-    with _Saved(modules) as saved, FlopCounterMode(display=False) as flops:
-        projection = micro_step.encode(pixels)[1]
+    with _Saved(modules) as of_two:
+        micro_step.encode(pixels)
+    with _Saved(modules) as of_one, FlopCounterMode(display=False) as flops:
+        projection = micro_step.encode(pixels[:1])[1]
         torch.autograd.grad(projection.sum(), weights, allow_unused=True)
-    image = saved.num_bytes, flops.get_total_flops()
+    image_bytes, image_flops = of_two.num_bytes - of_one.num_bytes, flops.get_total_flops()
     side = image_size // 2 ** (len(micro_step.diffusion.vae.config.block_out_channels) - 1)
     latents = torch.zeros(1, unet.config.in_channels, side, side, device=device)
     leaf = projection.detach().requires_grad_()
     with _Saved(modules) as saved, FlopCounterMode(display=False) as flops:
         prediction = micro_step.predict(latents, torch.zeros(1, dtype=torch.long, device=device), leaf[:, None])
         torch.autograd.grad(prediction.float().sum(), leaf)
-    return Cost(*image, saved.num_bytes, flops.get_total_flops())
+    pair_bytes, copy_bytes = saved.num_bytes, of_one.num_bytes - image_bytes
+    return Cost(image_bytes, image_flops, pair_bytes, flops.get_total_flops(), copy_bytes)
 
 
 def plan(micro_step: MicroStep, cost: Cost, trainable: dict[str, nn.Parameter]) -> Plan:
@@ -70,7 +78,8 @@ def plan(micro_step: MicroStep, cost: Cost, trainable: dict[str, nn.Parameter]) 
     columns = size * (micro_step.processes.count if options.gather_negatives else 1)
     row_pairs = (batches.negatives_count + 1 if batches.negatives_count else columns) + batches.num_views
     images = size if run.objective == "reconstruction" else size * (1 + batches.num_views)
-    kept = images * cost.image_bytes + sum(12 * p.numel() for p in trainable.values())  # gradient and two moments
+    trained = sum(12 * p.numel() for p in trainable.values())  # gradient and two moments
+    kept = images * cost.image_bytes + cost.copy_bytes + trained
     rows = options.rows_per_chunk or _rows_that_fit(micro_step, cost.pair_bytes * row_pairs, kept)
     pairs_at_once = row_pairs * min(rows, size) if is_dcr else min(rows * (size + 1), size)
     pairs = size * (row_pairs if is_dcr else 1)

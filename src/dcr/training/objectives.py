@@ -10,7 +10,6 @@ m condition width, C x h x w latent shape. Where the condition is of tokens, (B,
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -70,7 +69,7 @@ def dcr_objective(
 ) -> dict[str, float]:
     """The DCR loss, row by row (arXiv 2603.04803), with a share of plain noise error where that is asked for."""
     features, projections = encode(torch.cat([batch.pixels, batch.view_pixels]))
-    size, parts = len(batch.pixels), Counter()
+    size, chunks = len(batch.pixels), []
     columns = Columns(projections[:size], options.gather_negatives, processes)
     views = projections[size:].detach().unflatten(0, (-1, size)).requires_grad_()
     resampling = resample_rows(batch, options.contrast, columns, options.gather_negatives, processes)
@@ -81,17 +80,17 @@ def dcr_objective(
             grid, anchors, view_predictions, batch.targets[rows], len(columns), resampling.rows(rows), options
         )
         if options.reconstruction_share:
-            errors = _noise_errors(grid[torch.arange(len(rows)), anchors], batch.targets[rows])
+            errors = _noise_errors(grid[torch.arange(len(rows), device=rows.device), anchors], batch.targets[rows])
             similarities |= {"contrast": losses.mean(), "reconstruction": errors.mean()}
             losses = torch.lerp(losses, errors, options.reconstruction_share)
         loss = (losses if batch.weights is None else losses * batch.weights[rows]).sum() / size
         backward(loss)
-        parts.update({"loss": loss.item()})
-        parts.update({name: value.item() * len(rows) / size for name, value in similarities.items()})
+        shares = {name: value.detach() * (len(rows) / size) for name, value in similarities.items()}
+        chunks.append({"loss": loss.detach(), **shares})
     pull, feature_gradient = _pull_to_base(features, batch, options, backward)
     projection_gradient = torch.cat([columns.own_gradient(), views.grad.flatten(0, 1)])
     _send_back((features, feature_gradient), (projections, projection_gradient))
-    measures = measure_features(features, size, options.contrast)
+    parts, measures = _sum_up(chunks), measure_features(features, size, options.contrast)
     return {**parts, **pull, **measures, "loss": parts["loss"] + sum(pull.values())}
 
 
@@ -193,7 +192,7 @@ def _contrast(
     similarities = {
         "similarity_view": positives[:, :-1].detach().mean(),
         "similarity_target": positives[:, -1].detach().mean(),
-        "similarity_negative": negatives.detach()[negatives.isfinite()].mean(),
+        "similarity_negative": negatives.detach().masked_fill(negatives.isinf(), torch.nan).nanmean(),
     }
     if options.published_loss:
         return published_infonce(positives, negatives, options.temperature), similarities
@@ -212,7 +211,7 @@ def _reconstruct(
     backward: Backward,
 ) -> float:
     """Send the weighted mean squared error back into ``projections``, in chunks as large as DCR's; return it."""
-    size, total = len(projections), 0.0
+    size, chunks = len(projections), []
     for rows in torch.arange(size, device=projections.device).split(rows_per_chunk * (size + 1)):
         predictions = predict(batch.noisy_latents[rows], batch.timesteps[rows], projections[rows][:, None])[:, 0]
         if batch.weights is None:
@@ -221,8 +220,14 @@ def _reconstruct(
             error = (_noise_errors(predictions, batch.targets[rows]) * batch.weights[rows]).mean()
         loss = weight * error * len(rows) / size
         backward(loss)
-        total += loss.item()
-    return total
+        chunks.append({"loss": loss.detach()})
+    return _sum_up(chunks)["loss"]
+
+
+def _sum_up(chunks: list[dict[str, torch.Tensor]]) -> dict[str, float]:
+    """Return the sum over the chunks of each scalar, by name, waiting for the device once."""
+    values = torch.stack([torch.stack(list(chunk.values())) for chunk in chunks]).tolist()
+    return {name: sum(column) for name, column in zip(chunks[0], zip(*values, strict=True), strict=True)}
 
 
 def _noise_errors(predictions: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

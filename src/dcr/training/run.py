@@ -32,7 +32,7 @@ class RunOptions:
     shared_prefix: bool
     num_workers: int
     validate_every_steps: int
-    gradient_checkpointing: bool = False
+    gradient_checkpointing: str = "none"
     compile: bool = False
     sharding: str = "none"
     projector_learning_rate: float = 0.0

@@ -48,16 +48,11 @@ class MicroStep:
         self.scaler = torch.amp.GradScaler(diffusion.device.type, enabled=run.mixed_precision == "fp16")
         if diffusion.unet.dtype != WEIGHT_DTYPES[run.mixed_precision]:
             diffusion.unet.to(WEIGHT_DTYPES[run.mixed_precision])
-        savings = (run.constant_prompt, run.shared_prefix)
-        if run.gradient_checkpointing:
+        if run.gradient_checkpointing != "none":
             model.backbone.enable_gradient_checkpointing()
+        if run.gradient_checkpointing == "all":
             diffusion.unet.enable_gradient_checkpointing()
-            savings = (False, False)  # they stand in the UNet for the forward pass alone: a recomputation misses them
-        elif run.compile:
-            savings = (run.constant_prompt, False)  # compiled blocks do not see that their modules are replaced
-        if savings != (run.constant_prompt, run.shared_prefix):
-            _log.info("%s: gradient checkpointing and compile leave no place for all exact savings.", run.name)
-        self.predict = Predictor(diffusion, *savings, run.published_prompt_mask)
+        self.predict = Predictor(diffusion, *_exact_savings(run), run.published_prompt_mask)
 
     def __call__(self, collated: dict[str, Any], number: int) -> tuple[dict[str, float], Batch]:
         """Add this process's gradients of micro-step ``number`` to the model's; return losses and what was seen."""
@@ -112,3 +107,17 @@ class MicroStep:
         """LoRA's dropout draws from the global stream: seed it by the step, and apart in every process."""
         others = [self.processes.rank] if self.processes.rank else []
         torch.manual_seed(derive_seed(self.run.seed, "dropout", number, *others))
+
+
+def _exact_savings(run: RunOptions) -> tuple[bool, bool]:
+    """Return whether the empty prompt's keys and values are constant, and the prefix shared, as far as they can be.
+
+    Both stand in the UNet during the forward pass alone: what is computed again in the backward pass misses them, and
+    compiled blocks do not see that their modules are replaced.
+    """
+    asked = run.constant_prompt, run.shared_prefix
+    checkpointed = run.gradient_checkpointing == "all"
+    savings = (run.constant_prompt and not checkpointed, run.shared_prefix and not checkpointed and not run.compile)
+    if savings != asked:
+        _log.info("%s: gradient checkpointing and compile leave no place for all exact savings.", run.name)
+    return savings

@@ -1,0 +1,76 @@
+"""Half precision: UNet and tower in it, noise, similarities and loss in float32, fp16's gradients scaled."""
+
+import pytest
+import torch
+
+from dcr.training import jobs
+from dcr.training import step as step_module
+from dcr.training.batches import make_batch
+from dcr.training.objectives import OBJECTIVES
+from dcr.training.run import WEIGHT_DTYPES
+from training_world import fixed_projector, open_job, open_micro_step, write_world
+
+SAVINGS = {"constant_prompt": True, "shared_prefix": True, "lora_dropout": 0.0}
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    return write_world(tmp_path_factory.mktemp("world"))
+
+
+def take_step(world, precision, **changes):
+    """Return the loss and, unscaled, the gradient of one micro-step, and the micro-step."""
+    micro_step, collated = open_micro_step(world, mixed_precision=precision, **SAVINGS | changes)
+    loss = micro_step(collated, 0)[0]["loss"]
+    gradient = torch.cat([p.grad.flatten() for p in micro_step.model.trainable().values()])
+    return loss, gradient / micro_step.scaler.get_scale(), micro_step
+
+
+@pytest.mark.parametrize(("precision", "digits"), [("bf16", 2**-8), ("fp16", 2**-11)])
+def test_a_step_in_half_precision_is_that_in_float32_but_for_its_rounding(world, precision, digits):
+    expected, expected_gradient, _ = take_step(world, "no")
+    loss, gradient, micro_step = take_step(world, precision)
+    assert micro_step.diffusion.unet.dtype == WEIGHT_DTYPES[precision]
+    assert all(p.dtype == torch.float32 for p in micro_step.model.parameters())
+    assert loss == pytest.approx(expected, rel=4 * digits)
+    assert (gradient - expected_gradient).norm() < 16 * digits * expected_gradient.norm()
+    assert loss != expected
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_noise_target_and_loss_are_float32_under_bf16(world, objective):
+    micro_step, collated = open_micro_step(world, mixed_precision="bf16", **SAVINGS)
+    batch = make_batch(collated, micro_step.diffusion, micro_step.augmentation, 0, 0)
+    assert {batch.noisy_latents.dtype, batch.targets.dtype} == {torch.float32}
+    predictions, losses = [], []
+
+    def predict(*args):
+        predictions.append(micro_step.predict(*args))
+        return predictions[-1]
+
+    def backward(loss):
+        losses.append(loss)
+        loss.backward()
+
+    OBJECTIVES[objective](micro_step.encode, predict, batch, micro_step.options, backward, micro_step.processes)
+    assert {p.dtype for p in predictions} == {torch.bfloat16}
+    assert {loss.dtype for loss in losses} == {torch.float32}
+
+
+def test_an_overflow_in_fp16_skips_the_step_and_halves_the_scale(world, tmp_path, monkeypatch):
+    make_batch = step_module.make_batch
+
+    def overflow_once(collated, *args):
+        batch = make_batch(collated, *args)
+        if args[3] == 1:  # the second step
+            batch.noisy_latents = batch.noisy_latents * 1e6
+        return batch
+
+    monkeypatch.setattr(step_module, "make_batch", overflow_once)
+    job, projector = open_job(world, tmp_path, mixed_precision="fp16", stage2_max_train_steps=3), fixed_projector(world)
+    trained = jobs.train_adapters(job, projector)
+    assert trained.runs["dcr"].skipped_steps == 1
+    assert list(trained.runs["dcr"].losses["loss"].isna()) == [False, True, False]
+    assert all(tensor.isfinite().all() for tensor in trained.towers["dcr"].values())
+    _, progress = job.checkpoints("dcr", projector).load(tmp_path / "dcr" / "checkpoint-3")
+    assert progress.scaler["scale"] == 2.0**15
