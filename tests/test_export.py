@@ -245,7 +245,11 @@ class TestModelCard:
     def test_tells_scores_hashes_settings_and_what_got_worse(self):
         scores = {
             "base": {"mmvp_vlm": {"mean": 0.192}},
-            "dcr": {"mmvp_vlm": {"mean": 0.333}, "zero_shot": {"acc1": 0.5}},
+            "dcr": {
+                "mmvp_vlm": {"mean": 0.333},
+                "zero_shot": {"acc1": 0.5},
+                "text_alignment/one": {"modality_gap": 0.8},
+            },
         }
         text = model_card(
             {
@@ -268,6 +272,7 @@ class TestModelCard:
         assert "at commit `c0ffee`" in text
         assert "| mmvp_vlm | mean | 19.2 | 33.3 [25.0, 41.0] |" in text
         assert "| zero_shot | acc1 | - | 50.0 |" in text
+        assert "| text_alignment/one | modality_gap | - | 0.800 |" in text
         assert "| manifest | `ab12` |" in text
         assert "| seed | `0` |" in text
         losses = text.partition("## Known losses")[2]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from dcr.reporting.names import is_share
 from dcr.sources import HUB, parse_hub_model
 
 _REQUIRED = ("base_model", "recipe", "method", "licence")
@@ -46,7 +47,7 @@ def model_card(card: dict[str, Any], missing: dict[str, str]) -> str:
         card: ``base_model`` (name or folder), ``recipe``, ``method``, ``licence`` (of the weights; an SPDX name or
             ``unknown``); optional ``base_revision`` (its commit), ``tuning`` (how the tower trained, in words),
             ``hashes`` {what: sha256}, ``settings`` {parameter: value}, ``scores`` {encoder: {benchmark: {metric:
-            fraction}}}, ``intervals`` (likewise, [low, high]), ``comparisons`` {benchmark: {difference, low, high}}
+            value}}}, ``intervals`` (likewise, [low, high]), ``comparisons`` {benchmark: {difference, low, high}}
             of the method with the base, and ``notes`` (paragraphs on how it was made).
         missing: {format: reason} for the formats that the folder lacks.
 
@@ -97,24 +98,34 @@ def _use(missing: dict[str, str]) -> str:
 
 
 def _scores(scores: dict[str, Any], intervals: dict[str, Any]) -> str:
-    """Return one table: a row per benchmark and metric, a column per encoder; in percent, with intervals."""
+    """Return one table: a row per benchmark and metric, a column per encoder, with intervals."""
     encoders = list(scores)
     rows = sorted({(b, m) for benchmarks in scores.values() for b, metrics in benchmarks.items() for m in metrics})
-    lines = ["## Scores (%)\n", f"| benchmark | metric | {' | '.join(encoders)} |", "|---" * (2 + len(encoders)) + "|"]
+    note = (
+        "In percent, but for cosines and distances, of which neither end is the better one; in brackets the interval.\n"
+    )
+    lines = [
+        "## Scores\n",
+        note,
+        f"| benchmark | metric | {' | '.join(encoders)} |",
+        "|---" * (2 + len(encoders)) + "|",
+    ]
     for benchmark, metric in rows:
         cells = [
-            _cell(*(table.get(encoder, {}).get(benchmark, {}).get(metric) for table in (scores, intervals)))
+            _cell(benchmark, *(table.get(encoder, {}).get(benchmark, {}).get(metric) for table in (scores, intervals)))
             for encoder in encoders
         ]
         lines.append(f"| {benchmark} | {metric} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
-def _cell(value: float | None, interval: list[float] | None) -> str:
+def _cell(benchmark: str, value: float | None, interval: list[float] | None) -> str:
+    def show(number: float) -> str:
+        return f"{100 * number:.1f}" if is_share(benchmark) else f"{number:.3f}"
+
     if value is None:
         return "-"
-    bounds = f" [{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]" if interval else ""
-    return f"{100 * value:.1f}{bounds}"
+    return show(value) + (f" [{show(interval[0])}, {show(interval[1])}]" if interval else "")
 
 
 def _losses(comparisons: dict[str, dict[str, Any]] | None) -> str:

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -113,7 +114,7 @@ def remove_leftovers(folder: Path, shards: Collection[str], mine: Iterable[str],
         is_first: whether this process removes what belongs to none.
     """
     for name in mine:
-        for path in folder.glob(f".{name}.tar.*.tmp"):
+        for path in folder.glob(f".{escape(name)}.tar.*.tmp"):
             path.unlink(missing_ok=True)
     for path in folder.glob("*.tar") if is_first else ():
         if path.stem not in shards:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from dcr.errors import UserError
 from dcr.metrics.bootstrap import Bootstrap
-from dcr.reporting.names import measure_name
+from dcr.reporting.names import is_share, measure_name
 
 Scores = Mapping[str, Mapping[str, Mapping[str, float]]]
 """{encoder: {benchmark: {metric: value}}}; intervals have (low, high) as values."""
@@ -20,10 +20,6 @@ Scores = Mapping[str, Mapping[str, Mapping[str, float]]]
 BETTER, WORSE, NOISE = "better", "worse", "within noise"
 HIGHER, LOWER = "higher", "lower"
 
-# Cosines and distances: neither end is the better one.
-UNDIRECTED = (
-    "text_alignment", "mmvp_alignment", "feature_geometry", "feature_drift", "retrieval_drift", "mmvp_drift"
-)  # fmt: skip
 _MEAN_OF_GROUPS = ("mean", "mean_per_class_recall")
 _MEAN_OF_ITEMS = ("acc", "acc1", "lp_acc1")
 
@@ -57,7 +53,7 @@ class Comparison:
     @property
     def is_share(self) -> bool:
         """Whether the measure is a fraction in [0, 1] of which more is better."""
-        return self.benchmark.partition("/")[0] not in UNDIRECTED
+        return is_share(self.benchmark)
 
     @property
     def verdict(self) -> str:

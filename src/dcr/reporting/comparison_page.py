@@ -9,8 +9,8 @@ from typing import Any
 import plotly.graph_objects as go
 
 from dcr.metrics.runs import spread_over_runs
-from dcr.reporting.comparison import UNDIRECTED, Comparison, Scores
-from dcr.reporting.names import encoder_name, measure_name
+from dcr.reporting.comparison import Comparison, Scores
+from dcr.reporting.names import encoder_name, is_share, measure_name
 from dcr.reporting.page import render_template
 from dcr.reporting.published import published_scores
 from dcr.reporting.tables import SIGNS, show_difference, show_interval, show_value
@@ -65,7 +65,7 @@ def build_score_rows(encoders: Encoders, published: Mapping[str, Mapping[str, fl
     verdicts = {name: {c.key: c for c in found} for name, found in encoders.comparisons.items()}
     rows = []
     for key in measures_of(encoders.scores):
-        share = _is_share(key)
+        share = is_share(key.partition(".")[0])
         cells = [_cell(encoders, name, key, share, verdicts.get(name, {}).get(key)) for name in encoders.scores]
         values = [published[method].get(key) for method in published]
         stated = ["" if value is None else show_value(value, share) for value in values]
@@ -80,10 +80,6 @@ def measures_of(scores: Scores) -> list[str]:
         for benchmark, metrics in benchmarks.items():
             keys |= dict.fromkeys(f"{benchmark}.{metric}" for metric in (("mean",) if "mean" in metrics else metrics))
     return list(keys)
-
-
-def _is_share(key: str) -> bool:
-    return key.partition(".")[0].partition("/")[0] not in UNDIRECTED
 
 
 def _cell(encoders: Encoders, name: str, key: str, share: bool, comparison: Comparison | None) -> dict[str, str] | None:
@@ -108,8 +104,8 @@ def build_seed_rows(seeds: Mapping[int, Scores], confidence: float) -> list[dict
     for key in measures_of(next(iter(seeds.values()))):
         benchmark, _, metric = key.partition(".")
         found = {n: [s.get(n, {}).get(benchmark, {}).get(metric) for s in seeds.values()] for n in encoders}
-        cells = [_spread_cell(values, confidence, _is_share(key)) for values in found.values()]
-        rows.append({"name": measure_name(key), "unit": "%" if _is_share(key) else "", "cells": cells})
+        cells = [_spread_cell(values, confidence, is_share(key.partition(".")[0])) for values in found.values()]
+        rows.append({"name": measure_name(key), "unit": "%" if is_share(key.partition(".")[0]) else "", "cells": cells})
     return rows
 
 

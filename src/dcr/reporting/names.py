@@ -21,6 +21,11 @@ BENCHMARKS = {
     "mmvp_alignment": "Text alignment, MMVP-VLM",
 }
 
+# Cosines and distances: neither end is the better one.
+UNDIRECTED = (
+    "text_alignment", "mmvp_alignment", "feature_geometry", "feature_drift", "retrieval_drift", "mmvp_drift"
+)  # fmt: skip
+
 EXPLANATIONS = {
     "mmvp_vlm": (
         "Two images differ in one detail and two statements name it. A pair counts if both statements find their "
@@ -78,6 +83,11 @@ MEASURES = {
     "zero_shot.acc1": "zero-shot accuracy",
     "probes.mean": "attribute probes",
 }
+
+
+def is_share(benchmark: str) -> bool:
+    """Return whether a benchmark's scores are fractions in [0, 1] of which more is better."""
+    return benchmark.partition("/")[0] not in UNDIRECTED
 
 
 def encoder_name(encoder: str) -> str:

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from dcr.reporting.comparison import UNDIRECTED, Scores
+from dcr.reporting.comparison import Scores
 from dcr.reporting.figures import axis, colour, layout
-from dcr.reporting.names import benchmark_name, encoder_name, metric_name
+from dcr.reporting.names import benchmark_name, encoder_name, is_share, metric_name
 
 
 def plot_sets(scores: Scores, intervals: Scores) -> go.Figure:
@@ -36,7 +36,7 @@ def _panels(scores: Scores) -> dict[str, tuple[str, dict[str, str]]]:
     for benchmarks in scores.values():
         for name, metrics in benchmarks.items():
             family, _, dataset = name.partition("/")
-            if family not in UNDIRECTED:
+            if is_share(family):
                 panels.setdefault(family, (next(iter(metrics)), {}))[1][name] = dataset
     for family, (_, names) in panels.items():
         several = any(names.values())
