@@ -33,8 +33,8 @@ def test_a_signal_takes_its_own_numbers():
 
 
 def test_the_demo_trains_dcrs_own_contrast():
-    assert contrast_options(parameters(), "dcr") == ContrastOptions()
-    assert contrast_options(parameters(), "naive") == ContrastOptions()
+    assert contrast_options(parameters(), "dcr") == ContrastOptions(diagnostics=True)
+    assert contrast_options(parameters(), "naive") == ContrastOptions(diagnostics=True)
     assert contrast_options(parameters(), "dcr").is_own
 
 

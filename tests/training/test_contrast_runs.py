@@ -38,7 +38,7 @@ def train(world, folder, candidates="positives", **changes):
     [
         {"signal": "dclw"},
         {"positives": "clip_neighbour", "clip_neighbour_rule": "drop_false_positive"},
-        {"positives": "synthetic"}, {"num_views": 2, "signal": "mv_dhel", "contrast_diagnostics": True},
+        {"positives": "synthetic"}, {"num_views": 2, "signal": "mv_dhel"},
         {"method": "naive", "signal": "mochi", "positives": "synthetic"},
     ],
     ids=["signal", "neighbours", "made", "views", "features"],
@@ -48,7 +48,9 @@ def test_a_recipe_may_ask_for_it(world, tmp_path, changes):
     assert run.steps == 2
     assert run.skipped_steps == 0
     assert run.losses["loss"].notna().all()
-    assert ("uniformity" in run.losses) == bool(changes.get("contrast_diagnostics"))
+    of_predictions = {"effective_negatives", "target_gradient_share"}
+    measured = {"alignment", "uniformity"} | (of_predictions if changes.get("method") != "naive" else set())
+    assert measured == (measured | of_predictions) & set(run.losses.columns)
 
 
 def test_what_is_asked_for_changes_the_run(world, tmp_path):

@@ -28,7 +28,7 @@ def world(tmp_path_factory):
 @pytest.fixture(scope="module")
 def plain_run(world, tmp_path_factory):
     """A run of DCR that shows nothing."""
-    job = open_job(world, tmp_path_factory.mktemp("plain"), diagnostics_every_steps=0)
+    job = open_job(world, tmp_path_factory.mktemp("plain"), diagnostics_every_steps=0, contrast_diagnostics=False)
     return jobs.train_adapters(job, fixed_projector(world))
 
 
@@ -48,6 +48,7 @@ def test_watching_a_run_changes_no_bit_of_it(world, plain_run, tmp_path):
     assert [int(row["step"]) for row in table] == [1, 2, 3, 4, 5, 6]
     assert [float(row["loss"]) for row in table] == pytest.approx(list(plain["loss"]))
     assert losses["conflict_cosine"].between(-1, 1).all()
+    assert losses["effective_negatives"].between(1, 3).all()
     assert not any((tmp_path / "dcr").rglob("dvc.yaml"))
 
 
