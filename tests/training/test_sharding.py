@@ -14,7 +14,7 @@ from training_world import fixed_projector, fork_server, open_job, parameters, w
 STEPS = 3
 CASES = {
     "lora": {"diagnostics_every_steps": 2, "images_every_steps": 2, "num_images": 2, "num_denoising_steps": 2},
-    "full": {"tuning": "full", "gradient_checkpointing": True, "base_embedding_weight": 0.1},
+    "full": {"tuning": "full", "gradient_checkpointing": "all", "base_embedding_weight": 0.1},
     "last blocks": {"tuning": "last_blocks", "num_tuned_blocks": 1, "gradient_accumulation_steps": 2},
     "naive, gathered": {"method": "naive", "gather_negatives": True},
     "end to end": {"method": "end_to_end", "condition": "patch_tokens", "mixed_precision": "bf16"},
