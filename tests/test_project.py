@@ -136,6 +136,17 @@ def test_processes_that_torchrun_starts_embed_what_one_process_embeds(project):
     assert image_embeddings() == before != {}
 
 
+def test_processes_that_torchrun_starts_encode_what_one_process_encodes(project):
+    """Two at once, each its shards: the same latents, byte for byte."""
+    latents = project / "data/05_model_input/smoke/latents"
+    before = {path.name: path.read_bytes() for path in latents.iterdir()}
+    assert len(list(latents.glob("*.tar"))) > 1
+    shutil.rmtree(latents)
+    torchrun = ("torchrun", "--nproc-per-node", "2", "--standalone", "-m", "dcr")
+    run(*torchrun, "--env", "smoke", "--pipelines", "latents", cwd=project)
+    assert {path.name: path.read_bytes() for path in latents.iterdir()} == before
+
+
 def test_an_empty_shard_is_named(project):
     with tarfile.open(project / "data/01_raw/smoke/shards/00001.tar", "w"):
         pass

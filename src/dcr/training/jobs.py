@@ -25,6 +25,7 @@ from dcr.training.launcher import launch
 from dcr.training.processes import Processes, alone
 from dcr.training.published import with_openai_normalization
 from dcr.training.run import RunResult
+from dcr.training.sharding import whole
 from dcr.training.stages import Data
 
 State = dict[str, torch.Tensor]
@@ -170,7 +171,7 @@ def _open_work(job: Job, name: str, projector: State | None = None) -> stages.Wo
 
 
 def _on_cpu(module: torch.nn.Module) -> State:
-    return {name: tensor.cpu() for name, tensor in module.state_dict().items()}
+    return {name: whole(tensor).cpu() for name, tensor in module.state_dict().items()}
 
 
 def open_job(

@@ -34,6 +34,11 @@ def whole(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
+def own_part(tensor: torch.Tensor) -> torch.Tensor:
+    """Return this process's part of a tensor, which is all of it if it is not sharded."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
 def part_like(tensor: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
     """Return this process's part of a whole tensor, as it has one of the parameter; on the parameter's device."""
     tensor = tensor.to(parameter.device)

@@ -24,7 +24,7 @@ from dcr.training.guards import IgnoredCondition
 from dcr.training.monitor import Monitor, MonitorOptions, log_plan
 from dcr.training.processes import alone
 from dcr.training.run import RunOptions, RunResult
-from dcr.training.sharding import shard, whole
+from dcr.training.sharding import own_part, shard, whole
 from dcr.training.state import restore_state, training_state
 from dcr.training.step import MicroStep
 from dcr.training.stopping import JOB, STOP_FILE, Stopped, StopRequest
@@ -108,7 +108,7 @@ class Trainer:
         """Find what a step costs and how many rows fit, and tell it."""
         micro_step = self.micro_step
         cost = self._cost or measure(micro_step, self.model.backbone.image_size)
-        planned = plan(micro_step, cost, self.trainable)
+        planned = plan(micro_step, cost, {name: own_part(p) for name, p in self.trainable.items()})
         micro_step.options = replace(micro_step.options, rows_per_chunk=planned.rows_per_chunk)
         log_plan(micro_step, self.trainable, planned, progress)
 
