@@ -12,18 +12,30 @@ from dcr.training.sharding import own_part, part_like, whole
 from training_world import fixed_projector, fork_server, open_job, parameters, write_world
 
 STEPS = 3
+SHOWN = {"diagnostics_every_steps": 2, "images_every_steps": 2, "num_images": 2, "num_denoising_steps": 2}
+# What is trained, and how: up to a step without or with sharding.
 CASES = {
-    "lora": {"diagnostics_every_steps": 2, "images_every_steps": 2, "num_images": 2, "num_denoising_steps": 2},
-    "full": {"tuning": "full", "gradient_checkpointing": "all", "base_embedding_weight": 0.1},
-    "last blocks, naive": {
-        **{"tuning": "last_blocks", "num_tuned_blocks": 1, "gradient_accumulation_steps": 2},
-        **{"method": "naive", "gather_negatives": True},
-    },
-    "end to end": {"method": "end_to_end", "condition": "patch_tokens", "mixed_precision": "bf16"},
+    "lora, from a plain run's checkpoint": (SHOWN, [(1, "none"), (STEPS, "fsdp2")]),
+    "lora, on as a plain run": ({}, [(1, "fsdp2"), (STEPS, "none")]),
+    "full": (
+        {"tuning": "full", "gradient_checkpointing": "all", "base_embedding_weight": 0.1},
+        [(2, "fsdp2"), (STEPS, "fsdp2")],
+    ),
+    "last blocks, naive": (
+        {
+            **{"tuning": "last_blocks", "num_tuned_blocks": 1, "gradient_accumulation_steps": 2},
+            **{"method": "naive", "gather_negatives": True},
+        },
+        [(STEPS, "fsdp2")],
+    ),
+    "end to end": (
+        {"method": "end_to_end", "condition": "patch_tokens", "mixed_precision": "bf16"},
+        [(STEPS, "fsdp2")],
+    ),
 }
 
 
-def train(world, folder, processes, steps=STEPS, **changes):
+def train(world, folder, processes, steps, **changes):
     """Train stage 2; return weights and log."""
     sizes = {"stage2_max_train_steps": steps, "end_to_end_max_train_steps": steps, "stage2_train_batch_size": 3}
     # The bias of attention keys has no gradient but rounding, which AdamW with a small epsilon makes a step of.
@@ -35,12 +47,11 @@ def train(world, folder, processes, steps=STEPS, **changes):
     return {"weights": weights, "losses": trained.runs[name].losses.to_dict("list")}
 
 
-def train_all(rank, count, world, folder):
-    """Train every case plainly and sharded, and two that change on the way; leave what came out."""
+def train_case(rank, count, world, folder, case):
+    """Train a case plainly and as it says; leave what came out, and the shares of the weights that were kept."""
     torch.set_num_threads(1)
     torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=count)
-    processes, shares, found = Processes(rank, count, torch.device("cpu")), [], {}
-    shard = trainer.shard
+    processes, shares, shard = Processes(rank, count, torch.device("cpu")), [], trainer.shard
 
     def shard_and_note(model, processes):
         whole_size = sum(p.numel() for p in model.parameters())
@@ -49,13 +60,11 @@ def train_all(rank, count, world, folder):
         shares.append(sum(own_part(p).numel() for p in model.parameters()) / whole_size)
 
     trainer.shard = shard_and_note
-    for case, changes in CASES.items():
-        for sharding in ("none", "fsdp2"):
-            found[case, sharding] = train(world, folder / f"{case} {sharding}", processes, sharding=sharding, **changes)
-    for first, then in (("none", "fsdp2"), ("fsdp2", "none")):
-        for steps, sharding in ((2, first), (STEPS, then)):
-            found[first, then] = train(world, folder / f"{first} {then}", processes, steps, sharding=sharding)
-    torch.save((found, shares), folder / f"{rank}.pt")
+    changes, parts = CASES[case]
+    plain = train(world, folder / "plain", processes, STEPS, **changes)
+    for steps, sharding in parts:
+        sharded = train(world, folder / "sharded", processes, steps, sharding=sharding, **changes)
+    torch.save((plain, sharded, shares), folder / f"{rank}.pt")
     torch.distributed.destroy_process_group()
 
 
@@ -64,57 +73,40 @@ def world(tmp_path_factory):
     return write_world(tmp_path_factory.mktemp("world"))
 
 
-@pytest.fixture(scope="module")
-def folder(world, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("sharding")
+QUICK, *OTHERS = CASES
+
+
+@pytest.fixture(scope="module", params=[QUICK, *(pytest.param(case, marks=pytest.mark.slow) for case in OTHERS)])
+def folder(request, world, tmp_path_factory):
+    """Where two processes have trained a case."""
+    folder = tmp_path_factory.mktemp("case")
     fork_server()
-    multiprocessing.start_processes(train_all, (2, world, folder), nprocs=2, start_method="forkserver")
+    multiprocessing.start_processes(train_case, (2, world, folder, request.param), nprocs=2, start_method="forkserver")
     return folder
 
 
-@pytest.fixture(scope="module", params=[0, 1])
-def found(request, folder):
-    """What a rank's trainings left."""
-    return torch.load(folder / f"{request.param}.pt", weights_only=True)[0]
+@pytest.mark.parametrize("rank", [0, 1])
+def test_sharded_training_is_plain_training(folder, rank):
+    plain, sharded, shares = torch.load(folder / f"{rank}.pt", weights_only=True)
+    assert plain["weights"].keys() == sharded["weights"].keys()
+    for name, weight in plain["weights"].items():
+        assert torch.allclose(weight, sharded["weights"][name], rtol=0, atol=1e-6), name
+    assert sharded["losses"]["step"] == list(range(1, STEPS + 1))
+    for column, values in plain["losses"].items():
+        assert sharded["losses"][column] == pytest.approx(values, rel=1e-5, abs=1e-6, nan_ok=True), column
+    assert all(0.45 < share < 0.55 for share in shares)
 
 
-def assert_alike(one, other):
-    assert one["weights"].keys() == other["weights"].keys()
-    for name, weight in one["weights"].items():
-        assert torch.allclose(weight, other["weights"][name], rtol=0, atol=1e-6), name
-    for column in ("loss", "grad_norm"):
-        assert one["losses"][column] == pytest.approx(other["losses"][column], rel=1e-6), column
-
-
-@pytest.mark.parametrize("case", CASES)
-def test_sharded_training_is_plain_training(found, case):
-    assert_alike(found[case, "fsdp2"], found[case, "none"])
-
-
-def test_what_is_shown_of_a_sharded_run_is_that_of_a_plain_one(found, folder):
-    plain, sharded = (found["lora", sharding]["losses"] for sharding in ("none", "fsdp2"))
-    assert {"conflict_cosine", "similarity_view"} < plain.keys()
-    for column in sorted(plain):
-        assert sharded[column] == pytest.approx(plain[column], rel=1e-4, nan_ok=True), column
-    pictures = [(folder / f"lora {s}/dcr/images/step-000002.png").read_bytes() for s in ("none", "fsdp2")]
-    assert pictures[0] == pictures[1]
-
-
-@pytest.mark.parametrize("change", [("none", "fsdp2"), ("fsdp2", "none")])
-def test_a_run_goes_on_sharded_or_not(found, change):
-    assert found[change]["losses"]["step"] == [1, 2, 3]
-    assert_alike(found[change], found["lora", "none"])
-
-
-def test_every_process_has_about_half_of_the_weights(folder):
-    for rank in range(2):
-        shares = torch.load(folder / f"{rank}.pt", weights_only=True)[1]
-        assert len(shares) == len(CASES) + 2
-        assert all(0.45 < share < 0.55 for share in shares)
+def test_pictures_are_the_same(folder):
+    plain, sharded = (
+        {path.name: path.read_bytes() for path in (folder / kind / "dcr" / "images").glob("*")}
+        for kind in ("plain", "sharded")
+    )
+    assert plain == sharded
 
 
 def test_sharding_among_one_process_changes_nothing(world, tmp_path):
-    plain, sharded = (train(world, tmp_path / s, alone(), sharding=s) for s in ("none", "fsdp2"))
+    plain, sharded = (train(world, tmp_path / s, alone(), 2, sharding=s) for s in ("none", "fsdp2"))
     assert [n for n, t in plain["weights"].items() if not torch.equal(t, sharded["weights"][n])] == []
 
 
