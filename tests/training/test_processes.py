@@ -161,10 +161,18 @@ class OtherHost(logging.Handler):
     process = None
 
     def emit(self, record):
-        _, found, command = record.getMessage().partition("on each of the other hosts run: python ")
+        _, found, command = record.getMessage().partition(
+            "on each of the other hosts run, in this project's folder: python "
+        )
         if found:
             full = [sys.executable, *shlex.split(command)]
             self.process = subprocess.Popen(full, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize("endpoint", ["head", "head:", ":29400", "head:port", "a head:1"])
+def test_an_endpoint_without_host_or_port_is_refused(endpoint):
+    with pytest.raises(ValueError, match="rendezvous_endpoint"):
+        parameters(rendezvous_endpoint=endpoint)
 
 
 @pytest.mark.slow

@@ -1,8 +1,10 @@
 """FSDP2: two processes that share the tower's weights train as two that each have all of them."""
 
+from functools import partialmethod
+
 import pytest
 import torch
-from torch import multiprocessing
+from torch import multiprocessing, nn
 from torch.distributed.tensor import DTensor
 
 from dcr.parameters import TrainingParameters
@@ -28,6 +30,7 @@ CASES = {
         },
         [(STEPS, "fsdp2")],
     ),
+    "compiled": ({"compile": True, "lora_dropout": 0.0}, [(STEPS, "fsdp2")]),
     "end to end": (
         {"method": "end_to_end", "condition": "patch_tokens", "mixed_precision": "bf16"},
         [(STEPS, "fsdp2")],
@@ -60,6 +63,7 @@ def train_case(rank, count, world, folder, case):
         shares.append(sum(own_part(p).numel() for p in model.parameters()) / whole_size)
 
     trainer.shard = shard_and_note
+    nn.Module.compile = partialmethod(nn.Module.compile, backend="eager")  # the traced graphs, without a compiler
     changes, parts = CASES[case]
     plain = train(world, folder / "plain", processes, STEPS, **changes)
     for steps, sharding in parts:
@@ -113,7 +117,7 @@ def test_sharding_among_one_process_changes_nothing(world, tmp_path):
 def test_plain_tensors_are_whole():
     tensor = torch.arange(3.0)
     assert whole(tensor) is own_part(tensor) is tensor
-    assert part_like(tensor, torch.nn.Parameter(torch.zeros(3))) is tensor
+    assert part_like(tensor, nn.Parameter(torch.zeros(3))) is tensor
 
 
 def test_half_precision_with_a_loss_scale_is_refused():

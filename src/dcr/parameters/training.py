@@ -52,7 +52,7 @@ class TrainingParameters(SignalParameters, Section):
     num_processes: PositiveInt
     num_hosts: PositiveInt
     sharding: Literal["none", "fsdp2"]
-    rendezvous_endpoint: str
+    rendezvous_endpoint: str = Field(pattern=r"^\S+:\d{1,5}$")
     gather_negatives: bool
     checkpointing_steps: PositiveInt
     checkpoints_total_limit: PositiveInt

@@ -10,7 +10,9 @@ import os
 import sys
 from pathlib import Path
 
-os.environ.setdefault("LOGLEVEL", "CRITICAL")  # read by the imports below
+# Read by the imports below.
+os.environ.setdefault("LOGLEVEL", "CRITICAL")
+os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "600")  # seconds from SIGTERM to SIGKILL: a step and a save
 
 from torch.distributed import run
 from torch.distributed.elastic.multiprocessing import SignalException

@@ -60,7 +60,7 @@ def launch(
             save_file(projector, temporary / "projector.safetensors")
     command = _command(parameters, folder / "config.json")
     if parameters.num_hosts > 1:
-        _log.info("on each of the other hosts run: %s", shlex.join(["python", *command[1:]]))
+        _log.info("on each of the other hosts run, in this project's folder: %s", shlex.join(["python", *command[1:]]))
     exit_code, stopped = _wait(command, folder, parameters)
     raise_first(folder, exit_code, stopped)
 
