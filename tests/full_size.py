@@ -1,17 +1,20 @@
-"""Full-size models on the meta device: every shape, no memory, random weights that are never made."""
+"""Full-size models with random weights; most on the meta device: every shape, no memory, weights never made."""
 
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 
 import open_clip
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
-from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, SiglipConfig, SiglipModel
+from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
+from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPTextModel, SiglipConfig, SiglipModel
 
 from dcr.backbones import Backbone, Preprocessing
 from dcr.backbones.open_clip import build_open_clip
 from dcr.backbones.transformers import TransformersBackbone
+from dcr.diffusion import Diffusion
+from diffusion_models import tiny_diffusion
 
 _L_TEXT = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12}
 _B_TEXT = {"hidden_size": 512, "intermediate_size": 2048, "num_hidden_layers": 12, "num_attention_heads": 8}
@@ -109,3 +112,14 @@ def vae() -> AutoencoderKL:
         layers_per_block=2,
         latent_channels=4,
     )
+
+
+def full_size_diffusion(folder: Path) -> Diffusion:
+    """Build Stable Diffusion 2.1 with random weights, in memory; its tokenizer knows single characters."""
+    tokenizer = tiny_diffusion(folder).tokenizer
+    tokenizer.model_max_length = 77
+    scheduler = DDPMScheduler(
+        beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, prediction_type="v_prediction"
+    )
+    unet = UNet2DConditionModel(sample_size=96, **UNETS["sd-2.1"])
+    return Diffusion(vae(), unet, scheduler, CLIPTextModel(TEXT_ENCODERS["sd-2.1"]), tokenizer)

@@ -32,28 +32,18 @@ def one_step(folder: Path) -> None:
     import open_clip
     import pandas as pd
     import torch
-    from diffusers import DDPMScheduler, UNet2DConditionModel
-    from transformers import CLIPTextModel
 
     from dcr.backbones.open_clip import build_open_clip
-    from dcr.diffusion import Diffusion
     from dcr.latents import LatentCache, LatentOptions, plan_latents
     from dcr.projector import Projector
     from dcr.shards import read_samples, write_shard
     from dcr.training import jobs
-    from diffusion_models import tiny_diffusion
-    from full_size import TEXT_ENCODERS, UNETS, vae
+    from full_size import full_size_diffusion
     from training_world import parameters
 
     torch.manual_seed(0)
     backbone = build_open_clip(open_clip.get_model_config("ViT-L-14-quickgelu"))
-    unet = UNet2DConditionModel(sample_size=96, **UNETS["sd-2.1"])
-    tokenizer = tiny_diffusion(folder / "tokenizer").tokenizer
-    tokenizer.model_max_length = 77
-    scheduler = DDPMScheduler(
-        beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, prediction_type="v_prediction"
-    )
-    diffusion = Diffusion(vae(), unet, scheduler, CLIPTextModel(TEXT_ENCODERS["sd-2.1"]), tokenizer)
+    diffusion = full_size_diffusion(folder / "tokenizer")
     shard = write_shard(folder / "shards", "00000", photographs(6))
     manifest = pd.DataFrame(
         {"shard": "00000", "offset": s.offset, "sha256": hashlib.sha256(s.image).hexdigest()}
@@ -66,7 +56,7 @@ def one_step(folder: Path) -> None:
         validation_fraction=0.5,
     )  # fmt: skip
     job = jobs.open_job(p, LatentCache(folder / "latents"), backbone, diffusion, folder / "checkpoints")
-    projector = Projector(backbone.embed_dim, unet.config.cross_attention_dim).state_dict()
+    projector = Projector(backbone.embed_dim, diffusion.unet.config.cross_attention_dim).state_dict()
     trained = jobs.train_adapters(job, projector)
     result, tower = trained.runs["dcr"], trained.towers["dcr"]
     changed = any(bool(tensor.any()) for name, tensor in tower.items() if ".lora_B." in name)
