@@ -21,6 +21,7 @@ import json
 import multiprocessing
 import os
 import platform
+import re
 import statistics
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -31,9 +32,9 @@ from typing import Any
 import torch
 
 from measuring import count_operations, free_memory, peak_memory, time_step
-from two_steps import PlainStep, Setting, Step, TrainerStep
+from two_steps import PlainStep, Setting, Step, TrainerStep, draw_samples
 
-# Dense bfloat16 operations a second of NVIDIA's data sheets, by what the device's name contains; the first that fits.
+# Dense bfloat16 operations a second of NVIDIA's data sheets, by words of the device's name; the first that fits.
 PEAKS = {
     "H200": 989e12, "H100 PCIe": 756e12, "H100 NVL": 835e12, "H100": 989e12, "GH200": 989e12, "B200": 2250e12,
     "A100": 312e12, "A800": 312e12, "A10G": 70e12, "A10": 125e12, "A40": 149.7e12, "A30": 165e12, "RTX A6000": 154.8e12,
@@ -43,6 +44,7 @@ PEAKS = {
 
 def serve(kind: type[Step], setting: Setting, connection: Connection) -> None:
     """Build a step in this process, tell its results and cost, then take timed steps at every request."""
+    torch.backends.cudnn.allow_tf32 = False  # float32 is float32 in the comparison; bfloat16 knows no other
     step = kind(setting)
     loss, gradient = step.compare(setting.batch_size if setting.device == "cpu" else 4)
     free_memory()
@@ -61,12 +63,13 @@ def serve(kind: type[Step], setting: Setting, connection: Connection) -> None:
 def serve_largest(setting: Setting, limit: int, connection: Connection) -> None:
     """Tell the largest batch whose step of the trainer, one row at a time, fits in ``limit`` bytes."""
     torch.cuda.set_per_process_memory_fraction(limit / torch.cuda.get_device_properties(0).total_memory)
+    step = TrainerStep(replace(setting, rows_per_chunk=1))
+    step.prepare()
 
     def fits(batch_size: int) -> bool:
         free_memory()
+        step.collated = draw_samples(replace(setting, batch_size=batch_size), step.diffusion)
         try:
-            step = TrainerStep(replace(setting, batch_size=batch_size, rows_per_chunk=1))
-            step.prepare()
             step(0)
         except torch.cuda.OutOfMemoryError:
             return False
@@ -154,8 +157,7 @@ def _ratio(own: float | None, plain: float | None) -> float | None:
 
 def measure_gpu(result: dict[str, Any], setting: Setting, limits: list[int]) -> dict[str, Any]:
     """Return the achieved share of the device's peak, and the largest batches that fit in ``limits`` gigabytes."""
-    name, total = torch.cuda.get_device_name(), torch.cuda.get_device_properties(0).total_memory
-    peak = next((peak for part, peak in PEAKS.items() if part in name), None)
+    total, peak = torch.cuda.get_device_properties(0).total_memory, peak_operations(torch.cuda.get_device_name())
     done = peak is not None and result["seconds"] is not None
     largest_batches = {}
     for limit in limits:
@@ -167,6 +169,11 @@ def measure_gpu(result: dict[str, Any], setting: Setting, limits: list[int]) -> 
         "peak_share": result["teraflop"] * 1e12 / result["seconds"] / peak if done else None,
         "largest_batch": largest_batches,
     }
+
+
+def peak_operations(name: str) -> float | None:
+    """Return the dense bfloat16 operations a second of a device by its name, None if it is not known."""
+    return next((peak for words, peak in PEAKS.items() if re.search(rf"\b{words}\b", name)), None)
 
 
 def device_name(device: str) -> str:

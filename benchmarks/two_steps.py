@@ -127,7 +127,8 @@ class PlainStep(Step):
         super().prepare()
         self.dtype = WEIGHT_DTYPES[self.setting.mixed_precision]
         for part in (self.diffusion.unet, self.diffusion.vae, self.diffusion.text_encoder):
-            part.to(self.dtype)
+            if part.dtype != self.dtype:
+                part.to(self.dtype)
         crop = v2.RandomResizedCrop(self.setting.image_size, VIEW.scale, VIEW.ratio, antialias=True)
         jitter = v2.ColorJitter(VIEW.brightness, VIEW.contrast, VIEW.saturation, VIEW.hue)
         flips = v2.RandomHorizontalFlip(VIEW.horizontal_flip), v2.RandomVerticalFlip(VIEW.vertical_flip)

@@ -1,0 +1,97 @@
+"""The benchmark of the step, as far as it goes without a GPU: both steps agree, and what is asked is measured."""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
+import step as benchmark
+from dcr import dcr_loss
+from dcr.backbones.open_clip import build_open_clip
+from two_steps import PlainStep, Setting, TrainerStep, build_models, published_loss, tower_config
+
+SETTING = Setting("cpu", "small", 2, 32, 1, "no", "none")
+
+
+@pytest.fixture(scope="module")
+def steps():
+    return [kind(SETTING) for kind in (PlainStep, TrainerStep)]
+
+
+def test_both_steps_have_the_same_loss_and_gradient(steps):
+    (expected, expected_gradient), (loss, gradient) = (step.compare(2) for step in steps)
+    assert loss == pytest.approx(expected, rel=1e-5)
+    assert (gradient - expected_gradient).norm() <= 1e-5 * expected_gradient.norm()
+    assert expected_gradient.count_nonzero() > 0.9 * expected_gradient.numel()
+
+
+@pytest.mark.gpu
+def test_both_steps_have_the_same_loss_and_gradient_on_a_gpu(steps):
+    torch.backends.cudnn.allow_tf32 = False
+    expected, expected_gradient = steps[0].compare(2)
+    for kind in (PlainStep, TrainerStep):
+        loss, gradient = kind(replace(SETTING, device="cuda")).compare(2)
+        assert loss == pytest.approx(expected, rel=1e-4)
+        assert (gradient - expected_gradient).norm() <= 1e-3 * expected_gradient.norm()
+
+
+def test_the_loss_as_its_formula_stands_is_the_librarys():
+    generator = torch.Generator().manual_seed(0)
+    grid, views, targets = (
+        torch.randn(*s, 4, 2, 2, generator=generator, dtype=torch.float32) for s in ((3, 3), (3,), (3,))
+    )
+    assert published_loss(grid, views, targets).item() == pytest.approx(dcr_loss(grid, views, targets).item(), rel=1e-5)
+
+
+def test_both_steps_run_as_on_a_gpu_in_bf16(steps):
+    setting = replace(SETTING, mixed_precision="bf16", gradient_checkpointing="tower")
+    for step in steps:
+        step.setting = setting
+        step.prepare()
+        step(0)
+        assert step.diffusion.unet.dtype == torch.bfloat16
+        assert all(p.grad.isfinite().all() for p in step.model.trainable().values())
+
+
+def test_on_a_gpu_the_models_are_those_of_the_paper():
+    setting = benchmark.parse(["--device", "cuda"])[1]
+    assert setting == Setting("cuda", "full", 16, 224, 2, "bf16", "tower")
+    with torch.device("meta"):
+        model, diffusion = build_models(replace(setting, device="meta"))
+    numbers = [sum(p.numel() for p in part.parameters()) for part in (diffusion.unet, diffusion.vae)]
+    assert numbers == [865_910_724, 83_653_863]  # Stable Diffusion 2.1's
+    assert (model.backbone.embed_dim, diffusion.unet.config.cross_attention_dim) == (768, 1024)
+
+
+@pytest.mark.parametrize("image_size", [224, 336, 384])
+def test_the_full_tower_takes_every_size(image_size):
+    setting = replace(benchmark.parse(["--device", "cuda"])[1], image_size=image_size)
+    with torch.device("meta"):
+        backbone = build_open_clip(tower_config(setting))
+        features = backbone.visual(torch.zeros(1, 3, image_size, image_size))
+    assert features.shape == (1, 768)
+
+
+def test_on_a_cpu_they_are_scaled_down():
+    options, setting = benchmark.parse(["--batch-size", "4", "--device", "cpu"])
+    assert setting == Setting("cpu", "small", 4, 128, 2, "no", "none")
+    assert options.json is None
+
+
+@pytest.mark.parametrize("limit", [0, 1, 2, 7, 8, 21])
+def test_the_largest_batch_is_found(limit):
+    assert benchmark.largest(lambda size: size <= limit) == limit
+
+
+@pytest.mark.parametrize(
+    ("name", "peak"),
+    [
+        ("NVIDIA H100 80GB HBM3", 989e12), ("NVIDIA H100 PCIe", 756e12), ("NVIDIA H200", 989e12), ("NVIDIA L4", 121e12),
+        ("NVIDIA A100-SXM4-80GB", 312e12), ("NVIDIA A10", 125e12), ("NVIDIA L40S", 362e12), ("NVIDIA RTX A4000", None),
+    ],
+)  # fmt: skip
+def test_peaks_are_found_by_the_whole_name(name, peak):
+    assert benchmark.peak_operations(name) == peak
