@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -29,24 +29,40 @@ def noisy_jpeg(generator: np.random.Generator) -> bytes:
     return buffer.getvalue()
 
 
-def measure(function: Callable[[], object]) -> float:
-    """Return the seconds a call takes, until the device is done."""
-    start = time.perf_counter()
+class Seconds(NamedTuple):
+    """By the clock on the wall, and of the processor's time that this process got, all of its threads together."""
+
+    wall: float
+    processor: float
+
+
+def measure(function: Callable[[], object]) -> Seconds:
+    """Return how long a call takes, until the device is done."""
+    start = Seconds(time.perf_counter(), time.process_time())
     function()
     if torch.cuda.is_available():
         torch.cuda.synchronize()
-    return time.perf_counter() - start
+    return Seconds(time.perf_counter() - start.wall, time.process_time() - start.processor)
 
 
-def alternate(functions: list[Callable[[], object]], repeats: int) -> list[list[float]]:
+def alternate(functions: list[Callable[[], object]], repeats: int) -> list[list[Seconds]]:
     """Return for each function its seconds in every round; in a round they run one after the other."""
     rounds = [[measure(function) for function in functions] for _ in range(repeats)]
     return [list(column) for column in zip(*rounds, strict=True)]
 
 
-def ratio(bare: list[float], whole: list[float]) -> float:
-    """Return the median over rounds of bare seconds over whole seconds: what is left of the bare speed."""
-    return round(statistics.median(b / w for b, w in zip(bare, whole, strict=True)), 3)
+def ratios(first: list[Seconds], second: list[Seconds]) -> tuple[float, float]:
+    """Return the median over rounds of first over second: by the wall's clock, and by the processor's time.
+
+    On a processor that others use too the second is the one to look at, as long as this process does all the work.
+    """
+    rounds = [np.divide(a, b) for a, b in zip(first, second, strict=True)]
+    return tuple(round(float(value), 3) for value in np.median(rounds, axis=0))
+
+
+def rate(seconds: list[Seconds], count: int) -> float:
+    """Return items per second by the wall's clock, the median over rounds."""
+    return round(count / statistics.median(s.wall for s in seconds), 2)
 
 
 def environment(*packages: str) -> dict[str, Any]:

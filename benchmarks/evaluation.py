@@ -12,7 +12,6 @@ share of the work. A second evaluation, which finds its embeddings in the cache,
 from __future__ import annotations
 
 import shutil
-import statistics
 import sys
 import tempfile
 from argparse import Namespace
@@ -24,7 +23,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from common import alternate, environment, noisy_jpeg, parser, ratio, tell
+from common import alternate, environment, noisy_jpeg, parser, rate, ratios, tell
 from dcr.backbones import Backbone, load_backbone
 from dcr.benchmark_sets import ClassificationSet, open_set
 from dcr.devices import resolve_device
@@ -94,10 +93,10 @@ def main() -> None:
         dataset = write_set(Path(name), options.images)
         bare, whole, cached = measure_extraction(backbone, dataset, Path(name) / "cache", options)
     figures = {
-        "ratio": ratio(bare, whole),
-        "images_per_s": round(options.images / statistics.median(whole), 2),
-        "bare_tower_images_per_s": round(options.images / statistics.median(bare), 2),
-        "from_cache_images_per_s": round(options.images / statistics.median(cached), 1),
+        **dict(zip(("ratio", "ratio_of_processor_time"), ratios(bare, whole), strict=True)),
+        "images_per_s": rate(whole, options.images),
+        "bare_tower_images_per_s": rate(bare, options.images),
+        "from_cache_images_per_s": rate(cached, options.images),
     }
     figures |= {name: getattr(options, name) for name in ("model", "images", "batch", "num_workers", "repeats")}
     tell(figures | {"image_size": backbone.image_size} | environment("pillow", "open_clip_torch"), options.json)
