@@ -9,6 +9,7 @@ import torch
 from benchmark_folders import (
     COLOURS,
     ColourBackbone,
+    image_bytes,
     write_classification,
     write_mmvp,
     write_retrieval,
@@ -112,6 +113,18 @@ def test_a_real_encoder_gives_the_same_results_twice(tiny_backbone, sets):
             assert np.isfinite([low, value, high]).all()
 
 
+def test_keys_may_come_again_in_another_shard(tmp_path):
+    """Shards that were written apart often number their samples alike; each image keeps its own captions."""
+    (tmp_path / "dataset_type.txt").write_text("retrieval\n")
+    shards = [
+        {"0.png": image_bytes(COLOURS[name]), "0.txt": "\n".join([f"all {name}"] * number).encode()}
+        for number, name in enumerate(COLOURS, 1)
+    ]
+    write_split(tmp_path / "test", shards)
+    results = evaluate_encoder(ColourBackbone(), [open_set(tmp_path)], OPTIONS)
+    assert set(scores_of(results)["retrieval"].values()) == {1.0}
+
+
 def test_a_set_without_train_split_is_evaluated_without_probes(tmp_path):
     folder = write_classification(tmp_path / "set")
     (folder / "train").rename(tmp_path / "elsewhere")
@@ -194,8 +207,6 @@ def test_comparison_of_items_that_are_asked_several_times_has_no_p_value(colour_
 
 
 def _png():
-    from benchmark_folders import image_bytes
-
     return image_bytes((10, 20, 30))
 
 

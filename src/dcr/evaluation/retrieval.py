@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,6 +15,15 @@ from dcr.metrics.geometry import alignment_of_pairs
 from dcr.metrics.retrieval import alignment_scores, rank_matches, retrieval_scores
 
 
+class _Pairs(NamedTuple):
+    """Embeddings of images (N, d) and captions (T, d), the images' keys, and each caption's image, (T,)."""
+
+    images: np.ndarray
+    texts: np.ndarray
+    keys: list[str]
+    owner: np.ndarray
+
+
 def evaluate_retrieval(
     embedder: Embedder, dataset: RetrievalSet, options: EvaluationOptions, reference: Embedder | None = None
 ) -> Iterator[Result]:
@@ -21,17 +31,42 @@ def evaluate_retrieval(
 
     With ``options.compare_features`` also the drift of the images' features from ``reference``'s.
     """
+    pairs = _embed(embedder, dataset)
+    yield _measure_recall(dataset, pairs, options)
+    yield _measure_alignment(dataset, pairs, options)
+    if options.compare_features and reference is not None:
+        before = reference.split(dataset.splits["test"], f"{dataset.name} images")
+        yield measure_drift("retrieval_drift", dataset.name, before, pairs.images, options)
+
+
+def _embed(embedder: Embedder, dataset: RetrievalSet) -> _Pairs:
     images = embedder.split(dataset.splits["test"], f"{dataset.name} images")
-    captions_of = {sample.key: sample.captions for sample in dataset.samples("test")}
-    keys, captions = list(captions_of), [text for texts in captions_of.values() for text in texts]
-    owner = np.repeat(np.arange(len(keys)), [len(texts) for texts in captions_of.values()])
-    texts = embedder.texts(captions, f"{dataset.name} captions")
-    images_index = np.arange(len(keys))
-    image_ranks = rank_matches(texts, images, owner, images_index)
-    text_ranks = rank_matches(images, texts, images_index, owner)
+    keys, captions, owner = [], [], []
+    for number, sample in enumerate(dataset.samples("test")):
+        keys.append(sample.key)
+        captions += sample.captions
+        owner += [number] * len(sample.captions)
+    return _Pairs(images, embedder.texts(captions, f"{dataset.name} captions"), keys, np.array(owner))
+
+
+def _measure_recall(dataset: RetrievalSet, pairs: _Pairs, options: EvaluationOptions) -> Result:
+    images, texts, keys, owner = pairs
+    every_image = np.arange(len(keys))
+    image_ranks = rank_matches(texts, images, owner, every_image)
+    text_ranks = rank_matches(images, texts, every_image, owner)
 
     def recalls(counts: np.ndarray) -> dict[str, np.ndarray]:
         return retrieval_scores(image_ranks, text_ranks, owner, options.recall_at, counts)
+
+    outcomes = outcomes_of(keys, ["text_retrieval_recall@1"] * len(keys), text_ranks < 1)
+    hits = np.bincount(owner, weights=image_ranks < 1) / np.bincount(owner)
+    outcomes += outcomes_of(keys, ["image_retrieval_recall@1"] * len(keys), hits)
+    scores = score(recalls, len(keys), options.bootstrap)
+    return Result("retrieval", dataset.name, "zeroshot_retrieval", *scores, outcomes)
+
+
+def _measure_alignment(dataset: RetrievalSet, pairs: _Pairs, options: EvaluationOptions) -> Result:
+    images, texts, keys, owner = pairs
 
     def alignment(counts: np.ndarray) -> dict[str, np.ndarray]:
         scores = alignment_scores(images, texts, owner, counts)
@@ -39,22 +74,4 @@ def evaluate_retrieval(
             scores |= alignment_of_pairs(images, texts, owner, counts)
         return scores
 
-    outcomes = outcomes_of(keys, ["text_retrieval_recall@1"] * len(keys), text_ranks < 1)
-    hits = np.bincount(owner, weights=image_ranks < 1) / np.bincount(owner)
-    outcomes += outcomes_of(keys, ["image_retrieval_recall@1"] * len(keys), hits)
-    yield Result(
-        "retrieval",
-        dataset.name,
-        "zeroshot_retrieval",
-        *score(recalls, len(keys), options.bootstrap),
-        outcomes,
-    )
-    yield Result(
-        "text_alignment",
-        dataset.name,
-        "text_alignment",
-        *score(alignment, len(keys), options.bootstrap),
-    )
-    if options.compare_features and reference is not None:
-        before = reference.split(dataset.splits["test"], f"{dataset.name} images")
-        yield measure_drift("retrieval_drift", dataset.name, before, images, options)
+    return Result("text_alignment", dataset.name, "text_alignment", *score(alignment, len(keys), options.bootstrap))
