@@ -215,6 +215,11 @@ def test_macl_has_the_gradient_of_dcl_at_its_temperature(num_positives, temperat
     assert all(same(a, b) for a, b in zip(found, expected, strict=True))
 
 
+def test_hcl_without_beta_is_the_debiased_loss():
+    positives, negatives = similarities(2)
+    assert same(Debiased(0.5, tau_plus=0.1)(positives, negatives), HCL(0.5, 0.1, beta=0.0)(positives, negatives))
+
+
 def test_a_hard_negative_is_all_that_hcl_sees_at_large_beta():
     positives, negatives = similarities()
     hardest = negatives.max(dim=1, keepdim=True).values.expand_as(negatives)

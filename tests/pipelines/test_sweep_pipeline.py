@@ -81,6 +81,6 @@ def test_the_page_compares_the_finished_runs(finished):
     catalog["sweep_page"] = MemoryDataset()
     SequentialRunner().run(create_pipeline(), catalog)
     page = catalog["sweep_page"].load()
-    assert page.count("<tr><td>") == 2 + 3
+    assert page.count('<th scope="row">') == 2 + 3
     assert "1.200" in page
     assert "one seed cannot tell a difference from chance" in page

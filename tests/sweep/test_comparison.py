@@ -56,6 +56,10 @@ def test_differences_are_paired_and_widened_for_the_number_of_signals():
     assert table.loc["dcl", "P_difference_high"] == pytest.approx(expected.high)
 
 
+def test_the_baseline_stands_first():
+    assert list(table_of(VALUES).index) == ["infonce", "dcl", "hn_nce"]
+
+
 def test_verdicts_follow_the_interval():
     table = table_of(VALUES)
     assert table["P_verdict"].to_dict() == {"infonce": "baseline", "dcl": "better", "hn_nce": "worse"}
@@ -107,5 +111,7 @@ def test_the_page_shows_every_signal_and_run_and_opens_offline():
     assert page.count('<th scope="row">') == 3 + 9
     assert "within noise" in page
     assert "0.700" in page
+    assert "P 0.100, D 0.100" in page
+    assert page.count("<svg") == 2 * 2
     assert "http://" not in page
     assert "https://" not in page

@@ -61,6 +61,7 @@ def test_neighbours_and_made_positives_are_for_stage_2():
         ({"signal": "dcl", "target_weight": 0.4}, "dcr", r"signal dcl does not go with training.target_weight 0\.4"),
         ({"signal": "hcl", "negatives_count": 2}, "dcr", "does not go with training.negatives_count 2: set it to 0"),
         ({"positives": "clip_neighbour", "negatives_gradient": False}, "dcr", "clip_neighbour does not go with"),
+        ({"positives": "synthetic", "published_loss": True}, "dcr", "published_loss true: set it to false"),
         ({"positives": "clip_neighbour", "num_views": 2}, "naive", "set training.num_views to 1"),
         ({"positives": "clip_neighbour", "signal": "polyview"}, "naive", "does not go with training.signal polyview"),
         ({"positives": "clip_neighbour", "stage2_train_batch_size": 2}, "dcr", "of at least 3"),

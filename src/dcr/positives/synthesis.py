@@ -141,7 +141,7 @@ class SynthesisPlan:
             current = {self._parts(folder, name) for name in stale}
             for parts in (folder / _PARTS).glob("*"):
                 if parts not in current:
-                    shutil.rmtree(parts)
+                    shutil.rmtree(parts, ignore_errors=True)  # another rank may have finished it meanwhile
 
     def _num_bytes(self, name: str) -> int:
         moments = self.latents[self.latents.positions(name)[0]]["moments"]

@@ -21,7 +21,9 @@ from dcr.metrics.runs import spread_over_runs
 def gather_runs(
     scores: Mapping[str, dict[str, Any]], records: Mapping[str, dict[str, Any]], measures: Mapping[str, str]
 ) -> pd.DataFrame:
-    """Return one row a run: ``signal``, ``seed``, each measure, ``seconds_per_step``.
+    """Return one row a run: ``signal``, ``seed``, each measure, ``seconds_per_step``; and ``<measure>_before``.
+
+    Before is the base encoder, which is the same in all runs.
 
     Args:
         scores: of each run, {encoder: {benchmark: {metric: value}}}, by ``<signal>-<seed>``.
@@ -42,6 +44,7 @@ def gather_runs(
             benchmark, _, metric = measure.partition(".")
             try:
                 row[column] = scores[name][method][benchmark][metric]
+                row[f"{column}_before"] = scores[name]["base"][benchmark][metric]
             except KeyError as exc:
                 raise UserError(f"run {name} has no {measure}; name a measure of scores.json in `sweep`") from exc
         run = records[name]["runs"][method]
@@ -50,7 +53,7 @@ def gather_runs(
 
 
 def compare_signals(runs: pd.DataFrame, measures: list[str], baseline: str, confidence: float) -> pd.DataFrame:
-    """Return one row a signal: number of seeds, cost, and per measure its mean, interval and verdict.
+    """Return one row a signal, the baseline's first: number of seeds, cost, and per measure mean, interval and verdict.
 
     Columns of measure m: ``m``, ``m_low``, ``m_high`` (interval of the mean over seeds), ``m_difference`` to the
     baseline with ``m_difference_low`` and ``m_difference_high``, and ``m_verdict``: ``baseline``, ``better``,
@@ -64,7 +67,8 @@ def compare_signals(runs: pd.DataFrame, measures: list[str], baseline: str, conf
         raise UserError(f"the baseline {baseline} has no finished run; there are: {', '.join(finished)}")
     others = len(finished) - 1
     rows = []
-    for signal, own in runs.groupby("signal"):
+    for signal in [baseline, *(name for name in finished if name != baseline)]:
+        own = runs[runs["signal"] == signal]
         row = {"signal": signal, "num_seeds": len(own), "seconds_per_step": own["seconds_per_step"].mean()}
         base = runs[runs["signal"] == baseline].set_index("seed")
         for measure in measures:

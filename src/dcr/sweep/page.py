@@ -18,6 +18,7 @@ def render_comparison(runs: pd.DataFrame, measures: Mapping[str, str], baseline:
         measures: column to ``<benchmark>.<metric>``, in the order of the page.
     """
     table = compare_signals(runs, list(measures), baseline, confidence)
+    reach = {measure: _reach(table, measure) for measure in measures}
     return fill_template(
         "dcr.sweep",
         "page.html",
@@ -26,5 +27,14 @@ def render_comparison(runs: pd.DataFrame, measures: Mapping[str, str], baseline:
         measures=measures,
         baseline=baseline,
         confidence=confidence,
+        before={measure: runs[f"{measure}_before"].mean() for measure in measures},
+        reach=reach,
         headline=headline(table, measures, baseline),
     )
+
+
+def _reach(table: pd.DataFrame, measure: str) -> float:
+    """Return the largest distance from zero that a difference's interval has, for the axis of all of them."""
+    bounds = table[[f"{measure}_difference_low", f"{measure}_difference_high"]].abs()
+    largest = bounds.max(axis=None)
+    return float(largest) if largest > 0 else 1.0  # NaN and nothing but zeros have no axis of their own

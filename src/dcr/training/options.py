@@ -100,6 +100,8 @@ def _check_contrast(p: TrainingParameters, objective: str, options: ContrastOpti
         raise UserError(f"training.positives clip_neighbour resamples similarities, which {p.signal} does not take")
     if objective == "dcr" and (signal or resampler):
         _check_neutral(p, "training.positives clip_neighbour" if resampler else f"training.signal {p.signal}")
+    if objective == "dcr" and options.synthetic_weight and p.published_loss:
+        raise UserError("training.positives synthetic does not go with training.published_loss true: set it to false")
     if resampler:
         _check_resampling(p, objective, signal)
 
