@@ -121,7 +121,7 @@ def test_a_second_run_reads_no_shard_again_and_changes_nothing(folder, monkeypat
 
     run(folder)
     before = contents()
-    monkeypatch.setattr(measuring, "measure_sample", lambda *_: pytest.fail("a sample was measured again"))
+    monkeypatch.setattr(measuring, "measure_samples", lambda *_: pytest.fail("a sample was measured again"))
     run(folder)
     assert contents() == before
 

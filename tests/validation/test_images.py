@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from corpus import encode, png_declaring
-from dcr.validation.images import measure_image, perceptual_hash
+from dcr.validation.images import ImageMeasures, measure_image, measure_images, perceptual_hashes
 
 CAP = 89_478_485
 
@@ -166,10 +166,20 @@ def test_errors_do_not_depend_on_addresses():
 def test_the_perceptual_hash_is_a_median_threshold_of_low_dct_coefficients():
     from scipy.fft import dctn
 
-    image = Image.open(io.BytesIO(encode((64, 64)))).convert("L")
-    low = dctn(np.asarray(image.resize((32, 32), Image.Resampling.BOX), np.float64), type=2)[:8, :8]
-    bits = "".join("1" if value > np.median(low) else "0" for value in low.ravel())
-    assert int(perceptual_hash(image), 16) == int(bits, 2)
+    images = [Image.open(io.BytesIO(encode((64, 64), seed=seed))).convert("L") for seed in range(3)]
+    small = np.stack([np.asarray(image.resize((32, 32), Image.Resampling.BOX)) for image in images])
+    lows = [dctn(pixels.astype(np.float64), type=2)[:8, :8] for pixels in small]
+    bits = ["".join("1" if value > np.median(low) else "0" for value in low.ravel()) for low in lows]
+    assert perceptual_hashes(small) == [f"{int(text, 2):016x}" for text in bits]
+
+
+def test_many_images_are_measured_as_each_alone():
+    contents = [encode(seed=1), b"no image", None, encode(kind="PNG", mode="P"), encode(seed=2)[:500], encode(seed=3)]
+    together = measure_images(contents, CAP)
+    assert together[2] == ImageMeasures()
+    assert together[:2] + together[3:] == [measure_image(content, CAP) for content in contents if content is not None]
+    assert [measures.phash is None for measures in together] == [False, True, True, False, True, False]
+    assert measure_images([], CAP) == []
 
 
 def test_the_perceptual_hash_survives_recompression_and_not_another_picture():

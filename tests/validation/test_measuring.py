@@ -6,19 +6,20 @@ import pytest
 
 from corpus import encode, good_samples, write_members
 from dcr.shards import Sample, write_shard
-from dcr.validation.measuring import SCHEMA, fingerprint_shard, measure_sample, measure_shard, plan_measuring
+from dcr.validation import measuring
+from dcr.validation.measuring import SCHEMA, fingerprint_shard, measure_samples, measure_shard, plan_measuring
 from dcr.validation.workers import Workers
 from validation_tables import LIMITS
 
 
 def findings(**changes):
     fields = {"key": "0", "image": encode(), "image_extension": "jpg", "caption": "a fish"} | changes
-    return measure_sample(Sample(**fields), "00000", LIMITS)["findings"]
+    return measure_samples([Sample(**fields)], "00000", LIMITS)[0]["findings"]
 
 
 def test_a_good_sample_has_no_finding_and_all_its_measures():
     image = encode((48, 40))
-    row = measure_sample(Sample("k", image, "jpg", "a fish", {"width": 48}, offset=512), "00000", LIMITS)
+    (row,) = measure_samples([Sample("k", image, "jpg", "a fish", {"width": 48}, offset=512)], "00000", LIMITS)
     assert set(row) == set(SCHEMA.names)
     assert row["findings"] == []
     assert (row["key"], row["shard"], row["offset"], row["num_bytes"]) == ("k", "00000", 512, len(image))
@@ -80,6 +81,20 @@ def test_a_shard_gives_a_row_per_sample_in_its_order(tmp_path):
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("limit", ["_BATCH_SAMPLES", "_BATCH_BYTES"])
+def test_samples_are_measured_in_batches_bounded_in_number_and_bytes(tmp_path, monkeypatch, limit):
+    path, measured = str(write_shard(tmp_path, "0", good_samples(7))), []
+    whole = measure_shard(path, "0", LIMITS).rows
+    measure = measuring.measure_samples
+    monkeypatch.setattr(measuring, limit, 3 if limit == "_BATCH_SAMPLES" else 2 * len(good_samples(1)[0].image))
+    monkeypatch.setattr(
+        measuring, "measure_samples", lambda batch, *_: measured.append(len(batch)) or measure(batch, *_)
+    )
+    assert measure_shard(path, "0", LIMITS).rows.equals(whole)
+    assert max(measured) == 3
+    assert sum(measured) == 7
+
+
 def test_what_is_wrong_with_a_shard_is_in_its_record(tmp_path):
     def record(path):
         return measure_shard(str(path), "a", LIMITS).record
@@ -119,9 +134,8 @@ def test_workers_do_not_change_the_rows(tmp_path, n_jobs, backend):
 
 def test_captions_are_counted_in_tokens_and_those_that_are_cut_off_are_named():
     limits = replace(LIMITS, tokenizer="clip", context_length=5)
-    rows = [
-        measure_sample(Sample("0", encode(), "jpg", text), "a", limits) for text in ("a fish", "a big fish swims", None)
-    ]
+    samples = [Sample("0", encode(), "jpg", text) for text in ("a fish", "a big fish swims", None)]
+    rows = measure_samples(samples, "a", limits)
     assert [row["caption_tokens"] for row in rows] == [4, 6, None]
     assert [row["caption_truncated"] for row in rows] == [False, True, None]
     assert [row["findings"] for row in rows] == [[], ["caption_truncated"], ["caption_missing"]]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
-from operator import mul
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -48,11 +47,30 @@ class ImageMeasures:
 
 
 def measure_image(content: bytes, max_pixels: int) -> ImageMeasures:
-    """Return the measures of an encoded image; decode it only if it declares at most ``max_pixels``.
+    """Return the measures of one encoded image, see `measure_images`."""
+    return measure_images([content], max_pixels)[0]
 
-    Never raises for what the bytes hold: a failure is named in ``reason`` and told in ``decode_error``.
+
+def measure_images(contents: list[bytes | None], max_pixels: int) -> list[ImageMeasures]:
+    """Return the measures of encoded images; decode those that declare at most ``max_pixels``, one at a time.
+
+    Never raises for what the bytes hold: a failure is named in ``reason`` and told in ``decode_error``. Of None
+    nothing is known. Many at once are measured faster than one by one: small arrays cost the same as small batches.
     """
-    measures = ImageMeasures()
+    found = [(ImageMeasures(), None) if content is None else _decode(content, max_pixels) for content in contents]
+    decoded = [measures for measures, grey in found if grey is not None]
+    if decoded:
+        counts, small = zip(*(grey for _, grey in found if grey is not None), strict=True)
+        means, spreads = _mean_and_spread(np.array(counts, np.float64))
+        hashes = perceptual_hashes(np.stack([np.asarray(image) for image in small]))
+        for measures, mean, spread, phash in zip(decoded, means, spreads, hashes, strict=True):
+            measures.luminance_mean, measures.luminance_spread, measures.phash = mean, spread, phash
+    return [measures for measures, _ in found]
+
+
+def _decode(content: bytes, max_pixels: int) -> tuple[ImageMeasures, tuple[list[int], Image.Image] | None]:
+    """Return what the decoder tells, and of the grey image the histogram and a copy of 32 x 32."""
+    measures, grey = ImageMeasures(), None
     try:
         _check_webp_size(content, max_pixels)
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
@@ -64,11 +82,11 @@ def measure_image(content: bytes, max_pixels: int) -> ImageMeasures:
                 image.draft("L", None)
             image.load()
             measures.exif_orientation = _orientation(image)
-            _measure_luminance(image, measures)
+            grey = _reduce(image)
     except Exception as exc:  # decoders of hostile bytes raise nearly anything
         measures.reason = _reason(exc, content)
         measures.decode_error = f"{type(exc).__name__}: {_without_addresses(exc)}"
-    return measures
+    return measures, grey
 
 
 def _check_size(width: int, height: int, max_pixels: int) -> None:
@@ -103,31 +121,33 @@ def luma_tells_all(image: Image.Image) -> bool:
     return all(min(sides) > 0 and not any(max(sides) % side for side in sides) for sides in factors)
 
 
-def _measure_luminance(image: Image.Image, measures: ImageMeasures) -> None:
+def _reduce(image: Image.Image) -> tuple[list[int], Image.Image]:
+    """Return the histogram of a decoded image's luminance and a copy averaged to 32 x 32."""
     if image.mode.startswith("I"):  # 16 bits: Pillow would clip, not scale
         image = Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
     grey = image if image.mode == "L" else image.convert("L")
-    counts = grey.histogram()  # exact in whole numbers, and for 256 of them faster than through NumPy
-    total, first, second = sum(counts), sum(map(mul, counts, _LEVELS)), sum(map(mul, counts, _SQUARES))
-    measures.luminance_mean = round(first / total, 3)
-    measures.luminance_spread = round((total * second - first**2) ** 0.5 / total, 3)
-    measures.phash = perceptual_hash(grey)
+    return grey.histogram(), grey.resize((32, 32), Image.Resampling.BOX)
 
 
-def perceptual_hash(grey: Image.Image) -> str:
-    """Return the 64-bit DCT hash of a mode L image as 16 hex digits.
+def _mean_and_spread(counts: np.ndarray) -> tuple[list[float], list[float]]:
+    """Return mean and standard deviation, to three places, of histograms (N, 256) of levels 0 to 255."""
+    levels, total = np.arange(256.0), counts.sum(axis=1)
+    mean = counts @ levels / total
+    variance = ((counts @ levels**2) / total - mean**2).clip(min=0)
+    return mean.round(3).tolist(), np.sqrt(variance).round(3).tolist()
 
-    The image is averaged to 32 x 32; of its type-II DCT the lowest 8 x 8 coefficients are compared with their
-    median (Zauner, "Implementation and Benchmarking of Perceptual Image Hash Functions", 2010).
+
+def perceptual_hashes(small: np.ndarray) -> list[str]:
+    """Return the 64-bit DCT hashes, each 16 hex digits, of grey images averaged to 32 x 32: (N, 32, 32).
+
+    Of an image's type-II DCT the lowest 8 x 8 coefficients are compared with their median (Zauner, "Implementation
+    and Benchmarking of Perceptual Image Hash Functions", 2010).
     """
-    pixels = np.asarray(grey.resize((32, 32), Image.Resampling.BOX), np.float64)
-    low = (_DCT @ pixels @ _DCT.T).ravel().tolist()
-    median = sum(sorted(low)[31:33]) / 2
-    return f"{int(''.join(['1' if value > median else '0' for value in low]), 2):016x}"
+    low = (_DCT @ small.astype(np.float64) @ _DCT.T).reshape(-1, 64)
+    bits = low > np.median(low, axis=1, keepdims=True)
+    return [row.tobytes().hex() for row in np.packbits(bits, axis=1)]
 
 
-_LEVELS = range(256)
-_SQUARES = [level**2 for level in _LEVELS]
 _DCT = np.cos(np.pi / 32 * np.outer(np.arange(8), np.arange(32) + 0.5))
 
 
