@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dcr.metrics.embeddings import linearized, normalize, weighted_mean
-
-_CHUNK = 1024
+from dcr.metrics.embeddings import linearized, normalize, row_parts, weighted_mean
 
 
 def linear_cka(before: np.ndarray, after: np.ndarray, counts: np.ndarray | None = None) -> np.ndarray:
@@ -51,20 +49,20 @@ def find_neighbours(embeddings: np.ndarray, num_neighbours: int, queries: np.nda
 
     Args:
         embeddings: (N, d). num_neighbours: K < N.
-        queries: (Q,) rows of ``embeddings``; all by default. Memory is O(N) a query, 1024 queries at a time.
+        queries: (Q,) rows of ``embeddings``; all by default. Scores are taken in parts: memory is O(N).
     """
     if not 1 <= num_neighbours < len(embeddings):
         raise ValueError(f"num_neighbours must lie in [1, {len(embeddings) - 1}], got {num_neighbours}")
     unit = normalize(embeddings)
     queries = np.arange(len(unit)) if queries is None else np.asarray(queries)
     found = np.empty((len(queries), num_neighbours), dtype=np.int64)
-    for start in range(0, len(queries), _CHUNK):
-        rows = queries[start : start + _CHUNK]
+    for part in row_parts(len(queries), len(unit)):
+        rows = queries[part]
         scores = unit[rows] @ unit.T
         scores[np.arange(len(rows)), rows] = -np.inf
         nearest = np.argpartition(-scores, num_neighbours - 1, axis=1)[:, :num_neighbours]
         order = np.argsort(-np.take_along_axis(scores, nearest, axis=1), axis=1, kind="stable")
-        found[start : start + _CHUNK] = np.take_along_axis(nearest, order, axis=1)
+        found[part] = np.take_along_axis(nearest, order, axis=1)
     return found
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
+
+_SCORES = 1 << 24  # of one part of a table: 64 MiB in float32
 
 
 def normalize(embeddings: np.ndarray) -> np.ndarray:
@@ -18,6 +22,13 @@ def normalize(embeddings: np.ndarray) -> np.ndarray:
         raise ValueError("embeddings must be finite, got NaN or infinity")
     norms = np.linalg.norm(embeddings, axis=-1, keepdims=True)
     return embeddings / np.maximum(norms, np.finfo(np.float32).tiny)
+
+
+def row_parts(num_rows: int, num_columns: int) -> Iterator[slice]:
+    """Yield slices of all rows, each of at most 2^24 scores: memory does not grow with the square of a set."""
+    step = max(1, _SCORES // max(1, num_columns))
+    for start in range(0, num_rows, step):
+        yield slice(start, start + step)
 
 
 def linearized(value: float, influence: np.ndarray, counts: np.ndarray | None = None) -> np.ndarray:

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dcr.metrics.embeddings import linearized, normalize, weighted_mean
-
-_CHUNK = 1024
+from dcr.metrics.embeddings import linearized, normalize, row_parts, weighted_mean
 
 
 def similarity_scores(
@@ -53,16 +51,16 @@ def uniformity_scores(embeddings: np.ndarray, counts: np.ndarray | None = None) 
     """Return ``uniformity``, log of the mean of exp(-2 |x - y|^2) over pairs of unit vectors.
 
     0 where all are one point; features spread evenly over a sphere of many dimensions come near -4 (Wang and Isola,
-    ICML 2020, t = 2). Distances are taken in chunks: memory is O(N).
+    ICML 2020, t = 2). Distances are taken in parts: memory is O(N).
     """
     unit = normalize(embeddings)
     number = len(unit)
     if number < 2:
         raise ValueError(f"uniformity needs at least 2 embeddings, got {number}")
     kernel = np.empty(number)
-    for start in range(0, number, _CHUNK):
-        cosines = (unit[start : start + _CHUNK] @ unit.T).astype(np.float64)
-        kernel[start : start + _CHUNK] = np.exp(4 * (np.minimum(cosines, 1) - 1)).sum(axis=1)
+    for part in row_parts(number, number):
+        cosines = (unit[part] @ unit.T).astype(np.float64)
+        kernel[part] = np.exp(4 * (np.minimum(cosines, 1) - 1)).sum(axis=1)
     kernel -= np.exp(4 * (np.minimum(np.einsum("nd,nd->n", unit, unit, dtype=np.float64), 1) - 1))  # each with itself
     total, pairs = kernel.sum(), number * (number - 1)
     influence = 2 * kernel / total - 2 * (number - 1) / pairs

@@ -6,9 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dcr.metrics.embeddings import normalize, weighted_mean
-
-_CHUNK = 1024
+from dcr.metrics.embeddings import normalize, row_parts, weighted_mean
 
 
 def rank_matches(queries: np.ndarray, items: np.ndarray, query_owner: np.ndarray, item_owner: np.ndarray) -> np.ndarray:
@@ -21,8 +19,7 @@ def rank_matches(queries: np.ndarray, items: np.ndarray, query_owner: np.ndarray
     """
     queries, items = normalize(queries), normalize(items)
     ranks = np.empty(len(queries), dtype=np.int64)
-    for start in range(0, len(queries), _CHUNK):
-        part = slice(start, start + _CHUNK)
+    for part in row_parts(len(queries), len(items)):
         scores = queries[part] @ items.T
         right = query_owner[part, None] == item_owner[None, :]
         if not right.any(axis=1).all():

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dcr.metrics.embeddings import normalize, weighted_mean
-
-_CHUNK = 4096
+from dcr.metrics.embeddings import normalize, row_parts, weighted_mean
 
 
 def build_classifier(texts: np.ndarray) -> np.ndarray:
@@ -27,8 +25,7 @@ def rank_labels(images: np.ndarray, classifier: np.ndarray, labels: np.ndarray) 
     if len(images) != len(labels):
         raise ValueError(f"labels must name a class for each of {len(images)} images, got {len(labels)}")
     ranks = np.empty(len(images), dtype=np.int64)
-    for start in range(0, len(images), _CHUNK):
-        part = slice(start, start + _CHUNK)
+    for part in row_parts(len(images), len(classifier)):
         scores = normalize(images[part]) @ classifier.T
         true = np.take_along_axis(scores, labels[part, None], axis=1)
         ranks[part] = (scores >= true).sum(axis=1) - 1
