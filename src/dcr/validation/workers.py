@@ -73,8 +73,9 @@ class Workers:
         options = {} if self.cluster else {"num_cpus": self._num_workers(), "include_dashboard": False}
         try:
             ray.init(address=self.cluster or "local", log_to_driver=False, **options)
-        except (OSError, ValueError, RuntimeError) as exc:
-            raise UserError(f"validation.cluster {self.cluster!r}: no Ray head answers ({exc})") from exc
+        except Exception as exc:  # Ray raises it as such when a local cluster does not start in time
+            problem = "no Ray head answers" if self.cluster else "Ray started no local cluster"
+            raise UserError(f"validation.cluster {self.cluster!r}: {problem} ({exc})") from exc
         register_ray()
         return _shutting_down(ray)
 
