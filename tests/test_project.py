@@ -125,7 +125,7 @@ def test_processes_that_torchrun_starts_embed_what_one_process_embeds(project):
         found = {}
         for path in (project / "data/04_feature/smoke/evaluation").glob("*.safetensors"):
             with safe_open(path, "np") as file:
-                if "images" in file.metadata():
+                if file.metadata()["description"].startswith("images"):
                     found[path.name] = path.read_bytes()
         return found
 

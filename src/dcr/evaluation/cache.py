@@ -63,10 +63,11 @@ class EvaluationCache:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def embeddings(self, key: str, compute: Callable[[], np.ndarray], description: dict[str, str]) -> np.ndarray:
+    def embeddings(self, key: str, compute: Callable[[], np.ndarray], description: str) -> np.ndarray:
         """Return embeddings (N, d), float32, as they were kept under ``key``, or compute and keep them.
 
-        ``description`` is written beside them for people who look into a file.
+        ``description`` is written beside them for people who look into a file; one entry, since safetensors writes
+        several in an order that changes from process to process.
         """
         from safetensors.numpy import save_file
 
@@ -75,7 +76,7 @@ class EvaluationCache:
             return kept
         embeddings = np.ascontiguousarray(compute(), dtype=np.float32)
         with atomic_path(path) as temporary:
-            save_file({_EMBEDDINGS: embeddings}, temporary, metadata=description)
+            save_file({_EMBEDDINGS: embeddings}, temporary, metadata={"description": description})
         return embeddings
 
     def results(self, key: str, compute: Callable[[], list[Result]]) -> list[Result]:

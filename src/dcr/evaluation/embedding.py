@@ -133,7 +133,7 @@ class Embedder:
         if self.cache is None:
             return compute()
         key = make_key(encoder=self.fingerprint, images=part.fingerprint)
-        return self.cache.embeddings(key, compute, {"images": description, "part": part.name})
+        return self.cache.embeddings(key, compute, f"images: {description}, {part.name}")
 
     def split(self, parts: Iterable[Part], description: str) -> np.ndarray:
         """Return the embeddings of several parts, one after the other."""
@@ -149,7 +149,7 @@ class Embedder:
             return compute()
         tokens = hashlib.sha256(self.backbone.tokenize(texts).numpy()).hexdigest()
         key = make_key(encoder=self.fingerprint, tokens=tokens)
-        return self.cache.embeddings(key, compute, {"texts": description})
+        return self.cache.embeddings(key, compute, f"texts: {description}")
 
 
 def embed_split(embedder: Embedder, dataset: ClassificationSet, split: str) -> LabelledFeatures:

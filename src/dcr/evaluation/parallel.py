@@ -55,7 +55,7 @@ def embed_parts(
 
 def _parts(benchmark_set: BenchmarkSet) -> Iterator[tuple[str, Part]]:
     if isinstance(benchmark_set, MMVPSet):
-        yield benchmark_set.name, benchmark_set
+        yield f"{benchmark_set.name} images", benchmark_set
         return
     for split, parts in benchmark_set.splits.items():
         yield from ((f"{benchmark_set.name} {split}", part) for part in parts)

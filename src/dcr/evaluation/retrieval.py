@@ -35,12 +35,12 @@ def evaluate_retrieval(
     yield _measure_recall(dataset, pairs, options)
     yield _measure_alignment(dataset, pairs, options)
     if options.compare_features and reference is not None:
-        before = reference.split(dataset.splits["test"], f"{dataset.name} images")
+        before = reference.split(dataset.splits["test"], f"{dataset.name} test")
         yield measure_drift("retrieval_drift", dataset.name, before, pairs.images, options)
 
 
 def _embed(embedder: Embedder, dataset: RetrievalSet) -> _Pairs:
-    images = embedder.split(dataset.splits["test"], f"{dataset.name} images")
+    images = embedder.split(dataset.splits["test"], f"{dataset.name} test")
     keys, captions, owner = [], [], []
     for number, sample in enumerate(dataset.samples("test")):
         keys.append(sample.key)
