@@ -9,6 +9,7 @@ import torch
 from benchmark_folders import (
     COLOURS,
     ColourBackbone,
+    classification_sample,
     image_bytes,
     write_classification,
     write_mmvp,
@@ -130,6 +131,15 @@ def test_a_set_without_train_split_is_evaluated_without_probes(tmp_path):
     (folder / "train").rename(tmp_path / "elsewhere")
     results = evaluate_encoder(ColourBackbone(), [open_set(folder)], OPTIONS)
     assert [result.benchmark for result in results] == ["clustering", "zero_shot"]
+
+
+def test_a_train_split_of_one_class_is_not_probed(tmp_path, caplog):
+    folder = write_classification(tmp_path / "set")
+    samples = [classification_sample(f"{number}", 0, number) for number in range(4)]
+    write_split(folder / "train", [{name: data for sample in samples for name, data in sample.items()}])
+    results = evaluate_encoder(ColourBackbone(), [open_set(folder)], OPTIONS)
+    assert [result.benchmark for result in results] == ["clustering", "zero_shot"]
+    assert "the class has one value only in the train split: it is not probed" in caplog.text
 
 
 def test_samples_that_name_different_attributes_are_an_error(tmp_path):

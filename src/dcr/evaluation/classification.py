@@ -38,7 +38,8 @@ def evaluate_classification(
         logger.info("%s has no train split: probes are left out", dataset.name)
         return
     train = embed_split(embedder, dataset, "train")
-    yield _evaluate_class_probes(dataset, train, test, options)
+    if _has_two_values("the class", train.labels):
+        yield _evaluate_class_probes(dataset, train, test, options)
     names = [name for name, values in train.attributes.items() if _can_probe(name, values, test)]
     if names:
         yield _evaluate_attribute_probes(dataset, train, test, names, options)
@@ -47,8 +48,12 @@ def evaluate_classification(
 def _can_probe(name: str, values: np.ndarray, test: LabelledFeatures) -> bool:
     if name == CLASS_ATTRIBUTE or name not in test.attributes:
         return False
+    return _has_two_values(f"attribute {name}", values)
+
+
+def _has_two_values(what: str, values: np.ndarray) -> bool:
     if len(np.unique(values)) < 2:
-        logger.warning("attribute %s has one value only in the train split: it is not probed", name)
+        logger.warning("%s has one value only in the train split: it is not probed", what)
         return False
     return True
 

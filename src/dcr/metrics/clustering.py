@@ -19,9 +19,10 @@ def cluster(
     """Return k-means clusters (N,) of the L2-normalised embeddings (N, d), the best of ``num_init`` starts.
 
     With a ``batch_size`` > 0 each step moves the centres by that many embeddings (mini-batch k-means; Sculley, WWW
-    2010), which for a million embeddings takes minutes instead of hours; 0 is Lloyd's algorithm on all of them. Memory
-    beside the normalised copy is O(N) either way: distances to the centres are taken in chunks, those between
-    embeddings never.
+    2010), for sets of many hundred thousand; 0 is Lloyd's algorithm on all of them. Memory beside the normalised copy
+    is O(N) either way: distances to the centres are taken in chunks, those between embeddings never. faiss is not
+    used: on one thread its steps cost what scikit-learn's do, and its random starts find less
+    (`benchmarks/clustering.py`).
 
     Runs on one thread: with more, scikit-learn adds up the centres in the order in which threads finish, and
     the last bits, now and then a cluster, change from run to run.
