@@ -248,7 +248,10 @@ class TestWorkers:
             (worker, _) = [p for p, c in commands.items() if c[1:4] == ["-u", "-m", "dcr.training.worker"]]
             worker.kill()
 
-        with once(tmp_path / "stage1", kill), pytest.raises(UserError, match=r"exit code -9 .*has memory run out"):
+        with (
+            once(tmp_path / "stage1", kill),
+            pytest.raises(UserError, match=r"^rank \d was killed by signal 9: has memory run out"),
+        ):
             self.train(world, tmp_path, num_processes=2, stage1_max_train_steps=100_000)
 
     def test_workers_do_not_outlive_a_killed_node(self, world, tmp_path):
@@ -280,11 +283,15 @@ class TestWorkers:
 
     def test_a_run_goes_on_in_another_number_of_processes(self, world, tmp_path):
         """It takes up the global order of samples where one process left it; every process brings its own batch."""
-        self.train(world, tmp_path, stage1_train_batch_size=2, stage1_max_train_steps=4)
-        _, _, result = self.train(world, tmp_path, stage1_train_batch_size=2, num_processes=2)
+        changes = {"stage1_train_batch_size": 2, "report_to": ["dvclive", "tensorboard"]}
+        self.train(world, tmp_path, stage1_max_train_steps=4, **changes)
+        _, _, result = self.train(world, tmp_path, num_processes=2, **changes)
         assert list(result.losses["step"]) == [1, 2, 3, 4, 5, 6]
         state = json.loads((tmp_path / "stage1/checkpoint-6/state.json").read_text())
         assert state["num_samples"] == 4 * 2 + 2 * 4
+        told = (tmp_path / "stage1/dvclive/plots/metrics/loss.tsv").read_text().splitlines()
+        assert [line.split("\t")[0] for line in told] == ["step", "1", "2", "3", "4", "5", "6"]
+        assert len(list((tmp_path / "stage1/tensorboard/stage1").glob("events.*"))) == 1  # the first process's
 
 
 def train_without_end(world, folder):

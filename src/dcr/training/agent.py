@@ -33,8 +33,7 @@ def main(arguments: list[str]) -> int:
     except ChildFailedError as exc:
         rank, failure = exc.get_first_failure()
         if first_failure(folder) is None:
-            message = f"rank {rank} ended with exit code {failure.exitcode} and no traceback: has memory run out?"
-            leave_failure(folder, rank, UserError(message))
+            leave_failure(folder, rank, UserError(_describe(rank, failure.exitcode)))
     except RendezvousError as exc:
         message = (
             f"{parsed.nnodes} hosts did not meet at {parsed.rdzv_endpoint} ({exc}): start all of them within ten "
@@ -46,6 +45,12 @@ def main(arguments: list[str]) -> int:
     if NODE_PID not in os.environ:  # the node says it on its own host
         print(f"Error: {first_failure(folder)['message']}", file=sys.stderr)
     return 1
+
+
+def _describe(rank: int, exit_code: int) -> str:
+    if exit_code < 0:
+        return f"rank {rank} was killed by signal {-exit_code}: has memory run out?"
+    return f"rank {rank} ended with exit code {exit_code}; what it said stands above"
 
 
 if __name__ == "__main__":
