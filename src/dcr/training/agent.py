@@ -32,8 +32,8 @@ def main(arguments: list[str]) -> int:
         return 128 + exc.sigval
     except ChildFailedError as exc:
         rank, failure = exc.get_first_failure()
-        if first_failure(folder) is None:
-            leave_failure(folder, rank, UserError(_describe(rank, failure.exitcode)))
+        if failure.exitcode < 0 or first_failure(folder) is None:  # a peer may have left that it lost this one
+            leave_failure(folder, rank, UserError(_describe(rank, failure.exitcode)), came_first=True)
     except RendezvousError as exc:
         message = (
             f"{parsed.nnodes} hosts did not meet at {parsed.rdzv_endpoint} ({exc}): start all of them within ten "

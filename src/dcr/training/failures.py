@@ -16,12 +16,20 @@ NODE_PID = "DCR_NODE_PID"
 """Environment variable with the process that the workers of this host must not outlive."""
 
 
-def leave_failure(folder: Path, rank: int | str, exc: Exception) -> None:
-    """Write a rank's failure, which is being handled, into the job's folder."""
+def leave_failure(folder: Path, rank: int | str, exc: Exception, came_first: bool = False) -> None:
+    """Write a rank's failure, which is being handled, into the job's folder.
+
+    Args:
+        came_first: all others, even those that were written before, are its consequences.
+    """
     kind = "stopped" if isinstance(exc, Stopped) else "user" if isinstance(exc, UserError) else "crash"
     failure = {
-        "rank": rank, "time": time.time(), "kind": kind, "message": str(exc), "traceback": traceback.format_exc(),
-    }  # fmt: skip
+        "rank": rank,
+        "time": 0.0 if came_first else time.time(),
+        "kind": kind,
+        "message": str(exc),
+        "traceback": traceback.format_exc(),
+    }
     with atomic_path(folder / f"rank-{rank}.json") as temporary:
         temporary.write_text(json.dumps(failure), encoding="utf-8")
 
