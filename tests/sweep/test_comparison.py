@@ -95,6 +95,13 @@ def test_the_headline_names_winners_beyond_noise_alone():
     )
 
 
+def test_measures_that_tell_the_same_are_told_together():
+    values = {key: (0.5 + 0.01 * key[1], 0.3 + 0.01 * key[1], 1.0) for key in VALUES}
+    assert headline(table_of(values).reset_index(), MEASURES, "infonce") == (
+        "P and D: no signal is better than infonce beyond noise."
+    )
+
+
 def test_what_is_missing_is_named():
     scores, records = run_files(VALUES)
     with pytest.raises(UserError, match="no finished run"):

@@ -104,14 +104,15 @@ def _verdict(low: float, high: float) -> str:
 
 def headline(table: pd.DataFrame, measures: Mapping[str, str], baseline: str) -> str:
     """Return in a sentence which signals beat the baseline, naming none that chance explains."""
-    parts = []
+    told: dict[str, list[str]] = {}
     for measure in measures:
         better = table.loc[table[f"{measure}_verdict"] == "better", "signal"].tolist()
         untold = (table[f"{measure}_verdict"] == "one seed").any()
         if better:
-            parts.append(f"{measure}: better than {baseline} beyond noise: {', '.join(better)}")
+            words = f"better than {baseline} beyond noise: {', '.join(better)}"
         elif untold:
-            parts.append(f"{measure}: one seed cannot tell a difference from chance")
+            words = "one seed cannot tell a difference from chance"
         else:
-            parts.append(f"{measure}: no signal is better than {baseline} beyond noise")
-    return "; ".join(parts) + "."
+            words = f"no signal is better than {baseline} beyond noise"
+        told.setdefault(words, []).append(measure)
+    return "; ".join(f"{' and '.join(names)}: {words}" for words, names in told.items()) + "."
