@@ -60,8 +60,8 @@ def test_counts_expectations_and_charts_are_shown(page):
 
 
 def test_groups_of_duplicates_are_shown_the_kept_one_first(page):
-    assert "1 pictures occur more than once" in page
-    group = page.split("1 pictures occur more than once")[1].split("</div>\n</div>")[0]
+    assert "1 picture occurs more than once" in page
+    group = page.split("1 picture occurs more than once")[1].split("</div>\n</div>")[0]
     assert re.findall(r'alt="sample (\w+)"', group) == ["000000003", "copy"]
     assert "2 samples" in group
 
