@@ -217,6 +217,23 @@ def test_a_shard_that_is_not_there_is_an_error(tmp_path):
         list(read_samples(str(tmp_path / "a.tar")))
 
 
+@pytest.mark.parametrize("good_reads", [0, 1, 5])
+def test_a_network_that_fails_is_no_damage_of_the_tar(tmp_path, monkeypatch, good_reads):
+    path = write_shard(tmp_path, "a", good_samples(3))
+    reads = iter(range(100))
+
+    def failing(size=-1):
+        if next(reads) >= good_reads:
+            raise TimeoutError("connection lost")
+        return file_read(size)
+
+    with ShardReader(str(path)) as reader:
+        file_read = reader._file.read
+        monkeypatch.setattr(reader._file, "read", failing, raising=False)
+        with pytest.raises(UserError, match=r"a\.tar cannot be read: TimeoutError connection lost; run again"):
+            list(reader)
+
+
 def test_random_damage_never_breaks_the_reader(tmp_path):
     import numpy as np
 

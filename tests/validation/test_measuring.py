@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from corpus import encode, good_samples, write_members
-from dcr.shards import Sample, write_shard
+from dcr.shards import Sample, list_shards, write_shard
 from dcr.validation import measuring
 from dcr.validation.measuring import SCHEMA, fingerprint_shard, measure_samples, measure_shard, plan_measuring
 from dcr.validation.workers import Workers
@@ -114,6 +114,27 @@ def test_what_is_wrong_with_a_shard_is_in_its_record(tmp_path):
     interrupted = write_shard(tmp_path, "interrupted", good_samples(1))
     (tmp_path / "interrupted_stats.json").unlink()
     assert record(interrupted)["findings"] == ["shard_interrupted"]
+
+
+def test_a_shard_at_a_url_gives_the_same_rows_and_is_measured_again_when_it_changes(tmp_path):
+    import fsspec
+
+    memory = fsspec.filesystem("memory")
+    for name in ("a.tar", "a.parquet", "a_stats.json"):
+        write_shard(tmp_path, "a", good_samples(3))
+        memory.pipe(f"/bucket/{name}", (tmp_path / name).read_bytes())
+    (url,) = list_shards("memory://bucket")
+    there = measure_shard(url, "a", LIMITS)
+    assert there.rows.equals(measure_shard(str(tmp_path / "a.tar"), "a", LIMITS).rows)
+    assert measure_shard(url, "a", LIMITS, known=there.record["fingerprint"]) is None
+    memory.rm("/bucket/a_stats.json")
+    again = measure_shard(url, "a", LIMITS, known=there.record["fingerprint"])
+    assert again.record["findings"] == ["shard_interrupted"]
+    memory.pipe("/bucket/a.tar", (tmp_path / "a.tar").read_bytes()[:5000])
+    assert measure_shard(url, "a", LIMITS, known=again.record["fingerprint"]).record["findings"] == [
+        "tar_damaged", "shard_interrupted",
+    ]  # fmt: skip
+    memory.rm("/bucket", recursive=True)
 
 
 def test_names_that_utf8_cannot_hold_fit_the_table(tmp_path):

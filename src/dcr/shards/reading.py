@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
@@ -44,7 +44,7 @@ class ShardReader:
         unreadable_bytes: bytes behind the damage, from the header of the first member that is not whole.
 
     Raises:
-        UserError: the shard cannot be opened.
+        UserError: the shard cannot be opened, or the disk or network fails while it is read.
     """
 
     def __init__(self, shard: str, start: int = 0) -> None:
@@ -56,9 +56,9 @@ class ShardReader:
 
         try:
             self._file: BinaryIO = fsspec.open(self.shard, "rb").open()
+            self.size = self._file.seek(0, io.SEEK_END)
         except (OSError, ValueError, ImportError) as exc:
             raise UserError(f"shard {self.shard} cannot be opened: {exc}") from exc
-        self.size = self._file.seek(0, io.SEEK_END)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -84,7 +84,7 @@ class ShardReader:
         """Yield the members one by one; at the first damaged place note it and stop."""
         end = self.start
         try:
-            tar = tarfile.TarFile(fileobj=_HeaderFile(self._file, self.start))
+            tar = tarfile.TarFile(fileobj=_HeaderFile(self._read, self.start))
             while (member := tar.next()) is not None:
                 tar.members.clear()  # tarfile keeps all members it has seen
                 if member.size < 0 or tar.offset <= end:
@@ -93,6 +93,8 @@ class ShardReader:
                 if self._is_cut(member) or tar.offset >= self.size + tarfile.BLOCKSIZE:
                     return self._note("it is cut short within a member", member.offset)
                 end = tar.offset
+        except UserError:
+            raise
         except Exception as exc:  # hostile headers make tarfile raise nearly anything
             return self._note(self._explain(exc), end)
         self._check_end(end)
@@ -104,20 +106,26 @@ class ShardReader:
         rest = "it goes on with bytes that are no tar header"
         if self.size - end < tarfile.BLOCKSIZE:
             rest = "it is cut short within a header"
-        self._file.seek(end)
-        while chunk := self._file.read(1 << 20):
+        for start in range(end, self.size, 1 << 20):
+            chunk = self._read(start, 1 << 20)
             if chunk.count(0) != len(chunk):
                 return self._note(rest, end)
 
     def _explain(self, exc: Exception) -> str:
-        self._file.seek(0)
-        start = self._file.read(6)
+        start = self._read(0, 6)
         if start.startswith(_COMPRESSED):
             return "it is compressed, and shards must be plain tars"
         return f"its tar structure is damaged ({exc})" if start else "it is empty"
 
     def _note(self, damage: str, offset: int) -> None:
         self.damage, self.unreadable_bytes = damage, max(0, self.size - offset)
+
+    def _read(self, position: int, size: int) -> bytes:
+        self._file.seek(position)
+        try:
+            return self._file.read(size)
+        except Exception as exc:  # of any store's client; this is no damage of the tar, and another run may go well
+            raise UserError(f"shard {self.shard} cannot be read: {type(exc).__name__} {exc}; run again") from exc
 
     def _is_cut(self, member: tarfile.TarInfo) -> bool:
         return member.isreg() and not member.issparse() and member.offset_data + member.size > self.size
@@ -134,8 +142,7 @@ class ShardReader:
         elif member.size > limit:
             group.problems.add("member_too_large")
         else:
-            self._file.seek(member.offset_data)
-            group.content[role] = self._file.read(member.size)
+            group.content[role] = self._read(member.offset_data, member.size)
             group.image_extension = extension if role == "image" else group.image_extension
 
 
@@ -148,8 +155,8 @@ def _is_safe(member: tarfile.TarInfo) -> bool:
 class _HeaderFile:
     """The file as tarfile sees it: at a position of its own, and never more at once than a header needs."""
 
-    def __init__(self, file: BinaryIO, position: int) -> None:
-        self._file, self._position = file, position
+    def __init__(self, read: Callable[[int, int], bytes], position: int) -> None:
+        self._read, self._position = read, position
 
     def seek(self, position: int) -> int:
         self._position = position
@@ -161,8 +168,7 @@ class _HeaderFile:
     def read(self, size: int) -> bytes:
         if not 0 <= size <= MAX_TAR_HEADER_BYTES:
             raise tarfile.ReadError(f"a header declares {size} bytes of names")
-        self._file.seek(self._position)
-        data = self._file.read(size)
+        data = self._read(self._position, size)
         self._position += len(data)
         return data
 

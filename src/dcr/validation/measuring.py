@@ -85,14 +85,15 @@ def fingerprint_shard(path: str, limits: Limits) -> str:
     """Return a hash of all that a shard's table depends on.
 
     Local shards are hashed whole, because sizes and times can stay the same when bytes do not; of remote ones the
-    store's own mark of change is taken (fsspec's ``ukey``), so that they need not be read twice.
+    store's own marks of change are taken (fsspec's ``ukey``, and size, times and tags, as HTTP's ``ukey`` is the URL
+    alone), so that they need not be read twice.
 
     Raises:
         UserError: the shard cannot be read.
     """
     try:
         fs, inner = fsspec.url_to_fs(path)
-        content = sha256_file(inner) if "file" in fs.protocol else fs.ukey(inner)
+        content = sha256_file(inner) if "file" in fs.protocol else [fs.ukey(inner), str(fs.info(inner))]
     except (OSError, ValueError, ImportError) as exc:
         raise UserError(f"shard {path} cannot be opened: {exc}") from exc
     parts = [_VERSION, pillow_version, asdict(limits), content, _is_interrupted(path)]
