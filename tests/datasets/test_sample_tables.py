@@ -87,3 +87,11 @@ def test_selected_rows_are_one_file_written_whole(tmp_path):
 def test_missing_tables_are_an_error(tmp_path):
     with pytest.raises(DatasetError, match="no sample tables"):
         SampleTablesDataset(filepath=str(tmp_path / "none")).load()
+
+
+def test_what_a_killed_run_was_about_to_select_does_not_stay(tmp_path):
+    (tmp_path / ".manifest.parquet.1.tmp").write_bytes(b"half a table")
+    dataset = SelectedSamplesDataset(filepath=str(tmp_path / "manifest.parquet"))
+    dataset.save(lambda: iter([pa.table({"key": ["0"]})]))
+    assert [path.name for path in tmp_path.iterdir()] == ["manifest.parquet"]
+    assert dataset.load()["key"].tolist() == ["0"]

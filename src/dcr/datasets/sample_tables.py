@@ -84,6 +84,8 @@ class SelectedSamplesDataset(AbstractDataset):
     def save(self, data: Callable[[], Iterable[pa.Table]]) -> None:
         import pyarrow.parquet as pq
 
+        for path in self._filepath.parent.glob(f".{self._filepath.name}.*.tmp"):  # what a killed run was about to write
+            path.unlink()
         writer = None
         with atomic_path(self._filepath) as temporary:
             for table in data():
