@@ -185,7 +185,9 @@ class TestOtherFamilies:
         torch.testing.assert_close(loaded.encode_image(pixels()), backbone.encode_image(pixels()))
         torch.testing.assert_close(loaded.encode_text(TEXTS), backbone.encode_text(TEXTS))
         assert loaded.preprocessing == backbone.preprocessing
-        assert "no open_clip files" in (tmp_path / "encoder" / "README.md").read_text()
+        text = (tmp_path / "encoder" / "README.md").read_text()
+        assert "no open_clip files" in text
+        assert "library_name: transformers" in text
         assert not (tmp_path / "encoder" / "open_clip_config.json").exists()
 
     def test_a_timm_tower_is_written_for_open_clip(self, tmp_path):

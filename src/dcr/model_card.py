@@ -57,7 +57,7 @@ def model_card(card: dict[str, Any], missing: dict[str, str]) -> str:
     absent = [key for key in _REQUIRED if key not in card]
     if absent:
         raise ValueError(f"card must have the keys {', '.join(_REQUIRED)}, lacks {', '.join(absent)}")
-    sections = [_front_matter(card), _summary(card), _use(missing)]
+    sections = [_front_matter(card, missing), _summary(card), _use(missing)]
     sections += [f"This folder has no {name} files. {reason}\n" for name, reason in sorted(missing.items())]
     if card.get("scores"):
         sections.append(_scores(card["scores"], card.get("intervals") or {}))
@@ -69,8 +69,9 @@ def model_card(card: dict[str, Any], missing: dict[str, str]) -> str:
     return "\n".join(sections)
 
 
-def _front_matter(card: dict[str, Any]) -> str:
-    lines = ["---", "library_name: open_clip", "pipeline_tag: zero-shot-image-classification"]
+def _front_matter(card: dict[str, Any], missing: dict[str, str]) -> str:
+    library = "transformers" if "open_clip" in missing else "open_clip"
+    lines = ["---", f"library_name: {library}", "pipeline_tag: zero-shot-image-classification"]
     lines += ["tags:", "- clip", "- diffusion-contrastive-reconstruction", f"license: {card['licence']}"]
     on_hub = parse_hub_model(str(card["base_model"]).removeprefix(HUB))
     lines += [f"base_model: {on_hub.repo_id}"] if on_hub and card.get("base_revision") else []
