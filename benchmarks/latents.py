@@ -121,6 +121,7 @@ def measure_variants(diffusion: Diffusion, crops: torch.Tensor, options: LatentO
         times = [measure(encode) for _ in range(repeats)]
         rates[name] = {"images_per_s": rate(times, len(crops)), "first_pass_s": round(first.wall, 1)}
         rates[name]["processor_s_per_image"] = round(min(s.processor for s in times) / len(crops), 3)
+        tqdm.write(f"{name}: {rates[name]}")
     return rates
 
 

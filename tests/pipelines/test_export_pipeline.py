@@ -11,6 +11,7 @@ from transformers import CLIPModel, CLIPVisionModel, SiglipVisionModel
 
 from dcr.backbones import load_backbone
 from dcr.encoder import load_encoder
+from dcr.errors import UserError
 from dcr.parameters import ExportParameters, RecipeParameters, TrainingParameters
 from dcr.pipelines.export.nodes import compose_card, export_encoder
 from dcr.training.model import prepare_tower, tower_state
@@ -24,10 +25,10 @@ INTERVALS = {name: {"zero_shot": {"acc1": [0.3, 0.6]}} for name in SCORES}
 COMPARISONS = {"dcr": {"zero_shot": {"difference": -0.1, "low": -0.15, "high": -0.05}}}
 
 
-def card(models=None):
+def card(models=None, scores=SCORES):
     recipe = RecipeParameters(name="demo", licence="mit")
     record = {"hashes": {"data": "aa11", "backbone": "bb22"}}
-    return compose_card(TRAINING, recipe, record, models or {}, {"samples": 3}, SCORES, INTERVALS, COMPARISONS)
+    return compose_card(TRAINING, recipe, record, models or {}, {"samples": 3}, scores, INTERVALS, COMPARISONS)
 
 
 def export(source, folder, dtype="float32", vision_only=False):
@@ -100,6 +101,11 @@ def test_the_card_tells_origin_hashes_scores_and_losses(source, tmp_path):
     assert "- zero_shot: -10.0 points against the base model" in text
     hashes = text.partition("## Hashes")[2]
     assert all(f"| {name} | `" in hashes for name in ("data", "backbone", "validation", "recipe"))
+
+
+def test_an_encoder_that_could_not_be_evaluated_is_named():
+    with pytest.raises(UserError, match=r"encoder dcr has no scores.* run `kedro run --pipelines evaluation`"):
+        card(scores={"base": SCORES["base"]})
 
 
 def test_the_commit_of_a_base_model_from_the_hub_is_told():

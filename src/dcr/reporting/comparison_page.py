@@ -104,8 +104,9 @@ def build_seed_rows(seeds: Mapping[int, Scores], confidence: float) -> list[dict
     for key in measures_of(next(iter(seeds.values()))):
         benchmark, _, metric = key.partition(".")
         found = {n: [s.get(n, {}).get(benchmark, {}).get(metric) for s in seeds.values()] for n in encoders}
-        cells = [_spread_cell(values, confidence, is_share(key.partition(".")[0])) for values in found.values()]
-        rows.append({"name": measure_name(key), "unit": "%" if is_share(key.partition(".")[0]) else "", "cells": cells})
+        share = is_share(benchmark)
+        cells = [_spread_cell(values, confidence, share) for values in found.values()]
+        rows.append({"name": measure_name(key), "unit": "%" if share else "", "cells": cells})
     return rows
 
 

@@ -23,11 +23,21 @@ def compose_card(
     intervals: dict[str, Any],
     comparisons: dict[str, Any],
 ) -> dict[str, Any]:
-    """Gather what the model card tells: revision, hashes, settings, scores before and after, what got worse."""
+    """Gather what the model card tells: revision, hashes, settings, scores before and after, what got worse.
+
+    Raises:
+        UserError: the base or the method's encoder has no scores.
+    """
+    from dcr.errors import UserError
     from dcr.files import json_hash
     from dcr.training.product import describe
 
     method = training.method
+    if absent := {"base", method} - scores.keys():
+        raise UserError(
+            f"encoder {min(absent)} has no scores, so the model card cannot tell what was gained; "
+            "run `kedro run --pipelines evaluation`, and look at evaluation_failures.json"
+        )
     hashes = {"validation": json_hash(validation_summary), "recipe": json_hash(training.model_dump(mode="json"))}
     return {
         **describe(training, recipe, method, training_record["hashes"] | hashes),
