@@ -70,6 +70,17 @@ def test_half_precision_rounds_the_moments_to_nearest(world, cache, dtype, round
     assert half.shards[0].stat().st_size < cache.shards[0].stat().st_size
 
 
+@pytest.mark.parametrize("stance", ["force_eager", pytest.param("default", marks=pytest.mark.slow)])
+def test_a_compiled_vae_sees_batches_of_one_size_and_gives_the_same_moments(world, cache, stance):
+    """Shards of five in batches of three: what is filled up leaves no trace. Compiling itself takes a minute."""
+    with torch.compiler.set_stance(stance):
+        compiled = world.cache(f"compiled-{stance}", replace(OPTIONS, compile=True))
+    assert len(compiled) == len(cache)
+    for i in range(len(cache)):
+        assert np.array_equal(compiled[i]["crop"], cache[i]["crop"])
+        assert np.allclose(compiled[i]["moments"], cache[i]["moments"], atol=1e-4)
+
+
 def test_epochs_go_round_the_stored_crops(world):
     cache = world.cache("three", replace(OPTIONS, crops_per_image=3))
     first = open_images(world)[0]
