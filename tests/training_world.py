@@ -21,7 +21,7 @@ from dcr.latents import LatentCache, LatentOptions, plan_latents
 from dcr.parameters import TrainingParameters
 from dcr.projector import Projector
 from dcr.shards import Sample, read_samples, write_shard
-from dcr.training import checkpoints, jobs, options, processes, trainer
+from dcr.training import checkpoints, jobs, monitor, options, processes, trainer
 from dcr.training import step as step_module
 from dcr.training.data import collate
 from dcr.training.model import ConditionModel, prepare_tower
@@ -159,7 +159,7 @@ def cut_at(name: str, step: int, place: str, how: int = signal.SIGKILL) -> None:
         owner, attribute = {
             "batch": (step_module, "make_batch"),
             "update": (trainer.Trainer, "_update"),
-            "end": (trainer.Trainer, "_show"),
+            "end": (monitor.Monitor, "show"),
         }[place]
         wrap(owner, attribute, now)
 

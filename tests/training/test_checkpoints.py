@@ -185,9 +185,9 @@ def test_ten_kills_at_random_steps_change_no_bit(world, tmp_path, count):
 @pytest.mark.parametrize("num_workers", [0, 1])
 def test_sigterm_finishes_the_step_saves_it_and_says_so(world, undisturbed, tmp_path, monkeypatch, num_workers):
     """Whoever sends it may send it to all processes of the job, those that read the data among them."""
-    from dcr.training import jobs, trainer
+    from dcr.training import jobs, monitor
 
-    show = trainer.Trainer._show
+    show = monitor.Monitor.show
 
     def strike(self, row, progress):
         show(self, row, progress)
@@ -198,7 +198,7 @@ def test_sigterm_finishes_the_step_saves_it_and_says_so(world, undisturbed, tmp_
                 os.kill(reader.pid, signal.SIGTERM)
             signal.raise_signal(signal.SIGTERM)
 
-    monkeypatch.setattr(trainer.Trainer, "_show", strike)
+    monkeypatch.setattr(monitor.Monitor, "show", strike)
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(Stopped, match=r"stopped at step 4; it is saved in .* the same command goes on"):
         train_both_stages(world, tmp_path / "checkpoints", num_workers=num_workers)
