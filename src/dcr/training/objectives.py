@@ -22,7 +22,7 @@ from dcr.losses.infonce import published_infonce
 from dcr.losses.numerics import at_least_float32
 from dcr.positives.neighbours import Resampling
 from dcr.training.batches import Batch
-from dcr.training.columns import Columns
+from dcr.training.columns import Columns, Predict, predict_rows
 from dcr.training.contrast import (
     ContrastOptions,
     contrast_image_features,
@@ -34,9 +34,6 @@ from dcr.training.processes import Processes
 
 Encode = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 """pixels (B, 3, H, W) -> image features (B, d), projections (B, m)."""
-
-Predict = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
-"""(noisy_latents (R, C, h, w), timesteps (R,), projections (R, K, m)) -> predictions (R, K, C, h, w)."""
 
 Backward = Callable[[torch.Tensor], None]
 """Sends a scalar back; the trainer's own, which scales in fp16."""
@@ -75,7 +72,7 @@ def dcr_objective(
     resampling = resample_rows(batch, options.contrast, columns, options.gather_negatives, processes)
     chunk = size if options.contrast.whole_batch else options.rows_per_chunk
     for rows in torch.arange(size, device=projections.device).split(chunk):
-        grid, anchors, view_predictions = _predict_rows(predict, batch, rows, columns, views, options)
+        grid, anchors, view_predictions = predict_rows(predict, batch, rows, columns, views, options.negatives_gradient)
         losses, similarities = _contrast(
             grid, anchors, view_predictions, batch.targets[rows], len(columns), resampling.rows(rows), options
         )
@@ -144,37 +141,6 @@ def naive_objective(
 
 
 OBJECTIVES = {"dcr": dcr_objective, "reconstruction": reconstruction_objective, "naive": naive_objective}
-
-
-def _predict_rows(
-    predict: Predict,
-    batch: Batch,
-    rows: torch.Tensor,
-    columns: Columns,
-    views: torch.Tensor,
-    options: ObjectiveOptions,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return rows of the grid, (R, K, C, h, w), where each row's anchor stands, (R,), and its views' predictions.
-
-    K is every image of the batch; where negatives are sampled or have no gradient, the anchor comes first and then
-    its negatives.
-    """
-    inputs, anchors = (batch.noisy_latents[rows], batch.timesteps[rows]), rows + columns.first
-    own_views = views[:, rows].transpose(0, 1)
-    if batch.negatives is None and options.negatives_gradient:
-        predictions = predict(*inputs, torch.cat([columns.for_every(rows), own_views], dim=1))
-        return predictions[:, : len(columns)], anchors, predictions[:, len(columns) :]
-    offsets = None if batch.negatives is None else batch.negatives[rows]
-    negatives = columns.leaf[columns.others(anchors, offsets)]
-    with_gradient = [columns.leaf[anchors][:, None], own_views]
-    if options.negatives_gradient:
-        predictions = predict(*inputs, torch.cat([*with_gradient, negatives], dim=1))
-    else:
-        with torch.no_grad():
-            of_negatives = predict(*inputs, negatives)
-        predictions = torch.cat([predict(*inputs, torch.cat(with_gradient, dim=1)), of_negatives], dim=1)
-    own, view_predictions, others = predictions.split([1, len(views), negatives.shape[1]], dim=1)
-    return torch.cat([own, others], dim=1), torch.zeros_like(rows), view_predictions
 
 
 def _contrast(

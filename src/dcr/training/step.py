@@ -27,6 +27,7 @@ class MicroStep:
         model: image tower and projector; whatever in it requires a gradient gets one.
         diffusion: frozen; its UNet is cast to the run's precision.
         augmentation: makes the positive views.
+        run, options, batches: numbers of the run, of its loss, and of how batches are drawn.
         processes: that train together; each has ``train_batch_size`` samples of its own.
         base: the encoder as it was before training, where the loss pulls towards its embeddings or asks it for
             neighbours.
