@@ -56,6 +56,11 @@ def test_differences_are_paired_and_widened_for_the_number_of_signals():
     assert table.loc["dcl", "P_difference_high"] == pytest.approx(expected.high)
 
 
+def test_a_signal_costs_what_its_fastest_run_took():
+    values = VALUES | {("dcl", 1): (0.621, 0.35, 70.0)}
+    assert table_of(values).loc["dcl", "seconds_per_step"] == 0.7
+
+
 def test_the_baseline_stands_first():
     assert list(table_of(VALUES).index) == ["infonce", "dcl", "hn_nce"]
 

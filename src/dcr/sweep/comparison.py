@@ -55,6 +55,8 @@ def gather_runs(
 def compare_signals(runs: pd.DataFrame, measures: list[str], baseline: str, confidence: float) -> pd.DataFrame:
     """Return one row a signal, the baseline's first: number of seeds, cost, and per measure mean, interval and verdict.
 
+    The cost is that of the fastest run, which other work on the machine disturbed least.
+
     Columns of measure m: ``m``, ``m_low``, ``m_high`` (interval of the mean over seeds), ``m_difference`` to the
     baseline with ``m_difference_low`` and ``m_difference_high``, and ``m_verdict``: ``baseline``, ``better``,
     ``worse``, ``within noise``, or ``one seed`` where chance cannot be told.
@@ -69,7 +71,7 @@ def compare_signals(runs: pd.DataFrame, measures: list[str], baseline: str, conf
     rows = []
     for signal in [baseline, *(name for name in finished if name != baseline)]:
         own = runs[runs["signal"] == signal]
-        row = {"signal": signal, "num_seeds": len(own), "seconds_per_step": own["seconds_per_step"].mean()}
+        row = {"signal": signal, "num_seeds": len(own), "seconds_per_step": own["seconds_per_step"].min()}
         base = runs[runs["signal"] == baseline].set_index("seed")
         for measure in measures:
             spread = spread_over_runs(own[measure], confidence)
