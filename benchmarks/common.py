@@ -68,7 +68,7 @@ def rate(seconds: list[Seconds], count: int) -> float:
 def environment(*packages: str) -> dict[str, Any]:
     """Return device, cores that may be used, threads, load of the last minute, and versions."""
     return {
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else _processor(),
+        "device": device_name("cuda" if torch.cuda.is_available() else "cpu"),
         "cores": len(os.sched_getaffinity(0)),
         "threads": torch.get_num_threads(),
         "load": round(os.getloadavg()[0], 1),
@@ -92,7 +92,10 @@ def tell(figures: dict[str, Any], path: Path | None) -> None:
         path.write_text(text, encoding="utf-8")
 
 
-def _processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or "CPU"
+def device_name(device: str) -> str:
+    """Return the name of the GPU, or the CPU's model and number of cores."""
+    if device != "cpu":
+        return torch.cuda.get_device_name()
+    info = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    models = [line.partition(":")[2].strip() for line in info.splitlines() if line.startswith("model name")]
+    return f"{models[0] if models else platform.machine()}, {os.cpu_count()} cores"

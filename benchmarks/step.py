@@ -19,8 +19,6 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
-import os
-import platform
 import re
 import statistics
 from collections.abc import Callable
@@ -31,6 +29,7 @@ from typing import Any
 
 import torch
 
+from common import device_name
 from measuring import count_operations, free_memory, peak_memory, time_step
 from two_steps import PlainStep, Setting, Step, TrainerStep, draw_samples
 
@@ -174,15 +173,6 @@ def measure_gpu(result: dict[str, Any], setting: Setting, limits: list[int]) -> 
 def peak_operations(name: str) -> float | None:
     """Return the dense bfloat16 operations a second of a device by its name, None if it is not known."""
     return next((peak for words, peak in PEAKS.items() if re.search(rf"\b{words}\b", name)), None)
-
-
-def device_name(device: str) -> str:
-    """Return the name of the GPU, or the CPU's model and number of cores."""
-    if device != "cpu":
-        return torch.cuda.get_device_name()
-    info = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    models = [line.partition(":")[2].strip() for line in info.splitlines() if line.startswith("model name")]
-    return f"{models[0] if models else platform.machine()}, {os.cpu_count()} cores"
 
 
 def parse(arguments: list[str] | None = None) -> tuple[argparse.Namespace, Setting]:
