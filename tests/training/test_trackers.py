@@ -123,6 +123,19 @@ def test_dvclive_leaves_the_project_alone(tmp_path, monkeypatch):
     assert git("for-each-ref") == refs
 
 
+def test_dvclive_is_left_out_where_git_has_no_commit_and_the_run_goes_on(tmp_path, monkeypatch, caplog):
+    from dvc.repo import Repo
+
+    subprocess.run(["git", "init"], cwd=tmp_path, check=True, capture_output=True)
+    Repo.init(str(tmp_path)).close()
+    monkeypatch.chdir(tmp_path)
+    trackers = Trackers(["dvclive", "tensorboard"], tmp_path / "run", "dcr", {"seed": 0})
+    trackers.log({"loss": 1.5}, 1)
+    trackers.close()
+    assert "DVCLive is left out: it needs a Git repository with a commit" in caplog.text
+    assert read_tensorboard(tmp_path / "run") == [[(1, 1.5)]]
+
+
 def test_a_tracker_that_is_not_installed_is_said(tmp_path, monkeypatch):
     monkeypatch.setattr("accelerate.tracking._available_trackers", [])
     with pytest.raises(UserError, match="report_to names wandb, which is not installed: `pip install wandb`"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import shutil
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from typing import Any
 from dcr.errors import UserError
 
 _PROJECT = "dcr"
+_log = logging.getLogger(__name__)
 
 
 class Trackers:
@@ -38,7 +40,8 @@ class Trackers:
         settings: dict[str, Any],
         rows: Sequence[dict[str, float]] = (),
     ) -> None:
-        self._trackers = [_open(name, folder, run_name) for name in names]
+        opened = (_open(name, folder, run_name) for name in names)
+        self._trackers = [tracker for tracker in opened if tracker is not None]
         plain = {key: value for key, value in settings.items() if isinstance(value, str | int | float | bool)}
         for tracker in self._trackers:
             tracker.start()
@@ -58,7 +61,7 @@ class Trackers:
             tracker.finish()
 
 
-def _open(name: str, folder: Path, run_name: str) -> Any:
+def _open(name: str, folder: Path, run_name: str) -> Any | None:
     from accelerate.state import PartialState
     from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
 
@@ -74,6 +77,19 @@ def _open(name: str, folder: Path, run_name: str) -> Any:
         own.mkdir(parents=True, exist_ok=True)
         return tracker(_PROJECT, name=run_name, dir=str(own))
     shutil.rmtree(own, ignore_errors=True)
-    if name == "dvclive":  # a log beside DVC's pipeline: neither an experiment nor a dvc.yaml of its own
-        return tracker(dir=str(own), save_dvc_exp=False, dvcyaml=None)
+    if name == "dvclive":
+        live = _open_dvclive(own)
+        return live and tracker(live=live)
     return tracker(run_name, own)
+
+
+def _open_dvclive(folder: Path) -> Any | None:
+    """Return a log beside DVC's pipeline, neither an experiment nor a dvc.yaml of its own."""
+    from dvclive import Live
+    from scmrepo.exceptions import SCMError
+
+    try:
+        return Live(dir=str(folder), save_dvc_exp=False, dvcyaml=None)
+    except SCMError as exc:  # it asks for the last commit although it keeps no experiment
+        _log.warning("DVCLive is left out: it needs a Git repository with a commit (%s).", exc)
+        return None
