@@ -8,6 +8,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,13 @@ def atomic_path(target: str | os.PathLike) -> Iterator[Path]:
         os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_half_written(target: str | os.PathLike) -> None:
+    """Remove what killed processes left of ``target``; for files that one process writes at a time."""
+    target = Path(target)
+    for path in target.parent.glob(f".{escape(target.name)}.*.tmp"):
+        path.unlink(missing_ok=True)
 
 
 @contextmanager

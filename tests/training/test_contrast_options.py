@@ -82,3 +82,11 @@ def test_two_signals_with_equal_numbers_are_two_runs():
     assert fingerprint("dcr") != fingerprint("dcr", signal="dcl")
     assert fingerprint("reconstruction") == fingerprint("reconstruction", signal="dcl")
     assert fingerprint(STAGE1) == fingerprint(STAGE1, signal="dcl")
+
+
+def test_a_run_is_another_if_its_result_is():
+    """Rounding apart: compiled blocks draw LoRA's dropout in their own way."""
+    plain = run_fingerprint(parameters(), "dcr", {}, {})
+    assert run_fingerprint(parameters(compile=True), "dcr", {}, {}) != plain
+    for changes in ({"rows_per_chunk": 1}, {"sharding": "fsdp2"}, {"contrast_diagnostics": True}, {"report_to": []}):
+        assert run_fingerprint(parameters(**changes), "dcr", {}, {}) == plain

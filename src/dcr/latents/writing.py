@@ -8,12 +8,11 @@ from collections import deque
 from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dcr.errors import UserError
-from dcr.files import atomic_path
+from dcr.files import atomic_path, remove_half_written
 from dcr.latents.format import DamagedShardError, ShardWriter, read_record
 
 if TYPE_CHECKING:
@@ -114,8 +113,7 @@ def remove_leftovers(folder: Path, shards: Collection[str], mine: Iterable[str],
         is_first: whether this process removes what belongs to none.
     """
     for name in mine:
-        for path in folder.glob(f".{escape(name)}.tar.*.tmp"):
-            path.unlink(missing_ok=True)
+        remove_half_written(folder / f"{name}.tar")
     for path in folder.glob("*.tar") if is_first else ():
         if path.stem not in shards:
             path.unlink()

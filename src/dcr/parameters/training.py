@@ -30,7 +30,7 @@ WITHOUT_EFFECT = frozenset(
     [
         *("num_workers", "rendezvous_endpoint", "max_skipped_steps", "checkpointing_steps", "checkpoints_total_limit"),
         *("sharding", "resume_from_checkpoint", "rows_per_chunk", "constant_prompt", "shared_prefix", "batched_views"),
-        *("gradient_checkpointing", "compile", "validate_every_steps", "report_to", "diagnostics_every_steps"),
+        *("gradient_checkpointing", "validate_every_steps", "report_to", "diagnostics_every_steps"),
         *("contrast_diagnostics", "images_every_steps", "num_images", "num_denoising_steps"),
     ]
 )

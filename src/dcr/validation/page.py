@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from dcr.pages import fill_template
+from dcr.pages import fill_template, to_data_uri
 from dcr.shards import ShardReader
 from dcr.validation.charts import histogram_svg
 from dcr.validation.images import FORMATS
@@ -112,10 +111,8 @@ def _thumbnail(row: Any, path: str) -> str | None:
     with ShardReader(path, start=row.offset) as reader:
         sample = next(iter(reader))
     with Image.open(io.BytesIO(sample.image), formats=FORMATS) as image:
-        image.thumbnail((_THUMBNAIL, _THUMBNAIL))
-        buffer = io.BytesIO()
-        image.convert("RGB").save(buffer, "JPEG", quality=85)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+        image.thumbnail((_THUMBNAIL, _THUMBNAIL))  # first, as a JPEG is then decoded small
+        return to_data_uri(image)
 
 
 def _charts(judged: SampleTables) -> list[dict[str, Any]]:
