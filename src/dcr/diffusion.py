@@ -48,6 +48,11 @@ class Diffusion:
         return next(self.unet.parameters()).device
 
     @property
+    def dtype(self) -> torch.dtype:
+        """The dtype of the UNet's weights; diffusers' own property looks through all of its modules each time."""
+        return next(self.unet.parameters()).dtype
+
+    @property
     def num_timesteps(self) -> int:
         """Length of the noise schedule, 1000 for Stable Diffusion."""
         return self.scheduler.config.num_train_timesteps
@@ -131,8 +136,7 @@ class Diffusion:
         self, noisy_latents: torch.Tensor, timesteps: torch.Tensor, encoder_hidden_states: torch.Tensor
     ) -> torch.Tensor:
         """Return the UNet's prediction, (B, C, h, w), in the UNet's dtype."""
-        dtype = self.unet.dtype
-        return self.unet(noisy_latents.to(dtype), timesteps, encoder_hidden_states.to(dtype)).sample
+        return self.unet(noisy_latents.to(self.dtype), timesteps, encoder_hidden_states.to(self.dtype)).sample
 
     def save(self, folder: str | Path) -> None:
         """Write the parts in diffusers' folder layout, weights as safetensors."""

@@ -120,14 +120,22 @@ def with_norm_on_keys(model):
     return model
 
 
+def with_rescaled_output(model):
+    for module in model.modules():
+        if getattr(module, "is_cross_attention", False):
+            module.rescale_output_factor = 2.0
+    return model
+
+
 @pytest.mark.parametrize(
     "model",
     [
         lambda: with_norm_on_keys(unet()),
+        lambda: with_rescaled_output(unet()),
         lambda: unet(addition_embed_type="text", addition_embed_type_num_heads=4),
         lambda: unet(encoder_hid_dim_type="text_proj", encoder_hid_dim=CROSS_ATTENTION_DIM),
     ],
-    ids=["norm on keys", "condition in the time embedding", "condition through a layer of its own"],
+    ids=["norm on keys", "output rescaled", "condition in the time embedding", "condition through a layer of its own"],
 )
 def test_a_unet_without_the_identity_takes_the_general_path(tmp_path, model, caplog):
     caplog.set_level("INFO", "dcr")

@@ -82,7 +82,7 @@ class Predictor:
 
     def _prepare(self) -> None:
         """Compute keys and values of the prompt, again where the UNet was cast since."""
-        dtype = self._diffusion.unet.dtype
+        dtype = self._diffusion.dtype
         if dtype != self._dtype:
             prompt = self._empty_prompt.to(dtype)
             self._processors = [ConstantPromptProcessor(attention, prompt) for attention in self._attention]
@@ -158,8 +158,7 @@ class ConstantPromptProcessor:
         if once:
             attended = attended.repeat_interleave(self.columns, dim=0)
         bias = F.linear(encoder_hidden_states, attention.to_v.weight)  # its own bias is in the prompt's values
-        output = attention.to_out[1](attention.to_out[0](attended + bias))
-        return output / attention.rescale_output_factor
+        return attention.to_out[1](attention.to_out[0](attended + bias))
 
     def _attend(self, attention: Attention, query: torch.Tensor) -> torch.Tensor:
         """Return what queries, (N, L, w), find in the prompt's keys and values, which are the same for all images.
@@ -195,6 +194,7 @@ def _is_plain(attention: Attention) -> bool:
         type(attention.processor) in (AttnProcessor, AttnProcessor2_0)
         and all(not extra for extra in extras)
         and attention.added_kv_proj_dim is None
+        and attention.rescale_output_factor == 1
         and not attention.residual_connection
         and type(attention.to_k) is nn.Linear
         and type(attention.to_v) is nn.Linear
