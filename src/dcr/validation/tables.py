@@ -97,7 +97,8 @@ class SampleTables:
     def tables(self, columns: list[str] | None = None) -> Iterator[ShardTable]:
         """Yield each shard's rows, all columns or those named, with its record."""
         for path in self._paths:
-            rows = pq.read_table(path, columns=columns)
+            with pq.ParquetFile(path) as file:
+                rows = file.read(columns)
             yield ShardTable(rows.replace_schema_metadata(None), json.loads(rows.schema.metadata[_RECORD]))
 
     def numbers(self, column: str) -> np.ndarray:
