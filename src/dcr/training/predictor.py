@@ -53,7 +53,7 @@ class Predictor:
         self._empty_prompt = diffusion.encode_prompts([""], mask_padding)
         self._constant_prompt = constant_prompt and allows_constant_prompt(diffusion.unet)
         if constant_prompt and not self._constant_prompt:
-            _log.info("the UNet's keys are not linear in the condition: its cross-attention takes the general path.")
+            _log.info("the condition enters this UNet by more than plain cross-attention: it takes the general path.")
         self._attention = _cross_attention(diffusion.unet) if self._constant_prompt else []
         self._processors: list[ConstantPromptProcessor] = []
         self._dtype: torch.dtype | None = None

@@ -47,7 +47,7 @@ class MicroStep:
         self.model, self.diffusion, self.augmentation, self.run = model, diffusion, augmentation, run
         self.options, self.batches, self.processes, self.base = options, batches, processes, base
         self.scaler = torch.amp.GradScaler(diffusion.device.type, enabled=run.mixed_precision == "fp16")
-        if diffusion.unet.dtype != WEIGHT_DTYPES[run.mixed_precision]:
+        if diffusion.dtype != WEIGHT_DTYPES[run.mixed_precision]:
             diffusion.unet.to(WEIGHT_DTYPES[run.mixed_precision])
         if run.gradient_checkpointing != "none":
             model.backbone.enable_gradient_checkpointing()
