@@ -1,4 +1,7 @@
-"""What the benchmarks share: images, the clock, and what a figure must say of the machine it was measured on."""
+"""What the benchmarks share: images, the clock, and what a figure must say of the machine it was measured on.
+
+PyTorch is imported where it is needed, as it would count in the memory of what is measured without it.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from PIL import Image
 
 
@@ -38,6 +40,8 @@ class Seconds(NamedTuple):
 
 def measure(function: Callable[[], object]) -> Seconds:
     """Return how long a call takes, until the device is done."""
+    import torch
+
     start = Seconds(time.perf_counter(), time.process_time())
     function()
     if torch.cuda.is_available():
@@ -67,6 +71,8 @@ def rate(seconds: list[Seconds], count: int) -> float:
 
 def environment(*packages: str) -> dict[str, Any]:
     """Return device, cores that may be used, threads, load of the last minute, and versions."""
+    import torch
+
     return {
         "device": device_name("cuda" if torch.cuda.is_available() else "cpu"),
         "cores": len(os.sched_getaffinity(0)),
@@ -95,6 +101,8 @@ def tell(figures: dict[str, Any], path: Path | None) -> None:
 def device_name(device: str) -> str:
     """Return the name of the GPU, or the CPU's model and number of cores."""
     if device != "cpu":
+        import torch
+
         return torch.cuda.get_device_name()
     info = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
     models = [line.partition(":")[2].strip() for line in info.splitlines() if line.startswith("model name")]

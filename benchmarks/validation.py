@@ -33,6 +33,7 @@ import PIL
 import pyarrow as pa
 from PIL import Image
 
+from common import device_name
 from dcr.shards import Sample, read_samples, write_shard
 from dcr.validation.contamination import EvaluationImages
 from dcr.validation.duplicates import first_of_near
@@ -210,7 +211,8 @@ def measure(num_images: int, rounds: int) -> dict[str, object]:
         "median_least_most": ratios, **near, "judging_bytes_per_sample": judging_bytes_per_sample(),
         "peak_gib": round(peak_bytes() / 2**30, 2),
         "rounds": rounds, "load": round(os.getloadavg()[0], 1), "date": date.today().isoformat(),
-        "device": _device(), "python": platform.python_version(), "pillow": PIL.__version__, "numpy": np.__version__,
+        "device": device_name("cpu"),
+        "python": platform.python_version(), "pillow": PIL.__version__, "numpy": np.__version__,
     }  # fmt: skip
 
 
@@ -220,12 +222,6 @@ def _round(shards: dict[str, str], images: list[bytes]) -> list[tuple[float, flo
         validate(shards, 1), validate(shards, 2),
         decode_shards(shards, 1, len(images)), decode_shards(shards, 2, len(images)),
     ]  # fmt: skip
-
-
-def _device() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
-    return f"{model}, {os.cpu_count()} cores"
 
 
 def main() -> None:
