@@ -3,10 +3,12 @@
 import pytest
 import torch
 from diffusers import UNet2DConditionModel
+from torch.utils.flop_counter import FlopCounterMode
 
 from dcr.training.batches import Batch
+from dcr.training.constant_prompt import allows_constant_prompt, cross_attention
 from dcr.training.objectives import OBJECTIVES, ObjectiveOptions
-from dcr.training.predictor import Predictor, allows_constant_prompt
+from dcr.training.predictor import Predictor
 from dcr.training.processes import alone
 from diffusion_models import CROSS_ATTENTION_DIM, tiny_diffusion
 from models import randomize
@@ -20,6 +22,8 @@ BLOCKS = {
     },
     "linear projections": {"use_linear_projection": True, "transformer_layers_per_block": 2},
     "only cross-attention": {"only_cross_attention": True},
+    "keys and values folded": {"attention_head_dim": 1},
+    "folded in narrow blocks": {"attention_head_dim": (4, 1), "transformer_layers_per_block": 2},
 }
 
 
@@ -76,6 +80,27 @@ def test_savings_change_neither_loss_nor_gradient(tmp_path, blocks, constant_pro
         loss, gradient = loss_and_gradient(Predictor(diffusion, constant_prompt, shared_prefix), method)
         assert loss == pytest.approx(expected, abs=1e-10)
         assert torch.allclose(gradient, expected_gradient, rtol=0, atol=1e-10)
+
+
+FOLDED, AS_THEY_ARE = 12 + 12, 8 + 8  # products of a query per width: with A and B, or with W_q and W_o
+
+
+@pytest.mark.parametrize(
+    ("heads", "dtype", "products"),
+    [(1, torch.float32, FOLDED), (4, torch.float32, AS_THEY_ARE), (1, torch.bfloat16, AS_THEY_ARE)],
+)
+def test_keys_and_values_are_folded_where_that_saves_operations_and_rounds_no_scores(tmp_path, heads, dtype, products):
+    """4 images of 64 queries, 8 wide, and 12 tokens, whose scores and sums take 12 + 12 more where not folded."""
+    diffusion = diffusion_with(tmp_path, unet(attention_head_dim=heads))
+    diffusion.unet = diffusion.unet.to(dtype)
+    layer = cross_attention(diffusion.unet)[0]
+    name = next(name for name, module in diffusion.unet.named_modules() if module is layer)
+    data, projections = batch(), torch.zeros(4, 1, CROSS_ATTENTION_DIM, dtype=dtype)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        Predictor(diffusion, constant_prompt=True)(data.noisy_latents, data.timesteps, projections)
+    biases = 4 * CROSS_ATTENTION_DIM * 8 + (4 * 8 * 8 if products == FOLDED else 0)
+    counted = sum(counter.get_flop_counts()[f"UNet2DConditionModel.{name}"].values())
+    assert counted == 2 * (4 * 64 * 8 * products + biases)
 
 
 def test_savings_hold_where_no_gradient_is_wanted(tmp_path):

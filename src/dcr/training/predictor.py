@@ -3,9 +3,8 @@
 Notation: R rows (noisy latents), K columns (conditions) of each, m condition width, T tokens, C x h x w latent shape.
 
 Two savings are exact and can be switched off:
-- Constant keys and values. The same vector p added to every token shifts all attention scores of a query alike, so
-  ``cross_attention(q, U + p) = cross_attention(q, U) + W_o W_v p``: keys and values of the empty prompt U are computed
-  once, and p enters as a bias. It needs linear keys without a norm; other UNets take the general path.
+- Constant keys and values: those of the empty prompt are computed once, and the condition enters as a bias; see
+  `dcr.training.constant_prompt`. UNets that do not allow it take the general path.
 - Shared prefix. What does not depend on the condition is the same in all columns of a row and is computed once a row.
   Autograd tells which modules these are: their outputs need no gradient while the condition does.
 """
@@ -19,12 +18,11 @@ from functools import partial
 from typing import Any
 
 import torch
-from diffusers.models.attention_processor import Attention, AttnProcessor, AttnProcessor2_0
 from torch import nn
-from torch.nn import functional as F
 
 from dcr.diffusion import Diffusion
 from dcr.projector import condition
+from dcr.training.constant_prompt import ConstantPromptProcessor, allows_constant_prompt, cross_attention
 
 _log = logging.getLogger(__name__)
 
@@ -54,7 +52,7 @@ class Predictor:
         self._constant_prompt = constant_prompt and allows_constant_prompt(diffusion.unet)
         if constant_prompt and not self._constant_prompt:
             _log.info("the condition enters this UNet by more than plain cross-attention: it takes the general path.")
-        self._attention = _cross_attention(diffusion.unet) if self._constant_prompt else []
+        self._attention = cross_attention(diffusion.unet) if self._constant_prompt else []
         self._processors: list[ConstantPromptProcessor] = []
         self._dtype: torch.dtype | None = None
         self._shared: dict[bool, list[nn.Module]] = {}
@@ -125,80 +123,6 @@ class Predictor:
         independent = {module for module, reached in depends.items() if not reached}
         inner = {child for module in independent for child in module.modules() if child is not module}
         self._shared[constant] = [module for module in independent if module not in inner]
-
-
-class ConstantPromptProcessor:
-    """Cross-attention to the empty prompt with each image's projection as a bias on its output.
-
-    It is called with the projection as the only token, (N, 1, m). ``shared`` says that queries are equal in the
-    ``columns`` of a row, so that attention itself is computed once a row.
-    """
-
-    def __init__(self, attention: Attention, prompt: torch.Tensor) -> None:
-        self.columns, self.shared, self.query_depends = 1, False, True
-        with torch.no_grad():
-            self._key, self._value = (
-                project(prompt).unflatten(-1, (attention.heads, -1)).transpose(1, 2)
-                for project in (attention.to_k, attention.to_v)
-            )
-
-    def __call__(
-        self,
-        attention: Attention,
-        hidden_states: torch.Tensor,
-        encoder_hidden_states: torch.Tensor,
-        attention_mask: torch.Tensor | None = None,
-        temb: torch.Tensor | None = None,
-    ) -> torch.Tensor:
-        """Return the attention's output, (N, L, w), for queries (N, L, w)."""
-        query = attention.to_q(hidden_states)
-        self.query_depends = query.requires_grad
-        once = self.shared and self.columns > 1
-        attended = self._attend(attention, query[:: self.columns] if once else query)
-        if once:
-            attended = attended.repeat_interleave(self.columns, dim=0)
-        bias = F.linear(encoder_hidden_states, attention.to_v.weight)  # its own bias is in the prompt's values
-        return attention.to_out[1](attention.to_out[0](attended + bias))
-
-    def _attend(self, attention: Attention, query: torch.Tensor) -> torch.Tensor:
-        """Return what queries, (N, L, w), find in the prompt's keys and values, which are the same for all images.
-
-        On a CPU the queries of all images make one long sequence, which takes half the time of short ones. On a GPU
-        they do not: flash attention's backward pass is parallel over images and keys, and the keys are few.
-        """
-        queries = (query if query.is_cuda else query.flatten(0, 1)[None]).unflatten(-1, (attention.heads, -1))
-        queries = queries.transpose(1, 2)
-        if attention.norm_q is not None:
-            queries = attention.norm_q(queries)
-        key, value = (t.expand(len(queries), -1, -1, -1) for t in (self._key, self._value))
-        attended = F.scaled_dot_product_attention(queries, key, value)
-        return attended.transpose(1, 2).flatten(2).view_as(query)
-
-
-def allows_constant_prompt(unet: nn.Module) -> bool:
-    """Tell whether the condition enters this UNet through plain cross-attention alone."""
-    config = unet.config
-    if getattr(config, "encoder_hid_dim_type", None) or getattr(config, "addition_embed_type", None):
-        return False
-    attentions = _cross_attention(unet)
-    return bool(attentions) and all(_is_plain(attention) for attention in attentions)
-
-
-def _cross_attention(unet: nn.Module) -> list[Attention]:
-    return [module for module in unet.modules() if isinstance(module, Attention) and module.is_cross_attention]
-
-
-def _is_plain(attention: Attention) -> bool:
-    extras = (attention.norm_k, attention.norm_cross, attention.spatial_norm, attention.group_norm)
-    return (
-        type(attention.processor) in (AttnProcessor, AttnProcessor2_0)
-        and all(not extra for extra in extras)
-        and attention.added_kv_proj_dim is None
-        and attention.rescale_output_factor == 1
-        and not attention.residual_connection
-        and type(attention.to_k) is nn.Linear
-        and type(attention.to_v) is nn.Linear
-    )
 
 
 @contextmanager
