@@ -44,6 +44,7 @@ class Setting:
     batch_size: int
     image_size: int
     rows_per_chunk: int
+    compile: bool
     mixed_precision: str
     gradient_checkpointing: str
 
@@ -177,6 +178,8 @@ class TrainerStep(Step):
     def __init__(self, setting: Setting) -> None:
         super().__init__(setting)
         self.micro_step = self.build("no", "none")
+        if setting.compile:
+            self.micro_step.compile_blocks()
 
     def build(self, mixed_precision: str, gradient_checkpointing: str) -> MicroStep:
         """Return the trainer's micro-step on these models."""
@@ -185,7 +188,8 @@ class TrainerStep(Step):
             name="dcr", objective="dcr", seed=0, max_train_steps=1, train_batch_size=self.setting.batch_size,
             gradient_accumulation_steps=1, learning_rate=1e-5, max_grad_norm=1.0, max_skipped_steps=1,
             mixed_precision=mixed_precision, constant_prompt=True, shared_prefix=True, num_workers=0,
-            validate_every_steps=1, gradient_checkpointing=gradient_checkpointing, **numbers,
+            validate_every_steps=1, gradient_checkpointing=gradient_checkpointing,
+            compile=self.setting.compile, **numbers,
         )  # fmt: skip
         options = ObjectiveOptions(TEMPERATURE, self.setting.rows_per_chunk, False, 0.0, 0.0)
         processes = Processes(0, 1, torch.device(self.setting.device))

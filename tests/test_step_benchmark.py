@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import replace
+from functools import partialmethod
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from dcr import dcr_loss
 from dcr.backbones.open_clip import build_open_clip
 from two_steps import PlainStep, Setting, TrainerStep, build_models, published_loss, tower_config
 
-SETTING = Setting("cpu", "small", 2, 32, 1, "no", "none")
+SETTING = Setting("cpu", "small", 2, 32, 1, False, "no", "none")
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +59,7 @@ def test_both_steps_run_as_on_a_gpu_in_bf16(steps):
 
 def test_on_a_gpu_the_models_are_those_of_the_paper():
     setting = benchmark.parse(["--device", "cuda"])[1]
-    assert setting == Setting("cuda", "full", 16, 224, 2, "bf16", "tower")
+    assert setting == Setting("cuda", "full", 16, 224, 2, False, "bf16", "tower")
     with torch.device("meta"):
         model, diffusion = build_models(replace(setting, device="meta"))
     numbers = [sum(p.numel() for p in part.parameters()) for part in (diffusion.unet, diffusion.vae)]
@@ -75,10 +76,28 @@ def test_the_full_tower_takes_every_size(image_size):
     assert features.shape == (1, 768)
 
 
-def test_on_a_cpu_they_are_scaled_down():
+def test_on_a_cpu_they_are_scaled_down_and_the_trainers_are_compiled(monkeypatch):
+    monkeypatch.setenv("CXX", sys.executable)  # a program that there is
     options, setting = benchmark.parse(["--batch-size", "4", "--device", "cpu"])
-    assert setting == Setting("cpu", "small", 4, 128, 2, "no", "none")
+    assert setting == Setting("cpu", "small", 4, 128, 3, True, "no", "none")
     assert options.json is None
+
+
+def test_without_a_compiler_it_is_told_what_to_do(monkeypatch, capsys):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(SystemExit, match="2"):
+        benchmark.parse(["--device", "cpu"])
+    assert "there is no C++ compiler" in capsys.readouterr().err
+    assert not benchmark.parse(["--device", "cpu", "--no-compile"])[1].compile
+
+
+def test_a_compiled_step_has_the_same_loss_and_gradient(steps, monkeypatch):
+    """The traced graphs, without a compiler; the benchmark itself compares with one."""
+    monkeypatch.setattr(torch.nn.Module, "compile", partialmethod(torch.nn.Module.compile, backend="eager"))
+    expected, expected_gradient = steps[0].compare(2)
+    loss, gradient = TrainerStep(replace(SETTING, compile=True)).compare(2)
+    assert loss == pytest.approx(expected, rel=1e-5)
+    assert (gradient - expected_gradient).norm() <= 1e-5 * expected_gradient.norm()
 
 
 @pytest.mark.parametrize("limit", [0, 1, 2, 7, 8, 21])
