@@ -101,7 +101,7 @@ class Step:
 
     def compare(self, size: int) -> tuple[float, torch.Tensor]:
         """Return loss and gradient of the first ``size`` samples as one fixed batch, in float32 without dropout."""
-        self.model.eval()
+        self.model.eval().zero_grad(set_to_none=True)
         samples = {name: values[:size] for name, values in self.collated.items()}
         loss = self.compute_gradients(make_batch(samples, self.diffusion, VIEW, 0, 0))
         return loss, torch.cat([p.grad.flatten() for p in self.model.trainable().values()]).cpu()
