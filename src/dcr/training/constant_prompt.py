@@ -100,7 +100,7 @@ def _folds(attention: Attention, prompt: torch.Tensor) -> bool:
 
     Half precision would round the scores, which flash attention keeps in float32.
     """
-    tokens, width, inner = prompt.shape[1], attention.to_q.in_features, attention.inner_dim
+    tokens, width, inner = prompt.shape[1], attention.query_dim, attention.inner_dim
     return (
         prompt.dtype in (torch.float32, torch.float64)
         and attention.norm_q is None
