@@ -1,6 +1,7 @@
 # make setup   the environment in .venv: once, then only when pyproject.toml or constraints.txt change
 # make demo    the whole job on the demo's world; a second time only what changed
 # make test    the tests that need neither a GPU nor minutes each
+# make test-torture SEED=7    kills, mutations, bombs, mistakes and faults, whole; make test runs a sample of each
 # make test-slow, test-gpu, test-agreement    those that do, and those that compare with clip-benchmark (the extra `agreement`)
 PYTHON ?= python3
 BIN := .venv/bin
@@ -13,7 +14,7 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 export DO_NOT_TRACK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-gpu test-agreement lint viz clean
+.PHONY: help setup demo test test-torture test-slow test-gpu test-agreement lint viz clean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -33,6 +34,11 @@ demo: setup
 
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup --durations=30
+
+SEED ?= 0
+
+test-torture: setup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup tests/torture --torture --torture-seed $(SEED)
 
 test-slow: setup
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[dev,cluster,agreement]'
