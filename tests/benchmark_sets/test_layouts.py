@@ -225,3 +225,23 @@ def test_retrieval_without_captions_is_named(tmp_path):
     write_split(folder / "test", [{"0.png": image_bytes((1, 2, 3)), "0.txt": b" \n"}])
     with pytest.raises(UserError, match="has no caption"):
         list(open_set(folder).samples("test"))
+
+
+# Where str.splitlines ends a line and no other reader of these files does.
+NO_LINE_ENDS = ["\x0b", "\x0c", "\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029"]
+
+
+@pytest.mark.parametrize("mark", NO_LINE_ENDS)
+def test_only_line_feeds_end_class_names_templates_and_captions(tmp_path, mark):
+    folder = write_classification(tmp_path / "set")
+    names = [f"{name}{mark}ish" for name in COLOURS]
+    (folder / "classnames.txt").write_bytes("\r\n".join(names).encode())
+    (folder / "zeroshot_classification_templates.txt").write_bytes(f"a{mark}photo of {{c}}\n".encode())
+    opened = open_set(folder)
+    assert list(opened.class_names) == names
+    assert list(opened.templates) == [f"a{mark}photo of {{c}}"]
+
+    folder = write_retrieval(tmp_path / "retrieval")
+    captions = f"one{mark}caption\r\nanother\n"
+    write_split(folder / "test", [{"0.png": image_bytes((1, 2, 3)), "0.txt": captions.encode()}])
+    assert next(iter(open_set(folder).samples("test"))).captions == (f"one{mark}caption", "another")

@@ -72,3 +72,11 @@ def test_a_broken_line_is_named_and_kept(tmp_path):
     with pytest.raises(DatasetError, match="record 2, is no JSON"):
         JSONLinesDataset(filepath=str(path)).save([{"c": 1}])
     assert path.read_text() == '{"a": 1}\n{"b": \n'
+
+
+def test_a_line_separator_inside_a_json_string_ends_no_record(tmp_path):
+    path = tmp_path / "results.jsonl"
+    path.write_text('{"dataset": "a\u2028b\x85c"}\n', encoding="utf-8")
+    dataset = JSONLinesDataset(filepath=str(path))
+    dataset.save([{"dataset": "d"}])
+    assert dataset.load() == [{"dataset": "a\u2028b\x85c"}, {"dataset": "d"}]

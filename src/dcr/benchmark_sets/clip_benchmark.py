@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 
-from dcr.benchmark_sets.files import IMAGE_EXTENSIONS, Folder
+from dcr.benchmark_sets.files import IMAGE_EXTENSIONS, Folder, split_lines
 from dcr.benchmark_sets.parts import ClassificationSet, Part, RetrievalSet, Sample
 from dcr.errors import UserError
 
@@ -122,7 +122,7 @@ def _classification_sample(members: Members, where: str, num_classes: int) -> Sa
 
 
 def _retrieval_sample(members: Members, where: str) -> Sample:
-    captions = tuple(line for line in _text_of(members, "txt", where).splitlines() if line.strip())
+    captions = tuple(split_lines(_text_of(members, "txt", where)))
     if not captions:
         raise UserError(f"{where} has no caption: its txt member must hold one caption a line")
     return Sample(members["__key__"], _image_of(members, where), where, captions=captions)

@@ -28,6 +28,11 @@ def decode_image(data: bytes, where: str) -> Image.Image:
         raise UserError(f"the image of {where} cannot be decoded ({error}): replace or remove it") from error
 
 
+def split_lines(text: str) -> list[str]:
+    """Return the non-empty lines; only a line feed ends one, as for CLIP_benchmark, not U+2028 or a form feed."""
+    return [line.strip() for line in text.split("\n") if line.strip()]
+
+
 class Folder:
     """A folder, by a local path or any fsspec URL, whose files are named relative to it.
 
@@ -109,7 +114,7 @@ class Folder:
 
     def read_lines(self, name: str) -> list[str]:
         """Return the non-empty lines of a text file, of which there must be one."""
-        lines = [line.strip() for line in self.read_text(name).splitlines() if line.strip()]
+        lines = split_lines(self.read_text(name))
         if not lines:
             raise UserError(f"{self.place(name)} is empty: it must hold one entry a line")
         return lines

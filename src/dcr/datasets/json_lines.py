@@ -45,7 +45,7 @@ class JSONLinesDataset(AbstractDataset):
     def _read_lines(self) -> list[str]:
         if not self._filepath.exists():
             return []
-        lines = [line for line in self._filepath.read_text(encoding="utf-8").splitlines() if line.strip()]
+        lines = [line for line in self._filepath.read_text(encoding="utf-8").split("\n") if line.strip()]
         for number, line in enumerate(lines, 1):
             try:
                 json.loads(line)
