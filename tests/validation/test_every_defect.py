@@ -19,6 +19,7 @@ from dcr.validation.tables import SampleTables, write_tables
 from dcr.validation.workers import Workers
 from validation_tables import LIMITS, NO_EVALUATION, POLICIES
 
+COSTLY = encode(seed=14)[:20] + b"\xff\xfe\0\2" * 9_000 + encode(seed=14)[20:]  # nine thousand empty comments
 LONG = "d" * 70 + "/" + "n" * 90  # more than the 100 bytes of a plain header, not more than ustar can split
 
 
@@ -44,6 +45,7 @@ DEFECTS = {
     "b5": ({"png": png(), "txt": b"x"}, {"blank_image"}),
     "b6": ({"png": png_declaring(60_000, 60_000), "txt": b"x"}, {"too_many_pixels"}),
     "b7": ({"png": png(colour=(200, 0, 0), frames=2), "txt": b"x"}, {"animated", "blank_image"}),
+    "b8": ({"jpg": COSTLY, "txt": b"x"}, {"image_too_costly"}),
     "c0": ({"txt": b"no image"}, {"image_missing"}),
     "c1": ({"jpg": encode(seed=5)}, {"caption_missing"}),
     "c2": ({"jpg": encode(seed=6), "txt": b" \n"}, {"caption_empty"}),

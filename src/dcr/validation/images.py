@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from dcr.shards.image_bytes import CostlyImage, check_image_bytes
+
 # Formats that the later steps decode. Fewer decoders are a smaller surface for hostile bytes.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
 
@@ -72,6 +74,7 @@ def _decode(content: bytes, max_pixels: int) -> tuple[ImageMeasures, tuple[list[
     """Return what the decoder tells, and of the grey image the histogram and a copy of 32 x 32."""
     measures, grey = ImageMeasures(), None
     try:
+        check_image_bytes(content)
         _check_webp_size(content, max_pixels)
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             measures.format, (measures.width, measures.height) = image.format, image.size
@@ -152,6 +155,8 @@ _DCT = np.cos(np.pi / 32 * np.outer(np.arange(8), np.arange(32) + 0.5))
 
 
 def _reason(exc: Exception, content: bytes) -> str:
+    if isinstance(exc, CostlyImage):
+        return "image_too_costly"
     if isinstance(exc, Image.DecompressionBombError):
         return "too_many_pixels"
     if isinstance(exc, UnidentifiedImageError):

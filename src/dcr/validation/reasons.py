@@ -19,6 +19,7 @@ REASONS = {
     "image_missing": "the sample has no image",
     "unsupported_format": "the image is of a format that is not decoded",
     "too_many_pixels": "the header declares more pixels than the recipe's cap (decompression bomb)",
+    "image_too_costly": "the file has more segments, chunks or scans than any picture needs: made to hold a reader up",
     "image_truncated": "the image file ends before its last pixel",
     "image_corrupt": "the image cannot be decoded",
     "animated": "the image has several frames",
