@@ -1,7 +1,10 @@
+from pathlib import Path
+
 import pytest
+import yaml
 from kedro.io import DatasetError
 
-from benchmark_folders import write_mmvp
+from benchmark_folders import write_classification, write_mmvp, write_retrieval
 from dcr.datasets.benchmark_sets import BenchmarkSetDataset
 from dcr.datasets.folders import FolderDataset
 from dcr.datasets.json_lines import JSONLinesDataset
@@ -53,6 +56,27 @@ def test_a_benchmark_set_is_opened_only_when_asked_for(tmp_path):
         open_later()
     dataset.save(lambda target: (target.rmdir(), write_mmvp(target)))
     assert len(open_later().pairs) == 4
+
+
+@pytest.mark.parametrize(
+    ("write", "found"),
+    [(write_mmvp, "mmvp_vlm"), (write_classification, "classification"), (write_retrieval, "retrieval")],
+)
+@pytest.mark.parametrize("kind", ["mmvp_vlm", "classification", "retrieval"])
+def test_a_set_of_another_kind_than_its_key_is_refused(tmp_path, write, found, kind):
+    write(tmp_path / "set")
+    open_later = BenchmarkSetDataset(filepath=str(tmp_path / "set"), made_by="...", kind=kind).load()
+    if kind == found:
+        assert open_later().notes == ()
+        return
+    with pytest.raises(UserError, match=f"is a set of kind {found}, but the recipe says {kind}; "):
+        open_later()
+
+
+def test_the_catalog_knows_the_kind_of_its_sets():
+    catalog = yaml.safe_load((Path(__file__).parents[2] / "conf" / "base" / "catalog_evaluation.yml").read_text())
+    for name in ("mmvp_vlm", "classification", "retrieval"):
+        assert catalog[name]["kind"] == name
 
 
 def test_json_lines_are_appended_once(tmp_path):

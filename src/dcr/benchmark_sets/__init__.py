@@ -6,11 +6,13 @@ Nothing is unpickled, and no name in a file leads out of the set's folder.
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from dcr.benchmark_sets.class_folders import open_class_folders
-from dcr.benchmark_sets.clip_benchmark import is_clip_benchmark, open_clip_benchmark
+from dcr.benchmark_sets.clip_benchmark import is_clip_benchmark, kind_of, open_clip_benchmark
 from dcr.benchmark_sets.converting import write_clip_benchmark
 from dcr.benchmark_sets.files import Folder
 from dcr.benchmark_sets.mmvp_vlm import MMVPSet, Pair, open_mmvp
@@ -29,8 +31,15 @@ __all__ = [
     "write_clip_benchmark",
 ]
 
+logger = logging.getLogger(__name__)
+
 BenchmarkSet = MMVPSet | ClassificationSet | RetrievalSet
 KINDS = {"mmvp_vlm": MMVPSet, "classification": ClassificationSet, "retrieval": RetrievalSet}
+_MARKS = {
+    "mmvp_vlm": "an MMVP-VLM folder holds Questions.csv",
+    "classification": "one of that kind holds class folders, or tars with .cls members and a classnames.txt",
+    "retrieval": "one of that kind holds tars with .txt members, and dataset_type.txt that says retrieval",
+}
 
 
 def open_set(location: str | Path, name: str | None = None, kind: str | None = None) -> BenchmarkSet:
@@ -42,19 +51,21 @@ def open_set(location: str | Path, name: str | None = None, kind: str | None = N
         kind: that it must be, one of `KINDS`; any by default.
     """
     folder = Folder(str(location))
-    is_local = "://" not in folder.path
-    if is_local and not folder.has_folder():
+    if folder.is_local and not folder.has_folder():
         raise UserError(f"no benchmark set at {folder}: the folder does not exist")
-    benchmark_set = _open(folder, is_local)
-    if kind is not None and not isinstance(benchmark_set, KINDS[kind]):
-        found = next(k for k, cls in KINDS.items() if isinstance(benchmark_set, cls))
-        raise UserError(f"{folder} is a set of kind {found}, but the recipe says {kind}")
+    opener, found = _find_layout(folder)
+    if kind is not None and kind != found:
+        raise UserError(f"{folder} is a set of kind {found}, but the recipe says {kind}; {_MARKS[kind]}")
+    benchmark_set = opener(folder)
+    for note in benchmark_set.notes:
+        logger.warning("%s: %s", folder, note)
     return benchmark_set if name is None else replace(benchmark_set, name=name)
 
 
-def _open(folder: Folder, is_local: bool) -> BenchmarkSet:
-    if is_local and folder.has_file("Questions.csv"):
-        return open_mmvp(folder)
-    if not is_local or is_clip_benchmark(folder):
-        return open_clip_benchmark(folder)
-    return open_class_folders(folder)
+def _find_layout(folder: Folder) -> tuple[Callable[[Folder], BenchmarkSet], str]:
+    """Return what opens the folder, and the kind of set that it holds."""
+    if folder.is_local and folder.has_file("Questions.csv"):
+        return open_mmvp, "mmvp_vlm"
+    if not folder.is_local or is_clip_benchmark(folder):
+        return open_clip_benchmark, kind_of(folder)
+    return open_class_folders, "classification"

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+import logging
 import lzma
 import tarfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
+from dcr.benchmark_sets.class_names import describe_class_names, read_class_names
 from dcr.benchmark_sets.files import IMAGE_EXTENSIONS, Folder, split_lines
 from dcr.benchmark_sets.parts import ClassificationSet, Part, RetrievalSet, Sample
+from dcr.benchmark_sets.splits import choose_splits, split_of
 from dcr.errors import UserError
 
-CLASS_NAMES, TEMPLATES, KIND = "classnames.txt", "zeroshot_classification_templates.txt", "dataset_type.txt"
+TEMPLATES, KIND = "zeroshot_classification_templates.txt", "dataset_type.txt"
 SPLITS = ("train", "test")
+logger = logging.getLogger(__name__)
+
 _BROKEN_ARCHIVE = (tarfile.TarError, OSError, EOFError, zlib.error, lzma.LZMAError, ValueError)
 
 Members = dict[str, bytes]
@@ -45,15 +50,22 @@ class TarPart(Part):
 
 
 def open_clip_benchmark(folder: Folder) -> ClassificationSet | RetrievalSet:
-    """Open a folder of this layout; one that says nothing of its type holds classes, as in CLIP_benchmark."""
+    """Open a folder of this layout; see `kind_of`."""
+    if kind_of(folder) == "retrieval":
+        splits, notes = _find_splits(folder, _retrieval_sample)
+        return RetrievalSet(folder.name, str(folder), splits, notes=tuple(notes))
+    names = read_class_names(folder)
+    splits, notes = _find_splits(folder, partial(_classification_sample, num_classes=len(names)))
+    notes += describe_class_names(names)
+    return ClassificationSet(folder.name, str(folder), splits, names, read_templates(folder), notes=tuple(notes))
+
+
+def kind_of(folder: Folder) -> str:
+    """Return ``retrieval`` or ``classification``, which a set is that says nothing, as in CLIP_benchmark."""
     kind = folder.read_text(KIND).strip().lower() if folder.has_file(KIND) else "classification"
-    if kind == "retrieval":
-        return RetrievalSet(folder.name, str(folder), _find_splits(folder, _retrieval_sample))
-    if kind != "classification":
+    if kind not in ("classification", "retrieval"):
         raise UserError(f"{folder.place(KIND)} must say classification or retrieval, got {kind[:40]!r}")
-    class_names = folder.read_lines(CLASS_NAMES)
-    parse = partial(_classification_sample, num_classes=len(class_names))
-    return ClassificationSet(folder.name, str(folder), _find_splits(folder, parse), class_names, read_templates(folder))
+    return kind
 
 
 def read_templates(folder: Folder) -> list[str]:
@@ -66,16 +78,24 @@ def read_templates(folder: Folder) -> list[str]:
 
 
 def is_clip_benchmark(folder: Folder) -> bool:
-    """Tell whether the folder has this layout."""
-    names = [KIND, *(f"{split}/{name}" for split in SPLITS for name in ("nshards.txt", "0.tar"))]
-    return any(folder.has_file(name) for name in names)
+    """Tell whether a local folder has this layout."""
+    return folder.has_file(KIND) or any(_holds_tars(folder, name) for name in folder.folders() if split_of(name))
 
 
-def _find_splits(folder: Folder, parse: Parse) -> dict[str, list[Part]]:
-    there = [s for s in SPLITS if folder.has_folder(s) or folder.has_file(f"{s}/nshards.txt")]
-    if "test" not in there:
+def _holds_tars(folder: Folder, split: str) -> bool:
+    return any(folder.has_file(f"{split}/{name}") for name in ("nshards.txt", "0.tar"))
+
+
+def _find_splits(folder: Folder, parse: Parse) -> tuple[dict[str, list[Part]], list[str]]:
+    if folder.is_local:
+        names = [name for name in folder.folders() if split_of(name)]
+    else:  # over http no folder can be listed
+        names = [name for name in SPLITS if folder.has_file(f"{name}/nshards.txt")]
+    chosen, notes = choose_splits(names, folder)
+    if "test" not in chosen:
         raise UserError(f"{folder} has no test split: {folder.place('test')} does not exist")
-    return {split: _list_tars(folder, split, parse) for split in there}
+    splits = {split: _list_tars(folder, name, parse) for split, name in chosen.items()}
+    return splits, [*notes, *(note for parts in splits.values() for note in _describe_surplus(folder, parts))]
 
 
 def _list_tars(folder: Folder, split: str, parse: Parse) -> list[Part]:
@@ -94,11 +114,28 @@ def _list_tars(folder: Folder, split: str, parse: Parse) -> list[Part]:
     return [TarPart(folder, name, parse) for name in names]
 
 
-def _read_tar(stream, shard: str) -> Iterator[Members]:
-    """Yield the members of each sample, undecoded, as webdataset groups them."""
-    from webdataset.tariterators import group_by_keys, tar_file_expander
+def _describe_surplus(folder: Folder, parts: Sequence[Part]) -> list[str]:
+    split = parts[0].name.partition("/")[0]
+    if folder.has_file(surplus := f"{split}/{len(parts)}.tar"):
+        return [f"left out: tars from {surplus} on, since {split}/nshards.txt announces {len(parts)}"]
+    return []
 
-    return group_by_keys(tar_file_expander([{"url": shard, "stream": stream}]))
+
+def _read_tar(stream, shard: str) -> Iterator[Members]:
+    """Yield the members of each sample, undecoded, as webdataset groups them; tell of members without a key."""
+    from webdataset.tariterators import base_plus_ext, group_by_keys, tar_file_expander
+
+    passed_over: list[str] = []
+
+    def split_name(name: str) -> tuple[str | None, str | None]:
+        key, extension = base_plus_ext(name)
+        if key is None:
+            passed_over.append(name)
+        return key, extension
+
+    yield from group_by_keys(tar_file_expander([{"url": shard, "stream": stream}]), keys=split_name)
+    if passed_over:
+        logger.warning("%s: %d members were passed over, %r first", shard, len(passed_over), passed_over[0])
 
 
 def _next_group(groups: Iterator[Members], shard: str) -> Members | None:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from dcr.benchmark_sets.clip_benchmark import CLASS_NAMES, KIND, TEMPLATES
+from dcr.benchmark_sets.class_names import CLASS_NAMES
+from dcr.benchmark_sets.clip_benchmark import KIND, TEMPLATES
 from dcr.benchmark_sets.parts import ClassificationSet, Sample
 from dcr.errors import UserError
 from dcr.files import atomic_folder

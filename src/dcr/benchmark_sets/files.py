@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO
@@ -28,9 +29,14 @@ def decode_image(data: bytes, where: str) -> Image.Image:
         raise UserError(f"the image of {where} cannot be decoded ({error}): replace or remove it") from error
 
 
-def split_lines(text: str) -> list[str]:
-    """Return the non-empty lines; only a line feed ends one, as for CLIP_benchmark, not U+2028 or a form feed."""
-    return [line.strip() for line in text.split("\n") if line.strip()]
+def split_lines(text: str, keep_blank: bool = False) -> list[str]:
+    """Return the lines; only a line feed ends one, as for CLIP_benchmark, not U+2028 or a form feed.
+
+    Args:
+        text: the lines. keep_blank: also return blank lines, as "", but for those at the end.
+    """
+    lines = [line.strip() for line in text.rstrip().split("\n")]
+    return lines if keep_blank else [line for line in lines if line]
 
 
 class Folder:
@@ -55,6 +61,15 @@ class Folder:
     def name(self) -> str:
         """The last part of the path."""
         return self.path.rpartition("/")[2]
+
+    @property
+    def is_local(self) -> bool:
+        """Whether this is a folder of this machine, which can be listed."""
+        return "://" not in self.path
+
+    def folders(self) -> list[str]:
+        """Return the sorted names of the folders in a local folder."""
+        return sorted(entry.name for entry in os.scandir(self.path) if entry.is_dir())
 
     def place(self, name: str) -> str:
         """Return the path of a file as messages show it."""
@@ -112,9 +127,9 @@ class Folder:
         except UnicodeDecodeError as error:
             raise UserError(f"{self.place(name)} cannot be read as UTF-8 text: {error}") from error
 
-    def read_lines(self, name: str) -> list[str]:
-        """Return the non-empty lines of a text file, of which there must be one."""
-        lines = split_lines(self.read_text(name))
-        if not lines:
+    def read_lines(self, name: str, keep_blank: bool = False) -> list[str]:
+        """Return the lines of a text file, of which there must be one; see `split_lines`."""
+        lines = split_lines(self.read_text(name), keep_blank)
+        if not any(lines):
             raise UserError(f"{self.place(name)} is empty: it must hold one entry a line")
         return lines

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dcr.benchmark_sets.files import IMAGE_EXTENSIONS, Folder
+from dcr.benchmark_sets.listing import Listing
 from dcr.benchmark_sets.parts import Part, Sample, digest
 from dcr.errors import UserError
 
@@ -29,10 +30,15 @@ class Pair:
 
 @dataclass(frozen=True)
 class MMVPSet(Part):
-    """An MMVP-VLM folder: its pairs in file order; the samples are their images, two a pair."""
+    """An MMVP-VLM folder: its pairs in file order; the samples are their images, two a pair.
+
+    ``notes`` are sentences on what was left out of it.
+    """
 
     name: str
     pairs: list[Pair]
+    folder: str = ""
+    notes: tuple[str, ...] = ()
 
     def _hash(self) -> str:
         files = (f"{sample.key} {hashlib.sha256(sample.content).hexdigest()}" for sample in self.samples())
@@ -69,7 +75,15 @@ def open_mmvp(location: Folder) -> MMVPSet:
     pairs = [_make_pair(questions, image_folder, *rows[index : index + 2]) for index in range(0, len(rows), 2)]
     if len({number for pair in pairs for number in pair.ids}) < len(rows):
         raise UserError(f"{questions} uses an id twice: every question needs its own")
-    return MMVPSet(folder.name, pairs)
+    return MMVPSet(folder.name, pairs, str(folder), _describe_images(image_folder, pairs))
+
+
+def _describe_images(image_folder: Path, pairs: list[Pair]) -> tuple[str, ...]:
+    listing = Listing(image_folder)
+    asked = {path.relative_to(image_folder).as_posix() for pair in pairs for path in pair.images}
+    there = [name for folder in listing.folders(image_folder) for name in listing.images(image_folder / folder)]
+    listing.leave_out("images without a question", *(name for name in there if name not in asked))
+    return tuple(listing.notes())
 
 
 def _parse_question(questions: Path, number: int, line: list[str]) -> tuple[int, str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -53,11 +53,12 @@ class Part(ABC):
 
 @dataclass(frozen=True)
 class SplitSet:
-    """A set whose splits, by name, are lists of parts."""
+    """A set whose splits, by name, are lists of parts; ``notes`` are sentences on what was left out of it."""
 
     name: str
     folder: str
     splits: Mapping[str, Sequence[Part]]
+    notes: tuple[str, ...] = field(default=(), kw_only=True)
 
     def has_split(self, split: str) -> bool:
         """Tell whether there is such a split."""

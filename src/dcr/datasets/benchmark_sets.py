@@ -28,11 +28,16 @@ class BenchmarkSetDataset(FolderDataset):
           type: dcr.datasets.benchmark_sets.BenchmarkSetDataset
           filepath: data/01_raw/demo/sets/mmvp_vlm
           made_by: kedro run --pipelines scenes
+          kind: mmvp_vlm
 
     Python example:
-        >>> BenchmarkSetDataset(filepath="sets/mmvp_vlm", made_by="...").load()().pairs[0].ids
+        >>> BenchmarkSetDataset(filepath="sets/mmvp_vlm", made_by="...", kind="mmvp_vlm").load()().pairs[0].ids
         (1, 2)
     """
+
+    def __init__(self, *, kind: str | None = None, **options: Any) -> None:
+        super().__init__(**options)
+        self._kind = kind
 
     def load(self) -> Callable[[], BenchmarkSet]:
         return self._open
@@ -40,7 +45,7 @@ class BenchmarkSetDataset(FolderDataset):
     def _open(self) -> BenchmarkSet:
         from dcr.benchmark_sets import open_set
 
-        return open_set(self.require())
+        return open_set(self.require(), kind=self._kind)
 
 
 class BenchmarkSetsDataset(AbstractDataset):
