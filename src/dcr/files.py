@@ -6,11 +6,24 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from dcr.replacing import (
+    follow_links,
+    is_mount,
+    new_file_mode,
+    recover,
+    remove_leftovers,
+    replace_contents,
+    replace_file,
+    replace_folder,
+    settle,
+    temporary_path,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -20,43 +33,42 @@ _CHUNK = 1 << 20
 
 @contextmanager
 def atomic_path(target: str | os.PathLike) -> Iterator[Path]:
-    """Yield a temporary path beside ``target`` that becomes ``target`` only if the block succeeds."""
-    target = Path(target)
+    """Yield the path of an empty temporary file that becomes ``target`` only if the block succeeds.
+
+    Links are written through, the file gets the umask's permissions, and what dead processes left half written in its
+    folder is removed.
+    """
+    target = follow_links(target)
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    remove_leftovers(target.parent)
+    temporary = temporary_path(target.parent, target.name)
+    mode = new_file_mode(temporary)
     try:
         yield temporary
-        os.replace(temporary, target)
+        settle(temporary, mode)
+        replace_file(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def remove_half_written(target: str | os.PathLike) -> None:
-    """Remove what killed processes left of ``target``; for files that one process writes at a time."""
-    target = Path(target)
-    for path in target.parent.glob(f".{escape(target.name)}.*.tmp"):
-        path.unlink(missing_ok=True)
 
 
 @contextmanager
 def atomic_folder(target: str | os.PathLike) -> Iterator[Path]:
     """Yield an empty temporary folder that replaces the folder ``target`` only if the block succeeds.
 
-    A kill between the two renames leaves the old folder beside the target as ``.<name>.old``; the next
-    write removes it.
+    At every moment the old or the new folder is under the name. Links are written through; a mount point cannot be
+    replaced and gets the new contents entry by entry.
     """
-    target = Path(target)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    old = target.with_name(f".{target.name}.old")
-    shutil.rmtree(temporary, ignore_errors=True)
+    target = follow_links(target)
+    mounted = is_mount(target)
+    recover(target)
+    temporary = temporary_path(target if mounted else target.parent, target.name)
+    remove_leftovers(temporary.parent)
     temporary.mkdir(parents=True)
+    mode = stat.S_IMODE(temporary.stat().st_mode)
     try:
         yield temporary
-        shutil.rmtree(old, ignore_errors=True)
-        if target.exists():
-            os.replace(target, old)
-        os.replace(temporary, target)
-        shutil.rmtree(old, ignore_errors=True)
+        settle(temporary, mode)
+        replace_contents(temporary, target) if mounted else replace_folder(temporary, target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

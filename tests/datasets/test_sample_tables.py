@@ -8,6 +8,7 @@ from dcr.shards import write_shard
 from dcr.validation.measuring import plan_measuring
 from dcr.validation.tables import TablePlan
 from dcr.validation.workers import Workers
+from leftovers import left_by_a_dead_process
 from validation_tables import LIMITS
 
 
@@ -44,7 +45,7 @@ def test_a_killed_run_is_taken_up_where_it_ended(tmp_path, plan):
 
     def dying(known):
         yield next(plan.make(known))
-        (folder / ".b.parquet.1.tmp").write_bytes(b"half a table")
+        left_by_a_dead_process(folder / "b.parquet").write_bytes(b"half a table")
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -90,7 +91,7 @@ def test_missing_tables_are_an_error(tmp_path):
 
 
 def test_what_a_killed_run_was_about_to_select_does_not_stay(tmp_path):
-    (tmp_path / ".manifest.parquet.1.tmp").write_bytes(b"half a table")
+    left_by_a_dead_process(tmp_path / "manifest.parquet").write_bytes(b"half a table")
     dataset = SelectedSamplesDataset(filepath=str(tmp_path / "manifest.parquet"))
     dataset.save(lambda: iter([pa.table({"key": ["0"]})]))
     assert [path.name for path in tmp_path.iterdir()] == ["manifest.parquet"]

@@ -14,6 +14,7 @@ from dcr.positives.page import measure_likeness, show_candidates
 from dcr.positives.synthesis import PIPELINE, SynthesisOptions, plan_synthesis
 from dcr.seeds import derive_seed
 from latent_world import OPTIONS, World, another_image, files
+from leftovers import left_by_a_dead_process
 from models import pixels
 
 SYNTHESIS = SynthesisOptions(
@@ -144,7 +145,7 @@ def test_a_run_that_was_stopped_goes_on_at_the_next_batch(world, monkeypatch):
 
 def test_what_a_kill_left_half_written_goes(world):
     folder = make(world)
-    (folder / ".00000.tar.4711.tmp").write_bytes(b"half a shard")
+    left_by_a_dead_process(folder / "00000.tar").write_bytes(b"half a shard")
     make(world)
     assert sorted(path.name for path in folder.glob(".*")) == []
 

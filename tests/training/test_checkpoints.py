@@ -14,6 +14,7 @@ import torch
 from dcr.errors import UserError
 from dcr.training.checkpoints import Checkpoints, Progress
 from dcr.training.stopping import Stopped
+from leftovers import left_by_a_dead_process
 from training_world import fixed_projector, fork_server, open_job, train_both_stages, weights, write_world
 
 TENSORS = {"weight:a": torch.arange(6.0).view(2, 3), "adamw:step:a": torch.tensor(3.0)}
@@ -103,7 +104,7 @@ def test_a_path_to_a_damaged_checkpoint_is_an_error(tmp_path):
 
 
 def test_leftovers_of_a_killed_write_are_removed(tmp_path):
-    (tmp_path / ".checkpoint-3.123.tmp").mkdir()
+    left_by_a_dead_process(tmp_path / "checkpoint-3").mkdir()
     save(tmp_path, 4)
     assert [p.name for p in tmp_path.iterdir()] == ["checkpoint-4"]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from kedro.io import AbstractDataset
 
-from dcr.files import atomic_path, remove_half_written
+from dcr.files import atomic_path
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -84,7 +84,6 @@ class SelectedSamplesDataset(AbstractDataset):
     def save(self, data: Callable[[], Iterable[pa.Table]]) -> None:
         import pyarrow.parquet as pq
 
-        remove_half_written(self._filepath)
         writer = None
         with atomic_path(self._filepath) as temporary:
             for table in data():

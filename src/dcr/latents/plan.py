@@ -25,7 +25,7 @@ from dcr.latents.encoding import STORED_DTYPES, MomentsEncoder, pick_device, to_
 from dcr.latents.keys import latent_settings, shard_key
 from dcr.latents.online import write_online
 from dcr.latents.options import LatentOptions
-from dcr.latents.writing import check_free_space, clean_stop, is_current, remove_leftovers, write_latent_shard
+from dcr.latents.writing import check_free_space, clean_stop, is_current, remove_strangers, write_latent_shard
 from dcr.shards import name_shards
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ class LatentPlan:
         self._log(folder, stale)
         check_free_space(folder, {name: self.num_bytes(name) for name in stale})
         write_plan(folder, "cache", self.settings, self.keys)
-        remove_leftovers(folder, self.keys, list(self.keys)[self.rank :: self.num_ranks], self.rank == 0)
+        remove_strangers(folder, self.keys, self.rank == 0)
 
     def _log(self, folder: Path, stale: list[str]) -> None:
         count = sum(len(self.tasks[name].hashes) for name in stale)

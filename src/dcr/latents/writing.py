@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dcr.errors import UserError
-from dcr.files import atomic_path, remove_half_written
+from dcr.files import atomic_path
 from dcr.latents.format import DamagedShardError, ShardWriter, read_record
+from dcr.replacing import remove_leftovers
 
 if TYPE_CHECKING:
     import numpy as np
@@ -105,15 +106,14 @@ def is_current(folder: Path, name: str, key: str) -> bool:
         return False
 
 
-def remove_leftovers(folder: Path, shards: Collection[str], mine: Iterable[str], is_first: bool) -> None:
+def remove_strangers(folder: Path, shards: Collection[str], is_first: bool) -> None:
     """Remove what a killed run left half written, and shards that belong to the plan no more.
 
     Args:
-        shards: names of all that there should be. mine: those that this process writes.
+        shards: names of all that there should be.
         is_first: whether this process removes what belongs to none.
     """
-    for name in mine:
-        remove_half_written(folder / f"{name}.tar")
+    remove_leftovers(folder)
     for path in folder.glob("*.tar") if is_first else ():
         if path.stem not in shards:
             path.unlink()

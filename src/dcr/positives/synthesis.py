@@ -27,7 +27,7 @@ from dcr.files import atomic_path, weights_hash
 from dcr.latents import LatentCache, OnlineLatents
 from dcr.latents.cache import write_plan
 from dcr.latents.format import ShardWriter
-from dcr.latents.writing import check_free_space, clean_stop, is_current, remove_leftovers
+from dcr.latents.writing import check_free_space, clean_stop, is_current, remove_strangers
 from dcr.positives.clsp import sample_like
 from dcr.seeds import derive_seed
 
@@ -136,7 +136,7 @@ class SynthesisPlan:
         )  # fmt: skip
         check_free_space(folder, {name: self._num_bytes(name) for name in stale}, PIPELINE)
         write_plan(folder, "cache", self.settings, self.keys)
-        remove_leftovers(folder, self.keys, list(self.keys)[self.rank :: self.num_ranks], self.rank == 0)
+        remove_strangers(folder, self.keys, self.rank == 0)
         if self.rank == 0:
             current = {self._parts(folder, name) for name in stale}
             for parts in (folder / _PARTS).glob("*"):

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dcr.files import atomic_path
+from dcr.replacing import remove_leftovers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,8 +52,7 @@ def write_tables(folder: Path, plan: TablePlan) -> None:
     Each table is written whole or not at all, so after a kill the next call makes only what is missing.
     """
     names, known = set(plan.names), {}
-    for path in folder.glob(".*.parquet.*.tmp"):  # what a killed run was about to write
-        path.unlink()
+    remove_leftovers(folder)
     for path in folder.glob("*.parquet"):
         record = _read_record(path)
         if record is None or record["shard"] not in names or path.stem != record["shard"]:
