@@ -1,6 +1,7 @@
 """Kedro settings: parameters of a recipe are merged key by key over those of conf/base."""
 
 from dcr.config import RecipeConfigLoader
+from dcr.datasets.atomic import write_atomically
 from dcr.hooks import InputsExist, TypedParameters
 from dcr.session import RecipeSession
 
@@ -12,3 +13,4 @@ CONFIG_LOADER_ARGS = {
     "default_run_env": "local",
     "merge_strategy": {"parameters": "soft", "globals": "soft"},
 }
+write_atomically()
