@@ -29,7 +29,7 @@ def folder(tmp_path):
 @pytest.mark.parametrize("batch_size", [1, 2, 64])
 def test_every_image_has_the_encoders_embedding(model, folder, tmp_path, batch_size):
     encoder = load_encoder(model)
-    assert embed_folder(encoder, folder, tmp_path / "out.parquet", batch_size) == (3, [])
+    assert embed_folder(encoder, folder, tmp_path / "out.parquet", batch_size) == (3, {})
     table = pq.read_table(tmp_path / "out.parquet")
     assert table["path"].to_pylist() == ["a.PNG", "b.png", "sub/c.png"]
     in_order = [images(3)[index] for index in (1, 0, 2)]

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from dcr.encoder import Encoder
 
 
-def embed_folder(encoder: Encoder, images: Path, output: Path, batch_size: int) -> tuple[int, list[str]]:
+def embed_folder(encoder: Encoder, images: Path, output: Path, batch_size: int) -> tuple[int, dict[str, str]]:
     """Write one row an image, ``path`` (relative to the folder) and ``embedding`` (d float32, not normalised).
 
     Images come in the order of their paths; one batch at a time is in memory, and the table is whole or absent.
 
     Returns:
-        The number of rows, and the paths of images that could not be read.
+        The number of rows, and the paths of images that could not be read with the reasons.
 
     Raises:
         UserError: the folder has no image that can be read.
@@ -33,22 +33,22 @@ def embed_folder(encoder: Encoder, images: Path, output: Path, batch_size: int) 
     import pyarrow.parquet as pq
     from tqdm import tqdm
 
-    paths, unread, rows = list(image_paths(images)), [], 0
+    paths, unread, rows = list(image_paths(images)), {}, 0
     embedding = pa.list_(pa.float32(), encoder.backbone.embed_dim)
     schema = pa.schema([("path", pa.string()), ("embedding", embedding)])
     with atomic_path(output) as temporary:
         progress = tqdm(total=len(paths), desc="embed", unit="image", disable=None)
         with pq.ParquetWriter(temporary, schema) as writer, progress:
             for batch in _batches(paths, batch_size):
-                read = [(path, image) for path in batch if (image := _read(images / path)) is not None]
-                unread += sorted(set(batch) - {path for path, _ in read})
-                features = encoder.encode_image([image for _, image in read]).numpy()
+                read = _read(images, batch, unread)
+                features = encoder.encode_image(list(read.values())).numpy()
                 column = pa.FixedSizeListArray.from_arrays(pa.array(features.reshape(-1)), type=embedding)
-                writer.write_table(pa.table([[path for path, _ in read], column], schema=schema))
+                writer.write_table(pa.table([list(read), column], schema=schema))
                 rows += len(read)
                 progress.update(len(batch))
         if not rows:
-            raise UserError(f"{images} has no image that can be read: name a folder of images")
+            first = f" ({paths[0]}: {unread[paths[0]]})" if paths else ""
+            raise UserError(f"{images} has no image that can be read{first}: name a folder of images")
     return rows, unread
 
 
@@ -69,14 +69,22 @@ def _batches(paths: list[str], size: int) -> Iterator[list[str]]:
     return (paths[start : start + size] for start in range(0, len(paths), size))
 
 
-def _read(path: Path) -> Image.Image | None:
-    from PIL import Image
+def _read(folder: Path, paths: list[str], unread: dict[str, str]) -> dict[str, Image.Image]:
+    """Return images by path; note the reasons of those that cannot be read in ``unread``."""
+    from dcr.decoding import decode_rgb
+    from dcr.shards.reading import MAX_IMAGE_BYTES
 
-    try:
-        with Image.open(path) as image:
-            return image.convert("RGB")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):  # all that Pillow raises for bad files
-        return None
+    images = {}
+    for path in paths:
+        try:
+            with open(folder / path, "rb") as file:
+                content = file.read(MAX_IMAGE_BYTES + 1)
+            if len(content) > MAX_IMAGE_BYTES:
+                raise UserError("the file is larger than any image should be")
+            images[path] = decode_rgb(content)
+        except (OSError, UserError) as error:
+            unread[path] = str(error)
+    return images
 
 
 @click.command()
@@ -94,8 +102,8 @@ def main(images: Path, output: Path, encoder: str, batch_size: int, device: str)
     except UserError as error:
         raise click.ClickException(str(error)) from error
     click.echo(f"{rows} embeddings in {output}")
-    for path in unread:
-        click.echo(f"not an image that can be read: {path}", err=True)
+    for path, reason in unread.items():
+        click.echo(f"not an image that can be read: {path} ({reason})", err=True)
 
 
 if __name__ == "__main__":

@@ -38,6 +38,12 @@ import open_clip
 model, _, preprocess = open_clip.create_model_and_transforms("local-dir:path/to/this/folder")
 ```
 """
+_PICTURES = """
+In training and evaluation pictures stood upright as EXIF says, lay on white where transparent, and had 16 bits
+scaled to 8; `dcr.load_encoder` sees them so, too. open_clip and transformers call PIL's `convert("RGB")`, which leaves
+a rotated picture lying, shows what is under transparency (often black), and clips 16-bit grey to white. Give them
+`dcr.decoding.to_rgb(image)`.
+"""
 
 
 def model_card(card: dict[str, Any], missing: dict[str, str]) -> str:
@@ -95,7 +101,7 @@ def _use(missing: dict[str, str]) -> str:
     parts = [_USE]
     parts += [] if "transformers" in missing else [_USE_TRANSFORMERS]
     parts += [] if "open_clip" in missing else [_USE_OPEN_CLIP]
-    return "".join(parts)
+    return "".join([*parts, _PICTURES])
 
 
 def _scores(scores: dict[str, Any], intervals: dict[str, Any]) -> str:

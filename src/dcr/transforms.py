@@ -63,7 +63,7 @@ def base_crop(
     number: int = 0,
     horizontal_flip: float = 0.0,
 ) -> Crop:
-    """Return the random resized crop that CLIP and the VAE both see, image_size pixels a side, bicubic.
+    """Return the random resized crop of an RGB image that CLIP and the VAE both see, image_size pixels a side, bicubic.
 
     It depends on the image's hash and the crop's number alone, so neither order nor shard layout nor the number
     of processes changes it. The scale is relative to the area, the aspect stays within torchvision's 3/4 to 4/3.
@@ -74,7 +74,7 @@ def base_crop(
 
 
 def center_crop(image: Image.Image, image_size: int) -> Crop:
-    """Return the largest centred square of the image, resized to image_size pixels a side, bicubic."""
+    """Return the largest centred square of an RGB image, resized to image_size pixels a side, bicubic."""
     width, height = image.size
     side = min(width, height)
     left, top = (width - side) // 2, (height - side) // 2
@@ -82,8 +82,7 @@ def center_crop(image: Image.Image, image_size: int) -> Crop:
 
 
 def _resize(image: Image.Image, image_size: int, box: tuple[int, int, int, int], flip: bool) -> Crop:
-    rgb = image if image.mode == "RGB" else image.convert("RGB")
-    resized = rgb.resize((image_size, image_size), Image.Resampling.BICUBIC, box=box)
+    resized = image.resize((image_size, image_size), Image.Resampling.BICUBIC, box=box)
     return Crop(np.asarray(ImageOps.mirror(resized) if flip else resized), box, flip)
 
 

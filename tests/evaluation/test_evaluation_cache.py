@@ -77,7 +77,7 @@ def test_broken_files_are_made_again(sets, cache, content):
     assert num_seen == 110
 
 
-def test_weights_activations_and_preprocessing_make_an_encoder(tmp_path):
+def test_weights_activations_preprocessing_and_decoding_make_an_encoder(monkeypatch):
     import torch
 
     from dcr.backbones import Preprocessing
@@ -91,7 +91,9 @@ def test_weights_activations_and_preprocessing_make_an_encoder(tmp_path):
         encoder = ColourBackbone()
         encoder.activation = activation
         others.add(encoder_fingerprint(encoder))
-    assert len(others) == 5
+    monkeypatch.setattr("dcr.evaluation.cache.DECODING_VERSION", 10**6)
+    others.add(encoder_fingerprint(ColourBackbone()))
+    assert len(others) == 6
 
 
 @pytest.mark.parametrize("num_ranks", [1, 3])

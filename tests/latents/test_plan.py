@@ -154,10 +154,11 @@ def test_another_vae_recomputes_all(world, change):
     assert touched(before, files(world.folder / "latents")) == {"00000.tar", "00001.tar", "00002.tar"}
 
 
-def test_another_version_of_the_transform_recomputes_all(world, monkeypatch):
+@pytest.mark.parametrize("version", ["TRANSFORM_VERSION", "DECODING_VERSION"])
+def test_another_version_of_the_transform_or_the_decoder_recomputes_all(world, monkeypatch, version):
     world.cache()
     before = files(world.folder / "latents")
-    monkeypatch.setattr("dcr.latents.options.TRANSFORM_VERSION", 10**6)
+    monkeypatch.setattr(f"dcr.latents.options.{version}", 10**6)
     world.cache()
     assert touched(before, files(world.folder / "latents")) == {"00000.tar", "00001.tar", "00002.tar"}
 

@@ -17,6 +17,7 @@ from dcr.validation.measuring import plan_measuring
 from dcr.validation.reasons import REASONS, SHARD_REASONS
 from dcr.validation.tables import SampleTables, write_tables
 from dcr.validation.workers import Workers
+from picture_cases import DEEP, PIXELS, with_orientation, write_png
 from validation_tables import LIMITS, NO_EVALUATION, POLICIES
 
 COSTLY = encode(seed=14)[:20] + b"\xff\xfe\0\2" * 9_000 + encode(seed=14)[20:]  # nine thousand empty comments
@@ -57,6 +58,9 @@ DEFECTS = {
     "d2": ({"jpg": encode(seed=12), "txt": b"x", "json": b'{"sha256": "00"}'}, {"sha256_mismatch"}),
     "e0": ({"jpg": encode(seed=100), "txt": b"again"}, {"exact_duplicate"}),
     "e1": ({"jpg": encode(seed=101, quality=74), "txt": b"nearly again"}, {"near_duplicate"}),
+    "g0": ({"jpg": encode(seed=14, exif=with_orientation(6)), "txt": b"x"}, {"rotated"}),
+    "g1": ({"png": write_png(PIXELS.repeat(3, 0).repeat(3, 1), 6, 8), "txt": b"x"}, {"transparent"}),
+    "g2": ({"png": write_png(DEEP.repeat(3, 0).repeat(3, 1)[..., 0], 0, 16), "txt": b"x"}, {"high_bit_depth"}),
     "f0": ({"jpg": encode(seed=13), "txt": b"x", "pyd": b"cos\nsystem\n(S'false'\ntR."}, set()),
 }  # fmt: skip
 

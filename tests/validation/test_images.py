@@ -7,7 +7,9 @@ import pytest
 from PIL import Image
 
 from corpus import encode, png_declaring
+from dcr.decoding import decode_rgb
 from dcr.validation.images import ImageMeasures, measure_image, measure_images, perceptual_hashes
+from picture_cases import CASES, with_orientation
 
 CAP = 89_478_485
 
@@ -70,7 +72,7 @@ def test_a_jpeg_whose_colours_cannot_be_enlarged_is_not_accepted():
 )
 def test_luminance_is_that_of_the_grey_image(kind, mode, tolerance):
     content = encode(kind=kind, mode=mode)
-    grey = np.asarray(Image.open(io.BytesIO(content)).convert("L"), np.float64)
+    grey = np.asarray(decode_rgb(content).convert("L"), np.float64)
     measures = measure_image(content, CAP)
     assert measures.mode == mode
     assert measures.luminance_mean == pytest.approx(grey.mean(), abs=tolerance)
@@ -91,6 +93,26 @@ def test_sixteen_bit_images_are_scaled_not_clipped():
     Image.fromarray(np.linspace(0, 65535, 64 * 64).reshape(64, 64).astype(np.uint16)).save(buffer, "PNG")
     measures = measure_image(buffer.getvalue(), CAP)
     assert measures.luminance_mean == pytest.approx(127.5, abs=1)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.row)
+def test_the_pixels_that_are_measured_are_those_that_training_sees(case):
+    measures = measure_image(case.content, CAP)
+    red, green, blue = np.moveaxis(np.asarray(decode_rgb(case.content), np.float64), -1, 0)
+    luma = 0.299 * red + 0.587 * green + 0.114 * blue
+    assert (measures.height, measures.width) == luma.shape == case.expected.shape[:2]
+    assert measures.luminance_mean == pytest.approx(luma.mean(), abs=0.6)
+    assert measures.luminance_spread == pytest.approx(luma.std(), abs=0.6)
+    told = {*measures.changes, *(["animated"] if measures.animated else [])}
+    assert told == set(case.reasons)
+
+
+def test_the_perceptual_hash_is_that_of_the_upright_picture():
+    turned = encode((64, 48), seed=1, exif=with_orientation(6), quality=95)
+    buffer = io.BytesIO()
+    decode_rgb(turned).save(buffer, "PNG")
+    distance = int(measure_image(turned, CAP).phash, 16) ^ int(measure_image(buffer.getvalue(), CAP).phash, 16)
+    assert distance.bit_count() <= 2
 
 
 def test_the_exif_orientation_is_kept():

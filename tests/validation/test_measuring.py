@@ -9,6 +9,7 @@ from dcr.shards import Sample, list_shards, write_shard
 from dcr.validation import measuring
 from dcr.validation.measuring import SCHEMA, fingerprint_shard, measure_samples, measure_shard, plan_measuring
 from dcr.validation.workers import Workers
+from picture_cases import with_orientation
 from validation_tables import LIMITS
 
 
@@ -46,6 +47,14 @@ def test_a_good_sample_has_no_finding_and_all_its_measures():
         ({"caption": "see https://example.org for more"}, []),
         ({"caption": "caf\ufffd", "problems": ("caption_not_utf8",)}, ["caption_not_utf8"]),
         ({"metadata": {"width": 48, "height": 41}}, ["size_mismatch"]),
+        ({"image": encode((48, 40), exif=with_orientation(6))}, ["rotated"]),
+        ({"image": encode((48, 40), exif=with_orientation(6)), "metadata": {"width": 40, "height": 48}}, ["rotated"]),
+        ({"image": encode((48, 40), exif=with_orientation(6)), "metadata": {"width": 48, "height": 40}}, ["rotated"]),
+        (
+            {"image": encode((48, 40), exif=with_orientation(6)), "metadata": {"width": 48, "height": 48}},
+            ["rotated", "size_mismatch"],
+        ),
+        ({"metadata": {"width": 40, "height": 48}}, ["size_mismatch"]),
         ({"metadata": {"sha256": "0" * 64}}, ["sha256_mismatch"]),
         ({"metadata": {"sha256": hashlib.sha256(encode()).hexdigest().upper()}}, []),
         ({"metadata": {"width": "48", "height": -1, "sha256": 7}}, []),

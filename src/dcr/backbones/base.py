@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from dcr.decoding import to_rgb
 from dcr.errors import UserError
 
 
@@ -44,8 +45,8 @@ class Preprocessing:
         )  # fmt: skip
 
     def __call__(self, image: Image.Image) -> torch.Tensor:
-        """Return the resized and cropped RGB image, (3, H, H) float32 in [0, 1], not normalised."""
-        return self._transform(image.convert("RGB"))
+        """Return the RGB image (`dcr.decoding`), resized and cropped, (3, H, H) float32 in [0, 1], not normalised."""
+        return self._transform(to_rgb(image))
 
     def normalize(self, pixels: torch.Tensor) -> torch.Tensor:
         """Normalise pixels in [0, 1], (B, 3, H, H), with the backbone's mean and standard deviation."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,13 +18,12 @@ _CHUNK = 1 << 20
 
 
 def decode_image(data: bytes, where: str) -> Image.Image:
-    """Decode a JPEG, PNG or WebP image to RGB; a broken one is a UserError that names ``where``."""
-    from PIL import Image
+    """Decode an image to RGB, see `dcr.decoding`; a broken one is a UserError that names ``where``."""
+    from dcr.decoding import DecodingError, decode_rgb
 
     try:
-        with Image.open(io.BytesIO(data), formats=("JPEG", "PNG", "WEBP")) as image:
-            return image.convert("RGB")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        return decode_rgb(data)
+    except DecodingError as error:
         raise UserError(f"the image of {where} cannot be decoded ({error}): replace or remove it") from error
 
 

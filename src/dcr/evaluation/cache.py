@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dcr.decoding import DECODING_VERSION
 from dcr.evaluation.results import Result
 from dcr.files import atomic_path, sha256_folder, weights_hash
 
@@ -33,7 +34,8 @@ def make_key(**parts: Any) -> str:
 
 
 def encoder_fingerprint(backbone: Backbone) -> str:
-    """Return a hex sha256 of an encoder: weights, modules with their settings, preprocessing, and kind of device.
+    """Return a hex sha256 of an encoder: weights, modules with their settings, decoding and preprocessing of
+    images, and kind of device.
 
     The modules matter beside the weights: two activations may share all of them.
     """
@@ -41,6 +43,7 @@ def encoder_fingerprint(backbone: Backbone) -> str:
         weights=weights_hash(backbone.model),
         modules=repr(backbone.model),
         preprocessing=asdict(backbone.preprocessing),
+        decoding=DECODING_VERSION,
         device=backbone.device.type,
     )
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
+from dcr.decoding import DecodingError, decode_rgb
 from dcr.errors import UserError
 from dcr.latents.options import LatentOptions
 from dcr.shards import Sample, ShardReader
@@ -80,9 +79,8 @@ def load_crops(task: CropTask, options: LatentOptions, numbers: Sequence[int] | 
 
 def _cut(sample: Sample, image_hash: str, options: LatentOptions, numbers: Sequence[int]) -> list[Crop]:
     try:
-        with Image.open(io.BytesIO(sample.image)) as opened:
-            image = opened.convert("RGB")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as exc:
+        image = decode_rgb(sample.image)
+    except DecodingError as exc:
         raise UserError(
             f"sample {sample.key} cannot be decoded ({exc}); run `kedro run --pipelines validation` on this machine"
         ) from exc

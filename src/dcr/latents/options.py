@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from dcr.decoding import DECODING_VERSION
 from dcr.transforms import CROP_ASPECT, TRANSFORM_VERSION
 
 
@@ -51,6 +52,7 @@ class LatentOptions:
         random = {"scale": list(self.scale), "aspect": list(CROP_ASPECT), "horizontal_flip": self.horizontal_flip}
         return {
             "transform_version": TRANSFORM_VERSION,
+            "decoding_version": DECODING_VERSION,
             "image_size": self.image_size,
             "crop_mode": self.crop_mode,
             "crops_per_image": self.crops_per_image,

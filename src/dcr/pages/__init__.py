@@ -35,7 +35,9 @@ def to_data_uri(image: Image.Image) -> str:
     """Return an image, at most 224 px a side, as a data URI: PNG when small, JPEG above 64 px."""
     from PIL import Image
 
-    image = image.convert("RGB")
+    from dcr.decoding import to_rgb
+
+    image = to_rgb(image).copy()
     image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS)
     kind = "PNG" if max(image.size) <= 64 else "JPEG"
     buffer = io.BytesIO()

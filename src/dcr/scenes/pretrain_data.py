@@ -6,7 +6,6 @@ tensor; nothing here is meant for shards of real size.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -16,6 +15,7 @@ import torch
 from PIL import Image, ImageOps
 from tqdm import tqdm
 
+from dcr.decoding import DecodingError, decode_rgb
 from dcr.errors import UserError
 from dcr.seeds import derive_seed, torch_generator
 from dcr.shards import read_samples
@@ -141,7 +141,7 @@ def _batches(num_items: int, batch_size: int, generator: torch.Generator) -> Ite
 def _decode(image: bytes | None, image_size: int) -> np.ndarray | None:
     """Return (S, S, 3) uint8, or None for bytes that are no image: sorting these out is validation's work."""
     try:
-        decoded = Image.open(io.BytesIO(image or b"")).convert("RGB")
-    except (OSError, ValueError, SyntaxError):
+        decoded = decode_rgb(image or b"")
+    except DecodingError:
         return None
     return np.asarray(ImageOps.fit(decoded, (image_size, image_size), Image.Resampling.BICUBIC))

@@ -63,13 +63,11 @@ def describe_sample(sample: Sample) -> dict[str, Any]:
 
 
 def _size(image: bytes | None) -> tuple[int, int] | tuple[None, None]:
-    from PIL import Image
+    from dcr.decoding import DecodingError, read_size
 
-    if image is None:
-        return None, None
     try:
-        return Image.open(io.BytesIO(image)).size
-    except (OSError, SyntaxError, ValueError):  # bytes that are no image are written as they are
+        return (None, None) if image is None else read_size(image)
+    except DecodingError:  # bytes that are no image are written as they are
         return None, None
 
 

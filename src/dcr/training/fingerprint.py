@@ -21,7 +21,10 @@ from dcr.training.checkpoints import Fingerprint
 from dcr.training.options import END_TO_END, STAGE1, batch_options, objective_options, run_options, tuning_options
 
 _FREE = {"name", "max_train_steps", *WITHOUT_EFFECT}  # a longer run goes on from a shorter one
-_CODE = ("training", "losses", "positives", "backbones", "projector.py", "transforms.py", "diffusion.py", "seeds.py")
+_CODE = (
+    *("training", "losses", "positives", "backbones"),
+    *("projector.py", "decoding.py", "transforms.py", "diffusion.py", "seeds.py"),
+)
 
 
 def input_hashes(latents: LatentCache, backbone: Backbone, diffusion: Diffusion) -> dict[str, str]:

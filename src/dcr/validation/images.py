@@ -2,37 +2,23 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from dcr.shards.image_bytes import CostlyImage, check_image_bytes
-
-# Formats that the later steps decode. Fewer decoders are a smaller surface for hostile bytes.
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
-
-_OTHER_FORMATS = (
-    b"II*\0",
-    b"MM\0*",
-    b"<svg",
-    b"<?xml",
-    b"<!doc",
-    b"<html",
-    b"\0\0\0\x0cjP",
-    b"\xff\x0a",
-    b"%PDF",
-)
+from dcr.decoding import DecodingError, develop, open_picture
 
 
 @dataclass
 class ImageMeasures:
     """What is known of one image; None for what could not be measured.
 
-    ``luminance_mean`` and ``luminance_spread`` (standard deviation) are over all pixels, in 0 to 255: a colour JPEG's
-    own luma, else Pillow's grey, which is the same formula (ITU-R BT.601) after rounding to RGB. ``phash`` is 64 bits
-    in hex; ``reason`` is the name of what kept the image from being measured.
+    Measured are the pixels of `dcr.decoding`, which training and evaluation see: ``width`` and ``height`` are those of
+    the upright picture (the header's where it could not be decoded), and ``changes`` names what decoding did to it.
+    ``mode`` is the file's own. ``luminance_mean`` and ``luminance_spread`` (standard deviation) are over all pixels, in
+    0 to 255: a colour JPEG's own luma, else Pillow's grey, which is the same formula (ITU-R BT.601) after rounding to
+    RGB. ``phash`` is 64 bits in hex; ``reason`` is the name of what kept the image from being measured.
     """
 
     reason: str | None = None
@@ -46,6 +32,7 @@ class ImageMeasures:
     luminance_mean: float | None = None
     luminance_spread: float | None = None
     phash: str | None = None
+    changes: tuple[str, ...] = ()
 
 
 def measure_image(content: bytes, max_pixels: int) -> ImageMeasures:
@@ -72,44 +59,22 @@ def measure_images(contents: list[bytes | None], max_pixels: int) -> list[ImageM
 
 def _decode(content: bytes, max_pixels: int) -> tuple[ImageMeasures, tuple[list[int], Image.Image] | None]:
     """Return what the decoder tells, and of the grey image the histogram and a copy of 32 x 32."""
-    measures, grey = ImageMeasures(), None
+    measures = ImageMeasures()
     try:
-        check_image_bytes(content)
-        _check_webp_size(content, max_pixels)
-        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+        with open_picture(content, max_pixels) as image:
             measures.format, (measures.width, measures.height) = image.format, image.size
             measures.mode = image.mode
-            _check_size(*image.size, max_pixels)
-            measures.animated = bool(getattr(image, "is_animated", False))
+            measures.animated = image.format != "MPO" and bool(getattr(image, "is_animated", False))
             if luma_tells_all(image):
                 image.draft("L", None)
-            image.load()
-            measures.exif_orientation = _orientation(image)
-            grey = _reduce(image)
-    except Exception as exc:  # decoders of hostile bytes raise nearly anything
-        measures.reason = _reason(exc, content)
-        measures.decode_error = f"{type(exc).__name__}: {_without_addresses(exc)}"
+            picture = develop(image, max_pixels)
+            grey = _reduce(picture.image)
+    except DecodingError as exc:
+        measures.reason, measures.decode_error = exc.reason, str(exc)
+        return measures, None
+    measures.width, measures.height = picture.image.size
+    measures.exif_orientation, measures.changes = picture.orientation, picture.changes
     return measures, grey
-
-
-def _check_size(width: int, height: int, max_pixels: int) -> None:
-    if width * height > max_pixels:
-        raise Image.DecompressionBombError(f"{width} x {height} pixels exceed the cap of {max_pixels}")
-
-
-def _check_webp_size(content: bytes, max_pixels: int) -> None:
-    """Check an extended WebP before Pillow opens it, because its decoder reserves the canvas on opening."""
-    if content[:4] == b"RIFF" and content[8:16] == b"WEBPVP8X" and len(content) >= 30:
-        width, height = (1 + int.from_bytes(content[at : at + 3], "little") for at in (24, 27))
-        _check_size(width, height, max_pixels)
-
-
-def _orientation(image: Image.Image) -> int | None:
-    try:
-        value = image.getexif().get(0x0112)
-    except Exception:  # a broken EXIF block does not make the picture worse
-        return None
-    return value if isinstance(value, int) else None
 
 
 def luma_tells_all(image: Image.Image) -> bool:
@@ -118,7 +83,7 @@ def luma_tells_all(image: Image.Image) -> bool:
     For luma alone libjpeg reads and checks every bit of the colours too and omits what comes after: their transforms,
     which cannot fail, and their enlargement, which fails for factors that are not whole.
     """
-    if image.format != "JPEG" or image.mode != "RGB":
+    if image.format not in ("JPEG", "MPO") or image.mode != "RGB":
         return False
     factors = zip(*((across, down) for _, across, down, _ in image.layer), strict=True)
     return all(min(sides) > 0 and not any(max(sides) % side for side in sides) for sides in factors)
@@ -126,8 +91,6 @@ def luma_tells_all(image: Image.Image) -> bool:
 
 def _reduce(image: Image.Image) -> tuple[list[int], Image.Image]:
     """Return the histogram of a decoded image's luminance and a copy averaged to 32 x 32."""
-    if image.mode.startswith("I"):  # 16 bits: Pillow would clip, not scale
-        image = Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
     grey = image if image.mode == "L" else image.convert("L")
     return grey.histogram(), grey.resize((32, 32), Image.Resampling.BOX)
 
@@ -152,25 +115,3 @@ def perceptual_hashes(small: np.ndarray) -> list[str]:
 
 
 _DCT = np.cos(np.pi / 32 * np.outer(np.arange(8), np.arange(32) + 0.5))
-
-
-def _reason(exc: Exception, content: bytes) -> str:
-    if isinstance(exc, CostlyImage):
-        return "image_too_costly"
-    if isinstance(exc, Image.DecompressionBombError):
-        return "too_many_pixels"
-    if isinstance(exc, UnidentifiedImageError):
-        return "unsupported_format" if _is_other_format(content) else "image_corrupt"
-    return "image_truncated" if "truncated" in str(exc).lower() else "image_corrupt"
-
-
-def _is_other_format(content: bytes) -> bool:
-    start = content[:64].lstrip().lower()
-    return content[4:8] == b"ftyp" or start.startswith(tuple(magic.lower() for magic in _OTHER_FORMATS))
-
-
-def _without_addresses(exc: Exception) -> str:
-    """Pillow names the object it read from, whose address differs from run to run."""
-    if isinstance(exc, UnidentifiedImageError):
-        return "no decoder knows these bytes"
-    return str(exc)

@@ -14,6 +14,7 @@ import fsspec
 import pyarrow as pa
 from PIL import __version__ as pillow_version
 
+from dcr.decoding import DECODING_VERSION
 from dcr.errors import UserError
 from dcr.files import sha256_file
 from dcr.shards import Sample, ShardReader
@@ -37,7 +38,7 @@ SCHEMA = pa.schema(
 )  # fmt: skip
 
 # Raised whenever the same bytes would give other rows, so that tables of earlier versions are made anew.
-_VERSION = 3
+_VERSION = 4
 _BATCH_SAMPLES, _BATCH_BYTES = 64, 16 << 20  # read and measured at once; a batch ends with the image that fills it
 
 
@@ -96,7 +97,7 @@ def fingerprint_shard(path: str, limits: Limits) -> str:
         content = sha256_file(inner) if "file" in fs.protocol else [fs.ukey(inner), str(fs.info(inner))]
     except (OSError, ValueError, ImportError) as exc:
         raise UserError(f"shard {path} cannot be opened: {exc}") from exc
-    parts = [_VERSION, pillow_version, asdict(limits), content, _is_interrupted(path)]
+    parts = [_VERSION, DECODING_VERSION, pillow_version, asdict(limits), content, _is_interrupted(path)]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
@@ -171,8 +172,8 @@ def _row(sample: Sample, shard: str, image: ImageMeasures, caption: dict[str, An
         "num_bytes": None if sample.image is None else len(sample.image),
         "sha256": None if sample.image is None else hashlib.sha256(sample.image).hexdigest(),
     }  # fmt: skip
-    reason = row.pop("reason")
-    found = {*sample.problems, *_image_findings(row, limits), *caption_findings(sample), *_mismatches(row)}
+    reason, changes = row.pop("reason"), row.pop("changes")
+    found = {*sample.problems, *changes, *_image_findings(row, limits), *caption_findings(sample), *_mismatches(row)}
     if row["caption_truncated"]:
         found.add("caption_truncated")
     if sample.image is None and not found & {"tar_truncated", "unsafe_member", "member_too_large"}:
@@ -220,14 +221,17 @@ def _image_findings(row: dict[str, Any], limits: Limits) -> Iterator[str]:
 
 
 def _mismatches(row: dict[str, Any]) -> Iterator[str]:
-    def differs(*names: str) -> bool:
-        pairs = [(row[name], row[f"declared_{name}"]) for name in names]
-        return any(None not in pair and pair[0] != pair[1] for pair in pairs)
-
-    if differs("width", "height"):
+    declared = row["declared_width"], row["declared_height"]
+    upright = row["width"], row["height"]
+    stored = upright[::-1] if (row["exif_orientation"] or 0) >= 5 else upright  # tools declare the one or the other
+    if not any(all(_fit(*sides) for sides in zip(declared, size, strict=True)) for size in (upright, stored)):
         yield "size_mismatch"
-    if differs("sha256"):
+    if not _fit(row["declared_sha256"], row["sha256"]):
         yield "sha256_mismatch"
+
+
+def _fit(declared: Any, found: Any) -> bool:
+    return None in (declared, found) or declared == found
 
 
 def _clean(text: str) -> str:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image
 
+from dcr.decoding import decode_rgb
 from dcr.pages import fill_template, to_data_uri
 from dcr.shards import ShardReader
 from dcr.validation.charts import histogram_svg
-from dcr.validation.images import FORMATS
 from dcr.validation.reasons import REASONS, SHARD_REASONS
 from dcr.validation.survey import survey_samples
 from dcr.validation.tables import SampleTables
@@ -110,9 +108,9 @@ def _thumbnail(row: Any, path: str) -> str | None:
         return None
     with ShardReader(path, start=row.offset) as reader:
         sample = next(iter(reader))
-    with Image.open(io.BytesIO(sample.image), formats=FORMATS) as image:
-        image.thumbnail((_THUMBNAIL, _THUMBNAIL))  # first, as a JPEG is then decoded small
-        return to_data_uri(image)
+    image = decode_rgb(sample.image, side=_THUMBNAIL)
+    image.thumbnail((_THUMBNAIL, _THUMBNAIL))
+    return to_data_uri(image)
 
 
 def _charts(judged: SampleTables) -> list[dict[str, Any]]:
