@@ -1,3 +1,4 @@
+import json
 import pickle
 import tarfile
 
@@ -248,3 +249,23 @@ def test_random_damage_never_breaks_the_reader(tmp_path):
         samples, reader = read(tmp_path / "a.tar")
         assert len(samples) <= 9
         assert 0 <= reader.unreadable_bytes <= reader.size
+
+
+def test_of_a_large_json_lists_and_objects_are_let_go(tmp_path):
+    large = {"width": 7, "url": "u", "caption": "c", "boxes": [{"x": 123456789}] * 10_000}
+    made_to_cost = ['{"a": [' + "[]," * 300_000 + "0]}", '{"a":' + "[{}," * 9 + "{}" + "]" * 9 + "," * 70_000 + "}"]
+    texts = [json.dumps(large), *made_to_cost, json.dumps({"a": [1]})]
+    samples, _ = read(write_members(tmp_path / "a.tar", [(f"{i}.json", text.encode()) for i, text in enumerate(texts)]))
+    assert [s.problems for s in samples] == [(), ("metadata_invalid",), ("metadata_invalid",), ()]
+    assert samples[0].metadata == {"width": 7, "url": "u", "caption": "c"}
+    assert samples[3].metadata == {"a": [1]}
+
+
+def test_a_shard_of_empty_members_is_damaged(tmp_path, monkeypatch):
+    monkeypatch.setattr(reading_module, "_EMPTY_MEMBERS", 100)
+    honest = [(f"{i}.{extension}", b"x" * (extension == "jpg")) for i in range(500) for extension in ("jpg", "txt")]
+    assert read(write_members(tmp_path / "a.tar", honest))[1].damage is None
+    samples, reader = read(write_members(tmp_path / "a.tar", [*honest[:10], *((f"x{i}.jpg", b"") for i in range(500))]))
+    assert "most of its members are empty" in reader.damage
+    assert len(samples) == 5 + 101
+    assert reader.unreadable_bytes > 0

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import io
 import json
-import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 from dcr.errors import UserError
 from dcr.shards.sample import IMAGE_EXTENSIONS, Sample, split_name
+from dcr.shards.tar_headers import BLOCK, Member, TarDamaged, read_member
 
 MAX_IMAGE_BYTES = 256 << 20
 MAX_TEXT_BYTES = 4 << 20
-MAX_TAR_HEADER_BYTES = 1 << 20
+_SMALL_TEXT = 64 << 10  # of a json up to which all it holds is kept
+_EMPTY_MEMBERS = 10_000  # more than those with content: each costs time and, in a table, memory
 _COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")  # gzip, bzip2, xz, zstd
 
 
@@ -68,7 +69,7 @@ class ShardReader:
         group: _Group | None = None
         for member in self._members():
             name = split_name(member.name)
-            if name is None or member.isdir():
+            if name is None or member.is_folder:
                 continue
             key, extension = name
             if group is None or key != group.key or extension in group.extensions:
@@ -80,42 +81,41 @@ class ShardReader:
         if group is not None:
             yield group.sample()
 
-    def _members(self) -> Iterator[tarfile.TarInfo]:
+    def _members(self) -> Iterator[Member]:
         """Yield the members one by one; at the first damaged place note it and stop."""
-        end = self.start
+        end, empty, filled = self.start, 0, 0
         try:
-            tar = tarfile.TarFile(fileobj=_HeaderFile(self._read, self.start))
-            while (member := tar.next()) is not None:
-                tar.members.clear()  # tarfile keeps all members it has seen
-                if member.size < 0 or tar.offset <= end:
-                    raise tarfile.ReadError("a header declares a negative size")
+            while (member := read_member(self._read, end)) is not None:
                 yield member
-                if self._is_cut(member) or tar.offset >= self.size + tarfile.BLOCKSIZE:
+                empty, filled = empty + (member.size == 0), filled + (member.size > 0)
+                if self._is_cut(member):
                     return self._note("it is cut short within a member", member.offset)
-                end = tar.offset
-        except UserError:
-            raise
-        except Exception as exc:  # hostile headers make tarfile raise nearly anything
-            return self._note(self._explain(exc), end)
+                if empty > filled + _EMPTY_MEMBERS:
+                    raise TarDamaged("most of its members are empty")
+                end = member.end
+        except TarDamaged as exc:
+            return self._note(self._explain(str(exc)), end)
         self._check_end(end)
 
     def _check_end(self, end: int) -> None:
         """Note damage unless the tar ends in zeros alone, at least one block of them."""
-        if end >= self.size:
-            return self._note("it is cut short: no end-of-archive mark", end)
         rest = "it goes on with bytes that are no tar header"
-        if self.size - end < tarfile.BLOCKSIZE:
+        if end == 0:
+            rest = self._explain("no header stands at its start")
+        elif self.size - end < BLOCK:
             rest = "it is cut short within a header"
+        if end >= self.size:
+            return self._note("it is cut short: no end-of-archive mark" if end else rest, end)
         for start in range(end, self.size, 1 << 20):
             chunk = self._read(start, 1 << 20)
             if chunk.count(0) != len(chunk):
                 return self._note(rest, end)
 
-    def _explain(self, exc: Exception) -> str:
+    def _explain(self, problem: str) -> str:
         start = self._read(0, 6)
         if start.startswith(_COMPRESSED):
             return "it is compressed, and shards must be plain tars"
-        return f"its tar structure is damaged ({exc})" if start else "it is empty"
+        return f"its tar structure is damaged ({problem})" if start else "it is empty"
 
     def _note(self, damage: str, offset: int) -> None:
         self.damage, self.unreadable_bytes = damage, max(0, self.size - offset)
@@ -127,10 +127,10 @@ class ShardReader:
         except Exception as exc:  # of any store's client; this is no damage of the tar, and another run may go well
             raise UserError(f"shard {self.shard} cannot be read: {type(exc).__name__} {exc}; run again") from exc
 
-    def _is_cut(self, member: tarfile.TarInfo) -> bool:
-        return member.isreg() and not member.issparse() and member.offset_data + member.size > self.size
+    def _is_cut(self, member: Member) -> bool:
+        return member.offset_data + member.size > self.size
 
-    def _read_into(self, group: _Group, extension: str, member: tarfile.TarInfo) -> None:
+    def _read_into(self, group: _Group, extension: str, member: Member) -> None:
         role = "image" if extension in IMAGE_EXTENSIONS else extension
         limit = MAX_IMAGE_BYTES if role == "image" else MAX_TEXT_BYTES
         if not _is_safe(member):
@@ -146,31 +146,10 @@ class ShardReader:
             group.image_extension = extension if role == "image" else group.image_extension
 
 
-def _is_safe(member: tarfile.TarInfo) -> bool:
+def _is_safe(member: Member) -> bool:
     name = member.name
     inside = not name.startswith("/") and ".." not in name.split("/") and "\\" not in name and "\0" not in name
-    return inside and member.isreg() and not member.issparse()
-
-
-class _HeaderFile:
-    """The file as tarfile sees it: at a position of its own, and never more at once than a header needs."""
-
-    def __init__(self, read: Callable[[int, int], bytes], position: int) -> None:
-        self._read, self._position = read, position
-
-    def seek(self, position: int) -> int:
-        self._position = position
-        return position
-
-    def tell(self) -> int:
-        return self._position
-
-    def read(self, size: int) -> bytes:
-        if not 0 <= size <= MAX_TAR_HEADER_BYTES:
-            raise tarfile.ReadError(f"a header declares {size} bytes of names")
-        data = self._read(self._position, size)
-        self._position += len(data)
-        return data
+    return inside and member.is_file
 
 
 @dataclass
@@ -191,13 +170,16 @@ class _Group:
         return Sample(self.key, image, self.image_extension, caption, metadata, self.offset, problems)
 
     def _parse_metadata(self) -> dict[str, Any]:
+        text = self.content.get("json", b"{}")
         try:
-            metadata = json.loads(self.content.get("json", b"{}"))
+            metadata = json.loads(text) if _is_frugal(text) else None
         except (ValueError, RecursionError):
             metadata = None
         if not isinstance(metadata, dict):
             self.problems.add("metadata_invalid")
             return {}
+        if len(text) > _SMALL_TEXT:
+            return {name: value for name, value in metadata.items() if not isinstance(value, dict | list)}
         return metadata
 
     def _decode_caption(self, metadata: dict[str, Any]) -> str | None:
@@ -209,3 +191,8 @@ class _Group:
         except UnicodeDecodeError:
             self.problems.add("caption_not_utf8")
             return self.content["txt"].decode(errors="replace")
+
+
+def _is_frugal(text: bytes) -> bool:
+    """Tell whether a json's lists and objects are few for its size, as each takes twenty times its bytes or more."""
+    return len(text) <= _SMALL_TEXT or text.count(b"[") + text.count(b"{") <= len(text) // 8
