@@ -191,7 +191,7 @@ class TestSources:
         folder = tiny_open_clip(tmp_path / "m")
         model_cfg = tiny_model_cfg(embed_dim=16)
         (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": model_cfg}))
-        with pytest.raises(UserError, match="cannot be loaded by open_clip"):
+        with pytest.raises(UserError, match=r"visual.proj: \[32, 24\] in the file, \[32, 16\] there"):
             load_backbone(f"local-dir:{folder}")
 
     def test_transformers_weights_that_are_missing_are_not_filled_with_random_ones(self, tmp_path):
@@ -201,7 +201,7 @@ class TestSources:
         state = load_file(path)
         del state["visual_projection.weight"]
         save_file(state, path, metadata={"format": "pt"})
-        with pytest.raises(UserError, match="lacks weights"):
+        with pytest.raises(UserError, match=r"1 weight is missing \(visual_projection.weight\)"):
             load_backbone(str(tmp_path / "m"))
 
     def test_a_bare_folder_with_both_configs_means_transformers(self, tmp_path):

@@ -4,26 +4,41 @@ import hashlib
 import json
 import logging
 import re
+import tempfile
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
+from dcr.backbones import load_backbone
 from dcr.downloads import fetch_models
 from dcr.errors import UserError
 from dcr.files import sha256_file
 from dcr.sources import HubModel, cached_folder
+from diffusion_models import tiny_diffusion
+from models import tiny_hf_clip, tiny_model_cfg, tiny_open_clip
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
-WEIGHTS = b"weights" * 1000
-FILES = {
-    "README.md": b"---\nlicense: other\nlicense_name: some-licence\n---\n# A model\n",
-    "open_clip_config.json": b"{}",
-    "open_clip_model.safetensors": WEIGHTS,
-    "open_clip_pytorch_model.bin": b"the same weights as a pickle",
-    "model.onnx": b"not needed",
-}
 SOURCE = f"hf-hub:org/name@{COMMIT}"
+
+
+def hub_files():
+    """Return the files of a repository that holds a tiny open_clip model, and what nobody needs."""
+    with tempfile.TemporaryDirectory() as root:
+        model_cfg = tiny_model_cfg()
+        model_cfg["text_cfg"]["vocab_size"] = 64
+        folder = tiny_open_clip(Path(root, "m"), model_cfg)
+        model = {path.name: path.read_bytes() for path in folder.iterdir()}
+    return model | {
+        "README.md": b"---\nlicense: other\nlicense_name: some-licence\n---\n# A model\n",
+        "open_clip_pytorch_model.bin": b"the same weights as a pickle",
+        "model.onnx": b"not needed",
+    }
+
+
+FILES = hub_files()
+WEIGHTS = FILES["open_clip_model.safetensors"]
 
 
 class Hub(BaseHTTPRequestHandler):
@@ -159,15 +174,52 @@ def test_a_pinned_hash_must_hold(hub):
 
 
 def test_a_local_folder_needs_no_network_and_its_change_is_noticed(tmp_path, caplog):
-    (tmp_path / "model.safetensors").write_bytes(b"1")
-    source = f"local-dir:{tmp_path}"
-    record = fetch(source)
-    assert record["files"] == {"model.safetensors": {"bytes": 1, "sha256": sha256_file(tmp_path / "model.safetensors")}}
+    folder = tiny_hf_clip(tmp_path / "m")
+    (folder / "holiday.jpg").write_bytes(b"1")
+    record = fetch(str(folder))
+    assert set(record["files"]) == {
+        *("config.json", "model.safetensors", "preprocessor_config.json", "tokenizer.json", "tokenizer_config.json")
+    }
+    assert record["files"]["config.json"]["sha256"] == sha256_file(folder / "config.json")
     assert (record["revision"], record["licence"]) == (None, "unknown")
     assert "not the file" not in caplog.text
-    (tmp_path / "model.safetensors").write_bytes(b"2")
-    fetch(source, previous={"backbone": record})
-    assert "model.safetensors is not the file that the last check saw" in caplog.text
+    (folder / "tokenizer_config.json").write_text("{}")
+    fetch(str(folder), previous={"backbone": record})
+    assert "tokenizer_config.json is not the file that the last check saw" in caplog.text
+
+
+def test_what_a_branch_names_loads_once_it_was_downloaded(hub):
+    fetch("hf-hub:org/name@main")
+    assert load_backbone("hf-hub:org/name@main").embed_dim == 24
+
+
+@pytest.mark.parametrize("role", ["backbone", "diffusion"])
+def test_a_folder_that_holds_no_model_is_no_verified_files(tmp_path, role):
+    (tmp_path / "holiday.jpg").write_bytes(b"1")
+    (tmp_path / "notes.txt").write_text("2")
+    with pytest.raises(UserError, match=r"has neither config\.json|holds no whole model, as it has no"):
+        fetch_models({role: str(tmp_path)}, {}, {})
+
+
+@pytest.mark.parametrize("prefix", ["", "local-dir:"])
+def test_a_model_whose_weights_do_not_fit_is_refused_before_any_is_loaded(tmp_path, prefix, monkeypatch):
+    folder = (tiny_open_clip if prefix else tiny_hf_clip)(tmp_path / "m")
+    path = folder / ("open_clip_config.json" if prefix else "config.json")
+    path.write_text(
+        path.read_text().replace('"width": 32', '"width": 40').replace('"projection_dim": 24', '"projection_dim": 8')
+    )
+    monkeypatch.setattr("safetensors.torch.load_file", None)
+    with pytest.raises(UserError, match="safetensors does not fit the model"):
+        fetch(f"{prefix}{folder}")
+
+
+def test_a_diffusion_model_that_needs_other_inputs_is_refused(tmp_path):
+    tiny_diffusion(tmp_path / "tokenizer").save(tmp_path / "m")
+    assert len(fetch_models({"diffusion": str(tmp_path / "m")}, {}, {})["diffusion"]["files"]) >= 9
+    path = tmp_path / "m/unet/config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"in_channels": 9}))
+    with pytest.raises(UserError, match="its unet takes 9 channels, and its vae makes 4"):
+        fetch_models({"diffusion": str(tmp_path / "m")}, {}, {})
 
 
 def test_a_diffusion_model_that_cannot_be_had_is_told(hub):

@@ -105,7 +105,7 @@ class TestNeededFiles:
 
     @pytest.mark.parametrize("kind", ["transformers", "open_clip", "diffusers"])
     def test_a_repository_without_weights_is_told(self, kind):
-        with pytest.raises(UserError, match="the repository has no"):
+        with pytest.raises(UserError, match="it has no"):
             needed_files(kind, ["README.md", "config.json"])
 
 

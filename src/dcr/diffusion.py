@@ -9,22 +9,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from dcr.devices import resolve_device
+from dcr.diffusion_source import PARTS, DiffusionSource, read_diffusion
 from dcr.errors import UserError
+from dcr.model_configs import load_tokenizer
 from dcr.sources import diffusion_folder
 
-PARTS = {
-    "vae": "config.json",
-    "unet": "config.json",
-    "scheduler": "scheduler_config.json",
-    "text_encoder": "config.json",
-    "tokenizer": "tokenizer_config.json",
-}
+_UNSTATED = 1_000_000  # transformers gives a tokenizer that states no length a number far beyond this one
 
 
 @dataclass
@@ -153,25 +150,39 @@ def load_diffusion(source: str, device: str | torch.device = "cpu") -> Diffusion
         device: where the parts go; ``auto`` is an accelerator if there is one.
 
     Raises:
-        UserError: a part is missing or cannot be read.
+        UserError: a part is missing, cannot be read, or needs inputs that DCR does not give (`dcr.diffusion_source`).
     """
-    folder = diffusion_folder(source)
-    for name, config in PARTS.items():
-        if not (folder / name / config).is_file():
-            raise UserError(
-                f"diffusion model {source}: {name}/{config} is missing; "
-                "a diffusers folder holds vae, unet, scheduler, text_encoder and tokenizer"
-            )
-    classes = (AutoencoderKL, UNet2DConditionModel, DDPMScheduler, CLIPTextModel, CLIPTokenizer)
-    parts = []
-    for name, cls in zip(PARTS, classes, strict=True):
-        weights = {} if name in ("scheduler", "tokenizer") else {"use_safetensors": True}
-        try:
-            parts.append(cls.from_pretrained(folder, subfolder=name, local_files_only=True, **weights))
-        except (OSError, ValueError, KeyError) as exc:
-            reason = str(exc).strip().splitlines()[0] if str(exc).strip() else type(exc).__name__
-            raise UserError(
-                f"diffusion model {source}: part {name} cannot be loaded ({reason}); "
-                "get the whole model again, or give another diffusers folder"
-            ) from exc
-    return Diffusion(*parts, source=source).to(resolve_device(device))
+    read = read_diffusion(diffusion_folder(source), source)
+    tokenizer = load_tokenizer(read.folder / "tokenizer", CLIPTokenizer.from_pretrained)
+    _check_tokenizer(tokenizer, read)
+    vae, unet = (_load_part(read, part) for part in ("vae", "unet"))
+    scheduler = DDPMScheduler.from_config(read.scheduler)
+    return Diffusion(vae, unet, scheduler, _load_text_encoder(read), tokenizer, source).to(resolve_device(device))
+
+
+def _load_part(read: DiffusionSource, part: str) -> Any:
+    model, state = read.fitted(part, only_shapes=False)
+    state = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
+    model.load_state_dict(state, assign=True)
+    return model
+
+
+def _load_text_encoder(read: DiffusionSource) -> CLIPTextModel:
+    """Load it through transformers, which makes the buffers that are in no file."""
+    _, state = read.fitted("text_encoder", only_shapes=False)
+    return CLIPTextModel.from_pretrained(
+        None, config=read.text_encoder, state_dict=state, dtype=torch.float32, local_files_only=True,
+        trust_remote_code=False,
+    )  # fmt: skip
+
+
+def _check_tokenizer(tokenizer: CLIPTokenizer, read: DiffusionSource) -> None:
+    """Refuse token ids and lengths that the text encoder has no embedding for; its length where none is stated."""
+    positions, vocabulary = read.text_encoder.max_position_embeddings, read.text_encoder.vocab_size
+    if tokenizer.model_max_length > _UNSTATED:
+        tokenizer.model_max_length = positions
+    if tokenizer.model_max_length > positions or len(tokenizer) > vocabulary:
+        raise UserError(
+            f"diffusion model {read.source}: its tokenizer makes {tokenizer.model_max_length} tokens of "
+            f"{len(tokenizer)} kinds, its text encoder takes {positions} of {vocabulary}: get the whole model again"
+        )

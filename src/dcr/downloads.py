@@ -7,17 +7,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dcr.backbones import check_backbone, find_library
+from dcr.diffusion_source import check_diffusion
 from dcr.errors import UserError
 from dcr.files import sha256_file
 from dcr.sources import (
     LOCAL,
     HubModel,
     Kind,
+    backbone_location,
     backbone_model,
     cached_folder,
     diffusion_models,
     files_in,
     needed_files,
+    parse_hub_model,
 )
 
 if TYPE_CHECKING:
@@ -41,14 +45,17 @@ def fetch_models(
         ``files`` {name: {bytes, sha256}}.
 
     Raises:
-        UserError: a model cannot be had, a file is damaged, or a hash is not the expected one.
+        UserError: a model cannot be had, a folder holds none or one that cannot be used, a file is damaged, or a hash
+            is not the expected one.
     """
     records = {}
     for role, source in sources.items():
         location, revision = _fetch_diffusion(source) if role == "diffusion" else _fetch_backbone(source)
-        record = {"source": source, "location": str(location), "revision": revision, **_describe(location)}
+        names = _files_of(role, source, location)
+        record = {"source": source, "location": str(location), "revision": revision, **_describe(location, names)}
         _check(record, expected_sha256)
         _compare(record, previous.get(role, {}))
+        _check_model(role, source, location)
         size = sum(file["bytes"] for file in record["files"].values())
         _LOG.info(
             "%s: %s, %.2f GB in %d verified files, licence %s",
@@ -59,6 +66,27 @@ def fetch_models(
     if absent:
         raise UserError(f"models.sha256 names {', '.join(sorted(absent))}, which no model has")
     return records
+
+
+def _files_of(role: str, source: str, location: Path) -> list[str]:
+    """Return the names of the files that loading reads; UserError where a folder holds no model."""
+    if location.is_file():
+        return [location.name]
+    if not location.is_dir():
+        raise UserError(f"{role} {source}: there is no such folder: check the path")
+    kind = "diffusers" if role == "diffusion" else find_library(backbone_location(source))[1]
+    try:
+        return needed_files(kind, files_in(location))
+    except UserError as error:
+        raise UserError(f"{role} {source}: {location} holds no whole model, as {error}") from error
+
+
+def _check_model(role: str, source: str, location: Path) -> None:
+    """Compare configurations and weights; UserError where they make no model, or none that can be used."""
+    if role == "diffusion":
+        check_diffusion(location, source)
+    else:
+        check_backbone(source)
 
 
 def _fetch_backbone(source: str) -> tuple[Path, str | None]:
@@ -96,7 +124,8 @@ def _fetch(model: HubModel, kind: Kind) -> tuple[Path, str]:
         names = needed_files(kind, [file.rfilename for file in info.siblings])
         size = sum(file.size or 0 for file in info.siblings if file.rfilename in names)
         _LOG.info("%s: %.2f GB, licence %s", model, size / 1e9, _licence_of(info))
-        return Path(snapshot_download(model.repo_id, revision=info.sha, allow_patterns=names)), info.sha
+        # by its own name, for a branch is looked up in the cache by its name
+        return Path(snapshot_download(model.repo_id, revision=model.revision, allow_patterns=names)), info.sha
     except UserError as error:
         raise UserError(f"{model}: {error}") from error
     except Exception as error:  # whatever the network may raise
@@ -118,6 +147,9 @@ def _fetch_open_clip_tag(source: str) -> Path:
         return Path(tag)
     if not entry:
         raise UserError(f"backbone {source}: there is neither such a folder or file, nor such a tag of open_clip")
+    tokenizer = open_clip.get_model_config(name)["text_cfg"].get("hf_tokenizer_name")
+    if tokenizer and not Path(tokenizer).is_dir():
+        _fetch(parse_hub_model(tokenizer), "tokenizer")
     try:
         return Path(open_clip.download_pretrained(entry))
     except Exception as exc:  # whatever the network may raise
@@ -133,9 +165,8 @@ def _model_info(model: HubModel) -> ModelInfo:
     return HfApi().model_info(model.repo_id, revision=model.revision, files_metadata=True)
 
 
-def _describe(location: Path) -> dict[str, Any]:
+def _describe(location: Path, names: list[str]) -> dict[str, Any]:
     folder = location if location.is_dir() else location.parent
-    names = files_in(location) if location.is_dir() else [location.name]
     files = {name: {"bytes": (folder / name).stat().st_size, "sha256": _sha256(folder / name)} for name in names}
     return {"licence": _licence(folder) if location.is_dir() else "unknown", "files": files}
 

@@ -1,7 +1,8 @@
-"""Image features from an exported folder."""
+"""Image and text features from an exported folder."""
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import torch
@@ -11,13 +12,16 @@ from dcr.backbones import Backbone, load_backbone
 from dcr.errors import UserError
 from dcr.sources import LOCAL
 
+_LOG = logging.getLogger(__name__)
+
 
 class Encoder:
-    """Image features from an exported folder.
+    """Image and text features from an exported folder.
 
     Example:
         >>> encoder = dcr.load_encoder("data/06_models/demo/export")
-        >>> features = encoder.encode_image([Image.open("fish.jpg")])
+        >>> image_features = encoder.encode_image([Image.open("fish.jpg")])
+        >>> text_features = encoder.encode_text(["a photo of a fish"])
     """
 
     def __init__(self, backbone: Backbone) -> None:
@@ -32,9 +36,37 @@ class Encoder:
             features.append(self.backbone.encode_image(pixels.to(self.backbone.device)).float().cpu())
         return torch.cat(features)
 
+    def encode_text(self, texts: list[str], batch_size: int = 256) -> torch.Tensor:
+        """Return embeddings (N, d) float32 on the CPU, before L2 normalisation.
+
+        Texts longer than the model's context are cut, as open_clip and transformers do; a warning tells how many.
+
+        Args:
+            texts: N texts.
+            batch_size: texts that are encoded at once.
+
+        Raises:
+            UserError: ``texts`` is no list of strings, or the folder has no tokenizer.
+        """
+        if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
+            raise UserError("texts must be a list of strings: put a single text into a list")
+        features, lengths = [torch.empty(0, self.backbone.embed_dim)], []
+        for start in range(0, len(texts), batch_size):
+            batch = list(texts[start : start + batch_size])
+            lengths += self.backbone.count_tokens(batch)
+            features.append(self.backbone.encode_text(batch).float().cpu())
+        self._tell_cut(lengths)
+        return torch.cat(features)
+
+    def _tell_cut(self, lengths: list[int]) -> None:
+        context_length = self.backbone.tokenize([""]).shape[1]
+        cut = sum(length > context_length for length in lengths)
+        if cut:
+            _LOG.warning("%d of %d texts have more than %d tokens and were cut", cut, len(lengths), context_length)
+
 
 def load_encoder(folder: str | Path, device: str | torch.device = "cpu") -> Encoder:
-    """Load an exported folder, or any model folder, for image features; UserError if it holds no model."""
+    """Load an exported folder, or any model folder, for image and text features; UserError if it holds no model."""
     folder = Path(folder)
     if not folder.is_dir():
         raise UserError(f"Encoder folder {folder} does not exist: run `kedro run --pipelines training` or `make demo`.")

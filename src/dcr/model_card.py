@@ -17,6 +17,7 @@ from PIL import Image
 
 encoder = dcr.load_encoder("path/to/this/folder")
 features = encoder.encode_image([Image.open("image.jpg")])  # (1, d) float32, not normalised
+text_features = encoder.encode_text(["a photo of a fish"])  # (1, d) float32, not normalised
 ```
 """
 _USE_TRANSFORMERS = """

@@ -32,12 +32,15 @@ STABLE_DIFFUSION = {
 LOCAL, HUB = "local-dir:", "hf-hub:"
 """Prefixes of open_clip's folders and repositories, as open_clip itself spells them."""
 
-Kind = Literal["open_clip", "transformers", "diffusers"]
+Kind = Literal["open_clip", "transformers", "diffusers", "tokenizer"]
 
 _HUB_NAME = re.compile(r"([\w.-]+/[\w.-]+)(?:@([\w./-]+))?")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_WEIGHTS = {  # the first that a repository has is taken; safetensors before pickles
-    "open_clip": ("open_clip_model.safetensors", "open_clip_pytorch_model.bin"),
+WEIGHTS = {
+    "open_clip": (
+        *("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin"),
+        *("open_clip_pytorch_model.pth", "model.safetensors", "pytorch_model.bin", "pytorch_model.pth", "model.pth"),
+    ),
     "transformers": (
         "model.safetensors",
         "model.safetensors.index.json",
@@ -45,7 +48,17 @@ _WEIGHTS = {  # the first that a repository has is taken; safetensors before pic
         "pytorch_model.bin.index.json",
     ),
 }
-_CONFIGS = {"open_clip": "open_clip_config.json", "transformers": "config.json", "diffusers": "unet/config.json"}
+"""Names of files of weights; the first that a folder or repository has is taken, safetensors before pickles."""
+
+_CONFIGS = {
+    "open_clip": "open_clip_config.json",
+    "transformers": "config.json",
+    "diffusers": "unet/config.json",
+    "tokenizer": "tokenizer_config.json",
+}
+_TOKENIZER = re.compile(
+    r"(special_tokens_map|added_tokens|tokenizer_config|tokenizer|vocab)\.json|merges\.txt|[^/]+\.model"
+)
 _BESIDE = re.compile(
     r"README\.md|LICEN[CS]E.*|(open_clip_|preprocessor_|tokenizer_)?config\.json|tokenizer\.(json|model)|vocab\.(json|txt)"
     r"|merges\.txt|(special_tokens_map|added_tokens)\.json|spiece\.model"
@@ -153,6 +166,17 @@ def cached_folder(kind: Kind, model: HubModel) -> Path | None:
         return None
 
 
+def tokenizer_folder(name: str) -> Path:
+    """Return the local folder of a tokenizer that open_clip's table names; UserError with the command that gets it."""
+    if Path(name).is_dir():
+        return Path(name)
+    model = parse_hub_model(name)
+    folder = cached_folder("tokenizer", model) if model else None
+    if folder is None:
+        raise UserError(f"The tokenizer {name} is not on this machine: get it with `{FETCH}`.")
+    return folder
+
+
 def diffusion_folder(source: str) -> Path:
     """Return the local folder of a diffusion model; UserError with the command that gets it."""
     models = diffusion_models(source)
@@ -174,11 +198,13 @@ def needed_files(kind: Kind, names: Iterable[str]) -> list[str]:
     if kind == "diffusers":
         lacking = [name for name in _DIFFUSERS_WEIGHTS if name not in names]
         if lacking:
-            raise UserError(f"the repository has no {', '.join(lacking)}: choose one in diffusers' folder layout")
+            raise UserError(f"it has no {', '.join(lacking)}: choose one in diffusers' folder layout")
         return [name for name in names if _DIFFUSERS.fullmatch(name)]
-    weights = next((name for name in _WEIGHTS[kind] if name in names), None)
+    if kind == "tokenizer":
+        return [name for name in names if _TOKENIZER.fullmatch(name)]
+    weights = next((name for name in WEIGHTS[kind] if name in names), None)
     if weights is None:
-        raise UserError(f"the repository has none of {', '.join(_WEIGHTS[kind])}: it holds no {kind} model")
+        raise UserError(f"it has none of {', '.join(WEIGHTS[kind])}: it holds no {kind} model")
     parts = [weights]
     if weights.endswith(".index.json"):
         stem, extension = weights.removesuffix(".index.json").rsplit(".", 1)

@@ -16,7 +16,7 @@ from dcr.backbones.attention import (
 from dcr.backbones.base import Backbone, Preprocessing
 from dcr.devices import resolve_device
 from dcr.errors import UserError
-from dcr.sources import LOCAL, backbone_location
+from dcr.sources import LOCAL, Kind, backbone_location
 
 if TYPE_CHECKING:
     import torch
@@ -25,6 +25,8 @@ __all__ = [
     "LORA_LAYERS",
     "Backbone",
     "Preprocessing",
+    "check_backbone",
+    "find_library",
     "fuse_attention",
     "load_backbone",
     "lora_targets",
@@ -52,23 +54,51 @@ def load_backbone(source: str, device: str | torch.device = "cpu") -> Backbone:
     return backbone
 
 
-def _load_local(source: str, device: str | torch.device) -> Backbone:
+def check_backbone(source: str) -> None:
+    """Compare a backbone's configuration with its weights, without loading them.
+
+    Args:
+        source: as for `load_backbone`.
+
+    Raises:
+        UserError: as `load_backbone` does.
+    """
+    location, kind = find_library(backbone_location(source))
+    if kind == "transformers":
+        from dcr.backbones.transformers import check_transformers
+
+        check_transformers(Path(location))
+    else:
+        from dcr.backbones.open_clip import check_open_clip
+
+        check_open_clip(location)
+
+
+def find_library(source: str) -> tuple[str, Kind]:
+    """Return a local source, with open_clip's prefix where it is one of its folders, and the library that reads it.
+
+    Raises:
+        UserError: it is a folder without the configuration of a model.
+    """
     folder = Path(source)
     if source.startswith(LOCAL) or not folder.is_dir():
-        return _load_open_clip(source, device)
+        return source, "open_clip"
     if (folder / "config.json").is_file():
-        from dcr.backbones.transformers import load_transformers
-
-        return load_transformers(folder, device)
+        return source, "transformers"
     if (folder / "open_clip_config.json").is_file():
-        return _load_open_clip(f"{LOCAL}{source}", device)
+        return f"{LOCAL}{source}", "open_clip"
     raise UserError(
         f"Backbone folder {source} has neither config.json (transformers) nor open_clip_config.json "
         f"(open_clip): point the recipe's backbone at a model folder."
     )
 
 
-def _load_open_clip(source: str, device: str | torch.device) -> Backbone:
+def _load_local(source: str, device: str | torch.device) -> Backbone:
+    location, kind = find_library(source)
+    if kind == "transformers":
+        from dcr.backbones.transformers import load_transformers
+
+        return load_transformers(Path(location), device)
     from dcr.backbones.open_clip import load_open_clip
 
-    return load_open_clip(source, device)
+    return load_open_clip(location, device)

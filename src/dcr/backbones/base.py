@@ -5,10 +5,12 @@ Notation: B batch, N texts, d width of the image embedding, H image size in pixe
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,6 +19,9 @@ from torch import nn
 
 from dcr.decoding import to_rgb
 from dcr.errors import UserError
+
+_INTERPOLATIONS = ("bicubic", "bilinear")
+_RESIZE_MODES = ("shortest", "squash", "longest")
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,30 @@ class Preprocessing:
         """Normalise pixels in [0, 1], (B, 3, H, H), with the backbone's mean and standard deviation."""
         mean, std = (pixels.new_tensor(values).view(1, 3, 1, 1) for values in (self.mean, self.std))
         return (pixels - mean) / std
+
+
+def checked_preprocessing(
+    image_size: int, mean: Any, std: Any, interpolation: Any, resize_mode: Any, path: Path
+) -> Preprocessing:
+    """Return the preprocessing that a model's configuration states; UserError where it is none that is known.
+
+    Args:
+        image_size: side of the tower's input in pixels.
+        mean: three numbers, for pixels in [0, 1].
+        std: three numbers above 0.
+        interpolation: ``bicubic`` or ``bilinear``.
+        resize_mode: ``shortest``, ``squash`` or ``longest``.
+        path: the configuration's file, for messages.
+    """
+    for name, values, lowest in (("mean", mean, -math.inf), ("std", std, 0.0)):
+        numbers = values if isinstance(values, list | tuple) else ()
+        if len(numbers) != 3 or not all(isinstance(x, int | float) and lowest < x < math.inf for x in numbers):
+            raise UserError(f"{path}: {name} must be three finite numbers, std above 0, got {values!r}")
+    known = (("interpolation", interpolation, _INTERPOLATIONS), ("resize mode", resize_mode, _RESIZE_MODES))
+    for name, value, choices in known:
+        if value not in choices:
+            raise UserError(f"{path}: the {name} must be one of {', '.join(choices)}, got {value!r}")
+    return Preprocessing(image_size, tuple(mean), tuple(std), interpolation, resize_mode)
 
 
 class Backbone(ABC):
@@ -138,6 +167,10 @@ class Backbone(ABC):
             return self._load_tokenizer()
         except Exception as exc:  # whatever a foreign file may raise
             raise UserError(f"The tokenizer of backbone {self.source} cannot be loaded: {exc}") from exc
+
+    @abstractmethod
+    def count_tokens(self, texts: list[str]) -> list[int]:
+        """Return for each text the number of its tokens before any is cut, start and end tokens included."""
 
     @abstractmethod
     def tokenize(self, texts: list[str]) -> torch.Tensor:

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 _NOT_WEIGHTS = ("input_resolution", "context_length", "vocab_size", "attn_mask")
+_MAX_CODE = 16 << 20  # bytes of an archive's program; OpenAI's have less than one MiB
 _STORAGES = {
     "FloatStorage": torch.float32, "HalfStorage": torch.float16, "BFloat16Storage": torch.bfloat16,
     "DoubleStorage": torch.float64, "LongStorage": torch.int64, "IntStorage": torch.int32, "BoolStorage": torch.bool,
@@ -60,6 +61,20 @@ def is_torchscript(path: str | Path) -> bool:
         return False
     with zipfile.ZipFile(path) as archive:
         return any(name.split("/")[1:2] == ["code"] for name in archive.namelist())
+
+
+def activation_of(path: str | Path) -> bool | None:
+    """Return whether an archive's program computes quick_gelu, as OpenAI's do, or gelu; None if it shows neither.
+
+    The program is read as text: quick_gelu is ``x * sigmoid(1.702 x)``, and nothing else in a CLIP takes a sigmoid.
+    """
+    with zipfile.ZipFile(path) as archive:
+        members = [member for member in archive.infolist() if member.filename.split("/")[1:2] == ["code"]]
+        if sum(member.file_size for member in members) > _MAX_CODE:
+            return None
+        program = b"".join(archive.read(member) for member in members)
+    shown = {name for name in (b"torch.sigmoid(", b"torch.gelu(") if name in program}
+    return shown == {b"torch.sigmoid("} if len(shown) == 1 else None
 
 
 def read_torchscript(path: str | Path) -> dict[str, torch.Tensor]:

@@ -93,5 +93,5 @@ def text_side(backbone: Backbone) -> tuple[CLIPTextModel, CLIPTokenizer]:
     """Return the text tower and tokenizer of an open_clip backbone as transformers' classes, for a diffusion model."""
     with TemporaryDirectory() as folder:
         write_clip_tokenizer(Path(folder), backbone.model.context_length)
-        tokenizer = CLIPTokenizer.from_pretrained(folder)
+        tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     return to_clip_text_model(backbone.model, tokenizer.eos_token_id), tokenizer
