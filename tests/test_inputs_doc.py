@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from dcr.errors import UserError
+from dcr.shards import list_shards
 from dcr.validation.images import measure_image
 from dcr.validation.reasons import REASONS
 from picture_cases import CASES
@@ -12,25 +14,29 @@ from picture_cases import CASES
 DOCUMENT = Path(__file__).parents[1] / "docs" / "inputs.md"
 
 
-def rows_of(section: str) -> dict[str, tuple[str, set[str]]]:
-    """Return a section's table: its first column to the second and the names in the third."""
+def table_of(section: str) -> list[list[str]]:
+    """Return the rows of a section's table, without its head."""
     text = DOCUMENT.read_text(encoding="utf-8").split(f"\n## {section}\n")[1].split("\n## ")[0]
     lines = [
-        [cell.strip() for cell in line.strip("|").split(" | ")] for line in text.splitlines() if line.startswith("|")
+        line.removeprefix("|").removesuffix("|").split(" | ") for line in text.splitlines() if line.startswith("|")
     ]
-    return {first: (second, set(re.findall(r"`(\w+)`", third))) for first, second, third in lines[2:]}
+    return [[cell.strip() for cell in line] for line in lines[2:]]
+
+
+def reasons_of(section: str) -> dict[str, set[str]]:
+    """Return for each row of a section's table, by its first column, the reasons that it names."""
+    return {row: set(re.findall(r"`(\w+)`", reasons)) for row, _, reasons in table_of(section)}
 
 
 def test_every_kind_of_picture_is_told():
-    assert {case.row for case in CASES} == {
-        row for row, (_, reasons) in rows_of("Pictures").items() if reasons != {"unsupported_format"}
-    }
+    decoded = {row for row, reasons in reasons_of("Pictures").items() if reasons != {"unsupported_format"}}
+    assert {case.row for case in CASES} == decoded
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.row)
 def test_a_picture_has_the_reasons_that_its_row_tells(case):
     measures = measure_image(case.content, 10_000)
-    told = rows_of("Pictures")[case.row][1]
+    told = reasons_of("Pictures")[case.row]
     found = {*measures.changes, *(["animated"] if measures.animated else [])}
     assert measures.reason is None
     assert told <= found <= told | {"transparent"}  # a turned picture may be transparent, too
@@ -41,12 +47,57 @@ def test_the_formats_that_are_told_not_to_be_decoded_are_not():
         "TIFF": b"II*\0", "AVIF": b"\0\0\0\x20ftypavif", "HEIC": b"\0\0\0\x18ftypheic", "JPEG XL": b"\xff\x0a",
         "JPEG 2000": b"\0\0\0\x0cjP  ", "SVG": b"<svg xmlns=", "PDF": b"%PDF-1.4", "HTML": b"<!DOCTYPE html>",
     }  # fmt: skip
-    (row,) = [row for row, (_, reasons) in rows_of("Pictures").items() if reasons == {"unsupported_format"}]
+    (row,) = [row for row, reasons in reasons_of("Pictures").items() if reasons == {"unsupported_format"}]
     assert row.split(", ") == list(first_bytes)
     for content in first_bytes.values():
         assert measure_image(content, 10_000).reason == "unsupported_format"
 
 
 def test_every_reason_that_is_told_exists():
-    told = re.findall(r"`(\w+)` *\|$", DOCUMENT.read_text(encoding="utf-8"), flags=re.MULTILINE)
-    assert set(told) <= set(REASONS)
+    assert set().union(*reasons_of("Pictures").values()) <= set(REASONS)
+
+
+def make_shards(folder):
+    """Return for each row about shards a source as it is written there, and how many shards it means."""
+    for name in ("tars/0.tar", "tars/1.TAR", "tars/.2.tar", "tars/notes.txt", "tars/old/3.tar", "deep/a/0.tar"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    for name in ("[1]/0.tar", "zipped/0.tar", "zipped/1.tar.gz", "dangling/0.tar", "none/x.bin"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).touch()
+    (folder / "dangling/1.tar").symlink_to(folder / "nowhere")
+    (folder / "tars/4.tar").symlink_to(folder / "deep/a/0.tar")
+    tars = f"{folder}/tars"
+    return {
+        "a folder": [(tars, 3), (f"{folder}/none", "it holds")],
+        "a folder whose tars lie in folders of it": [
+            (f"{folder}/deep", "its tars lie in folders of it"), (f"{folder}/deep/*/*.tar", 1),
+        ],
+        "a tar": [(f"{tars}/0.tar", 1), (f"{folder}/none/x.bin", "is no .tar")],
+        "a glob, `{00000..00331}`, `{a,b}`": [
+            (f"{tars}/*.tar", 2), (f"{tars}/{{0,4}}.tar", 2), (f"{tars}/{{0..9}}.tar", "are missing"),
+        ],
+        "a folder with `[`, `{`, `*` or `?` in its name": [(f"{folder}/[1]", 1)],
+        "paths joined by `::`, as in webdataset and open_clip": [(f"{tars}::{folder}/[1]", 4)],
+        "paths joined by anything else": [(f"{tars}/0.tar {tars}/4.tar", "several places are a list")],
+        "compressed tars (.tar.gz, .tgz, .tar.zst …), alone or beside others": [(f"{folder}/zipped", "are compressed")],
+        "`pipe:` and a command": [("pipe:cat 0.tar", "commands (pipe:) are not run")],
+        "a link to nothing": [(f"{folder}/dangling", "is a link to a file that is not there")],
+        "a shard named twice": [([tars, f"{tars}/0.tar"], 3)],
+        "hidden and other files, folders beside tars": [(tars, 3)],
+    }  # fmt: skip
+
+
+def test_every_way_to_name_shards_does_what_its_row_tells(tmp_path):
+    examples = make_shards(tmp_path)
+    told = {row: (means, refused) for row, means, refused in table_of("Shards")}
+    assert told.keys() == examples.keys()
+    for row, sources in examples.items():
+        for source, expected in sources:
+            if isinstance(expected, int):
+                assert len(list_shards(source)) == expected
+            else:
+                assert told[row][1] == f"`{expected}`"
+                with pytest.raises(UserError, match=re.escape(expected)):
+                    list_shards(source)
+        assert bool(told[row][1]) == any(isinstance(expected, str) for _, expected in sources)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,10 @@ from kedro.io import AbstractDataset
 
 from dcr.errors import UserError
 from dcr.files import atomic_folder
-from dcr.shards import Sample, list_shards, write_shard
+from dcr.shards import Sample, find_shards, list_shards, write_shard
 from dcr.shards.ingest import RECORD
+
+logger = logging.getLogger(__name__)
 
 
 class ShardsDataset(AbstractDataset):
@@ -23,7 +26,8 @@ class ShardsDataset(AbstractDataset):
     folder then takes the place of ``filepath``, which must be absent, empty, or made by such a function before.
 
     Args:
-        filepath: a folder, a glob, a brace pattern (``name-{000000..000999}.tar``), an fsspec URL, or a list.
+        filepath: a folder, a glob, a brace pattern (``name-{000000..000999}.tar``), an fsspec URL, or a list; see
+            `dcr.shards.find_shards`.
         made_by: what to tell a user who has none.
 
     YAML example:
@@ -44,10 +48,12 @@ class ShardsDataset(AbstractDataset):
 
     def load(self) -> list[str]:
         try:
-            return list_shards(self._filepath)
+            listing = find_shards(self._filepath)
         except UserError as exc:
             hint = f"; make them with `{self._made_by}`" if self._made_by else ""
             raise UserError(f"{exc}{hint}") from exc
+        logger.info("%s: %s", self._filepath, listing.describe())
+        return listing.shards
 
     def save(self, data: tuple[str, Iterable[Sample]] | Callable[[Path], None]) -> None:
         if not isinstance(self._filepath, str) or any(mark in self._filepath for mark in "*?[{"):

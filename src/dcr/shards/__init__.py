@@ -4,7 +4,8 @@ A *shard* is one tar; a *sample* is its consecutive members that share a key.
 """
 
 from dcr.shards.ingest import Source, write_ingested
-from dcr.shards.naming import list_shards, name_shards
+from dcr.shards.listing import ShardListing, find_shards, list_shards
+from dcr.shards.naming import name_shards
 from dcr.shards.reading import ShardReader, read_samples
 from dcr.shards.sample import IMAGE_EXTENSIONS, Sample, split_name
 from dcr.shards.writing import describe_sample, write_shard, write_tar
@@ -12,9 +13,11 @@ from dcr.shards.writing import describe_sample, write_shard, write_tar
 __all__ = [
     "IMAGE_EXTENSIONS",
     "Sample",
+    "ShardListing",
     "ShardReader",
     "Source",
     "describe_sample",
+    "find_shards",
     "list_shards",
     "name_shards",
     "read_samples",
