@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 import models
 from dcr.backbones import load_backbone
-from dcr.diffusion import load_diffusion
+from dcr.diffusion import Diffusion, load_diffusion
 from dcr.latents import LatentCache, LatentOptions, plan_latents
 from dcr.parameters import TrainingParameters
 from dcr.projector import Projector
@@ -41,16 +41,22 @@ def write_world(folder: Path) -> Path:
         buffer = io.BytesIO()
         image.save(buffer, "JPEG")
         samples.append(Sample(f"{number:05d}", buffer.getvalue(), "jpg", f"image {number}"))
-    shard = write_shard(folder / "shards", "00000", samples)
+    write_shard(folder / "shards", "00000", samples)
+    write_latents(folder, diffusion)
+    return folder
+
+
+def write_latents(folder: Path, diffusion: Diffusion, **changes) -> None:
+    """Write or replace the latents of a world's images."""
+    shard = str(folder / "shards" / "00000.tar")
     manifest = pd.DataFrame(
         [
             {"shard": "00000", "offset": s.offset, "sha256": hashlib.sha256(s.image).hexdigest()}
-            for s in read_samples(str(shard))
+            for s in read_samples(shard)
         ]
     )
-    plan = plan_latents(manifest, [str(shard)], diffusion, LatentOptions(32, (0.9, 1.0), 8, "float32"))
-    plan.write(folder / "latents")
-    return folder
+    options = LatentOptions(**{"image_size": 32, "scale": (0.9, 1.0), "batch_size": 8, "dtype": "float32"} | changes)
+    plan_latents(manifest, [shard], diffusion, options).write(folder / "latents")
 
 
 def load_world(folder: Path):

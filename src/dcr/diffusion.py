@@ -18,6 +18,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from dcr.devices import resolve_device
 from dcr.diffusion_source import PARTS, DiffusionSource, read_diffusion
 from dcr.errors import UserError
+from dcr.files import without_origin
 from dcr.model_configs import load_tokenizer
 from dcr.sources import diffusion_folder
 
@@ -134,6 +135,16 @@ class Diffusion:
     ) -> torch.Tensor:
         """Return the UNet's prediction, (B, C, h, w), in the UNet's dtype."""
         return self.unet(noisy_latents.to(self.dtype), timesteps, encoder_hidden_states.to(self.dtype)).sample
+
+    def settings(self) -> dict[str, Any]:
+        """Return, as plain values, what decides about its outputs beside the weights."""
+        configs = {name: without_origin(dict(getattr(self, name).config)) for name in ("vae", "unet", "scheduler")}
+        tokenizer = self.tokenizer
+        return {
+            **configs,
+            "text_encoder": without_origin(self.text_encoder.config.to_dict()),
+            "tokenizer": [tokenizer.get_vocab(), tokenizer.model_max_length, tokenizer.pad_token_id],
+        }
 
     def save(self, folder: str | Path) -> None:
         """Write the parts in diffusers' folder layout, weights as safetensors."""

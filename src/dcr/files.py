@@ -7,10 +7,10 @@ import json
 import os
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dcr.replacing import (
     follow_links,
@@ -93,7 +93,21 @@ def sha256_folder(folder: str | os.PathLike) -> str:
 
 def json_hash(value: object) -> str:
     """Return the hex sha256 of a value as JSON with sorted keys."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
+
+
+_ORIGIN = ("transformers_version", "architectures", "dtype", "torch_dtype")
+
+
+def without_origin(config: Any) -> Any:
+    """Return a library's configuration of a model without what tells where and by which version it was written."""
+    if not isinstance(config, Mapping):
+        return config
+    return {
+        name: without_origin(value)
+        for name, value in config.items()
+        if not str(name).startswith("_") and name not in _ORIGIN
+    }
 
 
 def weights_hash(module: torch.nn.Module) -> str:

@@ -1,13 +1,16 @@
 """Whole runs with other signals and sources of positives, on models from disk."""
 
+import shutil
+
 import pytest
 import torch
 
+from dcr.diffusion import load_diffusion
 from dcr.errors import UserError
 from dcr.positives.synthesis import SynthesisOptions, plan_synthesis
 from dcr.training import jobs
 from dcr.training.data import WithCandidates, collate
-from training_world import fixed_projector, load_world, parameters, write_world
+from training_world import fixed_projector, load_world, parameters, write_latents, write_world
 
 STEPS = {"stage2_max_train_steps": 2, "validate_every_steps": 2, "diagnostics_every_steps": 1}
 
@@ -82,9 +85,10 @@ def test_without_made_positives_the_pipeline_is_named(world, tmp_path):
         train(world, tmp_path, candidates="nothing", positives="synthetic")
 
 
-def test_positives_of_other_images_are_refused(world, tmp_path, monkeypatch):
-    from dcr.latents import LatentCache
-
-    monkeypatch.setattr(LatentCache, "content_hash", lambda self: str(self.folder))
-    with pytest.raises(UserError, match="holds positives of other images"):
-        train(world, tmp_path, positives="synthetic")
+@pytest.mark.parametrize("changes", [{"dtype": "float16"}, {"horizontal_flip": 1.0}])
+def test_positives_of_other_latents_are_refused(world, tmp_path, changes):
+    """The same images, but their latents were made anew since, and the positives were not."""
+    copy = shutil.copytree(world, tmp_path / "world")
+    write_latents(copy, load_diffusion(str(copy / "diffusion")), **changes)
+    with pytest.raises(UserError, match=r"holds positives of other images or latents; .*--pipelines synthesis"):
+        train(copy, tmp_path, candidates=copy / "positives", positives="synthetic")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from torch import nn
 
 from dcr.decoding import to_rgb
 from dcr.errors import UserError
+from dcr.files import without_origin
 
 _INTERPOLATIONS = ("bicubic", "bilinear")
 _RESIZE_MODES = ("shortest", "squash", "longest")
@@ -110,6 +111,19 @@ class Backbone(ABC):
         self.embed_dim = embed_dim
         self.source = source
         self._load_tokenizer = load_tokenizer
+
+    def settings(self) -> dict[str, Any]:
+        """Return, as plain values, what decides about the features beside the weights.
+
+        Modules and configuration both count: weights may be those of two activations, or of two numbers of heads.
+        """
+        config = getattr(self, "model_cfg", None) or getattr(self.model, "config", None)
+        plain = config.to_dict() if hasattr(config, "to_dict") else config
+        return {
+            "modules": repr(self.model),
+            "config": without_origin(plain),
+            "preprocessing": asdict(self.preprocessing),
+        }
 
     @property
     def image_size(self) -> int:

@@ -16,7 +16,7 @@ import numpy as np
 
 from dcr.decoding import DECODING_VERSION
 from dcr.evaluation.results import Result
-from dcr.files import atomic_path, sha256_folder, weights_hash
+from dcr.files import atomic_path, json_hash, sha256_folder, weights_hash
 
 if TYPE_CHECKING:
     from dcr.backbones import Backbone
@@ -34,15 +34,11 @@ def make_key(**parts: Any) -> str:
 
 
 def encoder_fingerprint(backbone: Backbone) -> str:
-    """Return a hex sha256 of an encoder: weights, modules with their settings, decoding and preprocessing of
-    images, and kind of device.
-
-    The modules matter beside the weights: two activations may share all of them.
-    """
+    """Return a hex sha256 of an encoder: weights, what else decides about its features, decoding of images, and kind of
+    device."""
     return make_key(
         weights=weights_hash(backbone.model),
-        modules=repr(backbone.model),
-        preprocessing=asdict(backbone.preprocessing),
+        settings=json_hash(backbone.settings()),
         decoding=DECODING_VERSION,
         device=backbone.device.type,
     )

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from dcr.errors import UserError
-from dcr.files import atomic_path
+from dcr.files import atomic_path, json_hash
 from dcr.latents.encoding import from_stored
 from dcr.latents.format import DamagedShardError, read_index, read_record
 
@@ -42,11 +42,11 @@ def read_plan(folder: str | Path, pipeline: str = "latents") -> dict[str, Any]:
         ) from exc
 
 
-def write_plan(folder: Path, mode: str, settings: dict[str, Any], shards: dict[str, str]) -> None:
+def write_plan(folder: Path, mode: str, settings: dict[str, Any], shards: dict[str, Any]) -> None:
     """Write what `read_plan` reads.
 
     Args:
-        shards: by name, their keys; in mode ``online`` the paths of the input shards.
+        shards: by name, their keys; in mode ``online`` path and key of each input shard.
     """
     plan = {"mode": mode, "settings": settings, "shards": shards}
     with atomic_path(folder / PLAN_NAME) as temporary:
@@ -63,12 +63,16 @@ class LatentCache(Sequence):
         folder: where the latent shards lie.
         pipeline: that writes them, for the errors.
 
+    Attributes:
+        settings: what decides about the latents, the samples apart.
+
     Raises:
         UserError: a shard that was planned is missing, cut short, or made with other settings.
     """
 
     def __init__(self, folder: str | Path, pipeline: str = "latents") -> None:
         self.folder, plan = Path(folder), read_plan(folder, pipeline)
+        self.settings: dict[str, Any] = plan["settings"]
         self.shards = [self.folder / f"{name}.tar" for name in sorted(plan["shards"])]
         try:
             self._records = [read_record(shard) for shard in self.shards]
@@ -138,6 +142,10 @@ class LatentCache(Sequence):
             for key, image_hash in zip(index["key"].tolist(), index["sha256"].tolist(), strict=True):
                 digest.update(b"%s %s\n" % (key, image_hash))
         return digest.hexdigest()
+
+    def fingerprint(self) -> str:
+        """Return a hex sha256 over all that the samples' crops and moments depend on, and their order."""
+        return json_hash(["cache", [record.key for record in self._records]])
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_files": {}}  # open files do not cross to loader workers

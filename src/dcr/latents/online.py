@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dcr.errors import UserError
-from dcr.files import atomic_path
+from dcr.files import atomic_path, json_hash, sha256_file
 from dcr.latents.cache import LatentCache, read_plan, write_plan
 from dcr.latents.cropping import CropTask, load_crops
 from dcr.latents.options import LatentOptions
@@ -29,16 +29,27 @@ def open_latents(folder: str | Path) -> LatentCache | OnlineLatents:
     return OnlineLatents(folder) if read_plan(folder)["mode"] == "online" else LatentCache(folder)
 
 
-def write_online(folder: Path, samples: pd.DataFrame, paths: dict[str, str], options: LatentOptions) -> None:
+def write_online(
+    folder: Path,
+    samples: pd.DataFrame,
+    paths: dict[str, str],
+    keys: dict[str, str],
+    settings: dict[str, Any],
+    options: LatentOptions,
+) -> None:
     """Write what `OnlineLatents` reads.
 
     Args:
         samples: columns ``key``, ``shard``, ``offset``, ``sha256``; in the order of positions.
-        paths: of the input shards by name.
+        paths, keys: of the input shards by name; a key stands for all that the latents of its samples depend on.
+        settings: what decides about the latents, the samples apart.
+        options: what is asked of them.
     """
     with atomic_path(folder / SAMPLES_NAME) as temporary:
         samples[["key", "shard", "offset", "sha256"]].to_parquet(temporary, index=False)
-    write_plan(folder, "online", asdict(options), paths)
+        listed = {"options": asdict(options), "samples": sha256_file(temporary)}
+    shards = {name: {"path": path, "key": keys[name]} for name, path in paths.items()}
+    write_plan(folder, "online", settings | listed, shards)
 
 
 class OnlineLatents(Sequence):
@@ -47,6 +58,9 @@ class OnlineLatents(Sequence):
     Args:
         folder: where `write_online` wrote.
 
+    Attributes:
+        settings: what decides about the latents, the samples apart.
+
     Raises:
         UserError: its files are damaged.
     """
@@ -54,17 +68,21 @@ class OnlineLatents(Sequence):
     def __init__(self, folder: str | Path) -> None:
         import pandas as pd
 
-        plan = read_plan(folder)
+        self.folder, plan = Path(folder), read_plan(folder)
+        self.settings: dict[str, Any] = plan["settings"]
         try:
-            samples = pd.read_parquet(Path(folder) / SAMPLES_NAME)
-            settings = plan["settings"]
-            self.options = LatentOptions(**{**settings, "scale": tuple(settings["scale"])})
+            if sha256_file(self.folder / SAMPLES_NAME) != self.settings["samples"]:
+                raise ValueError("it is not the list that the plan was written with")
+            samples = pd.read_parquet(self.folder / SAMPLES_NAME)
+            options = self.settings["options"]
+            self.options = LatentOptions(**{**options, "scale": tuple(options["scale"])})
             self._samples = {name: samples[name].to_numpy() for name in ("key", "shard", "offset", "sha256")}
+            self._paths = {name: shard["path"] for name, shard in plan["shards"].items()}
+            self._keys = [shard["key"] for _, shard in sorted(plan["shards"].items())]
         except (OSError, ValueError, TypeError, KeyError) as exc:
             raise UserError(
                 f"{folder}/{SAMPLES_NAME} cannot be read ({exc}); write it with `kedro run --pipelines latents`"
             ) from exc
-        self._paths = plan["shards"]
 
     def __len__(self) -> int:
         return len(self._samples["key"])
@@ -97,6 +115,10 @@ class OnlineLatents(Sequence):
         for key, image_hash in zip(self._samples["key"], self._samples["sha256"], strict=True):
             digest.update(f"{key} {image_hash}\n".encode())
         return digest.hexdigest()
+
+    def fingerprint(self) -> str:
+        """Return a hex sha256 over all that the samples' crops and moments depend on, and their order."""
+        return json_hash(["online", self._keys])
 
     def _task(self, position: int) -> CropTask:
         shard, offset, image_hash = (self._samples[name][position] for name in ("shard", "offset", "sha256"))

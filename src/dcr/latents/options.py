@@ -50,12 +50,14 @@ class LatentOptions:
     def crop_settings(self) -> dict[str, Any]:
         """Return what decides about a crop's pixels, apart from the image itself."""
         random = {"scale": list(self.scale), "aspect": list(CROP_ASPECT), "horizontal_flip": self.horizontal_flip}
+        # online every epoch has a crop of its own, however many a cache would keep
+        count = {"mode": "online"} if self.mode == "online" else {"crops_per_image": self.crops_per_image}
         return {
             "transform_version": TRANSFORM_VERSION,
             "decoding_version": DECODING_VERSION,
             "image_size": self.image_size,
             "crop_mode": self.crop_mode,
-            "crops_per_image": self.crops_per_image,
+            **count,
             "resize": "bicubic",
             **(random if self.crop_mode == "random" else {}),
         }

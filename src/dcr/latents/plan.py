@@ -131,7 +131,8 @@ class LatentPlan:
         with clean_stop(folder):
             folder.mkdir(parents=True, exist_ok=True)
             if self.options.mode == "online":
-                return write_online(folder, self.samples, {n: t.shard for n, t in self.tasks.items()}, self.options)
+                paths = {name: task.shard for name, task in self.tasks.items()}
+                return write_online(folder, self.samples, paths, self.keys, self.settings, self.options)
             stale = [name for name in self.tasks if name in again or not is_current(folder, name, self.keys[name])]
             self._prepare(folder, stale)
             mine = list(self.tasks)[self.rank :: self.num_ranks]

@@ -7,8 +7,6 @@ e mod n.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import shutil
 from collections.abc import Iterator
@@ -23,10 +21,11 @@ from tqdm import tqdm
 
 from dcr.diffusion import Diffusion
 from dcr.errors import UserError
-from dcr.files import atomic_path, weights_hash
+from dcr.files import atomic_path, json_hash, weights_hash
 from dcr.latents import LatentCache, OnlineLatents
 from dcr.latents.cache import write_plan
 from dcr.latents.format import ShardWriter
+from dcr.latents.keys import check_vae
 from dcr.latents.writing import check_free_space, clean_stop, is_current, remove_strangers
 from dcr.positives.clsp import sample_like
 from dcr.seeds import derive_seed
@@ -70,25 +69,24 @@ def plan_synthesis(
         rank, num_ranks: this process's share of the shards: every num_ranks-th, from the rank-th on.
 
     Raises:
-        UserError: there is no cache of latents to start from.
+        UserError: there is no cache of latents to start from, or it is of another VAE.
     """
     if isinstance(latents, OnlineLatents):
         raise UserError("synthesis starts from cached latents: set latents.mode to cache")
+    check_vae(latents, diffusion)
     settings = {name: value for name, value in asdict(options).items() if name != "batch_size"}
     settings |= {"kind": "clsp", "dtype": "float32", "resize": "none", "diffusion": _model_hash(diffusion)}
-    keys = {name: _shard_key(settings, key) for name, key in latents.shard_keys().items()}
-    return SynthesisPlan(latents, diffusion, options, settings, keys, rank, num_ranks)
+    return SynthesisPlan(latents, diffusion, options, settings, shard_keys(latents, settings), rank, num_ranks)
 
 
 def _model_hash(diffusion: Diffusion) -> str:
     parts = [weights_hash(part) for part in (diffusion.vae, diffusion.unet, diffusion.text_encoder)]
-    configs = [dict(part.config) for part in (diffusion.vae, diffusion.unet, diffusion.scheduler)]
-    public = [{name: value for name, value in config.items() if not name.startswith("_")} for config in configs]
-    return hashlib.sha256(json.dumps([parts, public], sort_keys=True, default=str).encode()).hexdigest()
+    return json_hash([parts, diffusion.settings()])
 
 
-def _shard_key(settings: dict[str, Any], latent_shard_key: str) -> str:
-    return hashlib.sha256(json.dumps([settings, latent_shard_key], sort_keys=True).encode()).hexdigest()
+def shard_keys(latents: LatentCache, settings: dict[str, Any]) -> dict[str, str]:
+    """Return the keys, by shard, of candidates that are made of these latents with these settings."""
+    return {name: json_hash([settings, key]) for name, key in latents.shard_keys().items()}
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,9 @@ from dcr.files import atomic_folder, sha256_file
 Fingerprint = dict[str, Any]
 """What decides a run's course, by name: parameters, and hashes of data, models and code."""
 
+CODE, PROCESSES = "code", "processes"
+"""Names in a fingerprint of what a checkpoint that the user names may differ in."""
+
 TENSORS, STATE, SUMS = "state.safetensors", "state.json", "SHA256SUMS"
 _NAME = re.compile(r"checkpoint-(\d+)")
 _log = logging.getLogger(__name__)
@@ -55,8 +58,8 @@ class Checkpoints:
             is in the folder with its first checkpoint.
         every_steps: optimizer steps between two checkpoints; the last step is always saved.
         total_limit: how many are kept, the newest.
-        resume: ``latest``, ``none``, or the path of one checkpoint of this run, which may come from other code; a
-            path to another run's checkpoint counts as ``latest``.
+        resume: ``latest``, ``none``, or the path of one checkpoint of this run, which may come from other code and
+            from another number of processes; a path to another run's checkpoint counts as ``latest``.
     """
 
     def __init__(
@@ -106,7 +109,7 @@ class Checkpoints:
             ) from exc
 
     def _check_given(self, path: Path, max_step: int) -> Path:
-        fingerprint = {name: value for name, value in self.fingerprint.items() if name != "code"}
+        fingerprint = {name: value for name, value in self.fingerprint.items() if name not in (CODE, PROCESSES)}
         if problem := self._problem(path, max_step, fingerprint):
             raise UserError(
                 f"resume_from_checkpoint {path}: {problem}; give another checkpoint, or latest to take the newest "

@@ -13,27 +13,43 @@ import torch
 import dcr
 from dcr.backbones import Backbone
 from dcr.diffusion import Diffusion
-from dcr.files import sha256_file, tensors_hash, weights_hash
-from dcr.latents import LatentCache
+from dcr.files import json_hash, sha256_file, tensors_hash, weights_hash
+from dcr.latents import LatentCache, OnlineLatents
 from dcr.parameters import TrainingParameters
 from dcr.parameters.training import WITHOUT_EFFECT
-from dcr.training.checkpoints import Fingerprint
+from dcr.training.checkpoints import PROCESSES, Fingerprint
 from dcr.training.options import END_TO_END, STAGE1, batch_options, objective_options, run_options, tuning_options
+from dcr.training.run import RunOptions
 
 _FREE = {"name", "max_train_steps", *WITHOUT_EFFECT}  # a longer run goes on from a shorter one
 _CODE = (
-    *("training", "losses", "positives", "backbones"),
+    *("training", "losses", "positives", "latents", "backbones"),
     *("projector.py", "decoding.py", "transforms.py", "diffusion.py", "seeds.py"),
 )
+_UNUSED = {
+    "dcr": {"contrast_weight", "reconstruction_weight"},
+    "naive": {"target_weight", "reconstruction_share", "negatives_count", "negatives_gradient", "published_loss"},
+    "reconstruction": {
+        *("temperature", "target_weight", "reconstruction_share", "contrast_weight", "reconstruction_weight"),
+        *("contrast", "num_views", "negatives_count", "negatives_gradient", "gather_negatives", "published_loss"),
+    },
+}
+"""By objective, numbers of others; a test trains with them changed, to the same bits."""
 
 
-def input_hashes(latents: LatentCache, backbone: Backbone, diffusion: Diffusion) -> dict[str, str]:
-    """Return hashes of the data and of the frozen models' weights; take them before training casts the UNet."""
+def input_hashes(latents: LatentCache | OnlineLatents, backbone: Backbone, diffusion: Diffusion) -> dict[str, str]:
+    """Return hashes of the data and of the frozen models; take them before training casts the UNet.
+
+    Weights alone do not tell a model: the last two hashes are of what decides about its outputs beside them.
+    """
     return {
-        "data": latents.content_hash(),
+        "data": latents.fingerprint(),
         "backbone": weights_hash(backbone.model),
         "vae": weights_hash(diffusion.vae),
         "unet": weights_hash(diffusion.unet),
+        "text_encoder": weights_hash(diffusion.text_encoder),
+        "backbone_settings": json_hash(backbone.settings()),
+        "diffusion_settings": json_hash(diffusion.settings()),
     }
 
 
@@ -43,18 +59,39 @@ def run_fingerprint(
     hashes: dict[str, str],
     projector: dict[str, torch.Tensor] | None,
 ) -> Fingerprint:
-    """Return the fingerprint of stage 1, or of a method's run with its projector."""
-    values: dict[str, Any] = {**asdict(run_options(parameters, name)), **asdict(objective_options(parameters, name))}
+    """Return the fingerprint of stage 1, or of a method's run with its projector.
+
+    Only what the run depends on is in it: a number that another method takes leaves this one's checkpoints as they are.
+    """
+    run, objective = run_options(parameters, name), objective_options(parameters, name)
+    values: dict[str, Any] = {**asdict(run), **asdict(objective), **asdict(batch_options(parameters))}
     del values["contrast"]["diagnostics"]  # measures and changes nothing
     values["contrast"]["name"] = parameters.signal if values["contrast"]["signal"] else None  # numbers do not tell
-    values |= asdict(batch_options(parameters))
-    values |= {k: v for k, v in parameters.model_dump().items() if k.startswith(("view_", "published_"))}
+    values = {key: value for key, value in values.items() if key not in _FREE | _unused(run)}
+    if run.objective != "reconstruction":
+        values |= {key: value for key, value in parameters.model_dump().items() if key.startswith("view_")}
+        values["published_views"] = parameters.published_views
     if name != STAGE1:
-        values |= {f"tuning_{key}": value for key, value in asdict(tuning_options(parameters)).items()}
+        values |= _tuning(parameters)
     if name not in (STAGE1, END_TO_END):
         values["projector"] = tensors_hash(projector)
-    values |= {"validation_fraction": parameters.validation_fraction, "condition": parameters.condition}
-    return {key: value for key, value in values.items() if key not in _FREE} | hashes | {"code": code_hash()}
+    for key in ("validation_fraction", "num_validation_samples", "condition", "published_normalization"):
+        values[key] = getattr(parameters, key)
+    own = {key: value for key, value in hashes.items() if key != "positives" or objective.contrast.synthetic_weight}
+    processes = {PROCESSES: parameters.num_processes * parameters.num_hosts}
+    return values | own | processes | {"code": code_hash()}
+
+
+def _unused(run: RunOptions) -> set[str]:
+    others = _UNUSED[run.objective]
+    return others if run.name == END_TO_END else others | {"projector_learning_rate"}
+
+
+def _tuning(parameters: TrainingParameters) -> dict[str, Any]:
+    """Return what of the tower trains, without the numbers of other ways."""
+    options = tuning_options(parameters)
+    numbers = {"lora": {"lora": asdict(options.lora)}, "last_blocks": {"num_blocks": options.num_blocks}, "full": {}}
+    return {f"tuning_{key}": value for key, value in ({"mode": options.mode} | numbers[options.mode]).items()}
 
 
 @cache
@@ -63,6 +100,6 @@ def code_hash() -> str:
     digest = hashlib.sha256()
     for part in _CODE:
         path = Path(dcr.__file__).parent / part
-        for file in sorted(path.glob("*.py")) if path.is_dir() else [path]:
+        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
             digest.update(f"{part}/{file.name} {sha256_file(file)}\n".encode())
     return digest.hexdigest()

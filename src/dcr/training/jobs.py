@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 from copy import deepcopy
 from dataclasses import dataclass
@@ -15,9 +13,10 @@ import torch
 from dcr.backbones import Backbone
 from dcr.diffusion import Diffusion
 from dcr.errors import UserError
-from dcr.latents import LatentCache
+from dcr.latents import LatentCache, OnlineLatents
+from dcr.latents.keys import check_vae
 from dcr.parameters import TrainingParameters
-from dcr.positives.synthesis import PIPELINE
+from dcr.positives.synthesis import PIPELINE, shard_keys
 from dcr.training import options, stages
 from dcr.training.checkpoints import Checkpoints
 from dcr.training.fingerprint import code_hash, input_hashes, run_fingerprint
@@ -29,6 +28,7 @@ from dcr.training.sharding import whole
 from dcr.training.stages import Data
 
 State = dict[str, torch.Tensor]
+Latents = LatentCache | OnlineLatents
 _log = logging.getLogger(__name__)
 
 
@@ -41,7 +41,7 @@ class Job:
     """
 
     parameters: TrainingParameters
-    latents: LatentCache
+    latents: Latents
     backbone: Backbone
     diffusion: Diffusion
     folder: Path
@@ -73,20 +73,16 @@ class Job:
         if self.parameters.positives != "synthetic" or self.candidates is None:
             return None
         found = LatentCache(self.candidates, PIPELINE)
-        if found.content_hash() != self.latents.content_hash():
-            raise UserError(
-                f"{self.candidates} holds positives of other images; make them again with "
-                f"`kedro run --pipelines {PIPELINE}`"
-            )
+        check_candidates(self.latents, found)
         return found
 
     @cached_property
     def hashes(self) -> dict[str, str]:
         """Hashes of what went in."""
+        check_latents(self.latents, self.backbone, self.diffusion)
         hashes = input_hashes(self.latents, self.backbone, self.diffusion)
         if self.made_positives is not None:
-            keys = json.dumps(self.made_positives.shard_keys(), sort_keys=True)
-            hashes["positives"] = hashlib.sha256(keys.encode()).hexdigest()
+            hashes["positives"] = self.made_positives.fingerprint()
         return hashes
 
     def checkpoints(self, name: str, projector: State | None = None) -> Checkpoints:
@@ -174,9 +170,32 @@ def _on_cpu(module: torch.nn.Module) -> State:
     return {name: whole(tensor).cpu() for name, tensor in module.state_dict().items()}
 
 
+def check_latents(latents: Latents, backbone: Backbone, diffusion: Diffusion) -> None:
+    """Refuse latents that were made for other models than those at hand."""
+    check_vae(latents, diffusion)
+    if latents.settings["image_size"] != backbone.image_size:
+        raise UserError(
+            f"{latents.folder} holds crops of {latents.settings['image_size']} px, but {backbone.source} takes "
+            f"{backbone.image_size} px; make them again with `kedro run --pipelines latents`"
+        )
+
+
+def check_candidates(latents: Latents, candidates: LatentCache) -> None:
+    """Refuse positives that were made of other images, or of other latents of them."""
+    if isinstance(latents, LatentCache):
+        belong = candidates.shard_keys() == shard_keys(latents, candidates.settings)
+    else:  # they were made from a cache, of which there is none now
+        belong = candidates.content_hash() == latents.content_hash()
+    if not belong:
+        raise UserError(
+            f"{candidates.folder} holds positives of other images or latents; make them again with "
+            f"`kedro run --pipelines {PIPELINE}`"
+        )
+
+
 def open_job(
     parameters: TrainingParameters,
-    latents: LatentCache,
+    latents: Latents,
     backbone: Backbone,
     diffusion: Diffusion,
     folder: Path,

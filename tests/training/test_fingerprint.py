@@ -1,0 +1,266 @@
+"""What a run depends on: every parameter and every input, in a table; one that is missing there fails the test."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from dcr.errors import UserError
+from dcr.parameters import TrainingParameters
+from dcr.parameters.training import WITHOUT_EFFECT
+from dcr.training import jobs, processes
+from dcr.training.fingerprint import _UNUSED, input_hashes, run_fingerprint
+from training_world import fixed_projector, load_world, open_job, parameters, write_world
+
+RUNS = ("stage1", "dcr", "reconstruction", "naive", "end_to_end")
+ALL = set(RUNS)
+STAGE2 = ALL - {"stage1"}
+DCR = {"dcr", "end_to_end"}
+CONTRAST = DCR | {"naive"}
+HASHES = {"data": "a", "backbone": "b", "unet": "c"}
+PROJECTOR = {"1.weight": torch.ones(2, 3)}
+
+NEIGHBOURS, SYNTHETIC = {"positives": "clip_neighbour"}, {"positives": "synthetic"}
+BLOCKS = {"tuning": "last_blocks"}
+
+# The parameter, another value, the runs that it changes, and what must hold for it to be used at all.
+COURSE = {
+    "seed": (7, ALL),
+    "method": ("naive", set()),  # which of the runs is the product changes none of them
+    "baselines": (["naive"], set()),
+    "validation_fraction": (0.2, ALL),
+    "num_validation_samples": (9, ALL),  # the logged error is of these
+    "mixed_precision": ("bf16", ALL),
+    "gradient_accumulation_steps": (2, ALL),
+    "num_processes": (2, ALL),
+    "num_hosts": (2, ALL),
+    "gather_negatives": (True, CONTRAST),
+    "compile": (True, ALL),
+    "adam_beta1": (0.8, ALL),
+    "adam_beta2": (0.99, ALL),
+    "adam_epsilon": (1e-6, ALL),
+    "adam_weight_decay": (0.1, ALL),
+    "max_grad_norm": (2.0, ALL),
+    "stage1_projector_file": ("p.bin", set()),  # its weights are in stage 2's fingerprint
+    "stage1_loss": ("dcr", {"stage1"}),
+    "stage1_max_train_steps": (9, set()),  # a longer run goes on from a shorter one
+    "stage1_train_batch_size": (5, {"stage1"}),
+    "stage1_learning_rate": (0.5, {"stage1", "end_to_end"}),
+    "stage2_max_train_steps": (9, set()),
+    "stage2_train_batch_size": (5, STAGE2),
+    "stage2_learning_rate": (0.5, STAGE2),
+    "end_to_end_max_train_steps": (9, set()),
+    "condition": ("patch_tokens", ALL),
+    "num_views": (2, CONTRAST),
+    "temperature": (0.2, CONTRAST),
+    "target_weight": (0.4, DCR),
+    "reconstruction_share": (0.3, DCR),
+    "base_embedding_weight": (0.3, STAGE2),
+    "timestep_min": (0.1, ALL),
+    "timestep_max": (0.9, ALL),
+    "snr_gamma": (5.0, ALL),
+    "negatives_count": (2, DCR),
+    "negatives_gradient": (False, DCR),
+    "contrast_weight": (0.5, {"naive"}),
+    "reconstruction_weight": (0.5, {"naive"}),
+    "tuning": ("full", STAGE2),
+    "num_tuned_blocks": (1, STAGE2, BLOCKS),
+    "lora_rank": (4, STAGE2),
+    "lora_alpha": (4, STAGE2),
+    "lora_dropout": (0.0, STAGE2),
+    "lora_bias": ("none", STAGE2),
+    "lora_targets": (["q"], STAGE2),
+    "view_brightness": (0.5, CONTRAST),
+    "view_contrast": (0.5, CONTRAST),
+    "view_saturation": (0.5, CONTRAST),
+    "view_hue": (0.5, CONTRAST),
+    "view_horizontal_flip": (0.5, CONTRAST),
+    "view_vertical_flip": (0.5, CONTRAST),
+    "view_scale_min": (0.5, CONTRAST),
+    "view_ratio_min": (0.5, CONTRAST),
+    "view_ratio_max": (1.5, CONTRAST),
+    "published": (True, ALL),
+    "published_views": (True, CONTRAST),
+    "published_normalization": (True, ALL),
+    "published_prompt_mask": (True, ALL),
+    "published_noise": (True, ALL),
+    "published_target": (True, ALL),
+    "published_loss": (True, DCR),
+    "published_sampling": (True, ALL),
+    "published_reduction": (True, {"stage1"}),
+    "signal": ("dcl", CONTRAST),
+    "positives": ("clip_neighbour", CONTRAST),
+    "clip_neighbour_rule": ("drop_false_negative", CONTRAST, NEIGHBOURS),
+    "clip_neighbour_share": (0.2, CONTRAST, NEIGHBOURS),
+    "synthetic_weight": (0.5, CONTRAST, SYNTHETIC),
+}  # fmt: skip
+SIGNAL_NUMBERS = [name for name in TrainingParameters.model_fields if name not in WITHOUT_EFFECT.union(COURSE)]
+
+
+def fingerprints(hashes=HASHES, projector=PROJECTOR, runs=RUNS, **changes):
+    p = parameters(**changes)
+    return {name: run_fingerprint(p, name, hashes, projector) for name in runs}
+
+
+def changed(before, after):
+    return {name for name in before if before[name] != after[name]}
+
+
+def signal_of(number):
+    """Return the signal that a number belongs to by its name."""
+    from dcr.losses.signals import FEATURE_SIGNALS, SIGNALS
+
+    return max((name for name in SIGNALS | FEATURE_SIGNALS if number.startswith(f"{name}_")), key=len)
+
+
+def test_every_parameter_is_in_one_table():
+    for name in SIGNAL_NUMBERS:
+        assert signal_of(name)
+    assert not set(COURSE) & WITHOUT_EFFECT
+    assert set(COURSE) | WITHOUT_EFFECT | set(SIGNAL_NUMBERS) == set(TrainingParameters.model_fields)
+
+
+@pytest.mark.parametrize("name", COURSE)
+def test_a_parameter_changes_the_runs_that_depend_on_it_and_no_other(name):
+    value, expected, *needed = COURSE[name]
+    base = needed[0] if needed else {}
+    assert changed(fingerprints(**base), fingerprints(**base | {name: value})) == expected
+
+
+@pytest.mark.parametrize("name", SIGNAL_NUMBERS)
+def test_a_number_of_a_signal_counts_with_that_signal_alone(name):
+    from dcr.losses.signals import FEATURE_SIGNALS
+
+    signal, value = signal_of(name), getattr(parameters(), name)
+    other = {name: value + 1 if isinstance(value, int) else value * 0.5 + 0.01}
+    assert changed(fingerprints(), fingerprints(**other)) == set()
+    runs = ("stage1", "reconstruction", "naive") if signal in FEATURE_SIGNALS else RUNS
+    one = fingerprints(signal=signal, runs=runs)
+    assert changed(one, fingerprints(signal=signal, runs=runs, **other)) == CONTRAST & set(runs)
+
+
+@pytest.mark.parametrize("name", sorted(WITHOUT_EFFECT))
+def test_how_a_run_is_walked_and_watched_changes_no_run(name):
+    value = getattr(parameters(), name)
+    others = {
+        "sharding": "fsdp2", "rendezvous_endpoint": "head:1", "resume_from_checkpoint": "none",
+        "gradient_checkpointing": "all", "report_to": ["tensorboard"],
+    }  # fmt: skip
+    other = others.get(name, not value if isinstance(value, bool) else value + 1 if isinstance(value, int) else None)
+    assert changed(fingerprints(), fingerprints(**{name: other})) == set()
+
+
+def test_inputs_change_the_runs_that_read_them():
+    before = fingerprints()
+    assert changed(before, fingerprints(projector={"1.weight": torch.zeros(2, 3)})) == STAGE2 - {"end_to_end"}
+    for name in HASHES:
+        assert changed(before, fingerprints(hashes=HASHES | {name: "other"})) == ALL
+    made = HASHES | {"positives": "p"}
+    assert changed(before, fingerprints(hashes=made)) == set()
+    assert changed(fingerprints(**SYNTHETIC), fingerprints(hashes=made, **SYNTHETIC)) == CONTRAST
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    return write_world(tmp_path_factory.mktemp("world"))
+
+
+def spoil_config(part, name, value):
+    return lambda backbone, diffusion: getattr(diffusion, part).register_to_config(**{name: value})
+
+
+def set_text_config(backbone, diffusion):
+    diffusion.text_encoder.config.hidden_act = "gelu"
+
+
+def add_one(tensor):
+    with torch.no_grad():
+        tensor += 1
+
+
+INPUTS = {
+    "backbone weights": (lambda b, d: add_one(next(b.visual.parameters())), {"backbone"}),
+    "heads of the backbone": (
+        lambda b, d: b.model_cfg.update(vision_cfg=b.model_cfg["vision_cfg"] | {"head_width": 1}), {"backbone_settings"}
+    ),
+    "activation of the backbone": (
+        lambda b, d: setattr(b.visual.transformer.resblocks[0].mlp, "gelu", torch.nn.ReLU()), {"backbone_settings"}
+    ),
+    "unet weights": (lambda b, d: add_one(next(d.unet.parameters())), {"unet"}),
+    "vae weights": (lambda b, d: add_one(next(d.vae.parameters())), {"vae"}),
+    "text encoder weights": (lambda b, d: add_one(next(d.text_encoder.parameters())), {"text_encoder"}),
+    "activation of the text encoder": (set_text_config, {"diffusion_settings"}),
+    "scheduler": (spoil_config("scheduler", "beta_end", 0.5), {"diffusion_settings"}),
+    "prediction type": (spoil_config("scheduler", "prediction_type", "epsilon"), {"diffusion_settings"}),
+    "heads of the unet": (spoil_config("unet", "attention_head_dim", 2), {"diffusion_settings"}),
+    "scale of the latents": (spoil_config("vae", "scaling_factor", 0.1), {"diffusion_settings"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", INPUTS)
+def test_models_are_told_apart_by_weights_and_by_what_stands_beside_them(world, name):
+    backbone, diffusion, latents = load_world(world)
+    before = input_hashes(latents, backbone, diffusion)
+    change, expected = INPUTS[name]
+    change(backbone, diffusion)
+    assert changed(before, input_hashes(latents, backbone, diffusion)) == expected
+
+
+def test_latents_of_another_vae_or_size_are_refused(world):
+    backbone, diffusion, latents = load_world(world)
+    bigger = SimpleNamespace(image_size=64, source="a/b")
+    with pytest.raises(UserError, match=r"holds crops of 32 px, but a/b takes 64 px; .*--pipelines latents"):
+        jobs.check_latents(latents, bigger, diffusion)
+    add_one(next(diffusion.vae.parameters()))
+    with pytest.raises(UserError, match=r"holds latents of another VAE .*--pipelines latents"):
+        jobs.check_latents(latents, backbone, diffusion)
+
+
+def test_a_finished_run_of_other_latents_is_trained_anew(world, tmp_path, caplog):
+    from dataclasses import replace
+
+    from dcr.latents import LatentCache
+
+    job = open_job(world, tmp_path, stage1_max_train_steps=1)
+    jobs.train_projector(job)
+    other = open_job(world, tmp_path, stage1_max_train_steps=1)
+    changes = {"key": "made with flips"}
+    other.latents = LatentCache(world / "latents")
+    other.latents._records = [replace(record, **changes) for record in other.latents._records]
+    jobs.train_projector(other)
+    assert "it belongs to another configuration (data is" in caplog.text
+
+
+OTHERS = {
+    "temperature": 0.7, "target_weight": 0.3, "reconstruction_share": 0.4, "contrast_weight": 0.4,
+    "reconstruction_weight": 0.6, "num_views": 2, "negatives_count": 2, "negatives_gradient": False,
+    "gather_negatives": True, "published_loss": True, "contrast": None,
+}  # fmt: skip
+VIEWS = {"view_brightness": 0.5, "view_scale_min": 0.5, "published_views": True, "signal": "dcl"}
+
+
+@pytest.mark.parametrize("method", _UNUSED)
+def test_numbers_that_an_objective_does_not_use_change_no_bit_of_it(world, tmp_path, method):
+    """The table in the fingerprint, against training itself: two steps with all of them changed."""
+    assert set().union(*_UNUSED.values()) == set(OTHERS)
+    changes = {name: OTHERS[name] for name in _UNUSED[method] - {"contrast", "published_loss"}}
+    variants = [{}, changes | VIEWS] if method == "reconstruction" else [{}, changes]
+    if "published_loss" in _UNUSED[method]:  # it does not go with some of the others, by a rule of its own
+        variants.append({"published_loss": True})
+    one, *others = (
+        jobs.train_adapters(
+            open_job(world, tmp_path / str(number), method=method, stage2_max_train_steps=2, **values),
+            fixed_projector(world),
+        ).towers[method]
+        for number, values in enumerate(variants)
+    )
+    for other in others:
+        assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_the_product_of_several_processes_is_not_that_of_one(world, tmp_path):
+    one = open_job(world, tmp_path, stage1_max_train_steps=1)
+    jobs.train_projector(one)
+    two = open_job(world, tmp_path, stage1_max_train_steps=1, num_processes=2)
+    two.processes = processes.alone()
+    assert two.checkpoints("stage1").find(1) is None
