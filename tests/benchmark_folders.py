@@ -43,6 +43,11 @@ class ColourBackbone(torch.nn.Module):
     def model(self) -> torch.nn.Module:
         return self
 
+    source = "a colour backbone"
+
+    def settings(self) -> dict:
+        return {}
+
     def preprocess(self, image: Image.Image) -> torch.Tensor:
         pixels = np.asarray(image.convert("RGB").resize((8, 8)), dtype=np.float32) / 255
         return torch.from_numpy(pixels).permute(2, 0, 1)

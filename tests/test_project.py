@@ -37,7 +37,8 @@ def test_a_run_leaves_what_others_rely_on(smoke_project):
     assert set(scores) == {"base", "dcr", "reconstruction", "naive"}
     assert all({"mmvp_vlm", "clustering", "zero_shot", "probes"} <= set(benchmarks) for benchmarks in scores.values())
     summary = json.loads((reporting / "validation.json").read_text())
-    assert set(summary) == {"shards", "samples", "accepted", "rejected", "reasons", "unreadable_bytes"}
+    counts = {"shards", "samples", "accepted", "rejected", "unreadable_bytes"}
+    assert set(summary) == {*counts, "reasons", "accepted_sha256"}
     assert summary["accepted"] + summary["rejected"] == summary["samples"] == 64
 
 

@@ -1,6 +1,7 @@
 """Pipeline `evaluation` on its own catalog and parameters, with encoders held in memory."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import yaml
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
 
+import belonging
 from benchmark_folders import ColourBackbone, write_classification, write_mmvp, write_retrieval
 from dcr.datasets.benchmark_sets import BenchmarkSetsDataset
 from dcr.errors import UserError
@@ -43,13 +45,14 @@ def catalog_of(folder: Path, more_sets: list | None = None, seed: int = 0, **cha
     catalog = DataCatalog.from_config(yaml.safe_load(text.replace(": data/", f": {folder}/data/")))
     memory = {
         "params:evaluation": parameters(**changes),
-        "params:training": training(),
+        "params:training": training(seed=seed),
         "params:training.method": "dcr",
-        "training_record": {"seed": seed, "hashes": {"data": "d"}},
         "backbone": ColourBackbone(image_scale=0.5),
         "encoder": ColourBackbone(),
         "baselines": {"naive": lambda: ColourBackbone(image_scale=0.9)},
     }
+    encoders = {"dcr": memory["encoder"], "naive": memory["baselines"]["naive"]()}
+    memory["training_record"] = belonging.training_record(memory["params:training"], memory["backbone"], encoders)
     for name, value in memory.items():
         catalog[name] = MemoryDataset(value, copy_mode="assign")
     return catalog
@@ -216,3 +219,68 @@ def test_the_embedding_pipeline_leaves_evaluation_nothing_to_embed(folder, tmp_p
     assert sum(catalog["backbone"].load().batch_sizes) == 0
     with pytest.raises(UserError, match="rank must lie in 0 to num_ranks - 1 = 1, got 2"):
         SequentialRunner().run(create_embedding_pipeline(), catalog_of(tmp_path, num_ranks=2, rank=2))
+
+
+def refused(folder, **changes):
+    """Return the sentence of the first node, which refuses encoders that do not belong to the training's record."""
+    catalog = catalog_of(folder)
+    for name, value in changes.items():
+        catalog[name] = MemoryDataset(value, copy_mode="assign")
+    with pytest.raises(UserError) as caught:
+        SequentialRunner().run(create_pipeline().only_nodes("gather_encoders"), catalog)
+    return str(caught.value)
+
+
+OTHERS = {
+    "parameters that were never used": (
+        {"params:training": training(stage2_learning_rate=0.7)}, r"stage2_learning_rate 0.001, the recipe says 0.7"
+    ),
+    "another seed": ({"params:training": training(seed=9)}, r"training.seed 0, the recipe says 9"),
+    "another backbone": ({"backbone": ColourBackbone(image_scale=0.1)}, r"training started from other weights"),
+    "an encoder from elsewhere": ({"encoder": ColourBackbone(image_scale=0.2)}, r"encoder dcr \(a colour backb"),
+    "a record of an earlier version": ({"training_record": {"seed": 0, "hashes": {}}}, r"earlier version"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", OTHERS)
+def test_encoders_of_another_training_are_refused_before_anything_is_evaluated(tmp_path, case):
+    changes, sentence = OTHERS[case]
+    told = refused(tmp_path, **changes)
+    assert re.search(sentence, told), told
+    assert "`kedro run --pipelines training,evaluation`" in told
+
+
+def test_a_baseline_of_another_training_is_named_and_the_others_are_scored(tmp_path):
+    write_mmvp(tmp_path / "sets" / "mmvp_vlm")
+    catalog = catalog_of(tmp_path, sets=["mmvp_vlm"])
+    stale = {"naive": lambda: ColourBackbone(image_scale=0.3), "gone": ColourBackbone}
+    catalog["baselines"] = MemoryDataset(stale, copy_mode="assign")
+    with pytest.raises(UserError, match=r"encoder naive.*does not hold the weights.*encoder gone.*does not hold"):
+        run(catalog)
+    assert list(read(tmp_path, "scores")) == ["base", "dcr"]
+    assert list(read(tmp_path, "this_seed")["encoders"]) == ["base", "dcr"]
+
+
+def test_the_record_of_an_evaluation_is_written_after_its_tables():
+    """So that a kill leaves tables that do not fit the record that stands from before."""
+    pipeline = create_pipeline()
+    before = {node.name for node in pipeline.to_nodes("record_seed").nodes}
+    assert before >= {"record_results", "tabulate_outcomes", "compare_encoders"}
+
+
+def test_tables_of_two_evaluations_do_not_fit_one_record(tmp_path):
+    from dcr.provenance import table_hashes
+
+    def hashes():
+        tables = {name: read(tmp_path, name) for name in ("scores", "intervals", "comparisons")}
+        outcomes = pd.read_parquet(tmp_path / "data" / "07_model_output" / "r" / "outcomes.parquet")
+        return table_hashes(outcomes, **tables)
+
+    write_mmvp(tmp_path / "sets" / "mmvp_vlm")
+    run(catalog_of(tmp_path, sets=["mmvp_vlm"]))
+    first = read(tmp_path, "this_seed")
+    assert first["tables"] == hashes()  # as they are read back from disk
+    catalog = catalog_of(tmp_path, sets=["mmvp_vlm"], confidence=0.5)
+    catalog["baselines"] = MemoryDataset({}, copy_mode="assign")
+    run(catalog)
+    assert {name for name in first["tables"] if first["tables"][name] == hashes()[name]} == set()

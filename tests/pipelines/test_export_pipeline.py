@@ -1,18 +1,21 @@
 """The folder that is handed on: the adapter merged, in the precision asked for, with a card of what was measured."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import open_clip
+import pandas as pd
 import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
 from transformers import CLIPModel, CLIPVisionModel, SiglipVisionModel
 
+import belonging
 from dcr.backbones import load_backbone
 from dcr.encoder import load_encoder
 from dcr.errors import UserError
-from dcr.parameters import ExportParameters, RecipeParameters, TrainingParameters
+from dcr.parameters import EvaluationParameters, ExportParameters, RecipeParameters, TrainingParameters
 from dcr.pipelines.export.nodes import compose_card, export_encoder
 from dcr.training.model import prepare_tower, tower_state
 from dcr.training.options import tuning_options
@@ -25,10 +28,30 @@ INTERVALS = {name: {"zero_shot": {"acc1": [0.3, 0.6]}} for name in SCORES}
 COMPARISONS = {"dcr": {"zero_shot": {"difference": -0.1, "low": -0.15, "high": -0.05}}}
 
 
-def card(models=None, scores=SCORES):
+EVALUATION = EvaluationParameters.model_validate(
+    yaml.safe_load((CONF / "parameters_evaluation.yml").read_text())["evaluation"]
+)
+OUTCOMES = pd.DataFrame({"encoder": ["base", "dcr"], "item": ["a", "a"], "correct": [1.0, 0.5]})
+VALIDATION = {"samples": 3, "accepted_sha256": belonging.SAMPLES}
+NOTHING = SimpleNamespace(model=torch.nn.Linear(1, 1))
+TRAINED = belonging.training_record(TRAINING, NOTHING, {"dcr": NOTHING, "naive": NOTHING})
+
+
+def card(models=None, scores=SCORES, training=TRAINING, trained=TRAINED, evaluated=None, **tables):
     recipe = RecipeParameters(name="demo", licence="mit")
-    record = {"hashes": {"data": "aa11", "backbone": "bb22"}}
-    return compose_card(TRAINING, recipe, record, models or {}, {"samples": 3}, scores, INTERVALS, COMPARISONS)
+    tables = {
+        "intervals": INTERVALS,
+        "comparisons": COMPARISONS,
+        "outcomes": OUTCOMES,
+        "validation": VALIDATION,
+    } | tables
+    evaluated = evaluated or belonging.this_seed(
+        EVALUATION, TRAINED, OUTCOMES, scores=SCORES, intervals=INTERVALS, comparisons=COMPARISONS
+    )
+    return compose_card(
+        training, recipe, trained, models or {}, tables["validation"], scores, tables["intervals"],
+        tables["comparisons"], tables["outcomes"], evaluated,
+    )  # fmt: skip
 
 
 def export(source, folder, dtype="float32", vision_only=False):
@@ -37,8 +60,9 @@ def export(source, folder, dtype="float32", vision_only=False):
     prepare_tower(trained, tuning_options(TRAINING))
     randomize_adapter(trained.visual.eval())
     weights = tower_state(trained, tuning_options(TRAINING))
-    parameters = ExportParameters(dtype=dtype, vision_only=vision_only)
-    export_encoder(parameters, TRAINING, card(), load_backbone(source), {"dcr": lambda: weights})(folder)
+    parameters, base = ExportParameters(dtype=dtype, vision_only=vision_only), load_backbone(source)
+    record = belonging.training_record(TRAINING, base, {}, {"dcr": weights})
+    export_encoder(parameters, TRAINING, record, card(), base, {"dcr": lambda: weights})(folder)
     return trained
 
 
@@ -111,3 +135,58 @@ def test_an_encoder_that_could_not_be_evaluated_is_named():
 def test_the_commit_of_a_base_model_from_the_hub_is_told():
     assert card({"backbone": {"source": "a/b", "revision": "c0ffee"}})["base_revision"] == "c0ffee"
     assert card()["base_revision"] is None
+
+
+def other_training(**changes):
+    return TrainingParameters.model_validate(TRAINING.model_dump() | changes)
+
+
+def with_products(**changes):
+    return TRAINED | {"products": TRAINED["products"] | changes}
+
+
+OTHER = {"base": {"zero_shot": {"acc1": 0.1}}, "dcr": {"zero_shot": {"acc1": 0.2}}}
+REFUSED = {
+    "a learning rate that was never used": (
+        {"training": other_training(stage2_learning_rate=0.5)},
+        r"ran with training.stage2_learning_rate 0.001, the recipe says 0.5; run `kedro run --pipelines training",
+    ),
+    "another seed": ({"training": other_training(seed=4)}, r"training.seed 0, the recipe says 4; .*--params"),
+    "another method": ({"training": other_training(method="naive")}, r"training.method 'dcr', the recipe says 'naive'"),
+    "a record of an earlier version": ({"trained": {"hashes": {}}}, "is of an earlier version"),
+    "new weights under the old scores": (
+        {"trained": with_products(encoders={"dcr": "new"})}, r"scores of dcr are of other .*--pipelines evaluation"
+    ),
+    "scores of an interrupted evaluation": ({"scores": OTHER}, r"scores and this_seed.json are not of one evaluation"),
+    "other intervals": ({"intervals": OTHER}, r"intervals and this_seed.json are not of one evaluation"),
+    "other comparisons": ({"comparisons": {}}, r"comparisons and this_seed.json are not of one evaluation"),
+    "other outcomes": ({"outcomes": OUTCOMES[:1]}, r"outcomes and this_seed.json are not of one evaluation"),
+    "scores that tell of no encoders": ({"evaluated": {"scores": SCORES}}, r"do not tell of which encoders"),
+    "counts of other samples": (
+        {"validation": {"samples": 3, "accepted_sha256": "0"}}, r"validation.json does not tell of the samples"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_card_joins_only_what_belongs_together(case):
+    changes, sentence = REFUSED[case]
+    with pytest.raises(UserError, match=sentence):
+        card(**changes)
+
+
+def test_how_training_was_walked_may_change_after_it():
+    assert card(training=other_training(num_workers=3, validate_every_steps=1, resume_from_checkpoint="none"))
+
+
+def test_weights_of_another_training_are_not_exported(source, tmp_path):
+    weights, base = {"a": torch.ones(2)}, load_backbone(source)
+    parameters = ExportParameters(dtype="float32", vision_only=False)
+    record = belonging.training_record(TRAINING, base, {}, {"dcr": weights})
+    for adapters in ({"dcr": lambda: {"a": torch.zeros(2)}}, {"naive": lambda: weights}):
+        with pytest.raises(UserError, match=r"trained weights of dcr are not those .*--pipelines training"):
+            export_encoder(parameters, TRAINING, record, {}, base, adapters)
+    with torch.no_grad():
+        next(base.visual.parameters()).add_(1)
+    with pytest.raises(UserError, match=r"started from other weights than those of backbone"):
+        export_encoder(parameters, TRAINING, record, {}, base, {"dcr": lambda: weights})

@@ -1,6 +1,7 @@
 """Pipeline `reporting` on its own catalog and parameters, with tiny models and the records of a finished run."""
 
 import json
+import re
 from functools import partial
 from pathlib import Path
 
@@ -10,10 +11,12 @@ import yaml
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
 
+import belonging
 import finished_run
 from benchmark_folders import write_classification
 from dcr.backbones import load_backbone
 from dcr.benchmark_sets import open_set
+from dcr.errors import UserError
 from dcr.parameters import EvaluationParameters, ReportingParameters, TrainingParameters
 from dcr.pipelines.reporting import create_pipeline
 from dcr.projector import Projector
@@ -35,7 +38,7 @@ def section(name: str, **changes) -> dict:
 def catalog_of(folder: Path, **changes) -> DataCatalog:
     text = (CONF / "base" / "catalog_reporting.yml").read_text().replace("${globals:recipe}", "r")
     catalog = DataCatalog.from_config(yaml.safe_load(text.replace("data/", f"{folder}/data/")))
-    losses = finished_run.losses()
+    losses, backbone = finished_run.losses(), load_backbone(f"local-dir:{folder / 'clip'}")
     memory = {
         "params:reporting": ReportingParameters(**section("reporting")),
         "params:evaluation": EvaluationParameters(**section("evaluation")),
@@ -46,30 +49,44 @@ def catalog_of(folder: Path, **changes) -> DataCatalog:
         "scores": finished_run.scores(),
         "intervals": finished_run.intervals(),
         "outcomes": finished_run.outcomes(),
-        "validation_summary": finished_run.validation_summary(),
-        "base_models": finished_run.base_models_record(),
+        "validation_summary": finished_run.validation_summary() | {"accepted_sha256": belonging.SAMPLES},
         "conditions": finished_run.conditions(),
-        "training_record": finished_run.training_record(),
         "losses": {run: partial(losses.get, run) for run in losses},
-        "synthesis_pictures": finished_run.made_positives(),
-        "this_seed": seed_run(0),
-        "seed_scores": {f"seed_{seed}": partial(seed_run, seed) for seed in (0, 1)},
+        "synthesis_pictures": finished_run.made_positives() | {"made_from": {"samples": belonging.SAMPLES}},
         "evaluation_failures": [{"set": "dtd", "encoder": None, "error": "no benchmark set at /data/dtd"}],
         "evaluation_cache": folder / "cache",
         "classification": partial(open_set, folder / "colours"),
         "mmvp_vlm": partial(open_set, folder / "mmvp"),
-        "backbone": load_backbone(f"local-dir:{folder / 'clip'}"),
-        "encoder": load_backbone(f"local-dir:{folder / 'clip'}"),
+        "backbone": backbone,
+        "encoder": backbone,
         "diffusion": tiny_diffusion(folder / "tokenizer"),
         "projector": projector(),
     }
-    for name, value in (memory | changes).items():
+    for name, value in (records_of(memory | changes) | changes).items():
         catalog[name] = MemoryDataset(value, copy_mode="assign")
     return catalog
 
 
-def seed_run(seed: int) -> dict:
-    return {"seed": seed, "configuration": "c", "scores": finished_run.scores()}
+def records_of(memory: dict) -> dict:
+    """Add the records that training and evaluation would have left of these files."""
+    told, losses = finished_run.training_record(), memory["losses"]
+    trained = belonging.training_record(
+        memory["params:training"],
+        memory["backbone"],
+        dict.fromkeys(("dcr", "reconstruction", "naive"), memory["encoder"]),
+        projector=memory["projector"],
+        runs={run: told["runs"][run] | {"loss": losses[run]()["loss"].iloc[-1]} for run in told["runs"]},
+        conditions=memory["conditions"],
+    )
+    tables = {name: memory[name] for name in ("scores", "intervals", "outcomes")}
+    evaluated = belonging.this_seed(memory["params:evaluation"], trained, **tables)
+    weights = {name: trained["hashes"][name] for name in ("backbone", "vae", "unet")}
+    return memory | {
+        "training_record": trained,
+        "base_models": finished_run.base_models_record() | {"weights": weights},
+        "this_seed": evaluated,
+        "seed_scores": {f"seed_{seed}": partial(dict, evaluated, seed=seed) for seed in (0, 1)},
+    }
 
 
 def projector() -> dict[str, torch.Tensor]:
@@ -197,3 +214,57 @@ def test_a_loss_log_of_dcr_is_marked_with_the_bounds_of_its_batch(folder):
     batch = section("training")["stage2_train_batch_size"]
     texts = {annotation["text"] for annotation in layout["annotations"]}
     assert {"floor, log 2", f"no contrast, log {batch + 1}"} <= texts
+
+
+def refused(folder, changes):
+    """Return the sentence that the pipeline ends with, having run nothing but its check."""
+    catalog = catalog_of(folder.parents[2])
+    for name, value in changes.items():
+        catalog[name] = MemoryDataset(value, copy_mode="assign")
+    with pytest.raises(UserError) as caught:
+        SequentialRunner().run(create_pipeline().only_nodes("check_results"), catalog)
+    return str(caught.value)
+
+
+def test_a_page_joins_only_what_belongs_together(folder):
+    """Each file of another run than the others: what does not fit is named, and what to run."""
+    losses = finished_run.losses()
+    log = {run: partial(lambda table: table, losses[run].assign(loss=0.5)) for run in losses}
+    other = load_backbone(f"local-dir:{folder.parents[2] / 'clip'}")
+    with torch.no_grad():
+        next(other.visual.parameters()).add_(1)
+    evaluated = catalog_of(folder.parents[2])["this_seed"].load()
+    training, evaluation = (
+        section(name, **changes)
+        for name, changes in (("training", {"temperature": 0.3}), ("evaluation", {"num_resamples": 7}))
+    )
+    of_others = evaluated | {"encoders": evaluated["encoders"] | {"dcr": "old"}}
+    cases = {
+        "training.temperature 0.1, the recipe says 0.3": {"params:training": TrainingParameters(**training)},
+        "evaluation.num_resamples 100, the recipe says 7": {"params:evaluation": EvaluationParameters(**evaluation)},
+        "started from other weights": {"backbone": other},
+        "encoder dcr .* does not hold the weights": {"encoder": other},
+        "projector is not the one": {"projector": {"1.weight": torch.ones(1)}},
+        "conditions.json is not of the training": {"conditions": {"projector": {}}},
+        "losses of stage1 are not of the training": {"losses": log},
+        "losses of stage1 are not of": {"losses": {}},
+        "validation.json does not tell": {"validation_summary": finished_run.validation_summary()},
+        "base_models.json tells of other base models": {"base_models": finished_run.base_models_record()},
+        "synthesis_pictures.json shows positives of other": {"synthesis_pictures": finished_run.made_positives()},
+        "scores and this_seed.json are not of one": {"scores": {"base": {}, "dcr": {}}},
+        "intervals and this_seed.json are not of one": {"intervals": {}},
+        "outcomes and this_seed.json are not of one": {"outcomes": finished_run.outcomes()[:9]},
+        "scores of dcr are of other weights": {"this_seed": of_others},
+        "seeds/seed_0.json is not of the evaluation": {"seed_scores": {"seed_0": lambda: {"scores": {}}}},
+    }
+    for sentence, changes in cases.items():
+        told = refused(folder, changes)
+        assert re.search(sentence, told), told
+        assert "`kedro run --pipelines " in told
+
+
+def test_nothing_is_computed_before_the_check():
+    """But what the pages tell of the models, which is in memory alone."""
+    pipeline = create_pipeline()
+    later = pipeline.filter(from_nodes=["check_results"])
+    assert {node.name for node in pipeline.nodes} - {node.name for node in later.nodes} == {"describe_models"}

@@ -129,6 +129,7 @@ def test_the_summary_adds_up_and_so_does_what_is_selected(tmp_path):
     assert summarize(tables) == {
         "shards": 3, "samples": 3, "accepted": 2, "rejected": 1, "unreadable_bytes": 100,
         "reasons": {"caption_missing": 1, "image_corrupt": 1, "shard_empty": 1, "tar_damaged": 1},
+        "accepted_sha256": sha256(f"0 {sha256('h0')}\n2 {sha256('h2')}\n"),
     }  # fmt: skip
     accepted, rejected = (
         [k for t in select(tables, s) for k in t["key"].to_pylist()] for s in ("accepted", "rejected")

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from dcr.evaluation.cache import make_key
-from dcr.parameters.training import WITHOUT_EFFECT
 
 Scores = Mapping[str, Mapping[str, Mapping[str, float]]]
 BASE, MMVP = "base", "mmvp_vlm"
@@ -28,15 +27,14 @@ def diva_results(scores: Scores, model: str, encoder: str) -> dict[str, dict[str
     return {"results_before": show(scores[BASE]), "results_final_after": show(scores[encoder])}
 
 
-def seed_record(scores: Scores, training: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, Any]:
+def seed_record(scores: Scores, record: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a run says of its training seed: the seed, the scores, and what it shares with other seeds' runs.
 
     Args:
         scores: of all encoders.
-        training: the parameters of training.
-        record: what training wrote, with ``seed`` and ``hashes`` of data and frozen models.
+        record: what training wrote, with ``seed``, ``parameters``, and ``hashes`` of data, frozen models and code.
     """
-    course = {name: value for name, value in training.items() if name not in {"seed", *WITHOUT_EFFECT}}
+    course = {name: value for name, value in record["parameters"].items() if name != "seed"}
     configuration = make_key(training=course, hashes=record["hashes"], base=scores.get(BASE, {}))
     return {"seed": record["seed"], "configuration": configuration, "scores": scores}
 

@@ -44,6 +44,7 @@ def input_hashes(latents: LatentCache | OnlineLatents, backbone: Backbone, diffu
     """
     return {
         "data": latents.fingerprint(),
+        "samples": latents.content_hash(),
         "backbone": weights_hash(backbone.model),
         "vae": weights_hash(diffusion.vae),
         "unet": weights_hash(diffusion.unet),

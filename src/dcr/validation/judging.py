@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -75,11 +76,14 @@ def summarize(judged: SampleTables) -> dict[str, Any]:
     """Return the counts of ``validation.json``.
 
     ``accepted + rejected = samples``. ``reasons`` counts the samples that have a reason, those only warned of
-    included, and the shards for reasons that concern a whole shard; a sample may have several.
+    included, and the shards for reasons that concern a whole shard; a sample may have several. ``accepted_sha256`` is
+    of the accepted samples' keys and images in order, as a latent cache tells which samples it holds.
     """
-    records, found = judged.records(), Counter()
-    for table in judged.tables(["reasons"]):
+    records, found, accepted = judged.records(), Counter(), hashlib.sha256()
+    for table in judged.tables(["reasons", "status", "key", "sha256"]):
         found.update(split_reasons(table.record["reasons"]))
+        for row in table.rows.filter(pc.equal(table.rows["status"], "accepted")).select(["key", "sha256"]).to_pylist():
+            accepted.update(f"{row['key']} {row['sha256']}\n".encode("utf-8", "surrogateescape"))
         for count in pc.value_counts(table.rows["reasons"]).to_pylist():
             found.update(dict.fromkeys(split_reasons(count["values"]), count["counts"]))
     totals = {
@@ -89,7 +93,7 @@ def summarize(judged: SampleTables) -> dict[str, Any]:
     return {
         "shards": len(records), "samples": totals["num_samples"], "accepted": totals["accepted"],
         "rejected": totals["rejected"], "reasons": dict(sorted(found.items())),
-        "unreadable_bytes": totals["unreadable_bytes"],
+        "unreadable_bytes": totals["unreadable_bytes"], "accepted_sha256": accepted.hexdigest(),
     }  # fmt: skip
 
 

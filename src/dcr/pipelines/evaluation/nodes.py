@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dcr.errors import UserError
@@ -24,10 +25,31 @@ Encoders = dict[str, Callable[[], "Backbone"]]
 
 
 def gather_encoders(
-    method: str, backbone: Backbone, encoder: Backbone, baselines: Encoders, more_encoders: Encoders
+    training: TrainingParameters,
+    training_record: dict[str, Any],
+    backbone: Backbone,
+    encoder: Backbone,
+    baselines: Encoders,
+    more_encoders: Encoders,
 ) -> Encoders:
-    """Name the base encoder, the trained one, the baselines and any others, in the order in which they are shown."""
-    taken = {"base": lambda: backbone, method: lambda: encoder, **baselines}
+    """Name the base encoder, the trained one, the baselines and any others, in the order in which they are shown.
+
+    Raises:
+        UserError: the encoders are not those of the training that the record and the parameters tell of.
+    """
+    from dcr import provenance
+
+    provenance.check_training(training_record, training)
+    provenance.check_backbone(training_record, backbone)
+    provenance.check_encoder(training_record, training.method, encoder)
+
+    def checked(method: str) -> Backbone:
+        baseline = baselines[method]()
+        provenance.check_encoder(training_record, method, baseline)
+        return baseline
+
+    others = {method: partial(checked, method) for method in baselines}
+    taken = {"base": lambda: backbone, training.method: lambda: encoder, **others}
     for name in more_encoders:
         if name in taken:
             raise UserError(f"more_encoders: the name {name!r} is that of an encoder of this recipe; take another")
@@ -56,15 +78,27 @@ def gather_sets(
 
 def evaluate_encoders(
     parameters: EvaluationParameters, encoders: Encoders, sets: list[NamedSet], cache: Path
-) -> tuple[dict[str, list[Result]], list[dict[str, str]]]:
-    """Evaluate every encoder, one after the other, on the recipe's sets; list what could not be evaluated."""
+) -> tuple[dict[str, list[Result]], list[dict[str, str]], dict[str, str]]:
+    """Evaluate every encoder, one after the other, on the recipe's sets.
+
+    Returns:
+        results by encoder, what could not be evaluated, and hashes of the encoders' weights.
+    """
     from dataclasses import asdict
 
     from dcr.evaluation import EvaluationCache, evaluate_encoders
+    from dcr.files import weights_hash
 
-    options = _evaluation_options(parameters)
-    evaluations, failures = evaluate_encoders(encoders, sets, options, EvaluationCache(cache))
-    return evaluations, [asdict(failure) for failure in failures]
+    hashes: dict[str, str] = {}
+
+    def hashed(name: str) -> Backbone:
+        backbone = encoders[name]()
+        hashes[name] = weights_hash(backbone.model)
+        return backbone
+
+    options, openers = _evaluation_options(parameters), {name: partial(hashed, name) for name in encoders}
+    evaluations, failures = evaluate_encoders(openers, sets, options, EvaluationCache(cache))
+    return evaluations, [asdict(failure) for failure in failures], hashes
 
 
 def embed_sets(parameters: EvaluationParameters, encoders: Encoders, sets: list[NamedSet], cache: Path) -> None:
@@ -87,12 +121,20 @@ def record_results(
 
 
 def record_seed(
-    training: TrainingParameters, record: dict[str, Any], scores: dict[str, Any]
+    parameters: EvaluationParameters,
+    record: dict[str, Any],
+    encoder_hashes: dict[str, str],
+    scores: dict[str, Any],
+    intervals: dict[str, Any],
+    comparisons: dict[str, Any],
+    outcomes: pd.DataFrame,
 ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-    """Keep the scores under the seed that training ran with, beside those of its other seeds."""
+    """Keep the scores under the seed that training ran with, beside those of its other seeds, and what they are of."""
     from dcr.evaluation.exchange import seed_record
+    from dcr.provenance import evaluation_record, table_hashes
 
-    kept = seed_record(scores, training.model_dump(), record)
+    tables = table_hashes(outcomes, scores=scores, intervals=intervals, comparisons=comparisons)
+    kept = seed_record(scores, record) | evaluation_record(parameters, encoder_hashes, tables)
     return kept, {f"seed_{record['seed']}": kept}
 
 

@@ -18,7 +18,7 @@ from .nodes import (
 _GATHER = (
     Node(
         gather_encoders,
-        inputs=["params:training.method", "backbone", "encoder", "baselines", "more_encoders"],
+        inputs=["params:training", "training_record", "backbone", "encoder", "baselines", "more_encoders"],
         outputs="encoders",
         name="gather_encoders",
     ),
@@ -33,14 +33,17 @@ _WHAT = ["params:evaluation", "encoders", "benchmark_sets", "evaluation_cache"]
 
 
 def create_pipeline() -> Pipeline:
-    """Return the pipeline; all that could be evaluated is written before `tell_failures` may end the run."""
+    """Return the pipeline; all that could be evaluated is written before `tell_failures` may end the run.
+
+    `record_seed` writes the record of the tables after them, see `dcr.provenance`.
+    """
     return Pipeline(
         [
             *_GATHER,
             Node(
                 evaluate_encoders,
                 inputs=_WHAT,
-                outputs=["evaluations", "evaluation_failures"],
+                outputs=["evaluations", "evaluation_failures", "encoder_hashes"],
                 name="evaluate_encoders",
             ),
             Node(
@@ -48,12 +51,6 @@ def create_pipeline() -> Pipeline:
                 inputs=["params:evaluation", "evaluations"],
                 outputs=["scores", "intervals", "eval_results"],
                 name="record_results",
-            ),
-            Node(
-                record_seed,
-                inputs=["params:training", "training_record", "scores"],
-                outputs=["this_seed", "seed_scores"],
-                name="record_seed",
             ),
             Node(
                 write_for_others,
@@ -72,6 +69,20 @@ def create_pipeline() -> Pipeline:
                 inputs=["params:evaluation", "outcomes"],
                 outputs="comparisons",
                 name="compare_encoders",
+            ),
+            Node(
+                record_seed,
+                inputs=[
+                    "params:evaluation",
+                    "training_record",
+                    "encoder_hashes",
+                    "scores",
+                    "intervals",
+                    "comparisons",
+                    "outcomes",
+                ],
+                outputs=["this_seed", "seed_scores"],
+                name="record_seed",
             ),
             Node(
                 tell_failures,

@@ -22,6 +22,37 @@ if TYPE_CHECKING:
 BASE, MMVP = "base", "mmvp_vlm"
 
 
+def check_results(
+    training: TrainingParameters,
+    evaluation: EvaluationParameters,
+    backbone: Backbone,
+    encoder: Backbone,
+    projector: dict[str, torch.Tensor],
+    outcomes: pd.DataFrame,
+    seed_scores: dict[str, Callable[[], dict[str, Any]]],
+    losses: dict[str, Callable[[], pd.DataFrame]],
+    **records: dict[str, Any],
+) -> tuple[str, dict[str, Any], Scores]:
+    """Refuse what does not belong together; hand on the method, its training's record and the scores to all others."""
+    from dcr import provenance
+
+    trained, evaluated = records["training_record"], records["this_seed"]
+    provenance.check_training(trained, training)
+    provenance.check_backbone(trained, backbone)
+    provenance.check_encoder(trained, training.method, encoder)
+    provenance.check_projector(trained, projector)
+    last = {run: float(losses[run]()["loss"].iloc[-1]) if run in losses else None for run in trained["runs"]}
+    provenance.check_logs(trained, records["conditions"], last)
+    provenance.check_samples(trained, records["validation_summary"])
+    provenance.check_base_models(trained, records["base_models"])
+    provenance.check_synthesis(trained, records["synthesis_pictures"])
+    provenance.check_evaluation(evaluated, evaluation)
+    tables = provenance.table_hashes(outcomes, scores=records["scores"], intervals=records["intervals"])
+    provenance.check_scores(evaluated, trained, training.method, tables, records["scores"])
+    provenance.check_seed(evaluated, {name: load() for name, load in seed_scores.items()})
+    return training.method, trained, records["scores"]
+
+
 def compare_scores(
     parameters: EvaluationParameters, scores: Scores, intervals: Scores, outcomes: pd.DataFrame
 ) -> dict[str, list[Comparison]]:

@@ -3,6 +3,7 @@
 from kedro.pipeline import Node, Pipeline
 
 from .nodes import (
+    check_results,
     compare_scores,
     describe_models,
     draw_reconstructions,
@@ -16,24 +17,44 @@ from .nodes import (
 
 
 def create_pipeline() -> Pipeline:
-    """Return the pipeline; only `draw_reconstructions` runs a model."""
+    """Return the pipeline; only `draw_reconstructions` runs a model.
+
+    `check_results` comes before everything: what the others read of it, they read from its outputs.
+    """
     return Pipeline(
         [
             Node(
+                check_results,
+                inputs={
+                    "training": "params:training",
+                    "evaluation": "params:evaluation",
+                    **{
+                        name: name
+                        for name in (
+                            *("backbone", "encoder", "projector", "training_record", "conditions", "losses"),
+                            *("validation_summary", "base_models", "synthesis_pictures"),
+                            *("scores", "intervals", "outcomes", "this_seed", "seed_scores"),
+                        )
+                    },
+                },
+                outputs=["trained_method", "checked_training", "checked_scores"],
+                name="check_results",
+            ),
+            Node(
                 compare_scores,
-                inputs=["params:evaluation", "scores", "intervals", "outcomes"],
+                inputs=["params:evaluation", "checked_scores", "intervals", "outcomes"],
                 outputs="score_comparisons",
                 name="compare_scores",
             ),
             Node(
                 plot_scores,
-                inputs=["params:reporting", "scores", "intervals"],
+                inputs=["params:reporting", "checked_scores", "intervals"],
                 outputs=["radar_plot", "p_against_d_plot", "sets_plot"],
                 name="plot_scores",
             ),
             Node(
                 plot_training,
-                inputs=["params:reporting", "params:training", "training_record", "losses"],
+                inputs=["params:reporting", "params:training", "checked_training", "losses"],
                 outputs=["loss_plot", "contrast_plot"],
                 name="plot_training",
             ),
@@ -42,7 +63,7 @@ def create_pipeline() -> Pipeline:
                 inputs=[
                     "params:reporting",
                     "params:evaluation",
-                    "params:training.method",
+                    "trained_method",
                     "mmvp_vlm",
                     "outcomes",
                 ],
@@ -54,7 +75,7 @@ def create_pipeline() -> Pipeline:
                 inputs=[
                     "params:reporting",
                     "params:evaluation",
-                    "params:training.method",
+                    "trained_method",
                     "classification",
                     "backbone",
                     "encoder",
@@ -74,7 +95,7 @@ def create_pipeline() -> Pipeline:
                     "sets": "sets_plot",
                     "this_seed": "this_seed",
                     "seed_scores": "seed_scores",
-                    "scores": "scores",
+                    "scores": "checked_scores",
                     "intervals": "intervals",
                     "comparisons": "score_comparisons",
                     "flips": "flips_by_encoder",
@@ -89,7 +110,7 @@ def create_pipeline() -> Pipeline:
                 inputs=[
                     "params:reporting",
                     "params:evaluation",
-                    "params:training.method",
+                    "trained_method",
                     "mmvp_vlm",
                     "backbone",
                     "encoder",
@@ -110,7 +131,7 @@ def create_pipeline() -> Pipeline:
                 inputs={
                     "reporting": "params:reporting",
                     "evaluation": "params:evaluation",
-                    "method": "params:training.method",
+                    "method": "trained_method",
                     "recipe": "params:recipe.name",
                     "parameters": "parameters",
                     "score_comparisons": "score_comparisons",
@@ -118,11 +139,11 @@ def create_pipeline() -> Pipeline:
                     "p_against_d": "p_against_d_plot",
                     "loss": "loss_plot",
                     "contrast": "contrast_plot",
-                    "scores": "scores",
+                    "scores": "checked_scores",
                     "validation": "validation_summary",
                     "base_models": "base_models",
                     "conditions": "conditions",
-                    "training": "training_record",
+                    "training": "checked_training",
                     "models": "model_facts",
                     "flips": "flipped_pairs",
                     "reconstructions": "reconstructions",

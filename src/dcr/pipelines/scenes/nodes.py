@@ -80,12 +80,15 @@ def measure_base_models(
     hashes: dict[str, str | None],
 ) -> dict[str, Any]:
     """Measure the base models on held-out images, require that the UNet uses its condition, and record all of it."""
+    from dcr.files import weights_hash
     from dcr.scenes import pretrain_checks as checks
     from dcr.scenes.pretrain_data import load_images, split_images
     from dcr.scenes.pretrain_record import fingerprint, is_current
 
     made_from = fingerprint(parameters, shards)
-    if is_current(previous, made_from, hashes):
+    models = {"backbone": backbone.model, "vae": diffusion.vae, "unet": diffusion.unet}
+    weights = {name: weights_hash(model) for name, model in models.items()}
+    if is_current(previous, made_from, hashes) and previous.get("weights") == weights:
         return previous
     _, held_out = split_images(load_images(shards, parameters.image_size), parameters.num_held_out)
     backbone, diffusion = backbone.to("cpu"), diffusion.to("cpu")  # as they were trained
@@ -95,6 +98,7 @@ def measure_base_models(
     return {
         "fingerprint": made_from,
         "sha256": hashes,
+        "weights": weights,
         "clip": {"zero_shot_acc1": checks.zero_shot_accuracy(backbone, held_out)},
         "vae": {"psnr": checks.reconstruction_psnr(diffusion.vae, held_out)},
         "unet": errors,

@@ -38,4 +38,6 @@ def show_positives(
         return backbone.encode_image(pixels.to(backbone.device)).float().cpu()
 
     pictures = show_candidates(latents, candidates, encode, parameters.num_examples)
-    return pictures["measures"], pictures, fill_template("dcr.positives", "page.html", **pictures)
+    page = fill_template("dcr.positives", "page.html", **pictures)
+    made_from = {"samples": latents.content_hash(), "positives": candidates.fingerprint()}
+    return pictures["measures"], pictures | {"made_from": made_from}, page

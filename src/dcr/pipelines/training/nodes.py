@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from dcr.latents import LatentCache
     from dcr.training.run import RunResult
 
+Opener = Callable[[], Any]
+
 
 def train_projector(
     parameters: TrainingParameters,
@@ -28,10 +30,14 @@ def train_projector(
     made_positives: Path,
 ) -> tuple[dict[str, torch.Tensor], dict[str, Any], RunResult, dict[str, str]]:
     """Stage 1: train the projector; return its weights, held-out noise errors, the run and hashes of what went in."""
+    from dcr.files import sha256_file
     from dcr.training import jobs
+    from dcr.training.fingerprint import code_hash
 
     job = jobs.open_job(parameters, latents, backbone, diffusion, checkpoints, made_positives)
-    hashes = job.hashes  # taken before training casts the models
+    hashes = {**job.hashes, "code": code_hash()}  # taken before training casts the models
+    if parameters.stage1_projector_file:
+        hashes["stage1_projector_file"] = sha256_file(parameters.stage1_projector_file)
     projector, errors, result = jobs.train_projector(job)
     return projector, {"projector": errors}, result, hashes
 
@@ -53,32 +59,45 @@ def train_adapters(
     return trained.towers, trained.projector, trained.runs
 
 
+def record_losses(projector_run: RunResult, adapter_runs: dict[str, RunResult]) -> dict[str, pd.DataFrame]:
+    """Gather the loss logs, one table a run."""
+    return {name: run.losses for name, run in _all_runs(projector_run, adapter_runs).items()}
+
+
 def record_training(
     parameters: TrainingParameters,
     projector_run: RunResult,
     adapter_runs: dict[str, RunResult],
     input_hashes: dict[str, str],
-) -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:
-    """Gather the loss logs, one table a run, what each run cost, and hashes of what went in."""
-    from dcr.training.options import run_options
+    conditions: dict[str, Any],
+    projector: dict[str, torch.Tensor],
+    adapters: dict[str, Opener],
+    encoder: Backbone,
+    baselines: dict[str, Opener],
+    losses: object,
+) -> dict[str, Any]:
+    """Gather what each run cost, what went in, and hashes of what came out, as it can be read from disk."""
+    from dcr.provenance import training_course
+    from dcr.training.options import methods
+    from dcr.training.product import describe_run, hash_products
 
-    runs = {name: run for name, run in {"stage1": projector_run, **adapter_runs}.items() if run.steps}
-    costs = {
-        name: {
-            "objective": run_options(parameters, name).objective,
-            "steps": run.steps,
-            "skipped_steps": run.skipped_steps,
-            "seconds": round(run.seconds, 2),
-            "samples_per_second": round(run.samples_per_second, 2),
-            "trainable_parameters": run.trainable_parameters,
-        }
-        for name, run in runs.items()
-    }
-    return {name: run.losses for name, run in runs.items()}, {
+    runs = _all_runs(projector_run, adapter_runs)
+    names = methods(parameters)
+    encoders = {name: baselines[name] for name in names if name != parameters.method}
+    return {
         "seed": parameters.seed,
-        "runs": costs,
+        "runs": {name: describe_run(parameters, name, run) for name, run in runs.items()},
         "hashes": input_hashes,
+        "parameters": training_course(parameters),
+        "conditions": conditions,
+        "products": hash_products(
+            projector, {name: adapters[name] for name in names}, {parameters.method: lambda: encoder, **encoders}
+        ),
     }
+
+
+def _all_runs(projector_run: RunResult, adapter_runs: dict[str, RunResult]) -> dict[str, RunResult]:
+    return {name: run for name, run in {"stage1": projector_run, **adapter_runs}.items() if run.steps}
 
 
 def export_encoder(
@@ -86,10 +105,10 @@ def export_encoder(
     recipe: RecipeParameters,
     backbone: Backbone,
     adapters: dict[str, Any],
-    training_record: dict[str, Any],
+    input_hashes: dict[str, str],
 ) -> tuple[Backbone, dict[str, Any], dict[str, Any]]:
     """Put the method's weights into the base tower, for open_clip, transformers and LLaVA."""
-    return _merge(parameters, recipe, parameters.method, backbone, adapters, training_record)
+    return _merge(parameters, recipe, parameters.method, backbone, adapters, input_hashes)
 
 
 def export_baselines(
@@ -97,7 +116,7 @@ def export_baselines(
     recipe: RecipeParameters,
     backbone: Backbone,
     adapters: dict[str, Any],
-    training_record: dict[str, Any],
+    input_hashes: dict[str, str],
 ) -> dict[str, Callable[[], Any]]:
     """Put the other methods' weights into towers, one encoder at a time when it is saved."""
     from copy import deepcopy
@@ -105,7 +124,7 @@ def export_baselines(
     from dcr.training.options import methods
 
     return {
-        method: lambda method=method: _merge(parameters, recipe, method, deepcopy(backbone), adapters, training_record)
+        method: lambda method=method: _merge(parameters, recipe, method, deepcopy(backbone), adapters, input_hashes)
         for method in methods(parameters)
         if method != parameters.method
     }
@@ -117,11 +136,11 @@ def _merge(
     method: str,
     backbone: Backbone,
     adapters: dict[str, Any],
-    training_record: dict[str, Any],
+    input_hashes: dict[str, str],
 ) -> tuple[Backbone, dict[str, Any], dict[str, Any]]:
     """Return what the dataset writes: merged backbone, LoRA adapter if there is one, and model card."""
     from dcr.training.product import describe, put_into_tower
 
     adapter = put_into_tower(parameters, backbone, adapters[method]())
-    card = describe(parameters, recipe, method, training_record["hashes"])
+    card = describe(parameters, recipe, method, input_hashes)
     return backbone, adapter, card | {"base_model": backbone.source}

@@ -2,13 +2,24 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from .nodes import export_baselines, export_encoder, record_training, train_adapters, train_projector
+from .nodes import (
+    export_baselines,
+    export_encoder,
+    record_losses,
+    record_training,
+    train_adapters,
+    train_projector,
+)
 
 _SOURCES = ["params:training", "latents", "backbone", "diffusion", "checkpoints"]
 
 
 def create_pipeline() -> Pipeline:
-    """Return the pipeline; stage 1's projector is shared by all methods but end_to_end."""
+    """Return the pipeline; stage 1's projector is shared by all methods but end_to_end.
+
+    The record is written last, from all that was written before it: what a run that was cut has left does not fit the
+    record that stands from before, see `dcr.provenance`.
+    """
     return Pipeline(
         [
             Node(
@@ -24,22 +35,39 @@ def create_pipeline() -> Pipeline:
                 name="train_adapters",
             ),
             Node(
-                record_training,
-                inputs=["params:training", "projector_run", "adapter_runs", "input_hashes"],
-                outputs=["losses", "training_record"],
-                name="record_training",
-            ),
-            Node(
                 export_encoder,
-                inputs=["params:training", "params:recipe", "backbone", "adapters", "training_record"],
+                inputs=["params:training", "params:recipe", "backbone", "adapters", "input_hashes"],
                 outputs="encoder",
                 name="export_encoder",
             ),
             Node(
                 export_baselines,
-                inputs=["params:training", "params:recipe", "backbone", "adapters", "training_record"],
+                inputs=["params:training", "params:recipe", "backbone", "adapters", "input_hashes"],
                 outputs="baselines",
                 name="export_baselines",
+            ),
+            Node(
+                record_losses,
+                inputs=["projector_run", "adapter_runs"],
+                outputs="losses",
+                name="record_losses",
+            ),
+            Node(
+                record_training,
+                inputs={
+                    "parameters": "params:training",
+                    "projector_run": "projector_run",
+                    "adapter_runs": "adapter_runs",
+                    "input_hashes": "input_hashes",
+                    "conditions": "conditions",
+                    "projector": "projector",
+                    "adapters": "adapters",
+                    "encoder": "encoder",
+                    "baselines": "baselines",
+                    "losses": "losses",
+                },
+                outputs="training_record",
+                name="record_training",
             ),
         ]
     )

@@ -1,0 +1,200 @@
+"""What belongs together: pipelines join files that others left, and refuse those that were not made from each other.
+
+Training and evaluation each write a record as the last of their files, `training.json` and `this_seed.json`: of what
+went in, and hashes of what came out. A pipeline that was cut, an encoder that was put there by hand, a parameter that
+was changed since: whatever it is, the files at hand then do not have the hashes of the record.
+
+Records are plain values, as they come from JSON.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from dcr.errors import UserError
+from dcr.files import json_hash, tensors_hash, weights_hash
+from dcr.parameters import EvaluationParameters, TrainingParameters
+from dcr.parameters.training import WITHOUT_EFFECT
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import torch
+
+    from dcr.backbones import Backbone
+
+Record = Mapping[str, Any]
+BASE = "base"
+_TRAIN = "run `kedro run --pipelines training,evaluation`"
+_EVALUATE = "run `kedro run --pipelines evaluation`"
+_NO_SCORE = {"batch_size", "num_workers", "num_ranks", "rank", "model_name", "language", "diva_results"}
+
+
+def training_course(parameters: TrainingParameters) -> dict[str, Any]:
+    """Return the parameters that a training's result depends on."""
+    values = parameters.model_dump(mode="json")
+    return {name: value for name, value in values.items() if name not in WITHOUT_EFFECT}
+
+
+def evaluation_course(parameters: EvaluationParameters) -> dict[str, Any]:
+    """Return the parameters that scores and intervals depend on."""
+    values = parameters.model_dump(mode="json")
+    return {name: value for name, value in values.items() if name not in _NO_SCORE}
+
+
+def check_training(record: Record, parameters: TrainingParameters) -> None:
+    """Refuse the record of a training with other parameters than the recipe has now."""
+    _check_parameters("training", record.get("parameters"), training_course(parameters), _TRAIN)
+
+
+def check_evaluation(record: Record, parameters: EvaluationParameters) -> None:
+    """Refuse scores that were computed with other parameters than the recipe has now."""
+    _check_parameters("evaluation", record.get("evaluation"), evaluation_course(parameters), _EVALUATE)
+
+
+def _check_parameters(section: str, found: Record | None, asked: Record, again: str) -> None:
+    if not isinstance(found, Mapping):
+        raise UserError(f"the record of {section} is of an earlier version and tells no parameters; {again}")
+    for name, value in asked.items():
+        if found.get(name) != value:
+            raise UserError(
+                f"{section} ran with {section}.{name} {found.get(name)!r}, the recipe says {value!r}; {again}, or give "
+                f"that value with --params {section}.{name}=…"
+            )
+
+
+def check_backbone(record: Record, backbone: Backbone) -> None:
+    """Refuse a backbone that training did not start from."""
+    if weights_hash(backbone.model) != record["hashes"].get("backbone"):
+        raise UserError(f"training started from other weights than those of backbone {backbone.source}; {_TRAIN}")
+
+
+def check_encoder(record: Record, method: str, encoder: Backbone) -> None:
+    """Refuse an encoder that is not the one that training wrote for this method."""
+    if weights_hash(encoder.model) != _products(record, "encoders").get(method):
+        raise UserError(
+            f"encoder {method} ({encoder.source}) does not hold the weights that training.json tells of: training was "
+            f"cut before its end, or the folder is from elsewhere; {_TRAIN}"
+        )
+
+
+def check_adapter(record: Record, method: str, weights: Mapping[str, torch.Tensor]) -> None:
+    """Refuse trained weights that are not those of the record."""
+    if tensors_hash(dict(weights)) != _products(record, "adapters").get(method):
+        raise UserError(
+            f"the trained weights of {method} are not those that training.json tells of: training was cut before its "
+            f"end, or they are of another one; {_TRAIN}"
+        )
+
+
+def check_projector(record: Record, projector: Mapping[str, torch.Tensor]) -> None:
+    """Refuse a projector that is not the record's."""
+    if tensors_hash(dict(projector)) != _products(record, "projector"):
+        raise UserError(
+            f"the projector is not the one that training.json tells of: training was cut before its end; {_TRAIN}"
+        )
+
+
+def _products(record: Record, kind: str) -> Any:
+    products = record.get("products")
+    if not isinstance(products, Mapping) or kind not in products:
+        raise UserError(f"training.json is of an earlier version and does not tell what training made; {_TRAIN}")
+    return products[kind]
+
+
+def check_logs(record: Record, conditions: Record, last_losses: Mapping[str, float | None]) -> None:
+    """Refuse held-out errors, or loss tables, of another training.
+
+    Args:
+        last_losses: of each run in the record, the loss in the last row of its table; None without a table.
+    """
+    if json_hash(conditions) != json_hash(record.get("conditions")):
+        raise UserError(f"conditions.json is not of the training that training.json tells of; {_TRAIN}")
+    for run, loss in last_losses.items():
+        told = record["runs"][run].get("loss")
+        if told is None or loss is None or abs(loss - told) > 1e-9 * abs(told):
+            raise UserError(f"the losses of {run} are not of the training that training.json tells of; {_TRAIN}")
+
+
+def check_samples(record: Record, validation: Record) -> None:
+    """Refuse validation's counts if they are of other samples than those that were trained on."""
+    if validation.get("accepted_sha256") != record["hashes"].get("samples"):
+        raise UserError(
+            "validation.json does not tell of the samples that were trained on; run `kedro run --pipelines "
+            "validation,latents,training,evaluation`, which makes again only what changed"
+        )
+
+
+def check_base_models(record: Record, base_models: Record) -> None:
+    """Refuse measures of base models that training did not start from; there may be none."""
+    names = ("backbone", "vae", "unet")
+    if base_models and base_models.get("weights") != {name: record["hashes"].get(name) for name in names}:
+        raise UserError(
+            "base_models.json tells of other base models than training started from; run `kedro run --pipelines "
+            "scenes`, or remove that file if the recipe's models are your own"
+        )
+
+
+def check_synthesis(record: Record, pictures: Record) -> None:
+    """Refuse pictures of positives of other samples, or of others than were trained with; there may be none."""
+    told, hashes = pictures.get("made_from", {}), record["hashes"]
+    same = told.get("samples") == hashes.get("samples")
+    if pictures and not (same and told.get("positives") == hashes.get("positives", told.get("positives"))):
+        raise UserError(
+            "synthesis_pictures.json shows positives of other samples than those that were trained on; run `kedro run "
+            "--pipelines synthesis,training,evaluation`"
+        )
+
+
+def evaluation_record(
+    parameters: EvaluationParameters, encoders: Mapping[str, str], tables: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return what `this_seed.json` keeps of an evaluation.
+
+    Args:
+        encoders: hash of the weights by encoder. tables: of what was written, by name, see `table_hashes`.
+    """
+    return {"evaluation": evaluation_course(parameters), "encoders": dict(encoders), "tables": dict(tables)}
+
+
+def table_hashes(outcomes: pd.DataFrame, **tables: Any) -> dict[str, str]:
+    """Return hashes of JSON tables, and of the outcomes, by name."""
+    return {"outcomes": _frame_hash(outcomes), **{name: json_hash(table) for name, table in tables.items()}}
+
+
+def check_scores(
+    evaluated: Record, trained: Record, method: str, tables: Mapping[str, str], encoders: Iterable[str]
+) -> None:
+    """Refuse scores of other encoders than those at hand, and tables that one evaluation did not write together.
+
+    Args:
+        evaluated: `this_seed.json`. trained: `training.json`.
+        tables: hashes of the tables at hand. encoders: that have scores.
+    """
+    found, made = evaluated.get("encoders"), {BASE: trained["hashes"].get("backbone"), **_products(trained, "encoders")}
+    if not isinstance(found, Mapping):
+        raise UserError(f"the scores are of an earlier version and do not tell of which encoders; {_EVALUATE}")
+    for name in dict.fromkeys((BASE, method, *encoders)):
+        if name in made and found.get(name) != made[name]:
+            raise UserError(
+                f"the scores of {name} are of other weights than those that training made or started from; {_EVALUATE}"
+            )
+    for name, digest in tables.items():
+        if evaluated.get("tables", {}).get(name) != digest:
+            raise UserError(
+                f"{name} and this_seed.json are not of one evaluation: it was cut before its end; {_EVALUATE}"
+            )
+
+
+def check_seed(evaluated: Record, seeds: Mapping[str, Record]) -> None:
+    """Refuse the seeds' scores if those kept of this seed are not this evaluation's."""
+    if json_hash(seeds.get(f"seed_{evaluated['seed']}")) != json_hash(evaluated):
+        raise UserError(f"seeds/seed_{evaluated['seed']}.json is not of the evaluation in this_seed.json; {_EVALUATE}")
+
+
+def _frame_hash(table: pd.DataFrame) -> str:
+    digest = hashlib.sha256()
+    for name in table.columns:
+        digest.update("\x1f".join([name, *map(str, table[name].tolist())]).encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
