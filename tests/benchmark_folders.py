@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from dcr.backbones import Preprocessing
+from dcr.backbones import Backbone, Preprocessing
 
 COLOURS = {
     "red": (220, 30, 30),
@@ -44,9 +44,7 @@ class ColourBackbone(torch.nn.Module):
         return self
 
     source = "a colour backbone"
-
-    def settings(self) -> dict:
-        return {}
+    settings = Backbone.settings
 
     def preprocess(self, image: Image.Image) -> torch.Tensor:
         pixels = np.asarray(image.convert("RGB").resize((8, 8)), dtype=np.float32) / 255
