@@ -15,7 +15,7 @@ from dcr.validation.tables import SampleTables, ShardTable, TablePlan, write_tab
 
 LIMITS = Limits(
     min_image_size=32, max_aspect_ratio=3.0, max_image_pixels=10_000, min_luminance_spread=2.0,
-    tokenizer=None, context_length=77,
+    tokenizer=None, context_length=77, max_seconds_per_megabyte=2.0, max_gigabytes=4.0,
 )  # fmt: skip
 POLICIES = dict.fromkeys(REASONS, "reject") | {"caption_missing": "warn", "animated": "accept", "tar_damaged": "warn"}
 NO_EVALUATION = EvaluationImages([], np.zeros((0, 2), np.uint64), np.zeros(0, np.uint64), 4)
@@ -25,7 +25,7 @@ def sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def shard(name, *samples, findings=(), unreadable_bytes=0) -> ShardTable:
+def shard(name, *samples, findings=(), unreadable_bytes=0, apart=None) -> ShardTable:
     """Return a shard of samples (key, image, findings, phash or None); equal images have equal bytes."""
     rows = [
         {
@@ -36,7 +36,7 @@ def shard(name, *samples, findings=(), unreadable_bytes=0) -> ShardTable:
     ]  # fmt: skip
     record = {
         "shard": name, "num_samples": len(rows), "findings": list(findings), "unreadable_bytes": unreadable_bytes,
-        "damage": "it is cut" if unreadable_bytes else None, "num_bytes": 10_240,
+        "damage": "it is cut" if unreadable_bytes else None, "num_bytes": 10_240, "apart": apart,
     }  # fmt: skip
     return ShardTable(pa.Table.from_pylist(rows, schema=SCHEMA), record)
 

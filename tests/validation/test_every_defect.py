@@ -169,9 +169,35 @@ def test_shards_as_a_whole_have_their_reasons(tmp_path):
     assert later == ["caption_missing,key_collision_across_shards", "caption_missing,key_collision", "caption_missing"]
 
 
+@pytest.mark.parametrize("name", ["members", "key"])
+def test_pieces_of_samples_are_told_from_samples_of_one_key(tmp_path, name):
+    images, texts = ([(f"{i}.{e}", encode(seed=i)) for i, e in enumerate(("jpg", "png", "jpg"))], [("0.txt", b"a")])
+    again = [("1.png", encode(seed=7))]
+    write_members(tmp_path / "in" / "0.tar", images + (texts if name == "members" else again))
+    (record,) = validate(tmp_path).records()
+    assert (record["reasons"], record["apart"]) == (("members_apart", "0") if name == "members" else ("", None))
+
+
+def test_images_with_a_further_dot_in_their_names_are_named(tmp_path):
+    image = [encode(seed=i) for i in range(4)]
+    dotted = [
+        ("a.2021.jpg", image[0]),
+        ("b.jpg", image[1]),
+        ("b.seg.png", image[2]),
+        ("c.txt", b"c"),
+        ("d.x.cls", b"1"),
+    ]
+    write_members(tmp_path / "in" / "0.tar", dotted)
+    found = validate(tmp_path).frame().set_index("key")["reasons"].to_dict()
+    assert found == {
+        "a": "caption_missing,dotted_name", "b": "caption_missing,dotted_image_left_out", "c": "image_missing",
+        "d": "caption_missing,image_missing",
+    }  # fmt: skip
+
+
 def test_no_reason_is_left_untested():
-    here = Path(__file__).read_text() + (Path(__file__).parent / "test_measuring.py").read_text()
-    here += (Path(__file__).parent / "test_judging.py").read_text()
+    files = [Path(__file__), *(Path(__file__).parent / f"test_{name}.py" for name in ("measuring", "rows", "judging"))]
+    here = "".join(path.read_text() for path in files)
     assert [reason for reason in [*REASONS, *SHARD_REASONS] if f"{reason}" not in here] == []
 
 

@@ -155,7 +155,16 @@ def test_data_without_failures_are_released(tmp_path):
             r"shard a: .*it is cut; 9 bytes",
         ),
         ([shard("a", ("x", "h", ["animated"]))], {"animated": "fail"}, "sample x of shard a: the image has several"),
-        ([shard("a", ("x", "h", ["animated"]))], {"animated": "reject"}, "no sample was accepted"),
+        (
+            [shard("a", ("x", "h", ["animated"]))],
+            {"animated": "reject"},
+            r"no sample was accepted \(animated, 1 times: the image has several frames\)",
+        ),
+        (
+            [shard("a", ("x", "h", []), findings=["members_apart"], apart="x")],
+            {"members_apart": "fail"},
+            r"shard a: the members .*\(the first such key: 'x'\); write the tar in the order of names",
+        ),
     ],
 )
 def test_failures_stop_the_data_with_one_sentence(tmp_path, shards, policies, message):

@@ -5,78 +5,12 @@ from dataclasses import replace
 import pytest
 
 from corpus import encode, good_samples, write_members
-from dcr.shards import Sample, list_shards, write_shard
-from dcr.validation import measuring
-from dcr.validation.measuring import SCHEMA, fingerprint_shard, measure_samples, measure_shard, plan_measuring
+from dcr.shards import list_shards, write_shard
+from dcr.validation import measuring, watchdog
+from dcr.validation.measuring import fingerprint_shard, measure_shard, plan_measuring
+from dcr.validation.rows import SCHEMA
 from dcr.validation.workers import Workers
-from picture_cases import with_orientation
 from validation_tables import LIMITS
-
-
-def findings(**changes):
-    fields = {"key": "0", "image": encode(), "image_extension": "jpg", "caption": "a fish"} | changes
-    return measure_samples([Sample(**fields)], "00000", LIMITS)[0]["findings"]
-
-
-def test_a_good_sample_has_no_finding_and_all_its_measures():
-    image = encode((48, 40))
-    (row,) = measure_samples([Sample("k", image, "jpg", "a fish", {"width": 48}, offset=512)], "00000", LIMITS)
-    assert set(row) == set(SCHEMA.names)
-    assert row["findings"] == []
-    assert (row["key"], row["shard"], row["offset"], row["num_bytes"]) == ("k", "00000", 512, len(image))
-    assert (row["sha256"], row["caption_length"]) == (hashlib.sha256(image).hexdigest(), 6)
-    assert (row["declared_width"], row["declared_height"]) == (48, None)
-
-
-@pytest.mark.parametrize(
-    ("changes", "expected"),
-    [
-        ({"image": None}, ["image_missing"]),
-        ({"image": None, "problems": ("unsafe_member",)}, ["unsafe_member"]),
-        ({"image": None, "problems": ("member_too_large",)}, ["member_too_large"]),
-        ({"image": None, "caption": None, "problems": ("tar_truncated",)}, ["tar_truncated"]),
-        ({"image": encode((48, 31))}, ["image_too_small"]),
-        ({"image": encode((200, 40))}, ["extreme_aspect_ratio"]),
-        ({"image": encode((40, 121))}, ["extreme_aspect_ratio"]),
-        ({"image": encode((120, 100))}, ["too_many_pixels"]),
-        ({"image": b"nothing"}, ["image_corrupt"]),
-        ({"caption": None}, ["caption_missing"]),
-        ({"caption": " \n"}, ["caption_empty"]),
-        ({"caption": "IMG_0001.JPG"}, ["caption_is_file_or_url"]),
-        ({"caption": "https://example.org/a?b=c"}, ["caption_is_file_or_url"]),
-        ({"caption": "see https://example.org for more"}, []),
-        ({"caption": "caf\ufffd", "problems": ("caption_not_utf8",)}, ["caption_not_utf8"]),
-        ({"metadata": {"width": 48, "height": 41}}, ["size_mismatch"]),
-        ({"image": encode((48, 40), exif=with_orientation(6))}, ["rotated"]),
-        ({"image": encode((48, 40), exif=with_orientation(6)), "metadata": {"width": 40, "height": 48}}, ["rotated"]),
-        ({"image": encode((48, 40), exif=with_orientation(6)), "metadata": {"width": 48, "height": 40}}, ["rotated"]),
-        (
-            {"image": encode((48, 40), exif=with_orientation(6)), "metadata": {"width": 48, "height": 48}},
-            ["rotated", "size_mismatch"],
-        ),
-        ({"metadata": {"width": 40, "height": 48}}, ["size_mismatch"]),
-        ({"metadata": {"sha256": "0" * 64}}, ["sha256_mismatch"]),
-        ({"metadata": {"sha256": hashlib.sha256(encode()).hexdigest().upper()}}, []),
-        ({"metadata": {"width": "48", "height": -1, "sha256": 7}}, []),
-        ({"metadata": {"width": 10**30, "height": True}}, []),
-    ],
-)
-def test_each_defect_has_its_reason(changes, expected):
-    assert findings(**changes) == expected
-
-
-def test_a_blank_image_is_named():
-    import io
-
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.new("RGB", (40, 40), (90, 90, 200)).save(buffer, "PNG")
-    assert findings(image=buffer.getvalue()) == ["blank_image"]
-
-
-def test_several_defects_are_all_named():
-    assert findings(image=encode((20, 20)), caption="") == ["caption_empty", "image_too_small"]
 
 
 def test_a_shard_gives_a_row_per_sample_in_its_order(tmp_path):
@@ -86,7 +20,7 @@ def test_a_shard_gives_a_row_per_sample_in_its_order(tmp_path):
     assert measures.rows["key"].to_pylist() == [f"{i:09d}" for i in range(5)]
     assert measures.record == {
         "shard": "00007", "fingerprint": fingerprint_shard(str(path), LIMITS), "num_bytes": path.stat().st_size,
-        "num_samples": 5, "damage": None, "unreadable_bytes": 0, "findings": [],
+        "num_samples": 5, "damage": None, "unreadable_bytes": 0, "findings": [], "apart": None,
     }  # fmt: skip
 
 
@@ -95,7 +29,7 @@ def test_samples_are_measured_in_batches_bounded_in_number_and_bytes(tmp_path, m
     path, measured = str(write_shard(tmp_path, "0", good_samples(7))), []
     whole = measure_shard(path, "0", LIMITS).rows
     measure = measuring.measure_samples
-    monkeypatch.setattr(measuring, limit, 3 if limit == "_BATCH_SAMPLES" else 2 * len(good_samples(1)[0].image))
+    monkeypatch.setattr(measuring, limit, 3 if limit == "_BATCH_SAMPLES" else 5 * len(good_samples(1)[0].image) // 2)
     monkeypatch.setattr(
         measuring, "measure_samples", lambda batch, *_: measured.append(len(batch)) or measure(batch, *_)
     )
@@ -162,15 +96,6 @@ def test_workers_do_not_change_the_rows(tmp_path, n_jobs, backend):
         assert found[name].rows.equals(measure_shard(path, name, LIMITS).rows)
 
 
-def test_captions_are_counted_in_tokens_and_those_that_are_cut_off_are_named():
-    limits = replace(LIMITS, tokenizer="clip", context_length=5)
-    samples = [Sample("0", encode(), "jpg", text) for text in ("a fish", "a big fish swims", None)]
-    rows = measure_samples(samples, "a", limits)
-    assert [row["caption_tokens"] for row in rows] == [4, 6, None]
-    assert [row["caption_truncated"] for row in rows] == [False, True, None]
-    assert [row["findings"] for row in rows] == [[], ["caption_truncated"], ["caption_missing"]]
-
-
 def test_only_what_changed_is_measured_again(tmp_path):
     shards = {str(write_shard(tmp_path, f"{i}", good_samples(2, first=2 * i))): f"{i}" for i in range(3)}
 
@@ -190,3 +115,82 @@ def test_only_what_changed_is_measured_again(tmp_path):
     (tmp_path / "2_stats.json").unlink()
     assert set(measured(known)) == {"1", "2"}
     assert set(measured(known, replace(LIMITS, min_image_size=33))) == {"0", "1", "2"}
+
+
+def with_jsons(folder, name, declared, **metadata):
+    """Write a shard whose samples declare the hash of their image, or another one."""
+    sizes = {"width": 48, "height": 40, "original_width": 48, "original_height": 40}
+    samples = [
+        replace(
+            sample,
+            metadata={"sha256": hashlib.sha256(sample.image).hexdigest() if true else "0" * 64} | sizes | metadata,
+        )
+        for sample, true in zip(good_samples(len(declared)), declared, strict=True)
+    ]
+    return str(write_shard(folder, name, samples))
+
+
+@pytest.mark.parametrize(
+    ("declared", "metadata", "mismatches"),
+    [
+        ([True, True, False, True], {}, 1),  # one image of a shard that stores what was downloaded
+        ([False] * 4, {}, 0),  # img2dataset encoded all of them again, at the same size
+        ([False, False, True, True], {"original_width": 480}, 0),  # or made them smaller
+        ([True, False], {}, 1),
+    ],
+)
+def test_a_hash_of_the_download_says_nothing_of_an_image_that_was_encoded_again(
+    tmp_path, declared, metadata, mismatches
+):
+    rows = measure_shard(with_jsons(tmp_path, "a", declared, **metadata), "a", LIMITS).rows
+    found = [name for names in rows["findings"].to_pylist() for name in names]
+    assert found.count("sha256_mismatch") == mismatches
+
+
+def test_other_jsons_declare_what_they_hold(tmp_path):
+    parts = [(("jpg", encode(seed=i)), ("txt", b"a"), ("json", b'{"sha256": "00"}')) for i in range(3)]
+    members = [(f"{i}.{name}", content) for i, part in enumerate(parts) for name, content in part]
+    rows = measure_shard(str(write_members(tmp_path / "a.tar", members)), "a", LIMITS).rows
+    assert rows["findings"].to_pylist() == [["sha256_mismatch"]] * 3
+
+
+def test_rows_are_the_same_however_many_are_kept_as_such(tmp_path, monkeypatch):
+    path = with_jsons(tmp_path, "a", [False] * 7)
+    whole = measure_shard(path, "a", LIMITS).rows
+    monkeypatch.setattr(measuring, "_ROWS_AT_ONCE", 2)
+    monkeypatch.setattr(measuring, "_BATCH_SAMPLES", 3)
+    assert measure_shard(path, "a", LIMITS).rows.equals(whole)
+
+
+def test_a_shard_of_failed_downloads_is_told_from_an_empty_one_and_looked_at_again(tmp_path):
+    path = write_members(tmp_path / "00042.tar", [])
+    assert measure_shard(str(path), "00042", LIMITS).record["findings"] == ["shard_empty"]
+    (tmp_path / "00042_stats.json").write_text('{"count": 10000, "successes": 0, "failed_to_download": 10000}')
+    record = measure_shard(str(path), "00042", LIMITS).record
+    assert (record["findings"], record["fingerprint"]) == (["shard_all_failed"], None)
+    (tmp_path / "00042_stats.json").write_text('{"count": 10000, "successes": 7}')
+    assert measure_shard(str(path), "00042", LIMITS).record["findings"] == ["shard_empty"]
+
+
+def test_a_shard_that_takes_too_long_or_too_much_costs_itself_alone(tmp_path, monkeypatch):
+    paths = {str(write_shard(tmp_path, name, good_samples(2, first=2 * i))): name for i, name in enumerate("ab")}
+    measure = measuring.measure_samples
+
+    def greedy(samples, shard, limits):
+        while shard == "a":
+            pass
+        return measure(samples, shard, limits)
+
+    monkeypatch.setattr(measuring, "measure_samples", greedy)
+    monkeypatch.setattr(watchdog, "_LEAST_SECONDS", 0.2)
+    monkeypatch.setattr(watchdog, "_TICK", 0.05)
+    tables = {t.record["shard"]: t for t in plan_measuring(paths, LIMITS, Workers("loky", 1)).make({})}
+    assert tables["b"].record["findings"] == []
+    assert (tables["a"].record["findings"], tables["a"].record["fingerprint"]) == (["shard_too_costly"], None)
+    assert "seconds of computing" in tables["a"].record["damage"]
+    assert tables["a"].record["unreadable_bytes"] == (tmp_path / "a.tar").stat().st_size
+
+
+def test_budgets_do_not_make_tables_anew(tmp_path):
+    path = str(write_shard(tmp_path, "a", good_samples(1)))
+    assert fingerprint_shard(path, LIMITS) == fingerprint_shard(path, replace(LIMITS, max_gigabytes=1.0))

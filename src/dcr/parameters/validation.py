@@ -32,6 +32,8 @@ class ValidationParameters(Section):
     max_aspect_ratio: float = Field(ge=1)
     max_image_pixels: int = Field(gt=0, le=178_956_970)  # beyond it Pillow refuses to open an image
     min_luminance_spread: float = Field(ge=0)
+    max_seconds_per_megabyte: float = Field(gt=0)
+    max_gigabytes: float = Field(gt=0)
     tokenizer: str | None
     context_length: PositiveInt
     near_duplicate_distance: int = Field(ge=-1, le=15)

@@ -16,6 +16,7 @@ MAX_IMAGE_BYTES = 256 << 20
 MAX_TEXT_BYTES = 4 << 20
 _SMALL_TEXT = 64 << 10  # of a json up to which all it holds is kept
 _EMPTY_MEMBERS = 10_000  # more than those with content: each costs time and, in a table, memory
+_TEXTS = {"txt": 1, "json": 2}
 _COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")  # gzip, bzip2, xz, zstd
 
 
@@ -43,6 +44,8 @@ class ShardReader:
         size: bytes of the tar.
         damage: after iterating, what is wrong with the tar in words; None when it is sound.
         unreadable_bytes: bytes behind the damage, from the header of the first member that is not whole.
+        apart: after iterating, the first key whose members do not stand together, so that they were given in pieces;
+            None if there is none.
 
     Raises:
         UserError: the shard cannot be opened, or the disk or network fails while it is read.
@@ -50,7 +53,8 @@ class ShardReader:
 
     def __init__(self, shard: str, start: int = 0) -> None:
         self.shard, self.start = shard, start
-        self.size, self.damage, self.unreadable_bytes = 0, None, 0
+        self.size, self.damage, self.unreadable_bytes, self.apart = 0, None, 0, None
+        self._seen: dict[str, int] = {}  # by key, which kinds of members came already
 
     def __enter__(self) -> ShardReader:
         import fsspec
@@ -74,12 +78,20 @@ class ShardReader:
             key, extension = name
             if group is None or key != group.key or extension in group.extensions:
                 if group is not None:
-                    yield group.sample()
+                    yield self._finish(group)
                 group = _Group(key, member.offset)
             group.extensions.add(extension)
             self._read_into(group, extension, member)
         if group is not None:
-            yield group.sample()
+            yield self._finish(group)
+
+    def _finish(self, group: _Group) -> Sample:
+        """Return a group's sample; pieces of one sample differ in what they hold, samples of one key do not."""
+        roles, before = group.roles(), self._seen.get(group.key, 0)
+        if before and not before & roles and self.apart is None:
+            self.apart = group.key
+        self._seen[group.key] = before | roles
+        return group.sample()
 
     def _members(self) -> Iterator[Member]:
         """Yield the members one by one; at the first damaged place note it and stop."""
@@ -163,11 +175,23 @@ class _Group:
     image_extension: str | None = None
     problems: set[str] = field(default_factory=set)
 
+    def roles(self) -> int:
+        """Return as bits which kinds of members there are: image, txt, json, others."""
+        kinds = {0 if name in IMAGE_EXTENSIONS else _TEXTS.get(name, 3) for name in self.extensions}
+        return sum(1 << kind for kind in kinds)
+
     def sample(self) -> Sample:
         metadata = self._parse_metadata()
         caption = self._decode_caption(metadata)
+        self._note_dotted()
         image, problems = self.content.get("image"), tuple(sorted(self.problems))
         return Sample(self.key, image, self.image_extension, caption, metadata, self.offset, problems)
+
+    def _note_dotted(self) -> None:
+        """Note images that are none of this key, as ``a.b.jpg`` is called ``b.jpg`` of the key ``a``."""
+        if any("." in name and name.rpartition(".")[2] in IMAGE_EXTENSIONS for name in self.extensions):
+            alone = self.extensions.isdisjoint(IMAGE_EXTENSIONS)
+            self.problems.add("dotted_name" if alone else "dotted_image_left_out")
 
     def _parse_metadata(self) -> dict[str, Any]:
         text = self.content.get("json", b"{}")

@@ -117,21 +117,38 @@ def check_release(judged: SampleTables, policies: dict[str, str], failed_expecta
     for failure in failed_expectations:
         first, count = first or f"expectation {failure}; {advice}", count + 1
     if first is None and not any(record["accepted"] for record in judged.records()):
-        first, count = "no sample was accepted; mend the data or change the policies", 1
+        first, count = (
+            f"no sample was accepted{_main_reason(judged, policies)}; mend the data or change the policies",
+            1,
+        )
     if first:
         more = f"; {count - 1} more and" if count > 1 else ";"
         raise UserError(f"validation stopped: {first}{more} all findings are in validation.html")
 
 
+def _main_reason(judged: SampleTables, policies: dict[str, str]) -> str:
+    """Return in words what most samples, or shards, were rejected for."""
+    found = {name: count for name, count in summarize(judged)["reasons"].items() if policies[name] == "reject"}
+    if not found:
+        return ""
+    reason = max(found, key=found.get)
+    return f" ({reason}, {found[reason]} times: {REASONS[reason]})"
+
+
 def _failures(judged: SampleTables, failing: set[str]) -> Iterator[str]:
     for record in judged.records():
         for reason in sorted(failing.intersection(split_reasons(record["reasons"]))):
-            damage = f" ({record['damage']}; {record['unreadable_bytes']} bytes)" if record["damage"] else ""
-            yield f"shard {record['shard']}: {SHARD_REASONS[reason]}{damage}{_advice(reason)}"
+            yield f"shard {record['shard']}: {SHARD_REASONS[reason]}{_detail(record, reason)}{_advice(reason)}"
     for table in judged.tables(["key", "reasons"]):
         for row in table.rows.filter(pc.not_equal(table.rows["reasons"], "")).to_pylist():
             for reason in sorted(failing.intersection(split_reasons(row["reasons"]))):
                 yield f"sample {row['key']} of shard {table.record['shard']}: {REASONS[reason]}{_advice(reason)}"
+
+
+def _detail(record: dict[str, Any], reason: str) -> str:
+    if reason == "members_apart":
+        return f" (the first such key: {record['apart']!r}); write the tar in the order of names"
+    return f" ({record['damage']}; {record['unreadable_bytes']} bytes)" if record["damage"] else ""
 
 
 def _advice(reason: str) -> str:

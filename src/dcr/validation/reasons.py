@@ -6,16 +6,21 @@ sample out), ``fail`` (stop the run, after all findings have been written).
 
 SHARD_REASONS = {
     "shard_empty": "the tar holds no sample",
+    "shard_all_failed": "the tar holds no sample, and img2dataset's stats say that none of its downloads succeeded",
+    "shard_too_costly": "reading it took too much time or memory for its size, and it was given up",
     "tar_unreadable": "the file is no tar: nothing in it could be read",
     "tar_damaged": "the tar is cut short or damaged: the bytes behind the damage could not be read",
+    "members_apart": "the members of a sample do not stand together, and WebDataset takes each piece for a sample",
     "shard_interrupted": "the shard has img2dataset's table but no stats file: its download was interrupted",
 }
 
 REASONS = {
     "tar_truncated": "the tar ends within this sample",
     "unsafe_member": "a link, device, sparse file, absolute name or .. path stands in the sample's place",
+    "dotted_name": "the image's name has a further dot, and WebDataset's key ends at the first: rename the files",
+    "dotted_image_left_out": "images with a further dot in their names, as a.b.jpg beside a.jpg, were passed over",
     "member_too_large": "a member is larger than any image or caption should be",
-    "metadata_invalid": "the json is not a JSON object",
+    "metadata_invalid": "the json is not a JSON object, or one of empty lists made to fill memory",
     "image_missing": "the sample has no image",
     "unsupported_format": "the image is of a format that is not decoded",
     "too_many_pixels": "the header declares more pixels than the recipe's cap (decompression bomb)",

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import islice
+from threading import Lock
 from typing import Any
 
 from dcr.errors import UserError
@@ -27,28 +28,61 @@ class Workers:
     n_jobs: int
     cluster: str | None = None
 
-    def run(self, function: Callable[..., Any], calls: Iterable[tuple]) -> Iterator[Any]:
+    def run(
+        self, function: Callable[..., Any], calls: Iterable[tuple], lost: Callable[..., Any] | None = None
+    ) -> Iterator[Any]:
         """Yield the result of each call as it is done, in any order.
 
-        Only results that were not taken yet are in memory.
+        Only results that were not taken yet are in memory. Where a local process dies, each call that was under way
+        is made again in a process of its own; one that kills that process too costs its own result alone.
+
+        Args:
+            function: to call.
+            calls: its arguments.
+            lost: given a call's arguments, returns what stands for its result; None where no call may be lost.
 
         Raises:
-            UserError: the cluster's library is not installed or the cluster cannot be reached.
+            UserError: the cluster's library is not installed, the cluster cannot be reached, no process can be
+                started, or one died.
         """
+        from joblib.externals.loky.process_executor import BrokenProcessPool
+
+        calls, under_way = _Numbered(calls), {}
+        while True:
+            try:
+                yield from self._run_all(function, calls, under_way)
+                return
+            except BrokenProcessPool:
+                again = list(under_way.values())
+                under_way.clear()
+            except OSError as exc:
+                raise UserError(
+                    f"validation.n_jobs {self.n_jobs}: no worker process can be started or reached ({exc}); set it to 1"
+                ) from exc
+            yield from _run_alone(function, again, lost)
+
+    def _run_all(self, function: Callable[..., Any], calls: _Numbered, under_way: dict[int, tuple]) -> Iterator[Any]:
+        """Yield results; ``under_way`` holds the calls that were handed out and whose results were not taken."""
         from joblib import Parallel, delayed, parallel_config
 
-        tasks = (delayed(function)(*call) for call in calls)
+        def tasks() -> Iterator[Any]:
+            for number, call in calls:
+                under_way[number] = call
+                yield delayed(_call_numbered)(number, function, call)
+
         streams = self.backend != "ray"  # Ray's backend gives no results before all are there
         return_as = "generator_unordered" if streams else "list"
         with self._cluster():
             with parallel_config(self.backend, n_jobs=self.n_jobs):  # by name: Parallel itself does not know dask's
                 parallel = Parallel(batch_size=1, return_as=return_as)
-            if streams:
-                yield from parallel(tasks)
-            else:
-                with parallel:
-                    while some := list(islice(tasks, _TASKS_AT_ONCE * self._num_workers())):
-                        yield from parallel(some)
+            for number, result in parallel(tasks()) if streams else self._by_pieces(parallel, tasks()):
+                del under_way[number]
+                yield result
+
+    def _by_pieces(self, parallel: Any, tasks: Iterator[Any]) -> Iterator[Any]:
+        with parallel:
+            while some := list(islice(tasks, _TASKS_AT_ONCE * self._num_workers())):
+                yield from parallel(some)
 
     def _cluster(self) -> AbstractContextManager[None]:
         connect = {"dask": self._connect_dask, "ray": self._connect_ray}.get(self.backend, nullcontext)
@@ -91,3 +125,43 @@ def _shutting_down(ray: Any) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+class _Numbered:
+    """Calls with their numbers, which go on where they were; any thread may ask for the next."""
+
+    def __init__(self, calls: Iterable[tuple]) -> None:
+        self._calls, self._lock = enumerate(calls), Lock()
+
+    def __iter__(self) -> _Numbered:
+        return self
+
+    def __next__(self) -> tuple[int, tuple]:
+        with self._lock:
+            return next(self._calls)
+
+
+def _call_numbered(number: int, function: Callable[..., Any], call: tuple) -> tuple[int, Any]:
+    return number, function(*call)
+
+
+def _run_alone(function: Callable[..., Any], calls: list[tuple], lost: Callable[..., Any] | None) -> Iterator[Any]:
+    """Yield results of calls, each made by a process that makes no other at the time."""
+    from joblib.externals.loky import ProcessPoolExecutor
+    from joblib.externals.loky.process_executor import BrokenProcessPool
+
+    pool = ProcessPoolExecutor(1)
+    try:
+        for call in calls:
+            try:
+                yield pool.submit(function, *call).result()
+            except BrokenProcessPool as exc:
+                if lost is None:
+                    raise UserError(
+                        f"a worker process was killed twice over {call[0]}: is there enough memory? "
+                        "Set validation.n_jobs lower"
+                    ) from exc
+                yield lost(*call)
+                pool = ProcessPoolExecutor(1)
+    finally:
+        pool.shutdown(kill_workers=True)

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 def measure_samples(parameters: ValidationParameters, shards: list[str]) -> TablePlan:
     """Decode and measure every sample, shard by shard; shards that have not changed since are not read again."""
     from dcr.shards import name_shards
-    from dcr.validation.measuring import Limits, plan_measuring
+    from dcr.validation.measuring import plan_measuring
+    from dcr.validation.rows import Limits
     from dcr.validation.workers import Workers
 
     limits = Limits(
@@ -30,6 +31,8 @@ def measure_samples(parameters: ValidationParameters, shards: list[str]) -> Tabl
         min_luminance_spread=parameters.min_luminance_spread,
         tokenizer=parameters.tokenizer,
         context_length=parameters.context_length,
+        max_seconds_per_megabyte=parameters.max_seconds_per_megabyte,
+        max_gigabytes=parameters.max_gigabytes,
     )
     workers = Workers(parameters.backend, parameters.n_jobs, parameters.cluster)
     return plan_measuring(name_shards(shards), limits, workers)

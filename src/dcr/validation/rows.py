@@ -1,0 +1,138 @@
+"""What is known of samples: a row of each, and the reasons that the sample alone gives."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from dcr.shards import Sample
+from dcr.validation.captions import MAX_TEXT, caption_findings, token_counter
+from dcr.validation.downloads import was_resized
+from dcr.validation.images import ImageMeasures, measure_images
+
+SCHEMA = pa.schema(
+    {
+        "key": pa.string(), "shard": pa.string(), "offset": pa.int64(),
+        "format": pa.string(), "width": pa.int32(), "height": pa.int32(), "mode": pa.string(),
+        "exif_orientation": pa.int32(), "animated": pa.bool_(), "decode_error": pa.string(),
+        "luminance_mean": pa.float64(), "luminance_spread": pa.float64(), "phash": pa.string(),
+        "num_bytes": pa.int64(), "sha256": pa.string(),
+        "declared_width": pa.int32(), "declared_height": pa.int32(), "declared_sha256": pa.string(),
+        "caption": pa.string(), "caption_length": pa.int32(),
+        "caption_tokens": pa.int32(), "caption_truncated": pa.bool_(),
+        "findings": pa.list_(pa.string()),
+    }
+)  # fmt: skip
+
+
+_IMAGE_IS_THERE = {"tar_truncated", "unsafe_member", "member_too_large", "dotted_name"}  # but it is not read
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Where a sample begins to be wrong: sides and pixels in px, spread in luminance levels of 0 to 255.
+
+    ``tokenizer`` is as in `dcr.validation.captions.token_counter`, None to count no tokens; ``context_length`` is
+    the number of tokens that the text tower reads. A shard that takes more than ``max_seconds_per_megabyte`` of
+    computing, or ``max_gigabytes`` of memory, is given up; see `dcr.validation.watchdog`.
+    """
+
+    min_image_size: int
+    max_aspect_ratio: float
+    max_image_pixels: int
+    min_luminance_spread: float
+    tokenizer: str | None
+    context_length: int
+    max_seconds_per_megabyte: float
+    max_gigabytes: float
+
+
+def measure_samples(samples: list[Sample], shard: str, limits: Limits) -> list[dict[str, Any]]:
+    """Return a row of `SCHEMA` for each sample; ``findings`` names all reasons that the sample alone gives."""
+    images = measure_images([sample.image for sample in samples], limits.max_image_pixels)
+    captions = [_measure_caption(sample.caption, limits) for sample in samples]
+    return [_row(sample, shard, *measures, limits) for sample, *measures in zip(samples, images, captions, strict=True)]
+
+
+def _row(sample: Sample, shard: str, image: ImageMeasures, caption: dict[str, Any], limits: Limits) -> dict[str, Any]:
+    row = vars(image) | _declared(sample.metadata) | caption
+    row |= {
+        "key": clean_text(sample.key), "shard": shard, "offset": sample.offset,
+        "num_bytes": None if sample.image is None else len(sample.image),
+        "sha256": None if sample.image is None else hashlib.sha256(sample.image).hexdigest(),
+    }  # fmt: skip
+    reason, changes = row.pop("reason"), row.pop("changes")
+    found = {
+        *sample.problems,
+        *changes,
+        *_image_findings(row, limits),
+        *caption_findings(sample),
+        *_mismatches(row, sample.metadata),
+    }
+    if row["caption_truncated"]:
+        found.add("caption_truncated")
+    if sample.image is None and not found & _IMAGE_IS_THERE:
+        found.add("image_missing")
+    return row | {"findings": sorted(found | {reason} - {None})}
+
+
+def _measure_caption(caption: str | None, limits: Limits) -> dict[str, Any]:
+    text = None if caption is None else clean_text(caption)[:MAX_TEXT]
+    counted = text is not None and limits.tokenizer is not None
+    tokens = token_counter(limits.tokenizer)(text) if counted else None
+    return {
+        "caption": text,
+        "caption_length": None if caption is None else len(caption),
+        "caption_tokens": tokens,
+        "caption_truncated": tokens > limits.context_length if counted else None,
+    }
+
+
+def _declared(metadata: dict[str, Any]) -> dict[str, Any]:
+    def size(name: str) -> int | None:
+        value = metadata.get(name)
+        return value if type(value) is int and 0 <= value < 2**31 else None
+
+    sha256 = metadata.get("sha256")
+    return {
+        "declared_width": size("width"),
+        "declared_height": size("height"),
+        "declared_sha256": clean_text(sha256)[:64].lower() if isinstance(sha256, str) else None,
+    }
+
+
+def _image_findings(row: dict[str, Any], limits: Limits) -> Iterator[str]:
+    if row["luminance_mean"] is None:  # not decoded: its reason stands already
+        return
+    short, long = sorted((row["width"], row["height"]))
+    if row["animated"]:
+        yield "animated"
+    if short < limits.min_image_size:
+        yield "image_too_small"
+    if long > limits.max_aspect_ratio * short:
+        yield "extreme_aspect_ratio"
+    if row["luminance_spread"] < limits.min_luminance_spread:
+        yield "blank_image"
+
+
+def _mismatches(row: dict[str, Any], metadata: dict[str, Any]) -> Iterator[str]:
+    declared = row["declared_width"], row["declared_height"]
+    upright = row["width"], row["height"]
+    stored = upright[::-1] if (row["exif_orientation"] or 0) >= 5 else upright  # tools declare the one or the other
+    if not any(all(_fit(*sides) for sides in zip(declared, size, strict=True)) for size in (upright, stored)):
+        yield "size_mismatch"
+    if not _fit(row["declared_sha256"], row["sha256"]) and not was_resized(metadata):
+        yield "sha256_mismatch"
+
+
+def _fit(declared: Any, found: Any) -> bool:
+    return None in (declared, found) or declared == found
+
+
+def clean_text(text: str) -> str:
+    """Replace what UTF-8 cannot hold (lone surrogates of undecodable names), so that a table can."""
+    return text.encode("utf-8", "backslashreplace").decode()

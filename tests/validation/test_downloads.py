@@ -1,0 +1,38 @@
+import pytest
+
+from dcr.validation.downloads import EncodedAgain, all_failed, was_resized
+
+SIZES = {"width": 48, "height": 40, "original_width": 48, "original_height": 40}
+
+
+def test_a_download_of_another_size_was_resized():
+    assert not was_resized({"width": 48, "height": 40})
+    assert not was_resized(SIZES)
+    assert was_resized(SIZES | {"original_height": 400})
+    assert was_resized(SIZES | {"original_width": None})
+
+
+def test_most_hashes_decide_whether_images_were_encoded_again():
+    def found(*hashes, **metadata):
+        encoded_again = EncodedAgain()
+        for number, declared in enumerate(hashes):
+            encoded_again.add(number, SIZES | metadata, declared, "a")
+        return bool(encoded_again), encoded_again.doubtful
+
+    assert found("a", "b", "a") == (False, [1])
+    assert found("b", "b", "a") == (True, [0, 1])
+    assert found(None, None) == (False, [])
+    assert found("b", "b", original_width=480) == (False, [])
+
+
+@pytest.mark.parametrize(
+    ("stats", "expected"),
+    [
+        ('{"count": 3, "successes": 0}', True), ('{"count": 3, "successes": 1}', False), ("[]", False), ("{", False),
+        ("[" * 100_000, False), (None, False), ('{"successes": 0}', False), ("\xff", False),
+    ],
+)  # fmt: skip
+def test_stats_tell_of_shards_without_a_download(tmp_path, stats, expected):
+    if stats is not None:
+        (tmp_path / "0_stats.json").write_text(stats, encoding="latin-1")
+    assert all_failed(str(tmp_path / "0.tar")) is expected
