@@ -7,7 +7,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 # `kedro` and `dvc` of the environment, also where a stage calls them.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
-# Every pipeline is a process of its own: without cached bytecode each would compile its imports again.
+# Every pipeline is a process of its own: without cached bytecode each would compile its imports again. `setup` compiles
+# those of the packages, for commands that run outside make where this is set, as it is in many containers.
 unexport PYTHONDONTWRITEBYTECODE
 export DVC_NO_ANALYTICS := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
@@ -25,7 +26,7 @@ setup: .venv/.ready
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version.split()[0] + "; try make PYTHON=python3.12 setup")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
 demo: setup

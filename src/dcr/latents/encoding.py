@@ -6,15 +6,17 @@ import os
 from collections.abc import Sequence
 from copy import deepcopy
 from functools import lru_cache
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 from torch.nn import functional as F
 
-from dcr.diffusion import Diffusion
 from dcr.errors import UserError
 from dcr.latents.options import LatentOptions
+
+if TYPE_CHECKING:
+    from dcr.diffusion import Diffusion
 
 PRECISIONS = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 # NumPy has no bfloat16: its bits are stored as unsigned integers.

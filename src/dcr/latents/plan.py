@@ -17,7 +17,6 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from dcr.diffusion import Diffusion
 from dcr.errors import UserError
 from dcr.latents.cache import write_plan
 from dcr.latents.cropping import CropBatch, CropTask, iterate_crops, iterate_samples
@@ -30,6 +29,8 @@ from dcr.shards import name_shards
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from dcr.diffusion import Diffusion
 
 logger = logging.getLogger(__name__)
 _OVERHEAD = 4096  # bytes of a sample's JSON, index row, headers and padding, rounded up

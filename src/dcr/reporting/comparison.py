@@ -96,20 +96,29 @@ def compare(
             after=scores[after][benchmark][metric],
             before_interval=tuple(intervals[before][benchmark][metric]),
             after_interval=tuple(intervals[after][benchmark][metric]),
-            interval=_paired_interval(outcomes, benchmark, metric, before, after, bootstrap),
+            interval=_paired_interval(pairs, sets, metric, bootstrap),
         )
         for benchmark, metrics in scores[before].items()
+        for pairs, sets in [_pair_benchmark(outcomes, benchmark, before, after)]
         for metric, value in metrics.items()
         if metric in scores[after].get(benchmark, {})
     ]
 
 
+def _pair_benchmark(
+    outcomes: pd.DataFrame, benchmark: str, before: str, after: str
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the items that both encoders answered: those of the benchmark itself, and those of its sets."""
+    pairs = pair_outcomes(outcomes, benchmark, before, after)
+    return pairs, _pair_sets(outcomes, benchmark, before, after) if pairs.empty else pairs
+
+
 def _paired_interval(
-    outcomes: pd.DataFrame, benchmark: str, metric: str, before: str, after: str, bootstrap: Bootstrap
+    pairs: pd.DataFrame, sets: pd.DataFrame, metric: str, bootstrap: Bootstrap
 ) -> tuple[float, float] | None:
-    pairs, groups = pair_outcomes(outcomes, benchmark, before, after), None
+    groups = None
     if pairs.empty and metric in _MEAN_OF_ITEMS:  # a mean over sets: each set keeps its weight
-        pairs = _pair_sets(outcomes, benchmark, before, after)
+        pairs = sets
         groups = pairs["set"].to_numpy()
     elif metric in set(pairs["group"]):
         pairs = pairs[pairs["group"] == metric]

@@ -11,15 +11,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
-from diffusers.training_utils import compute_snr
 
-from dcr.diffusion import Diffusion
 from dcr.latents import encode_collated
 from dcr.seeds import derive_seed, torch_generator
 from dcr.training.processes import Processes
+
+if TYPE_CHECKING:
+    from dcr.diffusion import Diffusion
 
 
 class Augmentation(Protocol):
@@ -173,6 +174,8 @@ def _draw_negatives(size: int, draws: Draws, options: BatchOptions) -> torch.Ten
 
 def _min_snr_weights(diffusion: Diffusion, timesteps: torch.Tensor, options: BatchOptions) -> torch.Tensor:
     """Return Min-SNR weights of the timesteps (arXiv 2303.09556), for what the target is."""
+    from diffusers.training_utils import compute_snr  # here, so that who reads options alone need not wait for it
+
     kind = options.prediction_type or diffusion.scheduler.config.prediction_type
     snr = compute_snr(diffusion.scheduler, timesteps)
     clipped = snr.clamp(max=options.snr_gamma)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -10,7 +11,9 @@ from torch.nn import functional as F
 
 from dcr.training.batches import Batch
 from dcr.training.sharding import whole
-from dcr.training.step import MicroStep
+
+if TYPE_CHECKING:
+    from dcr.training.step import MicroStep
 
 NUM_SAMPLES = 8
 """Of a batch that diagnostics look at: a grid of them costs little beside a step, also in stage 1."""

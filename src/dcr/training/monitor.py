@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 from tqdm import tqdm
@@ -15,10 +15,12 @@ from tqdm import tqdm
 from dcr.files import atomic_path
 from dcr.training.batches import Batch
 from dcr.training.checkpoints import Progress
-from dcr.training.cost import Plan
 from dcr.training.diagnostics import diagnose
-from dcr.training.step import MicroStep
 from dcr.training.trackers import Trackers
+
+if TYPE_CHECKING:
+    from dcr.training.cost import Plan
+    from dcr.training.step import MicroStep
 
 _log = logging.getLogger(__name__)
 
