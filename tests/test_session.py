@@ -1,5 +1,7 @@
 """What runs, and in which order, when a recipe is run."""
 
+from pathlib import Path
+
 import pytest
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
@@ -35,6 +37,16 @@ def test_pipelines_without_models_and_models_alone_are_one_run(runs):
     session("openai_vitl14_224").run(["latents"])
     session("openai_vitl14_224").run(["models"])
     assert runs == [["latents"], ["models"]]
+
+
+def test_the_working_directory_is_the_projects_while_it_runs_and_then_the_callers_again(tmp_path, monkeypatch):
+    bootstrap_project(PROJECT)
+    folders = []
+    monkeypatch.setattr(KedroSession, "run", lambda *_, **__: folders.append(Path.cwd()))
+    monkeypatch.chdir(tmp_path)
+    session("openai_vitl14_224").run()
+    assert folders == [PROJECT, PROJECT]
+    assert Path.cwd() == tmp_path
 
 
 def test_weights_that_are_not_here_are_told_before_anything_runs(tmp_path, monkeypatch):

@@ -1,16 +1,30 @@
-"""`python -m dcr` is `kedro run` in this project."""
+"""`python -m dcr`, and the console script `dcr`, are `kedro run`; the project's other commands follow by name."""
 
+from __future__ import annotations
+
+import sys
 from pathlib import Path
 
+from kedro.framework.project import configure_project
 from kedro.framework.startup import bootstrap_project
+from kedro.utils import find_kedro_project
 
-from dcr.cli import run
+from dcr.cli import cli, run
 
 
 def main() -> None:
-    """Run from the project's folder with `kedro run`'s options."""
-    bootstrap_project(Path.cwd())
-    run()
+    """Run with `kedro run`'s options; ``dcr make-set …`` and the like are the commands of `kedro` by that name.
+
+    The project is the folder of this one or above it that has a pyproject.toml of Kedro's. Where there is none, as for
+    an installed wheel, it is this folder, with its own ``conf``.
+    """
+    project = find_kedro_project(Path.cwd())
+    if project is None:
+        configure_project("dcr")
+    else:
+        bootstrap_project(project)
+    command = cli if sys.argv[1:2] and sys.argv[1] in cli.commands else run
+    command()
 
 
 if __name__ == "__main__":

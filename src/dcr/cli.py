@@ -11,6 +11,7 @@ from kedro.framework.cli.project import run as kedro_run
 from kedro.framework.project import pipelines
 
 from dcr.errors import UserError
+from dcr.home import conf_folder, use_project_logging
 
 
 @click.group(name="dcr")
@@ -21,7 +22,8 @@ def cli() -> None:
 def _run(env: str | None, pipeline: str | None, **options: Any) -> Any:
     """Run the pipelines of a recipe; see `kedro run --help`."""
     try:
-        _check_name("recipe", env, _recipes(), "--env")
+        use_project_logging(options["conf_source"])
+        _check_name("recipe", env, _recipes(options["conf_source"]), "--env")
         for name in [pipeline, *options["pipelines"]]:
             _check_name("pipeline", name, sorted(pipelines), "--pipelines")
         if pipeline:  # Kedro deprecates --pipeline for --pipelines; both work here without a warning
@@ -36,14 +38,15 @@ def _run(env: str | None, pipeline: str | None, **options: Any) -> Any:
 
 
 def _check_name(kind: str, name: str | None, known: list[str], option: str) -> None:
-    if name and name not in known:
+    if name and known and name not in known:
         close = difflib.get_close_matches(name, known, n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
         raise UserError(f"{option} {name}: there is no {kind} {name!r}; {hint}")
 
 
-def _recipes() -> list[str]:
-    return sorted(path.name for path in (Path.cwd() / "conf").iterdir() if path.is_dir())
+def _recipes(conf_source: str | None) -> list[str]:
+    folder = conf_folder(conf_source)
+    return sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
 
 
 def _user_error(exc: BaseException | None) -> UserError | None:

@@ -1,0 +1,31 @@
+"""Which project a command belongs to, and where its configuration lies, whatever folder the command is given in."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import yaml
+from kedro.framework.project import configure_logging, settings
+from kedro.utils import find_kedro_project
+
+_LOGGING = "logging.yml"
+
+
+def project_folder() -> Path:
+    """Return the Kedro project in this folder or above it; this folder where there is none, as for a wheel."""
+    return Path(find_kedro_project(Path.cwd()) or Path.cwd())
+
+
+def conf_folder(conf_source: str | None = None) -> Path:
+    """Return the folder with the recipes: the one that ``--conf-source`` names, else the project's own."""
+    return Path(conf_source) if conf_source else project_folder() / settings.CONF_SOURCE
+
+
+def use_project_logging(conf_source: str | None = None) -> None:
+    """Log as the project's logging.yml says: Kedro looks for it in the working directory alone."""
+    path = conf_folder(conf_source) / _LOGGING
+    found_by_kedro = Path.cwd() / settings.CONF_SOURCE / _LOGGING
+    if "KEDRO_LOGGING_CONFIG" in os.environ or not path.is_file() or path.resolve() == found_by_kedro.resolve():
+        return
+    configure_logging(yaml.safe_load(path.read_text(encoding="utf-8")))
