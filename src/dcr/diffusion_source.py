@@ -149,11 +149,11 @@ def _reasons(read: DiffusionSource, stated: dict[str, dict[str, Any]]) -> Any:
     expected = {"vae": {"AutoencoderKL"}, "unet": {"UNet2DConditionModel"}, "scheduler": _SCHEDULERS}
     for part, names in expected.items():
         found = stated[part].get("_class_name")
-        if found is not None and found not in names:
+        if found is not None and str(found) not in names:
             yield f"its {part} is a {found}"
-    architecture = (stated["text_encoder"].get("architectures") or ["CLIPTextModel"])[0]
-    if architecture != "CLIPTextModel":
-        yield f"its text_encoder is a {architecture}"
+    architectures = stated["text_encoder"].get("architectures") or ["CLIPTextModel"]
+    if architectures != ["CLIPTextModel"]:
+        yield f"its text_encoder is a {', '.join(map(str, architectures))}"
     yield from (f"it has a part {part}" for part in _OTHER_PARTS if (read.folder / part).is_dir())
     for key, need in _OTHER_INPUTS.items():
         if read.unet.get(key) is not None:

@@ -18,7 +18,7 @@ from dcr.model_configs import first_line, read_json
 _INDEX = ".index.json"
 _WRAPPERS = ("state_dict", "model_state_dict", "module", "model")  # what trainers put a state into
 _WRAPPING_MODULES = {"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
-_PREFIXES = ("model.", "clip.", "visual.", "text_model.")
+_PREFIXES = ("model.", "clip.", "visual.", "vision_model.", "text_model.")
 _BUFFERS = ("position_ids",)  # of old checkpoints; models make them themselves today
 _FLOATS = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
 _MAX_PACKED = 64 << 20  # bytes by which an archive may unpack to more than its own size
@@ -159,21 +159,17 @@ def _unwrap(checkpoint: Any, path: Path) -> dict[str, torch.Tensor]:
 
 
 def _strip_prefixes(state: dict[str, Any], expected: Mapping[str, Any]) -> dict[str, Any]:
-    state = {_without_wrappers(name): value for name, value in state.items()}
-    for _ in _PREFIXES:
-        for prefix in _PREFIXES:
-            if all(name.startswith(prefix) for name in state) and not _all_start(expected, prefix):
-                state = {name.removeprefix(prefix): value for name, value in state.items()}
-    shared = next((prefix for prefix in _PREFIXES if _all_start(expected, prefix)), "")
-    return state if not shared or _all_start(state, shared) else {shared + name: v for name, v in state.items()}
+    """Return the state under the names, without or with a known prefix, that agree most with the expected ones."""
+    forms = [{_without_wrappers(name): value for name, value in state.items()}]
+    for form in forms:  # it grows: prefixes may be nested
+        shared = [prefix for prefix in _PREFIXES if all(name.startswith(prefix) for name in form)]
+        forms += [{name.removeprefix(prefix): value for name, value in form.items()} for prefix in shared]
+    forms += [{prefix + name: value for name, value in forms[0].items()} for prefix in _PREFIXES]
+    return max(forms, key=lambda form: len(form.keys() & expected.keys()))  # the first of equals: as it stands
 
 
 def _without_wrappers(name: str) -> str:
     return ".".join(part for part in name.split(".") if part not in _WRAPPING_MODULES)
-
-
-def _all_start(names: Iterable[str], prefix: str) -> bool:
-    return all(name.startswith(prefix) for name in names)
 
 
 def _as_shaped(tensor: torch.Tensor, expected: torch.Tensor | None) -> torch.Tensor:
