@@ -172,6 +172,21 @@ def validation_summary() -> dict:
     }
 
 
+def sets() -> list[dict]:
+    """Which sets were evaluated."""
+    return [
+        {
+            "name": "mmvp_vlm", "kind": "mmvp_vlm", "folder": "sets/mmvp_vlm", "dataset": "mmvp_vlm",
+            "benchmarks": ["mmvp_vlm"], "notes": [],
+        },
+        {
+            "name": "classification", "kind": "classification", "folder": "sets/scenes20",
+            "dataset": "scenes20", "benchmarks": ["clustering", "zero_shot", "probes"],
+            "notes": ["left out: hidden folders: 1 (.git)"],
+        },
+    ]  # fmt: skip
+
+
 def base_models_record() -> dict:
     """Noise error of the demo's UNet under three conditions."""
     return {"unet": {"true_caption": 0.3921, "empty_prompt": 0.4318, "wrong_caption": 0.4487}}
@@ -260,6 +275,7 @@ def run(mmvp_folder: Path):
         comparisons={m: compare(values, bounds, table, "base", m, bootstrap) for m in ENCODERS[1:]},
         headline_measures=measures,
         validation=validation_summary(),
+        sets=sets(),
         base_models=base_models_record(),
         conditions=conditions(),
         training=training_record(),

@@ -25,9 +25,11 @@ def run(shards: str | list[str], folder: Path, **changes) -> None:
     """Run the pipeline with the base recipe's parameters and suite, no evaluation sets and one process."""
     parameters = yaml.safe_load((CONF / "parameters_validation.yml").read_text())["validation"]
     policies = parameters["policies"] | changes.pop("policies", {})
-    parameters |= {"n_jobs": 1, "evaluation_sets": [], **changes, "policies": policies}
+    chosen = changes.pop("sets", [])
+    parameters |= {"n_jobs": 1, **changes, "policies": policies}
     catalog = {
         "params:validation": MemoryDataset(ValidationParameters(**parameters)),
+        "params:evaluation.sets": MemoryDataset(chosen),
         "expectation_suite": MemoryDataset(yaml.safe_load((CONF / "expectations.yml").read_text())),
         "shards": ShardsDataset(filepath=shards, made_by="kedro run --pipelines scenes"),
         **{name: MemoryDataset(partial(open_set, folder / name)) for name in SETS},

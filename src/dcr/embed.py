@@ -31,13 +31,14 @@ def embed_folder(encoder: Encoder, images: Path, output: Path, batch_size: int) 
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
-    from tqdm import tqdm
+
+    from dcr.progress import show_progress
 
     paths, unread, rows = list(image_paths(images)), {}, 0
     embedding = pa.list_(pa.float32(), encoder.backbone.embed_dim)
     schema = pa.schema([("path", pa.string()), ("embedding", embedding)])
     with atomic_path(output) as temporary:
-        progress = tqdm(total=len(paths), desc="embed", unit="image", disable=None)
+        progress = show_progress(total=len(paths), desc="embed", unit="image")
         with pq.ParquetWriter(temporary, schema) as writer, progress:
             for batch in _batches(paths, batch_size):
                 read = _read(images, batch, unread)

@@ -66,7 +66,7 @@ def model_card(card: dict[str, Any], missing: dict[str, str]) -> str:
         raise ValueError(f"card must have the keys {', '.join(_REQUIRED)}, lacks {', '.join(absent)}")
     sections = [_front_matter(card, missing), _summary(card), _use(missing)]
     sections += [f"This folder has no {name} files. {reason}\n" for name, reason in sorted(missing.items())]
-    if card.get("scores"):
+    if any((card.get("scores") or {}).values()):
         sections.append(_scores(card["scores"], card.get("intervals") or {}))
     sections.append(_losses(card.get("comparisons")))
     for title, key in (("Training", "settings"), ("Hashes (sha256)", "hashes")):
@@ -140,7 +140,7 @@ def _losses(comparisons: dict[str, dict[str, Any]] | None) -> str:
     """Return the section on what got worse; a benchmark whose interval holds zero did not, as far as can be told."""
     title = "## Known losses\n\n"
     if not comparisons:
-        return f"{title}Not measured: this folder was written before an evaluation.\n"
+        return f"{title}Not measured: the encoders had not been evaluated when this folder was written.\n"
     lost = [
         f"- {benchmark}: {100 * c['difference']:+.1f} points against the base model, interval "
         f"[{100 * c['low']:+.1f}, {100 * c['high']:+.1f}]"

@@ -12,8 +12,8 @@ from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
 
 import belonging
-from benchmark_folders import ColourBackbone, write_classification, write_mmvp, write_retrieval
-from dcr.datasets.benchmark_sets import BenchmarkSetsDataset
+from benchmark_folders import COLOURS, ColourBackbone, image_bytes, write_classification, write_mmvp, write_retrieval
+from dcr.datasets.benchmark_sets import BenchmarkSetDataset, BenchmarkSetsDataset
 from dcr.errors import UserError
 from dcr.parameters import EvaluationParameters, TrainingParameters
 from dcr.pipelines.evaluation import create_embedding_pipeline, create_pipeline
@@ -111,7 +111,7 @@ def test_a_second_run_writes_the_same_bytes(folder):
     run(catalog_of(folder))
     assert {path.name for path in before if path.parent.name == "r"} == {
         "scores.json", "intervals.json", "comparisons.json", "this_seed.json", "evaluation_failures.json",
-        "eval_results.jsonl", "outcomes.parquet",
+        "evaluation_sets.json", "eval_results.jsonl", "outcomes.parquet",
     }  # fmt: skip
     assert contents() == before
 
@@ -121,6 +121,20 @@ def test_sets_that_a_recipe_leaves_out_need_no_folder(tmp_path):
     run(catalog_of(tmp_path, sets=["mmvp_vlm"]))
     scores = json.loads((tmp_path / "data" / "08_reporting" / "r" / "scores.json").read_text())
     assert list(scores["dcr"]) == ["mmvp_vlm"]
+
+
+@pytest.mark.parametrize("unnamed", [False, True])
+def test_without_any_set_nothing_is_scored_and_that_is_told(tmp_path, caplog, unnamed):
+    """Neither `sets: []` nor a recipe that names no set is an error: training and export need none."""
+    catalog = catalog_of(tmp_path, sets=["mmvp_vlm", "more_sets"] if unnamed else [])
+    if unnamed:
+        catalog["mmvp_vlm"] = BenchmarkSetDataset(filepath=None, kind="mmvp_vlm", made_by="")
+    run(catalog)
+    assert read(tmp_path, "scores") == {"base": {}, "dcr": {}, "naive": {}}
+    assert read(tmp_path, "comparisons") == {}
+    assert read(tmp_path, "evaluation_failures") == []
+    assert len(pd.read_parquet(tmp_path / "data" / "07_model_output" / "r" / "outcomes.parquet")) == 0
+    assert "no evaluation set" in caplog.text
 
 
 def read(folder: Path, name: str):
@@ -141,6 +155,26 @@ def test_a_broken_set_ends_the_run_with_an_error_after_all_others_are_written(tm
     assert [failure["set"] for failure in read(tmp_path, "evaluation_failures")] == ["mmvp_vlm", "retrieval"]
     assert set(read(tmp_path, "comparisons")["naive"]) == {"clustering", "zero_shot", "linear_probe", "probes"}
     assert (tmp_path / "data" / "08_reporting" / "r" / "eval_results.jsonl").stat().st_size > 0
+
+
+def test_what_was_left_out_of_a_set_stands_in_the_record(tmp_path):
+    for name in list(COLOURS)[:2]:
+        (tmp_path / "colours" / name).mkdir(parents=True)
+        for index in range(2):
+            (tmp_path / "colours" / name / f"{index}.png").write_bytes(image_bytes(COLOURS[name], index))
+    (tmp_path / "colours" / ".git").mkdir()
+    (tmp_path / "colours" / "classnames.txt").write_text("green\nred\nblue\n")
+    (tmp_path / "colours" / "blue").mkdir()
+    entry = {"name": "colours", "kind": "classification", "path": str(tmp_path / "colours")}
+    run(catalog_of(tmp_path, more_sets=[entry], sets=["more_sets"]))
+    (record,) = read(tmp_path, "evaluation_sets")
+    assert record | {"notes": []} == {
+        "name": "colours", "kind": "classification", "folder": str(tmp_path / "colours"), "dataset": "colours",
+        "benchmarks": ["clustering", "zero_shot"], "notes": [],
+    }  # fmt: skip
+    assert record["notes"] == [
+        "left out: hidden folders: 1 (.git)", "no test image of 1 of 3 classes: blue", "no train split, so no probes",
+    ]  # fmt: skip
 
 
 def test_several_sets_come_from_one_list(tmp_path):

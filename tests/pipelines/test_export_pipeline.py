@@ -15,6 +15,7 @@ import belonging
 from dcr.backbones import load_backbone
 from dcr.encoder import load_encoder
 from dcr.errors import UserError
+from dcr.model_card import model_card
 from dcr.parameters import EvaluationParameters, ExportParameters, RecipeParameters, TrainingParameters
 from dcr.pipelines.export.nodes import compose_card, export_encoder
 from dcr.training.model import prepare_tower, tower_state
@@ -125,6 +126,15 @@ def test_the_card_tells_origin_hashes_scores_and_losses(source, tmp_path):
     assert "- zero_shot: -10.0 points against the base model" in text
     hashes = text.partition("## Hashes")[2]
     assert all(f"| {name} | `" in hashes for name in ("data", "backbone", "validation", "recipe"))
+
+
+def test_a_recipe_without_evaluation_sets_gets_a_card_that_says_so():
+    empty = {"scores": {"base": {}, "dcr": {}}, "intervals": {"base": {}, "dcr": {}}, "comparisons": {}}
+    outcomes = OUTCOMES.iloc[:0]
+    evaluated = belonging.this_seed(EVALUATION, TRAINED, outcomes, **empty)
+    text = model_card(card(**empty, outcomes=outcomes, evaluated=evaluated) | {"base_model": "b"}, {})
+    assert "## Scores" not in text
+    assert "Not measured: the encoders had not been evaluated" in text
 
 
 def test_an_encoder_that_could_not_be_evaluated_is_named():

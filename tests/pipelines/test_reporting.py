@@ -24,6 +24,10 @@ from diffusion_models import CROSS_ATTENTION_DIM, tiny_diffusion
 from models import tiny_open_clip
 
 CONF = Path(__file__).parents[2] / "conf"
+PAGES = (
+    "radar_plot", "p_against_d_plot", "sets_plot", "comparison_page", "loss_plot", "contrast_plot", "flipped_pairs",
+    "reconstructions", "report",
+)  # fmt: skip
 
 
 def section(name: str, **changes) -> dict:
@@ -54,6 +58,7 @@ def catalog_of(folder: Path, **changes) -> DataCatalog:
         "losses": {run: partial(losses.get, run) for run in losses},
         "synthesis_pictures": finished_run.made_positives() | {"made_from": {"samples": belonging.SAMPLES}},
         "evaluation_failures": [{"set": "dtd", "encoder": None, "error": "no benchmark set at /data/dtd"}],
+        "evaluation_sets": finished_run.sets(),
         "evaluation_cache": folder / "cache",
         "classification": partial(open_set, folder / "colours"),
         "mmvp_vlm": partial(open_set, folder / "mmvp"),
@@ -192,21 +197,35 @@ def test_a_recipe_that_leaves_out_mmvp_opens_no_set(folder):
             "outcomes": outcomes[outcomes["benchmark"] != "mmvp_vlm"],
         },
     )
-    names = (
-        "radar_plot",
-        "p_against_d_plot",
-        "sets_plot",
-        "comparison_page",
-        "loss_plot",
-        "contrast_plot",
-        "flipped_pairs",
-        "reconstructions",
-        "report",
-    )
-    for name in names:
+    for name in PAGES:
         catalog[name] = MemoryDataset()
     SequentialRunner().run(create_pipeline(), catalog)
     assert "MMVP-VLM was not evaluated." in catalog["report"].load()
+
+
+def test_without_any_evaluation_set_the_pages_say_so_in_words(folder):
+    empty = {encoder: {} for encoder in finished_run.scores()}
+    catalog = catalog_of(
+        folder.parents[2],
+        **{
+            "params:evaluation": EvaluationParameters(**section("evaluation", sets=["mmvp_vlm", "classification"])),
+            "params:reporting": ReportingParameters(**section("reporting", neighbour_queries=["s0000000"])),
+            "mmvp_vlm": None,
+            "classification": None,
+            "scores": empty,
+            "intervals": empty,
+            "outcomes": finished_run.outcomes().iloc[:0],
+            "evaluation_failures": [],
+            "evaluation_sets": [],
+        },
+    )
+    for name in PAGES:
+        catalog[name] = MemoryDataset()
+    SequentialRunner().run(create_pipeline(), catalog)
+    report, comparison = catalog["report"].load(), catalog["comparison_page"].load()
+    assert "Nothing was scored: the recipe has no evaluation set." in report
+    assert "Nothing was scored: the recipe has no evaluation set." in comparison
+    assert report.count("was not evaluated") + report.count("evaluated together") >= 3
 
 
 def test_a_loss_log_of_dcr_is_marked_with_the_bounds_of_its_batch(folder):

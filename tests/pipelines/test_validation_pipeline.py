@@ -147,7 +147,7 @@ def test_training_images_that_are_in_an_evaluation_set_are_found(folder):
     (folder / "classification" / "test" / "nshards.txt").write_text("1")
     for name in ("classnames.txt", "zeroshot_classification_templates.txt"):
         (folder / "classification" / name).write_text("a {c}\n")
-    manifest = run(folder, evaluation_sets=["mmvp_vlm", "classification"], evaluation_image_distance=8)
+    manifest = run(folder, sets=["mmvp_vlm", "classification"], evaluation_image_distance=8)
     rejected = pd.read_parquet(folder / "rejected.parquet").set_index("key")
     assert rejected["evaluation_image"].dropna().to_dict() == {
         "000000007": "mmvp_vlm/1", "000000030": "classification/s1",

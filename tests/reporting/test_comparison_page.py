@@ -39,6 +39,7 @@ def encoders(tmp_path_factory):
         seeds={0: scores},
         this_seed=0,
         failures=[],
+        sets=finished_run.sets(),
         published=None,
     )
 

@@ -10,6 +10,7 @@ import pytest
 from plotly.offline import get_plotlyjs
 
 import finished_run
+from dcr.reporting import tables
 from dcr.reporting.page import render_page
 
 
@@ -48,6 +49,35 @@ class Elements(HTMLParser):
 
 def test_every_element_is_closed_in_order(page):
     assert Elements(page).open == []
+
+
+def test_headings_name_the_set_and_its_notes_are_shown(page):
+    assert '<h3>Clustering <small class="quiet">on scenes20</small></h3>' in page
+    assert '<h3>MMVP-VLM <small class="quiet">on mmvp_vlm</small></h3>' in page
+    assert "left out: hidden folders: 1 (.git)" in page
+
+
+def test_rejected_samples_and_warnings_stand_apart(example):
+    run, figures = example
+    validation = finished_run.validation_summary() | {
+        "rejected": 0, "reasons": {"exact_duplicate": 0, "near_duplicate": 812, "tar_damaged": 2}
+    }  # fmt: skip
+    policies = {"near_duplicate": "warn", "tar_damaged": "warn", "exact_duplicate": "reject"}
+    parameters = {"validation": {"policies": policies}, "training": run.parameters["training"]}
+    page = render_page(dataclasses.replace(run, validation=validation, parameters=parameters), figures)
+    card = page.split("Samples rejected")[1].split("Evaluation sets")[0]
+    rejected, warned = card.split("Only warned of")
+    assert "exact_duplicate" in rejected
+    assert "near_duplicate" not in rejected
+    assert "812" in warned
+    assert "2 shards" in warned
+
+
+def test_both_pages_count_the_same_measures(example):
+    run, _ = example
+    num_measures = len(tables.build_method_table(run.scores, run.comparisons, run.base)["rows"])
+    assert num_measures == len(tables.measures_of(run.scores)) == 8
+    assert f"benchmarks, {num_measures} measures," in render_page(*example)
 
 
 def test_the_page_refers_to_nothing_outside_itself(page):

@@ -1,11 +1,13 @@
 import hashlib
+from functools import partial
 
 import numpy as np
 import pytest
 
 from corpus import encode, write_members
-from dcr.benchmark_sets import open_set
-from dcr.validation.contamination import EvaluationImages, fingerprint_sets, hex_to_uint64
+from dcr.benchmark_sets import NamedSet, open_set
+from dcr.errors import UserError
+from dcr.validation.contamination import EvaluationImages, count_images, fingerprint_sets, hex_to_uint64, open_sets
 from dcr.validation.images import measure_image
 
 NO_SHA256 = np.zeros((0, 2), np.uint64)
@@ -17,15 +19,32 @@ def retrieval(tmp_path):
     write_members(tmp_path / "set" / "test" / "0.tar", [*members, ("c.jpg", b"no image"), ("c.txt", b"three")])
     (tmp_path / "set" / "dataset_type.txt").write_text("retrieval")
     (tmp_path / "set" / "test" / "nshards.txt").write_text("1")
-    return lambda: open_set(tmp_path / "set")
+    return open_set(tmp_path / "set")
 
 
-def test_every_image_of_a_set_that_can_be_decoded_is_hashed(retrieval):
+def test_every_image_of_a_set_that_can_be_decoded_is_hashed(retrieval, caplog):
     empty, table = fingerprint_sets({"retrieval": retrieval}, 10_000)
     assert len(empty) == 0
     assert table["image"].to_pylist() == ["retrieval/a", "retrieval/b"]
+    assert caplog.messages == ["evaluation images that cannot be decoded: 1, retrieval/c first"]
+    assert count_images(table["image"].to_pylist()) == {"retrieval": 2}
     assert table["sha256"][0].as_py() == hashlib.sha256(encode(seed=1)).hexdigest()
     assert table["phash"][1].as_py() == measure_image(encode(seed=2, kind="PNG"), 10_000).phash
+
+
+def test_all_sets_that_cannot_be_opened_are_named_at_once(tmp_path, retrieval):
+    sets = [
+        NamedSet(name, "retrieval", partial(open_set, folder))
+        for name, folder in (("a", retrieval.folder), ("b", tmp_path / "b"), ("c", tmp_path / "c"))
+    ]
+    with pytest.raises(UserError, match=r"^evaluation sets cannot be read: b: no benchmark set at .*; c: no benchmark"):
+        open_sets(sets)
+    assert open_sets(sets[:1])["a"].folder == retrieval.folder
+
+
+def test_a_recipe_without_a_set_is_told(caplog):
+    assert open_sets([]) == {}
+    assert "no evaluation set" in caplog.text
 
 
 def test_equal_bytes_are_found_by_128_bits():

@@ -31,7 +31,9 @@ def page(tmp_path_factory):
     samples.append(Sample("copy", samples[3].image, "jpg", "a copy"))
     path = str(write_shard(tmp_path_factory.mktemp("shards"), "00000", samples))
     tables = judged(tmp_path_factory.mktemp("tables"), measure_shard(path, "00000", LIMITS), animated="reject")
-    return render_page(tables, summarize(tables), {"00000": path}, EXPECTATIONS, POLICIES, num_examples=4)
+    return render_page(
+        tables, summarize(tables), {"00000": path}, EXPECTATIONS, POLICIES, num_examples=4, sets={"mmvp_vlm": 270}
+    )
 
 
 def test_the_page_needs_nothing_from_outside(page):
@@ -57,6 +59,10 @@ def test_counts_expectations_and_charts_are_shown(page):
     assert "expect_it" in page
     assert "not met" in page
     assert page.count("<svg") == 6
+
+
+def test_the_sets_whose_images_were_looked_for_are_named(page):
+    assert "Looked for images of mmvp_vlm (270)." in page
 
 
 def test_groups_of_duplicates_are_shown_the_kept_one_first(page):

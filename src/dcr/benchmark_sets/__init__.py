@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from dcr.benchmark_sets.choosing import NamedSet, choose_sets
 from dcr.benchmark_sets.class_folders import open_class_folders
 from dcr.benchmark_sets.clip_benchmark import is_clip_benchmark, kind_of, open_clip_benchmark
 from dcr.benchmark_sets.converting import write_clip_benchmark
@@ -23,10 +24,12 @@ __all__ = [
     "BenchmarkSet",
     "ClassificationSet",
     "MMVPSet",
+    "NamedSet",
     "Pair",
     "Part",
     "RetrievalSet",
     "Sample",
+    "choose_sets",
     "open_set",
     "write_clip_benchmark",
 ]

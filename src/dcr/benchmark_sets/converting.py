@@ -6,13 +6,12 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
-from tqdm import tqdm
-
 from dcr.benchmark_sets.class_names import CLASS_NAMES
 from dcr.benchmark_sets.clip_benchmark import KIND, TEMPLATES
 from dcr.benchmark_sets.parts import ClassificationSet, Sample
 from dcr.errors import UserError
 from dcr.files import atomic_folder
+from dcr.progress import show_progress
 from dcr.shards import write_tar
 
 _TYPES = {b"\xff\xd8": "jpg", b"\x89PNG": "png", b"RIFF": "webp"}  # all that decode
@@ -38,7 +37,8 @@ def write_clip_benchmark(
         _write_lines(place / TEMPLATES, list(templates) or dataset.templates)
         _write_lines(place / KIND, ["classification"])
         for split in dataset.splits:
-            _write_split(place / split, tqdm(dataset.samples(split), desc=split, unit="image"), max_shard_bytes)
+            samples = show_progress(dataset.samples(split), desc=f"write {split}", unit="image")
+            _write_split(place / split, samples, max_shard_bytes)
 
 
 def _write_lines(path: Path, lines: Sequence[str]) -> None:

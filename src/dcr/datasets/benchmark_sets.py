@@ -20,7 +20,12 @@ class BenchmarkSetDataset(FolderDataset):
     """An MMVP-VLM folder, or a classification or retrieval set in CLIP_benchmark's layout.
 
     ``load`` returns a function that opens the set, so that a recipe which evaluates only some of the sets needs no
-    folder for the others. ``save`` takes a function that fills the folder.
+    folder for the others; None where it names none. ``save`` takes a function that fills the folder.
+
+    Args:
+        filepath: the folder, None where the recipe has no such set.
+        kind: of set that the folder must hold, one of `dcr.benchmark_sets.KINDS`.
+        options: of `FolderDataset`.
 
     YAML example:
 
@@ -35,12 +40,12 @@ class BenchmarkSetDataset(FolderDataset):
         (1, 2)
     """
 
-    def __init__(self, *, kind: str | None = None, **options: Any) -> None:
-        super().__init__(**options)
-        self._kind = kind
+    def __init__(self, *, filepath: str | None, kind: str | None = None, **options: Any) -> None:
+        super().__init__(filepath=filepath or "", **options)
+        self._is_named, self._kind = filepath is not None, kind
 
-    def load(self) -> Callable[[], BenchmarkSet]:
-        return self._open
+    def load(self) -> Callable[[], BenchmarkSet] | None:
+        return self._open if self._is_named else None
 
     def _open(self) -> BenchmarkSet:
         from dcr.benchmark_sets import open_set

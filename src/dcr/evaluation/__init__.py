@@ -4,11 +4,12 @@ P-Ability is read by ``mmvp_vlm`` and ``probes``, D-Ability by ``clustering``, w
 ``retrieval``, ``linear_probe`` and ``text_alignment``, what moved by ``feature_drift`` and its like.
 """
 
+from dcr.benchmark_sets import NamedSet
 from dcr.evaluation.cache import EvaluationCache
 from dcr.evaluation.embedding import Embedder, embed_images, embed_texts
 from dcr.evaluation.parallel import embed_parts
 from dcr.evaluation.results import EvaluationOptions, Result
-from dcr.evaluation.running import Failure, NamedSet, describe_failures, evaluate_encoder, evaluate_encoders
+from dcr.evaluation.running import Failure, describe_failures, evaluate_encoder, evaluate_encoders
 
 __all__ = [
     "Embedder",

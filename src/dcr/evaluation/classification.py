@@ -6,7 +6,6 @@ import logging
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from tqdm import tqdm
 
 from dcr.benchmark_sets import ClassificationSet
 from dcr.errors import UserError
@@ -16,6 +15,7 @@ from dcr.evaluation.results import EvaluationOptions, Result, outcomes_of, score
 from dcr.metrics.clustering import cluster, clustering_statistics, match_clusters
 from dcr.metrics.probes import predict_linear, predict_neighbours, probe_scores
 from dcr.metrics.zero_shot import build_classifier, rank_labels, zero_shot_scores
+from dcr.progress import show_progress
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ def _evaluate_clustering(dataset: ClassificationSet, test: LabelledFeatures, opt
         )
     clusterings = [
         cluster(test.embeddings, num_classes, seed, options.kmeans_num_init, options.kmeans_batch_size)
-        for seed in tqdm(options.kmeans_seeds, desc=f"{dataset.name} k-means", leave=False)
+        for seed in show_progress(options.kmeans_seeds, desc=f"{dataset.name} k-means", unit="seed", leave=False)
     ]
 
     by_clustering = [clustering_statistics(test.labels, clusters) for clusters in clusterings]
@@ -96,7 +96,19 @@ def _evaluate_zero_shot(
         "zeroshot_classification",
         *score(lambda counts: zero_shot_scores(ranks, test.labels, counts), len(ranks), options.bootstrap),
         outcomes_of(test.keys, groups, ranks < 1),
+        notes=_describe_classes(dataset, test.labels),
     )
+
+
+def _describe_classes(dataset: ClassificationSet, labels: np.ndarray) -> list[str]:
+    there, names = set(labels.tolist()), dataset.class_names
+    absent = [name for label, name in enumerate(names) if label not in there]
+    notes = []
+    if absent:
+        notes.append(f"no test image of {len(absent)} of {len(names)} classes: {', '.join(absent[:3])}")
+    if not dataset.has_split("train"):
+        notes.append("no train split, so no probes")
+    return notes
 
 
 def _evaluate_class_probes(
@@ -125,7 +137,7 @@ def _evaluate_attribute_probes(
 ) -> Result:
     correct = {
         name: _predict_linear(train, train.attributes[name], test, options) == test.attributes[name]
-        for name in tqdm(names, desc=f"{dataset.name} probes", leave=False)
+        for name in show_progress(names, desc=f"{dataset.name} probes", unit="attribute", leave=False)
     }
     scores = score(lambda counts: probe_scores(correct, counts), len(test.keys), options.bootstrap)
     outcomes = [row for name in names for row in outcomes_of(test.keys, [name] * len(test.keys), correct[name])]

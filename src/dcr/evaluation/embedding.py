@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from dcr.benchmark_sets import ClassificationSet, Part
 from dcr.errors import UserError
 from dcr.evaluation.cache import EvaluationCache, encoder_fingerprint, make_key
+from dcr.progress import show_progress
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -89,7 +89,7 @@ def _map_ahead(function: Callable, items: Iterable, num_workers: int, ahead: int
 
 def _embed(encode: Callable[[list], torch.Tensor], items: Iterable, batch_size: int, description: str) -> np.ndarray:
     items, parts = iter(items), []
-    with torch.inference_mode(), tqdm(desc=description, unit="", unit_scale=True, leave=False) as progress:
+    with torch.inference_mode(), show_progress(desc=description, unit="item", leave=False) as progress:
         while batch := list(islice(items, batch_size)):
             parts.append(encode(batch).float().cpu().numpy())
             progress.update(len(batch))
@@ -137,7 +137,8 @@ class Embedder:
 
     def split(self, parts: Iterable[Part], description: str) -> np.ndarray:
         """Return the embeddings of several parts, one after the other."""
-        return np.concatenate([self.images(part, description) for part in parts])
+        shown = show_progress(parts, desc=f"embed {description}", unit="part", leave=False)
+        return np.concatenate([self.images(part, description) for part in shown])
 
     def texts(self, texts: list[str], description: str) -> np.ndarray:
         """Return the embeddings (N, d), float32, not normalised, of texts."""

@@ -7,12 +7,12 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from dcr.benchmark_sets import BenchmarkSet, MMVPSet, Part
+from dcr.benchmark_sets import BenchmarkSet, MMVPSet, NamedSet, Part
 from dcr.errors import UserError
 from dcr.evaluation.cache import EvaluationCache
 from dcr.evaluation.embedding import Embedder
 from dcr.evaluation.results import EvaluationOptions
-from dcr.evaluation.running import NamedSet, open_sets
+from dcr.evaluation.running import open_sets
 
 if TYPE_CHECKING:
     from dcr.backbones import Backbone

@@ -42,7 +42,8 @@ class Result:
 
     scores: value by metric, fractions but for cosines and distances. intervals: (low, high) by metric.
     outcomes: (item, group, correct) per item, correct in [0, 1]. extra: further numbers for the record alone.
-    answers: for MMVP-VLM, the per-question rows that the benchmark's own script writes.
+    answers: for MMVP-VLM, the per-question rows that the benchmark's own script writes. notes: sentences on the set
+    that a reader of the scores must know.
     """
 
     benchmark: str
@@ -53,6 +54,7 @@ class Result:
     outcomes: list[Outcome] = field(default_factory=list)
     extra: dict[str, float] = field(default_factory=dict)
     answers: list[dict] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> Result:

@@ -8,9 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
-from tqdm import tqdm
-
-from dcr.benchmark_sets import BenchmarkSet, MMVPSet, RetrievalSet
+from dcr.benchmark_sets import BenchmarkSet, MMVPSet, NamedSet, RetrievalSet
 from dcr.errors import UserError
 from dcr.evaluation.cache import EvaluationCache, code_fingerprint, make_key
 from dcr.evaluation.classification import evaluate_classification
@@ -19,6 +17,7 @@ from dcr.evaluation.mmvp_vlm import evaluate_mmvp
 from dcr.evaluation.results import EvaluationOptions, Result
 from dcr.evaluation.retrieval import evaluate_retrieval
 from dcr.metrics.bootstrap import mean_of_independent
+from dcr.progress import show_progress
 
 if TYPE_CHECKING:
     from dcr.backbones import Backbone
@@ -27,15 +26,6 @@ logger = logging.getLogger(__name__)
 
 _SPEED = ("batch_size", "num_workers")  # options that no score depends on
 MEAN_OF_SETS = "mean_of_sets"  # the task of a result that stands for several sets
-
-
-@dataclass(frozen=True)
-class NamedSet:
-    """A set of a recipe: its name, its kind (see `dcr.benchmark_sets.KINDS`), and what opens it."""
-
-    name: str
-    kind: str
-    open: Callable[[], BenchmarkSet]
 
 
 @dataclass(frozen=True)
@@ -55,7 +45,7 @@ def evaluate_encoder(
 ) -> list[Result]:
     """Evaluate one encoder on every set, without a cache; the first set that is broken raises UserError."""
     embedder = Embedder(backbone, options.batch_size, options.num_workers)
-    progress = tqdm(sets, desc=f"evaluate {description}", unit="set")
+    progress = show_progress(sets, desc=f"evaluate {description}", unit="set")
     return [result for benchmark_set in progress for result in evaluate_set(embedder, benchmark_set, options)]
 
 
@@ -102,6 +92,9 @@ def evaluate_encoders(
     Returns:
         results by encoder, and what failed: sets and samples that are broken, encoders that do not load or give NaN.
     """
+    if not sets:
+        logger.warning("the recipe has no evaluation set: nothing is scored (see `sets` in parameters_evaluation.yml)")
+        return {encoder: [] for encoder in encoders}, []
     opened, failures = open_sets(sets)
     evaluations, reference = {}, None
     for encoder, load in encoders.items():
@@ -111,7 +104,7 @@ def evaluate_encoders(
             failures.append(_fail(None, encoder, error))
             continue
         found: dict[str, list[Result]] = {}
-        for name, benchmark_set in tqdm(opened.items(), desc=f"evaluate {encoder}", unit="set"):
+        for name, benchmark_set in show_progress(opened.items(), desc=f"evaluate {encoder}", unit="set"):
             try:
                 found[name] = evaluate_set(embedder, benchmark_set, options, reference)
             except UserError as error:

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from dcr.benchmark_sets import BenchmarkSet, NamedSet
 from dcr.evaluation.results import Result
-from dcr.evaluation.running import MEAN_OF_SETS
+from dcr.evaluation.running import MEAN_OF_SETS, open_sets
 from dcr.metrics.bootstrap import Bootstrap, mcnemar
 
 BASE = "base"
@@ -70,6 +71,33 @@ def result_records(evaluations: Evaluations, model: str, language: str) -> list[
         for result in results
         if result.task != MEAN_OF_SETS
     ]
+
+
+def set_records(sets: Sequence[NamedSet], evaluations: Evaluations) -> list[dict[str, Any]]:
+    """Return what each set that can be opened is.
+
+    ``dataset`` is what records call it, ``benchmarks`` are those that were computed on it, and ``notes`` sentences on
+    what was left out of it and what its scores lack.
+    """
+    opened, _ = open_sets(sets)
+    results = [result for found in evaluations.values() for result in found]
+    return [
+        _set_record(named, opened[named.name], [r for r in results if r.dataset == opened[named.name].name])
+        for named in sets
+        if named.name in opened
+    ]
+
+
+def _set_record(named: NamedSet, opened: BenchmarkSet, results: Sequence[Result]) -> dict[str, Any]:
+    notes = [*opened.notes, *(note for result in results for note in result.notes)]
+    return {
+        "name": named.name,
+        "kind": named.kind,
+        "folder": opened.folder,
+        "dataset": opened.name,
+        "benchmarks": list(dict.fromkeys(result.benchmark for result in results if result.task != MEAN_OF_SETS)),
+        "notes": list(dict.fromkeys(notes)),
+    }
 
 
 def compare_with_base(outcomes: pd.DataFrame, bootstrap: Bootstrap) -> dict[str, dict[str, dict[str, Any]]]:

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from dcr.errors import UserError
 from dcr.latents.cache import write_plan
@@ -25,6 +24,7 @@ from dcr.latents.keys import latent_settings, shard_key
 from dcr.latents.online import write_online
 from dcr.latents.options import LatentOptions
 from dcr.latents.writing import check_free_space, clean_stop, is_current, remove_strangers, write_latent_shard
+from dcr.progress import Bar, show_progress
 from dcr.shards import name_shards
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ class LatentPlan:
                 pass
 
         with ThreadPoolExecutor(max(1, self.options.num_workers)) as pool:
-            list(tqdm(pool.map(check, names), total=len(names), desc="check images", unit="shard", disable=None))
+            list(show_progress(pool.map(check, names), total=len(names), desc="check images", unit="shard"))
 
     def _encode(self, folder: Path, names: list[str]) -> None:
         if not names:
@@ -171,7 +171,7 @@ class LatentPlan:
         encoder = MomentsEncoder(self.vae, self.options, pick_device())
         encoded = encode_batches([task for name in names for task in batches[name]], self.options, encoder)
         count, start = sum(len(self.tasks[name].hashes) for name in names), perf_counter()
-        with tqdm(total=count, desc="encode latents", unit="image", disable=None) as bar:
+        with show_progress(total=count, desc="encode latents", unit="image") as bar:
             for name in names:
                 write_latent_shard(
                     folder / f"{name}.tar", self.keys[name], self.settings,
@@ -217,7 +217,7 @@ def _split(task: CropTask, size: int) -> list[CropTask]:
     return [CropTask(task.shard, dict(part)) for part in iter(lambda: list(islice(hashes, size)), [])]
 
 
-def _count(encoded: Iterator[tuple[CropBatch, np.ndarray]], bar: tqdm) -> Iterator[tuple[CropBatch, np.ndarray]]:
+def _count(encoded: Iterator[tuple[CropBatch, np.ndarray]], bar: Bar) -> Iterator[tuple[CropBatch, np.ndarray]]:
     for batch, moments in encoded:
         yield batch, moments
         bar.update(len(batch.records))

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from dcr.errors import UserError
 from dcr.latents.cropping import CropTask, load_crops
 from dcr.latents.encoding import MomentsEncoder, from_stored, pick_device
 from dcr.latents.format import BODY, DamagedShardError, ShardRecord, read_index, read_record
 from dcr.latents.plan import LatentPlan
+from dcr.progress import show_progress
 from dcr.seeds import numpy_generator
 
 _CHUNK = 1 << 22
@@ -54,7 +54,7 @@ def verify_latents(plan: LatentPlan, folder: str | Path, num_samples: int, toler
         return None
 
     with ThreadPoolExecutor(max(1, plan.options.num_workers)) as pool:
-        reasons = tqdm(pool.map(check, names), total=len(names), desc="verify latents", unit="shard", disable=None)
+        reasons = show_progress(pool.map(check, names), total=len(names), desc="verify latents", unit="shard")
         failures = {name: reason for name, reason in zip(names, reasons, strict=True) if reason}
     sound = [(name, row) for name in names if name not in failures for row in range(len(plan.tasks[name].hashes))]
     chosen = numpy_generator(seed, "verify latents").permutation(len(sound))[:num_samples]
@@ -82,7 +82,7 @@ def check_shard(path: Path, plan: LatentPlan, name: str) -> None:
 def compare_samples(plan: LatentPlan, folder: Path, chosen: list[tuple[str, int]], tolerance: float) -> dict[str, str]:
     """Crop and encode samples, given as (shard, row), again; return per shard the first that differs."""
     encoder, failures = MomentsEncoder(plan.vae, plan.options, pick_device()), {}
-    for name, row in tqdm(chosen, desc="encode again", unit="image", disable=None):
+    for name, row in show_progress(chosen, desc="encode again", unit="image"):
         if name not in failures and (reason := _compare(plan, folder / f"{name}.tar", name, row, encoder, tolerance)):
             failures[name] = reason
     return failures

@@ -12,7 +12,7 @@ from dcr.parameters.section import Section
 class EvaluationParameters(Section):
     """Which sets are evaluated and how sure the scores are."""
 
-    sets: list[Literal["mmvp_vlm", "classification", "retrieval", "more_sets"]] = Field(min_length=1)
+    sets: list[Literal["mmvp_vlm", "classification", "retrieval", "more_sets"]]
     model_name: str
     language: str
     batch_size: PositiveInt

@@ -37,7 +37,6 @@ class ValidationParameters(Section):
     tokenizer: str | None
     context_length: PositiveInt
     near_duplicate_distance: int = Field(ge=-1, le=15)
-    evaluation_sets: list[Literal["mmvp_vlm", "classification", "retrieval", "more_sets"]]
     evaluation_image_distance: int = Field(ge=0, le=15)
     num_examples: int = Field(ge=0)
     policies: dict[str, Policy]

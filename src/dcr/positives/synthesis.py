@@ -17,7 +17,6 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
-from tqdm import tqdm
 
 from dcr.diffusion import Diffusion
 from dcr.errors import UserError
@@ -28,6 +27,7 @@ from dcr.latents.format import ShardWriter
 from dcr.latents.keys import check_vae
 from dcr.latents.writing import check_free_space, clean_stop, is_current, remove_strangers
 from dcr.positives.clsp import sample_like
+from dcr.progress import Bar, show_progress
 from dcr.seeds import derive_seed
 
 logger = logging.getLogger(__name__)
@@ -121,7 +121,7 @@ class SynthesisPlan:
             self._prepare(folder, stale)
             mine = [name for name in list(self.keys)[self.rank :: self.num_ranks] if name in stale]
             count = sum(len(self.latents.positions(name)) for name in mine)
-            with tqdm(total=count, desc="make positives", unit="image", disable=None) as bar:
+            with show_progress(total=count, desc="make positives", unit="image") as bar:
                 for name in mine:
                     self._write_shard(folder, name, bar)
 
@@ -150,7 +150,7 @@ class SynthesisPlan:
     def _parts(self, folder: Path, name: str) -> Path:
         return folder / _PARTS / self.keys[name]
 
-    def _write_shard(self, folder: Path, name: str, bar: tqdm) -> None:
+    def _write_shard(self, folder: Path, name: str, bar: Bar) -> None:
         with atomic_path(folder / f"{name}.tar") as temporary, open(temporary, "wb") as file:
             writer = ShardWriter(file, self.keys[name], self.settings)
             for records, pixels, moments in self._batches(self._parts(folder, name), name):

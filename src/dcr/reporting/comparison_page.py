@@ -11,9 +11,9 @@ import plotly.graph_objects as go
 from dcr.metrics.runs import spread_over_runs
 from dcr.reporting.comparison import Comparison, Scores
 from dcr.reporting.names import encoder_name, is_share, measure_name
-from dcr.reporting.page import render_template
+from dcr.reporting.page import NOTHING_SCORED, render_template
 from dcr.reporting.published import published_scores
-from dcr.reporting.tables import SIGNS, show_difference, show_interval, show_value
+from dcr.reporting.tables import SIGNS, measures_of, show_difference, show_interval, show_value
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,8 @@ class Encoders:
     recipe: its name. base: of the encoders. scores, intervals: see :data:`dcr.reporting.comparison.Scores`.
     comparisons: by encoder, each against ``base``. flips: by encoder, see `dcr.reporting.images.find_flipped_pairs`.
     neighbours: rows of `dcr.reporting.neighbours.show_neighbours`. seeds: scores by training seed, this run's among
-    them. this_seed: its seed. failures: ``set``, ``encoder`` and ``error`` each. published: the backbone whose
+    them. this_seed: its seed. failures: ``set``, ``encoder`` and ``error`` each. sets: see
+    `dcr.evaluation.tables.set_records`. published: the backbone whose
     published figures stand beside, one of `dcr.reporting.published.BACKBONES`, or None.
     """
 
@@ -38,19 +39,22 @@ class Encoders:
     seeds: Mapping[int, Scores]
     this_seed: int
     failures: Sequence[Mapping[str, str | None]]
+    sets: Sequence[Mapping[str, Any]]
     published: str | None
 
 
 def render_comparison(encoders: Encoders, figures: Mapping[str, go.Figure]) -> str:
     """Return the page; ``figures`` are ``radar``, ``p_against_d`` and ``set_bars``."""
     published = published_scores(encoders.published) if encoders.published else {}
+    rows = build_score_rows(encoders, published)
     return render_template(
         "comparison.html",
         figures,
         page=encoders,
+        headline=f"{len(encoders.scores)} encoders, {len(rows)} measures" if encoders.sets else NOTHING_SCORED,
         names={name: encoder_name(name) for name in encoders.scores},
         methods=list(published),
-        rows=build_score_rows(encoders, published),
+        rows=rows,
         flips=[{"name": encoder_name(name), **found} for name, found in encoders.flips.items()],
         seed_rows=build_seed_rows(encoders.seeds, encoders.confidence),
         confidence=f"{encoders.confidence * 100:g}",
@@ -71,15 +75,6 @@ def build_score_rows(encoders: Encoders, published: Mapping[str, Mapping[str, fl
         stated = ["" if value is None else show_value(value, share) for value in values]
         rows.append({"name": measure_name(key), "unit": "%" if share else "", "cells": cells, "published": stated})
     return rows
-
-
-def measures_of(scores: Scores) -> list[str]:
-    """Return the measures (``benchmark.metric``) of all encoders in their order, without types and attributes."""
-    keys: dict[str, None] = {}
-    for benchmarks in scores.values():
-        for benchmark, metrics in benchmarks.items():
-            keys |= dict.fromkeys(f"{benchmark}.{metric}" for metric in (("mean",) if "mean" in metrics else metrics))
-    return list(keys)
 
 
 def _cell(encoders: Encoders, name: str, key: str, share: bool, comparison: Comparison | None) -> dict[str, str] | None:

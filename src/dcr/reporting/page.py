@@ -18,6 +18,7 @@ from dcr.reporting.names import encoder_name
 
 PACKAGES = ("dcr", "torch", "open_clip_torch", "diffusers", "transformers", "peft", "accelerate", "webdataset",
             "great-expectations", "kedro", "dvc", "scikit-learn", "numpy", "pandas", "plotly")  # fmt: skip
+NOTHING_SCORED = "Nothing was scored: the recipe has no evaluation set."
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,8 @@ class Run:
 
     recipe: its name. base, method: names of the two encoders of the headline. scores: see
     :data:`dcr.reporting.comparison.Scores`. comparisons: by method, against ``base``. headline_measures: keys
-    ``benchmark.metric``. validation, base_models, conditions, training: the records of those steps. models: ``facts``,
+    ``benchmark.metric``. sets: see :func:`dcr.evaluation.tables.set_records`.
+    validation, base_models, conditions, training: the records of those steps. models: ``facts``,
     lines of (name, words), and ``hashes`` by name. flips, reconstructions: see :mod:`dcr.reporting.images`. notes:
     what the recipe's author wants a reader to keep in mind. parameters: by section. synthesis: what
     :func:`dcr.positives.page.show_candidates` left, empty where no positives were made.
@@ -40,6 +42,7 @@ class Run:
     comparisons: Mapping[str, Sequence[Comparison]]
     headline_measures: Sequence[str]
     validation: Mapping[str, Any]
+    sets: Sequence[Mapping[str, Any]]
     base_models: Mapping[str, Any]
     conditions: Mapping[str, Any]
     training: Mapping[str, Any]
@@ -68,17 +71,19 @@ def render_page(run: Run, figures: Mapping[str, go.Figure]) -> str:
         run=run,
         base_name=encoder_name(run.base),
         method_name=encoder_name(run.method),
-        headline=headline(encoder_name(run.method), select(own, run.headline_measures)),
+        headline=headline(encoder_name(run.method), select(own, run.headline_measures)) if run.sets else NOTHING_SCORED,
         tiles=tables.build_tiles(select(own, run.headline_measures)),
-        benchmark_tables=tables.build_benchmark_tables(own),
+        benchmark_tables=tables.build_benchmark_tables(own, run.sets),
         method_table=tables.build_method_table(run.scores, run.comparisons, run.base),
         sentences=tables.build_sentences(run.comparisons, run.headline_measures),
         costs=tables.build_cost_table(run.training["runs"]),
+        findings=tables.build_findings(run.validation, run.parameters.get("validation", {}).get("policies", {})),
         gates=tables.build_gates(run.base_models, run.conditions),
         columns=[_name_column(column) for column in run.reconstructions["columns"]],
         parameters=tables.flatten_parameters(run.parameters),
         hashes={**run.training["hashes"], **run.models["hashes"]},
         versions=package_versions(),
+        num_measures=len(tables.measures_of(run.scores)),
         num_comparisons=len(own),
         confidence=f"{run.confidence * 100:g}",
     )

@@ -15,10 +15,12 @@ from dcr.reporting.names import (
     EXPLANATIONS,
     benchmark_name,
     encoder_name,
+    is_share,
     measure_name,
     metric_name,
     run_name,
 )
+from dcr.validation.reasons import SHARD_REASONS
 
 SIGNS = {BETTER: "▲", WORSE: "▼", HIGHER: "△", LOWER: "▽", NOISE: "≈"}
 _SUMMARIES = ("mean", "acc", "acc1")
@@ -54,6 +56,20 @@ def change_cell(comparison: Comparison) -> dict[str, str]:
     }
 
 
+def build_findings(validation: Mapping[str, Any], policies: Mapping[str, str]) -> dict[str, list[dict[str, str]]]:
+    """Return what validation found as rows of ``rejected`` and of ``warned``, apart.
+
+    Args:
+        validation: see `dcr.validation.judging.summarize`.
+        policies: of each reason; one that is unknown counts as rejecting.
+    """
+    rows: dict[str, list[dict[str, str]]] = {"rejected": [], "warned": []}
+    for reason, count in validation["reasons"].items():
+        shown = f"{count:,}{' shards' if reason in SHARD_REASONS else ''}"
+        rows["warned" if policies.get(reason) == "warn" else "rejected"].append({"name": reason, "count": shown})
+    return rows
+
+
 def build_tiles(comparisons: Sequence[Comparison]) -> list[dict[str, str]]:
     """Return the headline measures as tiles: what it was, what it is, and whether that is a change."""
     return [
@@ -67,8 +83,14 @@ def build_tiles(comparisons: Sequence[Comparison]) -> list[dict[str, str]]:
     ]
 
 
-def build_benchmark_tables(comparisons: Sequence[Comparison]) -> list[dict[str, Any]]:
-    """Return one table a benchmark, before and after with intervals, in the order of the scores."""
+def build_benchmark_tables(
+    comparisons: Sequence[Comparison], sets: Sequence[Mapping[str, Any]] = ()
+) -> list[dict[str, Any]]:
+    """Return one table a benchmark, before and after with intervals, in the order of the scores.
+
+    Args:
+        sets: see `dcr.evaluation.tables.set_records`; a table names those that its benchmark was computed on.
+    """
     tables = []
     for benchmark in dict.fromkeys(c.benchmark for c in comparisons):
         part = [c for c in comparisons if c.benchmark == benchmark]
@@ -76,6 +98,7 @@ def build_benchmark_tables(comparisons: Sequence[Comparison]) -> list[dict[str, 
         tables.append(
             {
                 "name": benchmark_name(benchmark),
+                "set": ", ".join(s["dataset"] for s in sets if benchmark.partition("/")[0] in s["benchmarks"]),
                 "explanation": EXPLANATIONS.get(benchmark.partition("/")[0], ""),
                 "unit": "%" if part[0].is_share else "",
                 "ends": (WORSE, BETTER) if part[0].is_share else (LOWER, HIGHER),
@@ -115,24 +138,37 @@ def build_method_table(scores: Scores, comparisons: Mapping[str, Sequence[Compar
     Args:
         comparisons: by method, each against ``base``.
     """
-    keys = [
-        f"{benchmark}.{metric}"
-        for benchmark, metrics in scores[base].items()
-        for metric in (("mean",) if "mean" in metrics else metrics)
+    rows = [
+        {
+            "name": measure_name(key),
+            "base": _show_score(scores[base], key) or "–",
+            "cells": [_method_cell(scores.get(method, {}), found, key) for method, found in comparisons.items()],
+        }
+        for key in measures_of(scores)
     ]
-    rows = []
-    for key in keys:
-        by_method = {method: select(found, [key]) for method, found in comparisons.items()}
-        known = next((found[0] for found in by_method.values() if found), None)
-        if known is not None:
-            rows.append(
-                {
-                    "name": measure_name(key),
-                    "base": show_value(known.before, known.is_share),
-                    "cells": [change_cell(found[0]) if found else None for found in by_method.values()],
-                }
-            )
     return {"base": encoder_name(base), "methods": [encoder_name(m) for m in comparisons], "rows": rows}
+
+
+def measures_of(scores: Scores) -> list[str]:
+    """Return the measures (``benchmark.metric``) of all encoders in their order, without types and attributes."""
+    keys: dict[str, None] = {}
+    for benchmarks in scores.values():
+        for benchmark, metrics in benchmarks.items():
+            keys |= dict.fromkeys(f"{benchmark}.{metric}" for metric in (("mean",) if "mean" in metrics else metrics))
+    return list(keys)
+
+
+def _method_cell(scores: Mapping[str, Any], found: Sequence[Comparison], key: str) -> dict[str, str] | None:
+    if compared := select(found, [key]):
+        return change_cell(compared[0])
+    shown = _show_score(scores, key)
+    return {"value": shown, "difference": "", "verdict": "", "sign": ""} if shown else None
+
+
+def _show_score(scores: Mapping[str, Any], key: str) -> str:
+    benchmark, _, metric = key.partition(".")
+    value = scores.get(benchmark, {}).get(metric)
+    return "" if value is None else show_value(value, is_share(benchmark))
 
 
 def build_sentences(comparisons: Mapping[str, Sequence[Comparison]], keys: Sequence[str]) -> list[str]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 from diffusers import AutoencoderKL
-from tqdm import tqdm
 
 from dcr.backbones import Backbone
 from dcr.diffusion import Diffusion
 from dcr.errors import UserError
+from dcr.progress import show_progress
 from dcr.scenes.pretrain_data import ImageSet, batched
 from dcr.scenes.pretrain_unet import encode_captions, full_captions
 from dcr.scenes.world import SCENE_CLASSES, TEMPLATES
@@ -57,7 +57,7 @@ def noise_errors(diffusion: Diffusion, images: ImageSet, draws: int, seed: int) 
     batches = batched(len(images), _BATCH_SIZE)
     latents = diffusion.scale_latents(torch.cat([diffusion.encode_moments(images.pixels(i))[0] for i in batches]))
     totals = dict.fromkeys(conditions, 0.0)
-    for draw in tqdm(range(draws), desc="measuring noise errors", unit="draw"):
+    for draw in show_progress(range(draws), desc="measuring noise errors", unit="draw"):
         noise = torch.randn(latents.shape, generator=generator)
         shares = (torch.arange(len(latents)) / len(latents) + draw / draws) % 1
         timesteps = (shares * diffusion.num_timesteps).long()

@@ -13,10 +13,10 @@ from typing import TypeVar
 import numpy as np
 import torch
 from PIL import Image, ImageOps
-from tqdm import tqdm
 
 from dcr.decoding import DecodingError, decode_rgb
 from dcr.errors import UserError
+from dcr.progress import show_progress
 from dcr.seeds import derive_seed, torch_generator
 from dcr.shards import read_samples
 
@@ -53,7 +53,7 @@ def load_images(shards: Sequence[str], image_size: int) -> ImageSet:
         UserError: there is no such sample.
     """
     images, captions, attributes = [], [], []
-    for shard in tqdm(shards, desc="reading shards", unit="shard"):
+    for shard in show_progress(shards, desc="reading shards", unit="shard"):
         for sample in read_samples(shard):
             image = _decode(sample.image, image_size)
             if image is not None and isinstance(sample.metadata.get("attributes"), dict):
@@ -104,7 +104,7 @@ def optimise(
     )
     batches = _batches(num_items, batch_size, torch_generator(seed, description, "order"))
     model.train()
-    with tqdm(total=steps * batch_size, desc=f"training {description}", unit="img") as bar:
+    with show_progress(total=steps * batch_size, desc=f"training {description}", unit="image") as bar:
         for _, indices in zip(range(steps), batches, strict=False):
             loss = batch_loss(indices)
             optimizer.zero_grad()

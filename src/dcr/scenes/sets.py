@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import TypeVar
 
 from joblib import Parallel, delayed
-from tqdm import tqdm
 
 from dcr import seeds
 from dcr.files import atomic_folder
 from dcr.parameters import ScenesParameters
+from dcr.progress import Bar, show_progress
 from dcr.scenes.drawing import encode_jpeg, render
 from dcr.scenes.world import (
     MMVP_TYPES,
@@ -149,11 +149,11 @@ def _write_lines(path: Path, lines: tuple[str, ...] | list[str]) -> None:
     path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
-def _progress(name: str, num_images: int) -> tqdm:
-    return tqdm(total=num_images, desc=f"drawing {name}", unit="img")
+def _progress(name: str, num_images: int) -> Bar:
+    return show_progress(total=num_images, desc=f"drawing {name}", unit="image")
 
 
-def _watched(items: Iterator[T], bar: tqdm) -> Iterator[T]:
+def _watched(items: Iterator[T], bar: Bar) -> Iterator[T]:
     for item in items:
         yield item
         bar.update()

@@ -57,14 +57,14 @@ def write_ingested(folder: Path, source: Source, max_shard_bytes: int) -> None:
     Raises:
         UserError: folder or table are missing, the table lacks a column, or there is no image.
     """
-    from tqdm import tqdm
+    from dcr.progress import show_progress
 
     sizes = [entry.num_bytes for entry in _entries(source)]
     if not sizes:
         raise UserError(f"ingest: no image in {source.table or source.images}: name a folder or table that has some")
     num_shards = max(1, -(-sum(sizes) // max_shard_bytes))
     numbers = iter(list(_share_out(sizes, num_shards)))
-    entries = tqdm(_entries(source), total=len(sizes), desc="ingest", unit="image", disable=None)
+    entries = show_progress(_entries(source), total=len(sizes), desc="ingest", unit="image")
     groups = groupby(entries, key=lambda _: next(numbers))
     names = [_write_group(folder, number, group, source) for number, (_, group) in enumerate(groups)]
     record = asdict(source) | {"num_samples": len(sizes), "num_bytes": sum(sizes), "shards": names}

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
-from tqdm import tqdm
 
 from dcr.files import atomic_path
+from dcr.progress import show_progress
 from dcr.training.batches import Batch
 from dcr.training.checkpoints import Progress
 from dcr.training.diagnostics import diagnose
@@ -61,7 +61,7 @@ class Monitor:
     def start(self, progress: Progress) -> None:
         """Open the bar and the trackers."""
         run, names = self._micro_step.run, list(self._options.report_to)
-        self._bar = tqdm(
+        self._bar = show_progress(
             total=run.max_train_steps, initial=progress.step, desc=run.name, unit="step", disable=not self._is_first
         )
         self._started, self._first_seen = time.perf_counter(), progress.num_samples

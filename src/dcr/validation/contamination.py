@@ -3,38 +3,72 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+import logging
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
+from dcr.errors import UserError
 from dcr.validation.duplicates import bit_blocks
 from dcr.validation.images import measure_image
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from dcr.benchmark_sets import BenchmarkSet
+    from dcr.benchmark_sets import BenchmarkSet, NamedSet
+
+logger = logging.getLogger(__name__)
 
 SCHEMA = pa.schema({"image": pa.string(), "sha256": pa.string(), "phash": pa.string()})
 
 
-def fingerprint_sets(sets: dict[str, Callable[[], BenchmarkSet]], max_pixels: int) -> Iterator[pa.Table]:
+def open_sets(sets: Sequence[NamedSet]) -> dict[str, BenchmarkSet]:
+    """Open every set, before hours are spent on the shards; return them by name.
+
+    Raises:
+        UserError: naming every set that cannot be opened.
+    """
+    opened, failures = {}, []
+    for named in sets:
+        try:
+            opened[named.name] = named.open()
+        except UserError as error:
+            failures.append(f"{named.name}: {error}")
+    if failures:
+        raise UserError(
+            f"evaluation sets cannot be read: {'; '.join(failures)} (`sets` in parameters_evaluation.yml leaves out"
+            " those that you do not have)"
+        )
+    if not opened:
+        logger.warning("the recipe has no evaluation set: no image is looked for in one, and nothing will be scored")
+    return opened
+
+
+def fingerprint_sets(sets: Mapping[str, BenchmarkSet], max_pixels: int) -> Iterator[pa.Table]:
     """Yield a table of `SCHEMA` for each set, a row an image; ``image`` is ``<set>/<id or key>``.
 
     Args:
-        sets: by name, functions that open them; only the images that scores are computed on are read.
-        max_pixels: that a header may declare; images that cannot be decoded are left out.
+        sets: by name; only the images that scores are computed on are read.
+        max_pixels: that a header may declare; images that cannot be decoded are left out, and told.
     """
     yield SCHEMA.empty_table()
-    for name, open_set in sets.items():
+    for name, benchmark_set in sets.items():
         rows = []
-        for image, content in _images(open_set()):
+        for image, content in _images(benchmark_set):
             phash = measure_image(content, max_pixels).phash
             rows.append({"image": f"{name}/{image}", "sha256": hashlib.sha256(content).hexdigest(), "phash": phash})
+        if broken := [row["image"] for row in rows if not row["phash"]]:
+            logger.warning("evaluation images that cannot be decoded: %d, %s first", len(broken), broken[0])
         yield pa.Table.from_pylist([row for row in rows if row["phash"]], schema=SCHEMA)
+
+
+def count_images(images: Iterable[str]) -> dict[str, int]:
+    """Return how many images each set has, of names as in `SCHEMA`."""
+    return dict(Counter(image.partition("/")[0] for image in images))
 
 
 def _images(benchmark_set: BenchmarkSet) -> Iterator[tuple[str, bytes]]:

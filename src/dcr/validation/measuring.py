@@ -44,10 +44,10 @@ def plan_measuring(shards: dict[str, str], limits: Limits, workers: Workers) -> 
     """
 
     def make(known: dict[str, str | None]) -> Iterator[ShardTable]:
-        from tqdm import tqdm
+        from dcr.progress import show_progress
 
         calls = ((path, name, limits, known.get(name)) for path, name in shards.items())
-        with tqdm(total=len(shards), desc="validate", unit="shard", disable=None) as bar:
+        with show_progress(total=len(shards), desc="validate", unit="shard") as bar:
             for table in workers.run(measure_shard, calls, _lose_shard):
                 bar.update()
                 if table is not None:

@@ -47,6 +47,7 @@ def render_page(
     expectations: dict[str, Any],
     policies: dict[str, str],
     num_examples: int,
+    sets: dict[str, int],
 ) -> str:
     """Return the page.
 
@@ -57,6 +58,7 @@ def render_page(
         expectations: as `dcr.expectations.validate_expectations` gives them.
         policies: of every reason.
         num_examples: samples shown for each reason, and of each group of duplicates.
+        sets: images by evaluation set that the samples were compared with.
     """
     survey = survey_samples(judged, summary["accepted"], num_examples)
     rows = judged.at(np.array(survey.positions(), np.int64)).set_index(np.unique(survey.positions()))
@@ -87,6 +89,7 @@ def render_page(
         formats=survey.formats,
         worst=_worst(judged.records()),
         expectations=expectations,
+        sets=sets,
     )
 
 

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from dcr.backbones import Backbone
-    from dcr.benchmark_sets import BenchmarkSet
-    from dcr.evaluation import EvaluationOptions, NamedSet, Result
+    from dcr.benchmark_sets import BenchmarkSet, NamedSet
+    from dcr.evaluation import EvaluationOptions, Result
     from dcr.metrics.bootstrap import Bootstrap
 
 
@@ -58,22 +58,16 @@ def gather_encoders(
 
 def gather_sets(
     parameters: EvaluationParameters,
-    mmvp_vlm: SetOpener,
-    classification: SetOpener,
-    retrieval: SetOpener,
+    mmvp_vlm: SetOpener | None,
+    classification: SetOpener | None,
+    retrieval: SetOpener | None,
     more_sets: dict[str, tuple[str, SetOpener]],
 ) -> list[NamedSet]:
     """List the sets that the recipe evaluates."""
-    from dcr.evaluation import NamedSet
+    from dcr.benchmark_sets import choose_sets
 
-    openers = {"mmvp_vlm": mmvp_vlm, "classification": classification, "retrieval": retrieval}
-    sets = [NamedSet(name, name, openers[name]) for name in parameters.sets if name in openers]
-    if "more_sets" not in parameters.sets:
-        return sets
-    for name in more_sets:
-        if name in openers:
-            raise UserError(f"more_sets: the name {name!r} is taken by the recipe's own set; take another")
-    return sets + [NamedSet(name, kind, opener) for name, (kind, opener) in more_sets.items()]
+    own = {"mmvp_vlm": mmvp_vlm, "classification": classification, "retrieval": retrieval}
+    return choose_sets(parameters.sets, own, more_sets)
 
 
 def evaluate_encoders(
@@ -118,6 +112,13 @@ def record_results(
 
     records = result_records(evaluations, parameters.model_name, parameters.language)
     return scores_table(evaluations), intervals_table(evaluations), records
+
+
+def record_sets(sets: list[NamedSet], evaluations: dict[str, list[Result]]) -> list[dict[str, Any]]:
+    """Tell which sets were evaluated, and what was left out of each."""
+    from dcr.evaluation.tables import set_records
+
+    return set_records(sets, evaluations)
 
 
 def record_seed(

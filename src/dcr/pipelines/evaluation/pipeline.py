@@ -10,6 +10,7 @@ from .nodes import (
     gather_sets,
     record_results,
     record_seed,
+    record_sets,
     tabulate_outcomes,
     tell_failures,
     write_for_others,
@@ -53,6 +54,12 @@ def create_pipeline() -> Pipeline:
                 name="record_results",
             ),
             Node(
+                record_sets,
+                inputs=["benchmark_sets", "evaluations"],
+                outputs="evaluation_sets",
+                name="record_sets",
+            ),
+            Node(
                 write_for_others,
                 inputs=["params:evaluation", "params:training.method", "scores"],
                 outputs="diva_results",
@@ -86,7 +93,7 @@ def create_pipeline() -> Pipeline:
             ),
             Node(
                 tell_failures,
-                inputs=["evaluation_failures", "scores", "eval_results", "comparisons", "this_seed"],
+                inputs=["evaluation_failures", "evaluation_sets", "scores", "eval_results", "comparisons", "this_seed"],
                 outputs=None,
                 name="tell_failures",
             ),

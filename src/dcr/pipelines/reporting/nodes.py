@@ -99,7 +99,7 @@ def show_flipped_pairs(
     parameters: ReportingParameters,
     evaluation: EvaluationParameters,
     method: str,
-    mmvp_vlm: Callable[[], MMVPSet],
+    mmvp_vlm: Callable[[], MMVPSet] | None,
     outcomes: pd.DataFrame,
 ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     """Pick MMVP-VLM pairs that only one of base and another encoder answers: of the enhanced one, and of every one."""
@@ -118,7 +118,7 @@ def show_neighbours(
     parameters: ReportingParameters,
     evaluation: EvaluationParameters,
     method: str,
-    classification: Callable[[], ClassificationSet],
+    classification: Callable[[], ClassificationSet] | None,
     backbone: Backbone,
     encoder: Backbone,
     cache: Path,
@@ -127,7 +127,7 @@ def show_neighbours(
     from dcr.evaluation import Embedder, EvaluationCache
     from dcr.reporting.neighbours import show_neighbours
 
-    if not parameters.neighbour_queries:
+    if not parameters.neighbour_queries or classification is None or "classification" not in evaluation.sets:
         return []
     embedders = {
         name: Embedder(tower, evaluation.batch_size, evaluation.num_workers, EvaluationCache(cache))
@@ -140,7 +140,7 @@ def draw_reconstructions(
     parameters: ReportingParameters,
     evaluation: EvaluationParameters,
     method: str,
-    mmvp_vlm: Callable[[], MMVPSet],
+    mmvp_vlm: Callable[[], MMVPSet] | None,
     backbone: Backbone,
     encoder: Backbone,
     diffusion: Diffusion,
@@ -154,7 +154,7 @@ def draw_reconstructions(
     from dcr.seeds import torch_generator
     from dcr.training.stages import load_projector
 
-    if MMVP not in evaluation.sets:
+    if MMVP not in evaluation.sets or mmvp_vlm is None:
         return {"columns": [], "rows": []}
     pairs = images.choose_examples(mmvp_vlm().pairs, parameters.num_reconstructions)
     originals = torch.stack([backbone.preprocess(images.open_images(pair)[0]) for pair in pairs])
@@ -196,7 +196,7 @@ def write_page(
     p_against_d: go.Figure,
     loss: go.Figure,
     contrast: go.Figure,
-    **records: dict[str, Any],
+    **records: Any,
 ) -> str:
     """Put everything on one page."""
     from dcr.reporting.page import Run, render_page
@@ -221,7 +221,7 @@ def write_comparison_page(
     recipe: str,
     radar: go.Figure,
     p_against_d: go.Figure,
-    sets: go.Figure,
+    set_bars: go.Figure,
     this_seed: dict[str, Any],
     seed_scores: dict[str, Callable[[], dict[str, Any]]],
     **results: Any,
@@ -239,4 +239,4 @@ def write_comparison_page(
         published=reporting.published_backbone,
         **results,
     )
-    return render_comparison(encoders, {"radar": radar, "p_against_d": p_against_d, "set_bars": sets})
+    return render_comparison(encoders, {"radar": radar, "p_against_d": p_against_d, "set_bars": set_bars})

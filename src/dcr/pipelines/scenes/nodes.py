@@ -18,12 +18,11 @@ Writer = Callable[[Path], None]
 
 def draw_shards(parameters: ScenesParameters) -> Iterator[tuple[str, Iterator[Sample]]]:
     """Draw the training images, one shard at a time."""
-    from tqdm import tqdm
-
+    from dcr.progress import show_progress
     from dcr.scenes.sets import iter_shard_samples
 
     numbers = range(-(-parameters.num_train_images // parameters.images_per_shard))
-    for number in tqdm(numbers, desc="drawing shards", unit="shard"):
+    for number in show_progress(numbers, desc="drawing shards", unit="shard"):
         yield f"{number:05d}", iter_shard_samples(parameters, number)
 
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from dcr.benchmark_sets import BenchmarkSet
     from dcr.validation.tables import SampleTables, TablePlan
 
+SetOpener = Callable[[], "BenchmarkSet"]
+
 
 def measure_samples(parameters: ValidationParameters, shards: list[str]) -> TablePlan:
     """Decode and measure every sample, shard by shard; shards that have not changed since are not read again."""
@@ -40,16 +42,16 @@ def measure_samples(parameters: ValidationParameters, shards: list[str]) -> Tabl
 
 def fingerprint_evaluation_images(
     parameters: ValidationParameters,
-    more_sets: dict[str, tuple[str, Callable[[], BenchmarkSet]]],
-    **sets: Callable[[], BenchmarkSet],
+    chosen: list[str],
+    more_sets: dict[str, tuple[str, SetOpener]],
+    **own: SetOpener | None,
 ) -> Callable[[], Iterator[pa.Table]]:
-    """Hash the images of the evaluation sets that training must not see."""
-    from dcr.validation.contamination import fingerprint_sets
+    """Hash the images of the sets that the recipe evaluates, which training must not see."""
+    from dcr.benchmark_sets import choose_sets
+    from dcr.validation.contamination import fingerprint_sets, open_sets
 
-    chosen = {name: sets[name] for name in parameters.evaluation_sets if name in sets}
-    if "more_sets" in parameters.evaluation_sets:
-        chosen |= {name: opener for name, (_, opener) in more_sets.items()}
-    return partial(fingerprint_sets, chosen, parameters.max_image_pixels)
+    sets = open_sets(choose_sets(chosen, own, more_sets))
+    return partial(fingerprint_sets, sets, parameters.max_image_pixels)
 
 
 def judge_samples(
@@ -85,14 +87,17 @@ def render_validation_page(
     judged: SampleTables,
     summary: dict[str, Any],
     expectations: dict[str, Any],
+    evaluation_images: pd.DataFrame,
     shards: list[str],
 ) -> str:
     """Draw the page that a person reads."""
     from dcr.shards import name_shards
+    from dcr.validation.contamination import count_images
     from dcr.validation.page import render_page
 
     paths = {name: path for path, name in name_shards(shards).items()}
-    return render_page(judged, summary, paths, expectations, parameters.policies, parameters.num_examples)
+    sets = count_images(evaluation_images["image"])
+    return render_page(judged, summary, paths, expectations, parameters.policies, parameters.num_examples, sets)
 
 
 def release_manifest(

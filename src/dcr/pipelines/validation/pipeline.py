@@ -27,7 +27,11 @@ def create_pipeline() -> Pipeline:
             ),
             Node(
                 fingerprint_evaluation_images,
-                inputs={"parameters": "params:validation", **{name: name for name in _SETS}},
+                inputs={
+                    "parameters": "params:validation",
+                    "chosen": "params:evaluation.sets",
+                    **{name: name for name in _SETS},
+                },
                 outputs="evaluation_images",
                 name="fingerprint_evaluation_images",
             ),
@@ -56,6 +60,7 @@ def create_pipeline() -> Pipeline:
                     "judged_samples",
                     "validation_summary",
                     "expectation_results",
+                    "evaluation_images",
                     "shards",
                 ],
                 outputs="validation_page",

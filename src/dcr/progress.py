@@ -1,0 +1,106 @@
+"""How far a long loop is: a bar on a terminal, and where there is none a line in the log every half minute."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any, Generic, TypeVar
+
+from tqdm import tqdm
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+INTERVAL = 30.0
+"""Seconds from one line to the next."""
+
+
+def show_progress(
+    items: Iterable[T] | None = None,
+    *,
+    desc: str,
+    unit: str,
+    total: int | None = None,
+    initial: int = 0,
+    leave: bool = True,
+    disable: bool = False,
+) -> Bar:
+    """Return what counts a loop: iterate over it, or call ``update`` inside ``with``.
+
+    Args:
+        items: to iterate over; none if the caller counts with ``update``.
+        desc: what is done.
+        unit: one of what is counted, in the singular.
+        total: how many there are; the length of ``items`` by default, where they have one.
+        initial: how many are done already.
+        leave: whether a bar stays when the loop has ended.
+        disable: show nothing, as in all processes but the first.
+    """
+    if disable or sys.stderr.isatty():
+        options = {"total": total, "initial": initial, "leave": leave, "disable": disable}
+        return tqdm(items, desc=desc, unit=unit, **options)
+    if total is None and hasattr(items, "__len__"):
+        total = len(items)
+    return Lines(items, desc, unit, total, initial)
+
+
+class Lines(Generic[T]):
+    """Counts as tqdm does, and tells in the log; see `show_progress`."""
+
+    def __init__(self, items: Iterable[T] | None, desc: str, unit: str, total: int | None, initial: int) -> None:
+        self._items, self._desc, self._unit, self._total = items, desc, unit, total
+        self._initial = self._done = initial
+        self._started = self._told = time.monotonic()
+        self._postfix = ""
+
+    def __iter__(self) -> Iterator[T]:
+        for item in self._items or ():
+            yield item
+            self.update()
+
+    def __enter__(self) -> Lines[T]:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def update(self, count: int = 1) -> None:
+        """Count further items, and tell if it is time."""
+        self._done += count
+        now = time.monotonic()
+        if now - self._told >= INTERVAL:
+            self._told = now
+            logger.info("%s", self._sentence(now - self._started))
+
+    def set_postfix(self, refresh: bool = True, **values: Any) -> None:
+        """Set what stands at the line's end."""
+        self._postfix = "".join(f", {name} {value}" for name, value in values.items())
+
+    def close(self) -> None:
+        """Do nothing: the pipeline tells its result."""
+
+    def _sentence(self, seconds: float) -> str:
+        units = f"{self._unit}{'' if self._done == 1 and self._total is None else 's'}"
+        if not self._total:
+            return f"{self._desc}: {self._done:,} {units}, {describe_seconds(seconds)} so far{self._postfix}"
+        new = self._done - self._initial
+        left = f", {describe_seconds(seconds / new * (self._total - self._done))} left" if new else ""
+        share = f"{100 * self._done / self._total:.0f} %"
+        return f"{self._desc}: {self._done:,} of {self._total:,} {units}, {share}{left}{self._postfix}"
+
+
+def describe_seconds(seconds: float) -> str:
+    """Return a time in its two largest units, for example ``2 h 5 min``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600:,} h {whole % 3600 // 60} min"
+
+
+Bar = tqdm | Lines
+"""What `show_progress` returns."""
