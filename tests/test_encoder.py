@@ -56,9 +56,8 @@ def test_texts_that_were_cut_are_counted(folders, name, caplog):
     encoder = dcr.load_encoder(folders[name])
     with caplog.at_level(logging.WARNING, "dcr"):
         encoder.encode_text(["a red fish"])
-        assert not caplog.messages
+        assert "were cut" not in caplog.text
         encoder.encode_text([LONG, "a red fish", LONG])
-    assert [message for message in caplog.messages if "were cut" in message]
     assert caplog.messages[-1].startswith("2 of 3 texts have more than ")
 
 
