@@ -154,11 +154,12 @@ def test_an_empty_shard_is_named(project):
     assert "00001" in error_of(project, "--pipelines", "validation")
 
 
-def test_a_tar_that_is_no_tar_is_named_and_what_was_written_stays(project):
+def test_a_tar_that_is_no_tar_is_named_and_no_manifest_stands(project):
     (project / "data/01_raw/smoke/shards/00000.tar").write_bytes(b"not a tar" * 1000)
-    manifest = (project / "data/03_primary/smoke/manifest.parquet").read_bytes()
+    latents = {path: path.read_bytes() for path in (project / "data/05_model_input/smoke/latents").iterdir()}
     assert "00000" in error_of(project, "--pipelines", "validation")
-    assert (project / "data/03_primary/smoke/manifest.parquet").read_bytes() == manifest
+    assert "manifest.parquet does not exist" in error_of(project, "--pipelines", "latents")
+    assert {path: path.read_bytes() for path in latents} == latents
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ def write_encoder(
                 if formats is not None:
                     raise
                 missing[name] = str(error)
-                _LOG.warning("%s has no %s files: %s", folder, name, error)
+                _LOG.warning("the encoder's folder has no %s files: %s", name, error)
         if len(missing) == len(_FORMATS):
             raise UserError(" ".join(missing.values()))
         if vision_only and "transformers" not in missing:

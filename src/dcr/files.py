@@ -28,6 +28,9 @@ from dcr.replacing import (
 if TYPE_CHECKING:
     import torch
 
+RECORD = ".dcr.sha256"
+"""In a folder that this project made: the hash of each of its files; see `dcr.ownership`."""
+
 _CHUNK = 1 << 20
 
 
@@ -68,7 +71,7 @@ def atomic_folder(target: str | os.PathLike) -> Iterator[Path]:
     try:
         yield temporary
         settle(temporary, mode)
-        replace_contents(temporary, target) if mounted else replace_folder(temporary, target)
+        replace_contents(temporary, target, RECORD) if mounted else replace_folder(temporary, target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -83,10 +86,10 @@ def sha256_file(path: str | os.PathLike) -> str:
 
 
 def sha256_folder(folder: str | os.PathLike) -> str:
-    """Return the hex sha256 over the sorted relative names and contents of a folder's files."""
+    """Return the hex sha256 over the sorted relative names and contents of a folder's files, but for its `RECORD`."""
     folder = Path(folder)
     digest = hashlib.sha256()
-    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+    for path in sorted(p for p in folder.rglob("*") if p.is_file() and p != folder / RECORD):
         digest.update(f"{path.relative_to(folder).as_posix()}\x00{sha256_file(path)}\n".encode())
     return digest.hexdigest()
 

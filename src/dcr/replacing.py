@@ -150,20 +150,25 @@ def replace_folder(temporary: Path, target: Path) -> None:
     sync_folder(target.parent)
 
 
-def replace_contents(temporary: Path, target: Path) -> None:
-    """Put the contents of a folder in the place of those of its parent ``target``, entry by entry."""
-    new = sorted(os.listdir(temporary))
-    for name in new:
-        place = target / name
-        if place.is_dir() != (temporary / name).is_dir():
-            remove(place)
-        if place.is_dir():
-            replace_folder(temporary / name, place)
-        else:
-            os.replace(temporary / name, place)
-    for name in set(os.listdir(target)) - set(new) - {temporary.name}:
+def replace_contents(temporary: Path, target: Path, last: str) -> None:
+    """Put the contents of a folder in the place of those of its parent ``target``, entry by entry.
+
+    Args:
+        last: the entry that is put in its place when all others are, and all that is old is gone.
+    """
+    new = os.listdir(temporary)
+    for name in sorted(name for name in new if name != last):
+        _put(temporary / name, target / name)
+    for name in set(os.listdir(target)) - {*new, last, temporary.name}:
         remove(target / name)
+    _put(temporary / last, target / last) if last in new else remove(target / last)
     sync_folder(target)
+
+
+def _put(new: Path, place: Path) -> None:
+    if place.is_dir() != new.is_dir():
+        remove(place)
+    replace_folder(new, place) if new.is_dir() else os.replace(new, place)
 
 
 def recover(target: Path) -> None:

@@ -8,12 +8,18 @@ from benchmark_folders import write_classification, write_mmvp, write_retrieval
 from dcr.datasets.benchmark_sets import BenchmarkSetDataset
 from dcr.datasets.folders import FolderDataset
 from dcr.datasets.json_lines import JSONLinesDataset
+from dcr.datasets.partitions import WholePartitionsDataset
 from dcr.errors import UserError
+from dcr.files import RECORD
 
 
 @pytest.fixture
 def folder(tmp_path):
     return FolderDataset(filepath=str(tmp_path / "layer" / "things"), made_by="kedro run --pipelines scenes")
+
+
+def names(place):
+    return sorted(path.name for path in place.iterdir() if path.name != RECORD)
 
 
 def test_a_folder_is_saved_by_its_writer_and_loaded_as_its_path(folder, tmp_path):
@@ -39,14 +45,36 @@ def test_a_writer_that_fails_leaves_the_old_folder_whole(folder):
 
     with pytest.raises(DatasetError, match="disk full"):
         folder.save(fail)
-    assert [path.name for path in folder.load().iterdir()] == ["old.txt"]
+    assert names(folder.load()) == ["old.txt"]
     assert [path.name for path in folder.load().parent.iterdir()] == ["things"]
 
 
 def test_a_new_save_replaces_all_files(folder):
     folder.save(lambda target: (target / "old.txt").write_text("old"))
     folder.save(lambda target: (target / "new.txt").write_text("new"))
-    assert [path.name for path in folder.load().iterdir()] == ["new.txt"]
+    assert names(folder.load()) == ["new.txt"]
+
+
+def test_what_the_user_put_there_is_told_before_a_save_and_kept_by_it(folder):
+    folder.save(lambda target: (target / "old.txt").write_text("old"))
+    folder.check_target()
+    (folder.load() / "notes.txt").write_text("mine")
+    with pytest.raises(UserError, match=r"notes\.txt in it was not made by this project"):
+        folder.check_target()
+    with pytest.raises(DatasetError, match=r"notes\.txt"):
+        folder.save(lambda target: None)
+    assert names(folder.load()) == ["notes.txt", "old.txt"]
+
+
+def test_partitions_replace_all_of_an_earlier_save(tmp_path):
+    dataset = WholePartitionsDataset(path=str(tmp_path / "parts"), dataset="json.JSONDataset", filename_suffix=".json")
+    dataset.save({"a": 1, "b": 2})
+    dataset.save({"c": 3})
+    assert {name: load() for name, load in dataset.load().items()} == {"c": 3}
+    assert names(tmp_path / "parts") == ["c.json"]
+    (tmp_path / "parts" / "mine.json").write_text("{}")
+    with pytest.raises(DatasetError, match=r"mine\.json in it was not made"):
+        dataset.save({"d": 4})
 
 
 def test_a_benchmark_set_is_opened_only_when_asked_for(tmp_path):

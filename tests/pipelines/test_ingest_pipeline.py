@@ -1,7 +1,5 @@
 """Pipeline `ingest` on files: what it writes is what validation reads."""
 
-from pathlib import Path
-
 import pytest
 from kedro.io import DataCatalog, DatasetError, MemoryDataset
 from kedro.runner import SequentialRunner
@@ -32,16 +30,14 @@ def folder(tmp_path):
 
 
 def test_images_become_shards_and_a_second_run_replaces_them(folder):
-    (shard,) = run(folder)
-    before = Path(shard).read_bytes()
+    run(folder)
     (folder / "images" / "3.jpg").unlink()
-    (folder / "shards" / "00001.tar").write_bytes(before)  # as if the first run had made two
     assert len(list(read_samples(*run(folder)))) == 3
 
 
 def test_data_that_ingest_did_not_make_are_not_replaced(folder):
     (folder / "shards").mkdir()
     (folder / "shards" / "00000.tar").write_bytes(b"somebody's data")
-    with pytest.raises(DatasetError, match="holds data that `ingest` did not make"):
+    with pytest.raises(DatasetError, match=r"00000\.tar in it was not made by this project"):
         run(folder)
     assert (folder / "shards" / "00000.tar").read_bytes() == b"somebody's data"

@@ -12,7 +12,7 @@ from kedro.io import DataCatalog
 from kedro.runner import SequentialRunner
 
 from dcr.errors import UserError
-from dcr.files import sha256_folder
+from dcr.files import RECORD, sha256_folder
 from dcr.parameters import PretrainingParameters, ScenesParameters
 from dcr.pipelines.scenes import create_pipeline
 
@@ -64,6 +64,7 @@ def test_it_writes_shards_sets_base_models_and_their_record(world):
     assert {p.name for p in world.iterdir()} == {"shards", "sets", "base"}
     assert {p.name for p in (world / "sets").iterdir()} == {"mmvp_vlm", "classification", "retrieval"}
     assert {p.name for p in (world / "base" / "diffusion").iterdir()} == {
+        RECORD,
         "vae",
         "unet",
         "scheduler",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from kedro.io import AbstractDataset
 
 from dcr.errors import UserError
-from dcr.files import atomic_folder
+from dcr.ownership import check_ours, owned_folder
 
 if TYPE_CHECKING:
     from dcr.diffusion import Diffusion
@@ -43,15 +43,24 @@ class DiffusionDataset(AbstractDataset):
         diffusion_folder(self._source)
 
     def save(self, data: Diffusion) -> None:
-        """Write the whole folder or nothing; an existing model is replaced."""
+        """Write the whole folder or nothing; a model that this project made is replaced."""
+        with owned_folder(self._target()) as folder:
+            data.save(folder)
+
+    def check_target(self) -> None:
+        """Raise UserError if there is no folder to save to, or if it holds what this project did not make."""
+        check_ours(self._target())
+
+    def _target(self) -> Path:
+        from dcr.sources import STABLE_DIFFUSION, parse_hub_model
+
         folder = Path(self._source)
-        if folder.exists() and not (folder / "unet").is_dir():
+        if not folder.exists() and (self._source in STABLE_DIFFUSION or parse_hub_model(self._source)):
             raise UserError(
-                f"diffusion {self._source} holds something else than a diffusers model and is not overwritten; "
-                "give another folder in the recipe's globals.yml"
+                f"diffusion {self._source} names a model of the hub, which is no place to save one: a recipe with a "
+                "diffusion model of its own does without the pipeline that makes one"
             )
-        with atomic_folder(folder) as temporary:
-            data.save(temporary)
+        return folder
 
     def _exists(self) -> bool:
         return (Path(self._source) / "unet" / "config.json").is_file()

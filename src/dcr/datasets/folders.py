@@ -9,11 +9,11 @@ from typing import Any
 from kedro.io import AbstractDataset
 
 from dcr.errors import UserError
-from dcr.files import atomic_folder
+from dcr.ownership import check_ours, owned_folder
 
 
 class FolderDataset(AbstractDataset):
-    """A folder in an outside format, written whole or not at all.
+    """A folder in an outside format, written whole or not at all, and only over what this project made.
 
     ``save`` takes a function that fills the empty folder it is given; ``load`` returns the folder's path.
 
@@ -38,8 +38,12 @@ class FolderDataset(AbstractDataset):
         return self.require()
 
     def save(self, data: Callable[[Path], object]) -> None:
-        with atomic_folder(self._filepath) as folder:
+        with owned_folder(self._filepath) as folder:
             data(folder)
+
+    def check_target(self) -> None:
+        """Raise UserError if a save would destroy what this project did not make."""
+        check_ours(self._filepath)
 
     def require(self) -> Path:
         """Return the folder's path, or name the command that makes it."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -12,6 +11,7 @@ from kedro.io import AbstractDataset
 
 from dcr.datasets.folders import FolderDataset
 from dcr.errors import UserError
+from dcr.ownership import check_ours, owned_folder
 
 if TYPE_CHECKING:
     from dcr.backbones import Backbone
@@ -67,9 +67,20 @@ class BackboneDataset(AbstractDataset["Backbone", "Backbone"]):
     def save(self, data: Backbone) -> None:
         from dcr.export import write_open_clip
 
-        if not self._source.startswith(_LOCAL):
-            raise UserError(f"A backbone is saved as an open_clip folder only: write source: {_LOCAL}<folder>.")
-        write_open_clip(self._source.removeprefix(_LOCAL), data)
+        with owned_folder(self._target()) as folder:
+            write_open_clip(folder, data)
+
+    def check_target(self) -> None:
+        """Raise UserError if there is no folder to save to, or if it holds what this project did not make."""
+        check_ours(self._target())
+
+    def _target(self) -> Path:
+        if self._folder is None:
+            raise UserError(
+                f"backbone {self._source} is no place to save a model: that is written as an open_clip folder only, "
+                f"{_LOCAL}<folder>; a recipe with a backbone of its own does without the pipeline that makes one"
+            )
+        return self._folder
 
     def require(self) -> None:
         """Raise UserError if the weights are not on this machine; reads none of them."""
@@ -118,7 +129,8 @@ class EncoderDataset(FolderDataset):
     def save(self, data: EncoderParts) -> None:
         from dcr.export import write_encoder
 
-        write_encoder(self._filepath, *data)
+        with owned_folder(self._filepath) as folder:
+            write_encoder(folder, *data)
 
     def _load_one(self, folder: Path) -> Backbone:
         from dcr.encoder import load_encoder
@@ -149,11 +161,8 @@ class BaselinesDataset(EncoderDataset):
     def save(self, data: dict[str, Callable[[], EncoderParts]]) -> None:
         from dcr.export import write_encoder
 
-        self._filepath.mkdir(parents=True, exist_ok=True)
-        for method, make_parts in data.items():
-            if not method.isidentifier():
-                raise ValueError(f"method must be a plain name, got {method!r}")
-            write_encoder(self._filepath / method, *make_parts())
-        for folder in self._filepath.iterdir():
-            if folder.name not in data:
-                shutil.rmtree(folder)
+        with owned_folder(self._filepath) as folder:
+            for method, make_parts in data.items():
+                if not method.isidentifier():
+                    raise ValueError(f"method must be a plain name, got {method!r}")
+                write_encoder(folder / method, *make_parts())

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from kedro.io import AbstractDataset
 
 from dcr.files import atomic_path
+from dcr.replacing import follow_links
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -96,3 +97,18 @@ class SelectedSamplesDataset(AbstractDataset):
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self._filepath)}
+
+
+class ManifestDataset(SelectedSamplesDataset):
+    """The samples that may go on, which stand only while the last validation has let them pass.
+
+    YAML example:
+
+        manifest:
+          type: dcr.datasets.sample_tables.ManifestDataset
+          filepath: data/03_primary/demo/manifest.parquet
+    """
+
+    def withdraw(self) -> None:
+        """Remove the file, if it is there: a new validation begins."""
+        follow_links(self._filepath).unlink(missing_ok=True)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from kedro.io import AbstractDataset
 
 from dcr.errors import UserError
-from dcr.files import atomic_folder
-from dcr.shards import Sample, find_shards, list_shards, write_shard
-from dcr.shards.ingest import RECORD
+from dcr.ownership import check_ours, owned_folder
+from dcr.shards import find_shards, list_shards
 
 logger = logging.getLogger(__name__)
 
@@ -20,10 +19,8 @@ logger = logging.getLogger(__name__)
 class ShardsDataset(AbstractDataset):
     """WebDataset shards in img2dataset's shape.
 
-    ``load`` gives the sorted paths of the tars. ``save`` writes one shard, given as (name, samples), so that a
-    generator node holds one shard at a time; it needs ``filepath`` to be a local folder. Shards that are already there
-    under other names are left alone. ``save`` also takes a function that fills an empty folder with all shards: that
-    folder then takes the place of ``filepath``, which must be absent, empty, or made by such a function before.
+    ``load`` gives the sorted paths of the tars. ``save`` takes a function that fills an empty folder with all shards:
+    that folder then takes the place of ``filepath``, a local folder that is absent, empty, or made here before.
 
     Args:
         filepath: a folder, a glob, a brace pattern (``name-{000000..000999}.tar``), an fsspec URL, or a list; see
@@ -38,7 +35,7 @@ class ShardsDataset(AbstractDataset):
           made_by: kedro run --pipelines scenes
 
     Python example:
-        >>> ShardsDataset(filepath="shards").save(("00000", [Sample("0", b"...", "jpg", "a fish")]))
+        >>> ShardsDataset(filepath="shards").save(lambda folder: write_shard(folder, "00000", [Sample("0", b"...")]))
     """
 
     def __init__(
@@ -55,20 +52,19 @@ class ShardsDataset(AbstractDataset):
         logger.info("%s: %s", self._filepath, listing.describe())
         return listing.shards
 
-    def save(self, data: tuple[str, Iterable[Sample]] | Callable[[Path], None]) -> None:
-        if not isinstance(self._filepath, str) or any(mark in self._filepath for mark in "*?[{"):
-            raise UserError(f"shards are written to a folder, got {self._filepath!r}: name one folder")
-        if callable(data):
-            self._replace(Path(self._filepath), data)
-            return
-        name, samples = data
-        write_shard(Path(self._filepath), name, samples)
+    def save(self, data: Callable[[Path], None]) -> None:
+        with owned_folder(self._target()) as folder:
+            data(folder)
 
-    def _replace(self, folder: Path, fill: Callable[[Path], None]) -> None:
-        if folder.exists() and any(folder.iterdir()) and not (folder / RECORD).is_file():
-            raise UserError(f"{folder} holds data that `ingest` did not make: name another folder as `shards`")
-        with atomic_folder(folder) as temporary:
-            fill(temporary)
+    def check_target(self) -> None:
+        """Raise UserError if there is no folder to save to, or if it holds what this project did not make."""
+        check_ours(self._target())
+
+    def _target(self) -> Path:
+        is_place = isinstance(self._filepath, str) and not any(mark in self._filepath for mark in (*"*?[{", "://"))
+        if not is_place and not (isinstance(self._filepath, str) and Path(self._filepath).is_dir()):
+            raise UserError(f"shards are written to a folder, got {self._filepath!r}: name one folder")
+        return Path(self._filepath)
 
     def _exists(self) -> bool:
         try:

@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import save_file
 
 from dcr.files import atomic_folder
+from dcr.locks import held_descriptors
 from dcr.parameters import TrainingParameters
 from dcr.training.failures import NODE_PID, raise_first
 from dcr.training.stopping import JOB, STOP_FILE, StopRequest
@@ -81,7 +82,7 @@ def _wait(command: list[str], folder: Path, parameters: TrainingParameters) -> t
     """Run the command to its end; SIGTERM meanwhile asks the workers to save and end."""
     threads = max(1, (os.cpu_count() or 1) // parameters.num_processes)
     environment = {"OMP_NUM_THREADS": str(threads), **os.environ, NODE_PID: str(os.getpid())}
-    process = subprocess.Popen(command, env=environment)
+    process = subprocess.Popen(command, env=environment, pass_fds=held_descriptors())
     with StopRequest() as stop:
         while True:
             try:

@@ -11,19 +11,15 @@ from dcr.parameters import PretrainingParameters, ScenesParameters
 if TYPE_CHECKING:
     from dcr.backbones import Backbone
     from dcr.diffusion import Diffusion
-    from dcr.shards import Sample
 
 Writer = Callable[[Path], None]
 
 
-def draw_shards(parameters: ScenesParameters) -> Iterator[tuple[str, Iterator[Sample]]]:
+def draw_shards(parameters: ScenesParameters) -> Writer:
     """Draw the training images, one shard at a time."""
-    from dcr.progress import show_progress
-    from dcr.scenes.sets import iter_shard_samples
+    from dcr.scenes import sets
 
-    numbers = range(-(-parameters.num_train_images // parameters.images_per_shard))
-    for number in show_progress(numbers, desc="drawing shards", unit="shard"):
-        yield f"{number:05d}", iter_shard_samples(parameters, number)
+    return lambda folder: sets.write_shards(folder, parameters)
 
 
 def draw_evaluation_sets(parameters: ScenesParameters) -> tuple[Writer, Writer, Writer]:

@@ -1,0 +1,40 @@
+"""Kedro dataset for the parts of one result, which belong together."""
+
+from __future__ import annotations
+
+from copy import copy
+from typing import Any
+
+from kedro_datasets.partitions import PartitionedDataset
+
+from dcr.ownership import check_ours, owned_folder
+
+
+class WholePartitionsDataset(PartitionedDataset):
+    """A ``PartitionedDataset`` whose save replaces all partitions at once, in a folder that this project made.
+
+    No partition of an earlier save stays beside those of this one.
+
+    YAML example:
+
+        losses:
+          type: dcr.datasets.partitions.WholePartitionsDataset
+          path: data/08_reporting/demo/losses
+          filename_suffix: .csv
+          dataset: pandas.CSVDataset
+
+    Python example:
+        >>> dataset = WholePartitionsDataset(path="losses", dataset="json.JSONDataset", filename_suffix=".json")
+        >>> dataset.save({"stage1": {"loss": 0.4}})
+    """
+
+    def save(self, data: dict[str, Any]) -> None:
+        with owned_folder(self._path) as folder:
+            new = copy(self)
+            new._path = str(folder)
+            PartitionedDataset.save(new, data)
+        self._invalidate_caches()
+
+    def check_target(self) -> None:
+        """Raise UserError if a save would destroy what this project did not make."""
+        check_ours(self._path)
