@@ -11,7 +11,6 @@ from kedro_datasets.json import JSONDataset
 from kedro_datasets.text import TextDataset
 
 from dcr.benchmark_sets import open_set
-from dcr.datasets.folders import FolderDataset
 from dcr.datasets.sample_tables import SampleTablesDataset, SelectedSamplesDataset
 from dcr.datasets.shards import ShardsDataset
 from dcr.parameters import ValidationParameters
@@ -37,7 +36,6 @@ def run(shards: str | list[str], folder: Path, **changes) -> None:
         "evaluation_images": SelectedSamplesDataset(filepath=str(folder / "evaluation_images.parquet")),
         "samples": SampleTablesDataset(filepath=str(folder / "samples")),
         "judged_samples": SampleTablesDataset(filepath=str(folder / "judged")),
-        "data_docs": FolderDataset(filepath=str(folder / "data_docs"), made_by="this run"),
         "validation_summary": JSONDataset(filepath=str(folder / "validation.json")),
         "expectation_results": JSONDataset(filepath=str(folder / "expectations.json")),
         "validation_page": TextDataset(filepath=str(folder / "validation.html")),

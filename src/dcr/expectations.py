@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dcr.errors import UserError
@@ -63,30 +62,6 @@ def named_columns(suite: dict[str, Any], columns: list[str]) -> list[str] | None
         for value in (config.get("kwargs") or {}).values():
             texts.update(str(item) for item in (value if isinstance(value, list) else [value]))
     return None if whole else [column for column in columns if column in {*texts, "shard"}]
-
-
-def write_data_docs(samples: pd.DataFrame, suite: dict[str, Any], folder: Path) -> None:
-    """Validate once more and write Great Expectations' own pages, ``index.html`` first, into a folder.
-
-    They name the time of the run and load styles from the network; the project's own page does neither.
-    """
-    import great_expectations as gx
-
-    context, definition = _define(samples)
-    store = {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(folder.absolute())}
-    index = {"class_name": "DefaultSiteIndexBuilder"}
-    for name in list(context.get_site_names()):
-        context.delete_data_docs_site(name)
-    context.add_data_docs_site(
-        "docs", {"class_name": "SiteBuilder", "store_backend": store, "site_index_builder": index}
-    )
-    validation = gx.ValidationDefinition(name="samples", data=definition, suite=context.suites.add(_build_suite(suite)))
-    context.validation_definitions.add(validation).run(
-        batch_parameters={"dataframe": samples},
-        # counts alone: captions and keys come from anyone and have no place in pages that others' templates make
-        result_format={"result_format": "BASIC", "partial_unexpected_count": 0},
-    )
-    context.build_data_docs("docs")
 
 
 def _define(samples: pd.DataFrame) -> tuple[Any, Any]:

@@ -27,7 +27,7 @@ def start(shards: Path, folder: Path) -> subprocess.Popen:
 
 def contents(folder: Path) -> dict[str, bytes]:
     """Everything but Great Expectations' own pages, which name the time, and the log."""
-    paths = [path for path in folder.rglob("*") if path.is_file() and "data_docs" not in str(path)]
+    paths = [path for path in folder.rglob("*") if path.is_file()]
     return {str(path.relative_to(folder)): path.read_bytes() for path in paths if path.name != "log.txt"}
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dcr.parameters import ValidationParameters
@@ -73,13 +72,12 @@ def summarize_samples(judged: SampleTables) -> tuple[dict[str, Any], Callable[[]
     return summarize(judged), partial(select, judged, "rejected")
 
 
-def check_expectations(judged: SampleTables, suite: dict[str, Any]) -> tuple[dict[str, Any], Callable[[Path], None]]:
-    """Check the sample table against the recipe's suite of expectations; give results, and Data Docs of them."""
-    from dcr.expectations import named_columns, validate_expectations, write_data_docs
+def check_expectations(judged: SampleTables, suite: dict[str, Any]) -> dict[str, Any]:
+    """Check the sample table against the recipe's suite of expectations."""
+    from dcr.expectations import named_columns, validate_expectations
 
     columns = named_columns(suite, next(judged.tables()).rows.column_names)
-    samples = judged.frame(columns)
-    return validate_expectations(samples, suite), partial(write_data_docs, samples, suite)
+    return validate_expectations(judged.frame(columns), suite)
 
 
 def render_validation_page(

@@ -50,7 +50,7 @@ def create_pipeline() -> Pipeline:
             Node(
                 check_expectations,
                 inputs=["judged_samples", "expectation_suite"],
-                outputs=["expectation_results", "data_docs"],
+                outputs="expectation_results",
                 name="check_expectations",
             ),
             Node(
