@@ -281,6 +281,26 @@ class TestModelCard:
         assert "- zero_shot: -6.0 points against the base model, interval [-8.0, -3.0]" in losses
         assert "mmvp_vlm" not in losses.partition("##")[0]
 
+    def test_the_crop_that_lies_a_pixel_apart_is_told_where_there_is_one(self):
+        told = "transformers crops one pixel from where open_clip"
+        assert told in model_card({**CARD, "resize_mode": "shortest"}, {})
+        assert told not in model_card({**CARD, "resize_mode": "squash"}, {})
+        assert told not in model_card({**CARD, "resize_mode": "shortest"}, {"transformers": "It has none."})
+
+    @pytest.mark.parametrize(("width", "shift"), [(50, 0), (51, 0), (52, 0), (53, 1), (54, 0), (55, 0), (57, 1)])
+    def test_the_crop_lies_where_the_card_says(self, tmp_path, width, shift):
+        """Resized to 50 px, a picture of 50 x width is cropped to 50 of width."""
+        folder = tmp_path / "encoder"
+        write_encoder(folder, load_backbone(f"local-dir:{tiny_open_clip(tmp_path / 'base')}"), None, CARD)
+        image = images(1, (32 + width - 50, 32))[0]
+        ours = load_encoder(folder).backbone.preprocessing
+        processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
+        theirs = processor(image, return_tensors="pt").pixel_values[0]
+        left = (image.width - 32) // 2
+        cut = torch.stack([ours.normalize(ours(image.crop((left + s, 0, left + s + 32, 32)))[None])[0] for s in (0, 1)])
+        torch.testing.assert_close(theirs, cut[0], atol=1e-5, rtol=0)
+        torch.testing.assert_close(ours.normalize(ours(image)[None])[0], cut[shift], atol=1e-5, rtol=0)
+
     def test_says_that_nothing_was_measured_or_lost(self):
         assert "Not measured" in model_card(CARD, {})
         same = {"zero_shot": {"difference": -0.01, "low": -0.04, "high": 0.02}}

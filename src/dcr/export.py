@@ -66,7 +66,8 @@ def write_encoder(
             write_vision_tower(temporary, temporary / "vision")
         if adapter is not None:
             _write_adapter(temporary / "adapter", backbone, adapter, card["base_model"], "transformers" in missing)
-        (temporary / "README.md").write_text(model_card(card, missing), encoding="utf-8")
+        told = card | {"resize_mode": backbone.preprocessing.resize_mode}
+        (temporary / "README.md").write_text(model_card(told, missing), encoding="utf-8")
 
 
 def write_open_clip(folder: str | Path, backbone: Backbone) -> None:

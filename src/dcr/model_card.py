@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from dcr.markdown import code, code_cell, text, yaml_scalar
 from dcr.reporting.names import is_share
 from dcr.sources import HUB, parse_hub_model
 
@@ -39,6 +40,11 @@ import open_clip
 model, _, preprocess = open_clip.create_model_and_transforms("local-dir:path/to/this/folder")
 ```
 """
+_CROP = """
+Where the side that is left over beside the centre crop is odd, transformers crops one pixel from where open_clip and
+`dcr.load_encoder` do: it rounds down, torchvision to an even number. Features then differ a little; the scores below
+were measured with open_clip's crop.
+"""
 _PICTURES = """
 In training and evaluation pictures stood upright as EXIF says, lay on white where transparent, and had 16 bits
 scaled to 8; `dcr.load_encoder` sees them so, too. open_clip and transformers call PIL's `convert("RGB")`, which leaves
@@ -55,7 +61,8 @@ def model_card(card: dict[str, Any], missing: dict[str, str]) -> str:
             ``unknown``); optional ``base_revision`` (its commit), ``tuning`` (how the tower trained, in words),
             ``hashes`` {what: sha256}, ``settings`` {parameter: value}, ``scores`` {encoder: {benchmark: {metric:
             value}}}, ``intervals`` (likewise, [low, high]), ``comparisons`` {benchmark: {difference, low, high}}
-            of the method with the base, and ``notes`` (paragraphs on how it was made).
+            of the method with the base, ``resize_mode`` of the tower's preprocessing, and ``notes`` (paragraphs on how
+            it was made). Names and values may come from foreign files: all are shown as they are, notes aside.
         missing: {format: reason} for the formats that the folder lacks.
 
     Raises:
@@ -64,8 +71,8 @@ def model_card(card: dict[str, Any], missing: dict[str, str]) -> str:
     absent = [key for key in _REQUIRED if key not in card]
     if absent:
         raise ValueError(f"card must have the keys {', '.join(_REQUIRED)}, lacks {', '.join(absent)}")
-    sections = [_front_matter(card, missing), _summary(card), _use(missing)]
-    sections += [f"This folder has no {name} files. {reason}\n" for name, reason in sorted(missing.items())]
+    sections = [_front_matter(card, missing), _summary(card), _use(missing, card.get("resize_mode"))]
+    sections += [f"This folder has no {name} files. {text(reason)}\n" for name, reason in sorted(missing.items())]
     if any((card.get("scores") or {}).values()):
         sections.append(_scores(card["scores"], card.get("intervals") or {}))
     sections.append(_losses(card.get("comparisons")))
@@ -79,29 +86,30 @@ def model_card(card: dict[str, Any], missing: dict[str, str]) -> str:
 def _front_matter(card: dict[str, Any], missing: dict[str, str]) -> str:
     library = "transformers" if "open_clip" in missing else "open_clip"
     lines = ["---", f"library_name: {library}", "pipeline_tag: zero-shot-image-classification"]
-    lines += ["tags:", "- clip", "- diffusion-contrastive-reconstruction", f"license: {card['licence']}"]
+    lines += ["tags:", "- clip", "- diffusion-contrastive-reconstruction", f"license: {yaml_scalar(card['licence'])}"]
     on_hub = parse_hub_model(str(card["base_model"]).removeprefix(HUB))
-    lines += [f"base_model: {on_hub.repo_id}"] if on_hub and card.get("base_revision") else []
+    lines += [f"base_model: {yaml_scalar(on_hub.repo_id)}"] if on_hub and card.get("base_revision") else []
     lines += ["---"]
     return "\n".join(lines) + "\n"
 
 
 def _summary(card: dict[str, Any]) -> str:
-    revision = f" at commit `{card['base_revision']}`" if card.get("base_revision") else ""
+    base_model, method = card["base_model"], card["method"]
+    revision = f" at commit {code(card['base_revision'])}" if card.get("base_revision") else ""
     return (
-        f"# {card['base_model']}, image tower enhanced by {card['method']}\n\n"
-        f"Recipe `{card['recipe']}`, method `{card['method']}`, base model `{card['base_model']}`{revision}. "
-        f"The image tower "
-        f"was trained {card.get('tuning', 'with LoRA')} through a frozen diffusion model (Diffusion Contrastive "
-        f"Reconstruction, arXiv 2603.04803); an adapter is merged and kept in `adapter/`, where there is one. The text "
-        f"tower is the base model's.\n"
+        f"# {text(base_model)}, image tower enhanced by {text(method)}\n\n"
+        f"Recipe {code(card['recipe'])}, method {code(method)}, base model {code(base_model)}{revision}. The image "
+        f"tower was trained {text(card.get('tuning', 'with LoRA'))} through a frozen diffusion model (Diffusion "
+        f"Contrastive Reconstruction, arXiv 2603.04803); an adapter is merged and kept in `adapter/`, where there is "
+        f"one. The text tower is the base model's.\n"
     )
 
 
-def _use(missing: dict[str, str]) -> str:
+def _use(missing: dict[str, str], resize_mode: str | None) -> str:
     parts = [_USE]
     parts += [] if "transformers" in missing else [_USE_TRANSFORMERS]
     parts += [] if "open_clip" in missing else [_USE_OPEN_CLIP]
+    parts += [_CROP] if "transformers" not in missing and resize_mode == "shortest" else []
     return "".join([*parts, _PICTURES])
 
 
@@ -115,7 +123,7 @@ def _scores(scores: dict[str, Any], intervals: dict[str, Any]) -> str:
     lines = [
         "## Scores\n",
         note,
-        f"| benchmark | metric | {' | '.join(encoders)} |",
+        f"| benchmark | metric | {' | '.join(map(text, encoders))} |",
         "|---" * (2 + len(encoders)) + "|",
     ]
     for benchmark, metric in rows:
@@ -123,7 +131,7 @@ def _scores(scores: dict[str, Any], intervals: dict[str, Any]) -> str:
             _cell(benchmark, *(table.get(encoder, {}).get(benchmark, {}).get(metric) for table in (scores, intervals)))
             for encoder in encoders
         ]
-        lines.append(f"| {benchmark} | {metric} | {' | '.join(cells)} |")
+        lines.append(f"| {text(benchmark)} | {text(metric)} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
@@ -142,14 +150,15 @@ def _losses(comparisons: dict[str, dict[str, Any]] | None) -> str:
     if not comparisons:
         return f"{title}Not measured: the encoders had not been evaluated when this folder was written.\n"
     lost = [
-        f"- {benchmark}: {100 * c['difference']:+.1f} points against the base model, interval "
+        f"- {text(benchmark)}: {100 * c['difference']:+.1f} points against the base model, interval "
         f"[{100 * c['low']:+.1f}, {100 * c['high']:+.1f}]"
         for benchmark, c in sorted(comparisons.items())
         if c["high"] < 0
     ]
-    told = ", ".join(sorted(comparisons))
+    told = ", ".join(map(text, sorted(comparisons)))
     return title + ("\n".join(lost) if lost else f"None beyond the interval of the difference in {told}.") + "\n"
 
 
 def _table(title: str, rows: dict[str, Any]) -> str:
-    return "\n".join([f"## {title}\n", "| | |", "|---|---|", *(f"| {k} | `{v}` |" for k, v in rows.items())]) + "\n"
+    lines = [f"| {text(name)} | {code_cell(value)} |" for name, value in rows.items()]
+    return "\n".join([f"## {title}\n", "| | |", "|---|---|", *lines]) + "\n"
