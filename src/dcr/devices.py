@@ -1,10 +1,14 @@
-"""Where models run."""
+"""Where models run, and whether that suits their precision."""
 
 from __future__ import annotations
+
+import logging
 
 import torch
 
 from dcr.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 
 def resolve_device(device: str | torch.device) -> torch.device:
@@ -21,3 +25,18 @@ def resolve_device(device: str | torch.device) -> torch.device:
         raise UserError(
             f"device {device!r} is not to be had here ({str(exc).splitlines()[0]}); use auto or cpu"
         ) from exc
+
+
+def tell_slow_precision(device: torch.device, mixed_precision: str, section: str) -> None:
+    """Warn of a precision that a device computes more slowly than float32, as most processors do.
+
+    Args:
+        device: where the model runs.
+        mixed_precision: ``no``, ``bf16`` or ``fp16``.
+        section: of the parameters that say so.
+    """
+    if device.type == "cpu" and mixed_precision != "no":
+        logger.warning(
+            "%s.mixed_precision is %s and the device a CPU, most of which emulate it: slower than `no` (float32), and "
+            "less exact", section, mixed_precision,
+        )  # fmt: skip

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from dcr.devices import tell_slow_precision
 from dcr.errors import UserError
 from dcr.latents.options import LatentOptions
 
@@ -53,6 +54,7 @@ class MomentsEncoder:
     def __init__(self, vae: torch.nn.Module, options: LatentOptions, device: torch.device) -> None:
         self.options, self.device, self.num_upcast = options, device, 0
         self._source, self._dtype = vae, PRECISIONS[options.mixed_precision]
+        tell_slow_precision(device, options.mixed_precision, "latents")
         layout = torch.channels_last if options.channels_last else torch.contiguous_format
         # torch's own `to`: diffusers' warns that casting is not loading
         self._vae = torch.nn.Module.to(deepcopy(vae), device, self._dtype, memory_format=layout)

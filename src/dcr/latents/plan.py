@@ -139,7 +139,9 @@ class LatentPlan:
             mine = list(self.tasks)[self.rank :: self.num_ranks]
             if self.options.check_images:
                 self._check_images([name for name in mine if name not in stale])
-            self._encode(folder, [name for name in mine if name in set(stale)])
+            made = [name for name in mine if name in set(stale)]
+            self._encode(folder, made)
+        logger.info("latents: %d shards made, %d kept, in %s", len(made), len(mine) - len(made), folder)
 
     def _prepare(self, folder: Path, stale: list[str]) -> None:
         """Say what will be done, write the plan, and remove what belongs to no shard any more."""

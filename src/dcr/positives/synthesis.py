@@ -124,6 +124,8 @@ class SynthesisPlan:
             with show_progress(total=count, desc="make positives", unit="image") as bar:
                 for name in mine:
                     self._write_shard(folder, name, bar)
+        kept = len(list(self.keys)[self.rank :: self.num_ranks]) - len(mine)
+        logger.info("positives: %d shards made, %d kept, in %s", len(mine), kept, folder)
 
     def _prepare(self, folder: Path, stale: list[str]) -> None:
         """Say what will be done, write the plan, and remove what belongs to no shard any more."""

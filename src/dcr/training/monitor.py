@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
+from dcr.devices import tell_slow_precision
 from dcr.files import atomic_path
 from dcr.progress import show_progress
 from dcr.training.batches import Batch
@@ -115,6 +116,7 @@ class Monitor:
 
 def log_plan(micro_step: MicroStep, trainable: dict[str, nn.Parameter], plan: Plan, progress: Progress) -> None:
     """Tell what the run is about to do and to cost."""
+    tell_slow_precision(micro_step.diffusion.device, micro_step.run.mixed_precision, "training")
     run, processes, diffusion = micro_step.run, micro_step.processes, micro_step.diffusion
     modules = (micro_step.model, diffusion.unet, diffusion.vae, diffusion.text_encoder)
     numbers = sum(p.numel() for p in trainable.values())

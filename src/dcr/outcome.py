@@ -1,0 +1,98 @@
+"""What a pipeline came to, in one line of the log, as soon as its last result is written."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from kedro.framework.hooks import hook_impl
+
+if TYPE_CHECKING:
+    from kedro.io import CatalogProtocol
+
+logger = logging.getLogger(__name__)
+
+Read = Callable[[str], Any]
+Place = Callable[[str], str]
+_NUM_MEASURES = 4
+
+
+class Outcomes:
+    """Tells each pipeline's result once the dataset that it writes last is saved."""
+
+    @hook_impl
+    def before_pipeline_run(self, catalog: CatalogProtocol) -> None:
+        """Remember where results are found."""
+        self._catalog = catalog
+
+    @hook_impl
+    def after_dataset_saved(self, dataset_name: str) -> None:
+        """Tell a result if this dataset is a pipeline's last."""
+        if describe := _LAST.get(dataset_name):
+            logger.info("%s", describe(self._catalog.load, self._place))
+
+    def _place(self, name: str) -> str:
+        dataset = self._catalog.get(name)
+        return str(getattr(dataset, "_filepath", None) or getattr(dataset, "_path", name))
+
+
+def _scenes(read: Read, place: Place) -> str:
+    unet = read("base_models").get("unet", {})
+    errors = ", ".join(f"{value:.3f} with {name.replace('_', ' ')}" for name, value in unet.items())
+    return f"scenes: shards in {place('shards')}, base models in {place('base_models')}; noise error {errors}"
+
+
+def _validation(read: Read, place: Place) -> str:
+    found = read("validation_summary")
+    return (
+        f"validation: {found['accepted']:,} of {found['samples']:,} samples accepted, in {found['shards']:,} shards;"
+        f" see {place('validation_page')}"
+    )
+
+
+def _verify(read: Read, place: Place) -> str:
+    found = read("latents_verification")
+    failed = f"{len(found['failures']):,} of {found['num_shards']:,} shards fail"
+    return f"verify: {failed}; see {place('latents_verification')}"
+
+
+def _training(read: Read, place: Place) -> str:
+    runs = read("training_record")["runs"]
+    told = ", ".join(f"{name} {run['steps']:,} steps in {run['seconds']:.0f} s" for name, run in runs.items())
+    return f"training: {told}; the encoder is {place('encoder')}"
+
+
+def _evaluation(read: Read, place: Place) -> str:
+    scores, measures = read("scores"), read("params:reporting").headline_measures
+    told = [f"{encoder}: {shown}" for encoder, found in scores.items() if (shown := _show(found, measures))]
+    return f"evaluation: {'; '.join(told) or 'nothing was scored'}; see {place('scores')}"
+
+
+def _show(scores: dict[str, dict[str, float]], measures: list[str]) -> str:
+    found = []
+    for measure in measures[:_NUM_MEASURES]:
+        benchmark, _, metric = measure.partition(".")
+        if (value := scores.get(benchmark, {}).get(metric)) is not None:
+            found.append(f"{measure} {100 * value:.1f}")
+    return ", ".join(found)
+
+
+def _at(pipeline: str, what: str, name: str) -> Callable[[Read, Place], str]:
+    return lambda read, place: f"{pipeline}: {what} {place(name)}"
+
+
+_LAST: dict[str, Callable[[Read, Place], str]] = {
+    "base_models": _scenes,
+    "manifest": _validation,
+    "latents_verification": _verify,
+    "synthesis_page": _at("synthesis", "see", "synthesis_page"),
+    "training_record": _training,
+    "this_seed": _evaluation,
+    "export": _at("export", "the encoder to hand on is", "export"),
+    "report": _at("reporting", "see", "report"),
+    "comparison_page": _at("reporting", "all encoders side by side are in", "comparison_page"),
+    "sweep_page": _at("sweep", "see", "sweep_page"),
+    "models": _at("models", "all files are there and verified; see", "models"),
+}
+"""How to tell a pipeline's result, by the dataset that it writes last."""

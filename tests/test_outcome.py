@@ -1,0 +1,80 @@
+"""Each pipeline ends with its result in one line."""
+
+import logging
+
+import pytest
+from kedro.io import DataCatalog, MemoryDataset
+from kedro_datasets.json import JSONDataset
+
+from dcr.outcome import _LAST, Outcomes
+from dcr.pipeline_registry import register_pipelines
+
+
+@pytest.fixture
+def told(tmp_path, caplog):
+    """Returns a function that saves a dataset and gives the lines that this brought."""
+    caplog.set_level(logging.INFO, "dcr.outcome")
+
+    class Reporting:
+        headline_measures = ("clustering.acc", "mmvp_vlm.mean")
+
+    values = {
+        "validation_summary": {"shards": 8, "samples": 8000, "accepted": 7961, "rejected": 39},
+        "training_record": {
+            "runs": {"stage1": {"steps": 300, "seconds": 50.2}, "dcr": {"steps": 1000, "seconds": 41.7}}
+        },
+        "scores": {
+            "base": {"clustering": {"acc": 0.55}},
+            "dcr": {"clustering": {"acc": 0.76}, "mmvp_vlm": {"mean": 0.3}},
+        },
+        "latents_verification": {"failures": {"00001": "torn"}, "num_shards": 40},
+        "base_models": {"unet": {"true_caption": 0.39, "empty_prompt": 0.43}},
+        "params:reporting": Reporting(),
+    }
+    catalog = DataCatalog({name: MemoryDataset(value, copy_mode="assign") for name, value in values.items()})
+    for name in ("shards", "encoder", "validation_page", "export", "report"):
+        catalog[name] = JSONDataset(filepath=str(tmp_path / f"{name}.json"))
+    hook = Outcomes()
+    hook.before_pipeline_run(catalog)
+
+    def save(name):
+        caplog.clear()
+        hook.after_dataset_saved(name)
+        return [message.replace(f"{tmp_path}/", "") for message in caplog.messages]
+
+    return save
+
+
+def test_validation_tells_how_many_of_those_found_were_accepted(told):
+    assert told("manifest") == [
+        "validation: 7,961 of 8,000 samples accepted, in 8 shards; see validation_page.json"
+    ]  # fmt: skip
+
+
+def test_training_tells_its_runs_and_the_encoder(told):
+    assert told("training_record") == [
+        "training: stage1 300 steps in 50 s, dcr 1,000 steps in 42 s; the encoder is encoder.json"
+    ]
+
+
+def test_evaluation_tells_the_headline_scores(told):
+    (line,) = told("this_seed")
+    assert line.startswith("evaluation: base: clustering.acc 55.0; dcr: clustering.acc 76.0, mmvp_vlm.mean 30.0; see ")
+
+
+def test_others_tell_what_they_found_or_where_to_look(told):
+    assert told("latents_verification")[0].startswith("verify: 1 of 40 shards fail; see ")
+    assert "noise error 0.390 with true caption, 0.430 with empty prompt" in told("base_models")[0]
+    assert told("export") == ["export: the encoder to hand on is export.json"]
+    assert told("report") == ["reporting: see report.json"]
+    assert told("outcomes") == []
+
+
+def test_every_pipeline_that_writes_through_the_catalog_tells_its_result():
+    """Of ingest, latents and synthesis the library tells, which knows what was kept."""
+    silent = {
+        name
+        for name, pipeline in register_pipelines().items()
+        if not pipeline.all_outputs() & set(_LAST) and name not in ("ingest", "latents", "embedding")
+    }
+    assert silent == set()
