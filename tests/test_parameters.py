@@ -63,3 +63,22 @@ def test_a_value_out_of_range_is_named_with_its_rule(parameters, key, value):
 def test_sections_cannot_be_changed(parameters):
     with pytest.raises(ValueError, match="frozen"):
         build_parameters(parameters)["training"].seed = 1
+
+
+def floats():
+    """Return every number with a fraction in every section, by section and name."""
+    found = []
+    for cls in Section.__subclasses__():
+        section = cls.__name__.removesuffix("Parameters").lower()
+        found += [(section, name) for name, field in cls.model_fields.items() if field.annotation is float]
+    return found
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan"), "nan", "inf", 10**400])
+def test_no_number_is_infinite_or_nan(parameters, value):
+    assert ("training", "temperature") in floats()
+    assert ("training", "sigmoid_logit_bias") in floats()  # of a signal, inherited
+    for section, name in floats():
+        changed = parameters | {section: parameters[section] | {name: value}}
+        with pytest.raises(UserError, match=rf"^parameter '{section}\.{name}': "):
+            build_parameters(changed)

@@ -19,6 +19,7 @@ from dcr.devices import resolve_device
 from dcr.diffusion_source import PARTS, DiffusionSource, read_diffusion
 from dcr.errors import UserError
 from dcr.files import without_origin
+from dcr.finite import require_finite
 from dcr.model_configs import load_tokenizer
 from dcr.sources import diffusion_folder
 
@@ -148,6 +149,8 @@ class Diffusion:
 
     def save(self, folder: str | Path) -> None:
         """Write the parts in diffusers' folder layout, weights as safetensors."""
+        for part in (self.vae, self.unet, self.text_encoder):
+            require_finite(part.state_dict(), f"{type(part).__name__} for {folder}", "train it again")
         for name in PARTS:
             getattr(self, name).save_pretrained(Path(folder) / name)
 
@@ -161,7 +164,8 @@ def load_diffusion(source: str, device: str | torch.device = "cpu") -> Diffusion
         device: where the parts go; ``auto`` is an accelerator if there is one.
 
     Raises:
-        UserError: a part is missing, cannot be read, or needs inputs that DCR does not give (`dcr.diffusion_source`).
+        UserError: a part is missing, cannot be read, is not finite, or needs inputs that DCR does not give
+            (`dcr.diffusion_source`).
     """
     read = read_diffusion(diffusion_folder(source), source)
     tokenizer = load_tokenizer(read.folder / "tokenizer", CLIPTokenizer.from_pretrained)
@@ -174,6 +178,7 @@ def load_diffusion(source: str, device: str | torch.device = "cpu") -> Diffusion
 def _load_part(read: DiffusionSource, part: str) -> Any:
     model, state = read.fitted(part, only_shapes=False)
     state = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
+    require_finite(state, f"diffusion model {read.source}, {part}", "get the whole model again")
     model.load_state_dict(state, assign=True)
     return model
 
@@ -181,6 +186,7 @@ def _load_part(read: DiffusionSource, part: str) -> Any:
 def _load_text_encoder(read: DiffusionSource) -> CLIPTextModel:
     """Load it through transformers, which makes the buffers that are in no file."""
     _, state = read.fitted("text_encoder", only_shapes=False)
+    require_finite(state, f"diffusion model {read.source}, text_encoder", "get the whole model again")
     return CLIPTextModel.from_pretrained(
         None, config=read.text_encoder, state_dict=state, dtype=torch.float32, local_files_only=True,
         trust_remote_code=False,

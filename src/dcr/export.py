@@ -16,6 +16,7 @@ from dcr.backbones import Backbone
 from dcr.backbones.attention import fused_state_dict, has_adapter
 from dcr.errors import UserError
 from dcr.files import atomic_folder
+from dcr.finite import require_finite
 from dcr.model_card import model_card
 
 _LOG = logging.getLogger(__name__)
@@ -46,10 +47,12 @@ def write_encoder(
             SiglipVisionModel), where the family has one.
 
     Raises:
-        UserError: a format was asked for that cannot express the model.
+        UserError: a format was asked for that cannot express the model; or a weight is not finite in ``dtype``.
     """
     if has_adapter(backbone.visual):
         raise ValueError("backbone must have its adapter merged, got PEFT layers: call merge_lora first")
+    _require_finite(backbone.model.state_dict(), dtype)
+    _require_finite(adapter["weights"] if adapter else {}, torch.float32)
     with atomic_folder(folder) as temporary:
         missing = {}
         for name in formats or _FORMATS:
@@ -73,6 +76,7 @@ def write_encoder(
 def write_open_clip(folder: str | Path, backbone: Backbone) -> None:
     """Write an open_clip folder (config, safetensors, tokenizer if it is not open_clip's own) that loads as
     ``local-dir:<folder>``, whole or not at all."""
+    _require_finite(backbone.model.state_dict(), torch.float32)
     with atomic_folder(folder) as temporary:
         _write_open_clip_files(temporary, backbone, torch.float32)
 
@@ -208,6 +212,12 @@ def _write_adapter(
     folder.mkdir()
     _write_json(folder / "adapter_config.json", config)
     _write_tensors(folder / "adapter_model.safetensors", {f"base_model.model.{name}": t for name, t in weights.items()})
+
+
+def _require_finite(tensors: dict[str, torch.Tensor], dtype: torch.dtype) -> None:
+    advice = "set export.dtype to float32 or bfloat16, or train it again"
+    for name, tensor in tensors.items():  # one at a time in its new precision
+        require_finite({name: tensor.to(dtype)}, f"the encoder's weights in {dtype}", advice)
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:

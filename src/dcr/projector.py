@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from dcr.errors import UserError
+from dcr.finite import require_finite
 
 if TYPE_CHECKING:
     from dcr.backbones import Backbone
@@ -103,6 +104,7 @@ def load_published_projector(path: str | Path) -> dict[str, torch.Tensor]:
         state = {".".join(name.split(".")[-2:]): tensor.float() for name, tensor in state.items()}
         out_features, in_features = state["1.weight"].shape
         Projector(in_features, out_features).load_state_dict(state)
+        require_finite(state, "its weights", "they cannot be used")
     except Exception as exc:  # whatever a foreign file may raise
         reason = (str(exc).strip() or type(exc).__name__).splitlines()[0]
         raise UserError(f"{path} is not a projector's checkpoint ({reason}): give one of stage 1") from exc

@@ -179,3 +179,55 @@ def test_shards_of_two_runs_do_not_mix(tmp_path):
     world.plan(replace(OPTIONS, dtype="float16"), num_ranks=2).write(tmp_path / "latents")
     with pytest.raises(UserError, match=r"00001\.tar is of an earlier run"):
         LatentCache(tmp_path / "latents")
+
+
+def flip(shard, place):
+    """Change one byte of a file, and nothing that its record or index tells."""
+    data = bytearray(shard.read_bytes())
+    data[place] ^= 1
+    shard.write_bytes(data)
+
+
+@pytest.mark.parametrize("place", [5000, -3000, lambda cache: int(cache._indexes[1][2]["crop"]) + 7])
+def test_a_changed_byte_is_told_with_what_repairs_it(tmp_path, place):
+    world = World.make(tmp_path)
+    cache = world.cache()
+    flip(cache.shards[1], place(cache) if callable(place) else place)
+    found = LatentCache(tmp_path / "latents")
+    found.check_bytes(["00000"])
+    with pytest.raises(UserError, match=r"00001\.tar: its bytes .*--pipelines verify --params verify.repair=true`"):
+        found.check_bytes()
+
+
+def test_a_shard_is_read_once_a_process_and_again_if_it_is_written(tmp_path, monkeypatch):
+    from dcr.latents import cache as module
+
+    read = []
+    check = module.check_bytes
+    monkeypatch.setattr(module, "check_bytes", lambda path, record: (read.append(path.stem), check(path, record)))
+    world = World.make(tmp_path)
+    cache = world.cache()
+    cache.check_bytes()
+    LatentCache(tmp_path / "latents").check_bytes()
+    pickle.loads(pickle.dumps(cache)).check_bytes()
+    assert sorted(read) == ["00000", "00001"]
+    cache.shards[1].write_bytes(cache.shards[1].read_bytes())
+    cache.check_bytes()
+    assert sorted(read) == ["00000", "00001", "00001"]
+
+
+def test_a_shard_that_is_damaged_stays_so(tmp_path):
+    world = World.make(tmp_path)
+    cache = world.cache()
+    flip(cache.shards[0], 6000)
+    for _ in range(2):
+        with pytest.raises(UserError, match=r"00000\.tar"):
+            cache.check_bytes()
+
+
+def test_reading_samples_hashes_nothing(world, monkeypatch):
+    from dcr.latents import cache as module
+
+    cache = world.cache()
+    monkeypatch.setattr(module, "check_bytes", None)
+    assert [cache[i]["key"] for i in range(len(cache))]

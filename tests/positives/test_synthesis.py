@@ -196,3 +196,32 @@ def test_the_page_shows_each_image_with_its_candidates(world):
     assert 'src="http' not in page
     for position in (0, 3, 6, 9):
         assert latents.key(position) in page
+
+
+def test_candidates_are_not_made_of_damaged_latents(world):
+    cache = world.cache()
+    shard = cache.shards[1]
+    data = bytearray(shard.read_bytes())
+    data[6000] ^= 1
+    shard.write_bytes(data)
+    with pytest.raises(UserError, match=r"00001\.tar: its bytes are not those that were written.*--pipelines verify"):
+        plan_synthesis(LatentCache(cache.folder), world.diffusion, SYNTHESIS).write(world.folder / "positives")
+    assert not list((world.folder / "positives").glob("*.tar"))
+
+
+def test_damaged_candidates_name_what_makes_them(world):
+    folder = make(world)
+    data = bytearray((folder / "00000.tar").read_bytes())
+    data[6000] ^= 1
+    (folder / "00000.tar").write_bytes(data)
+    with pytest.raises(UserError, match=r"00000\.tar: .*remove that file and .*--pipelines synthesis"):
+        open_made(folder).check_bytes()
+
+
+def test_a_candidate_that_is_not_finite_is_not_kept(world):
+    plan = plan_synthesis(world.cache(), world.diffusion, SYNTHESIS)
+    with torch.no_grad():
+        world.diffusion.unet.conv_out.bias.fill_(float("nan"))
+    with pytest.raises(UserError, match=r"a positive made of 0000\d+: latent holds NaN or infinity; give a diffusion"):
+        plan.write(world.folder / "positives")
+    assert not list((world.folder / "positives").rglob("*.safetensors"))

@@ -3,9 +3,10 @@
 import math
 
 import pytest
+import torch
 
 from dcr.errors import UserError
-from dcr.training.guards import IgnoredCondition
+from dcr.training.guards import IgnoredCondition, check_end, check_errors, count_skipped
 from training_world import open_job, write_world
 
 
@@ -56,3 +57,127 @@ def test_steps_without_a_finite_loss_are_skipped_until_they_are_too_many(tmp_pat
     else:
         with pytest.raises(UserError, match=r"3 steps in a row, the last at step 3 with samples 0000?\d+, .*lower"):
             jobs.train_projector(job)
+
+
+NAN, INF = math.nan, math.inf
+GOOD = {"loss": 1.0, "grad_norm": 1.0}
+NO_LOSS, NO_GRADIENT = GOOD | {"loss": NAN}, GOOD | {"grad_norm": INF}
+
+
+@pytest.mark.parametrize(
+    ("rows", "number"),
+    [([GOOD], 0), ([NO_LOSS, GOOD], 0), ([GOOD, NO_LOSS], 1), ([NO_LOSS, GOOD, NO_GRADIENT, NO_LOSS], 2), ([], 0)],
+)
+def test_steps_that_were_not_taken_are_counted_from_the_end(rows, number):
+    assert count_skipped(rows) == number
+
+
+@pytest.mark.parametrize(
+    ("rows", "scales"),
+    [([NO_LOSS, GOOD], False), ([GOOD, NO_GRADIENT], True), ([GOOD, GOOD | {"validation_loss": 0.5}], False)],
+)
+def test_a_run_may_have_skipped_steps_before_its_end_and_one_that_the_scale_cost(rows, scales):
+    check_end("dcr", rows, scales)
+
+
+@pytest.mark.parametrize(
+    ("rows", "scales", "words"),
+    [
+        ([GOOD, NO_LOSS], False, "the last 1 of 2 steps had no finite loss and gradient"),
+        ([GOOD, NO_GRADIENT], False, "the last 1 of 2 steps"),
+        ([GOOD, NO_LOSS], True, "the last 1 of 2 steps"),
+        ([GOOD, NO_GRADIENT, NO_GRADIENT], True, "the last 2 of 3 steps"),
+        ([NO_GRADIENT], True, "the last 1 of 1 steps"),
+        ([GOOD, GOOD | {"validation_loss": INF}], False, "the error on held-out samples is inf after the last step"),
+    ],
+)
+def test_a_run_that_diverged_at_its_end_is_an_error(rows, scales, words):
+    with pytest.raises(UserError, match=rf"^dcr: {words}.*lower the learning rate, or train in float32"):
+        check_end("dcr", rows, scales)
+
+
+def test_held_out_errors_are_finite():
+    check_errors("stage1", {"after": 0.4})
+    with pytest.raises(UserError, match=r"stage1: the noise error .* is nan with condition wrong_image"):
+        check_errors("stage1", {"after": 0.4, "wrong_image": NAN})
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    return write_world(tmp_path_factory.mktemp("world"))
+
+
+def spoil_steps(monkeypatch, numbers):
+    """Let the given micro-steps have targets that are not finite."""
+    from dcr.training import step as step_module
+
+    make_batch = step_module.make_batch
+
+    def broken(collated, *args):
+        batch = make_batch(collated, *args)
+        if args[3] in numbers:
+            batch.targets = batch.targets * NAN
+        return batch
+
+    monkeypatch.setattr(step_module, "make_batch", broken)
+
+
+def test_divergence_in_the_last_step_leaves_no_finished_checkpoint(world, tmp_path, monkeypatch):
+    """The next run goes on from the last sound one."""
+    from dcr.training import jobs
+
+    spoil_steps(monkeypatch, {5})
+    with pytest.raises(UserError, match=r"stage1: the last 1 of 6 steps had no finite loss"):
+        jobs.train_projector(open_job(world, tmp_path))
+    assert sorted(path.name for path in (tmp_path / "stage1").glob("checkpoint-*")) == ["checkpoint-2", "checkpoint-4"]
+    monkeypatch.undo()
+    _, _, result = jobs.train_projector(open_job(world, tmp_path))
+    assert result.steps == 6
+    assert result.skipped_steps == 0
+
+
+def test_steps_skipped_before_a_cut_count_with_those_after_it(world, tmp_path, monkeypatch):
+    from dcr.training import jobs
+
+    spoil_steps(monkeypatch, {2, 3, 4, 5})
+    with pytest.raises(UserError, match="the last 2 of 4 steps"):
+        jobs.train_projector(open_job(world, tmp_path, stage1_max_train_steps=4))
+    job = open_job(world, tmp_path, max_skipped_steps=4, checkpointing_steps=1)
+    with pytest.raises(UserError, match="in 4 steps in a row, the last at step 6"):
+        jobs.train_projector(job)
+    job = open_job(world, tmp_path, max_skipped_steps=3, checkpointing_steps=1)
+    with pytest.raises(UserError, match=r"in \d steps in a row, the last at step 6"):  # it goes on from step 5
+        jobs.train_projector(job)
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_weights_that_are_not_finite_are_in_no_checkpoint(world, tmp_path, monkeypatch, last):
+    from dcr.training import jobs, trainer
+
+    update, spoiled_at = trainer.Trainer._update, 6 if last else 4
+
+    def overflow(self, row, keys, progress):
+        update(self, row, keys, progress)
+        if progress.step + 1 == spoiled_at:
+            with torch.no_grad():
+                self.trainable["projector.3.bias"][0] = INF
+
+    monkeypatch.setattr(trainer.Trainer, "_update", overflow)
+    job = open_job(world, tmp_path)
+    words = "held-out samples is" if last else r"what was trained: .*projector\.3\.bias holds NaN or infinity"
+    with pytest.raises(UserError, match=rf"stage1: .*{words}.*lower the learning rate"):
+        jobs.train_projector(job)
+    assert f"checkpoint-{spoiled_at}" not in {path.name for path in (tmp_path / "stage1").iterdir()}
+
+
+def test_a_finished_checkpoint_that_is_not_finite_is_no_result(world, tmp_path, monkeypatch):
+    """As an earlier version could leave it."""
+    from dcr.training import jobs, trainer
+
+    for name in ("check_end", "require_finite"):
+        monkeypatch.setattr(trainer, name, lambda *_: None)
+    spoil_steps(monkeypatch, {1})
+    jobs.train_projector(open_job(world, tmp_path, stage1_max_train_steps=2))
+    monkeypatch.undo()
+    with pytest.raises(UserError, match="stage1: the last 1 of 2 steps"):
+        jobs.train_projector(open_job(world, tmp_path, stage1_max_train_steps=2))

@@ -16,6 +16,7 @@ from dcr.backbones.attention import (
 from dcr.backbones.base import Backbone, Preprocessing
 from dcr.devices import resolve_device
 from dcr.errors import UserError
+from dcr.finite import require_finite
 from dcr.sources import LOCAL, Kind, backbone_location
 
 if TYPE_CHECKING:
@@ -47,10 +48,11 @@ def load_backbone(source: str, device: str | torch.device = "cpu") -> Backbone:
         device: where the model goes; ``auto`` is an accelerator if there is one.
 
     Raises:
-        UserError: the source is missing, has no config, or holds weights that are unsafe or do not fit.
+        UserError: the source is missing, has no config, or holds weights that are unsafe, do not fit or are not finite.
     """
     backbone = _load_local(backbone_location(source), resolve_device(device))
     backbone.source = source
+    require_finite(backbone.model.state_dict(), f"backbone {source}", "get or make its weights again")
     return backbone
 
 

@@ -9,13 +9,14 @@ from kedro.io import AbstractDataset
 
 from dcr.errors import UserError
 from dcr.files import atomic_path
+from dcr.finite import require_finite
 
 if TYPE_CHECKING:
     import torch
 
 
 class SafetensorsDataset(AbstractDataset):
-    """A dict of tensors in one safetensors file, written whole or not at all.
+    """A dict of tensors in one safetensors file, written whole or not at all; all of them are finite.
 
     YAML example:
 
@@ -38,15 +39,18 @@ class SafetensorsDataset(AbstractDataset):
         if not self._filepath.is_file():
             raise UserError(f"{self._filepath} does not exist; make it with `{self._made_by}`")
         try:
-            return load_file(self._filepath)
+            tensors = load_file(self._filepath)
         except SafetensorError as exc:
             raise UserError(
                 f"{self._filepath} is not a whole safetensors file ({exc}); make it again with `{self._made_by}`"
             ) from exc
+        require_finite(tensors, str(self._filepath), f"make it again with `{self._made_by}`")
+        return tensors
 
     def save(self, data: dict[str, torch.Tensor]) -> None:
         from safetensors.torch import save_file
 
+        require_finite(data, f"what is to become {self._filepath}", f"mend what makes it, `{self._made_by}`")
         with atomic_path(self._filepath) as path:
             save_file(data, path)
 

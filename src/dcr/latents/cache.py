@@ -6,19 +6,27 @@ import bisect
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from dcr.errors import UserError
 from dcr.files import atomic_path, json_hash
 from dcr.latents.encoding import from_stored
-from dcr.latents.format import DamagedShardError, read_index, read_record
+from dcr.latents.format import DamagedShardError, ShardRecord, check_bytes, read_index, read_record
 
 PLAN_NAME = "plan.json"
+_REPAIRS = {
+    "latents": "make it again with `kedro run --pipelines verify --params verify.repair=true`",
+    "synthesis": "remove that file and make it again with `kedro run --pipelines synthesis`",
+}
+_NUM_READERS = 8  # threads that check hashes: beyond a disk's own speed more of them gain nothing
+_checked: set[tuple[str | int, ...]] = set()  # files that this process has checked, as they were then
 _MAX_OPEN = 128  # shards a process keeps open: many systems allow it 1024 files, and a cache may have more shards
 
 
@@ -72,6 +80,7 @@ class LatentCache(Sequence):
 
     def __init__(self, folder: str | Path, pipeline: str = "latents") -> None:
         self.folder, plan = Path(folder), read_plan(folder, pipeline)
+        self._pipeline = pipeline
         self.settings: dict[str, Any] = plan["settings"]
         self.shards = [self.folder / f"{name}.tar" for name in sorted(plan["shards"])]
         try:
@@ -130,6 +139,36 @@ class LatentCache(Sequence):
         """Return each shard's key, which stands for everything that its bytes depend on, by the shard's name."""
         return {shard.stem: record.key for shard, record in zip(self.shards, self._records, strict=True)}
 
+    def check_bytes(self, shards: Iterable[str] | None = None) -> None:
+        """Read shards and compare them with their hashes; those that this process has checked are not read again.
+
+        Call it before loader processes start, which then need not check anything.
+
+        Args:
+            shards: names of those that will be read; None for all.
+
+        Raises:
+            UserError: a byte of a shard is not as it was written.
+        """
+        wanted = None if shards is None else set(shards)
+        pairs = [
+            (shard, record)
+            for shard, record in zip(self.shards, self._records, strict=True)
+            if (wanted is None or shard.stem in wanted) and _state(shard) not in _checked
+        ]
+        with ThreadPoolExecutor(min(_NUM_READERS, os.cpu_count() or 1)) as pool:
+            checked = pool.map(self._check_shard, pairs)
+            list(tqdm(checked, total=len(pairs), desc=f"check {self._pipeline}", unit="shard", disable=None))
+
+    def _check_shard(self, pair: tuple[Path, ShardRecord]) -> None:
+        shard, record = pair
+        state = _state(shard)
+        try:
+            check_bytes(shard, record)
+        except DamagedShardError as exc:
+            raise UserError(f"{shard}: {exc}; {_REPAIRS[self._pipeline]}") from exc
+        _checked.add(state)
+
     def positions(self, shard: str) -> range:
         """Return the positions of a shard's samples."""
         number = [path.stem for path in self.shards].index(shard)
@@ -165,6 +204,12 @@ class LatentCache(Sequence):
             file = os.open(self.shards[shard], os.O_RDONLY)
         self._files[shard] = file
         return os.pread(file, size, offset)
+
+
+def _state(path: Path) -> tuple[str | int, ...]:
+    """Return what changes when a file is written."""
+    found = path.stat()
+    return (str(path.resolve()), found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
 def _damage(shard: Path) -> str | None:

@@ -30,6 +30,7 @@ from dcr.latents.encoding import STORED_DTYPES
 RECORD_NAME, INDEX_NAME = "__shard__/record.json", "__shard__/index.npy"
 BLOCK, RECORD_SIZE = tarfile.BLOCKSIZE, 4096
 BODY = BLOCK + RECORD_SIZE  # where the hashed part begins
+_CHUNK = 1 << 22
 
 
 class DamagedShardError(ValueError):
@@ -182,6 +183,21 @@ def _is_plausible(record: ShardRecord) -> bool:
         return False
     end = record.index_offset + record.num_samples * index_dtype(record.key_bytes).itemsize
     return end <= record.size and record.settings["dtype"] in STORED_DTYPES
+
+
+def check_bytes(path: Path, record: ShardRecord) -> None:
+    """Read all of a shard and compare it with its hash; hashing leaves other threads running.
+
+    Raises:
+        DamagedShardError: a byte is not as it was written.
+    """
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        file.seek(BODY)
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    if record.hash(digest) != record.sha256:
+        raise DamagedShardError("its bytes are not those that were written: the sha256 differs")
 
 
 def read_index(path: Path, record: ShardRecord) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,12 +12,10 @@ import numpy as np
 from dcr.errors import UserError
 from dcr.latents.cropping import CropTask, load_crops
 from dcr.latents.encoding import MomentsEncoder, from_stored, pick_device
-from dcr.latents.format import BODY, DamagedShardError, ShardRecord, read_index, read_record
+from dcr.latents.format import DamagedShardError, ShardRecord, check_bytes, read_index, read_record
 from dcr.latents.plan import LatentPlan
 from dcr.progress import show_progress
 from dcr.seeds import numpy_generator
-
-_CHUNK = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -72,8 +69,7 @@ def check_shard(path: Path, plan: LatentPlan, name: str) -> None:
         raise DamagedShardError(f"its arrays have the shapes {record.crop_shape} and {record.moments_shape}")
     if record.num_samples != len(plan.tasks[name].hashes):
         raise DamagedShardError(f"it holds {record.num_samples} samples instead of {len(plan.tasks[name].hashes)}")
-    if _hash(path, record) != record.sha256:
-        raise DamagedShardError("its bytes are not those that were written: the sha256 differs")
+    check_bytes(path, record)
     for row, moments in _iterate_moments(path, record):
         if not np.isfinite(moments).all():
             raise DamagedShardError(f"sample {row['key'].decode(errors='replace')} is not finite")
@@ -115,15 +111,6 @@ def _compare(
     moments = encoder.encode(batch.crops[0], [key] * len(crops)).numpy()
     difference = float((np.abs(stored - moments) / (1 + np.abs(moments))).max())
     return None if difference <= tolerance else f"the moments of sample {key} differ by {difference:.2g}"
-
-
-def _hash(path: Path, record: ShardRecord) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        file.seek(BODY)
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return record.hash(digest)
 
 
 def _iterate_moments(path: Path, record: ShardRecord) -> Iterator[tuple[np.void, np.ndarray]]:

@@ -11,9 +11,9 @@ from dcr.errors import UserError
 
 
 class Section(BaseModel):
-    """A section of parameters: read-only, without defaults; an unknown key is an error."""
+    """A section of parameters: read-only, without defaults, finite; an unknown key is an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False)
 
 
 def build_parameters(parameters: dict[str, Any]) -> dict[str, Section]:

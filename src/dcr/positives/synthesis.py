@@ -21,6 +21,7 @@ from safetensors.torch import load_file, save_file
 from dcr.diffusion import Diffusion
 from dcr.errors import UserError
 from dcr.files import atomic_path, json_hash, weights_hash
+from dcr.finite import require_finite
 from dcr.latents import LatentCache, OnlineLatents
 from dcr.latents.cache import write_plan
 from dcr.latents.format import ShardWriter
@@ -112,7 +113,7 @@ class SynthesisPlan:
         run that was stopped goes on at the next batch.
 
         Raises:
-            UserError: the disk is too small or full.
+            UserError: the disk is too small or full; a latent shard is damaged, or a candidate is not finite.
         """
         folder = Path(folder)
         with clean_stop(folder, PIPELINE):
@@ -120,6 +121,7 @@ class SynthesisPlan:
             stale = [name for name in self.keys if not is_current(folder, name, self.keys[name])]
             self._prepare(folder, stale)
             mine = [name for name in list(self.keys)[self.rank :: self.num_ranks] if name in stale]
+            self.latents.check_bytes(mine)
             count = sum(len(self.latents.positions(name)) for name in mine)
             with show_progress(total=count, desc="make positives", unit="image") as bar:
                 for name in mine:
@@ -197,7 +199,12 @@ class SynthesisPlan:
             self.diffusion, anchors, hidden, [seed for own in seeds for seed in own],
             options.num_steps, options.eta, options.sample_weight,
         )  # fmt: skip
-        pixels = (self.diffusion.decode_latents(latents).float() * 255).round().to("cpu", torch.uint8)
+        pixels = self.diffusion.decode_latents(latents).float()
+        for number, drawn in enumerate(zip(latents, pixels, strict=True)):
+            key = self.latents.key(positions[number // count])
+            found = dict(zip(("latent", "picture"), drawn, strict=True))
+            require_finite(found, f"a positive made of {key}", "give a diffusion model whose weights are sound")
+        pixels = (pixels * 255).round().to("cpu", torch.uint8)
         mean = self.diffusion.unscale_latents(latents).cpu()
         moments = torch.cat([mean, torch.full_like(mean, _NO_SPREAD)], dim=1)
         parts = {"pixels": pixels.permute(0, 2, 3, 1), "moments": moments}

@@ -1,13 +1,64 @@
-"""Warnings about a run that goes on but learns nothing."""
+"""A run that learns nothing is told of; one that ends without finite numbers is an error."""
 
 from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Mapping, Sequence
+from itertools import takewhile
+
+from dcr.errors import UserError
 
 _PATIENCE = 100  # steps: a loss passes log(B + 1) for a moment without meaning anything
 _TOLERANCE = 0.01
 _log = logging.getLogger(__name__)
+
+
+def is_finite_step(row: Mapping[str, float]) -> bool:
+    """Return whether loss and gradient of a logged step are finite; if not, the step was not taken."""
+    return math.isfinite(row["loss"]) and math.isfinite(row["grad_norm"])
+
+
+def count_skipped(rows: Sequence[Mapping[str, float]]) -> int:
+    """Return how many steps at the end of a run were not taken, one after the other."""
+    return sum(1 for _ in takewhile(lambda row: not is_finite_step(row), reversed(rows)))
+
+
+def check_end(name: str, rows: Sequence[Mapping[str, float]], scales_loss: bool) -> None:
+    """Refuse a run that diverged at its end.
+
+    Args:
+        name: of the run.
+        rows: of its log, the last step's last.
+        scales_loss: whether the loss is scaled, as in fp16: a scale that grew too large then costs a single step
+            now and then, which is no divergence.
+
+    Raises:
+        UserError: the last steps, or the held-out error, are not finite.
+    """
+    last, skipped = rows[-1], count_skipped(rows)
+    allowed = 1 if scales_loss and math.isfinite(last["loss"]) and len(rows) > 1 else 0
+    advice = "lower the learning rate, or train in float32 (mixed_precision: no)"
+    if skipped > allowed:
+        raise UserError(
+            f"{name}: the last {skipped} of {len(rows)} steps had no finite loss and gradient (loss {last['loss']}, "
+            f"gradient norm {last['grad_norm']}), so the run has no result; {advice}"
+        )
+    if not math.isfinite(last.get("validation_loss", 0.0)):
+        raise UserError(
+            f"{name}: the error on held-out samples is {last['validation_loss']} after the last step, so the run has "
+            f"no result; {advice}"
+        )
+
+
+def check_errors(name: str, errors: Mapping[str, float]) -> None:
+    """Refuse held-out noise errors that are not finite."""
+    for condition, error in errors.items():
+        if not math.isfinite(error):
+            raise UserError(
+                f"{name}: the noise error on held-out samples is {error} with condition {condition}: the diffusion "
+                "model overflows; train in float32 (mixed_precision: no), or give another one"
+            )
 
 
 class IgnoredCondition:

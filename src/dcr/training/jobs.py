@@ -58,6 +58,7 @@ class Job:
         """Samples and held-out measurement on the processes' device."""
         hashes = self.hashes  # taken before anything moves or casts the models
         assert hashes
+        self._check_bytes()
         p = self.parameters
         data = Data.open(
             self.latents, self.diffusion.to(self.processes.device),
@@ -66,6 +67,16 @@ class Job:
         )  # fmt: skip
         data.candidates = self.made_positives
         return data
+
+    def _check_bytes(self) -> None:
+        """Compare the shards with their hashes, once on every host: each of its processes takes its share."""
+        if self.finished:  # the workers have done so
+            return
+        rank, count = self.processes.on_host
+        for cache in (self.latents, self.made_positives):
+            if isinstance(cache, LatentCache):
+                cache.check_bytes(list(cache.shard_keys())[rank::count])
+        self.processes.wait()
 
     @cached_property
     def made_positives(self) -> LatentCache | None:

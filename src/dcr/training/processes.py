@@ -33,6 +33,13 @@ class Processes:
         """Whether this is the one that writes."""
         return self.rank == 0
 
+    @property
+    def on_host(self) -> tuple[int, int]:
+        """This process's rank among those of its host, and their number."""
+        if self.count == 1:
+            return 0, 1
+        return int(os.environ.get("LOCAL_RANK", 0)), int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+
     def own(self, size: int) -> slice:
         """Return this process's share of a batch of ``count * size`` samples."""
         return slice(self.rank * size, (self.rank + 1) * size)

@@ -19,6 +19,7 @@ from dcr.seeds import derive_seed
 from dcr.training.batches import Augmentation, BatchOptions
 from dcr.training.checkpoints import Checkpoints
 from dcr.training.data import WithCandidates, split_positions
+from dcr.training.guards import check_errors
 from dcr.training.model import (
     ConditionModel,
     TuningOptions,
@@ -108,6 +109,7 @@ def train_projector(
     errors = {"empty_prompt": held_out.empty_prompt(), "before": held_out.model(model)}
     result = work.fit(model, diffusion)
     errors |= {"after": held_out.model(model), "wrong_image": held_out.wrong_image(model)}
+    check_errors(work.run.name, errors)
     return model.projector, result, errors
 
 
@@ -131,6 +133,7 @@ def import_projector(
         )
     model.projector.load_state_dict(state)
     errors |= {"after": held_out.model(model), "wrong_image": held_out.wrong_image(model)}
+    check_errors(work.run.name, errors)
     return model.projector, RunResult(pd.DataFrame(), 0, 0, 0.0, 0.0, 0), errors
 
 

@@ -1,4 +1,4 @@
-"""What a run must carry to go on exactly: trained weights and AdamW's moments, as one flat dict of tensors."""
+"""AdamW, and what a run must carry to go on exactly: trained weights and its moments, as one flat dict of tensors."""
 
 from __future__ import annotations
 
@@ -6,9 +6,24 @@ import torch
 from torch import nn
 
 from dcr.errors import UserError
+from dcr.training.run import RunOptions
 from dcr.training.sharding import part_like, whole
 
 _WEIGHT, _MOMENT = "weight:", "adamw:"
+
+
+def build_optimizer(trainable: dict[str, torch.nn.Parameter], run: RunOptions) -> torch.optim.AdamW:
+    """Return AdamW; where tower and projector train at once, each has its own learning rate."""
+    projector = [p for name, p in trainable.items() if name.startswith("projector.")]
+    tower = [p for name, p in trainable.items() if not name.startswith("projector.")]
+    both = [{"params": tower}, {"params": projector, "lr": run.projector_learning_rate}]
+    return torch.optim.AdamW(
+        both if projector and tower else trainable.values(),
+        lr=run.learning_rate,
+        betas=(run.adam_beta1, run.adam_beta2),
+        eps=run.adam_epsilon,
+        weight_decay=run.adam_weight_decay,
+    )
 
 
 def training_state(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -15,17 +14,18 @@ import pandas as pd
 import torch
 
 from dcr.errors import UserError
+from dcr.finite import require_finite
 from dcr.latents import LatentCache
 from dcr.training.batches import Batch
 from dcr.training.checkpoints import Checkpoints, Progress
 from dcr.training.cost import measure, plan
 from dcr.training.data import build_loader
-from dcr.training.guards import IgnoredCondition
+from dcr.training.guards import IgnoredCondition, check_end, count_skipped, is_finite_step
 from dcr.training.monitor import Monitor, MonitorOptions, log_plan
 from dcr.training.processes import alone
-from dcr.training.run import RunOptions, RunResult
+from dcr.training.run import RunResult
 from dcr.training.sharding import own_part, shard, whole
-from dcr.training.state import restore_state, training_state
+from dcr.training.state import build_optimizer, restore_state, training_state
 from dcr.training.step import MicroStep
 from dcr.training.stopping import JOB, STOP_FILE, Stopped, StopRequest
 
@@ -78,7 +78,7 @@ class Trainer:
             self._cost = measure(micro_step, self.model.backbone.image_size)  # while the weights are whole
             shard(self.model, self.processes)
         self.trainable = self.model.trainable()
-        self.optimizer = _build_optimizer(self.trainable, run)
+        self.optimizer = build_optimizer(self.trainable, run)
         folder = checkpoints.folder if checkpoints else None
         self.monitor = Monitor(monitor or MonitorOptions(), micro_step, self.trainable, folder, draw)
         self._skipped_in_a_row = 0
@@ -90,10 +90,14 @@ class Trainer:
 
         Raises:
             Stopped: SIGTERM came; the state is saved.
-            UserError: ``max_skipped_steps`` steps in a row gave no finite loss and gradient.
+            UserError: ``max_skipped_steps`` steps in a row gave no finite loss and gradient, or the last ones did, or
+                a weight is not finite; no checkpoint is left of that.
         """
         progress = self._resume()
-        if progress.step < self.run.max_train_steps:
+        self._skipped_in_a_row = count_skipped(progress.rows)
+        if progress.step == self.run.max_train_steps:
+            self._check_end(progress)
+        else:
             self.model.train()
             self._make_plan(progress)
             if self.run.compile:
@@ -132,6 +136,8 @@ class Trainer:
             progress.rows.append({"step": step, **row})
             progress.seconds = before + time.perf_counter() - started
             self.monitor.show(row, progress)
+            if last:
+                self._check_end(progress)
             if stops or last or (self.checkpoints and step % self.checkpoints.every_steps == 0):
                 self._save(progress)
             if stops:
@@ -154,7 +160,7 @@ class Trainer:
         self.scaler.unscale_(self.optimizer)
         norm = float(whole(torch.nn.utils.clip_grad_norm_(self.trainable.values(), self.run.max_grad_norm)))
         row |= {"learning_rate": self.run.learning_rate, "grad_norm": norm}
-        finite = math.isfinite(row["loss"]) and math.isfinite(norm)
+        finite = is_finite_step(row)
         if finite:
             self.scaler.step(self.optimizer)
         self.scaler.update()
@@ -167,6 +173,14 @@ class Trainer:
                 f"row, the last at step {progress.step + 1} with samples {', '.join(keys)}; lower the learning rate, "
                 "or train in float32 (mixed_precision: no)"
             )
+
+    def _check_end(self, progress: Progress) -> None:
+        check_end(self.run.name, progress.rows, self.scaler.is_enabled())
+        self._require_finite({name: own_part(parameter) for name, parameter in self.trainable.items()})
+
+    def _require_finite(self, tensors: dict[str, torch.Tensor]) -> None:
+        advice = "lower the learning rate, or train in float32 (mixed_precision: no)"
+        require_finite(tensors, f"{self.run.name}: what was trained", advice)
 
     def _mean(self, values: list[float]) -> list[float]:
         tensor = torch.tensor(values, dtype=torch.float64, device=self.processes.device)
@@ -206,6 +220,7 @@ class Trainer:
             return
         tensors = training_state(self.trainable, self.optimizer, keep=self.processes.is_first)
         if self.processes.is_first:
+            self._require_finite(tensors)
             progress.scaler = self.scaler.state_dict()
             self.checkpoints.save(tensors, progress)
 
@@ -229,17 +244,3 @@ class Trainer:
             samples_per_second=progress.num_samples / progress.seconds,
             trainable_parameters=sum(p.numel() for p in self.trainable.values()),
         )
-
-
-def _build_optimizer(trainable: dict[str, torch.nn.Parameter], run: RunOptions) -> torch.optim.AdamW:
-    """Return AdamW; where tower and projector train at once, each has its own learning rate."""
-    projector = [p for name, p in trainable.items() if name.startswith("projector.")]
-    tower = [p for name, p in trainable.items() if not name.startswith("projector.")]
-    both = [{"params": tower}, {"params": projector, "lr": run.projector_learning_rate}]
-    return torch.optim.AdamW(
-        both if projector and tower else trainable.values(),
-        lr=run.learning_rate,
-        betas=(run.adam_beta1, run.adam_beta2),
-        eps=run.adam_epsilon,
-        weight_decay=run.adam_weight_decay,
-    )
