@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from dcr.errors import UserError
 from dcr.files import atomic_path, json_hash
 from dcr.latents.encoding import from_stored
 from dcr.latents.format import DamagedShardError, ShardRecord, check_bytes, read_index, read_record
+from dcr.progress import show_progress
 
 PLAN_NAME = "plan.json"
 _REPAIRS = {
@@ -158,7 +158,7 @@ class LatentCache(Sequence):
         ]
         with ThreadPoolExecutor(min(_NUM_READERS, os.cpu_count() or 1)) as pool:
             checked = pool.map(self._check_shard, pairs)
-            list(tqdm(checked, total=len(pairs), desc=f"check {self._pipeline}", unit="shard", disable=None))
+            list(show_progress(checked, total=len(pairs), desc=f"check {self._pipeline}", unit="shard"))
 
     def _check_shard(self, pair: tuple[Path, ShardRecord]) -> None:
         shard, record = pair
