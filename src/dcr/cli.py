@@ -63,16 +63,21 @@ cli.add_command(run)
 @cli.command("make-set")
 @click.argument("source", type=click.Path(path_type=Path))
 @click.argument("target", type=click.Path(path_type=Path))
+@click.option("--kind", type=click.Choice(["classification", "retrieval", "mmvp_vlm"]), default="classification")
 @click.option("--template", "templates", multiple=True, help="Prompt with {c} where the class name goes; repeatable.")
-def make_set(source: Path, target: Path, templates: tuple[str, ...]) -> None:
-    """Write a classification set in CLIP_benchmark's WebDataset layout.
+def make_set(source: Path, target: Path, kind: str, templates: tuple[str, ...]) -> None:
+    """Write an evaluation set in the layout that this project and CLIP_benchmark read; TARGET is the new folder.
 
-    SOURCE holds one folder a class, as torchvision's ImageFolder reads them, in train/ and test/ (or val/), or at its
-    top for a test split alone. TARGET is the new folder.
+    \b
+    What SOURCE holds, by kind:
+      classification  one folder a class, as torchvision's ImageFolder reads them, in train/ and
+                      test/ (or val/), or at its top for a test split alone
+      retrieval       images, and captions.csv (image,caption) or a .txt beside each image
+      mmvp_vlm        images, and pairs.csv (type,first_image,first_statement,second_image,second_statement)
     """
-    from dcr.benchmark_sets import open_set, write_clip_benchmark
+    from dcr.benchmark_sets import make_set
 
     try:
-        write_clip_benchmark(open_set(source, kind="classification"), target, templates)
+        make_set(kind, source, target, templates)
     except UserError as exc:
         raise click.ClickException(str(exc)) from exc

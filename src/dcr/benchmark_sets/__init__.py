@@ -7,10 +7,11 @@ Nothing is unpickled, and no name in a file leads out of the set's folder.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from dcr.benchmark_sets.building import build_mmvp, build_retrieval
 from dcr.benchmark_sets.choosing import NamedSet, choose_sets
 from dcr.benchmark_sets.class_folders import open_class_folders
 from dcr.benchmark_sets.clip_benchmark import is_clip_benchmark, kind_of, open_clip_benchmark
@@ -29,7 +30,10 @@ __all__ = [
     "Part",
     "RetrievalSet",
     "Sample",
+    "build_mmvp",
+    "build_retrieval",
     "choose_sets",
+    "make_set",
     "open_set",
     "write_clip_benchmark",
 ]
@@ -63,6 +67,22 @@ def open_set(location: str | Path, name: str | None = None, kind: str | None = N
     for note in benchmark_set.notes:
         logger.warning("%s: %s", folder, note)
     return benchmark_set if name is None else replace(benchmark_set, name=name)
+
+
+def make_set(kind: str, source: Path, target: Path, templates: Sequence[str] = ()) -> None:
+    """Write a set of a kind from plain folders of images; see `write_clip_benchmark`, `build_retrieval`, `build_mmvp`.
+
+    Args:
+        kind: one of `KINDS`.
+        templates: of a classification set's prompts, with ``{c}``; its own by default.
+    """
+    if kind == "classification":
+        write_clip_benchmark(open_set(source, kind=kind), target, templates)
+        return
+    if templates:
+        raise UserError(f"--template is for classification sets, but --kind is {kind}")
+    build = {"retrieval": build_retrieval, "mmvp_vlm": build_mmvp}[kind]
+    build(source, target)
 
 
 def _find_layout(folder: Folder) -> tuple[Callable[[Folder], BenchmarkSet], str]:

@@ -14,7 +14,7 @@ from dcr.files import atomic_folder
 from dcr.progress import show_progress
 from dcr.shards import write_tar
 
-_TYPES = {b"\xff\xd8": "jpg", b"\x89PNG": "png", b"RIFF": "webp"}  # all that decode
+_TYPES = {b"\xff\xd8": "jpg", b"\x89PNG": "png", b"RIFF": "webp"}
 
 
 def write_clip_benchmark(
@@ -33,24 +33,26 @@ def write_clip_benchmark(
     if wrong := [template for template in templates if "{c}" not in template]:
         raise UserError(f"every template must hold {{c}} where the class name goes, got {wrong[0]!r}")
     with atomic_folder(folder) as place:
-        _write_lines(place / CLASS_NAMES, dataset.class_names)
-        _write_lines(place / TEMPLATES, list(templates) or dataset.templates)
-        _write_lines(place / KIND, ["classification"])
+        write_lines(place / CLASS_NAMES, dataset.class_names)
+        write_lines(place / TEMPLATES, list(templates) or dataset.templates)
+        write_lines(place / KIND, ["classification"])
         for split in dataset.splits:
             samples = show_progress(dataset.samples(split), desc=f"write {split}", unit="image")
-            _write_split(place / split, samples, max_shard_bytes)
+            write_split(place / split, samples, max_shard_bytes)
 
 
-def _write_lines(path: Path, lines: Sequence[str]) -> None:
+def write_lines(path: Path, lines: Sequence[str]) -> None:
+    """Write lines of text."""
     path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
-def _write_split(folder: Path, samples: Iterator[Sample], max_shard_bytes: int) -> None:
+def write_split(folder: Path, samples: Iterator[Sample], max_shard_bytes: int) -> None:
+    """Write a split's tars and their number; each image is decoded once, and one with captions gets no label."""
     num_shards = 0
     for shard, group in groupby(_numbered(samples, max_shard_bytes), key=lambda row: row[0]):
         write_tar(folder / f"{shard}.tar", (member for _, key, sample in group for member in _members(key, sample)))
         num_shards = shard + 1
-    _write_lines(folder / "nshards.txt", [str(num_shards)])
+    write_lines(folder / "nshards.txt", [str(num_shards)])
 
 
 def _numbered(samples: Iterator[Sample], max_shard_bytes: int) -> Iterator[tuple[int, str, Sample]]:
@@ -64,7 +66,21 @@ def _numbered(samples: Iterator[Sample], max_shard_bytes: int) -> Iterator[tuple
 
 
 def _members(key: str, sample: Sample) -> Iterator[tuple[str, bytes]]:
-    sample.image.close()  # raises where it cannot be decoded
-    extension = next(name for start, name in _TYPES.items() if sample.content.startswith(start))
-    yield f"{key}.{extension}", sample.content
-    yield f"{key}.cls", str(sample.label).encode()
+    yield f"{key}.{image_extension(sample)}", sample.content
+    if sample.captions:
+        yield f"{key}.txt", "\n".join(sample.captions).encode()
+    else:
+        yield f"{key}.cls", str(sample.label).encode()
+
+
+def image_extension(sample: Sample) -> str:
+    """Return the extension of what an image is, whatever its file was called.
+
+    Raises:
+        UserError: it cannot be decoded, or is of a format that sets do not hold.
+    """
+    sample.image.close()
+    for start, extension in _TYPES.items():
+        if sample.content.startswith(start):
+            return extension
+    raise UserError(f"{sample.where} is no {', '.join(_TYPES.values())} picture, which sets are made of: convert it")
