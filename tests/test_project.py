@@ -173,12 +173,30 @@ def test_a_model_folder_without_a_config_is_named(project, config):
     assert (project / "data/06_models/smoke/encoder/model.safetensors").read_bytes() == encoder
 
 
+STAGES = ("scenes", "validation", "latents", "training", "evaluation", "export", "reporting")
+
+
+def changed(project):
+    """Return the stages that DVC would run again for something that they read, not for what others would write."""
+    status = json.loads(run("dvc", "status", "--json", cwd=project).stdout)
+    return {stage for stage in STAGES if stage in status}
+
+
+def changed_by(project, name, old, new):
+    """Return the stages that an edit makes DVC run, and take it back."""
+    path = project / name
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    found = changed(project)
+    path.write_text(text)
+    return found
+
+
 def test_dvc_repeats_only_what_changed_and_carries_data_to_another_clone(smoke_project, tmp_path):
     """A finished run is DVC's as it stands; then a changed training parameter, and through a folder as remote."""
     project = shutil.copytree(smoke_project, tmp_path / "project")
-    text = (project / "dvc.yaml").read_text()
-    text = text.replace("recipe: demo", "recipe: smoke").replace("env: local", "env: smoke")
-    (project / "dvc.yaml").write_text(text.replace("data/06_models/demo", "data/06_models/smoke"))
+    run("kedro", "make-dvc", "--env", "smoke", "--output", "dvc.yaml", cwd=project)
     (project / ".gitignore").write_text("/data/*\n__pycache__/\n")
     run("git", "init", "-q", cwd=project)
     run("dvc", "init", "-q", cwd=project)
@@ -189,6 +207,19 @@ def test_dvc_repeats_only_what_changed_and_carries_data_to_another_clone(smoke_p
     assert "scores.json" in run("dvc", "metrics", "show", cwd=project).stdout
     run("dvc", "plots", "show", "--out", "plots", cwd=project)
     assert "vega" in (project / "plots" / "index.html").read_text().lower()
+
+    assert changed_by(project, "conf/base/globals.yml", "device: auto", "device: cpu") == {
+        "scenes", "latents", "training", "evaluation", "export", "reporting",
+    }  # fmt: skip
+    assert changed_by(project, "conf/base/catalog_reporting.yml", "text.TextDataset", "text.Other") == {"reporting"}
+    assert changed_by(project, "conf/base/expectations.yml", "meta", "Meta") == {"validation"}
+    assert changed_by(project, "src/dcr/losses/infonce.py", '"""', '"""Edited. ') >= {"training"}
+    every = set(STAGES)
+    assert changed_by(project, "conf/smoke/parameters_latents.yml", "latents:", "latents: ") == every
+    (project / "conf/smoke/catalog_new.yml").write_text("{}")
+    assert changed(project) == every
+    (project / "conf/smoke/catalog_new.yml").unlink()
+    assert changed(project) == set()
 
     parameters = project / "conf/base/parameters_training.yml"
     parameters.write_text(parameters.read_text().replace("temperature: 0.1", "temperature: 0.2"))

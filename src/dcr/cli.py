@@ -81,3 +81,23 @@ def make_set(source: Path, target: Path, kind: str, templates: tuple[str, ...]) 
         make_set(kind, source, target, templates)
     except UserError as exc:
         raise click.ClickException(str(exc)) from exc
+
+
+@cli.command("make-dvc")
+@click.option(
+    "--env", "-e", help="The recipe's folder in conf/; without it the demo's stages go into the project's own dvc.yaml."
+)
+@click.option(
+    "--conf-source", type=click.Path(exists=True, file_okay=False), help="Where the recipes are: conf/ of the project."
+)
+@click.option(
+    "--output", type=click.Path(dir_okay=False, path_type=Path), help="Another file than stages/<recipe>/dvc.yaml."
+)
+def make_dvc(env: str | None, conf_source: str | None, output: Path | None) -> None:
+    """Write a recipe's pipelines as stages for `dvc repro`."""
+    from dcr.make_dvc import write_stages
+
+    try:
+        click.echo(f"written: {write_stages(env, conf_folder(conf_source), output)}")
+    except UserError as exc:
+        raise click.ClickException(str(exc)) from exc

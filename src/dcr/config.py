@@ -17,6 +17,10 @@ class RecipeConfigLoader(OmegaConfigLoader):
     Recipes that share most of their values, as all on photographs do, so repeat none of them.
     """
 
+    def folders(self) -> list[Path]:
+        """Return the recipe's folder, then the one that it extends, and so on; ``conf/base`` is not among them."""
+        return _lineage(Path(self.conf_source) / (self.env or self.default_run_env))
+
     def _read_dir_configs(self, conf_path: str, *arguments: Any, **options: Any) -> dict[Path, Any]:
         """Return the files of the extended folder before the recipe's own; later ones win, key by key."""
         found: dict[Path, Any] = {}

@@ -55,8 +55,8 @@ def test_runs_read_what_the_recipe_left():
 
 
 def test_every_signal_is_in_the_sweep():
-    variables = yaml.safe_load((PROJECT / "sweep" / "dvc.yaml").read_text())["vars"]
-    assert next(v["signals"] for v in variables if "signals" in v) == list(SIGNALS)
+    _, parameters = sweep_config()
+    assert parameters["sweep"]["signals"] == list(SIGNALS)
 
 
 @pytest.fixture

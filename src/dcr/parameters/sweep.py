@@ -8,8 +8,10 @@ from dcr.parameters.section import Section
 
 
 class SweepParameters(Section):
-    """What signals are compared by, and with which."""
+    """Which signals run with which seeds, what they are compared by, and with which."""
 
+    signals: list[str] = Field(min_length=1)
+    seeds: list[int] = Field(min_length=1)
     baseline: str
     detail_measure: str
     separation_measure: str

@@ -34,7 +34,10 @@ def gather_runs(
         UserError: there is no run, or one lacks a measure.
     """
     if not scores:
-        raise UserError("there is no finished run to compare; run the sweep first: `dvc repro sweep/dvc.yaml`")
+        raise UserError(
+            "there is no finished run to compare; make them with "
+            "`kedro make-dvc --env sweep` and `dvc repro stages/sweep/dvc.yaml`"
+        )
     rows = []
     for name in sorted(scores):
         signal, _, seed = name.rpartition("-")
