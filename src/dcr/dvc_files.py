@@ -68,10 +68,12 @@ class Recipe:
         kinds = {*evaluation["sets"], *(item["kind"] for item in self.catalog["more_sets"]["sets"])}
         return {"diva_results": evaluation["diva_results"], "mmvp_answers": "mmvp_vlm" in kinds}.get(name, True)
 
-    def module(self, name: str) -> str | None:
-        """Return the module of an entry's own dataset class, None for Kedro's."""
-        kind = self.catalog.get(name, {}).get("type", "")
-        return kind.rpartition(".")[0] if kind.startswith("dcr.") else None
+    def modules(self, name: str) -> set[str]:
+        """Return the modules of an entry's own dataset classes: its type, and that of its partitions."""
+        entry = self.catalog.get(name, {})
+        inner = entry.get("dataset", {})
+        kinds = [entry.get("type", ""), inner if isinstance(inner, str) else inner.get("type", "")]
+        return {kind.rpartition(".")[0] for kind in kinds if kind.startswith("dcr.")}
 
     def inputs(self, name: str, made: set[str]) -> Iterator[str]:
         """Yield the paths that an input is read from: those that an earlier stage ``made``, and the user's own.

@@ -131,7 +131,7 @@ def _stage(recipe: Recipe, names: list[str], made: set[str]) -> Stage:
     written += [name for name in working if not made.intersection(data_paths(recipe.catalog[name]))]
     outs = {path: name for name in written if recipe.is_written(name) for path in data_paths(recipe.catalog[name])}
     modules = {node.func.__module__ for part in parts for node in part.nodes}
-    modules |= {kind for name in {*read, *written} if (kind := recipe.module(name))}
+    modules |= {module for name in {*read, *written} for module in recipe.modules(name)}
     stage = {
         "cmd": f"kedro run --env {recipe.env} --pipelines {','.join(names)}",
         "deps": [
