@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
 
 from dcr.decoding import DecodingError, decode_rgb
 from dcr.errors import UserError
+from dcr.latents.loading import load_ahead
 from dcr.latents.options import LatentOptions
 from dcr.shards import Sample, ShardReader
 from dcr.transforms import Crop, base_crop, center_crop
@@ -90,25 +91,7 @@ def _cut(sample: Sample, image_hash: str, options: LatentOptions, numbers: Seque
     return [base_crop(image, size, image_hash, scale, number, flip) for number in numbers]
 
 
-class _CropTasks(Dataset):
-    def __init__(self, tasks: list[CropTask], options: LatentOptions) -> None:
-        self.tasks, self.options = tasks, options
-
-    def __len__(self) -> int:
-        return len(self.tasks)
-
-    def __getitem__(self, number: int) -> CropBatch | UserError:
-        try:
-            return load_crops(self.tasks[number], self.options)
-        except UserError as exc:  # as a value: torch would wrap its one sentence in a worker's traceback
-            return exc
-
-
 def iterate_crops(tasks: list[CropTask], options: LatentOptions, pin_memory: bool) -> Iterator[CropBatch]:
     """Yield the crops of each task, in order, decoded ahead by ``options.num_workers`` processes."""
     workers = min(options.num_workers, len(tasks))
-    loader = DataLoader(_CropTasks(tasks, options), batch_size=None, num_workers=workers, pin_memory=pin_memory)
-    for batch in loader:
-        if isinstance(batch, UserError):
-            raise batch
-        yield CropBatch(*batch)
+    return load_ahead(partial(load_crops, options=options), tasks, workers, "latents", pin_memory)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader
 
 from dcr.latents import LatentCache
+from dcr.latents.loading import load_ahead
 from dcr.seeds import derive_seed, numpy_generator
 from dcr.training.processes import Processes
 
@@ -37,7 +38,7 @@ class WithCandidates(Sequence):
 
 
 class StepSampler:
-    """A DataLoader's batch sampler that yields (position, epoch) of each sample of each step in ``steps``.
+    """A sampler of batches: yields (position, epoch) of each sample of each step in ``steps``.
 
     Batches follow each other through a fresh permutation every epoch; a batch may span two epochs, so every
     sample is seen equally often. Of ``num_processes`` with ``batch_size`` each, every one takes its own piece of
@@ -95,7 +96,7 @@ def collate(samples: list[dict]) -> dict:
     return {**collated, "moments": torch.from_numpy(np.stack([sample["moments"] for sample in samples]))}
 
 
-def build_loader(
+def iterate_batches(
     latents: LatentCache,
     positions: Sequence[int],
     batch_size: int,
@@ -104,12 +105,14 @@ def build_loader(
     num_workers: int,
     processes: Processes,
     first_place: int,
-) -> DataLoader:
-    """Return a loader over the steps, in order, whatever the number of worker processes; see `StepSampler`."""
+) -> Iterator[dict]:
+    """Yield the batches of the steps, in order, whatever the number of worker processes; see `StepSampler`."""
     sampler = StepSampler(positions, batch_size, seed, steps, processes.rank, processes.count, first_place)
-    return DataLoader(
-        latents, batch_sampler=sampler, collate_fn=collate, num_workers=num_workers, worker_init_fn=_ignore_sigterm
-    )
+    return load_ahead(partial(_load_batch, latents), sampler, num_workers, "training", prepare_worker=_ignore_sigterm)
+
+
+def _load_batch(latents: LatentCache, places: list[tuple[int, int]]) -> dict:
+    return collate([latents[place] for place in places])
 
 
 def _ignore_sigterm(worker: int) -> None:

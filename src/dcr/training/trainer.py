@@ -19,7 +19,7 @@ from dcr.latents import LatentCache
 from dcr.training.batches import Batch
 from dcr.training.checkpoints import Checkpoints, Progress
 from dcr.training.cost import measure, plan
-from dcr.training.data import build_loader
+from dcr.training.data import iterate_batches
 from dcr.training.guards import IgnoredCondition, check_end, count_skipped, is_finite_step
 from dcr.training.monitor import Monitor, MonitorOptions, log_plan
 from dcr.training.processes import alone
@@ -194,11 +194,10 @@ class Trainer:
     def _batches(self, progress: Progress) -> Iterator[dict]:
         run, count = self.run, self.run.gradient_accumulation_steps
         steps = range(progress.step * count, run.max_train_steps * count)
-        loader = build_loader(
+        return iterate_batches(
             self.latents, self.positions, run.train_batch_size, run.seed, steps, run.num_workers,
             alone() if run.published_sampling else self.processes, progress.num_samples,
         )  # fmt: skip
-        return iter(loader)
 
     def _resume(self) -> Progress:
         """Return the newest fitting checkpoint's progress, its state put in place, or that of a new run."""
