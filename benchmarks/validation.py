@@ -43,7 +43,7 @@ from dcr.validation.reasons import REASONS
 from dcr.validation.tables import SampleTables, ShardTable, TablePlan, write_tables
 from dcr.validation.workers import Workers
 
-LIMITS = Limits(224, 3.0, 89_478_485, 2.0, "clip", 77, 2.0, 4.0)
+LIMITS = Limits(224, 3.0, 89_478_485, 2.0, "first", "clip", 77, 2.0, 4.0)
 WORDS = ("photo", "brown", "dog", "running", "grass", "red", "ball", "old", "city", "street", "night", "in", "the")
 
 

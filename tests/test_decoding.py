@@ -26,7 +26,8 @@ def seen_by_latents(content, folder):
 
     shard = write_shard(folder, "00000", [Sample("0", content, "jpg", "a caption", {})]).as_posix()
     options = LatentOptions(SIDE, (0.9, 1.0), 1, "float32", crop_mode="center")
-    return load_crops(CropTask(shard, {0: hashlib.sha256(content).hexdigest()}), options).crops[0, 0].numpy()
+    task = CropTask(shard, {0: hashlib.sha256(content).hexdigest()}, {0: "a caption"})
+    return load_crops(task, options).crops[0, 0].numpy()
 
 
 def seen_by_evaluation(content, folder):

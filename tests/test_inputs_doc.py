@@ -5,11 +5,15 @@ from pathlib import Path
 
 import pytest
 
+from caption_cases import CAPTIONS
+from corpus import encode, write_members
 from dcr.errors import UserError
 from dcr.shards import list_shards
 from dcr.validation.images import measure_image
+from dcr.validation.measuring import measure_shard
 from dcr.validation.reasons import REASONS
 from picture_cases import CASES
+from validation_tables import LIMITS
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "inputs.md"
 
@@ -101,3 +105,16 @@ def test_every_way_to_name_shards_does_what_its_row_tells(tmp_path):
                 with pytest.raises(UserError, match=re.escape(expected)):
                     list_shards(source)
         assert bool(told[row][1]) == any(isinstance(expected, str) for _, expected in sources)
+
+
+def test_every_kind_of_caption_is_told():
+    assert {case.row for case in CAPTIONS} == set(reasons_of("Captions"))
+
+
+@pytest.mark.parametrize("case", CAPTIONS, ids=lambda case: case.row)
+def test_a_caption_has_the_reason_that_its_row_tells(case, tmp_path):
+    members = [(f"0.{extension}", content) for extension, content in case.members().items()]
+    shard = write_members(tmp_path / "0.tar", [("0.jpg", encode()), *members])
+    (row,) = measure_shard(str(shard), "0", LIMITS).rows.to_pylist()
+    assert set(row["findings"]) == reasons_of("Captions")[case.row] == {case.reason} - {None}
+    assert row["caption"] == (case.captions[0] if case.captions else None)

@@ -15,7 +15,7 @@ from dcr.validation.tables import SampleTables, ShardTable, TablePlan, write_tab
 
 LIMITS = Limits(
     min_image_size=32, max_aspect_ratio=3.0, max_image_pixels=10_000, min_luminance_spread=2.0,
-    tokenizer=None, context_length=77, max_seconds_per_megabyte=2.0, max_gigabytes=4.0,
+    caption_choice="first", tokenizer=None, context_length=77, max_seconds_per_megabyte=2.0, max_gigabytes=4.0,
 )  # fmt: skip
 POLICIES = dict.fromkeys(REASONS, "reject") | {"caption_missing": "warn", "animated": "accept", "tar_damaged": "warn"}
 NO_EVALUATION = EvaluationImages([], np.zeros((0, 2), np.uint64), np.zeros(0, np.uint64), 4)

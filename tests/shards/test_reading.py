@@ -4,6 +4,7 @@ import tarfile
 
 import pytest
 
+from caption_cases import CAPTIONS
 from corpus import encode, good_samples, special_member, write_members
 from dcr.errors import UserError
 from dcr.shards import ShardReader, read_samples, split_name, write_shard
@@ -269,3 +270,18 @@ def test_a_shard_of_empty_members_is_damaged(tmp_path, monkeypatch):
     assert "most of its members are empty" in reader.damage
     assert len(samples) == 5 + 101
     assert reader.unreadable_bytes > 0
+
+
+@pytest.mark.parametrize("case", CAPTIONS, ids=lambda case: case.row)
+def test_captions_are_texts_whatever_holds_them(tmp_path, case):
+    members = [(f"0.{extension}", content) for extension, content in case.members().items()]
+    (sample,), _ = read(write_members(tmp_path / "0.tar", members))
+    assert sample.captions == case.captions
+    assert sample.caption == (case.captions[0] if case.captions else None)
+
+
+def test_captions_of_a_large_json_are_kept_and_are_not_more_than_anybody_needs(tmp_path):
+    metadata = {"captions": [f"caption {i}" for i in range(20_000)], "boxes": [1.0] * 1000}
+    (sample,), _ = read(write_members(tmp_path / "0.tar", [("0.json", json.dumps(metadata).encode())]))
+    assert sample.captions == tuple(f"caption {i}" for i in range(1000))
+    assert sample.metadata == {}

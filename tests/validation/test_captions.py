@@ -5,7 +5,8 @@ import time
 import pytest
 
 from dcr.errors import UserError
-from dcr.validation.captions import token_counter
+from dcr.shards import Sample
+from dcr.validation.captions import choose_caption, token_counter
 
 TEXTS = [
     "a photo of a cat", "", "   x ", "don't STOP https://a.b/c?d=e", "caf\u00e9 &amp;amp; b's 12345 !!!", "a_b-c...d",
@@ -53,3 +54,27 @@ def test_workers_load_neither_torch_nor_open_clip():
     code += "import dcr.validation.measuring; print({'torch', 'open_clip', 'transformers'} & set(sys.modules))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "set()"
+
+
+def test_the_first_caption_is_chosen_or_one_is_drawn():
+    captions = ("a fish", "a pond", "a net")
+    samples = [Sample(str(i), bytes([i]), "jpg", captions[0], captions=captions) for i in range(200)]
+    assert {choose_caption(sample, "first") for sample in samples} == {"a fish"}
+    drawn = [choose_caption(sample, "drawn") for sample in samples]
+    assert all(40 < drawn.count(caption) < 95 for caption in captions)
+    places = [captions.index(caption) for caption in drawn[:8]]
+    assert places == [1, 1, 1, 2, 1, 1, 1, 0]  # on any machine
+
+
+def test_what_is_drawn_depends_on_the_image_alone():
+    captions = ("a fish", "a pond", "a net")
+    chosen = {choose_caption(Sample(key, b"image", "jpg", "a fish", {"key": key}, 512, (), captions), "drawn")
+              for key in map(str, range(20))}  # fmt: skip
+    assert len(chosen) == 1
+
+
+@pytest.mark.parametrize("choice", ["first", "drawn"])
+def test_one_caption_or_none_leaves_no_choice(choice):
+    assert choose_caption(Sample("0", b"image", "jpg", "a fish", captions=("a fish",)), choice) == "a fish"
+    assert choose_caption(Sample("0", b"image", "jpg", "a fish"), choice) == "a fish"
+    assert choose_caption(Sample("0", b"image", "jpg", None), choice) is None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -21,10 +21,16 @@ from dcr.transforms import Crop, base_crop, center_crop
 
 @dataclass(frozen=True)
 class CropTask:
-    """Some accepted samples of one input shard: their hashes by offset in the tar, in the tar's order."""
+    """Some accepted samples of one input shard, by offset in the tar and in its order: hashes, and chosen captions."""
 
     shard: str
     hashes: dict[int, str]
+    captions: dict[int, str | None]
+
+    def part(self, offsets: Iterable[int]) -> CropTask:
+        """Return the task of some of its samples."""
+        chosen = list(offsets)
+        return CropTask(self.shard, *({at: values[at] for at in chosen} for values in (self.hashes, self.captions)))
 
 
 class CropBatch(NamedTuple):
@@ -74,7 +80,8 @@ def load_crops(task: CropTask, options: LatentOptions, numbers: Sequence[int] | 
         cut = _cut(sample, image_hash, options, range(options.crops_per_image) if numbers is None else numbers)
         crops.append(np.stack([crop.pixels for crop in cut]))
         places = [{"box": list(crop.box), "flip": crop.flip} for crop in cut]
-        records.append({"key": sample.key, "caption": sample.caption, "sha256": image_hash, "crops": places})
+        caption = task.captions[sample.offset]
+        records.append({"key": sample.key, "caption": caption, "sha256": image_hash, "crops": places})
     return CropBatch(torch.from_numpy(np.stack(crops)), records)
 
 

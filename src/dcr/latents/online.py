@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SAMPLES_NAME = "samples.parquet"
+_COLUMNS = ("key", "shard", "offset", "sha256", "caption")
 
 
 def open_latents(folder: str | Path) -> LatentCache | OnlineLatents:
@@ -40,13 +41,13 @@ def write_online(
     """Write what `OnlineLatents` reads.
 
     Args:
-        samples: columns ``key``, ``shard``, ``offset``, ``sha256``; in the order of positions.
+        samples: columns ``key``, ``shard``, ``offset``, ``sha256``, ``caption``; in the order of positions.
         paths, keys: of the input shards by name; a key stands for all that the latents of its samples depend on.
         settings: what decides about the latents, the samples apart.
         options: what is asked of them.
     """
     with atomic_path(folder / SAMPLES_NAME) as temporary:
-        samples[["key", "shard", "offset", "sha256"]].to_parquet(temporary, index=False)
+        samples[list(_COLUMNS)].to_parquet(temporary, index=False)
         listed = {"options": asdict(options), "samples": sha256_file(temporary)}
     shards = {name: {"path": path, "key": keys[name]} for name, path in paths.items()}
     write_plan(folder, "online", settings | listed, shards)
@@ -76,7 +77,7 @@ class OnlineLatents(Sequence):
             samples = pd.read_parquet(self.folder / SAMPLES_NAME)
             options = self.settings["options"]
             self.options = LatentOptions(**{**options, "scale": tuple(options["scale"])})
-            self._samples = {name: samples[name].to_numpy() for name in ("key", "shard", "offset", "sha256")}
+            self._samples = {name: samples[name].to_numpy() for name in _COLUMNS}
             self._paths = {name: shard["path"] for name, shard in plan["shards"].items()}
             self._keys = [shard["key"] for _, shard in sorted(plan["shards"].items())]
         except (OSError, ValueError, TypeError, KeyError) as exc:
@@ -121,5 +122,5 @@ class OnlineLatents(Sequence):
         return json_hash(["online", self._keys])
 
     def _task(self, position: int) -> CropTask:
-        shard, offset, image_hash = (self._samples[name][position] for name in ("shard", "offset", "sha256"))
-        return CropTask(self._paths[shard], {int(offset): image_hash})
+        shard, offset, image_hash, caption = (self._samples[name][position] for name in _COLUMNS[1:])
+        return CropTask(self._paths[shard], {int(offset): image_hash}, {int(offset): caption})

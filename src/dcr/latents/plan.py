@@ -67,10 +67,7 @@ def plan_latents(
     settings = latent_settings(options, diffusion.vae)
     tables = {str(name): rows for name, rows in samples.groupby("shard")}
     keys = {name: shard_key(settings, rows) for name, rows in tables.items()}
-    tasks = {
-        name: CropTask(paths[name], dict(zip(rows["offset"].tolist(), rows["sha256"].tolist(), strict=True)))
-        for name, rows in tables.items()
-    }
+    tasks = {name: _make_task(paths[name], rows) for name, rows in tables.items()}
     return LatentPlan(samples, tasks, keys, settings, options, diffusion.vae, rank, num_ranks)
 
 
@@ -214,9 +211,15 @@ def _finish(
     return batch, moments.reshape(*batch.crops.shape[:2], *moments.shape[1:])
 
 
+def _make_task(path: str, rows: pd.DataFrame) -> CropTask:
+    offsets = rows["offset"].tolist()
+    captions = [caption if isinstance(caption, str) else None for caption in rows["caption"]]
+    return CropTask(path, dict(zip(offsets, rows["sha256"], strict=True)), dict(zip(offsets, captions, strict=True)))
+
+
 def _split(task: CropTask, size: int) -> list[CropTask]:
-    hashes = iter(task.hashes.items())  # itertools.batched needs Python 3.12
-    return [CropTask(task.shard, dict(part)) for part in iter(lambda: list(islice(hashes, size)), [])]
+    offsets = iter(task.hashes)  # itertools.batched needs Python 3.12
+    return [task.part(part) for part in iter(lambda: list(islice(offsets, size)), [])]
 
 
 def _count(encoded: Iterator[tuple[CropBatch, np.ndarray]], bar: Bar) -> Iterator[tuple[CropBatch, np.ndarray]]:

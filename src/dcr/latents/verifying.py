@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from dcr.errors import UserError
-from dcr.latents.cropping import CropTask, load_crops
+from dcr.latents.cropping import load_crops
 from dcr.latents.encoding import MomentsEncoder, from_stored, pick_device
 from dcr.latents.format import DamagedShardError, ShardRecord, check_bytes, read_index, read_record
 from dcr.latents.plan import LatentPlan
@@ -97,7 +97,7 @@ def _compare(
     task = plan.tasks[name]
     offset = list(task.hashes)[row]
     try:
-        batch = load_crops(CropTask(task.shard, {offset: task.hashes[offset]}), plan.options)
+        batch = load_crops(task.part([offset]), plan.options)
     except UserError as exc:
         return str(exc)
     record = read_record(path)

@@ -34,6 +34,7 @@ class ValidationParameters(Section):
     min_luminance_spread: float = Field(ge=0)
     max_seconds_per_megabyte: float = Field(gt=0)
     max_gigabytes: float = Field(gt=0)
+    caption_choice: Literal["first", "drawn"]
     tokenizer: str | None
     context_length: PositiveInt
     near_duplicate_distance: int = Field(ge=-1, le=15)

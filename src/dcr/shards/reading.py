@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 from dcr.errors import UserError
-from dcr.shards.sample import IMAGE_EXTENSIONS, Sample, split_name
+from dcr.shards.sample import IMAGE_EXTENSIONS, Sample, find_captions, split_name
 from dcr.shards.tar_headers import BLOCK, Member, TarDamaged, read_member
 
 MAX_IMAGE_BYTES = 256 << 20
@@ -182,10 +182,16 @@ class _Group:
 
     def sample(self) -> Sample:
         metadata = self._parse_metadata()
-        caption = self._decode_caption(metadata)
+        captions, no_text = find_captions(self._decode_text(), metadata)
         self._note_dotted()
-        image, problems = self.content.get("image"), tuple(sorted(self.problems))
-        return Sample(self.key, image, self.image_extension, caption, metadata, self.offset, problems)
+        if no_text:
+            self.problems.add("caption_not_text")
+        if len(self.content.get("json", b"")) > _SMALL_TEXT:
+            metadata = {name: value for name, value in metadata.items() if not isinstance(value, dict | list)}
+        return Sample(
+            self.key, self.content.get("image"), self.image_extension, captions[0] if captions else None, metadata,
+            self.offset, tuple(sorted(self.problems)), captions,
+        )  # fmt: skip
 
     def _note_dotted(self) -> None:
         """Note images that are none of this key, as ``a.b.jpg`` is called ``b.jpg`` of the key ``a``."""
@@ -202,19 +208,15 @@ class _Group:
         if not isinstance(metadata, dict):
             self.problems.add("metadata_invalid")
             return {}
-        if len(text) > _SMALL_TEXT:
-            return {name: value for name, value in metadata.items() if not isinstance(value, dict | list)}
         return metadata
 
-    def _decode_caption(self, metadata: dict[str, Any]) -> str | None:
-        if "txt" not in self.content:
-            caption = metadata.get("caption")
-            return caption if isinstance(caption, str) else None
+    def _decode_text(self) -> str | None:
+        text = self.content.get("txt")
         try:
-            return self.content["txt"].decode()
+            return None if text is None else text.decode()
         except UnicodeDecodeError:
             self.problems.add("caption_not_utf8")
-            return self.content["txt"].decode(errors="replace")
+            return text.decode(errors="replace")
 
 
 def _is_frugal(text: bytes) -> bool:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import html
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dcr.errors import UserError
+from dcr.seeds import derive_seed
 from dcr.shards import Sample
 
 if TYPE_CHECKING:
@@ -21,15 +23,35 @@ _FILE_OR_URL = re.compile(r"(https?://|www\.)\S+|\S+\.(jpe?g|png|gif|webp|bmp|ti
 _CLIP_WORDS = r"""<start_of_text>|<end_of_text>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"""
 
 
-def caption_findings(sample: Sample) -> Iterator[str]:
-    """Yield the names of what is wrong with a sample's caption, its length in tokens aside."""
-    if sample.caption is None:
-        if "tar_truncated" not in sample.problems:
+def choose_caption(sample: Sample, choice: str) -> str | None:
+    """Return the one of a sample's captions that all steps take, None where it has none.
+
+    Args:
+        choice: ``first``, or ``drawn`` by the image's bytes alone, so that neither order nor shards change it.
+    """
+    if choice == "first" or len(sample.captions) < 2:
+        return sample.caption
+    image_hash = hashlib.sha256(sample.image or b"").hexdigest()
+    return sample.captions[derive_seed(0, "caption", image_hash) % len(sample.captions)]
+
+
+def caption_findings(caption: str | None, problems: Sequence[str]) -> Iterator[str]:
+    """Yield the names of what is wrong with a caption, its length in tokens aside.
+
+    Args:
+        problems: what reading its sample found wrong.
+    """
+    if caption is None:
+        if not {"tar_truncated", "caption_not_text"}.intersection(problems):
             yield "caption_missing"
-    elif not sample.caption.strip():
+        return
+    text = caption.strip()
+    if not text:
         yield "caption_empty"
-    elif _FILE_OR_URL.fullmatch(sample.caption.strip()[:MAX_TEXT]):
+    elif _FILE_OR_URL.fullmatch(text[:MAX_TEXT]):
         yield "caption_is_file_or_url"
+    elif text.startswith(("['", '["')) and text.endswith(("']", '"]')):
+        yield "caption_is_list"
 
 
 @cache

@@ -25,7 +25,7 @@ from dcr.validation.watchdog import GivenUp, watched
 from dcr.validation.workers import Workers
 
 # Raised whenever the same bytes would give other rows, so that tables of earlier versions are made anew.
-_VERSION = 5
+_VERSION = 6
 _BATCH_SAMPLES, _BATCH_BYTES = 64, 16 << 20  # read and measured at once; a batch ends with the sample that fills it
 _ROWS_AT_ONCE = 4096
 # Their findings depend on more than the fingerprint: on stats that img2dataset writes last, on the machine's load.

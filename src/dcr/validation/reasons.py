@@ -39,6 +39,8 @@ REASONS = {
     "caption_missing": "there is no caption",
     "caption_empty": "the caption is empty",
     "caption_not_utf8": "the caption is not UTF-8",
+    "caption_not_text": "the json's caption is neither a text nor a list of texts",
+    "caption_is_list": "the caption is a list as Python prints it, of which the json holds none",
     "caption_is_file_or_url": "the caption is a file name or a URL",
     "caption_truncated": "the caption has more tokens than the text tower reads: its end is cut off",
     "key_collision": "an earlier sample of the shard has this key",

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from dcr.shards import Sample
-from dcr.validation.captions import MAX_TEXT, caption_findings, token_counter
+from dcr.validation.captions import MAX_TEXT, caption_findings, choose_caption, token_counter
 from dcr.validation.downloads import was_resized
 from dcr.validation.images import ImageMeasures, measure_images
 
@@ -36,15 +36,17 @@ _IMAGE_IS_THERE = {"tar_truncated", "unsafe_member", "member_too_large", "dotted
 class Limits:
     """Where a sample begins to be wrong: sides and pixels in px, spread in luminance levels of 0 to 255.
 
-    ``tokenizer`` is as in `dcr.validation.captions.token_counter`, None to count no tokens; ``context_length`` is
-    the number of tokens that the text tower reads. A shard that takes more than ``max_seconds_per_megabyte`` of
-    computing, or ``max_gigabytes`` of memory, is given up; see `dcr.validation.watchdog`.
+    ``caption_choice`` is as in `dcr.validation.captions.choose_caption`, ``tokenizer`` as in `token_counter` there,
+    None to count no tokens; ``context_length`` is the number of tokens that the text tower reads. A shard that takes
+    more than ``max_seconds_per_megabyte`` of computing, or ``max_gigabytes`` of memory, is given up; see
+    `dcr.validation.watchdog`.
     """
 
     min_image_size: int
     max_aspect_ratio: float
     max_image_pixels: int
     min_luminance_spread: float
+    caption_choice: str
     tokenizer: str | None
     context_length: int
     max_seconds_per_megabyte: float
@@ -54,7 +56,7 @@ class Limits:
 def measure_samples(samples: list[Sample], shard: str, limits: Limits) -> list[dict[str, Any]]:
     """Return a row of `SCHEMA` for each sample; ``findings`` names all reasons that the sample alone gives."""
     images = measure_images([sample.image for sample in samples], limits.max_image_pixels)
-    captions = [_measure_caption(sample.caption, limits) for sample in samples]
+    captions = [_measure_caption(choose_caption(sample, limits.caption_choice), limits) for sample in samples]
     return [_row(sample, shard, *measures, limits) for sample, *measures in zip(samples, images, captions, strict=True)]
 
 
@@ -70,7 +72,7 @@ def _row(sample: Sample, shard: str, image: ImageMeasures, caption: dict[str, An
         *sample.problems,
         *changes,
         *_image_findings(row, limits),
-        *caption_findings(sample),
+        *caption_findings(row["caption"], sample.problems),
         *_mismatches(row, sample.metadata),
     }
     if row["caption_truncated"]:

@@ -30,6 +30,7 @@ def measure_samples(parameters: ValidationParameters, shards: list[str]) -> Tabl
         max_aspect_ratio=parameters.max_aspect_ratio,
         max_image_pixels=parameters.max_image_pixels,
         min_luminance_spread=parameters.min_luminance_spread,
+        caption_choice=parameters.caption_choice,
         tokenizer=parameters.tokenizer,
         context_length=parameters.context_length,
         max_seconds_per_megabyte=parameters.max_seconds_per_megabyte,
