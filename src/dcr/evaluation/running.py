@@ -6,9 +6,9 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from dcr.benchmark_sets import BenchmarkSet, MMVPSet, NamedSet, RetrievalSet
+from dcr.benchmark_sets import BenchmarkSet, ClassificationSet, MMVPSet, NamedSet, RetrievalSet
 from dcr.errors import UserError
 from dcr.evaluation.cache import EvaluationCache, code_fingerprint, make_key
 from dcr.evaluation.classification import evaluate_classification
@@ -24,7 +24,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_SPEED = ("batch_size", "num_workers")  # options that no score depends on
+_SPEED = {"batch_size", "num_workers"}  # options that no score depends on
+_OF_CLASSES = {"kmeans_seeds", "kmeans_num_init", "kmeans_batch_size", "num_neighbours"}
+_OF_PROBES = {"probe_inverse_regularization", "probe_max_iterations"}
+_OF_RETRIEVAL = {"recall_at"}
+_OF_COMPARISON = {"num_compared_images", "num_compared_neighbours"}
 MEAN_OF_SETS = "mean_of_sets"  # the task of a result that stands for several sets
 
 
@@ -71,9 +75,21 @@ def evaluate_set(
         encoder=embedder.fingerprint,
         reference=reference.fingerprint if reference and options.compare_features else None,
         set=[benchmark_set.name, benchmark_set.fingerprint],
-        options={name: value for name, value in asdict(options).items() if name not in _SPEED},
+        options=_relevant(options, benchmark_set),
     )
     return embedder.cache.results(key, compute)
+
+
+def _relevant(options: EvaluationOptions, benchmark_set: BenchmarkSet) -> dict[str, Any]:
+    """Return the options that the results on a set depend on: k-means' seeds change no recall."""
+    unused = set(_SPEED)
+    if not isinstance(benchmark_set, ClassificationSet):
+        unused |= _OF_CLASSES | _OF_PROBES
+    if not isinstance(benchmark_set, RetrievalSet):
+        unused |= _OF_RETRIEVAL
+    if not options.compare_features:
+        unused |= _OF_COMPARISON
+    return {name: value for name, value in asdict(options).items() if name not in unused}
 
 
 def evaluate_encoders(
