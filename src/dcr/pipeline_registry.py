@@ -20,10 +20,9 @@ from dcr.pipelines import (
 
 
 def register_pipelines() -> dict[str, Pipeline]:
-    """Return every pipeline, and as ``__default__`` for `kedro viz` the demo's sum, whose shards `scenes` makes."""
+    """Return every pipeline, its nodes tagged with its name, and as ``__default__`` for `kedro viz` the demo's sum."""
     modules = (scenes, validation, latents, training, evaluation, export, reporting)
-    pipelines = {module.__name__.rpartition(".")[2]: module.create_pipeline() for module in modules}
-    default = sum(pipelines.values(), Pipeline([]))
+    chain = {module.__name__.rpartition(".")[2]: module.create_pipeline() for module in modules}
     extra = {
         "models": models.create_pipeline(),
         "ingest": ingest.create_pipeline(),
@@ -32,4 +31,5 @@ def register_pipelines() -> dict[str, Pipeline]:
         "synthesis": synthesis.create_pipeline(),
         "sweep": sweep.create_pipeline(),
     }
-    return {**pipelines, **extra, "__default__": default}
+    tagged = {name: Pipeline(pipeline, tags=name) for name, pipeline in {**chain, **extra}.items()}
+    return {**tagged, "__default__": sum((tagged[name] for name in chain), Pipeline([]))}
