@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import shutil
 import subprocess
@@ -12,7 +13,7 @@ import pytest
 
 from corpus import encode
 from dcr.files import sha256_folder
-from dcr.home import conf_folder, project_folder
+from dcr.home import conf_folder, name_the_user, project_folder
 from project import PROJECT, copy_project, run
 
 
@@ -82,6 +83,36 @@ def test_an_archive_of_configuration_is_refused_since_no_recipe_could_extend_ano
     assert result.returncode == 1
     assert "Traceback" not in result.stderr
     assert "conf.tar.gz is not a folder: unpack" in result.stderr.splitlines()[-1]
+
+
+def test_a_user_without_a_name_gets_one_and_others_keep_theirs(monkeypatch):
+    for variable in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", lambda uid: {}[uid])
+    name_the_user()
+    assert getpass.getuser() == f"uid{os.getuid()}"
+    monkeypatch.setenv("LOGNAME", "somebody")
+    name_the_user()
+    assert getpass.getuser() == "somebody"
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("smoke")
+def test_training_goes_on_under_a_number_without_a_home_a_cache_or_a_temporary_folder(smoke_project, tmp_path):
+    if os.getuid() or not shutil.which("setpriv"):
+        pytest.skip("needs root, to become nobody, and setpriv")
+    project = shutil.copytree(smoke_project, tmp_path / "project")
+    shutil.rmtree(project / "data/06_models/smoke/checkpoints")
+    for place in (tmp_path.parent.parent, tmp_path.parent, tmp_path):
+        place.chmod(0o755)
+    run("chown", "-R", "12345:12345", str(project), cwd=tmp_path)
+    may_read = ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]  # Python may lie in root's home
+    nobody = ["setpriv", "--reuid", "12345", "--regid", "12345", "--clear-groups", *may_read]
+    nowhere = [f"{name}=/nonexistent" for name in ("HOME", "HF_HOME", "TMPDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME")]
+    command = [sys.executable, "-m", "dcr", "--env", "smoke", "--pipelines", "training"]
+    result = run(*nobody, "env", "-u", "LOGNAME", "-u", "USER", *nowhere, *command, cwd=project)
+    assert "left out" not in result.stderr
+    assert (project / "data/06_models/smoke/encoder/model.safetensors").stat().st_uid == 12345
 
 
 @pytest.fixture(scope="module")

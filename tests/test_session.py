@@ -49,6 +49,16 @@ def test_the_working_directory_is_the_projects_while_it_runs_and_then_the_caller
     assert Path.cwd() == tmp_path
 
 
+def test_trackers_are_looked_at_before_the_first_pipeline_of_a_run_that_trains(runs, monkeypatch):
+    asked = []
+    monkeypatch.setattr("dcr.session.check_trackers", lambda names: asked.append((list(names), list(runs))))
+    session("openai_vitl14_224").run(["validation"])
+    assert not asked
+    runs.clear()
+    session("openai_vitl14_224").run()
+    assert asked == [(["dvclive", "tensorboard"], [])]
+
+
 def test_weights_that_are_not_here_are_told_before_anything_runs(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HOME", str(tmp_path / "empty"))
     project = copy_project(tmp_path / "project")

@@ -11,7 +11,7 @@ from kedro.framework.cli.project import run as kedro_run
 from kedro.framework.project import pipelines
 
 from dcr.errors import UserError
-from dcr.home import conf_folder, use_project_logging
+from dcr.home import conf_folder, name_the_user, use_project_logging
 
 
 @click.group(name="dcr")
@@ -22,6 +22,7 @@ def cli() -> None:
 def _run(env: str | None, pipeline: str | None, **options: Any) -> Any:
     """Run the pipelines of a recipe; see `kedro run --help`."""
     try:
+        name_the_user()
         use_project_logging(options["conf_source"])
         _check_name("recipe", env, _recipes(options["conf_source"]), "--env")
         for name in [pipeline, *options["pipelines"]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 from pathlib import Path
 
@@ -29,3 +30,14 @@ def use_project_logging(conf_source: str | None = None) -> None:
     if "KEDRO_LOGGING_CONFIG" in os.environ or not path.is_file() or path.resolve() == found_by_kedro.resolve():
         return
     configure_logging(yaml.safe_load(path.read_text(encoding="utf-8")))
+
+
+def name_the_user() -> None:
+    """Give the user a name where the system knows none, as in a container under a number: libraries ask for one.
+
+    It goes to all processes that this one starts.
+    """
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):
+        os.environ["LOGNAME"] = f"uid{os.getuid()}"

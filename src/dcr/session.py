@@ -10,9 +10,13 @@ from typing import Any
 from kedro.framework.session import KedroSession
 
 from dcr.errors import UserError
+from dcr.training.trackers import check_trackers
 
 FIRST = "models"
 """The pipeline that the others wait for: without the weights none of their work is worth starting."""
+
+TRAINING = "training"
+"""The pipeline that reports to trackers, perhaps hours after the start of a run."""
 
 
 class RecipeSession(KedroSession):
@@ -42,6 +46,8 @@ class RecipeSession(KedroSession):
         if not pipeline_names and not kwargs.get("pipeline_name"):
             pipeline_names = self.load_context().config_loader["globals"]["pipelines"]
         names = list(pipeline_names or [])
+        if TRAINING in names:
+            check_trackers(self.load_context().config_loader["parameters"]["training"]["report_to"])
         if FIRST in names and names != [FIRST]:
             names.remove(FIRST)
             with self._another() as session:

@@ -1,13 +1,15 @@
 """A run's numbers, read back from what each tracker wrote: every step once, also after a run was cut."""
 
 import csv
+import importlib.util
 import struct
 import subprocess
 
 import pytest
 
 from dcr.errors import UserError
-from dcr.training.trackers import Trackers
+from dcr.training import trackers as trackers_module
+from dcr.training.trackers import Trackers, check_trackers
 
 LOSSES = {1: 1.5, 2: 1.25, 3: 1.0, 4: 0.75}
 
@@ -132,11 +134,75 @@ def test_dvclive_is_left_out_where_git_has_no_commit_and_the_run_goes_on(tmp_pat
     trackers = Trackers(["dvclive", "tensorboard"], tmp_path / "run", "dcr", {"seed": 0})
     trackers.log({"loss": 1.5}, 1)
     trackers.close()
-    assert "DVCLive is left out: it needs a Git repository with a commit" in caplog.text
+    assert "dvclive is left out from here on: it needs a Git repository with a commit" in caplog.text
     assert read_tensorboard(tmp_path / "run") == [[(1, 1.5)]]
 
 
-def test_a_tracker_that_is_not_installed_is_said(tmp_path, monkeypatch):
-    monkeypatch.setattr("accelerate.tracking._available_trackers", [])
-    with pytest.raises(UserError, match="report_to names wandb, which is not installed: `pip install wandb`"):
-        Trackers(["wandb"], tmp_path, "dcr", {})
+@pytest.fixture
+def not_installed(monkeypatch):
+    """Make it seem that W&B is not installed."""
+    found = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "wandb" else found(name))
+
+
+@pytest.mark.parametrize(
+    "ask", [lambda folder: Trackers(["wandb"], folder, "dcr", {}), lambda folder: check_trackers(["wandb"])]
+)
+def test_a_tracker_that_is_not_installed_is_said(ask, tmp_path, not_installed):
+    with pytest.raises(UserError, match=r"wandb, which is not installed: `pip install 'dcr\[trackers\]'`"):
+        ask(tmp_path)
+
+
+class Broken:
+    """A tracker as accelerate's, that fails in one of its methods, at the second call."""
+
+    def __init__(self, where):
+        self.where, self.calls = where, {}
+
+    def __getattr__(self, name):
+        def method(*_, **__):
+            self.calls[name] = self.calls.get(name, 0) + 1
+            if name == self.where and (self.calls[name] == 2 or name != "log"):
+                raise ConnectionError(f"the server is gone\nin {name}")
+
+        return method
+
+
+@pytest.mark.parametrize("where", ["start", "store_init_configuration", "log", "finish"])
+def test_a_tracker_that_fails_is_left_out_with_one_warning_and_the_others_go_on(where, tmp_path, monkeypatch, caplog):
+    opened = trackers_module._open
+    broken = Broken(where)
+    monkeypatch.setattr(
+        trackers_module, "_open", lambda name, *rest: broken if name == "dvclive" else opened(name, *rest)
+    )
+    trackers = Trackers(["dvclive", "tensorboard"], tmp_path, "dcr", {"seed": 0})
+    for step, loss in LOSSES.items():
+        trackers.log({"loss": loss}, step)
+    trackers.close()
+    assert read_tensorboard(tmp_path) == [list(LOSSES.items())]
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert warnings == ["report_to: dvclive is left out from here on: the server is gone"]
+    assert broken.calls.get("log", 0) == {"log": 2, "finish": 4}.get(where, 0)
+
+
+def test_what_could_not_start_is_told_before_a_run_and_what_can_is_not(tmp_path, monkeypatch, caplog):
+    from dvc.repo import Repo
+
+    monkeypatch.chdir(tmp_path)
+    check_trackers(["dvclive", "tensorboard"])
+    assert not caplog.records
+    subprocess.run(["git", "init"], cwd=tmp_path, check=True, capture_output=True)
+    Repo.init(str(tmp_path)).close()
+    check_trackers(["dvclive", "tensorboard"])
+    (record,) = caplog.records
+    assert "dvclive cannot start and will be left out of training: it needs a Git repository" in record.getMessage()
+    assert not list(tmp_path.glob("dvclive*"))
+
+
+def test_mlflow_out_of_reach_is_told_before_a_run(monkeypatch, caplog, tmp_path):
+    pytest.importorskip("mlflow")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/file/mlflow.db")
+    check_trackers(["mlflow"])
+    assert "mlflow cannot start and will be left out of training" in caplog.text
