@@ -193,6 +193,17 @@ def check_seed(evaluated: Record, seeds: Mapping[str, Record]) -> None:
         raise UserError(f"seeds/seed_{evaluated['seed']}.json is not of the evaluation in this_seed.json; {_EVALUATE}")
 
 
+def check_sweep_run(name: str, trained: Record, evaluated: Record, scores: Record) -> None:
+    """Refuse a run of a sweep, named ``<signal>-<seed>``, whose training or scores are of another one."""
+    parameters = trained.get("parameters") or {}
+    if f"{parameters.get('signal')}-{parameters.get('seed')}" != name:
+        raise UserError(f"sweep/{name} holds a training of another signal or seed; run the sweep again")
+    try:
+        check_scores(evaluated, trained, parameters["method"], {"scores": json_hash(scores)}, scores)
+    except UserError as exc:
+        raise UserError(f"sweep/{name}: {exc}, for this run of the sweep") from exc
+
+
 def _frame_hash(table: pd.DataFrame) -> str:
     digest = hashlib.sha256()
     for name in table.columns:

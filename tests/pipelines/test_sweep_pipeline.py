@@ -2,15 +2,20 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
+import pandas as pd
 import pytest
+import torch
 import yaml
 from kedro.config import OmegaConfigLoader
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
 
+import belonging
+from dcr.errors import UserError
 from dcr.losses.signals import SIGNALS
-from dcr.parameters import SweepParameters
+from dcr.parameters import EvaluationParameters, SweepParameters, TrainingParameters
 from dcr.pipelines import evaluation, training
 from dcr.pipelines.sweep import create_pipeline
 from dcr.settings import CONFIG_LOADER_ARGS
@@ -62,25 +67,67 @@ def test_every_signal_is_in_the_sweep():
 @pytest.fixture
 def finished(tmp_path):
     """Files of three finished runs, and of one that was stopped before it was evaluated."""
+    training = sections("training")
+    evaluation = EvaluationParameters(**sections("evaluation"))
+    model = SimpleNamespace(model=torch.nn.Linear(1, 1))
     for name, value in (("infonce-0", 0.5), ("infonce-1", 0.52), ("dcl-0", 0.51), ("dcl-1", 0.5)):
         folder = tmp_path / "sweep" / name
         folder.mkdir(parents=True)
-        scores = {"probes": {"mean": value}, "clustering": {"acc": value / 2}}
+        signal, _, seed = name.rpartition("-")
+        parameters = TrainingParameters(**training | {"signal": signal, "seed": int(seed)})
+        runs = {"dcr": {"seconds": 12.0, "steps": 10}}
+        trained = belonging.training_record(parameters, model, {"dcr": model}, runs=runs)
+        own = {"probes": {"mean": value}, "clustering": {"acc": value / 2}}
+        scores = {"base": own, "dcr": own}
+        written = {"training": trained}
         if name != "dcl-1":
-            (folder / "scores.json").write_text(json.dumps({"base": scores, "dcr": scores}))
-        (folder / "training.json").write_text(json.dumps({"runs": {"dcr": {"seconds": 12.0, "steps": 10}}}))
+            evaluated = belonging.this_seed(evaluation, trained, pd.DataFrame(), scores=scores)
+            written |= {"scores": scores, "this_seed": evaluated}
+        for file, content in written.items():
+            (folder / f"{file}.json").write_text(json.dumps(content))
     return tmp_path
 
 
-def test_the_page_compares_the_finished_runs(finished):
+def sections(name):
+    return yaml.safe_load((PROJECT / "conf" / "base" / f"parameters_{name}.yml").read_text())[name]
+
+
+def compare(finished):
+    """Return the page of the runs in a folder."""
     config, _ = sweep_config()
-    parameters = yaml.safe_load((PROJECT / "conf" / "base" / "parameters_sweep.yml").read_text())["sweep"]
-    entries = {name: {**config[name], "path": str(finished / "sweep")} for name in ("sweep_scores", "sweep_records")}
-    catalog = DataCatalog.from_config(entries)
-    catalog["params:sweep"] = MemoryDataset(SweepParameters(**parameters))
+    names = ("sweep_scores", "sweep_records", "sweep_evaluations")
+    catalog = DataCatalog.from_config({name: {**config[name], "path": str(finished / "sweep")} for name in names})
+    catalog["params:sweep"] = MemoryDataset(SweepParameters(**sections("sweep")))
     catalog["sweep_page"] = MemoryDataset()
     SequentialRunner().run(create_pipeline(), catalog)
-    page = catalog["sweep_page"].load()
+    return catalog["sweep_page"].load()
+
+
+def test_the_page_compares_the_finished_runs(finished):
+    page = compare(finished)
     assert page.count('<th scope="row">') == 2 + 3
     assert "1.200" in page
     assert "one seed cannot tell a difference from chance" in page
+
+
+@pytest.mark.parametrize(
+    ("file", "words"),
+    [
+        ("scores.json", "scores and this_seed.json are not of one evaluation"),
+        ("training.json", "sweep/infonce-1 holds a training of another signal or seed"),
+    ],
+)
+def test_files_of_another_run_are_named(finished, file, words):
+    other, own = (finished / "sweep" / name / file for name in ("infonce-0", "infonce-1"))
+    own.write_bytes(other.read_bytes())
+    with pytest.raises(UserError, match=f"sweep/infonce-1.*{words}|{words}"):
+        compare(finished)
+
+
+def test_a_run_trained_anew_since_its_scores_is_named(finished):
+    path = finished / "sweep" / "dcl-0" / "training.json"
+    record = json.loads(path.read_text())
+    record["products"]["encoders"]["dcr"] = "new"
+    path.write_text(json.dumps(record))
+    with pytest.raises(UserError, match=r"sweep/dcl-0: the scores of dcr are of other weights"):
+        compare(finished)
