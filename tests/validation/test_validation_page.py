@@ -26,8 +26,10 @@ EXPECTATIONS = {
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
     samples = good_samples(6)
-    samples[1] = Sample("small", encode((20, 20)), "jpg", "<script>alert(1)</script>")
-    samples[2] = Sample("broken", b"nothing", "jpg", "a broken one")
+    samples[1] = Sample(
+        "small", encode((20, 20)), "jpg", "<script>alert(1)</script>", {"url": "https://example.org/small.jpg"}
+    )
+    samples[2] = Sample("broken", b"nothing", "jpg", "a broken one", {"path": "photos/broken.jpg"})
     samples.append(Sample("copy", samples[3].image, "jpg", "a copy"))
     path = str(write_shard(tmp_path_factory.mktemp("shards"), "00000", samples))
     tables = judged(tmp_path_factory.mktemp("tables"), measure_shard(path, "00000", LIMITS), animated="reject")
@@ -59,6 +61,19 @@ def test_counts_expectations_and_charts_are_shown(page):
     assert "expect_it" in page
     assert "not met" in page
     assert page.count("<svg") == 6
+
+
+def test_cards_name_where_a_sample_came_from(page, tmp_path):
+    assert "https://example.org/small.jpg" in page
+    assert "photos/broken.jpg" in page  # though it cannot be decoded
+
+
+def test_a_measure_of_one_value_is_a_number_and_no_chart(tmp_path):
+    path = str(write_shard(tmp_path, "00000", [Sample("a", encode(), "jpg", "a caption")]))
+    tables = judged(tmp_path / "tables", measure_shard(path, "00000", LIMITS))
+    page = render_page(tables, summarize(tables), {"00000": path}, EXPECTATIONS, POLICIES, num_examples=4, sets={})
+    assert "<svg" not in page
+    assert page.count("in every image") == 6
 
 
 def test_the_sets_whose_images_were_looked_for_are_named(page):

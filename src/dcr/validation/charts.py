@@ -14,12 +14,12 @@ def histogram_svg(values: np.ndarray, label: str, num_bins: int = 32) -> Markup:
     step, top = _WIDTH / num_bins, max(1, int(counts.max()))
     bars = "".join(
         f'<rect x="{i * step + 0.5:.2f}" y="{_BASE - _BASE * count / top:.2f}" width="{step - 1:.2f}" '
-        f'height="{_BASE * count / top:.2f}"><title>{_number(edges[i])} to {_number(edges[i + 1])}: '
+        f'height="{_BASE * count / top:.2f}"><title>{show_number(edges[i])} to {show_number(edges[i + 1])}: '
         f"{count}</title></rect>"
         for i, count in enumerate(counts)
         if count
     )
-    low, high, middle = _number(edges[0]), _number(edges[-1]), _number(float(np.median(values)))
+    low, high, middle = show_number(edges[0]), show_number(edges[-1]), show_number(float(np.median(values)))
     return Markup(
         f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(label)}: median {middle}">'
         f'<g class="bars">{bars}</g><line x1="0" x2="{_WIDTH}" y1="{_BASE}" y2="{_BASE}"/>'
@@ -30,8 +30,9 @@ def histogram_svg(values: np.ndarray, label: str, num_bins: int = 32) -> Markup:
 
 def _range(values: np.ndarray) -> tuple[float, float]:
     low, high = float(values.min()), float(values.max())
-    return (low, high) if high > low else (low - 0.5, high + 0.5)
+    return (low, high) if high > low else (low - 0.5, high + 0.5)  # a bar needs a width
 
 
-def _number(value: float) -> str:
+def show_number(value: float) -> str:
+    """Return a number with three digits, or with all of those before the point."""
     return f"{value:,.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.3g}"

@@ -9,8 +9,8 @@ import numpy as np
 
 from dcr.decoding import decode_rgb
 from dcr.pages import fill_template, to_data_uri
-from dcr.shards import ShardReader
-from dcr.validation.charts import histogram_svg
+from dcr.shards import Sample, ShardReader
+from dcr.validation.charts import histogram_svg, show_number
 from dcr.validation.reasons import REASONS, SHARD_REASONS
 from dcr.validation.survey import survey_samples
 from dcr.validation.tables import SampleTables
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _THUMBNAIL = 144  # px, longer side
+_SOURCES = ("url", "path")
+_MAX_SOURCE = 300  # characters
 _NUM_SHARDS = 10
 _ORDER = ("fail", "reject", "warn")
 _COLUMNS = (
@@ -32,12 +34,17 @@ _COLUMNS = (
 
 @dataclass(frozen=True)
 class Example:
-    """A sample to show: ``thumbnail`` is a data URI, None where there is nothing that can be drawn."""
+    """A sample to show.
+
+    ``thumbnail`` is a data URI, None where there is nothing that can be drawn; ``source`` is the URL or path that the
+    sample's json holds, or empty.
+    """
 
     key: str
     shard: str
     thumbnail: str | None
     note: str
+    source: str = ""
 
 
 def render_page(
@@ -95,10 +102,17 @@ def render_page(
 
 def collect_examples(rows: pd.DataFrame, shards: dict[str, str]) -> list[Example]:
     """Return an example for each row, its image read again from its place in the shard."""
-    return [
-        Example(row.key, row.shard, _thumbnail(row, shards[row.shard]), _note(row))
-        for row in rows.astype(object).where(rows.notna(), None).itertuples()
-    ]
+    return [_example(row, shards[row.shard]) for row in rows.astype(object).where(rows.notna(), None).itertuples()]
+
+
+def _example(row: Any, path: str) -> Example:
+    with ShardReader(path, start=row.offset) as reader:
+        sample = next(iter(reader), None)
+    if sample is None:
+        return Example(row.key, row.shard, None, _note(row))
+    sources = (sample.metadata.get(name) for name in _SOURCES)
+    source = next((text for text in sources if isinstance(text, str)), "")
+    return Example(row.key, row.shard, _thumbnail(row, sample), _note(row), source[:_MAX_SOURCE])
 
 
 def _note(row: Any) -> str:
@@ -106,11 +120,9 @@ def _note(row: Any) -> str:
     return f"{row.evaluation_image}: {note}" if row.evaluation_image else note
 
 
-def _thumbnail(row: Any, path: str) -> str | None:
+def _thumbnail(row: Any, sample: Sample) -> str | None:
     if row.luminance_mean is None:  # it was not decoded then and is not decoded now
         return None
-    with ShardReader(path, start=row.offset) as reader:
-        sample = next(iter(reader))
     image = decode_rgb(sample.image, side=_THUMBNAIL)
     image.thumbnail((_THUMBNAIL, _THUMBNAIL))
     return to_data_uri(image)
@@ -123,11 +135,18 @@ def _charts(judged: SampleTables) -> list[dict[str, Any]]:
         ("Shorter side (px)", np.minimum(width, height)),
         ("Aspect ratio (width / height)", width[height > 0] / height[height > 0]),
     ]
-    svgs = [{"title": title, "svg": histogram_svg(values, title)} for title, values in charts if len(values)]
+    drawn = [_chart(title, values) for title, values in charts if len(values)]
     for title, column, scale in _COLUMNS:
         if len(values := judged.numbers(column)):
-            svgs.append({"title": title, "svg": histogram_svg(values * np.float32(scale), title)})
-    return svgs
+            drawn.append(_chart(title, values * np.float32(scale)))
+    return drawn
+
+
+def _chart(title: str, values: np.ndarray) -> dict[str, Any]:
+    """Return a histogram, or the value where there is only one."""
+    if values.min() == values.max():
+        return {"title": title, "svg": None, "value": show_number(float(values[0]))}
+    return {"title": title, "svg": histogram_svg(values, title), "value": None}
 
 
 def _worst(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
