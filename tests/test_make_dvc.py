@@ -120,7 +120,8 @@ def test_the_sweeps_runs_start_from_what_the_demo_left(stages):
     assert "training.signal=${item.signal},training.seed=${item.seed}" in run["cmd"]
     assert {"data/05_model_input/demo/latents", "data/06_models/demo/base/clip"} <= set(run["deps"])
     assert paths(run["outs"]) == [
-        f"data/08_reporting/demo/sweep/${{item.signal}}-${{item.seed}}/{name}.json" for name in ("scores", "training")
+        f"data/08_reporting/demo/sweep/${{item.signal}}-${{item.seed}}/{name}.json"
+        for name in ("scores", "this_seed", "training")
     ]
     assert "data/08_reporting/demo/sweep" in compare["deps"]
     assert compare["outs"] == ["data/08_reporting/demo/sweep.html"]

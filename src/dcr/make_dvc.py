@@ -32,7 +32,7 @@ _KEPT = frozenset(
 )  # fmt: skip
 _METRICS = frozenset({"validation_summary", "conditions", "training_record", "scores"})
 _WORKING = "dcr.datasets.folders.WorkingFolderDataset"
-_OF_A_SWEEP = frozenset({"scores", "training_record"})  # of a run, what `sweep` compares; the rest is taken over anew
+_OF_A_SWEEP = frozenset({"scores", "this_seed", "training_record"})  # of a run, what `sweep` compares; the rest is new
 
 _ITEM = {"training": {"signal": "ITEM-SIGNAL", "seed": "ITEM-SEED"}}
 """What stands for a run of the sweep until the stages are written."""
@@ -110,7 +110,11 @@ def _sweep(recipe: Recipe) -> dict[str, Any]:
         "matrix": {"seed": sweep["seeds"], "signal": sweep["signals"]},
         **yaml.safe_load(_filled(yaml.safe_dump({**run, "cmd": f"{run['cmd']} --params {options}"}, sort_keys=False))),
     }
-    folders = {path for name in ("sweep_scores", "sweep_records") for path in data_paths(recipe.catalog[name])}
+    folders = {
+        path
+        for name in ("sweep_scores", "sweep_evaluations", "sweep_records")
+        for path in data_paths(recipe.catalog[name])
+    }
     return {"stages": {"run": run, "compare": _stage(recipe, ["sweep"], folders)}}
 
 
