@@ -13,7 +13,12 @@ from dcr.shards import read_samples
 
 def run(folder):
     parameters = IngestParameters(
-        images=str(folder / "images"), table=None, path_column="path", caption_column="caption", max_shard_megabytes=1
+        images=str(folder / "images"),
+        table=None,
+        path_column="path",
+        caption_column="caption",
+        max_shard_megabytes=1,
+        max_failed_share=0.1,
     )
     shards = ShardsDataset(filepath=str(folder / "shards"))
     catalog = DataCatalog({"params:ingest": MemoryDataset(parameters), "shards": shards})

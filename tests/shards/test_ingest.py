@@ -4,9 +4,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from caption_cases import CAPTIONS
 from corpus import encode
 from dcr.errors import UserError
 from dcr.shards import Source, list_shards, read_samples, write_ingested
+from picture_cases import CASES
 
 MEGABYTE = 1_000_000
 
@@ -15,10 +17,10 @@ def contents(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def ingest(tmp_path, table=None, caption_column="caption", out="out", max_shard_bytes=MEGABYTE):
+def ingest(tmp_path, table=None, caption_column="caption", out="out", max_shard_bytes=MEGABYTE, max_failed_share=1.0):
     (tmp_path / out).mkdir(exist_ok=True)
     source = Source(str(tmp_path / "images"), None if table is None else str(table), "path", caption_column)
-    write_ingested(tmp_path / out, source, max_shard_bytes)
+    write_ingested(tmp_path / out, source, max_shard_bytes, max_failed_share)
     return [sample for shard in list_shards(str(tmp_path / out)) for sample in read_samples(shard)]
 
 
@@ -145,3 +147,70 @@ def test_a_folder_without_images_is_named(tmp_path):
     (tmp_path / "images").mkdir()
     with pytest.raises(UserError, match="no image in"):
         ingest(tmp_path)
+
+
+def test_what_was_read_failed_and_passed_over_is_told(images, tmp_path, caplog):
+    for name in (".hidden.jpg", ".git/x.jpg", "b/c.pdf", "lonely.txt", "b/lonely.caption"):
+        (images / name).parent.mkdir(exist_ok=True)
+        (images / name).write_bytes(b"x")
+    (images / "linked").symlink_to(images / "b")
+    (images / "broken.jpg").write_bytes(b"no image")
+    (images / "c.tif").write_bytes(encode(kind="TIFF"))
+    caplog.set_level("INFO", "dcr.shards.ingest")
+    samples = ingest(tmp_path, max_failed_share=0.4)
+    told = [record.getMessage() for record in caplog.records]
+    assert told == [
+        "ingest: 3 images in 1 shards; failed 2, without caption 3; passed over: captions without an image 2, "
+        "hidden files 1, hidden folders 1, linked folders 1, other files 2",
+        "ingest: 2 images could not be read; the first is broken.jpg: image_corrupt: it is none of JPEG, PNG, WEBP, "
+        "BMP, GIF",
+    ]
+    failed = {s.metadata["url"]: s.metadata["error_message"].split(":")[0] for s in samples if s.image is None}
+    assert failed == {"broken.jpg": "image_corrupt", "c.tif": "unsupported_format"}
+    assert json.loads((tmp_path / "out" / "ingest.json").read_text())["num_failed"] == 2
+
+
+def test_more_failures_than_the_recipe_allows_stop_it_and_name_the_first(images, tmp_path):
+    (images / "c.tif").write_bytes(encode(kind="TIFF"))
+    ingest(tmp_path, max_failed_share=0.25)
+    with pytest.raises(UserError, match=r"1 of the 4 images could not be read, .* 0\.24 allows; .* c\.tif: unsup"):
+        ingest(tmp_path, max_failed_share=0.24)
+
+
+def test_when_nothing_could_be_read_it_stops_whatever_the_recipe_allows(images, tmp_path):
+    table = write_table(tmp_path / "table.csv", [{"path": f"{i}.jpg", "caption": "x"} for i in range(3)])
+    with pytest.raises(UserError, match=r"none of the 3 images .* the first is 0\.jpg: there is no such file"):
+        ingest(tmp_path, table)
+
+
+@pytest.mark.parametrize("case", CAPTIONS, ids=lambda case: case.row)
+def test_captions_beside_an_image_are_read_as_those_in_a_shard(tmp_path, case):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "0.jpg").write_bytes(encode())
+    for extension, content in case.members().items():
+        (tmp_path / "images" / f"0.{extension}").write_bytes(content)
+    (sample,) = ingest(tmp_path)
+    expected = tuple(caption.rstrip("\r\n") for caption in case.captions)
+    assert sample.captions == expected
+    assert sample.caption == (expected[0] if expected else None)
+
+
+def test_a_caption_file_and_lists_in_a_table_are_captions(images, tmp_path):
+    (images / "b" / "2.caption").write_text("two")
+    assert ingest(tmp_path)[2].caption == "two"
+    both = ["a fish", "a pond"]
+    values = [("a.jpg", both), ("b/1.JPG", 7), ("b/2.png", {"en": "x"}), ("a.jpg", "a fish"), ("a.jpg", None)]
+    table = write_table(tmp_path / "table.jsonl", [{"path": path, "caption": value} for path, value in values])
+    samples = ingest(tmp_path, table)
+    assert [s.captions for s in samples] == [tuple(both), (), (), ("a fish",), ()]
+    table = write_table(tmp_path / "table.parquet", [{"path": "a.jpg", "caption": both}])
+    assert ingest(tmp_path, table)[0].captions == tuple(both)
+
+
+@pytest.mark.parametrize("case", CASES[::4], ids=lambda case: case.row)
+def test_pictures_are_packed_as_they_are_and_declared_as_they_are_seen(tmp_path, case):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "0.png").write_bytes(case.content)
+    (sample,) = ingest(tmp_path)
+    assert sample.image == case.content
+    assert (sample.metadata["height"], sample.metadata["width"]) == case.expected.shape[:2]

@@ -20,6 +20,7 @@ class IngestParameters(Section):
     path_column: str
     caption_column: str | None
     max_shard_megabytes: PositiveInt
+    max_failed_share: float = Field(ge=0, le=1)
 
 
 class ValidationParameters(Section):

@@ -3,7 +3,8 @@
 A *shard* is one tar; a *sample* is its consecutive members that share a key.
 """
 
-from dcr.shards.ingest import Source, write_ingested
+from dcr.shards.ingest import write_ingested
+from dcr.shards.ingest_sources import Source
 from dcr.shards.listing import ShardListing, find_shards, list_shards
 from dcr.shards.naming import name_shards
 from dcr.shards.reading import ShardReader, read_samples

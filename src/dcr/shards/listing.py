@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
 _COMPRESSED = re.compile(r"\.(tar\.(gz|bz2|xz|zst|zstd|lz4|lzma|z|br)|tgz|tbz2?|txz|tzst)$", re.IGNORECASE)
-_BESIDE_SHARDS = re.compile(r"\.parquet$|_stats\.json$|^ingest\.json$")  # img2dataset's files, and ingest's
+_BESIDE_SHARDS = re.compile(r"\.parquet$|_stats\.json$|^ingest\.json$|^\.dcr\.sha256$")  # img2dataset's files, and ours
 _MARKS = "*?[{"
 _NUM_NAMED = 3
 
@@ -178,10 +178,8 @@ class _Search:
 
     def _pass_over(self, names: Iterable[str]) -> None:
         for name in names:
-            if name.startswith("."):
-                self.passed_over["hidden files"] += 1
-            elif not _BESIDE_SHARDS.search(name):
-                self.passed_over["other files"] += 1
+            if not _BESIDE_SHARDS.search(name):
+                self.passed_over["hidden files" if name.startswith(".") else "other files"] += 1
 
     def _describe_missing(self, missing: list[str], count: int) -> str:
         named = f"; {len(missing)} of the {count} that it names are missing ({_some(missing)})" if count > 1 else ""

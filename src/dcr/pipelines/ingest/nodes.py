@@ -14,4 +14,6 @@ def ingest_images(parameters: IngestParameters) -> Callable[[Path], None]:
     from dcr.shards import Source, write_ingested
 
     source = Source(parameters.images, parameters.table, parameters.path_column, parameters.caption_column)
-    return partial(write_ingested, source=source, max_shard_bytes=parameters.max_shard_megabytes * 1_000_000)
+    max_shard_bytes = parameters.max_shard_megabytes * 1_000_000
+    share = parameters.max_failed_share
+    return partial(write_ingested, source=source, max_shard_bytes=max_shard_bytes, max_failed_share=share)
