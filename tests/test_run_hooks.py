@@ -55,7 +55,7 @@ class Project:
         recipe = self.folder / "conf" / "mine"
         if not recipe.exists():
             shutil.copytree(self.folder / "conf" / "smoke", recipe)
-        named = {"recipe": "mine", "pipelines": ["validation"], **entries}
+        named = {"extends": "demo", "recipe": "mine", "pipelines": ["scenes", "validation"], **entries}
         (recipe / "globals.yml").write_text(yaml.safe_dump(named))
 
     def run(self, *names):

@@ -16,20 +16,22 @@ from dcr.datasets.shards import ShardsDataset
 from dcr.parameters import ValidationParameters
 from dcr.pipelines.validation import create_pipeline
 
-CONF = Path(__file__).parents[1] / "conf" / "base"
+CONF = Path(__file__).parents[1] / "conf"
 SETS = ("mmvp_vlm", "classification", "retrieval")
 
 
 def run(shards: str | list[str], folder: Path, **changes) -> None:
-    """Run the pipeline with the base recipe's parameters and suite, no evaluation sets and one process."""
-    parameters = yaml.safe_load((CONF / "parameters_validation.yml").read_text())["validation"]
-    policies = parameters["policies"] | changes.pop("policies", {})
+    """Run the pipeline with the demo's parameters and suite, no evaluation sets and one process."""
+    base, demo = (
+        yaml.safe_load((CONF / env / "parameters_validation.yml").read_text())["validation"] for env in ("base", "demo")
+    )
+    policies = base["policies"] | demo["policies"] | changes.pop("policies", {})
     chosen = changes.pop("sets", [])
-    parameters |= {"n_jobs": 1, **changes, "policies": policies}
+    parameters = base | demo | {"n_jobs": 1, **changes, "policies": policies}
     catalog = {
         "params:validation": MemoryDataset(ValidationParameters(**parameters)),
         "params:evaluation.sets": MemoryDataset(chosen),
-        "expectation_suite": MemoryDataset(yaml.safe_load((CONF / "expectations.yml").read_text())),
+        "expectation_suite": MemoryDataset(yaml.safe_load((CONF / "base" / "expectations.yml").read_text())),
         "shards": ShardsDataset(filepath=shards, made_by="kedro run --pipelines scenes"),
         **{name: MemoryDataset(partial(open_set, folder / name)) for name in SETS},
         "more_sets": MemoryDataset({}),

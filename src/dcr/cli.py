@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import difflib
+import os
+from copy import copy
 from pathlib import Path
 from typing import Any
 
 import click
 from kedro.framework.cli.project import run as kedro_run
-from kedro.framework.project import pipelines
 
+from dcr.config import BASE
+from dcr.edge import Command
 from dcr.errors import UserError
 from dcr.home import conf_folder, name_the_user, use_project_logging
+from dcr.parameters import check_name
+from dcr.session import refusal
 
 
 @click.group(name="dcr")
@@ -19,49 +23,67 @@ def cli() -> None:
     """Commands of this project."""
 
 
-def _run(env: str | None, pipeline: str | None, **options: Any) -> Any:
+def _run(env: str | None, pipeline: str | None, runner: str | None, **options: Any) -> Any:
     """Run the pipelines of a recipe; see `kedro run --help`."""
-    try:
-        name_the_user()
-        use_project_logging(options["conf_source"])
-        _check_name("recipe", env, _recipes(options["conf_source"]), "--env")
-        for name in [pipeline, *options["pipelines"]]:
-            _check_name("pipeline", name, sorted(pipelines), "--pipelines")
-        if pipeline:  # Kedro deprecates --pipeline for --pipelines; both work here without a warning
-            options["pipelines"] = [*options["pipelines"], pipeline]
-        return kedro_run.callback(env=env, pipeline=None, **options)
-    except Exception as exc:
-        if (cause := _user_error(exc)) is not None:
-            error = click.ClickException(str(cause))
-            error.exit_code = cause.exit_code
-            raise error from exc
-        raise
+    name_the_user()
+    use_project_logging(options["conf_source"])
+    _check_recipe(env, options["conf_source"])
+    if runner not in (None, "SequentialRunner"):
+        raise UserError(refusal(f"--runner {runner}"))
+    if options["is_async"]:
+        raise UserError(refusal("--async"))
+    if options["runner_params"]:
+        raise UserError("--runner-params: the runner here has none; leave it out")
+    if pipeline:  # Kedro deprecates --pipeline for --pipelines; both work here without a warning
+        options["pipelines"] = [*options["pipelines"], pipeline]
+    return kedro_run.callback(env=env, pipeline=None, runner=None, **options)
 
 
-def _check_name(kind: str, name: str | None, known: list[str], option: str) -> None:
-    if name and known and name not in known:
-        close = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
-        raise UserError(f"{option} {name}: there is no {kind} {name!r}; {hint}")
-
-
-def _recipes(conf_source: str | None) -> list[str]:
+def _check_recipe(env: str | None, conf_source: str | None) -> None:
+    """Refuse a recipe that has no folder, named by the option or in the environment."""
+    option, name = ("--env", env) if env else ("KEDRO_ENV", os.environ.get("KEDRO_ENV"))
     folder = conf_folder(conf_source)
-    return sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+    if not folder.is_dir():  # an archive or URL tells when it is read
+        return
+    if not (folder / BASE).is_dir():
+        raise UserError(
+            f"--conf-source {folder}: there is no folder {BASE!r} in it; name the folder `conf` of a project"
+        )
+    if name:
+        check_name("recipe", name, sorted(path.name for path in folder.iterdir() if path.is_dir()), option)
 
 
-def _user_error(exc: BaseException | None) -> UserError | None:
-    """Find the user's error among the causes of what Kedro raised."""
-    while exc is not None and not isinstance(exc, UserError):
-        exc = exc.__cause__ or exc.__context__
-    return exc
+_FORMS = {
+    "config": "a YAML file whose section `run` holds options by name",
+    "params": "section.name=value, several with commas between them",
+}
 
 
-run = click.Command("run", params=kedro_run.params, callback=_run, help=kedro_run.help)
+def _understood(option: click.Parameter) -> click.Parameter:
+    """Return an option of Kedro's whose value, where Kedro cannot read it, is refused and not a traceback."""
+    read = option.callback
+    if read is None:
+        return option
+
+    def read_or_refuse(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+        try:
+            return read(ctx, param, value)
+        except (click.ClickException, UserError):
+            raise
+        except Exception as exc:  # of YAML, OmegaConf, or of a value that is not what Kedro expects
+            form = _FORMS.get(param.name, "see `kedro run --help`")
+            raise UserError(f"{param.opts[0]} {value}: it cannot be understood; write {form}") from exc
+
+    option = copy(option)
+    option.callback = read_or_refuse
+    return option
+
+
+run = Command("run", params=[_understood(option) for option in kedro_run.params], callback=_run, help=kedro_run.help)
 cli.add_command(run)
 
 
-@cli.command("make-set")
+@cli.command("make-set", cls=Command)
 @click.argument("source", type=click.Path(path_type=Path))
 @click.argument("target", type=click.Path(path_type=Path))
 @click.option("--kind", type=click.Choice(["classification", "retrieval", "mmvp_vlm"]), default="classification")
@@ -78,13 +100,10 @@ def make_set(source: Path, target: Path, kind: str, templates: tuple[str, ...]) 
     """
     from dcr.benchmark_sets import make_set
 
-    try:
-        make_set(kind, source, target, templates)
-    except UserError as exc:
-        raise click.ClickException(str(exc)) from exc
+    make_set(kind, source, target, templates)
 
 
-@cli.command("make-dvc")
+@cli.command("make-dvc", cls=Command)
 @click.option(
     "--env", "-e", help="The recipe's folder in conf/; without it the demo's stages go into the project's own dvc.yaml."
 )
@@ -98,7 +117,4 @@ def make_dvc(env: str | None, conf_source: str | None, output: Path | None) -> N
     """Write a recipe's pipelines as stages for `dvc repro`."""
     from dcr.make_dvc import write_stages
 
-    try:
-        click.echo(f"written: {write_stages(env, conf_folder(conf_source), output)}")
-    except UserError as exc:
-        raise click.ClickException(str(exc)) from exc
+    click.echo(f"written: {write_stages(env, conf_folder(conf_source), output)}")

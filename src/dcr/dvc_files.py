@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from kedro.framework.project import settings
 
-from dcr.config import RecipeConfigLoader
+from dcr.config import DEMO, RecipeConfigLoader
 from dcr.sources import LOCAL
 
 _SOURCES = ("backbone", "diffusion", "more_encoders")  # entries that may name a model of the hub
@@ -57,9 +57,12 @@ class Recipe:
         self.catalog = {name: e for name, e in loader["catalog"].items() if not name.startswith("_")}
         self.parameters = loader["parameters"]
         self.pipelines = list(loader["globals"]["pipelines"])
-        base = conf / settings.CONFIG_LOADER_ARGS["base_env"]
-        self.folders = [self._relative(folder) for folder in loader.folders() if folder != base]
-        self._texts = {path: path.read_text(encoding="utf-8") for path in sorted(base.glob("*.yml"))}
+        # Of these folders a stage depends on what it reads, of the recipe's own on all.
+        shared = [conf / settings.CONFIG_LOADER_ARGS["base_env"]]
+        shared += [folder for folder in loader.folders() if folder == conf / DEMO]
+        self.folders = [self._relative(folder) for folder in loader.folders() if folder not in shared]
+        files = [path for folder in shared for path in sorted(folder.glob("*.yml"))]
+        self._texts = {path: path.read_text(encoding="utf-8") for path in files}
         self._keys = {path: yaml.safe_load(text) or {} for path, text in self._texts.items()}
 
     def is_written(self, name: str) -> bool:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from kedro.framework.hooks import hook_impl
 from kedro.framework.project import pipelines
 
+from dcr import faults
+from dcr.config import RecipeConfigLoader
 from dcr.datasets.benchmark_sets import BenchmarkSetDataset
 from dcr.datasets.shards import ShardsDataset
 from dcr.errors import UserError
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from kedro.framework.context import KedroContext
     from kedro.io import CatalogProtocol
     from kedro.pipeline import Pipeline
+    from kedro.pipeline.node import Node
 
 
 class TypedParameters:
@@ -27,7 +30,9 @@ class TypedParameters:
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
-        """Build every section; raises UserError naming the key."""
+        """Check the recipe's identity and build every section; raises UserError naming the key."""
+        if isinstance(context.config_loader, RecipeConfigLoader):
+            context.config_loader.check_recipe()
         self._sections = build_parameters(context.config_loader["parameters"])
 
     @hook_impl
@@ -35,6 +40,22 @@ class TypedParameters:
         """Put the sections in the catalog as ``params:<section>``."""
         for name, section in self._sections.items():
             catalog[f"params:{name}"] = section
+
+
+class CatalogIsWhole:
+    """Makes every dataset of a run from its entry before anything runs, and not when Kedro needs it."""
+
+    @hook_impl
+    def before_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+        """Make them; raises UserError naming the entry."""
+        for name in sorted(pipeline.datasets()):
+            try:
+                catalog.get(name)
+            except UserError:
+                raise
+            except Exception as exc:
+                reason = faults.explain(exc.__cause__ or exc) or faults.first_sentence(str(exc)) or type(exc).__name__
+                raise UserError(f"catalog entry {name!r}: {reason}; see conf/base/catalog_*.yml") from exc
 
 
 class InputsExist:
@@ -47,7 +68,7 @@ class InputsExist:
     @hook_impl
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         """Look for every input that this run does not make itself; raises UserError naming the command."""
-        recipe = f" --env {run_params['env']}" if run_params.get("env") else ""
+        recipe = _option(run_params)
         for name in sorted(pipeline.inputs()):
             dataset = catalog.get(name)
             if isinstance(dataset, BenchmarkSetDataset | ShardsDataset):
@@ -55,11 +76,51 @@ class InputsExist:
             if hasattr(dataset, "require"):
                 dataset.require()
             elif not dataset.exists():
-                path = getattr(dataset, "_filepath", None) or getattr(dataset, "_path", name)
-                raise UserError(
-                    f"{name}: {path} does not exist; make it with `kedro run{recipe} --pipelines {_maker(name)}`"
-                )
+                maker = _maker(name)
+                advice = f"make it with `kedro run{recipe} --pipelines {maker}`" if maker else "check its path"
+                raise UserError(f"{name}: {_path(dataset) or name} does not exist; {advice}")
 
 
-def _maker(dataset: str) -> str:
-    return next((name for name, p in pipelines.items() if name != "__default__" and dataset in p.all_outputs()), "...")
+class Whereabouts:
+    """Keeps what a run is doing, so that a fault can be told with the dataset, its path and what makes it."""
+
+    @hook_impl
+    def before_pipeline_run(self, run_params: dict[str, Any], catalog: CatalogProtocol) -> None:
+        """Remember where paths are found."""
+        self._catalog, self._recipe = catalog, _option(run_params)
+
+    @hook_impl
+    def before_dataset_loaded(self, dataset_name: str, node: Node) -> None:
+        """Remember what is read."""
+        self._look_at(node, dataset_name, writing=False)
+
+    @hook_impl
+    def before_dataset_saved(self, dataset_name: str, node: Node) -> None:
+        """Remember what is written."""
+        self._look_at(node, dataset_name, writing=True)
+
+    @hook_impl
+    def before_node_run(self, node: Node) -> None:
+        """Remember what runs."""
+        faults.NOW.__init__(node=node.name)
+
+    def _look_at(self, node: Node, dataset: str, writing: bool) -> None:
+        path = _path(self._catalog.get(dataset))
+        maker = _maker(dataset)
+        command = f"kedro run{self._recipe} --pipelines {maker}" if maker else None
+        faults.NOW.__init__(node.name, dataset, path, command, writing)
+
+
+def _option(run_params: dict[str, Any]) -> str:
+    return f" --env {run_params['env']}" if run_params.get("env") else ""
+
+
+def _path(dataset: Any) -> str | None:
+    """Return where a dataset lies, None if it is in memory or in many places."""
+    found = getattr(dataset, "_filepath", None) or getattr(dataset, "_path", None)
+    return None if found is None or isinstance(found, list) else str(found)
+
+
+def _maker(dataset: str) -> str | None:
+    """Return the pipeline that makes a dataset, None for what users bring."""
+    return next((name for name, p in pipelines.items() if name != "__default__" and dataset in p.all_outputs()), None)

@@ -1,18 +1,28 @@
 """Kedro settings: parameters of a recipe are merged key by key over those of conf/base."""
 
-from dcr.config import RecipeConfigLoader
+from dcr.config import BASE, RecipeConfigLoader
 from dcr.datasets.atomic import write_atomically
-from dcr.hooks import InputsExist, TypedParameters
+from dcr.hooks import CatalogIsWhole, InputsExist, TypedParameters, Whereabouts
 from dcr.outcome import Outcomes
 from dcr.run_hooks import NothingStale, OneRunAtATime, OutputsAreOurs
 from dcr.session import RecipeSession
 
-# Kedro calls the last first: a run that may write takes its locks, and withdraws what is stale if it has what it needs.
-HOOKS = (TypedParameters(), NothingStale(), InputsExist(), OneRunAtATime(), OutputsAreOurs(), Outcomes())
+# Kedro calls the last first: every entry of the catalog is a dataset, then a run that may write takes its locks, and
+# withdraws what is stale if it has what it needs.
+HOOKS = (
+    TypedParameters(),
+    Whereabouts(),
+    NothingStale(),
+    InputsExist(),
+    OneRunAtATime(),
+    OutputsAreOurs(),
+    CatalogIsWhole(),
+    Outcomes(),
+)
 CONFIG_LOADER_CLASS = RecipeConfigLoader
 SESSION_CLASS = RecipeSession
 CONFIG_LOADER_ARGS = {
-    "base_env": "base",
+    "base_env": BASE,
     "default_run_env": "local",
     "merge_strategy": {"parameters": "soft", "globals": "soft"},
 }

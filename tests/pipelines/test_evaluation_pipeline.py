@@ -22,11 +22,11 @@ CONF = Path(__file__).parents[2] / "conf"
 
 
 def parameters(**changes):
-    base, smoke = (
+    base, demo, smoke = (
         yaml.safe_load((CONF / env / "parameters_evaluation.yml").read_text())["evaluation"]
-        for env in ("base", "smoke")
+        for env in ("base", "demo", "smoke")
     )
-    return EvaluationParameters(**{**base, **smoke, **changes})
+    return EvaluationParameters(**{**base, **demo, **smoke, **changes})
 
 
 def training(**changes) -> TrainingParameters:

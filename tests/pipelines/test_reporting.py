@@ -33,7 +33,7 @@ PAGES = (
 def section(name: str, **changes) -> dict:
     """Return the parameters of a section as the smallest recipe has them."""
     merged: dict = {}
-    for recipe in ("base", "smoke"):
+    for recipe in ("base", "demo", "smoke"):
         path = CONF / recipe / f"parameters_{name}.yml"
         merged |= yaml.safe_load(path.read_text())[name] if path.exists() else {}
     return merged | changes

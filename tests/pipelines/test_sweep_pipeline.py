@@ -8,11 +8,11 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from kedro.config import OmegaConfigLoader
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
 
 import belonging
+from dcr.config import RecipeConfigLoader
 from dcr.errors import UserError
 from dcr.losses.signals import SIGNALS
 from dcr.parameters import EvaluationParameters, SweepParameters, TrainingParameters
@@ -24,7 +24,7 @@ PROJECT = Path(__file__).parents[2]
 
 
 def sweep_config(**training_parameters):
-    loader = OmegaConfigLoader(
+    loader = RecipeConfigLoader(
         str(PROJECT / "conf"), env="sweep", runtime_params={"training": training_parameters}, **CONFIG_LOADER_ARGS
     )
     return loader["catalog"], loader["parameters"]
@@ -54,7 +54,7 @@ def test_runs_of_one_seed_share_stage_1():
 
 def test_runs_read_what_the_recipe_left():
     catalog, _ = sweep_config(signal="dcl", seed=1)
-    base = OmegaConfigLoader(str(PROJECT / "conf"), **CONFIG_LOADER_ARGS)["catalog"]
+    base = RecipeConfigLoader(str(PROJECT / "conf"), **CONFIG_LOADER_ARGS)["catalog"]
     for name in ("latents", "backbone", "diffusion", "mmvp_vlm", "classification"):
         assert catalog[name] == base[name]
 

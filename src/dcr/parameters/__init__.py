@@ -7,10 +7,10 @@ from dcr.parameters.evaluation import EvaluationParameters
 from dcr.parameters.export import ExportParameters
 from dcr.parameters.latents import LatentsParameters, VerifyParameters
 from dcr.parameters.models import ModelsParameters
-from dcr.parameters.recipe import RecipeParameters
+from dcr.parameters.recipe import RecipeGlobals, RecipeParameters, check_globals
 from dcr.parameters.reporting import ReportingParameters
 from dcr.parameters.scenes import PretrainingParameters, ScenesParameters
-from dcr.parameters.section import Section, build_parameters
+from dcr.parameters.section import Section, build_parameters, check_name
 from dcr.parameters.sweep import SweepParameters
 from dcr.parameters.synthesis import SynthesisParameters
 from dcr.parameters.training import TrainingParameters
@@ -23,6 +23,7 @@ __all__ = [
     "LatentsParameters",
     "ModelsParameters",
     "PretrainingParameters",
+    "RecipeGlobals",
     "RecipeParameters",
     "ReportingParameters",
     "ScenesParameters",
@@ -33,4 +34,6 @@ __all__ = [
     "ValidationParameters",
     "VerifyParameters",
     "build_parameters",
+    "check_globals",
+    "check_name",
 ]

@@ -1,12 +1,72 @@
-"""What the recipe is called."""
+"""What a recipe is called, what it starts from, and what the model cards say of it."""
 
 from __future__ import annotations
 
-from dcr.parameters.section import Section
+import re
+from typing import Any, ClassVar
+
+from pydantic import Field, field_validator
+
+from dcr.parameters.section import Checked, Section, build
+
+_PLAIN = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,62}[A-Za-z0-9_-])?")
+_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 
 
 class RecipeParameters(Section):
     """What the model cards say of the recipe."""
 
     name: str
-    licence: str
+    licence: str | None
+
+
+class RecipeGlobals(Checked):
+    """The recipe's identity: globals.yml, merged over those it extends."""
+
+    DATA: ClassVar[tuple[str, ...]] = ("shards", "backbone", "diffusion", "mmvp_vlm", "classification", "retrieval")
+    """What makes two recipes differ in more than the machine they run on."""
+
+    extends: str | None = None
+    recipe: str
+    pipelines: list[str] = Field(min_length=1)
+    shards: Any
+    expectations: str = Field(min_length=1)
+    backbone: str = Field(min_length=1)
+    diffusion: str = Field(min_length=1)
+    mmvp_vlm: str = Field(min_length=1)
+    classification: str = Field(min_length=1)
+    retrieval: str = Field(min_length=1)
+    more_sets: list[dict[str, str]]
+    more_encoders: dict[str, str]
+    device: str = Field(min_length=1)
+
+    @field_validator("recipe")
+    @classmethod
+    def _is_a_plain_file_name(cls, name: str) -> str:
+        if not _PLAIN.fullmatch(name) or _RESERVED.fullmatch(name):
+            raise ValueError(
+                "must be a plain file name: 1 to 64 letters, digits and the characters _ . - of which a dot neither "
+                "begins nor ends it"
+            )
+        return name
+
+    @field_validator("shards")
+    @classmethod
+    def _is_one_pattern_or_several(cls, shards: Any) -> Any:
+        several = shards if isinstance(shards, list) else [shards]
+        if not several or not all(isinstance(pattern, str) and pattern for pattern in several):
+            raise ValueError("must be a folder, a pattern or a list of these")
+        return shards
+
+
+def check_globals(values: dict[str, Any], path: str) -> RecipeGlobals:
+    """Return globals.yml as its class.
+
+    Args:
+        values: of all its layers, merged.
+        path: the recipe's own file, for messages.
+
+    Raises:
+        UserError: naming the first key that is unknown, missing or of the wrong type.
+    """
+    return build(RecipeGlobals, values, f"key of {path}:", "", "conf/base/globals.yml")

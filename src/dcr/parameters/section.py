@@ -3,17 +3,35 @@
 from __future__ import annotations
 
 import difflib
-from typing import Any
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from dcr.errors import UserError
 
+_YAML_WORDS = {False: ("no", "off", "false", "n"), True: ("yes", "on", "true", "y")}
+"""What YAML reads as a truth value where it stands without quotes."""
 
-class Section(BaseModel):
-    """A section of parameters: read-only, without defaults, finite; an unknown key is an error."""
+
+class Checked(BaseModel):
+    """Values that are read-only, finite, and complete: an unknown key is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _understand_yaml_words(cls, values: Any) -> Any:
+        """Take YAML's false for ``no`` where ``no`` is one of the choices; likewise for the other words."""
+        if not isinstance(values, dict):
+            return values
+        return {name: _word(cls, name, value) if isinstance(value, bool) else value for name, value in values.items()}
+
+
+class Section(Checked):
+    """A section of parameters, without defaults."""
+
+
+_Checked = TypeVar("_Checked", bound=Checked)
 
 
 def build_parameters(parameters: dict[str, Any]) -> dict[str, Section]:
@@ -26,28 +44,59 @@ def build_parameters(parameters: dict[str, Any]) -> dict[str, Section]:
     for name in parameters:
         if name not in sections:
             raise UserError(f"unknown parameter {name!r}{did_you_mean(name, list(sections))}; see conf/base")
-    return {name: _build(name, cls, parameters.get(name, {})) for name, cls in sections.items()}
+    return {
+        name: build(cls, parameters.get(name, {}), "parameter", f"{name}.", f"conf/base/parameters_{name}.yml")
+        for name, cls in sections.items()
+    }
 
 
-def _build(name: str, cls: type[Section], values: Any) -> Section:
+def build(cls: type[_Checked], values: Any, kind: str, prefix: str, see: str) -> _Checked:
+    """Return values as their class.
+
+    Args:
+        kind: what a value is called. prefix: of its name. see: where it is explained.
+
+    Raises:
+        UserError: naming the first key that is unknown, missing or of the wrong type.
+    """
     try:
         return cls.model_validate(values)
     except ValidationError as exc:
-        raise UserError(_explain(name, cls, exc)) from exc
+        raise UserError(_explain(cls, exc, kind, prefix, see)) from exc
 
 
-def _explain(section: str, cls: type[Section], exc: ValidationError) -> str:
+def _explain(cls: type[Checked], exc: ValidationError, kind: str, prefix: str, see: str) -> str:
     error = exc.errors()[0]
-    key = ".".join([section, *map(str, error["loc"])])
+    key = (prefix + ".".join(map(str, error["loc"]))).removesuffix(".")
     if error["type"] == "extra_forbidden":
-        return f"unknown parameter {key!r}{did_you_mean(str(error['loc'][-1]), list(cls.model_fields))}; see conf/base"
+        return f"unknown {kind} {key!r}{did_you_mean(str(error['loc'][-1]), list(cls.model_fields))}; see conf/base"
     if error["type"] == "missing":
-        return f"parameter {key!r} is missing; see conf/base/parameters_{section}.yml"
-    rule = error["msg"][0].lower() + error["msg"][1:]
-    return f"parameter {key!r}: {rule}, got {error['input']!r}; see conf/base/parameters_{section}.yml"
+        return f"{kind} {key!r} is missing; see {see}"
+    rule = error["msg"].removeprefix("Value error, ")
+    rule = rule[0].lower() + rule[1:]
+    quote = " (put it in quotes)" if error["type"] == "string_type" and error["input"] is not None else ""
+    return f"{kind} {key!r}: {rule}, got {error['input']!r}{quote}; see {see}"
 
 
 def did_you_mean(name: str, known: list[str]) -> str:
     """Return ``, did you mean ...?``, or nothing where no known name is close."""
     close = difflib.get_close_matches(name, known, n=1)
     return f", did you mean {close[0]!r}?" if close else ""
+
+
+def check_name(kind: str, name: str, known: list[str], option: str) -> None:
+    """Raise UserError if a name that a user gave by an option is none of those known.
+
+    Args:
+        kind: of thing that the name names, for the message.
+    """
+    if name not in known:
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known) or 'none'}"
+        raise UserError(f"{option} {name}: there is no {kind} {name!r}; {hint}")
+
+
+def _word(cls: type[Checked], name: str, value: bool) -> Any:
+    annotation = cls.model_fields[name].annotation if name in cls.model_fields else None
+    choices = get_args(annotation) if get_origin(annotation) is Literal else ()
+    return next((word for word in _YAML_WORDS[value] if word in choices), value)

@@ -1,0 +1,286 @@
+"""What goes wrong outside the code, as the sentence that a user reads: disk, memory, processes, damaged files.
+
+Libraries and the system raise errors of their own. `explain` knows those that say something about the machine, a file
+or a setting; anything else is a mistake in the code and keeps its traceback. Errors are known by the names of their
+classes, so that none of the libraries is imported for it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from dcr.errors import UserError
+
+AGAIN = "then run the same command again: what is finished is kept"
+
+
+@dataclass
+class Place:
+    """What is being done at this moment; Kedro's hooks keep it (`dcr.hooks.Whereabouts`).
+
+    Attributes:
+        node: that runs. dataset: that is read or written, or None. path: of the dataset. maker: command that makes it.
+        writing: whether it is written.
+    """
+
+    node: str | None = None
+    dataset: str | None = None
+    path: str | None = None
+    maker: str | None = None
+    writing: bool = False
+
+
+NOW = Place()
+"""What this process is doing."""
+
+
+def explain(exc: BaseException, place: Place = NOW) -> UserError | None:
+    """Return the user's error that an exception is or stands for; None for a mistake in the code.
+
+    Args:
+        exc: what was raised; its causes are looked at, too.
+        place: what was being done.
+    """
+    if found := next((one for one in _chain(exc) if isinstance(one, UserError)), None):
+        told = UserError(_plain(found))
+        told.exit_code = found.exit_code
+        return told
+    for one in _causes(exc):
+        if sentence := _of_the_system(one, place) or _of_a_process(one, place) or _of_a_file(one, place):
+            return UserError(sentence)
+    return next((UserError(sentence) for one in _causes(exc) if (sentence := _of_kedro(one))), None)
+
+
+def _chain(exc: BaseException | None) -> Iterator[BaseException]:
+    """Yield an exception, what it was raised from, and what was being handled then."""
+    seen: set[int] = set()
+    while exc is not None and id(exc) not in seen:
+        seen.add(id(exc))
+        yield exc
+        exc = exc.__cause__ or exc.__context__
+
+
+def _causes(exc: BaseException) -> list[BaseException]:
+    """Return an exception and what it was raised from, innermost first; what was merely being handled says nothing."""
+    causes = [exc]
+    while (cause := causes[-1].__cause__) is not None and cause not in causes:
+        causes.append(cause)
+    return causes[::-1]
+
+
+# ---- the system ----
+
+_SYSTEM = {
+    errno.ENOSPC: ("the disk is full", f"free space there, {AGAIN}"),
+    errno.EDQUOT: ("the disk quota is used up", f"free space there, {AGAIN}"),
+    errno.EROFS: ("the file system is read-only", "make it writable, or work in a folder that is"),
+    errno.EACCES: ("permission is denied", "give this user the right to it"),
+    errno.EPERM: ("the system does not permit it", "give this user the right to it"),
+    errno.EMFILE: (
+        "too many files are open",
+        f"raise the limit (ulimit -n) or lower num_workers and n_jobs of the parameters, {AGAIN}",
+    ),
+    errno.ENFILE: ("too many files are open on this machine", f"close other programs, {AGAIN}"),
+    errno.EFBIG: ("the file would be larger than this process or file system may write", f"raise ulimit -f, {AGAIN}"),
+    errno.EIO: ("the disk reports an input/output error", "check the disk or the mount"),
+    errno.ENAMETOOLONG: ("the name is too long for the file system", "choose shorter names"),
+    errno.ENOTDIR: ("there is a file where a folder is needed", "move it away"),
+    errno.EISDIR: ("there is a folder where a file is needed", "move it away"),
+    errno.EEXIST: ("something else is in its place", "move it away"),
+    errno.ENOTEMPTY: ("the folder holds what another program writes", f"stop that, {AGAIN}"),
+    errno.ENOENT: ("there is no such file or folder", "check the path"),
+    errno.ELOOP: ("its links lead in a circle", "mend the links"),
+    errno.ESTALE: ("the network file system has lost it", f"mount it again, {AGAIN}"),
+    errno.ENOMEM: ("memory does not suffice", f"free memory or lower batch_size, num_workers and n_jobs, {AGAIN}"),
+    errno.EAGAIN: ("no further process can be started", f"raise the limit (ulimit -u) or lower num_workers, {AGAIN}"),
+    errno.EBUSY: ("it is in use", f"stop the program that uses it, {AGAIN}"),
+    errno.ETXTBSY: ("it is in use", f"stop the program that uses it, {AGAIN}"),
+    errno.ECONNREFUSED: ("the connection is refused", "check that the other side runs"),
+    errno.ETIMEDOUT: ("there is no answer", "check the network"),
+    errno.EADDRINUSE: ("the address is in use", "choose another port"),
+}
+_CODES = {
+    FileNotFoundError: errno.ENOENT,
+    PermissionError: errno.EACCES,
+    IsADirectoryError: errno.EISDIR,
+    NotADirectoryError: errno.ENOTDIR,
+    FileExistsError: errno.EEXIST,
+    TimeoutError: errno.ETIMEDOUT,
+    ConnectionRefusedError: errno.ECONNREFUSED,
+}
+_CODE_IN_WORDS = re.compile(r"\[[Ee]rrno (\d+)\]|\(os error (\d+)\)|\bOs \{ code: (\d+)")
+_PATH_IN_WORDS = re.compile(r"'((?:[^'\n]*/)[^'\n]*)'")
+
+
+def _of_the_system(exc: BaseException, place: Place) -> str | None:
+    """Return the sentence on what the operating system refused; a reader that went away is no fault."""
+    code = _code(exc)
+    if code is None or code == errno.EPIPE:
+        return None
+    reason, advice = _SYSTEM.get(code, (os.strerror(code).lower(), f"mend that, {AGAIN}"))
+    if code == errno.ENOENT and place.maker and not place.writing:
+        advice = f"make it with `{place.maker}`"
+    return f"{_where(exc, place)}: {reason}{_doing(place)}; {advice}"
+
+
+def _code(exc: BaseException) -> int | None:
+    """Return the system's error number, also where a library has put it into words."""
+    if isinstance(exc, OSError) and isinstance(exc.errno, int):
+        return exc.errno
+    if found := _CODE_IN_WORDS.search(str(exc)):
+        return int(next(filter(None, found.groups())))
+    return next((code for cls, code in _CODES.items() if isinstance(exc, cls)), None)
+
+
+def _where(exc: BaseException, place: Place) -> str:
+    for name in (getattr(exc, "filename", None), getattr(exc, "filename2", None)):
+        if isinstance(name, str | bytes | os.PathLike) and os.fspath(name):
+            return os.fsdecode(name)
+    found = _PATH_IN_WORDS.search(str(exc))
+    return found[1] if found else place.path or place.dataset or place.node or os.getcwd()
+
+
+def _doing(place: Place) -> str:
+    """Return what was being done, as a clause."""
+    if place.dataset:
+        return f" while `{place.dataset}` was {'written' if place.writing else 'read'}"
+    return f" while node {place.node} ran" if place.node else ""
+
+
+# ---- memory and processes ----
+
+_MEMORY = f"lower batch_size, rows_per_chunk, num_workers or n_jobs of the parameters, or free memory, {AGAIN}"
+_KILLED = f"most often for lack of memory: lower n_jobs or num_workers of the parameters, or free memory, {AGAIN}"
+_ENDED = f"the log tells of it, {AGAIN}"
+
+
+class _Kind(NamedTuple):
+    """Class and message of an exception, as patterns, what happened, and what to do."""
+
+    name: str
+    message: str
+    reason: str
+    advice: str
+
+
+_PROCESSES = [
+    _Kind("MemoryError|OutOfMemoryError", "", "memory does not suffice", _MEMORY),
+    _Kind(".*", "CUDA (error: )?out of memory|DefaultCPUAllocator: .*memory", "memory does not suffice", _MEMORY),
+    _Kind("TerminatedWorkerError|BrokenProcessPool", "", "a worker process was killed", _KILLED),
+    _Kind(
+        "RuntimeError",
+        "DataLoader worker .*(shared memory|Bus error)",
+        "a loader process ran out of shared memory",
+        f"give /dev/shm more room (docker run --shm-size) or set num_workers: 0, {AGAIN}",
+    ),
+    _Kind("RuntimeError", "DataLoader worker ", "a loader process was killed", _KILLED),
+    _Kind("RuntimeError", "can't start new thread", "no further thread can be started", f"raise ulimit -u, {AGAIN}"),
+    _Kind("ChildFailedError|SignalException", "", "the processes that train together were ended from outside", _ENDED),
+    _Kind("Dist(Backend|Network|Store)Error", "", "the processes that work together lost each other", _ENDED),
+    _Kind(
+        ".*",
+        "CUDA error: (?!device-side assert|an illegal memory)|cuDNN error|NCCL error|CUDA driver|No CUDA GPUs",
+        "the accelerator failed",
+        f"check it with nvidia-smi, or set `device: cpu` in globals.yml, {AGAIN}",
+    ),
+]
+
+
+def _of_a_process(exc: BaseException, place: Place) -> str | None:
+    """Return the sentence on memory that ran out, a process that was killed, or an accelerator that failed."""
+    message = str(exc)
+    for kind in _PROCESSES:
+        is_named = any(re.fullmatch(kind.name, cls.__name__) for cls in type(exc).__mro__)
+        if is_named and re.search(kind.message, message, re.DOTALL):
+            detail = f" ({_first_line(message)})" if message and kind.message else ""
+            return f"{kind.reason}{_doing(place)}{detail}; {kind.advice}"
+    return None
+
+
+# ---- files ----
+
+_DAMAGED = re.compile(
+    r"json\.decoder\.JSONDecodeError|UnicodeDecodeError|EOFError|zipfile\.BadZipFile|tarfile\.\w+|zlib\.error|lzma\.LZMAError"
+    r"|gzip\.BadGzipFile|pyarrow\.lib\.Arrow\w+|pandas\.errors\.(EmptyData|Parser)Error|yaml\.\w+\.\w+|csv\.Error|_csv\.Error"
+    r"|safetensors_rust\.SafetensorError|plotly\.\w+\.PlotlyError|binascii\.Error"
+)
+
+
+def _of_a_file(exc: BaseException, place: Place) -> str | None:
+    """Return the sentence on a file that cannot be read."""
+    names = [f"{cls.__module__}.{cls.__name__}".removeprefix("builtins.") for cls in type(exc).__mro__]
+    if any(re.fullmatch(r"huggingface_hub\..*HFValidationError", name) for name in names):
+        return f"{_first_line(str(exc))}: write models of the hub as org/name@revision"
+    reading = place.dataset is not None and not place.writing
+    # a library's reader finds fault with bytes by plain errors, too
+    is_readers = reading and isinstance(exc, OSError | ValueError) and _raised_in(exc, _READERS)
+    if not is_readers and not any(_DAMAGED.fullmatch(name) for name in names):
+        return None
+    advice = f"remove it and make it again with `{place.maker}`" if place.maker else "mend or replace it"
+    mark = getattr(exc, "problem_mark", None)
+    reason = getattr(exc, "problem", None) or _first_line(str(exc)) or "it ends too early"
+    reason = f"line {mark.line + 1}: {reason}" if mark else reason
+    found = _PATH_IN_WORDS.search(str(exc))
+    if found or (reading and place.path):
+        return f"{found[1] if found else place.path} is damaged or half-written ({reason}); {advice}"
+    return f"a file that {f'node {place.node}' if place.node else 'this command'} reads is damaged ({reason}); {advice}"
+
+
+_READERS = ("pyarrow", "pandas", "json", "plotly", "numpy", "yaml", "zipfile", "fsspec")
+
+
+def _raised_in(exc: BaseException, modules: tuple[str, ...]) -> bool:
+    """Whether an exception comes from one of some libraries, by the last frame of its traceback."""
+    frame, last = exc.__traceback__, ""
+    while frame is not None:
+        frame, last = frame.tb_next, frame.tb_frame.f_globals.get("__name__", "")
+    return any(f"{last}.".startswith(f"{module}.") for module in modules)
+
+
+# ---- Kedro ----
+
+_CATALOG = ("kedro.io.catalog_config_resolver",)
+_UNDEFINED = ("Failed while", "Saving 'None'")
+
+
+def _of_kedro(exc: BaseException) -> str | None:
+    """Return the sentence on a catalog or configuration that Kedro refuses."""
+    name, message = f"{type(exc).__module__}.{type(exc).__name__}", str(exc.args[0] if exc.args else exc)
+    is_refusal = name.startswith("kedro.io.core.") and not message.startswith(_UNDEFINED)
+    if is_refusal or (
+        isinstance(exc, KeyError | ValueError) and _raised_in(exc, ("kedro.io.catalog_config_resolver",))
+    ):
+        return f"the catalog: {_first_line(message)}; see conf/base/catalog_*.yml"
+    if name.startswith(("kedro.config.", "omegaconf.errors.", "kedro.pipeline.pipeline.")):
+        return _first_line(message)
+    return None
+
+
+# ---- words ----
+
+_WORKERS_TRACEBACK = re.compile(r"Caught \w+ in .*\nOriginal Traceback.*\n(?:[\w.]+: )(.*)", re.DOTALL)
+
+
+def _plain(exc: BaseException) -> str:
+    """Return a message in one line, without the traceback that a loader's process puts into it."""
+    message = str(exc)
+    found = _WORKERS_TRACEBACK.search(message)
+    return " ".join((found[1] if found else message).split())
+
+
+def _first_line(message: str) -> str:
+    found = _WORKERS_TRACEBACK.search(message)
+    lines = (found[1] if found else message).strip().splitlines()
+    return lines[0].strip().removesuffix(".")[:300] if lines else ""
+
+
+def first_sentence(message: str) -> str:
+    """Return what Kedro's message says before its hints, in one line."""
+    text = " ".join(message.partition("Hint:")[0].partition("https://")[0].split())
+    text = re.sub(r"An exception occurred when parsing config for dataset '([^']*)':", r"\1:", text)
+    return text.removesuffix(".")[:300]
