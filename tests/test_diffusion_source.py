@@ -88,6 +88,10 @@ def test_a_vae_of_another_kind(folder, values, told):
         ({"_class_name": "FlowMatchEulerDiscreteScheduler"}, "its scheduler is a FlowMatchEulerDiscreteScheduler"),
         ({"_class_name": "EDMEulerScheduler"}, "its scheduler is a EDMEulerScheduler"),
         ({"use_flow_sigmas": True}, "flow matching"),
+        ({"beta_end": float("nan")}, r"scheduler_config\.json is no noise schedule"),
+        ({"beta_end": 2.0}, r"scheduler_config\.json is no noise schedule"),
+        ({"beta_end": [1]}, r"scheduler_config\.json cannot be built"),
+        ({"beta_schedule": "quick"}, r"scheduler_config\.json cannot be built"),
         ({"num_train_timesteps": "many"}, "num_train_timesteps 'many'"),
     ],
 )

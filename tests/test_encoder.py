@@ -7,7 +7,7 @@ import torch
 
 import dcr
 from dcr.errors import UserError
-from models import TEXTS, tiny_hf_clip, tiny_open_clip, tiny_siglip
+from models import TEXTS, tiny_hf_clip, tiny_model_cfg, tiny_open_clip, tiny_siglip
 from timm_models import tiny_open_clip_siglip
 
 LONG = "two dots on a striped wall " * 20
@@ -78,6 +78,14 @@ def test_no_texts_are_no_features(folders):
 def test_what_is_no_list_of_texts_is_told(folders, texts):
     with pytest.raises(UserError, match="texts must be a list of strings"):
         dcr.load_encoder(folders["clip"]).encode_text(texts)
+
+
+def test_a_tokenizer_of_another_model_is_told(tmp_path):
+    model_cfg = tiny_model_cfg()
+    model_cfg["text_cfg"]["vocab_size"] = 64
+    encoder = dcr.load_encoder(tiny_open_clip(tmp_path / "m", model_cfg))
+    with pytest.raises(UserError, match="makes the token 49407, but its text tower has embeddings for 64"):
+        encoder.encode_text(["a"])
 
 
 @pytest.mark.parametrize("name", ["open_clip siglip", "clip", "siglip"])

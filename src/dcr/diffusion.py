@@ -171,7 +171,7 @@ def load_diffusion(source: str, device: str | torch.device = "cpu") -> Diffusion
     tokenizer = load_tokenizer(read.folder / "tokenizer", CLIPTokenizer.from_pretrained)
     _check_tokenizer(tokenizer, read)
     vae, unet = (_load_part(read, part) for part in ("vae", "unet"))
-    scheduler = DDPMScheduler.from_config(read.scheduler)
+    scheduler = read.build_scheduler()
     return Diffusion(vae, unet, scheduler, _load_text_encoder(read), tokenizer, source).to(resolve_device(device))
 
 

@@ -78,6 +78,20 @@ class DiffusionSource:
                 f"({first_line(error)}); get the whole model again, or give another diffusers folder"
             ) from error
 
+    def build_scheduler(self) -> DDPMScheduler:
+        """Return the noise schedule; UserError where a step takes away less than nothing or more than all."""
+        path = self.folder / "scheduler" / PARTS["scheduler"]
+        try:
+            scheduler = DDPMScheduler.from_config(self.scheduler)
+            is_schedule = bool(((scheduler.betas >= 0) & (scheduler.betas <= 1)).all())
+        except Exception as error:  # whatever foreign values may raise
+            raise UserError(
+                f"diffusion model {self.source}: {path} cannot be built ({first_line(error)}): replace it"
+            ) from error
+        if not is_schedule:
+            raise UserError(f"diffusion model {self.source}: {path} is no noise schedule: get the whole model again")
+        return scheduler
+
     def fitted(self, part: str, only_shapes: bool) -> tuple[torch.nn.Module, dict[str, torch.Tensor]]:
         """Return the part without values, and its weights under the part's names; UserError where they do not fit."""
         config = self.text_encoder.to_dict() if part == "text_encoder" else getattr(self, part)
@@ -126,6 +140,7 @@ def read_diffusion(folder: Path, source: str) -> DiffusionSource:
 def check_diffusion(folder: Path, source: str) -> None:
     """Compare configurations and weights of a folder without loading them; UserError where they make no model."""
     read = read_diffusion(folder, source)
+    read.build_scheduler()
     for part in _WEIGHTS:
         read.fitted(part, only_shapes=True)
 

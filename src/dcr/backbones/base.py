@@ -20,6 +20,7 @@ from torch import nn
 from dcr.decoding import to_rgb
 from dcr.errors import UserError
 from dcr.files import without_origin
+from dcr.model_configs import first_line
 
 _INTERPOLATIONS = ("bicubic", "bilinear")
 _RESIZE_MODES = ("shortest", "squash", "longest")
@@ -172,7 +173,18 @@ class Backbone(ABC):
     @torch.no_grad()
     def encode_text(self, texts: list[str]) -> torch.Tensor:
         """Return text embeddings (N, d) before L2 normalisation; without gradient."""
-        return self._encode_tokens(self.tokenize(texts).to(self.device))
+        tokens = self.tokenize(texts)
+        if tokens.numel() and not 0 <= tokens.min() <= tokens.max() < self.vocab_size:
+            raise UserError(
+                f"The tokenizer of backbone {self.source} makes the token {tokens.max()}, but its text tower has "
+                f"embeddings for {self.vocab_size}: it is the tokenizer of another model, get the model's own"
+            )
+        return self._encode_tokens(tokens.to(self.device))
+
+    @property
+    @abstractmethod
+    def vocab_size(self) -> int:
+        """Number of tokens that the text tower has embeddings for."""
 
     @cached_property
     def tokenizer(self) -> Any:
@@ -180,15 +192,22 @@ class Backbone(ABC):
         try:
             return self._load_tokenizer()
         except Exception as exc:  # whatever a foreign file may raise
-            raise UserError(f"The tokenizer of backbone {self.source} cannot be loaded: {exc}") from exc
+            raise UserError(f"The tokenizer of backbone {self.source} cannot be loaded: {first_line(exc)}") from exc
 
     @abstractmethod
     def count_tokens(self, texts: list[str]) -> list[int]:
         """Return for each text the number of its tokens before any is cut, start and end tokens included."""
 
-    @abstractmethod
     def tokenize(self, texts: list[str]) -> torch.Tensor:
         """Return token ids (N, context length), int64, on the CPU."""
+        tokenizer = self.tokenizer
+        try:
+            return self._tokenize(tokenizer, list(texts))
+        except Exception as exc:  # whatever a foreign tokenizer may raise
+            raise UserError(f"The tokenizer of backbone {self.source} cannot be used: {first_line(exc)}") from exc
+
+    @abstractmethod
+    def _tokenize(self, tokenizer: Any, texts: list[str]) -> torch.Tensor: ...
 
     @abstractmethod
     def _encode_tokens(self, tokens: torch.Tensor) -> torch.Tensor: ...

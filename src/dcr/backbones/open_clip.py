@@ -57,9 +57,13 @@ class OpenClipBackbone(Backbone):
         """See `Backbone.enable_gradient_checkpointing`."""
         self.visual.set_grad_checkpointing(True)
 
-    def tokenize(self, texts: list[str]) -> torch.Tensor:
-        """See `Backbone.tokenize`."""
-        return self.tokenizer(list(texts))
+    def _tokenize(self, tokenizer: Any, texts: list[str]) -> torch.Tensor:
+        return tokenizer(texts)
+
+    @property
+    def vocab_size(self) -> int:
+        """See `Backbone.vocab_size`."""
+        return self.model.vocab_size
 
     def count_tokens(self, texts: list[str]) -> list[int]:
         """See `Backbone.count_tokens`."""

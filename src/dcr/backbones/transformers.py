@@ -78,15 +78,16 @@ class TransformersBackbone(Backbone):
         """See `Backbone.enable_gradient_checkpointing`."""
         self.model.gradient_checkpointing_enable({"use_reentrant": False})
 
-    def tokenize(self, texts: list[str]) -> torch.Tensor:
-        """See `Backbone.tokenize`; padded to the context length, as SigLIP was trained and CLIP does not mind."""
-        return self.tokenizer(
-            list(texts),
-            padding="max_length",
-            truncation=True,
-            max_length=self.model.config.text_config.max_position_embeddings,
-            return_tensors="pt",
-        ).input_ids
+    def _tokenize(self, tokenizer: Any, texts: list[str]) -> torch.Tensor:
+        """Pad to the context length, as SigLIP was trained and CLIP does not mind."""
+        length = self.model.config.text_config.max_position_embeddings
+        tokens = tokenizer(texts, padding="max_length", truncation=True, max_length=length, return_tensors="pt")
+        return tokens.input_ids
+
+    @property
+    def vocab_size(self) -> int:
+        """See `Backbone.vocab_size`."""
+        return self.model.config.text_config.vocab_size
 
     def count_tokens(self, texts: list[str]) -> list[int]:
         """See `Backbone.count_tokens`."""
