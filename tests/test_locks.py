@@ -70,17 +70,28 @@ def test_a_killed_holder_holds_nothing_and_is_not_named(tmp_path):
     locks.lock(tmp_path, shared=False)
 
 
+def test_a_run_that_has_ended_leaves_an_empty_file(tmp_path):
+    locks.lock(tmp_path, shared=False)
+    assert (tmp_path / locks.LOCK).read_bytes()
+    locks.release_all()
+    assert (tmp_path / locks.LOCK).read_bytes() == b""
+
+
 def test_forked_workers_hold_nothing_and_started_ones_only_what_they_are_given(tmp_path):
     """A loader's worker may live for seconds after its master was killed; a training worker goes on with the run."""
     locks.lock(tmp_path, shared=False)
     reading, writing = os.pipe()
     if (child := os.fork()) == 0:
-        os.read(reading, 1)
-        os._exit(0)
-    locks.release_all()
-    locks.lock(tmp_path, shared=False)
-    os.write(writing, b"x")
-    os.waitpid(child, 0)
+        os.write(writing, b"x")  # by now it has forgotten what its parent holds
+        signal.pause()
+    os.read(reading, 1)
+    try:
+        assert (tmp_path / locks.LOCK).read_bytes()  # and has not spoken for its parent
+        locks.release_all()
+        locks.lock(tmp_path, shared=False)
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
 
     given = subprocess.Popen(["cat"], stdin=subprocess.PIPE, pass_fds=locks.held_descriptors())
     locks.release_all()

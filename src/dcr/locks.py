@@ -15,7 +15,7 @@ LOCK = ".dcr.lock"
 _NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)
 
 
-_held: set[int] = set()
+_held: dict[int, bool] = {}  # by descriptor, whether this process wrote its name into the file
 
 
 def lock(folder: Path, *, shared: bool) -> None:
@@ -33,7 +33,7 @@ def lock(folder: Path, *, shared: bool) -> None:
     descriptor = _open(folder / LOCK, shared)
     if descriptor is None:
         return
-    _held.add(descriptor)
+    _held[descriptor] = False
     try:
         fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -45,6 +45,7 @@ def lock(folder: Path, *, shared: bool) -> None:
         if exc.errno not in _NO_LOCKS:  # a file system that knows no locks has none to give
             raise
     if not shared:
+        _held[descriptor] = True
         _write(descriptor, f"process {os.getpid()} on {platform.node()}")
 
 
@@ -55,11 +56,17 @@ def held_descriptors() -> tuple[int, ...]:
 
 def release_all() -> None:
     """Give back all locks."""
+    for descriptor in [descriptor for descriptor, named in _held.items() if named]:
+        _write(descriptor, "")
+    _forget()
+
+
+def _forget() -> None:
     while _held:
-        os.close(_held.pop())
+        os.close(_held.popitem()[0])
 
 
-os.register_at_fork(after_in_child=release_all)
+os.register_at_fork(after_in_child=_forget)
 
 
 def _open(path: Path, shared: bool) -> int | None:
