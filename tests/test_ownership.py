@@ -50,13 +50,13 @@ def test_an_absent_an_empty_and_a_made_folder_are_written(tmp_path, made):
 def test_what_others_made_is_refused(tmp_path):
     (tmp_path / "theirs").mkdir()
     (tmp_path / "theirs" / "a").write_text("1")
-    assert refused(tmp_path / "theirs", "a in it was not made by this project")
+    assert refused(tmp_path / "theirs", "a in it is not on the record of what this project made")
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "deep/notes.txt", ".hidden"])
 def test_a_file_that_the_user_added_is_refused(made, name):
     (made / name).write_text("mine")
-    assert refused(made, f"{name} in it was not made by this project")
+    assert refused(made, f"{name} in it is not on the record of what this project made")
 
 
 def test_a_file_that_the_user_changed_is_refused_though_name_and_size_are_the_same(made):

@@ -54,7 +54,7 @@ def check_ours(folder: str | os.PathLike) -> None:
     for name, path in _files(place):
         if path.is_file() and sha256_file(path) in record.get(name, ()):
             continue
-        what = "has been changed" if name in record else "was not made by this project"
+        what = "has been changed" if name in record else "is not on the record of what this project made"
         raise UserError(
             f"{folder} is not overwritten: {name} in it {what}; move it away, name another path in the recipe's "
             "globals.yml, or take the pipeline that writes there off the run"

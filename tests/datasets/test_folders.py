@@ -59,7 +59,7 @@ def test_what_the_user_put_there_is_told_before_a_save_and_kept_by_it(folder):
     folder.save(lambda target: (target / "old.txt").write_text("old"))
     folder.check_target()
     (folder.load() / "notes.txt").write_text("mine")
-    with pytest.raises(UserError, match=r"notes\.txt in it was not made by this project"):
+    with pytest.raises(UserError, match=r"notes\.txt in it is not on the record of what this project made"):
         folder.check_target()
     with pytest.raises(DatasetError, match=r"notes\.txt"):
         folder.save(lambda target: None)
@@ -73,7 +73,7 @@ def test_partitions_replace_all_of_an_earlier_save(tmp_path):
     assert {name: load() for name, load in dataset.load().items()} == {"c": 3}
     assert names(tmp_path / "parts") == ["c.json"]
     (tmp_path / "parts" / "mine.json").write_text("{}")
-    with pytest.raises(DatasetError, match=r"mine\.json in it was not made"):
+    with pytest.raises(DatasetError, match=r"mine\.json in it is not on the record"):
         dataset.save({"d": 4})
 
 

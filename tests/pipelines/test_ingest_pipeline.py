@@ -43,6 +43,6 @@ def test_images_become_shards_and_a_second_run_replaces_them(folder):
 def test_data_that_ingest_did_not_make_are_not_replaced(folder):
     (folder / "shards").mkdir()
     (folder / "shards" / "00000.tar").write_bytes(b"somebody's data")
-    with pytest.raises(DatasetError, match=r"00000\.tar in it was not made by this project"):
+    with pytest.raises(DatasetError, match=r"00000\.tar in it is not on the record of what this project made"):
         run(folder)
     assert (folder / "shards" / "00000.tar").read_bytes() == b"somebody's data"
