@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from dcr import faults
+from dcr.advice import for_recipe
 
 
 class Command(click.Command):
@@ -24,25 +25,29 @@ class Command(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Do what the command does."""
-        with told():
+        with told(ctx.params.get("env")):
             return super().invoke(ctx)
 
 
 @contextmanager
-def told() -> Iterator[None]:
-    """Turn what the block raises into click's error, if it is a fault that a user can mend."""
+def told(env: str | None = None) -> Iterator[None]:
+    """Turn what the block raises into click's error, if it is a fault that a user can mend.
+
+    Args:
+        env: the recipe that the command was given, which the commands in its advice name too.
+    """
     hooks = sys.unraisablehook, threading.excepthook, logging.raiseExceptions
     sys.unraisablehook, threading.excepthook, logging.raiseExceptions = _drop, _tell, False
     try:
         yield
         sys.unraisablehook, threading.excepthook, logging.raiseExceptions = hooks  # after a fault they stay to the end
     except click.ClickException as exc:
-        raise _error(exc.format_message(), 1) from exc
+        raise _error(for_recipe(exc.format_message(), env), 1) from exc
     except Exception as exc:
         fault = faults.explain(exc)
         if fault is None:
             raise
-        raise _error(str(fault), fault.exit_code) from exc
+        raise _error(for_recipe(str(fault), env), fault.exit_code) from exc
 
 
 def _error(sentence: str, exit_code: int) -> click.ClickException:

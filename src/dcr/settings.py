@@ -1,5 +1,6 @@
 """Kedro settings: parameters of a recipe are merged key by key over those of conf/base."""
 
+from dcr.advice import made_by
 from dcr.config import BASE, RecipeConfigLoader
 from dcr.datasets.atomic import write_atomically
 from dcr.hooks import CatalogIsWhole, InputsExist, TypedParameters, Whereabouts
@@ -25,5 +26,6 @@ CONFIG_LOADER_ARGS = {
     "base_env": BASE,
     "default_run_env": "local",
     "merge_strategy": {"parameters": "soft", "globals": "soft"},
+    "custom_resolvers": {"made_by": made_by},
 }
 write_atomically()

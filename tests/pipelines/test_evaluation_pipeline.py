@@ -13,6 +13,7 @@ from kedro.runner import SequentialRunner
 
 import belonging
 from benchmark_folders import COLOURS, ColourBackbone, image_bytes, write_classification, write_mmvp, write_retrieval
+from dcr.advice import made_by
 from dcr.datasets.benchmark_sets import BenchmarkSetDataset, BenchmarkSetsDataset
 from dcr.errors import UserError
 from dcr.parameters import EvaluationParameters, TrainingParameters
@@ -36,11 +37,14 @@ def training(**changes) -> TrainingParameters:
     return TrainingParameters(**{**sections[0], **sections[1], **changes})
 
 
-def catalog_of(folder: Path, more_sets: list | None = None, seed: int = 0, **changes) -> DataCatalog:
+def catalog_of(
+    folder: Path, more_sets: list | None = None, seed: int = 0, pipelines=("scenes",), **changes
+) -> DataCatalog:
     text = (CONF / "base" / "catalog_evaluation.yml").read_text().replace("${globals:recipe}", "r")
     for name in ("mmvp_vlm", "classification", "retrieval"):
         text = text.replace(f"${{globals:{name}}}", f"{folder}/sets/{name}")
     text = text.replace("${globals:more_sets}", json.dumps(more_sets or []))
+    text = text.replace("${made_by:scenes,${globals:pipelines}}", made_by("scenes", pipelines) or "")
     text = text.replace("${globals:more_encoders}", "{}").replace("${globals:device}", "cpu")
     catalog = DataCatalog.from_config(yaml.safe_load(text.replace(": data/", f": {folder}/data/")))
     memory = {
@@ -96,7 +100,7 @@ def test_every_encoder_gets_every_score_and_an_interval(folder):
 def test_items_and_questions_are_kept(folder):
     output = folder / "data" / "07_model_output" / "r"
     assert set(pd.read_parquet(output / "outcomes.parquet").encoder) == {"base", "dcr", "naive"}
-    assert sorted(path.name for path in (output / "mmvp").iterdir()) == [
+    assert sorted(path.name for path in (output / "mmvp").glob("*.csv")) == [
         "mmvp_base.csv", "mmvp_dcr.csv", "mmvp_naive.csv"
     ]  # fmt: skip
     header = (output / "mmvp" / "mmvp_dcr.csv").read_text().splitlines()[0]
@@ -175,6 +179,14 @@ def test_what_was_left_out_of_a_set_stands_in_the_record(tmp_path):
     assert record["notes"] == [
         "left out: hidden folders: 1 (.git)", "no test image of 1 of 3 classes: blue", "no train split, so no probes",
     ]  # fmt: skip
+
+
+def test_a_recipe_on_own_data_is_not_told_to_render_the_demos(tmp_path):
+    write_mmvp(tmp_path / "sets" / "mmvp_vlm")
+    with pytest.raises(UserError) as told:
+        run(catalog_of(tmp_path, sets=["mmvp_vlm", "retrieval"], pipelines=("validation", "evaluation")))
+    assert "scenes" not in str(told.value)
+    assert "put it there, or name another in the recipe's globals.yml, or leave it out of `sets`" in str(told.value)
 
 
 def test_several_sets_come_from_one_list(tmp_path):

@@ -40,6 +40,8 @@ class BenchmarkSetDataset(FolderDataset):
         (1, 2)
     """
 
+    _advice = "name another in the recipe's globals.yml, or leave it out of `sets` in its parameters_evaluation.yml"
+
     def __init__(self, *, filepath: str | None, kind: str | None = None, **options: Any) -> None:
         super().__init__(filepath=filepath or "", **options)
         self._is_named, self._kind = filepath is not None, kind

@@ -31,7 +31,9 @@ class FolderDataset(AbstractDataset):
         PosixPath('words')
     """
 
-    def __init__(self, *, filepath: str, made_by: str, metadata: dict[str, Any] | None = None) -> None:
+    _advice = "name another folder in the recipe's globals.yml"
+
+    def __init__(self, *, filepath: str, made_by: str | None, metadata: dict[str, Any] | None = None) -> None:
         self._filepath, self._made_by, self.metadata = Path(filepath), made_by, metadata
 
     def load(self) -> Path:
@@ -48,7 +50,8 @@ class FolderDataset(AbstractDataset):
     def require(self) -> Path:
         """Return the folder's path, or name the command that makes it."""
         if not self._filepath.is_dir():
-            raise UserError(f"{self._filepath} does not exist; make it with `{self._made_by}`")
+            advice = f"make it with `{self._made_by}`" if self._made_by else f"put it there, or {self._advice}"
+            raise UserError(f"{self._filepath} does not exist; {advice}")
         return self._filepath
 
     def _exists(self) -> bool:

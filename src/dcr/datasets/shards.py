@@ -47,7 +47,8 @@ class ShardsDataset(AbstractDataset):
         try:
             listing = find_shards(self._filepath)
         except UserError as exc:
-            hint = f"; make them with `{self._made_by}`" if self._made_by else ""
+            made = f"make them with `{self._made_by}`" if self._made_by else None
+            hint = f"; {made or 'name your own as `shards` in the globals.yml of the recipe'}"
             raise UserError(f"{exc}{hint}") from exc
         logger.info("%s: %s", self._filepath, listing.describe())
         return listing.shards

@@ -33,9 +33,9 @@ class RecipeGlobals(Checked):
     expectations: str = Field(min_length=1)
     backbone: str = Field(min_length=1)
     diffusion: str = Field(min_length=1)
-    mmvp_vlm: str = Field(min_length=1)
-    classification: str = Field(min_length=1)
-    retrieval: str = Field(min_length=1)
+    mmvp_vlm: str | None = Field(min_length=1)
+    classification: str | None = Field(min_length=1)
+    retrieval: str | None = Field(min_length=1)
     more_sets: list[dict[str, str]]
     more_encoders: dict[str, str]
     device: str = Field(min_length=1)
