@@ -3,11 +3,10 @@
 import hashlib
 import os
 import platform
+import shutil
 import stat
 import subprocess
 import sys
-import threading
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -139,26 +138,26 @@ def test_files_and_folders_get_the_permissions_of_the_umask(tmp_path, umask, fil
     }  # fmt: skip
 
 
-def test_at_every_moment_the_old_or_the_new_folder_has_the_name(tmp_path):
-    target, seen, done = tmp_path / "folder", set(), threading.Event()
+def test_at_every_moment_the_old_or_the_new_folder_has_the_name(tmp_path, monkeypatch):
+    target, seen = tmp_path / "folder", []
     target.mkdir()
-    (target / "0").touch()
+    (target / "old").touch()
 
-    def watch():
-        while not done.is_set():
-            try:
-                seen.add(os.stat(target).st_nlink)
-            except FileNotFoundError:
-                seen.add("no folder")
+    def watched(function):
+        def look(*arguments, **options):
+            seen.append(os.listdir(target) if target.is_dir() else None)
+            function(*arguments, **options)
+            seen.append(os.listdir(target) if target.is_dir() else None)
 
-    with ThreadPoolExecutor(1) as pool:
-        watching = pool.submit(watch)
-        for number in range(200):
-            with atomic_folder(target) as folder:
-                (folder / str(number)).touch()
-        done.set()
-        watching.result()
-    assert "no folder" not in seen
+        return look
+
+    for module, name in ((os, "rename"), (os, "replace"), (shutil, "rmtree"), (replacing, "sync_folder")):
+        monkeypatch.setattr(module, name, watched(getattr(module, name)))
+    with atomic_folder(target) as folder:
+        (folder / "new").touch()
+    assert seen[0] == ["old"]
+    assert seen[-1] == ["new"]
+    assert all(state in (["old"], ["new"]) for state in seen)
 
 
 def test_a_system_without_exchange_brings_the_old_folder_back_after_a_kill(tmp_path, monkeypatch):
