@@ -129,6 +129,15 @@ def test_several_frames_are_animated(kind):
     assert measure_image(content, CAP).animated is True
 
 
+def test_a_picture_whose_second_frame_is_broken_is_animated_and_its_first_is_measured():
+    other = Image.new("RGB", (48, 40), (200, 0, 0))
+    content = encode(kind="GIF", save_all=True, append_images=[other])
+    broken = content[: content.rindex(b"\x21\xf9") + 3]
+    assert decode_rgb(broken).size == (48, 40)
+    measures = measure_image(broken, CAP)
+    assert (measures.reason, measures.width) == (None, 48)
+
+
 def test_a_truncated_jpeg_is_named_wherever_it_is_cut():
     content = encode((64, 64))
     start = content.index(b"\xff\xda") + 20  # inside the scan

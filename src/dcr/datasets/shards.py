@@ -50,7 +50,8 @@ class ShardsDataset(AbstractDataset):
             made = f"make them with `{self._made_by}`" if self._made_by else None
             hint = f"; {made or 'name your own as `shards` in the globals.yml of the recipe'}"
             raise UserError(f"{exc}{hint}") from exc
-        logger.info("%s: %s", self._filepath, listing.describe())
+        named = self._filepath if isinstance(self._filepath, str) else f"a list of {len(self._filepath)}"
+        logger.info("%s: %s", named, listing.describe())
         return listing.shards
 
     def save(self, data: Callable[[Path], None]) -> None:

@@ -64,17 +64,24 @@ def _decode(content: bytes, max_pixels: int) -> tuple[ImageMeasures, tuple[list[
         with open_picture(content, max_pixels) as image:
             measures.format, (measures.width, measures.height) = image.format, image.size
             measures.mode = image.mode
-            measures.animated = image.format != "MPO" and bool(getattr(image, "is_animated", False))
             if luma_tells_all(image):
                 image.draft("L", None)
             picture = develop(image, max_pixels)
             grey = _reduce(picture.image)
+            measures.animated = _is_animated(image)  # last, as it may look for a second frame
     except DecodingError as exc:
         measures.reason, measures.decode_error = exc.reason, str(exc)
         return measures, None
     measures.width, measures.height = picture.image.size
     measures.exif_orientation, measures.changes = picture.orientation, picture.changes
     return measures, grey
+
+
+def _is_animated(image: Image.Image) -> bool:
+    try:
+        return image.format != "MPO" and bool(getattr(image, "is_animated", False))
+    except Exception:  # the second frame is broken
+        return True
 
 
 def luma_tells_all(image: Image.Image) -> bool:
