@@ -1,12 +1,14 @@
 """Recipes are checked whole: every section, every key, in one sentence."""
 
+import re
+import shutil
 from pathlib import Path
 
 import pytest
 
 from dcr.config import RecipeConfigLoader
 from dcr.errors import UserError
-from dcr.parameters import Section, TrainingParameters, build_parameters
+from dcr.parameters import RecipeParameters, Section, TrainingParameters, build_parameters
 from dcr.parameters.training import WITHOUT_EFFECT
 from dcr.settings import CONFIG_LOADER_ARGS
 
@@ -82,3 +84,47 @@ def test_no_number_is_infinite_or_nan(parameters, value):
         changed = parameters | {section: parameters[section] | {name: value}}
         with pytest.raises(UserError, match=rf"^parameter '{section}\.{name}': "):
             build_parameters(changed)
+
+
+class TestLicence:
+    RECORD = {"backbone": {"source": "org/name@c0ffee", "licence": "mit"}}  # noqa: RUF012
+
+    def licence(self, stated, record, backbone="org/name@c0ffee"):
+        return RecipeParameters(name="mine", licence=stated).with_licence(record, backbone).licence
+
+    def test_is_what_the_recipe_states(self):
+        assert self.licence("apache-2.0", self.RECORD) == "apache-2.0"
+
+    def test_is_else_what_was_found_with_the_weights(self):
+        assert self.licence(None, self.RECORD) == "mit"
+
+    def test_is_unknown_before_they_were_looked_at_and_for_other_weights(self):
+        assert self.licence(None, {}) == "unknown"
+        assert self.licence(None, self.RECORD, backbone="/data/clip") == "unknown"
+
+
+def test_no_value_of_the_demo_reaches_a_recipe_that_does_not_extend_it(tmp_path):
+    recipe = tmp_path / "conf" / "mine"
+    shutil.copytree(CONF, tmp_path / "conf")
+    recipe.mkdir()
+    (recipe / "globals.yml").write_text("recipe: mine\npipelines: [validation]\nshards: s\nbackbone: b\ndiffusion: d\n")
+    loader = RecipeConfigLoader(str(tmp_path / "conf"), env="mine", **CONFIG_LOADER_ARGS)
+    loader.check_recipe()
+    sections = build_parameters(loader["parameters"])
+    assert sections["recipe"].licence is None
+    assert sections["evaluation"].model_name == "mine"
+    assert sections["validation"].min_image_size == 224
+    told = str([loader["globals"], loader["parameters"], loader["catalog"]])
+    assert not re.search(r"\bdemo\b|\b135\b|\btwenty\b", told.replace("kedro run --pipelines scenes", ""))
+
+
+@pytest.mark.parametrize(("written", "taken"), [(False, "no"), ("no", "no"), ("bf16", "bf16")])
+def test_yamls_false_is_the_choice_no(parameters, written, taken):
+    parameters["training"]["mixed_precision"] = written
+    assert build_parameters(parameters)["training"].mixed_precision == taken
+
+
+def test_yamls_true_is_no_choice_where_there_is_no_yes(parameters):
+    parameters["training"]["mixed_precision"] = True
+    with pytest.raises(UserError, match=r"'training\.mixed_precision'.*got True"):
+        build_parameters(parameters)

@@ -37,8 +37,12 @@ class TypedParameters:
 
     @hook_impl
     def after_catalog_created(self, catalog: CatalogProtocol) -> None:
-        """Put the sections in the catalog as ``params:<section>``."""
-        for name, section in self._sections.items():
+        """Put the sections in the catalog as ``params:<section>``, the recipe's with the licence that is known now."""
+        models = catalog.get("previous_models")
+        recipe = self._sections["recipe"].with_licence(
+            models.load() if models else {}, self._sections["models"].backbone
+        )
+        for name, section in (self._sections | {"recipe": recipe}).items():
             catalog[f"params:{name}"] = section
 
 

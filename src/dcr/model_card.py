@@ -6,7 +6,7 @@ from typing import Any
 
 from dcr.markdown import code, code_cell, text, yaml_scalar
 from dcr.reporting.names import is_share
-from dcr.sources import HUB, parse_hub_model
+from dcr.sources import HUB, LOCAL, parse_hub_model
 
 _REQUIRED = ("base_model", "recipe", "method", "licence")
 _USE = """\
@@ -97,12 +97,19 @@ def _summary(card: dict[str, Any]) -> str:
     base_model, method = card["base_model"], card["method"]
     revision = f" at commit {code(card['base_revision'])}" if card.get("base_revision") else ""
     return (
-        f"# {text(base_model)}, image tower enhanced by {text(method)}\n\n"
+        f"# {text(_title(card))}, image tower enhanced by {text(method)}\n\n"
         f"Recipe {code(card['recipe'])}, method {code(method)}, base model {code(base_model)}{revision}. The image "
         f"tower was trained {text(card.get('tuning', 'with LoRA'))} through a frozen diffusion model (Diffusion "
         f"Contrastive Reconstruction, arXiv 2603.04803); an adapter is merged and kept in `adapter/`, where there is "
         f"one. The text tower is the base model's.\n"
     )
+
+
+def _title(card: dict[str, Any]) -> str:
+    """Return the base model's name; the recipe's where the model is known by a path alone."""
+    name = str(card["base_model"]).removeprefix(HUB)
+    is_path = name.startswith((LOCAL, "/", ".")) or name.count("/") > 1 or "\\" in name
+    return str(card["recipe"]) if is_path else name
 
 
 def _use(missing: dict[str, str], resize_mode: str | None) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +24,7 @@ from dcr.latents.online import write_online
 from dcr.latents.options import LatentOptions
 from dcr.latents.writing import check_free_space, clean_stop, is_current, remove_strangers, write_latent_shard
 from dcr.progress import Bar, show_progress
+from dcr.ranks import read_ranks
 from dcr.shards import name_shards
 
 if TYPE_CHECKING:
@@ -73,9 +73,7 @@ def plan_latents(
 
 def pick_rank(rank: int, num_ranks: int) -> tuple[int, int]:
     """Return rank and number of processes: torchrun's where it started this process, else those given."""
-    if "WORLD_SIZE" in os.environ:
-        return int(os.environ.get("RANK", 0)), int(os.environ["WORLD_SIZE"])
-    return rank, num_ranks
+    return read_ranks() or (rank, num_ranks)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,17 @@ class RecipeParameters(Section):
     name: str
     licence: str | None
 
+    def with_licence(self, models: dict[str, Any], backbone: str) -> RecipeParameters:
+        """Return these parameters with the licence of the weights that go in, ``unknown`` if nobody has told it.
+
+        Args:
+            models: what pipeline `models` recorded, {} before it ran.
+            backbone: as the recipe names it; a record of another one says nothing of this one.
+        """
+        record = models.get("backbone", {})
+        found = record.get("licence") if record.get("source") == backbone else None
+        return self.model_copy(update={"licence": self.licence or found or "unknown"})
+
 
 class RecipeGlobals(Checked):
     """The recipe's identity: globals.yml, merged over those it extends."""
