@@ -150,6 +150,25 @@ def test_fsspec_urls_name_shards():
     memory.rm("/bucket", recursive=True)
 
 
+def test_a_folder_behind_http_names_its_tars(folder):
+    """As a web server shows it, a page of links."""
+    import threading
+    from functools import partial
+    from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder.parent))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/in"
+        assert names(f"{url}/") == names(f"{url}/{{00000..00002}}.tar") == ["00000.tar", "00001.tar", "00002.tar"]
+        with pytest.raises(UserError, match=r"2 of the 4 that it names are missing"):
+            list_shards(f"{url}/{{00001..00004}}.tar")
+        server.shutdown()
+
+
 @pytest.mark.parametrize("missing", ["nowhere", "*.tgz", "{00000..00003}.tar", "empty"])
 def test_what_names_no_shard_is_an_error_that_names_it(folder, missing):
     (folder / "empty").mkdir()

@@ -135,9 +135,11 @@ class _Search:
             return {path: entry["type"] for path, entry in found.items()}
         path = f"{folder}/{name}" if name else folder
         try:
-            return {path: self.fs.info(path)["type"]}
+            kind = self.fs.info(path)["type"]
         except FileNotFoundError:
             return {}
+        is_index = kind == "file" and not _is_tar(path) and self.fs.isdir(path)  # over http a folder is a page of links
+        return {path: "directory" if is_index else kind}
 
     def _tars_at(self, path: str, kind: str, exact: bool) -> Iterator[str]:
         """Yield the tar that a path is, or those of the folder that it is; ``exact``: it was named, not matched."""
