@@ -51,7 +51,13 @@ def write_latents(folder: Path, diffusion: Diffusion, **changes) -> None:
     shard = str(folder / "shards" / "00000.tar")
     manifest = pd.DataFrame(
         [
-            {"shard": "00000", "offset": s.offset, "sha256": hashlib.sha256(s.image).hexdigest()}
+            {
+                "shard": "00000",
+                "offset": s.offset,
+                "key": s.key,
+                "caption": s.caption,
+                "sha256": hashlib.sha256(s.image).hexdigest(),
+            }
             for s in read_samples(shard)
         ]
     )

@@ -11,8 +11,10 @@ import yaml
 from kedro.io import DataCatalog
 from kedro.runner import SequentialRunner
 
+from dcr.backbones import load_backbone
+from dcr.diffusion import load_diffusion
 from dcr.errors import UserError
-from dcr.files import RECORD, sha256_folder
+from dcr.files import RECORD, sha256_folder, weights_hash
 from dcr.parameters import PretrainingParameters, ScenesParameters
 from dcr.pipelines.scenes import create_pipeline
 
@@ -72,7 +74,11 @@ def test_it_writes_shards_sets_base_models_and_their_record(world):
         "tokenizer",
     }
     record = json.loads((world / "base" / "base_models.json").read_text())
-    assert set(record) == {"fingerprint", "sha256", "clip", "vae", "unet"}
+    assert set(record) == {"fingerprint", "sha256", "weights", "clip", "vae", "unet"}
+    backbone = load_backbone(f"local-dir:{world / 'base' / 'clip'}")
+    diffusion = load_diffusion(str(world / "base" / "diffusion"))
+    models = {"backbone": backbone.model, "vae": diffusion.vae, "unet": diffusion.unet}
+    assert record["weights"] == {name: weights_hash(model) for name, model in models.items()}
     assert set(record["unet"]) == {"true_caption", "empty_prompt", "wrong_caption"}
     assert record["sha256"]["clip"] == sha256_folder(world / "base" / "clip")
 
