@@ -27,6 +27,12 @@ def with_scans(count: int) -> bytes:
     return jpeg[:-2] + jpeg[jpeg.rindex(b"\xff\xda") : -2] * count + jpeg[-2:]
 
 
+def gif_with(extension: bytes) -> bytes:
+    gif = encode(kind="GIF")
+    place = 13 + (3 << ((gif[10] & 7) + 1))
+    return gif[:place] + extension + gif[place:]
+
+
 def with_chunks(name: bytes, data: bytes, count: int) -> bytes:
     png = encode(kind="PNG")
     chunk = struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
@@ -45,8 +51,12 @@ def with_chunks(name: bytes, data: bytes, count: int) -> bytes:
         with_scans(3_000),
         with_scans(3_000).replace(b"\xff\xda", segments(b"\xfe", b"", 3) + b"\xff\xda"),
         with_chunks(b"tEXt", b"k\0v", 100_000),
-        with_chunks(b"zTXt", b"k\0\0" + zlib.compress(b"0" * 100_000), 10_000),
+        with_chunks(b"zTXt", b"k\0\0" + zlib.compress(b"0" * 100_000), 17),
         with_chunks(b"prIv", b"", 100_000),
+        gif_with(b"!\xfe" + b"\1c" * 1_000_000 + b"\0"),
+        gif_with(b"!\xfe\1c\0" * 100_000),
+        gif_with(b"!\xff" + b"\1c" * 1_000_000 + b"\0"),
+        gif_with(b"\0" * 1_000_000),
     ],
     ids=lambda content: str(len(content)),
 )
@@ -67,6 +77,10 @@ def test_files_made_to_cost_are_refused_within_the_time_of_a_decode(content):
         with_segments(segments(b"\xe1", b"http://ns.adobe.com/xmp/extension/\0" + b"x" * 65_000, 160)),
         with_segments(segments(b"\xe2", b"ICC_PROFILE\0\1\1" + b"x" * 65_000, 9)),
         with_scans(20),
+        gif_with(b"!\xff\x0bXMP DataXMP" + (b"\x50" + b"x" * 80) * 3000 + b"\0"),
+        gif_with(b"!\xfe\x08a remark\0" * 20),
+        encode((1500, 1500), kind="GIF"),
+        with_chunks(b"zTXt", b"k\0\0" + zlib.compress(b"0" * 100_000), 16),
         encode() + bytes(range(256)) * 10 + b"\xff\xda" * 5_000,  # a film behind the picture, as phones append
         encode(progressive=True) + b"\xff\xda" * 5_000,
         with_segments(segments(b"\xe3", b"\xff\xda" * 5_000, 1)),

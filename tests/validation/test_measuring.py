@@ -28,8 +28,8 @@ def test_a_shard_gives_a_row_per_sample_in_its_order(tmp_path):
 def test_samples_are_measured_in_batches_bounded_in_number_and_bytes(tmp_path, monkeypatch, limit):
     path, measured = str(write_shard(tmp_path, "0", good_samples(7))), []
     whole = measure_shard(path, "0", LIMITS).rows
-    measure = measuring.measure_samples
-    monkeypatch.setattr(measuring, limit, 3 if limit == "_BATCH_SAMPLES" else 5 * len(good_samples(1)[0].image) // 2)
+    measure, offset = measuring.measure_samples, whole["offset"][1].as_py()
+    monkeypatch.setattr(measuring, limit, 3 if limit == "_BATCH_SAMPLES" else offset + len(good_samples(1)[0].image))
     monkeypatch.setattr(
         measuring, "measure_samples", lambda batch, *_: measured.append(len(batch)) or measure(batch, *_)
     )

@@ -14,6 +14,8 @@ import re
 # the pixels of a PNG into chunks of 8 KiB or more, and profiles and previews in JPEGs into segments of 64 KiB.
 _PARTS, _BYTES_PER_PART = 256, 256
 _EXIF_SEGMENTS = 16  # of 64 KiB; almost all files have one
+_PACKED_TEXTS = 16  # of a PNG: profile, texts; a kilobyte unpacks to a megabyte
+_GIF_BLOCKS, _BYTES_PER_GIF_BLOCK = 4096, 64  # pixels take a block for 255 bytes, XMP one for a hundred
 _SCANS = 32  # libjpeg writes 10, optimizers up to about 20
 _PNG = b"\x89PNG\r\n\x1a\n"
 _SOS, _EOI, _EXIF = 0xDA, 0xD9, b"Exif\0\0"
@@ -33,12 +35,14 @@ def check_image_bytes(content: bytes) -> None:
     Whether the bytes are a sound image is left to the decoder.
 
     Raises:
-        CostlyImage: too many segments (JPEG, before the first scan), scans (JPEG) or chunks (PNG) for its size.
+        CostlyImage: too many segments (JPEG, before the first scan), scans (JPEG), chunks (PNG) or blocks (GIF) for its size.
     """
     if content.startswith(b"\xff\xd8\xff"):
         _check_jpeg(content)
     elif content.startswith(_PNG):
         _check_png(content)
+    elif content.startswith(b"GIF8"):
+        _check_gif(content)
 
 
 def _check_jpeg(content: bytes) -> None:
@@ -79,12 +83,34 @@ def _check_scans(content: bytes, place: int, frame: tuple[int, bytes] | None) ->
 
 
 def _check_png(content: bytes) -> None:
-    place, parts, most = len(_PNG), 0, _most_parts(content)
-    while place + 8 <= len(content) and content[place + 4 : place + 8] != b"IEND":
-        parts += 1
-        if parts > most:
-            raise CostlyImage(f"more than {most} chunks")
+    place, parts, packed, most = len(_PNG), 0, 0, _most_parts(content)
+    while place + 8 <= len(content) and (name := content[place + 4 : place + 8]) != b"IEND":
+        parts, packed = parts + 1, packed + (name in (b"zTXt", b"iTXt", b"iCCP"))
+        if parts > most or packed > _PACKED_TEXTS:
+            raise CostlyImage(f"more than {most} chunks, or {_PACKED_TEXTS} packed texts")
         place += 12 + int.from_bytes(content[place : place + 4], "big")
+
+
+def _check_gif(content: bytes) -> None:
+    """Walk the blocks to the second picture, as Pillow does to tell whether there is one."""
+    place, pictures, most = 13 + _palette_bytes(content[10:11]), 0, _GIF_BLOCKS + len(content) // _BYTES_PER_GIF_BLOCK
+    blocks = comments = 0
+    while place < len(content) and content[place] != 0x3B and pictures < 2:
+        comment = content[place : place + 2] == b"!\xfe"
+        pictures += content[place] == 0x2C
+        if content[place] not in (0x21, 0x2C):
+            place, blocks = place + 1, blocks + 1
+        else:
+            place += 2 if content[place] == 0x21 else 11 + _palette_bytes(content[place + 9 : place + 10])
+            while place < len(content) and content[place] and blocks <= most:
+                place, blocks, comments = place + 1 + content[place], blocks + 1, comments + comment
+            place += 1
+        if blocks > most or comments > _PARTS:
+            raise CostlyImage(f"more than {most} blocks, or {_PARTS} of comments")
+
+
+def _palette_bytes(flags: bytes) -> int:
+    return 3 << ((flags[0] & 7) + 1) if flags and flags[0] & 0x80 else 0
 
 
 def _next(content: bytes, place: int) -> int:

@@ -176,12 +176,12 @@ def _exists(path: str) -> bool:
 
 
 def _batches(samples: Iterable[Sample]) -> Iterator[list[Sample]]:
-    """Group samples, a few megabytes at a time: stage by stage is faster than sample by sample."""
-    batch, num_bytes = [], 0
+    """Group samples, a few megabytes of the tar at a time: stage by stage is faster than sample by sample."""
+    batch = []
     for sample in samples:
         batch.append(sample)
-        num_bytes += len(sample.image or b"") + 4 * len(sample.caption or "")
+        num_bytes = sample.offset - batch[0].offset + len(sample.image or b"")
         if len(batch) == _BATCH_SAMPLES or num_bytes > _BATCH_BYTES:
             yield batch
-            batch, num_bytes = [], 0
+            batch = []
     yield batch
