@@ -35,7 +35,7 @@ def check_image_bytes(content: bytes) -> None:
     Whether the bytes are a sound image is left to the decoder.
 
     Raises:
-        CostlyImage: too many segments (JPEG, before the first scan), scans (JPEG), chunks (PNG) or blocks (GIF) for its size.
+        CostlyImage: too many segments (JPEG, before the first scan), scans (JPEG), chunks (PNG) or blocks (GIF).
     """
     if content.startswith(b"\xff\xd8\xff"):
         _check_jpeg(content)
