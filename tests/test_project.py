@@ -173,6 +173,24 @@ def test_a_model_folder_without_a_config_is_named(project, config):
     assert (project / "data/06_models/smoke/encoder/model.safetensors").read_bytes() == encoder
 
 
+def test_a_clone_at_another_place_with_compiled_modules_finds_all_that_is_finished(project):
+    """Nothing is trained, encoded, measured or evaluated again, and no cache gets a second name for the same thing."""
+    caches = ("02_intermediate", "04_feature", "05_model_input", "06_models/smoke/checkpoints")
+    for part in ("training", "evaluation", "metrics", "benchmark_sets", "latents"):
+        (project / f"src/dcr/{part}/__pycache__").mkdir(exist_ok=True)
+        (project / f"src/dcr/{part}/__pycache__/other.cpython-399.pyc").write_bytes(b"compiled elsewhere")
+
+    def files():
+        found = [path for cache in caches for path in (project / "data" / cache).rglob("*") if path.is_file()]
+        made = [path for path in found if path.name not in ("plan.json", ".dcr.lock")]  # a list and a lock, made anew
+        return {str(path.relative_to(project)): path.stat().st_mtime_ns for path in made}
+
+    before = files()
+    result = run("kedro", "run", "--env", "smoke", "--pipelines", "latents,training,evaluation", cwd=project)
+    assert {name for name, time in files().items() if before.get(name) != time} == set()
+    assert result.stderr.count("is finished, taken from") == 4
+
+
 STAGES = ("scenes", "validation", "latents", "training", "evaluation", "export", "reporting")
 
 

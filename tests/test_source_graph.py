@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import dcr
+from dcr import source_graph
 from dcr.source_graph import sources_of
 from project import PROJECT
 
@@ -80,6 +81,25 @@ def test_every_source_is_there_and_none_twice():
 def test_a_module_that_is_not_there_is_an_error():
     with pytest.raises(ValueError, match=r"dcr\.nothing is no module"):
         sources_of(["dcr.nothing"])
+
+
+def test_a_hash_of_sources_is_that_of_their_names_and_bytes_wherever_they_lie(tmp_path, monkeypatch):
+    def hash_of(place, text="a = 1\n", name="one.py", compiled=False):
+        (tmp_path / place / "part").mkdir(parents=True)
+        (tmp_path / place / "part" / name).write_text(text)
+        if compiled:
+            (tmp_path / place / "part/__pycache__").mkdir()
+            (tmp_path / place / "part/__pycache__/one.cpython-311.pyc").write_bytes(b"bytes")
+        monkeypatch.setattr(source_graph, "_ROOT", tmp_path / place)
+        source_graph.sources_hash.cache_clear()
+        return source_graph.sources_hash("part")
+
+    first = hash_of("here")
+    assert hash_of("there/and/further") == first
+    assert hash_of("compiled", compiled=True) == first
+    assert hash_of("edited", text="a = 2\n") != first
+    assert hash_of("renamed", name="two.py") != first
+    source_graph.sources_hash.cache_clear()
 
 
 @pytest.mark.xdist_group("smoke")

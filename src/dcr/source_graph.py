@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ast
+import hashlib
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
+
+from dcr.files import sha256_file
 
 _PACKAGE = "dcr"
 _ROOT = Path(__file__).parent
@@ -24,6 +27,20 @@ def sources_of(modules: Iterable[str]) -> list[str]:
     for name in {quoted for module in reached for quoted in _imported(module)[1]}:
         files |= _files(_module(name).parent / "templates")
     return sorted(path.relative_to(_ROOT).as_posix() for path in _in_folders(files))
+
+
+@cache
+def sources_hash(*parts: str) -> str:
+    """Return a hex sha256 over names and bytes of the modules in ``parts``, files and folders relative to the package.
+
+    Neither compiled modules beside them nor the place of the package count: a clone elsewhere has the same hash.
+    """
+    digest = hashlib.sha256()
+    for part in parts:
+        path = _ROOT / part
+        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+            digest.update(f"{file.relative_to(_ROOT).as_posix()} {sha256_file(file)}\n".encode())
+    return digest.hexdigest()
 
 
 def _reachable(modules: Iterable[str]) -> set[str]:

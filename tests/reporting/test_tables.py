@@ -74,6 +74,8 @@ def test_a_recipe_whose_models_were_not_trained_here_has_no_gate_for_them():
     assert len(tables.build_gates({}, finished_run.conditions())) == 1
 
 
-def test_parameters_are_listed_by_dotted_name():
-    rows = tables.flatten_parameters({"training": {"seed": 0, "baselines": ["naive"]}, "plain": 1})
-    assert rows == [("training.seed", "0"), ("training.baselines", "['naive']"), ("plain", "1")]
+def test_parameters_are_listed_by_dotted_name_whatever_order_their_files_were_read_in():
+    training, plain = {"seed": 0, "baselines": ["naive"]}, 1
+    rows = [("plain", "1"), ("training.baselines", "['naive']"), ("training.seed", "0")]
+    assert tables.flatten_parameters({"training": training, "plain": plain}) == rows
+    assert tables.flatten_parameters({"plain": plain, "training": dict(reversed(training.items()))}) == rows

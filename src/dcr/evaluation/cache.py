@@ -16,7 +16,8 @@ import numpy as np
 
 from dcr.decoding import DECODING_VERSION
 from dcr.evaluation.results import Result
-from dcr.files import atomic_path, json_hash, sha256_folder, weights_hash
+from dcr.files import atomic_path, json_hash, weights_hash
+from dcr.source_graph import sources_hash
 
 if TYPE_CHECKING:
     from dcr.backbones import Backbone
@@ -47,9 +48,9 @@ def encoder_fingerprint(backbone: Backbone) -> str:
 @cache
 def code_fingerprint() -> str:
     """Return a hex sha256 of the code that turns embeddings into results, and of the libraries that it calls."""
-    package = Path(__file__).parents[1]
-    code = [sha256_folder(package / name) for name in ("evaluation", "metrics", "benchmark_sets")]
-    return make_key(code=code, versions=[version(name) for name in _PACKAGES])
+    return make_key(
+        code=sources_hash("evaluation", "metrics", "benchmark_sets"), versions=[version(name) for name in _PACKAGES]
+    )
 
 
 class EvaluationCache:

@@ -233,9 +233,9 @@ def _gate(name: str, note: str, order: Sequence[tuple[str, float]]) -> dict[str,
 
 
 def flatten_parameters(parameters: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return every parameter as (dotted name, value), in order."""
+    """Return every parameter as (dotted name, value), by name: the order of files is another one in every run."""
     rows = []
-    for name, value in parameters.items():
+    for name, value in sorted(parameters.items()):
         if isinstance(value, Mapping):
             rows += [(f"{name}.{key}", shown) for key, shown in flatten_parameters(value)]
         else:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import asdict
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import torch
 
-import dcr
 from dcr.backbones import Backbone
 from dcr.diffusion import Diffusion
-from dcr.files import json_hash, sha256_file, tensors_hash, weights_hash
+from dcr.files import json_hash, tensors_hash, weights_hash
 from dcr.latents import LatentCache, OnlineLatents
 from dcr.parameters import TrainingParameters
 from dcr.parameters.training import WITHOUT_EFFECT
+from dcr.source_graph import sources_hash
 from dcr.training.checkpoints import PROCESSES, Fingerprint
 from dcr.training.options import END_TO_END, STAGE1, batch_options, objective_options, run_options, tuning_options
 from dcr.training.run import RunOptions
@@ -95,12 +92,6 @@ def _tuning(parameters: TrainingParameters) -> dict[str, Any]:
     return {f"tuning_{key}": value for key, value in ({"mode": options.mode} | numbers[options.mode]).items()}
 
 
-@cache
 def code_hash() -> str:
     """Return the hash of the sources that training runs through: an edited loss must not find old results."""
-    digest = hashlib.sha256()
-    for part in _CODE:
-        path = Path(dcr.__file__).parent / part
-        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
-            digest.update(f"{part}/{file.name} {sha256_file(file)}\n".encode())
-    return digest.hexdigest()
+    return sources_hash(*_CODE)
