@@ -229,15 +229,11 @@ def test_dvc_repeats_only_what_changed_and_carries_data_to_another_clone(smoke_p
     assert changed_by(project, "conf/base/globals.yml", "device: auto", "device: cpu") == {
         "scenes", "latents", "training", "evaluation", "export", "reporting",
     }  # fmt: skip
-    assert changed_by(project, "conf/base/catalog_reporting.yml", "text.TextDataset", "text.Other") == {"reporting"}
     assert changed_by(project, "conf/base/expectations.yml", "max_value: 245", "max_value: 244") == {"validation"}
     assert changed_by(project, "src/dcr/losses/infonce.py", '"""', '"""Edited. ') >= {"training"}
-    every = set(STAGES)
-    assert changed_by(project, "conf/smoke/parameters_latents.yml", "latents:", "latents: ") == every
     (project / "conf/smoke/catalog_new.yml").write_text("{}")
-    assert changed(project) == every
+    assert changed(project) == set(STAGES)
     (project / "conf/smoke/catalog_new.yml").unlink()
-    assert changed(project) == set()
 
     parameters = project / "conf/base/parameters_training.yml"
     parameters.write_text(parameters.read_text().replace("temperature: 0.1", "temperature: 0.2"))

@@ -26,10 +26,11 @@ from dcr.source_graph import sources_of
 # outputs before it.
 _KEPT = frozenset(
     {
-        "backbone", "diffusion", "base_models", "models", "samples", "latents", "synthetic_positives", "checkpoints",
-        "evaluation_cache", "seed_scores", "eval_results",
+        *("shards", "mmvp_vlm", "classification", "retrieval", "drawn_scenes", "backbone", "diffusion", "base_models"),
+        *("models", "samples", "latents", "synthetic_positives", "checkpoints"),
+        *("evaluation_cache", "seed_scores", "eval_results"),
     }
-)  # fmt: skip
+)
 _METRICS = frozenset({"validation_summary", "conditions", "training_record", "scores"})
 _WORKING = "dcr.datasets.folders.WorkingFolderDataset"
 _OF_A_SWEEP = frozenset({"scores", "this_seed", "training_record"})  # of a run, what `sweep` compares; the rest is new

@@ -18,6 +18,7 @@ from dcr.files import RECORD, sha256_folder, weights_hash
 from dcr.parameters import PretrainingParameters, ScenesParameters
 from dcr.pipelines.scenes import create_pipeline
 
+SETS = ("mmvp_vlm", "classification", "retrieval")
 CONF = Path(__file__).parents[2] / "conf"
 
 
@@ -42,7 +43,14 @@ def make_catalog(root: Path, **pretraining) -> DataCatalog:
         },
         "base_model_hashes": {"type": "dcr.datasets.records.FolderHashesDataset", "folders": folders},
     }
-    for name in ("mmvp_vlm", "classification", "retrieval"):
+    record = {"type": "dcr.datasets.records.RecordDataset", "filepath": f"{root}/scenes.json"}
+    drawn = {"shards": f"{root}/shards", **{name: f"{root}/sets/{name}" for name in SETS}}
+    entries |= {
+        "drawn_scenes": record,
+        "previously_drawn_scenes": record,
+        "scene_hashes": {"type": "dcr.datasets.records.FolderHashesDataset", "folders": drawn},
+    }
+    for name in SETS:
         folder = {"type": "dcr.datasets.folders.FolderDataset", "filepath": f"{root}/sets/{name}", "made_by": "-"}
         entries[name] = folder
     catalog = DataCatalog.from_config(entries)
@@ -63,8 +71,8 @@ def world(tmp_path_factory) -> Path:
 
 
 def test_it_writes_shards_sets_base_models_and_their_record(world):
-    assert {p.name for p in world.iterdir()} == {"shards", "sets", "base"}
-    assert {p.name for p in (world / "sets").iterdir()} == {"mmvp_vlm", "classification", "retrieval"}
+    assert {p.name for p in world.iterdir()} == {"shards", "sets", "base", "scenes.json"}
+    assert {p.name for p in (world / "sets").iterdir()} == set(SETS)
     assert {p.name for p in (world / "base" / "diffusion").iterdir()} == {
         RECORD,
         "vae",
@@ -92,8 +100,10 @@ def test_models_load_back_as_any_other_and_fit_together(world):
     assert diffusion.encode_prompts([""]).shape == (1, 32, diffusion.unet.config.cross_attention_dim)
 
 
-def test_a_second_run_trains_nothing(world):
-    before = {path: path.stat().st_mtime_ns for path in (world / "base").rglob("*") if path.name != "base_models.json"}
+def test_a_second_run_draws_and_trains_nothing(world):
+    written_anew = ("base_models.json", "scenes.json")
+    before = {path: path.stat().st_mtime_ns for path in world.rglob("*") if path.is_file()}
+    before = {path: time for path, time in before.items() if path.name not in written_anew}
     record = (world / "base" / "base_models.json").read_bytes()
     run(make_catalog(world))
     assert {path: path.stat().st_mtime_ns for path in before} == before
@@ -103,6 +113,15 @@ def test_a_second_run_trains_nothing(world):
 def test_two_worlds_of_one_seed_are_the_same_bytes(world, tmp_path):
     run(make_catalog(tmp_path))
     assert sha256_folder(tmp_path) == sha256_folder(world)
+
+
+@pytest.mark.parametrize("lost", ["shards", "sets/mmvp_vlm", "sets/retrieval", "scenes.json"])
+def test_lost_images_are_drawn_again_and_are_the_same(world, lost):
+    before = sha256_folder(world)
+    path = world / lost
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    run(make_catalog(world))
+    assert sha256_folder(world) == before
 
 
 @pytest.mark.parametrize("lost", ["clip", "diffusion"])

@@ -15,22 +15,47 @@ if TYPE_CHECKING:
 Writer = Callable[[Path], None]
 
 
-def draw_shards(parameters: ScenesParameters) -> Writer:
-    """Draw the training images, one shard at a time."""
+def draw_shards(parameters: ScenesParameters, drawn: dict[str, Any], hashes: dict[str, str | None]) -> Iterator[Writer]:
+    """Draw the training images, one shard at a time; yield nothing, so that nothing is saved, if they are there."""
+    yield from _unless_drawn("shards", "write_shards", parameters, drawn, hashes)
+
+
+def draw_mmvp_vlm(
+    parameters: ScenesParameters, drawn: dict[str, Any], hashes: dict[str, str | None]
+) -> Iterator[Writer]:
+    """Draw the MMVP-VLM set, from images that the shards do not hold, if it is not there."""
+    yield from _unless_drawn("mmvp_vlm", "write_mmvp", parameters, drawn, hashes)
+
+
+def draw_classification(
+    parameters: ScenesParameters, drawn: dict[str, Any], hashes: dict[str, str | None]
+) -> Iterator[Writer]:
+    """Draw the classification set, likewise."""
+    yield from _unless_drawn("classification", "write_classification", parameters, drawn, hashes)
+
+
+def draw_retrieval(
+    parameters: ScenesParameters, drawn: dict[str, Any], hashes: dict[str, str | None]
+) -> Iterator[Writer]:
+    """Draw the retrieval set, likewise."""
+    yield from _unless_drawn("retrieval", "write_retrieval", parameters, drawn, hashes)
+
+
+def _unless_drawn(
+    name: str, writer: str, parameters: ScenesParameters, drawn: dict[str, Any], hashes: dict[str, str | None]
+) -> Iterator[Writer]:
     from dcr.scenes import sets
+    from dcr.scenes.record import is_drawn, scenes_fingerprint
 
-    return lambda folder: sets.write_shards(folder, parameters)
+    if not is_drawn(name, drawn, scenes_fingerprint(parameters), hashes):
+        yield lambda folder: getattr(sets, writer)(folder, parameters)
 
 
-def draw_evaluation_sets(parameters: ScenesParameters) -> tuple[Writer, Writer, Writer]:
-    """Draw the MMVP-VLM, classification and retrieval sets, from images that the shards do not hold."""
-    from dcr.scenes import sets
+def record_scenes(parameters: ScenesParameters, hashes: dict[str, str | None], *_drawn: Any) -> dict[str, Any]:
+    """Note what was drawn from what; the folders come in so that they are written before they are hashed."""
+    from dcr.scenes.record import scenes_fingerprint
 
-    return (
-        lambda folder: sets.write_mmvp(folder, parameters),
-        lambda folder: sets.write_classification(folder, parameters),
-        lambda folder: sets.write_retrieval(folder, parameters),
-    )
+    return {"fingerprint": scenes_fingerprint(parameters), "sha256": hashes}
 
 
 def train_base_clip(

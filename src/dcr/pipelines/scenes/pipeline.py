@@ -2,9 +2,19 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from .nodes import draw_evaluation_sets, draw_shards, measure_base_models, train_base_clip, train_base_diffusion
+from .nodes import (
+    draw_classification,
+    draw_mmvp_vlm,
+    draw_retrieval,
+    draw_shards,
+    measure_base_models,
+    record_scenes,
+    train_base_clip,
+    train_base_diffusion,
+)
 
 # What an earlier run left; read anew by each node, so that the last one sees what the first two wrote.
+_DRAWN = ["previously_drawn_scenes", "scene_hashes"]
 _EARLIER = ["previous_base_models", "base_model_hashes"]
 
 
@@ -12,12 +22,20 @@ def create_pipeline() -> Pipeline:
     """Return the pipeline; base models that are still those of shards and parameters are not trained again."""
     return Pipeline(
         [
-            Node(draw_shards, inputs="params:scenes", outputs="shards", name="draw_shards"),
+            Node(draw_shards, inputs=["params:scenes", *_DRAWN], outputs="shards", name="draw_shards"),
+            Node(draw_mmvp_vlm, inputs=["params:scenes", *_DRAWN], outputs="mmvp_vlm", name="draw_mmvp_vlm"),
             Node(
-                draw_evaluation_sets,
-                inputs="params:scenes",
-                outputs=["mmvp_vlm", "classification", "retrieval"],
-                name="draw_evaluation_sets",
+                draw_classification,
+                inputs=["params:scenes", *_DRAWN],
+                outputs="classification",
+                name="draw_classification",
+            ),
+            Node(draw_retrieval, inputs=["params:scenes", *_DRAWN], outputs="retrieval", name="draw_retrieval"),
+            Node(
+                record_scenes,
+                inputs=["params:scenes", "scene_hashes", "shards", "mmvp_vlm", "classification", "retrieval"],
+                outputs="drawn_scenes",
+                name="record_scenes",
             ),
             Node(
                 train_base_clip,
