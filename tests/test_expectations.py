@@ -106,7 +106,8 @@ def test_only_columns_that_a_suite_names_are_needed():
 def test_the_library_draws_no_bars_and_sends_nothing():
     """In a process of its own: what it writes to the terminal, and what it was told before its import."""
     code = (
-        "import os, pandas as pd; from dcr.expectations import validate_expectations;"
+        "import logging, os, pandas as pd; logging.basicConfig(level=logging.INFO);"
+        "from dcr.expectations import validate_expectations;"
         "suite = {'name': 's', 'expectations': [{'type': 'expect_table_row_count_to_be_between',"
         " 'kwargs': {'min_value': 1}}]};"
         "validate_expectations(pd.DataFrame({'shard': ['0']}), suite);"

@@ -47,7 +47,7 @@ def told(tmp_path, caplog):
 
 def test_validation_tells_how_many_of_those_found_were_accepted(told):
     assert told("manifest") == [
-        "validation: 7,961 of 8,000 samples accepted, in 8 shards; see validation_page.json"
+        "validation: 7,961 of 8,000 samples accepted; shards: 8; see validation_page.json"
     ]  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -67,6 +68,7 @@ def named_columns(suite: dict[str, Any], columns: list[str]) -> list[str] | None
 def _define(samples: pd.DataFrame) -> tuple[Any, Any]:
     # Asked before the import: otherwise the library sends usage events, and a run must need no network.
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
+    logging.getLogger("great_expectations").setLevel(logging.WARNING)  # it tells of its own decorators and folders
     import great_expectations as gx
 
     context = gx.get_context(mode="ephemeral")

@@ -125,7 +125,8 @@ def _scores(scores: dict[str, Any], intervals: dict[str, Any]) -> str:
     encoders = list(scores)
     rows = sorted({(b, m) for benchmarks in scores.values() for b, metrics in benchmarks.items() for m in metrics})
     note = (
-        "In percent, but for cosines and distances, of which neither end is the better one; in brackets the interval.\n"
+        "In percent, but for cosines and distances, of which neither end is the better one; in brackets the interval. "
+        "Linear probes standardise the features.\n"
     )
     lines = [
         "## Scores\n",

@@ -46,7 +46,7 @@ def _scenes(read: Read, place: Place) -> str:
 def _validation(read: Read, place: Place) -> str:
     found = read("validation_summary")
     return (
-        f"validation: {found['accepted']:,} of {found['samples']:,} samples accepted, in {found['shards']:,} shards;"
+        f"validation: {found['accepted']:,} of {found['samples']:,} samples accepted; shards: {found['shards']:,};"
         f" see {place('validation_page')}"
     )
 

@@ -1,8 +1,12 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy.optimize import minimize
 
 from dcr.metrics.probes import predict_linear, predict_neighbours, probe_scores
+from dcr.model_card import model_card
+from dcr.reporting.names import EXPLANATIONS
 
 
 def example(seed: int, num_items: int = 200):
@@ -56,3 +60,13 @@ def test_one_label_alone_cannot_be_probed():
         predict_linear(np.eye(3), np.zeros(3), np.eye(3))
     with pytest.raises(ValueError, match=r"num_neighbours must lie in \[1, 3"):
         predict_neighbours(np.eye(3), np.arange(3), np.eye(3), 4)
+
+
+def test_that_probes_standardise_is_told_where_their_numbers_stand():
+    conf = (Path(__file__).parents[2] / "conf" / "base" / "parameters_evaluation.yml").read_text(encoding="utf-8")
+    assert "standardised" in conf.split("probe_inverse_regularization")[0]
+    assert "standardise" in EXPLANATIONS["probes"]
+    assert "standardise" in EXPLANATIONS["linear_probe"]
+    scores = {"base": {"linear_probe": {"lp_acc1": 0.5}}}
+    card = {"base_model": "b", "recipe": "r", "method": "dcr", "licence": "mit", "scores": scores}
+    assert "Linear probes standardise the features." in model_card(card, {})

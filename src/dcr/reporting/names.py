@@ -40,11 +40,14 @@ EXPLANATIONS = {
         "text still speak one language."
     ),
     "probes": (
-        "A linear classifier reads each detail off the frozen image features: is the detail there at all? "
-        "This is P-Ability, without the text tower."
+        "A linear classifier reads each detail off the frozen image features, which it standardises: is the detail "
+        "there at all? This is P-Ability, without the text tower."
     ),
     "retrieval": "Finding the caption of an image, and the image of a caption, among all of the set.",
-    "linear_probe": "The class, read off the frozen image features by a linear classifier and by nearest neighbours.",
+    "linear_probe": (
+        "The class, read off the frozen image features by a linear classifier, which standardises them, and by nearest "
+        "neighbours."
+    ),
     "text_alignment": (
         "The cosine of an image and its caption, and the distance between the means of all images and all captions. "
         "They tell how far the image tower has drifted from the text tower; neither has a better end."

@@ -39,10 +39,7 @@ def open_sets(sets: Sequence[NamedSet]) -> dict[str, BenchmarkSet]:
         except UserError as error:
             failures.append(f"{named.name}: {error}")
     if failures:
-        raise UserError(
-            f"evaluation sets cannot be read: {'; '.join(failures)} (`sets` in parameters_evaluation.yml leaves out"
-            " those that you do not have)"
-        )
+        raise UserError(f"evaluation sets cannot be read: {'; '.join(failures)}")
     if not opened:
         logger.warning("the recipe has no evaluation set: no image is looked for in one, and nothing will be scored")
     return opened
