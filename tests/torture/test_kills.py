@@ -45,10 +45,11 @@ def whole(smoke_project, tmp_path_factory, request):
     ingest["ingest"] |= {"images": str(folder / "pictures"), "table": None}
     (folder / "conf/smoke/parameters_ingest.yml").write_text(yaml.safe_dump(ingest))
     reporting = folder / "data/08_reporting/smoke"
-    for name in ("infonce-0", "infonce-1", "dcl-0", "dcl-1"):
-        (reporting / "sweep" / name).mkdir(parents=True)
-        for file in ("scores.json", "training.json"):
-            shutil.copy(reporting / file, reporting / "sweep" / name)
+    parameters = json.loads((reporting / "training.json").read_text())["parameters"]
+    run = reporting / "sweep" / f"{parameters['signal']}-{parameters['seed']}"
+    run.mkdir(parents=True)
+    for file in ("scores.json", "training.json", "this_seed.json"):
+        shutil.copy(reporting / file, run)
     if request.config.getoption("--torture"):
         for name in ("synthesis", "embedding", "sweep", "models"):
             import_all(run_pipelines(folder, "smoke", [name]).modules)
