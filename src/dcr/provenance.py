@@ -10,7 +10,7 @@ Records are plain values, as they come from JSON.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from dcr.errors import UserError
@@ -164,19 +164,21 @@ def table_hashes(outcomes: pd.DataFrame, **tables: Any) -> dict[str, str]:
 
 
 def check_scores(
-    evaluated: Record, trained: Record, method: str, tables: Mapping[str, str], encoders: Iterable[str]
+    evaluated: Record, trained: Record, method: str, tables: Mapping[str, str], scores: Mapping[str, Record]
 ) -> None:
     """Refuse scores of other encoders than those at hand, and tables that one evaluation did not write together.
 
     Args:
         evaluated: `this_seed.json`. trained: `training.json`.
-        tables: hashes of the tables at hand. encoders: that have scores.
+        tables: hashes of the tables at hand.
+        scores: by encoder; one that answered no set has none, and there is nothing that could be of other weights.
     """
     found, made = evaluated.get("encoders"), {BASE: trained["hashes"].get("backbone"), **_products(trained, "encoders")}
     if not isinstance(found, Mapping):
         raise UserError(f"the scores are of an earlier version and do not tell of which encoders; {_EVALUATE}")
-    for name in dict.fromkeys((BASE, method, *encoders)):
-        if name in made and found.get(name) != made[name]:
+    for name in dict.fromkeys((BASE, method, *scores)):
+        has_scores = bool(scores.get(name, True))
+        if name in made and has_scores and found.get(name) != made[name]:
             raise UserError(
                 f"the scores of {name} are of other weights than those that training made or started from; {_EVALUATE}"
             )

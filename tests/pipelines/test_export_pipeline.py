@@ -116,6 +116,16 @@ def test_the_vision_tower_alone_has_the_towers_hidden_states(tmp_path, family):
     assert all(name.startswith("vision_model.") for name in load_file(folder / "model.safetensors"))
 
 
+def test_encoders_that_no_set_has_scored_are_handed_on():
+    """An evaluation without sets opens no encoder, so its record tells of no weights."""
+    nothing = {"base": {}, "dcr": {}}
+    tables = {"scores": nothing, "intervals": nothing, "comparisons": {}}
+    evaluated = belonging.this_seed(EVALUATION, TRAINED, OUTCOMES[:0], **tables) | {"encoders": {}}
+    told = card(evaluated=evaluated, outcomes=OUTCOMES[:0], **tables)
+    assert told["scores"] == nothing
+    assert "## Scores" not in model_card(told | {"base_model": "base"})
+
+
 def test_the_card_tells_origin_hashes_scores_and_losses(source, tmp_path):
     export(source, tmp_path / "export")
     text = (tmp_path / "export" / "README.md").read_text()

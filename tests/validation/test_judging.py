@@ -178,6 +178,12 @@ def test_failed_expectations_stop_the_data(tmp_path):
         check_release(tables, POLICIES, ["one failed", "two failed"])
 
 
+def test_a_failed_expectation_is_told_with_what_most_samples_were_rejected_for(tmp_path):
+    tables = judged(tmp_path, shard("a", ("0", "h0", ["animated"]), ("1", "h1", [])), animated="reject")
+    with pytest.raises(UserError, match=r"expectation of status failed \(animated, 1 times: the image has several"):
+        check_release(tables, POLICIES | {"animated": "reject"}, ["of status failed"])
+
+
 def test_tables_without_samples_are_judged(tmp_path):
     tables = judged(tmp_path, shard("a", findings=["shard_empty"]), distance=4)
     assert summarize(tables)["samples"] == 0

@@ -113,9 +113,9 @@ def check_release(judged: SampleTables, policies: dict[str, str], failed_expecta
     first, count = None, 0
     for sentence in _failures(judged, failing):
         first, count = first or sentence, count + 1
-    advice = "mend the data or change the recipe's expectations"
+    advice = "mend the data, or change the limits or the expectations of the recipe"
     for failure in failed_expectations:
-        first, count = first or f"expectation {failure}; {advice}", count + 1
+        first, count = first or f"expectation {failure}{_main_reason(judged, policies)}; {advice}", count + 1
     if first is None and not any(record["accepted"] for record in judged.records()):
         first, count = (
             f"no sample was accepted{_main_reason(judged, policies)}; mend the data or change the policies",
