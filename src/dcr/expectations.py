@@ -78,12 +78,28 @@ def _define(samples: pd.DataFrame) -> tuple[Any, Any]:
     return context, asset.add_batch_definition_whole_dataframe("all")
 
 
+def check_suite(suite: dict[str, Any], where: str) -> None:
+    """Raise UserError unless a suite has a suite's shape; whether its expectations exist, the library tells.
+
+    Args:
+        where: the file that it is from, for messages.
+    """
+    if suite.keys() != {"name", "expectations"}:
+        raise UserError(f"{where}: must hold `name` and `expectations` and no more, holds {sorted(suite) or 'nothing'}")
+    expectations = suite["expectations"]
+    if not isinstance(suite["name"], str) or not isinstance(expectations, list) or not expectations:
+        raise UserError(f"{where}: `name` must be a word and `expectations` a list that is not empty")
+    for number, config in enumerate(expectations, 1):
+        if not isinstance(config, dict) or not isinstance(config.get("type"), str):
+            raise UserError(f"{where}: number {number} of the list needs a `type`, got {config!r}")
+        if not isinstance(config.get("kwargs", {}), dict):
+            raise UserError(f"{where}: `kwargs` of number {number} must be names with values, got {config['kwargs']!r}")
+
+
 def _build_suite(suite: dict[str, Any]) -> Any:
     import great_expectations as gx
 
-    unknown = suite.keys() ^ {"name", "expectations"}
-    if unknown or not suite["expectations"]:
-        raise UserError("expectations.yml must hold name and expectations, a list that is not empty, and no more")
+    check_suite(suite, "expectations.yml")
     expectations = [_build_expectation(config, i) for i, config in enumerate(suite["expectations"])]
     return gx.ExpectationSuite(name=suite["name"], expectations=expectations)
 

@@ -11,7 +11,7 @@ import errno
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from dcr.errors import UserError
@@ -50,10 +50,15 @@ def explain(exc: BaseException, place: Place = NOW) -> UserError | None:
         told = UserError(_plain(found))
         told.exit_code = found.exit_code
         return told
+    if found := next((path for one in _chain(exc) if (path := _DATASET.search(str(one)))), None):
+        place = replace(place, path=found[1])  # of the one partition among many
     for one in _causes(exc):
         if sentence := _of_the_system(one, place) or _of_a_process(one, place) or _of_a_file(one, place):
             return UserError(sentence)
     return next((UserError(sentence) for one in _causes(exc) if (sentence := _of_kedro(one))), None)
+
+
+_DATASET = re.compile(r"Failed while \w+ data (?:from|to) dataset .*?filepath=(?:\w+\()?'([^'\n]+)'")
 
 
 def _chain(exc: BaseException | None) -> Iterator[BaseException]:

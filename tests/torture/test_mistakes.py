@@ -295,6 +295,32 @@ ENTRIES = [
 ENTRIES += [
     entry("training_record: {type: json.JSONDataset, filepath: x, credentials: keys}", "keys", pipeline="reporting")
 ]
+SUITES = [
+    Mistake(
+        "--pipelines validation",
+        ("conf/mine/suite.yml", *says),
+        {"conf/mine/globals.yml": f"{MINE}expectations: conf/mine/suite.yml\n", "conf/mine/suite.yml": text},
+    )
+    for text, says in [
+        ("", ("nothing",)),
+        ("name: a\n", ("['name']",)),
+        ("name: a\nexpectations: []\n", ("not empty",)),
+        ("name: a\nexpectations: {type: b}\n", ("a list",)),
+        ("name: a\nexpectations: [b]\n", ("number 1", "'b'")),
+        ("name: a\nexpectations: [{kwargs: {}}]\n", ("number 1", "type")),
+        ("name: a\nexpectations: [{type: b, kwargs: [c]}]\n", ("number 1", "kwargs")),
+        ("name: [a]\nexpectations: [{type: b}]\n", ("name",)),
+        ("- a\n", ("a list",)),
+        ("name: [\n", ("line",)),
+    ]
+]
+SUITES += [
+    Mistake(
+        "--pipelines validation",
+        ("nowhere.yml", "does not exist"),
+        {"conf/mine/globals.yml": f"{MINE}expectations: nowhere.yml\n"},
+    )
+]
 ALONE = ("training", "validation", "evaluation", "export", "reporting", "models", "ingest", "verify", "synthesis")
 ENVIRONMENT = [
     Mistake("--pipelines verify", ("KEDRO_ENV", "did you mean 'smoke'"), environment={"KEDRO_ENV": "smok", "ENV": ""}),
@@ -324,7 +350,7 @@ ENVIRONMENT = [
     variables("latents,training", "pipeline training", "training.num_processes", RANK="0", WORLD_SIZE="2"),
 ]
 MISTAKES = [
-    *NAMES, *VALUES, *RECIPES, *SETS, *SYNTAX, *REFERENCES, *PARAMETERS, *ENTRIES, *ENVIRONMENT
+    *NAMES, *VALUES, *RECIPES, *SETS, *SYNTAX, *REFERENCES, *PARAMETERS, *ENTRIES, *SUITES, *ENVIRONMENT
 ]  # fmt: skip
 
 

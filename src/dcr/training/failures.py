@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dcr.errors import UserError
+from dcr.faults import explain
 from dcr.files import atomic_path
 from dcr.training.stopping import Stopped
 
@@ -22,12 +23,13 @@ def leave_failure(folder: Path, rank: int | str, exc: Exception, came_first: boo
     Args:
         came_first: all others, even those that were written before, are its consequences.
     """
-    kind = "stopped" if isinstance(exc, Stopped) else "user" if isinstance(exc, UserError) else "crash"
+    fault = None if isinstance(exc, Stopped) else explain(exc)
+    kind = "stopped" if isinstance(exc, Stopped) else "crash" if fault is None else "user"
     failure = {
         "rank": rank,
         "time": 0.0 if came_first else time.time(),
         "kind": kind,
-        "message": str(exc),
+        "message": str(fault or exc),
         "traceback": traceback.format_exc(),
     }
     with atomic_path(folder / f"rank-{rank}.json") as temporary:
@@ -55,7 +57,11 @@ def raise_first(folder: Path, exit_code: int, stopped: bool) -> None:
     if exit_code == 0:
         return
     if first is None:
-        raise RuntimeError(f"the workers ended with exit code {exit_code} and no traceback; were they killed?")
+        raise UserError(
+            f"the processes that train together were ended from outside (exit code {exit_code}), most often for lack "
+            "of memory: lower num_processes or the batch, or free memory, then run the same command again: training "
+            "goes on from its newest checkpoint"
+        )
     if first["kind"] == "stopped":
         raise Stopped(first["message"])
     if first["kind"] == "user":
