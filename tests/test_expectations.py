@@ -78,8 +78,14 @@ def test_an_empty_table_is_checked():
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"name": "x", "expectatons": []}, "must hold name and expectations"),
-        ({"name": "x", "expectations": []}, "must hold name and expectations"),
+        (
+            {"name": "x", "expectatons": []},
+            "must hold `name` and `expectations`|`expectations` a list that is not empty",
+        ),
+        (
+            {"name": "x", "expectations": []},
+            "must hold `name` and `expectations`|`expectations` a list that is not empty",
+        ),
         (suite(rows(1), {"type": "expect_nothing", "kwargs": {}}), "number 2 of the list is wrong: expect_nothing"),
         (suite(rows(1) | {"severity": "criticl"}), "Invalid severity 'criticl'"),
         (suite({"type": "expect_column_values_to_not_be_null", "kwargs": {"colum": "x"}}), "number 1 of the list"),

@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 from kedro.framework.project import configure_project
 
+from dcr.locks import LOCK
 from project import PROJECT
 
 MINE = """\
@@ -377,8 +378,10 @@ def prepare(project: Path, mistake: Mistake) -> None:
         target.write_bytes(content if isinstance(content, bytes) else content.encode())
 
 
-def tree(project: Path) -> dict[str, bytes | None]:
-    return {str(p): p.read_bytes() if p.is_file() else None for p in sorted((project / "data").rglob("*"))}
+def tree(project: Path) -> dict[str, bytes]:
+    """Return every file of data, but for those that a run is locked by."""
+    files = (path for path in sorted((project / "data").rglob("*")) if path.is_file() and path.name != LOCK)
+    return {str(path): path.read_bytes() for path in files}
 
 
 def kedro_run(project: Path, mistake: Mistake, monkeypatch):
