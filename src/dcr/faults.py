@@ -260,7 +260,7 @@ def _of_kedro(exc: BaseException) -> str | None:
     if is_refusal or (
         isinstance(exc, KeyError | ValueError) and _raised_in(exc, ("kedro.io.catalog_config_resolver",))
     ):
-        return f"the catalog: {_first_line(message)}; see conf/base/catalog_*.yml"
+        return f"the catalog: {first_sentence(message)}; see conf/base/catalog_*.yml"
     if name.startswith(("kedro.config.", "omegaconf.errors.", "kedro.pipeline.pipeline.")):
         return _first_line(message)
     return None
