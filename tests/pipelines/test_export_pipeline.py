@@ -123,7 +123,7 @@ def test_encoders_that_no_set_has_scored_are_handed_on():
     evaluated = belonging.this_seed(EVALUATION, TRAINED, OUTCOMES[:0], **tables) | {"encoders": {}}
     told = card(evaluated=evaluated, outcomes=OUTCOMES[:0], **tables)
     assert told["scores"] == nothing
-    assert "## Scores" not in model_card(told | {"base_model": "base"}, [])
+    assert "## Scores" not in model_card(told | {"base_model": "base"}, {})
 
 
 def test_the_card_tells_origin_hashes_scores_and_losses(source, tmp_path):
