@@ -12,11 +12,9 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 from dcr.errors import UserError
-
-AGAIN = "then run the same command again: what is finished is kept"
+from dcr.fault_kinds import AGAIN, CODES, PROCESSES, SYSTEM
 
 
 @dataclass
@@ -80,44 +78,6 @@ def _causes(exc: BaseException) -> list[BaseException]:
 
 # ---- the system ----
 
-_SYSTEM = {
-    errno.ENOSPC: ("the disk is full", f"free space there, {AGAIN}"),
-    errno.EDQUOT: ("the disk quota is used up", f"free space there, {AGAIN}"),
-    errno.EROFS: ("the file system is read-only", "make it writable, or work in a folder that is"),
-    errno.EACCES: ("permission is denied", "give this user the right to it"),
-    errno.EPERM: ("the system does not permit it", "give this user the right to it"),
-    errno.EMFILE: (
-        "too many files are open",
-        f"raise the limit (ulimit -n) or lower num_workers and n_jobs of the parameters, {AGAIN}",
-    ),
-    errno.ENFILE: ("too many files are open on this machine", f"close other programs, {AGAIN}"),
-    errno.EFBIG: ("the file would be larger than this process or file system may write", f"raise ulimit -f, {AGAIN}"),
-    errno.EIO: ("the disk reports an input/output error", "check the disk or the mount"),
-    errno.ENAMETOOLONG: ("the name is too long for the file system", "choose shorter names"),
-    errno.ENOTDIR: ("there is a file where a folder is needed", "move it away"),
-    errno.EISDIR: ("there is a folder where a file is needed", "move it away"),
-    errno.EEXIST: ("something else is in its place", "move it away"),
-    errno.ENOTEMPTY: ("the folder holds what another program writes", f"stop that, {AGAIN}"),
-    errno.ENOENT: ("there is no such file or folder", "check the path"),
-    errno.ELOOP: ("its links lead in a circle", "mend the links"),
-    errno.ESTALE: ("the network file system has lost it", f"mount it again, {AGAIN}"),
-    errno.ENOMEM: ("memory does not suffice", f"free memory or lower batch_size, num_workers and n_jobs, {AGAIN}"),
-    errno.EAGAIN: ("no further process can be started", f"raise the limit (ulimit -u) or lower num_workers, {AGAIN}"),
-    errno.EBUSY: ("it is in use", f"stop the program that uses it, {AGAIN}"),
-    errno.ETXTBSY: ("it is in use", f"stop the program that uses it, {AGAIN}"),
-    errno.ECONNREFUSED: ("the connection is refused", "check that the other side runs"),
-    errno.ETIMEDOUT: ("there is no answer", "check the network"),
-    errno.EADDRINUSE: ("the address is in use", "choose another port"),
-}
-_CODES = {
-    FileNotFoundError: errno.ENOENT,
-    PermissionError: errno.EACCES,
-    IsADirectoryError: errno.EISDIR,
-    NotADirectoryError: errno.ENOTDIR,
-    FileExistsError: errno.EEXIST,
-    TimeoutError: errno.ETIMEDOUT,
-    ConnectionRefusedError: errno.ECONNREFUSED,
-}
 _CODE_IN_WORDS = re.compile(r"\[[Ee]rrno (\d+)\]|\(os error (\d+)\)|\bOs \{ code: (\d+)")
 _PATH_IN_WORDS = re.compile(r"'((?:[^'\n]*/)[^'\n]*)'")
 
@@ -127,7 +87,7 @@ def _of_the_system(exc: BaseException, place: Place) -> str | None:
     code = _code(exc)
     if code is None or code == errno.EPIPE:
         return None
-    reason, advice = _SYSTEM.get(code, (os.strerror(code).lower(), f"mend that, {AGAIN}"))
+    reason, advice = SYSTEM.get(code, (os.strerror(code).lower(), f"mend that, {AGAIN}"))
     if code == errno.ENOENT and place.maker and not place.writing:
         advice = f"make it with `{place.maker}`"
     return f"{_where(exc, place)}: {reason}{_doing(place)}; {advice}"
@@ -139,7 +99,7 @@ def _code(exc: BaseException) -> int | None:
         return exc.errno
     if found := _CODE_IN_WORDS.search(str(exc)):
         return int(next(filter(None, found.groups())))
-    return next((code for cls, code in _CODES.items() if isinstance(exc, cls)), None)
+    return next((code for cls, code in CODES.items() if isinstance(exc, cls)), None)
 
 
 def _where(exc: BaseException, place: Place) -> str:
@@ -159,47 +119,11 @@ def _doing(place: Place) -> str:
 
 # ---- memory and processes ----
 
-_MEMORY = f"lower batch_size, rows_per_chunk, num_workers or n_jobs of the parameters, or free memory, {AGAIN}"
-_KILLED = f"most often for lack of memory: lower n_jobs or num_workers of the parameters, or free memory, {AGAIN}"
-_ENDED = f"the log tells of it, {AGAIN}"
-
-
-class _Kind(NamedTuple):
-    """Class and message of an exception, as patterns, what happened, and what to do."""
-
-    name: str
-    message: str
-    reason: str
-    advice: str
-
-
-_PROCESSES = [
-    _Kind("MemoryError|OutOfMemoryError", "", "memory does not suffice", _MEMORY),
-    _Kind(".*", "CUDA (error: )?out of memory|DefaultCPUAllocator: .*memory", "memory does not suffice", _MEMORY),
-    _Kind("TerminatedWorkerError|BrokenProcessPool", "", "a worker process was killed", _KILLED),
-    _Kind(
-        "RuntimeError",
-        "DataLoader worker .*(shared memory|Bus error)",
-        "a loader process ran out of shared memory",
-        f"give /dev/shm more room (docker run --shm-size) or set num_workers: 0, {AGAIN}",
-    ),
-    _Kind("RuntimeError", "DataLoader worker ", "a loader process was killed", _KILLED),
-    _Kind("RuntimeError", "can't start new thread", "no further thread can be started", f"raise ulimit -u, {AGAIN}"),
-    _Kind("ChildFailedError|SignalException", "", "the processes that train together were ended from outside", _ENDED),
-    _Kind("Dist(Backend|Network|Store)Error", "", "the processes that work together lost each other", _ENDED),
-    _Kind(
-        ".*",
-        "CUDA error: (?!device-side assert|an illegal memory)|cuDNN error|NCCL error|CUDA driver|No CUDA GPUs",
-        "the accelerator failed",
-        f"check it with nvidia-smi, or set `device: cpu` in globals.yml, {AGAIN}",
-    ),
-]
-
 
 def _of_a_process(exc: BaseException, place: Place) -> str | None:
     """Return the sentence on memory that ran out, a process that was killed, or an accelerator that failed."""
     message = str(exc)
-    for kind in _PROCESSES:
+    for kind in PROCESSES:
         is_named = any(re.fullmatch(kind.name, cls.__name__) for cls in type(exc).__mro__)
         if is_named and re.search(kind.message, message, re.DOTALL):
             detail = f" ({_first_line(message)})" if message and kind.message else ""
