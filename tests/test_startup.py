@@ -40,8 +40,6 @@ def test_commands_that_run_nothing_import_none_of_the_heavy_libraries(command):
 @pytest.mark.parametrize(
     ("pipeline", "unused"),
     [
-        # Kedro itself imports pandas, and that pyarrow, wherever there is a catalog.
-        ("models", _HEAVY - {"pandas", "pyarrow"}),
         ("validation", {"torchvision", "transformers", "diffusers", "open_clip", "timm", "peft", "plotly", "sklearn"}),
         ("evaluation", {"great_expectations", "plotly", "diffusers", "peft", "dvclive"}),
         ("export", {"great_expectations", "plotly", "diffusers", "webdataset", "dvclive"}),
