@@ -223,8 +223,8 @@ def test_without_any_evaluation_set_the_pages_say_so_in_words(folder):
         catalog[name] = MemoryDataset()
     SequentialRunner().run(create_pipeline(), catalog)
     report, comparison = catalog["report"].load(), catalog["comparison_page"].load()
-    assert "Nothing was scored: the recipe has no evaluation set." in report
-    assert "Nothing was scored: the recipe has no evaluation set." in comparison
+    assert "Nothing was scored: no evaluation set was read." in report
+    assert "Nothing was scored: no evaluation set was read." in comparison
     assert report.count("was not evaluated") + report.count("evaluated together") >= 3
 
 

@@ -18,7 +18,7 @@ from dcr.reporting.names import encoder_name
 
 PACKAGES = ("dcr", "torch", "open_clip_torch", "diffusers", "transformers", "peft", "accelerate", "webdataset",
             "great-expectations", "kedro", "dvc", "scikit-learn", "numpy", "pandas", "plotly")  # fmt: skip
-NOTHING_SCORED = "Nothing was scored: the recipe has no evaluation set."
+NOTHING_SCORED = "Nothing was scored: no evaluation set was read."
 
 
 @dataclass(frozen=True)
