@@ -40,7 +40,10 @@ def test_commands_that_run_nothing_import_none_of_the_heavy_libraries(command):
 @pytest.mark.parametrize(
     ("pipeline", "unused"),
     [
-        ("validation", {"torchvision", "transformers", "diffusers", "open_clip", "timm", "peft", "plotly", "sklearn"}),
+        (
+            "validation",
+            {"torch", "transformers", "diffusers", "open_clip", "timm", "peft", "plotly", "sklearn", "webdataset"},
+        ),
         ("evaluation", {"great_expectations", "plotly", "diffusers", "peft", "dvclive"}),
         ("export", {"great_expectations", "plotly", "diffusers", "webdataset", "dvclive"}),
     ],

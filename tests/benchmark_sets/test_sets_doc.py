@@ -1,7 +1,10 @@
 """docs/inputs.md agrees with what becomes of evaluation sets."""
 
+import gzip
+import io
 import re
 import shutil
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -55,6 +58,36 @@ def tar_with_label_6(folder):
     return folder
 
 
+def compressed(folder, expanded=0):
+    path = write_classification(folder) / "test" / "1.tar"
+    content = path.read_bytes()
+    with tarfile.open(path, "w:gz") as tar:
+        tar.addfile(tar_info("0.bin", expanded), io.BytesIO(bytes(expanded)))
+    path.write_bytes(path.read_bytes() if expanded else gzip.compress(content))
+    return folder
+
+
+def cut(folder):
+    path = write_classification(folder) / "test" / "1.tar"
+    path.write_bytes(path.read_bytes()[: 512 * 9])
+    return folder
+
+
+def tar_with_a_link(folder):
+    with tarfile.open(write_classification(folder) / "test" / "1.tar", "a") as tar:
+        link = tar_info("x.png", 0)
+        link.type, link.linkname = tarfile.SYMTYPE, "s0000001.png"
+        tar.addfile(link)
+        tar.addfile(tar_info("README", 0))
+    return folder
+
+
+def tar_info(name, size):
+    info = tarfile.TarInfo(name)
+    info.size = size
+    return info
+
+
 def without_caption(folder):
     write_split(write_retrieval(folder) / "test", [{"a.png": image_bytes((1, 2, 3)), "a.txt": b"\n"}])
     return folder
@@ -95,6 +128,9 @@ CASES = {
     "a train split alone": [lambda f: classes(f, "train/a", "train/b")],
     "tars beyond those": [lambda f: tars(f, test__nshards="1")],
     "fewer tars than announced": [lambda f: tars(f, test__nshards="9")],
+    "tars compressed": [compressed, lambda f: compressed(f, 80 << 20)],
+    "a tar that is damaged": [cut],
+    "links, devices": [tar_with_a_link],
     "a set of another kind": [write_mmvp],
     "images without a question": [lambda f: with_files(write_mmvp(f), "MLLM_VLM Images/Texts/99.jpg")],
     "an image without captions": [without_caption],

@@ -7,7 +7,7 @@ import pytest
 from caption_cases import CAPTIONS
 from corpus import encode, good_samples, special_member, write_members
 from dcr.errors import UserError
-from dcr.shards import ShardReader, read_samples, split_name, write_shard
+from dcr.shards import ShardReader, read_samples, split_name, tar_headers, write_shard
 from dcr.shards import reading as reading_module
 
 
@@ -263,7 +263,7 @@ def test_of_a_large_json_lists_and_objects_are_let_go(tmp_path):
 
 
 def test_a_shard_of_empty_members_is_damaged(tmp_path, monkeypatch):
-    monkeypatch.setattr(reading_module, "_EMPTY_MEMBERS", 100)
+    monkeypatch.setattr(tar_headers, "_EMPTY_MEMBERS", 100)
     honest = [(f"{i}.{extension}", b"x" * (extension == "jpg")) for i in range(500) for extension in ("jpg", "txt")]
     assert read(write_members(tmp_path / "a.tar", honest))[1].damage is None
     samples, reader = read(write_members(tmp_path / "a.tar", [*honest[:10], *((f"x{i}.jpg", b"") for i in range(500))]))

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import json
 import logging
-import lzma
-import tarfile
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import BinaryIO
 
 from dcr.benchmark_sets.class_names import describe_class_names, read_class_names
 from dcr.benchmark_sets.files import IMAGE_EXTENSIONS, Folder, split_lines
 from dcr.benchmark_sets.parts import ClassificationSet, Part, RetrievalSet, Sample
 from dcr.benchmark_sets.splits import choose_splits, split_of
 from dcr.errors import UserError
+from dcr.shards.reading import MAX_IMAGE_BYTES, MAX_TEXT_BYTES
+from dcr.shards.sample import split_name
+from dcr.shards.tar_headers import Member, TarDamaged, read_members
+from dcr.shards.tar_streams import TarStream
 
 TEMPLATES, KIND = "zeroshot_classification_templates.txt", "dataset_type.txt"
 SPLITS = ("train", "test")
+_TEXTS = ("cls", "txt", "json")
 logger = logging.getLogger(__name__)
-
-_BROKEN_ARCHIVE = (tarfile.TarError, OSError, EOFError, zlib.error, lzma.LZMAError, ValueError)
 
 Members = dict[str, bytes]
 Parse = Callable[[Members, str], Sample]
@@ -121,31 +122,49 @@ def _describe_surplus(folder: Folder, parts: Sequence[Part]) -> list[str]:
     return []
 
 
-def _read_tar(stream, shard: str) -> Iterator[Members]:
-    """Yield the members of each sample, undecoded, as webdataset groups them; tell of members without a key."""
-    from webdataset.tariterators import base_plus_ext, group_by_keys, tar_file_expander
+def _read_tar(stream: BinaryIO, shard: str) -> Iterator[Members]:
+    """Yield the members of each sample that sets use, undecoded, and its key; tell of members of no sample."""
+    tar, sample, num_passed_over, first = TarStream(stream), Members(), 0, ""
+    for member in read_members(tar.read):
+        if member.is_folder:
+            continue
+        name = split_name(member.name) if member.is_file else None
+        if name is None:
+            num_passed_over, first = num_passed_over + 1, first or member.name
+            continue
+        key, extension = name
+        if sample and sample["__key__"] != key:
+            yield sample
+            sample = Members()
+        sample.setdefault("__key__", key)
+        if extension in sample:
+            raise TarDamaged(f"{member.name[:80]!r}: duplicate file name in tar file")
+        if extension in (*IMAGE_EXTENSIONS, *_TEXTS):
+            sample[extension] = _content(tar, member, extension, sample)
+    if sample:
+        yield sample
+    if num_passed_over:
+        logger.warning("%s: %d members were passed over, %r first", shard, num_passed_over, first)
 
-    passed_over: list[str] = []
 
-    def split_name(name: str) -> tuple[str | None, str | None]:
-        key, extension = base_plus_ext(name)
-        if key is None:
-            passed_over.append(name)
-        return key, extension
-
-    yield from group_by_keys(tar_file_expander([{"url": shard, "stream": stream}]), keys=split_name)
-    if passed_over:
-        logger.warning("%s: %d members were passed over, %r first", shard, len(passed_over), passed_over[0])
+def _content(tar: TarStream, member: Member, extension: str, sample: Members) -> bytes:
+    limit = MAX_TEXT_BYTES if extension in _TEXTS else MAX_IMAGE_BYTES - sum(map(len, sample.values()))
+    if member.size > limit:
+        raise TarDamaged(
+            f"{member.name[:80]!r} is too large: a sample has at most {MAX_IMAGE_BYTES >> 20} MiB,"
+            f" a text {MAX_TEXT_BYTES >> 20}"
+        )
+    content = tar.read(member.offset_data, member.size)
+    if len(content) < member.size:
+        raise TarDamaged("it is cut short within a member")
+    return content
 
 
 def _next_group(groups: Iterator[Members], shard: str) -> Members | None:
     try:
         return next(groups, None)
-    except _BROKEN_ARCHIVE as error:
-        if isinstance(error, UserError):
-            raise
-        reason = str(error.args[0] if error.args else error).partition(" @ ")[0]
-        raise UserError(f"{shard} cannot be read as a tar of samples ({reason}): make it again") from error
+    except (TarDamaged, OSError) as error:
+        raise UserError(f"{shard} cannot be read as a tar of samples ({error}): make it again") from error
 
 
 def _classification_sample(members: Members, where: str, num_classes: int) -> Sample:

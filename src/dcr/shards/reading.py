@@ -10,12 +10,11 @@ from typing import Any, BinaryIO
 
 from dcr.errors import UserError
 from dcr.shards.sample import IMAGE_EXTENSIONS, Sample, find_captions, split_name
-from dcr.shards.tar_headers import BLOCK, Member, TarDamaged, read_member
+from dcr.shards.tar_headers import Member, TarCut, TarDamaged, read_members
 
 MAX_IMAGE_BYTES = 256 << 20
 MAX_TEXT_BYTES = 4 << 20
 _SMALL_TEXT = 64 << 10  # of a json up to which all it holds is kept
-_EMPTY_MEMBERS = 10_000  # more than those with content: each costs time and, in a table, memory
 _TEXTS = {"txt": 1, "json": 2}
 _COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")  # gzip, bzip2, xz, zstd
 
@@ -95,33 +94,17 @@ class ShardReader:
 
     def _members(self) -> Iterator[Member]:
         """Yield the members one by one; at the first damaged place note it and stop."""
-        end, empty, filled = self.start, 0, 0
+        end = self.start
         try:
-            while (member := read_member(self._read, end)) is not None:
+            for member in read_members(self._read, end):
                 yield member
-                empty, filled = empty + (member.size == 0), filled + (member.size > 0)
                 if self._is_cut(member):
                     return self._note("it is cut short within a member", member.offset)
-                if empty > filled + _EMPTY_MEMBERS:
-                    raise TarDamaged("most of its members are empty")
                 end = member.end
+        except TarCut as exc:
+            self._note(str(exc), end)
         except TarDamaged as exc:
-            return self._note(self._explain(str(exc)), end)
-        self._check_end(end)
-
-    def _check_end(self, end: int) -> None:
-        """Note damage unless the tar ends in zeros alone, at least one block of them."""
-        rest = "it goes on with bytes that are no tar header"
-        if end == 0:
-            rest = self._explain("no header stands at its start")
-        elif self.size - end < BLOCK:
-            rest = "it is cut short within a header"
-        if end >= self.size:
-            return self._note("it is cut short: no end-of-archive mark" if end else rest, end)
-        for start in range(end, self.size, 1 << 20):
-            chunk = self._read(start, 1 << 20)
-            if chunk.count(0) != len(chunk):
-                return self._note(rest, end)
+            self._note(self._explain(str(exc)), end)
 
     def _explain(self, problem: str) -> str:
         start = self._read(0, 6)

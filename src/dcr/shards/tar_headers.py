@@ -8,13 +8,14 @@ is a name, a size and a place; here the rest is skipped, so that the work is bou
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 MAX_NAME_BYTES = 4096  # Linux's longest path
 MAX_HEADER_BYTES = 1 << 20  # of PAX keys before one member; macOS writes extended attributes there
 _MAX_HEADERS, _MAX_KEYS = 8, 256  # before one member; two headers and a dozen keys are many
 _MAX_DIGITS, _MOST_BYTES = 18, 10**18  # of a size: no store holds more
+_EMPTY_MEMBERS = 10_000  # more than those with content: each costs time and, in a table, memory
 BLOCK = 512  # bytes; everything in a tar begins at a multiple
 _FILES = b"0\x007"  # regular, as it was before POSIX, and contiguous
 _NO_CONTENT = b"123456"  # links, devices, folders, pipes
@@ -25,6 +26,10 @@ Read = Callable[[int, int], bytes]
 
 class TarDamaged(ValueError):
     """A header cannot be believed; the message says why."""
+
+
+class TarCut(TarDamaged):
+    """A tar does not end as tars do; the message says how."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,43 @@ class Member:
     end: int
     is_file: bool
     is_folder: bool
+
+
+def read_members(read: Read, offset: int = 0) -> Iterator[Member]:
+    """Yield all members from a place on; ``read`` is asked for places in ascending order, the last of them again.
+
+    Args:
+        read: see `read_member`.
+        offset: of the first header.
+
+    Raises:
+        TarDamaged: see `read_member`; or most members are empty, or a tar's end does not come behind the last.
+    """
+    empty = filled = 0
+    while (member := read_member(read, offset)) is not None:
+        yield member
+        empty, filled = empty + (member.size == 0), filled + (member.size > 0)
+        if empty > filled + _EMPTY_MEMBERS:
+            raise TarDamaged("most of its members are empty")
+        offset = member.end
+    _check_end(read, offset)
+
+
+def _check_end(read: Read, end: int) -> None:
+    """Raise TarDamaged unless zeros alone stand from a place on."""
+    block = read(end, BLOCK)
+    fault = TarCut("it goes on with bytes that are no tar header")
+    if end == 0:
+        fault = TarDamaged("no header stands at its start")
+    elif len(block) < BLOCK:
+        fault = TarCut("it is cut short within a header" if block else "it is cut short: no end-of-archive mark")
+    if not block:
+        raise fault
+    while block:
+        if block.count(0) != len(block):
+            raise fault
+        end += len(block)
+        block = read(end, 1 << 20)
 
 
 def read_member(read: Read, offset: int) -> Member | None:
