@@ -162,6 +162,15 @@ EXAMPLES = [  # in the order of the rows: ways to make what is read, and what is
 ROWS = table_of("Checkpoints and model folders")
 
 
+@pytest.fixture(autouse=True)
+def _open_clips_table_as_it_was():
+    """Examples enter models of their own into open_clip's table, which other tests of this process read."""
+    before = dict(_PRETRAINED)
+    yield
+    _PRETRAINED.clear()
+    _PRETRAINED.update(before)
+
+
 def test_every_row_has_an_example():
     assert len(ROWS) == len(EXAMPLES)
 

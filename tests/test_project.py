@@ -93,11 +93,11 @@ def test_scenes_run_again_change_no_byte_and_train_nothing(project):
 @pytest.mark.parametrize(
     ("pipeline", "missing", "command"),
     [
-        ("validation", "data/01_raw/smoke/shards", "kedro run --pipelines scenes"),
+        ("validation", "data/01_raw/smoke/shards", "kedro run --env smoke --pipelines scenes"),
         ("latents", "data/03_primary/smoke/manifest.parquet", "kedro run --env smoke --pipelines validation"),
         ("training", "data/05_model_input/smoke/latents", "kedro run --env smoke --pipelines latents"),
-        ("evaluation", "data/06_models/smoke/encoder", "kedro run --pipelines training"),
-        ("evaluation", "data/01_raw/smoke/sets/mmvp_vlm", "kedro run --pipelines scenes"),
+        ("evaluation", "data/06_models/smoke/encoder", "kedro run --env smoke --pipelines training"),
+        ("evaluation", "data/01_raw/smoke/sets/mmvp_vlm", "kedro run --env smoke --pipelines scenes"),
         ("reporting", "data/08_reporting/smoke/scores.json", "kedro run --env smoke --pipelines evaluation"),
     ],
 )

@@ -115,6 +115,8 @@ def test_whatever_a_run_imports_is_a_dependency_of_its_stage(smoke_project, pipe
     imported = done.stdout.rpartition("imported:")[2].split()
     assert imported
     for name in imported:
+        if name.startswith("dcr.datasets."):  # those of a stage follow from its entries; Kedro may make others, too
+            continue
         parts = name.split(".")[1:]
         module = PACKAGE.joinpath(*parts)
         path = module / "__init__.py" if module.is_dir() else module.with_suffix(".py")

@@ -114,7 +114,8 @@ def _given_paths(recipe: Mapping[str, Any], project: Path) -> Iterator[tuple[str
         for value in values if isinstance(values, list) else [values]:
             yield from _local(name, value, project)
     for entry in recipe.get("more_sets") or []:
-        yield from _local(f"more_sets:{entry['name']}", entry["path"], project)
+        if "path" in entry:  # what an entry lacks, its dataset tells
+            yield from _local(f"more_sets:{entry.get('name')}", entry["path"], project)
     for name, source in (recipe.get("more_encoders") or {}).items():
         yield from _local(f"more_encoders:{name}", source, project)
 

@@ -29,3 +29,11 @@ def test_hashes_are_of_the_folders_as_they_are_now(tmp_path):
     assert before == {"there": hashlib.sha256().hexdigest(), "gone": None}
     (tmp_path / "there" / "file").touch()
     assert dataset.load()["there"] == sha256_folder(tmp_path / "there") != before["there"]
+
+
+def test_places_that_are_no_folder_have_no_hash(tmp_path):
+    """A recipe may name its shards as a list or a pattern, and no evaluation set at all."""
+    (tmp_path / "a").mkdir()
+    folders = {"a": str(tmp_path / "a"), "list": [str(tmp_path / "a")], "none": None, "pattern": f"{tmp_path}/*"}
+    hashes = FolderHashesDataset(folders=folders).load()
+    assert {name for name, value in hashes.items() if value is not None} == {"a"}

@@ -136,7 +136,7 @@ def test_the_first_failure_becomes_the_nodes(tmp_path, kind, error, message):
 
 
 def test_workers_that_vanish_are_no_success(tmp_path):
-    with pytest.raises(RuntimeError, match="exit code -9"):
+    with pytest.raises(UserError, match=r"ended from outside \(exit code -9\)"):
         raise_first(tmp_path, -9, stopped=False)
 
 

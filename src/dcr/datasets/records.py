@@ -47,6 +47,8 @@ class RecordDataset(AbstractDataset):
 class FolderHashesDataset(AbstractDataset):
     """What lies in some folders at the moment of loading: ``{name: sha256}``, None for a folder that is missing.
 
+    A list of places, or nothing, may stand where a folder is due, as a recipe may name its shards so: None, too.
+
     YAML example:
 
         base_model_hashes:
@@ -55,11 +57,11 @@ class FolderHashesDataset(AbstractDataset):
             clip: data/06_models/demo/base/clip
     """
 
-    def __init__(self, *, folders: dict[str, str], metadata: dict[str, Any] | None = None) -> None:
-        self._folders, self.metadata = {name: Path(path) for name, path in folders.items()}, metadata
+    def __init__(self, *, folders: dict[str, str | list[str] | None], metadata: dict[str, Any] | None = None) -> None:
+        self._folders, self.metadata = folders, metadata
 
     def load(self) -> dict[str, str | None]:
-        return {name: sha256_folder(path) if path.is_dir() else None for name, path in self._folders.items()}
+        return {name: _hash(path) for name, path in self._folders.items()}
 
     def save(self, data: dict[str, str | None]) -> None:
         raise DatasetError("hashes are computed from the folders and cannot be saved")
@@ -68,4 +70,8 @@ class FolderHashesDataset(AbstractDataset):
         return True
 
     def _describe(self) -> dict[str, Any]:
-        return {"folders": {name: str(path) for name, path in self._folders.items()}}
+        return {"folders": self._folders}
+
+
+def _hash(path: str | list[str] | None) -> str | None:
+    return sha256_folder(path) if isinstance(path, str) and Path(path).is_dir() else None
