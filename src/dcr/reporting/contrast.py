@@ -11,6 +11,7 @@ from plotly.subplots import make_subplots
 
 from dcr.reporting.figures import axis, colour, layout
 from dcr.reporting.names import run_name
+from dcr.reporting.points import write_single_points
 
 PANELS = {
     "alignment": "Alignment (0: views agree)",
@@ -48,7 +49,7 @@ def plot_contrast(losses: Mapping[str, pd.DataFrame], window: int) -> go.Figure:
     figure.update_layout(margin={"b": 100}, legend={"y": -0.12, "yanchor": "top"})
     figure.update_xaxes(**axis()).update_yaxes(**axis())
     figure.update_xaxes(title="step", row=rows)
-    return figure
+    return write_single_points(figure)
 
 
 def _line(run: str, measured: pd.DataFrame, name: str, window: int, show_legend: bool) -> go.Scatter:

@@ -15,6 +15,7 @@ from plotly.subplots import make_subplots
 
 from dcr.reporting.comparison import Scores
 from dcr.reporting.names import encoder_name, measure_name, run_name
+from dcr.reporting.points import write_single_points
 
 # Okabe and Ito's palette, told apart with any colour vision; on white and on near-black at least 3:1.
 COLOURS = {
@@ -191,7 +192,7 @@ def plot_losses(
     figure.update_layout(**layout(height=280 * rows))
     figure.update_xaxes(**axis()).update_yaxes(**axis())
     figure.update_xaxes(title="step", row=rows)
-    return figure
+    return write_single_points(figure)
 
 
 def dcr_loss_bounds(batch_size: int) -> dict[str, float]:
