@@ -195,6 +195,8 @@ BOMBS: dict[str, tuple[Callable[[int], Iterator[bytes]], set[str]]] = {
     "chunks of a WebP": (of(lambda: member("1.webp", webp_with(2_000_000))), set()),
     "comments of a GIF": (of(lambda: member("1.gif", gif_with(b"!\xfe" + b"\1c" * 10_000_000 + b"\0"))), COSTLY),
     "pictures of the cap's size": (
-        lambda size: repeated(lambda: member("0.png", pixels(9_000, 9_900)))(2 << 20), {"shard_too_costly"},
+        # Given up, or decoded in time, as a fast machine does: either ends within the limits that the test sets.
+        lambda size: repeated(lambda: member("0.png", pixels(9_000, 9_900)))(2 << 20),
+        {"shard_too_costly", "blank_image"},
     ),
 }  # fmt: skip

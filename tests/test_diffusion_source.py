@@ -55,8 +55,8 @@ UNET = [
     ({"cross_attention_dim": 768}, "its unet's cross_attention_dim is 768, and its text encoder is 16 wide"),
     ({"cross_attention_dim": [16, 16]}, r"cross_attention_dim is \[16, 16\]"),
     ({"cross_attention_dim": None}, "cross_attention_dim is None"),
-    ({"_class_name": "UNet2DModel"}, "its unet is a UNet2DModel"),
-    ({"_class_name": "SD3Transformer2DModel"}, "its unet is a SD3Transformer2DModel"),
+    ({"_class_name": "UNet2DModel"}, "its unet is a 'UNet2DModel'"),
+    ({"_class_name": "SD3Transformer2DModel"}, "its unet is a 'SD3Transformer2DModel'"),
 ]
 
 
@@ -72,7 +72,7 @@ def test_a_unet_with_other_inputs(folder, values, told):
         ({"latent_channels": 16}, "its unet takes 4 channels, and its vae makes 16"),
         ({"in_channels": 1}, "not one of RGB images"),
         ({"latents_mean": [0.0] * 4, "latents_std": [1.0] * 4}, "latents_mean and latents_std"),
-        ({"_class_name": "AutoencoderTiny"}, "its vae is a AutoencoderTiny"),
+        ({"_class_name": "AutoencoderTiny"}, "its vae is a 'AutoencoderTiny'"),
         ({"_class_name": ["my_module", "Class"]}, "its vae is a"),
     ],
 )
@@ -85,8 +85,8 @@ def test_a_vae_of_another_kind(folder, values, told):
     ("values", "told"),
     [
         ({"prediction_type": "flow_prediction"}, "prediction_type must be epsilon, v_prediction, sample"),
-        ({"_class_name": "FlowMatchEulerDiscreteScheduler"}, "its scheduler is a FlowMatchEulerDiscreteScheduler"),
-        ({"_class_name": "EDMEulerScheduler"}, "its scheduler is a EDMEulerScheduler"),
+        ({"_class_name": "FlowMatchEulerDiscreteScheduler"}, "its scheduler is a 'FlowMatchEulerDiscreteScheduler'"),
+        ({"_class_name": "EDMEulerScheduler"}, "its scheduler is a 'EDMEulerScheduler'"),
         ({"use_flow_sigmas": True}, "flow matching"),
         ({"beta_end": float("nan")}, r"scheduler_config\.json is no noise schedule"),
         ({"beta_end": 2.0}, r"scheduler_config\.json is no noise schedule"),
@@ -109,7 +109,7 @@ def test_more_parts_than_one_text_encoder(folder, part):
 @pytest.mark.parametrize("architecture", ["T5EncoderModel", "CLIPTextModelWithProjection"])
 def test_a_text_encoder_of_another_kind(folder, architecture):
     change(folder / "text_encoder/config.json", architectures=[architecture])
-    refused(folder, f"its text_encoder is a {architecture}")
+    refused(folder, f"its text_encoder is a {architecture!r}")
 
 
 @pytest.mark.parametrize("part", ["vae", "unet", "text_encoder"])
@@ -150,6 +150,24 @@ class TestTokenizer:
         del config["model_max_length"]
         path.write_text(json.dumps(config))
         assert load_diffusion(str(folder)).encode_prompts(["a"]).shape == (1, 12, 16)
+
+    @pytest.mark.parametrize("length", ["gelu", 1e-30, 0, -1, [7]])
+    def test_a_length_that_is_none_is_refused(self, folder, length):
+        change(folder / "tokenizer/tokenizer_config.json", model_max_length=length)
+        with pytest.raises(UserError, match=r"diffusion model .* get the whole model again"):
+            load_diffusion(str(folder))
+
+    def test_a_tokenizer_that_cannot_pad_is_refused(self, folder):
+        change(folder / "tokenizer/tokenizer_config.json", pad_token=None)
+        with pytest.raises(UserError, match="no pad_token"):
+            load_diffusion(str(folder))
+
+    @pytest.mark.parametrize("value", ["4\n\n", [4], None])
+    def test_a_value_with_line_feeds_is_told_in_one_line(self, folder, value):
+        change(folder / "vae/config.json", latent_channels=value)
+        with pytest.raises(UserError) as error:
+            load_diffusion(str(folder))
+        assert "\n" not in str(error.value)
 
     def test_a_length_beyond_the_text_encoders_is_refused(self, folder):
         change(folder / "tokenizer/tokenizer_config.json", model_max_length=77)

@@ -196,10 +196,13 @@ def _load_text_encoder(read: DiffusionSource) -> CLIPTextModel:
 def _check_tokenizer(tokenizer: CLIPTokenizer, read: DiffusionSource) -> None:
     """Refuse token ids and lengths that the text encoder has no embedding for; its length where none is stated."""
     positions, vocabulary = read.text_encoder.max_position_embeddings, read.text_encoder.vocab_size
-    if tokenizer.model_max_length > _UNSTATED:
-        tokenizer.model_max_length = positions
-    if tokenizer.model_max_length > positions or len(tokenizer) > vocabulary:
+    if tokenizer.pad_token_id is None:
+        raise UserError(f"diffusion model {read.source}: its tokenizer has no pad_token: get the whole model again")
+    length = tokenizer.model_max_length
+    if isinstance(length, int | float) and length > _UNSTATED:
+        length = tokenizer.model_max_length = positions
+    if not isinstance(length, int) or not 2 <= length <= positions or len(tokenizer) > vocabulary:
         raise UserError(
-            f"diffusion model {read.source}: its tokenizer makes {tokenizer.model_max_length} tokens of "
-            f"{len(tokenizer)} kinds, its text encoder takes {positions} of {vocabulary}: get the whole model again"
+            f"diffusion model {read.source}: its tokenizer makes {length!r} tokens of {len(tokenizer)} kinds, its text "
+            f"encoder takes {positions} of {vocabulary}: get the whole model again"
         )

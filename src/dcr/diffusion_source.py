@@ -165,10 +165,11 @@ def _reasons(read: DiffusionSource, stated: dict[str, dict[str, Any]]) -> Any:
     for part, names in expected.items():
         found = stated[part].get("_class_name")
         if found is not None and str(found) not in names:
-            yield f"its {part} is a {found}"
+            yield f"its {part} is a {str(found)!r}"
     architectures = stated["text_encoder"].get("architectures") or ["CLIPTextModel"]
     if architectures != ["CLIPTextModel"]:
-        yield f"its text_encoder is a {', '.join(map(str, architectures))}"
+        named = architectures[0] if isinstance(architectures, list) and len(architectures) == 1 else architectures
+        yield f"its text_encoder is a {named!r}"
     yield from (f"it has a part {part}" for part in _OTHER_PARTS if (read.folder / part).is_dir())
     for key, need in _OTHER_INPUTS.items():
         if read.unet.get(key) is not None:
@@ -183,12 +184,12 @@ def _unequal_widths(read: DiffusionSource) -> Any:
     for key, what in (("in_channels", "takes"), ("out_channels", "predicts")):
         channels = read.unet.get(key, 4)
         if channels != latents:
-            yield f"its unet {what} {channels} channels, and its vae makes {latents} ({key})"
+            yield f"its unet {what} {channels!r} channels, and its vae makes {latents!r} ({key})"
     for key in ("in_channels", "out_channels"):
         if read.vae.get(key, 3) != 3:
-            yield f"its vae is not one of RGB images ({key} is {read.vae[key]})"
+            yield f"its vae is not one of RGB images ({key} is {read.vae[key]!r})"
     if not isinstance(width, int) or width != text_width:
-        yield f"its unet's cross_attention_dim is {width}, and its text encoder is {text_width} wide"
+        yield f"its unet's cross_attention_dim is {width!r}, and its text encoder is {text_width} wide"
     if read.vae.get("latents_mean") is not None or read.vae.get("latents_std") is not None:
         yield "its vae scales latents by latents_mean and latents_std"
 

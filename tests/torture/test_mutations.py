@@ -50,6 +50,8 @@ def splice(content: bytearray, other: bytes, rng: np.random.Generator) -> None:
 def change_header(content: bytearray, other: bytes, rng: np.random.Generator) -> None:
     """Change a field of a member's header, most often so that its checksum holds."""
     places = [place for place in range(0, len(content) - 511, 512) if content[place + 257 : place + 262] == b"ustar"]
+    if not places:  # a first mutation has left no header
+        return flip(content, other, rng)
     place = int(rng.choice(places))
     start, stop = FIELDS[rng.integers(len(FIELDS))]
     value = NUMBERS[rng.integers(len(NUMBERS))] if rng.integers(2) else rng.bytes(stop - start)

@@ -116,7 +116,9 @@ def checked_model_cfg(model_cfg: Any, path: Path) -> dict[str, Any]:
     for name, allowed in (("vision_cfg", _VISION), ("text_cfg", _TEXT)):
         tower = dict(only(model_cfg[name], allowed, path, name))
         for key in _INNER.keys() & tower.keys():
-            only(tower[key] or {}, _INNER[key], path, f"{name}.{key}")
+            inner = only(tower[key] or {}, _INNER[key], path, f"{name}.{key}")
+            if not isinstance(inner.get("eps", 0.0), int | float):
+                raise UserError(f"{path}: {name}.{key}.eps must be a number, got {inner['eps']!r}")
         tower.pop("output_tokens", None)  # the towers' own default; DCR asks for tokens by itself
         model_cfg[name] = tower
     _check_timm(model_cfg, path)
