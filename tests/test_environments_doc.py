@@ -78,7 +78,7 @@ STOPS = [row for row in ROWS if row[2].strip("` ")]
 GOES_ON = [row for row in ROWS if not row[2].strip("` ")]
 
 
-@pytest.mark.parametrize(("row", "example"), zip(STOPS, EXAMPLES, strict=True), ids=lambda value: str(value)[:50])
+@pytest.mark.parametrize(("row", "example"), zip(STOPS, EXAMPLES, strict=True), ids=[row[2] for row in STOPS])
 def test_what_stops_a_run_is_told_as_its_row_says(tmp_path, row, example):
     with pytest.raises(UserError) as error:
         example(tmp_path)
@@ -86,7 +86,7 @@ def test_what_stops_a_run_is_told_as_its_row_says(tmp_path, row, example):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize(("row", "shown"), zip(GOES_ON, SHOWN, strict=True), ids=lambda value: str(value)[:50])
+@pytest.mark.parametrize(("row", "shown"), zip(GOES_ON, SHOWN, strict=True), ids=[shown[1] for shown in SHOWN])
 def test_what_does_not_stop_a_run_is_shown_by_a_test(row, shown):
     file, test = shown
     assert f"def {test}(" in (TESTS / file).read_text(encoding="utf-8"), row

@@ -6,8 +6,11 @@ import pytest
 from kedro.io import DataCatalog, MemoryDataset
 from kedro_datasets.json import JSONDataset
 
+from corpus import good_samples
+from dcr.datasets.shards import ShardsDataset
 from dcr.outcome import _LAST, Outcomes
 from dcr.pipeline_registry import register_pipelines
+from dcr.shards import write_shard
 
 
 @pytest.fixture
@@ -42,13 +45,24 @@ def told(tmp_path, caplog):
         hook.after_dataset_saved(name)
         return [message.replace(f"{tmp_path}/", "") for message in caplog.messages]
 
+    save.catalog = catalog
     return save
 
 
 def test_validation_tells_how_many_of_those_found_were_accepted(told):
-    assert told("manifest") == [
-        "validation: 7,961 of 8,000 samples accepted; shards: 8; see validation_page.json"
-    ]  # fmt: skip
+    assert told("manifest") == ["validation: 7,961 of 8,000 samples accepted, in 8 shards; see validation_page.json"]
+
+
+def test_validation_tells_in_the_same_line_what_of_the_shards_was_passed_over(told, tmp_path):
+    folder = tmp_path / "of shards"
+    write_shard(folder, "00000", good_samples(2))
+    (folder / ".hidden").touch()
+    (folder / "notes.md").touch()
+    told.catalog["shards"] = ShardsDataset(filepath=str(folder))
+    told.catalog.load("shards")
+    (line,) = told("manifest")
+    assert "samples accepted, in 1 shards; passed over: " in line
+    assert "hidden" in line
 
 
 def test_training_tells_its_runs_and_the_encoder(told):

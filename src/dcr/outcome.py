@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kedro.framework.hooks import hook_impl
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-Read = Callable[[str], Any]
 Place = Callable[[str], str]
+Describe = Callable[["CatalogProtocol", Place], str]
 _NUM_MEASURES = 4
 
 
@@ -30,41 +30,42 @@ class Outcomes:
     def after_dataset_saved(self, dataset_name: str) -> None:
         """Tell a result if this dataset is a pipeline's last."""
         if describe := _LAST.get(dataset_name):
-            logger.info("%s", describe(self._catalog.load, self._place))
+            logger.info("%s", describe(self._catalog, self._place))
 
     def _place(self, name: str) -> str:
         dataset = self._catalog.get(name)
         return str(getattr(dataset, "_filepath", None) or getattr(dataset, "_path", name))
 
 
-def _scenes(read: Read, place: Place) -> str:
-    unet = read("base_models").get("unet", {})
+def _scenes(catalog: CatalogProtocol, place: Place) -> str:
+    unet = catalog.load("base_models").get("unet", {})
     errors = ", ".join(f"{value:.3f} with {name.replace('_', ' ')}" for name, value in unet.items())
     return f"scenes: shards in {place('shards')}, base models in {place('base_models')}; noise error {errors}"
 
 
-def _validation(read: Read, place: Place) -> str:
-    found = read("validation_summary")
+def _validation(catalog: CatalogProtocol, place: Place) -> str:
+    found, listing = catalog.load("validation_summary"), getattr(catalog.get("shards"), "listing", None)
+    shards = listing.describe() if listing else f"{found['shards']:,} shards"
     return (
-        f"validation: {found['accepted']:,} of {found['samples']:,} samples accepted; shards: {found['shards']:,};"
+        f"validation: {found['accepted']:,} of {found['samples']:,} samples accepted, in {shards};"
         f" see {place('validation_page')}"
     )
 
 
-def _verify(read: Read, place: Place) -> str:
-    found = read("latents_verification")
+def _verify(catalog: CatalogProtocol, place: Place) -> str:
+    found = catalog.load("latents_verification")
     failed = f"{len(found['failures']):,} of {found['num_shards']:,} shards fail"
     return f"verify: {failed}; see {place('latents_verification')}"
 
 
-def _training(read: Read, place: Place) -> str:
-    runs = read("training_record")["runs"]
+def _training(catalog: CatalogProtocol, place: Place) -> str:
+    runs = catalog.load("training_record")["runs"]
     told = ", ".join(f"{name} {run['steps']:,} steps in {run['seconds']:.0f} s" for name, run in runs.items())
     return f"training: {told}; the encoder is {place('encoder')}"
 
 
-def _evaluation(read: Read, place: Place) -> str:
-    scores, measures = read("scores"), read("params:reporting").headline_measures
+def _evaluation(catalog: CatalogProtocol, place: Place) -> str:
+    scores, measures = catalog.load("scores"), catalog.load("params:reporting").headline_measures
     told = [f"{encoder}: {shown}" for encoder, found in scores.items() if (shown := _show(found, measures))]
     return f"evaluation: {'; '.join(told) or 'nothing was scored'}; see {place('scores')}"
 
@@ -78,11 +79,11 @@ def _show(scores: dict[str, dict[str, float]], measures: list[str]) -> str:
     return ", ".join(found)
 
 
-def _at(pipeline: str, what: str, name: str) -> Callable[[Read, Place], str]:
-    return lambda read, place: f"{pipeline}: {what} {place(name)}"
+def _at(pipeline: str, what: str, name: str) -> Describe:
+    return lambda catalog, place: f"{pipeline}: {what} {place(name)}"
 
 
-_LAST: dict[str, Callable[[Read, Place], str]] = {
+_LAST: dict[str, Describe] = {
     "base_models": _scenes,
     "manifest": _validation,
     "latents_verification": _verify,

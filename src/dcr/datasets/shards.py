@@ -5,13 +5,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kedro.io import AbstractDataset
 
 from dcr.errors import UserError
 from dcr.ownership import check_ours, owned_folder
 from dcr.shards import find_shards, list_shards
+
+if TYPE_CHECKING:
+    from dcr.shards.listing import ShardListing
 
 logger = logging.getLogger(__name__)
 
@@ -21,6 +24,8 @@ class ShardsDataset(AbstractDataset):
 
     ``load`` gives the sorted paths of the tars. ``save`` takes a function that fills an empty folder with all shards:
     that folder then takes the place of ``filepath``, a local folder that is absent, empty, or made here before.
+
+    After a load, ``listing`` says what was found and passed over.
 
     Args:
         filepath: a folder, a glob, a brace pattern (``name-{000000..000999}.tar``), an fsspec URL, or a list; see
@@ -42,6 +47,7 @@ class ShardsDataset(AbstractDataset):
         self, *, filepath: str | list[str], made_by: str | None = None, metadata: dict[str, Any] | None = None
     ) -> None:
         self._filepath, self._made_by, self.metadata = filepath, made_by, metadata
+        self.listing: ShardListing | None = None
 
     def load(self) -> list[str]:
         try:
@@ -52,6 +58,7 @@ class ShardsDataset(AbstractDataset):
             raise UserError(f"{exc}{hint}") from exc
         named = self._filepath if isinstance(self._filepath, str) else f"a list of {len(self._filepath)}"
         logger.info("%s: %s", named, listing.describe())
+        self.listing = listing
         return listing.shards
 
     def save(self, data: Callable[[Path], None]) -> None:
