@@ -7,12 +7,13 @@ import os
 from pathlib import Path
 
 import pytest
+from kedro.runner import ThreadRunner
 
 from dcr import faults
 from dcr.errors import UserError
 from dcr.locks import lock, release_all
 from dcr.ranks import read_ranks
-from dcr.session import RecipeSession, _check_ranks, refusal
+from dcr.session import RecipeSession, _check_ranks, _check_runner
 from test_inputs_doc import table_of
 
 TESTS = Path(__file__).parent
@@ -49,8 +50,8 @@ def _fault(exc):
     return happens
 
 
-def _refuse_runners(_):
-    raise UserError(refusal("--async"))
+def _run_at_the_same_time(_):
+    _check_runner({"runner": ThreadRunner()})
 
 
 EXAMPLES = [
@@ -58,7 +59,7 @@ EXAMPLES = [
     lambda _: read_ranks({"RANK": "0"}),
     lambda _: read_ranks({"RANK": "2", "WORLD_SIZE": "2"}),
     _under_torchrun,
-    _refuse_runners,
+    _run_at_the_same_time,
     lambda folder: RecipeSession("session", project_path=folder, conf_source="conf.tar.gz"),
     _lock_twice,
     _fault(OSError(errno.ENOSPC, "No space left on device", "data/x")),
