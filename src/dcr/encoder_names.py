@@ -1,0 +1,60 @@
+"""Names of encoders: which method trained one, with which seed, and whether it stands as trained or was aligned after.
+
+`base` and a method's name are the encoders that the recipe is about: ``dcr``, ``reconstruction``. Beside them stand
+``dcr@2``, trained again with seed 2 in stage 2; ``dcr_unaligned``, as training left it, where ``dcr`` is what pipeline
+`alignment` made of it; and ``base_aligned``, the base treated in the same way.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+BASE = "base"
+ALIGNED, UNALIGNED = "_aligned", "_unaligned"
+METHOD_PATTERN = r"(?!base$)[a-z][a-z0-9_]*(?<!_aligned)(?<!_unaligned)"
+"""What a method may be called, so that its encoders' names can be told apart."""
+
+_NAME = re.compile(rf"(?P<method>[^@]+?)(?P<form>{ALIGNED}|{UNALIGNED}|)(?:@(?P<seed>\d+))?")
+
+
+@dataclass(frozen=True)
+class EncoderName:
+    """The parts of an encoder's name.
+
+    Attributes:
+        method: `base`, a method of stage 2, or any name of ``more_encoders``.
+        form: ``""`` for the encoder that goes by the method's own name, else :data:`ALIGNED` or :data:`UNALIGNED`.
+        seed: of stage 2 where it was trained again; None for the recipe's own.
+    """
+
+    method: str
+    form: str = ""
+    seed: int | None = None
+
+    def __str__(self) -> str:
+        return f"{self.method}{self.form}" + ("" if self.seed is None else f"@{self.seed}")
+
+    @classmethod
+    def parse(cls, name: str) -> EncoderName:
+        """Return the parts of ``name``; every name has some, so that nothing needs to be refused."""
+        found = _NAME.fullmatch(name)
+        if found is None:
+            return cls(name)
+        seed = found["seed"]
+        return cls(found["method"], found["form"], None if seed is None else int(seed))
+
+    @property
+    def without_seed(self) -> str:
+        """The name under which the seeds of one method are told together."""
+        return str(replace(self, seed=None))
+
+
+def group_seeds(names: Iterable[str]) -> dict[str, list[str]]:
+    """Return the names of each method's seeds, the recipe's own first, by the name without a seed."""
+    groups: dict[str, list[str]] = {}
+    for name in sorted(names, key=lambda name: EncoderName.parse(name).seed is not None):
+        groups.setdefault(EncoderName.parse(name).without_seed, []).append(name)
+    order = {EncoderName.parse(name).without_seed: None for name in names}
+    return {name: groups[name] for name in order}
