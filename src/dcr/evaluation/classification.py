@@ -14,6 +14,7 @@ from dcr.evaluation.features import evaluate_features
 from dcr.evaluation.results import EvaluationOptions, Result, outcomes_of, score
 from dcr.metrics.clustering import cluster, clustering_statistics, match_clusters
 from dcr.metrics.probes import predict_linear, predict_neighbours, probe_scores
+from dcr.metrics.separation import between_class_share
 from dcr.metrics.zero_shot import build_classifier, rank_labels, zero_shot_scores
 from dcr.progress import show_progress
 
@@ -74,7 +75,8 @@ def _evaluate_clustering(dataset: ClassificationSet, test: LabelledFeatures, opt
 
     def statistics(counts: np.ndarray) -> dict[str, np.ndarray]:
         by_seed = [scores(counts) for scores in by_clustering]
-        return {name: np.mean([scores[name] for scores in by_seed], axis=0) for name in by_seed[0]}
+        means = {name: np.mean([scores[name] for scores in by_seed], axis=0) for name in by_seed[0]}
+        return {**means, "between_class_share": between_class_share(test.embeddings, test.labels, counts)}
 
     correct = np.mean([match_clusters(test.labels, clusters) for clusters in clusterings], axis=0)
     groups = [dataset.class_names[label] for label in test.labels]

@@ -33,7 +33,9 @@ EXPLANATIONS = {
     ),
     "clustering": (
         "k-means on the image features, with as many clusters as classes, matched to the labels: do classes fall "
-        "apart by themselves? This is D-Ability."
+        "apart by themselves? This is D-Ability. The between-class share is what part of the variance of the features, "
+        "brought to unit length, lies between the means of classes: 0 if all means are one, 100 if every class is one "
+        "point. It needs no k-means, and so it varies less."
     ),
     "zero_shot": (
         "Each image is named by the closest text. The text tower never changes, so this tells whether image and "
@@ -70,6 +72,7 @@ METRICS = {
     "acc": "ACC",
     "nmi": "NMI",
     "ari": "ARI",
+    "between_class_share": "between-class share",
     "acc1": "accuracy",
     "acc5": "top-5 accuracy",
     "mean_per_class_recall": "mean per-class recall",
@@ -83,6 +86,7 @@ METRICS = {
 MEASURES = {
     "mmvp_vlm.mean": "MMVP-VLM",
     "clustering.acc": "clustering ACC",
+    "clustering.between_class_share": "between-class share",
     "zero_shot.acc1": "zero-shot accuracy",
     "probes.mean": "attribute probes",
 }
