@@ -23,7 +23,14 @@ def training_record(
     return {
         "seed": parameters.seed,
         "runs": {},
-        "hashes": {"data": "d", "samples": SAMPLES, "backbone": weights_hash(backbone.model), "vae": "v", "unet": "u"},
+        "hashes": {
+            "data": "d",
+            "samples": SAMPLES,
+            "backbone": weights_hash(backbone.model),
+            "vae": "v",
+            "unet": "u",
+            "text_encoder": "t",
+        },
         "parameters": training_course(parameters),
         "conditions": {},
         "products": {

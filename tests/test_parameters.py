@@ -62,6 +62,18 @@ def test_a_value_out_of_range_is_named_with_its_rule(parameters, key, value):
         build_parameters(parameters)
 
 
+@pytest.mark.parametrize("name", ["clip_vision_width", "clip_text_width", "unet_text_width"])
+def test_a_tower_of_the_demos_models_has_whole_heads(parameters, name):
+    head_width = parameters["pretraining"]["clip_head_width"]
+    for value in (head_width // 2, 3 * head_width + 1):
+        parameters["pretraining"][name] = value
+        rule = rf"'pretraining\.{name}': must be a multiple of clip_head_width {head_width}, got {value}"
+        with pytest.raises(UserError, match=rule):
+            build_parameters(parameters)
+    parameters["pretraining"][name] = 3 * head_width
+    build_parameters(parameters)
+
+
 def test_sections_cannot_be_changed(parameters):
     with pytest.raises(ValueError, match="frozen"):
         build_parameters(parameters)["training"].seed = 1

@@ -22,7 +22,9 @@ MADE_ANEW = {"ExportParameters", "ReportingParameters", "RecipeParameters", "Swe
 OF_OTHERS = {  # validation and the demo's models keep their own records
     "IngestParameters", "ValidationParameters", "ScenesParameters", "PretrainingParameters", "ModelsParameters",
 }  # fmt: skip
-RECORD = {"hashes": {"samples": "s", "positives": "p", "backbone": "b", "vae": "v", "unet": "u"}}
+RECORD = {
+    "hashes": {"samples": "s", "positives": "p", "backbone": "b", "vae": "v", "unet": "u", "text_encoder": "t"},
+}
 
 
 def test_every_section_of_parameters_is_accounted_for():
@@ -64,9 +66,11 @@ def test_pictures_of_other_positives_are_refused(told):
 
 def test_no_measures_of_base_models_are_as_good_as_the_right_ones():
     provenance.check_base_models(RECORD, {})
-    provenance.check_base_models(RECORD, {"weights": {"backbone": "b", "vae": "v", "unet": "u"}})
-    with pytest.raises(UserError, match="run `kedro run --pipelines scenes`, or remove that file"):
-        provenance.check_base_models(RECORD, {"weights": {"backbone": "b", "vae": "v", "unet": "w"}})
+    weights = {"backbone": "b", "vae": "v", "unet": "u", "text_encoder": "t"}
+    provenance.check_base_models(RECORD, {"weights": weights})
+    for part in weights:
+        with pytest.raises(UserError, match="run `kedro run --pipelines scenes`, or remove that file"):
+            provenance.check_base_models(RECORD, {"weights": weights | {part: "another"}})
 
 
 def test_tables_have_the_same_hash_after_a_way_through_parquet(tmp_path):

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
-from transformers import CLIPTextModel, CLIPTokenizer
+from transformers import BatchEncoding, CLIPTextModel, CLIPTokenizer
 
 from dcr.devices import resolve_device
 from dcr.diffusion_source import PARTS, DiffusionSource, read_diffusion
@@ -62,6 +62,16 @@ class Diffusion:
             part.to(device)
         return self
 
+    def tokenize(self, prompts: list[str]) -> BatchEncoding:
+        """Return ``input_ids`` and ``attention_mask``, each (N, T) int64, T being the tokenizer's maximum length."""
+        return self.tokenizer(
+            prompts,
+            padding="max_length",
+            truncation=True,
+            max_length=self.tokenizer.model_max_length,
+            return_tensors="pt",
+        )
+
     @torch.no_grad()
     def encode_prompts(self, prompts: list[str], mask_padding: bool = False) -> torch.Tensor:
         """Return the text encoder's last hidden states, (N, T, m).
@@ -69,13 +79,7 @@ class Diffusion:
         T is the tokenizer's maximum length. By default no attention mask is passed, as diffusers does for Stable
         Diffusion; ``mask_padding`` passes the tokenizer's, as DCR's published code does.
         """
-        tokens = self.tokenizer(
-            prompts,
-            padding="max_length",
-            truncation=True,
-            max_length=self.tokenizer.model_max_length,
-            return_tensors="pt",
-        )
+        tokens = self.tokenize(prompts)
         mask = tokens.attention_mask.to(self.device) if mask_padding else None
         return self.text_encoder(tokens.input_ids.to(self.device), attention_mask=mask).last_hidden_state
 

@@ -128,7 +128,7 @@ def check_samples(record: Record, validation: Record) -> None:
 
 def check_base_models(record: Record, base_models: Record) -> None:
     """Refuse measures of base models that training did not start from; there may be none."""
-    names = ("backbone", "vae", "unet")
+    names = ("backbone", "vae", "unet", "text_encoder")
     if base_models and base_models.get("weights") != {name: record["hashes"].get(name) for name in names}:
         raise UserError(
             "base_models.json tells of other base models than training started from; run `kedro run --pipelines "

@@ -85,7 +85,7 @@ def records_of(memory: dict) -> dict:
     )
     tables = {name: memory[name] for name in ("scores", "intervals", "outcomes")}
     evaluated = belonging.this_seed(memory["params:evaluation"], trained, **tables)
-    weights = {name: trained["hashes"][name] for name in ("backbone", "vae", "unet")}
+    weights = {name: trained["hashes"][name] for name in ("backbone", "vae", "unet", "text_encoder")}
     return memory | {
         "training_record": trained,
         "base_models": finished_run.base_models_record() | {"weights": weights},

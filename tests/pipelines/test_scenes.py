@@ -85,7 +85,8 @@ def test_it_writes_shards_sets_base_models_and_their_record(world):
     assert set(record) == {"fingerprint", "sha256", "weights", "clip", "vae", "unet"}
     backbone = load_backbone(f"local-dir:{world / 'base' / 'clip'}")
     diffusion = load_diffusion(str(world / "base" / "diffusion"))
-    models = {"backbone": backbone.model, "vae": diffusion.vae, "unet": diffusion.unet}
+    parts = {part: getattr(diffusion, part) for part in ("vae", "unet", "text_encoder")}
+    models = {"backbone": backbone.model, **parts}
     assert record["weights"] == {name: weights_hash(model) for name, model in models.items()}
     assert set(record["unet"]) == {"true_caption", "empty_prompt", "wrong_caption"}
     assert record["sha256"]["clip"] == sha256_folder(world / "base" / "clip")

@@ -40,7 +40,7 @@ def world():
     training, anchors = images.part(0, NUM_TRAINING), images.part(NUM_TRAINING, len(images))
     backbone = pretrain_clip.train_clip(training, parameters)
     vae = pretrain_vae.train_vae(training, parameters)
-    diffusion = pretrain_unet.train_unet(training, vae, *pretrain_clip.text_side(backbone), parameters)
+    diffusion = pretrain_unet.train_unet(training, vae, parameters)
     pixels = anchors.pixels(torch.arange(NUM_ANCHORS))
 
     @torch.no_grad()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 from pathlib import Path
 
@@ -12,8 +13,9 @@ import yaml
 from PIL import Image
 
 from dcr.errors import UserError
+from dcr.files import weights_hash
 from dcr.parameters import PretrainingParameters
-from dcr.scenes import pretrain_checks, pretrain_clip, pretrain_data, pretrain_unet, pretrain_vae
+from dcr.scenes import pretrain_checks, pretrain_clip, pretrain_data, pretrain_text, pretrain_unet, pretrain_vae
 from dcr.scenes.pretrain_data import ImageSet
 from dcr.scenes.pretrain_record import fingerprint, is_current
 from dcr.scenes.world import SCENE_CLASSES, TEMPLATES, caption, sample_attributes
@@ -28,7 +30,7 @@ def parameters() -> PretrainingParameters:
         yaml.safe_load((CONF / env / "parameters_pretraining.yml").read_text())["pretraining"]
         for env in ("base", "smoke")
     )
-    return PretrainingParameters(**(base | smoke))
+    return PretrainingParameters(**(base | smoke | {"unet_text_width": 32, "unet_text_layers": 1}))  # not as CLIP has
 
 
 @pytest.fixture(scope="module")
@@ -45,9 +47,18 @@ def backbone(images, parameters):
 
 
 @pytest.fixture(scope="module")
-def diffusion(images, parameters, backbone):
-    vae = pretrain_vae.train_vae(images, parameters)
-    return pretrain_unet.train_unet(images, vae, *pretrain_clip.text_side(backbone), parameters)
+def vae(images, parameters):
+    return pretrain_vae.train_vae(images, parameters)
+
+
+@pytest.fixture(scope="module")
+def diffusion(images, parameters, vae):
+    return pretrain_unet.train_unet(images, vae, parameters)
+
+
+def untrained_text_encoder(parameters):
+    build = pretrain_text.build_text_encoder
+    return pretrain_data.seeded(lambda: build(parameters), parameters.seed, "text encoder")[0]
 
 
 def png(size=(32, 32), value=0) -> bytes:
@@ -133,14 +144,96 @@ class TestOptimise:
         assert not torch.equal(pretrain_data.seeded(build, 1, "a"), first)
 
 
+class TestUsedTokens:
+    def test_train_to_the_same_rows_as_the_whole_embedding(self, parameters):
+        tokens = torch.tensor([[49406, 320, 1125, 49407, 49407], [49406, 736, 49407, 49407, 49407]])
+        directions = torch.randn(5, parameters.unet_text_width, generator=torch.Generator().manual_seed(0))
+        untrained, whole, shrunk = (
+            pretrain_data.seeded(lambda: pretrain_text.build_text_encoder(parameters)[0], 0, "any") for _ in range(3)
+        )
+
+        def train(model, tokens):
+            def batch_loss(indices):
+                return (model(tokens[indices]).last_hidden_state - directions).square().mean()
+
+            pretrain_data.optimise(model, batch_loss, 2, 5, 2, 0.05, 0, "tokens")
+
+        train(whole, tokens)
+        with pretrain_data.only_used_tokens(shrunk, tokens) as renumbered:
+            assert shrunk.get_input_embeddings().num_embeddings == 5
+            train(shrunk, renumbered)
+        states = [dict(model.named_parameters()) for model in (untrained, whole, shrunk)]
+        used = tokens.unique()
+        for name in states[0]:
+            rows = used if "token_embedding" in name else slice(None)
+            first, expected, found = (state[name][rows] for state in states)
+            torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+            assert (expected - first).abs().max() > 0.01 or name.endswith("k_proj.bias")  # which softmax does not see
+        others = torch.ones(49408, dtype=torch.bool).index_fill(0, used, False)
+        assert torch.equal(
+            shrunk.get_input_embeddings().weight[others], untrained.get_input_embeddings().weight[others]
+        )
+
+    def test_are_numbered_in_their_own_order_so_that_the_end_token_stays_the_highest(self, backbone):
+        tokens = torch.tensor([[49406, 900, 7, 49407, 0], [49406, 7, 49407, 0, 0]])
+        with pretrain_data.only_used_tokens(backbone.model, tokens) as renumbered:
+            assert renumbered.tolist() == [[3, 2, 1, 4, 0], [3, 1, 4, 0, 0]]
+
+
+class TestJointTraining:
+    def test_trains_the_text_encoder_with_the_unet(self, diffusion, parameters):
+        unet = pretrain_data.seeded(lambda: pretrain_unet.build_unet(parameters, 8), parameters.seed, "unet")
+        text_encoder = untrained_text_encoder(parameters)
+        for trained, first in ((diffusion.unet, unet), (diffusion.text_encoder, text_encoder)):
+            before = dict(first.named_parameters())
+            for name, weight in trained.named_parameters():
+                assert not torch.equal(weight, before[name]), name
+                assert not weight.requires_grad
+                assert weight.dtype == torch.float32
+            assert not trained.training
+
+    def test_trains_the_tokens_of_full_captions_and_no_others(self, diffusion, images, parameters):
+        first = untrained_text_encoder(parameters).get_input_embeddings().weight
+        changed = (diffusion.text_encoder.get_input_embeddings().weight != first).any(dim=1)
+        seen = diffusion.tokenize([caption(a) for a in images.attributes]).input_ids.unique()
+        assert changed.nonzero()[:, 0].tolist() == seen.tolist()
+
+    def test_takes_the_empty_prompt_through_the_text_encoder(self, images, vae, parameters):
+        """Where every caption is emptied, words are never read, so that weight decay alone shortens their rows."""
+        emptied = parameters.model_copy(update={"empty_prompt_share": 1 - 1e-9})
+        diffusion = pretrain_unet.train_unet(images, vae, emptied)
+        trained, first = (
+            e.get_input_embeddings().weight for e in (diffusion.text_encoder, untrained_text_encoder(emptied))
+        )
+        turned = 1 - torch.cosine_similarity(trained, first, dim=1)
+        ends = diffusion.tokenize([""]).input_ids.unique()
+        assert (turned > 1e-3).nonzero()[:, 0].tolist() == ends.tolist()
+        assert turned.index_fill(0, ends, 0).max() < 1e-5
+
+    def test_knows_nothing_of_clips_size(self, diffusion, images, vae, parameters):
+        other = parameters.model_copy(update={"clip_text_width": 16, "clip_text_layers": 1, "clip_embed_dim": 8})
+        again = pretrain_unet.train_unet(images, vae, other)
+        for part in ("unet", "text_encoder"):
+            assert weights_hash(getattr(again, part)) == weights_hash(getattr(diffusion, part))
+        config = diffusion.text_encoder.config
+        assert (config.hidden_size, config.num_hidden_layers, config.num_attention_heads) == (32, 1, 2)
+        assert diffusion.unet.config.cross_attention_dim == 32
+
+    def test_depends_on_the_seed(self, diffusion, images, vae, parameters):
+        other = pretrain_unet.train_unet(images, vae, parameters.model_copy(update={"seed": 1}))
+        for part in ("unet", "text_encoder"):
+            assert weights_hash(getattr(other, part)) != weights_hash(getattr(diffusion, part))
+
+
 class TestModels:
-    def test_text_encoder_gives_clips_own_tokens(self, backbone, diffusion):
+    def test_text_side_gives_clips_own_tokens(self, backbone, diffusion):
         texts = ["", "a photo of a near red fish with a sun"]
         model, tokens = backbone.model, backbone.tokenize(texts)
         with torch.no_grad():
             hidden = model.token_embedding(tokens) + model.positional_embedding
             expected = model.ln_final(model.transformer(hidden, attn_mask=model.attn_mask))
-        states = diffusion.encode_prompts(texts)
+        text_encoder, tokenizer = pretrain_text.text_side(backbone)
+        states = dataclasses.replace(diffusion, text_encoder=text_encoder, tokenizer=tokenizer).encode_prompts(texts)
         for states_of_one, expected_of_one, ids in zip(states, expected, tokens, strict=True):
             length = ids.argmax() + 1  # behind the end token the two tokenizers pad differently
             torch.testing.assert_close(states_of_one[:length], expected_of_one[:length], atol=1e-5, rtol=0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, ValidationInfo, field_validator
 
 from dcr.parameters.section import Section
 
@@ -50,9 +50,19 @@ class PretrainingParameters(Section):
     vae_learning_rate: float = Field(gt=0)
     unet_block_channels: list[PositiveInt] = Field(min_length=1)
     unet_num_heads: PositiveInt
+    unet_text_width: PositiveInt
+    unet_text_layers: PositiveInt
     empty_prompt_share: float = Field(gt=0, lt=1)
     unet_steps: PositiveInt
     unet_batch_size: PositiveInt
     unet_learning_rate: float = Field(gt=0)
     check_draws: PositiveInt
     check_condition: bool
+
+    @field_validator("clip_vision_width", "clip_text_width", "unet_text_width")
+    @classmethod
+    def _check_width(cls, value: int, info: ValidationInfo) -> int:
+        head_width = info.data.get("clip_head_width", 1)
+        if value % head_width:
+            raise ValueError(f"must be a multiple of clip_head_width {head_width}")
+        return value

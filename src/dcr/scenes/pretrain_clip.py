@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 from open_clip.loss import ClipLoss
-from torch import nn
-from transformers import CLIPTextModel, CLIPTokenizer
 
 from dcr.backbones import Backbone
 from dcr.backbones.open_clip import build_open_clip
-from dcr.convert import to_clip_text_model
 from dcr.parameters import PretrainingParameters
-from dcr.scenes.pretrain_data import ImageSet, optimise, seeded
-from dcr.tokenizers import write_clip_tokenizer
+from dcr.scenes.pretrain_data import ImageSet, only_used_tokens, optimise, seeded
 
 _PREPROCESSING = {
     "mean": (0.5, 0.5, 0.5),
@@ -54,7 +46,7 @@ def train_clip(images: ImageSet, parameters: PretrainingParameters) -> Backbone:
     """
     backbone = seeded(lambda: build_clip(parameters), parameters.seed, "clip")
     contrast = ClipLoss()
-    with _only_used_tokens(backbone.model, backbone.tokenize(images.captions)) as tokens:
+    with only_used_tokens(backbone.model, backbone.tokenize(images.captions)) as tokens:
 
         def batch_loss(indices: torch.Tensor) -> torch.Tensor:
             pixels = backbone.preprocessing.normalize(images.pixels(indices))
@@ -71,27 +63,3 @@ def train_clip(images: ImageSet, parameters: PretrainingParameters) -> Backbone:
             "clip",
         )
     return backbone
-
-
-@contextmanager
-def _only_used_tokens(model: nn.Module, tokens: torch.Tensor) -> Iterator[torch.Tensor]:
-    """Shrink the token embedding to the rows that ``tokens`` name, and write these back at the end.
-
-    Yields the tokens renumbered in the same order, so that the end token stays the highest, where CLIP pools. A few
-    dozen of 49408 rows are used; the optimizer would walk through all of them at every step.
-    """
-    whole = model.token_embedding
-    used, renumbered = tokens.unique(return_inverse=True)
-    model.token_embedding = nn.Embedding.from_pretrained(whole.weight.detach()[used], freeze=False)
-    yield renumbered
-    with torch.no_grad():
-        whole.weight[used] = model.token_embedding.weight
-    model.token_embedding = whole
-
-
-def text_side(backbone: Backbone) -> tuple[CLIPTextModel, CLIPTokenizer]:
-    """Return the text tower and tokenizer of an open_clip backbone as transformers' classes, for a diffusion model."""
-    with TemporaryDirectory() as folder:
-        write_clip_tokenizer(Path(folder), backbone.model.context_length)
-        tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    return to_clip_text_model(backbone.model, tokenizer.eos_token_id), tokenizer

@@ -7,12 +7,14 @@ tensor; nothing here is meant for shards of real size.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
 import torch
 from PIL import Image, ImageOps
+from torch import nn
 
 from dcr.decoding import DecodingError, decode_rgb
 from dcr.errors import UserError
@@ -115,6 +117,28 @@ def optimise(
             bar.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
             bar.update(batch_size)
     model.eval()
+
+
+@contextmanager
+def only_used_tokens(model: nn.Module, tokens: torch.Tensor) -> Iterator[torch.Tensor]:
+    """Shrink the token embedding to the rows that ``tokens`` name, and write these back at the end.
+
+    Yields the tokens renumbered in the same order, so that the end token stays the highest, where open_clip pools;
+    transformers pools at the end token's own number, so that of its models the hidden states alone mean something
+    here. A few dozen of 49408 rows are used; the optimizer would walk through all of them at every step.
+
+    Args:
+        model: a text tower of open_clip or transformers, or a model with one, its embedding named ``token_embedding``.
+        tokens: all that it will be trained on, int64 of any shape; yielded in the same shape.
+    """
+    owner = next(part for part in model.modules() if hasattr(part, "token_embedding"))
+    whole = owner.token_embedding
+    used, renumbered = tokens.unique(return_inverse=True)
+    owner.token_embedding = nn.Embedding.from_pretrained(whole.weight.detach()[used], freeze=False)
+    yield renumbered
+    with torch.no_grad():
+        whole.weight[used] = owner.token_embedding.weight
+    owner.token_embedding = whole
 
 
 def seeded(build: Callable[[], T], seed: int, purpose: str) -> T:

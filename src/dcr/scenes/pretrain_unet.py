@@ -1,4 +1,4 @@
-"""The demo's small UNet: text-conditioned velocity prediction in the VAE's latents, and how well it listens.
+"""The demo's small UNet and text encoder: text-conditioned velocity prediction in the VAE's latents.
 
 Notation: N images, T tokens of a caption, m the UNet's cross-attention width, C x h x w the size of a latent.
 """
@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import torch
 from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
-from transformers import CLIPTextModel, CLIPTokenizer
+from torch import nn
 
 from dcr.diffusion import Diffusion
 from dcr.parameters import PretrainingParameters
-from dcr.scenes.pretrain_data import ImageSet, batched, optimise, seeded
+from dcr.scenes.pretrain_data import ImageSet, batched, only_used_tokens, optimise, seeded
+from dcr.scenes.pretrain_text import build_text_encoder
 from dcr.scenes.pretrain_vae import encode_all
 from dcr.scenes.world import caption
 from dcr.seeds import torch_generator
@@ -28,7 +29,7 @@ def build_unet(parameters: PretrainingParameters, latent_size: int) -> UNet2DCon
         up_block_types=("CrossAttnUpBlock2D",) * len(channels),
         block_out_channels=tuple(channels),
         layers_per_block=1,
-        cross_attention_dim=parameters.clip_text_width,
+        cross_attention_dim=parameters.unet_text_width,
         attention_head_dim=parameters.unet_num_heads,  # diffusers' name for the number of heads
         norm_num_groups=8,
     )
@@ -46,46 +47,43 @@ def build_scheduler() -> DDPMScheduler:
     )
 
 
-def train_unet(
-    images: ImageSet,
-    vae: AutoencoderKL,
-    text_encoder: CLIPTextModel,
-    tokenizer: CLIPTokenizer,
-    parameters: PretrainingParameters,
-) -> Diffusion:
-    """Train a UNet on the images' full captions, a share of them emptied, and return the whole diffusion model.
+def train_unet(images: ImageSet, vae: AutoencoderKL, parameters: PretrainingParameters) -> Diffusion:
+    """Train UNet and text encoder together on the images' full captions, and return the whole diffusion model.
 
-    Latents and captions are encoded once before training; each step draws latents, timesteps, noise and which captions
-    are emptied. Loss: mean squared error of the velocity (Salimans and Ho, arXiv 2202.00512).
+    A text encoder that was trained for CLIP leaves out what CLIP does not ask for, and the UNet cannot bring it back:
+    jointly trained, each learns what the other needs. Latents are encoded once before training; each step draws
+    latents, timesteps, noise and which captions are emptied. Loss: mean squared error of the velocity (Salimans and
+    Ho, arXiv 2202.00512).
     """
     mean, logvar = encode_all(vae, images, parameters.unet_batch_size)
     unet = seeded(lambda: build_unet(parameters, mean.shape[-1]), parameters.seed, "unet")
+    text_encoder, tokenizer = seeded(lambda: build_text_encoder(parameters), parameters.seed, "text encoder")
     diffusion = Diffusion(vae, unet, build_scheduler(), text_encoder, tokenizer)
-    prompts = encode_captions(diffusion, full_captions(images))
-    empty = diffusion.encode_prompts([""])
     generator = torch_generator(parameters.seed, "unet", "noise")
+    trained = nn.ModuleList([unet, text_encoder]).requires_grad_(True)
+    with only_used_tokens(text_encoder, diffusion.tokenize(["", *full_captions(images)]).input_ids) as tokens:
+        empty, captions = tokens[0], tokens[1:]
 
-    def batch_loss(indices: torch.Tensor) -> torch.Tensor:
-        draws = torch.randn(2, len(indices), *mean.shape[1:], generator=generator)
-        latents = diffusion.scale_latents(mean[indices] + (logvar[indices] / 2).exp() * draws[0])
-        timesteps = torch.randint(diffusion.num_timesteps, (len(indices),), generator=generator)
-        emptied = torch.rand(len(indices), generator=generator) < parameters.empty_prompt_share
-        condition = torch.where(emptied[:, None, None], empty, prompts[indices])
-        noise_pred = diffusion.predict(diffusion.add_noise(latents, draws[1], timesteps), timesteps, condition)
-        return (noise_pred - diffusion.target(latents, draws[1], timesteps)).square().mean()
+        def batch_loss(indices: torch.Tensor) -> torch.Tensor:
+            draws = torch.randn(2, len(indices), *mean.shape[1:], generator=generator)
+            latents = diffusion.scale_latents(mean[indices] + (logvar[indices] / 2).exp() * draws[0])
+            timesteps = torch.randint(diffusion.num_timesteps, (len(indices),), generator=generator)
+            emptied = torch.rand(len(indices), generator=generator) < parameters.empty_prompt_share
+            condition = text_encoder(torch.where(emptied[:, None], empty, captions[indices])).last_hidden_state
+            noise_pred = diffusion.predict(diffusion.add_noise(latents, draws[1], timesteps), timesteps, condition)
+            return (noise_pred - diffusion.target(latents, draws[1], timesteps)).square().mean()
 
-    unet.requires_grad_(True)
-    optimise(
-        unet,
-        batch_loss,
-        len(images),
-        parameters.unet_steps,
-        parameters.unet_batch_size,
-        parameters.unet_learning_rate,
-        parameters.seed,
-        "unet",
-    )
-    unet.requires_grad_(False)
+        optimise(
+            trained,
+            batch_loss,
+            len(images),
+            parameters.unet_steps,
+            parameters.unet_batch_size,
+            parameters.unet_learning_rate,
+            parameters.seed,
+            "unet",
+        )
+    trained.requires_grad_(False)
     return diffusion
 
 

@@ -74,12 +74,10 @@ def train_base_clip(
 def train_base_diffusion(
     parameters: PretrainingParameters,
     shards: list[str],
-    backbone: Backbone,
     previous: dict[str, Any],
     hashes: dict[str, str | None],
 ) -> Iterator[Diffusion]:
-    """Train the small VAE and UNet, with the CLIP's text tower as text encoder; yield nothing if they are there."""
-    from dcr.scenes.pretrain_clip import text_side
+    """Train the small VAE, then UNet and text encoder together; yield nothing if they are there."""
     from dcr.scenes.pretrain_data import load_images, split_images
     from dcr.scenes.pretrain_record import fingerprint, is_current
     from dcr.scenes.pretrain_unet import train_unet
@@ -88,7 +86,7 @@ def train_base_diffusion(
     if not is_current(previous, fingerprint(parameters, shards), hashes):
         training, _ = split_images(load_images(shards, parameters.image_size), parameters.num_held_out)
         vae = train_vae(training, parameters)
-        yield train_unet(training, vae, *text_side(backbone.to("cpu")), parameters)
+        yield train_unet(training, vae, parameters)
 
 
 def measure_base_models(
@@ -106,7 +104,8 @@ def measure_base_models(
     from dcr.scenes.pretrain_record import fingerprint, is_current
 
     made_from = fingerprint(parameters, shards)
-    models = {"backbone": backbone.model, "vae": diffusion.vae, "unet": diffusion.unet}
+    parts = ("vae", "unet", "text_encoder")
+    models = {"backbone": backbone.model, **{part: getattr(diffusion, part) for part in parts}}
     weights = {name: weights_hash(model) for name, model in models.items()}
     if is_current(previous, made_from, hashes) and previous.get("weights") == weights:
         return previous

@@ -45,7 +45,7 @@ def create_pipeline() -> Pipeline:
             ),
             Node(
                 train_base_diffusion,
-                inputs=["params:pretraining", "shards", "backbone", *_EARLIER],
+                inputs=["params:pretraining", "shards", *_EARLIER],
                 outputs="diffusion",
                 name="train_base_diffusion",
             ),
