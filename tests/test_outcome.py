@@ -31,7 +31,10 @@ def told(tmp_path, caplog):
             "dcr": {"clustering": {"acc": 0.76}, "mmvp_vlm": {"mean": 0.3}},
         },
         "latents_verification": {"failures": {"00001": "torn"}, "num_shards": 40},
-        "base_models": {"unet": {"true_caption": 0.39, "empty_prompt": 0.43}},
+        "base_models": {
+            "unet": {"true_caption": 0.39, "empty_prompt": 0.43},
+            "details": {"count": {"known": False}, "color": {"known": True}, "orientation": {"known": False}},
+        },
         "params:reporting": Reporting(),
     }
     catalog = DataCatalog({name: MemoryDataset(value, copy_mode="assign") for name, value in values.items()})
@@ -78,7 +81,9 @@ def test_evaluation_tells_the_headline_scores(told):
 
 def test_others_tell_what_they_found_or_where_to_look(told):
     assert told("latents_verification")[0].startswith("verify: 1 of 40 shards fail; see ")
-    assert "noise error 0.390 with true caption, 0.430 with empty prompt" in told("base_models")[0]
+    (line,) = told("base_models")
+    assert "noise error 0.390 with true caption, 0.430 with empty prompt" in line
+    assert line.endswith("; the UNet cannot tell count, orientation")
     assert told("export") == ["export: the encoder to hand on is export.json"]
     assert told("report") == ["reporting: see report.json"]
     assert told("outcomes") == []

@@ -38,9 +38,11 @@ class Outcomes:
 
 
 def _scenes(catalog: CatalogProtocol, place: Place) -> str:
-    unet = catalog.load("base_models").get("unet", {})
-    errors = ", ".join(f"{value:.3f} with {name.replace('_', ' ')}" for name, value in unet.items())
-    return f"scenes: shards in {place('shards')}, base models in {place('base_models')}; noise error {errors}"
+    found = catalog.load("base_models")
+    errors = ", ".join(f"{value:.3f} with {name.replace('_', ' ')}" for name, value in found.get("unet", {}).items())
+    unknown = [name for name, detail in found.get("details", {}).items() if not detail["known"]]
+    told = f"the UNet cannot tell {', '.join(unknown)}" if unknown else "the UNet tells every detail"
+    return f"scenes: shards in {place('shards')}, base models in {place('base_models')}; noise error {errors}; {told}"
 
 
 def _validation(catalog: CatalogProtocol, place: Place) -> str:

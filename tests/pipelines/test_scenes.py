@@ -17,6 +17,7 @@ from dcr.errors import UserError
 from dcr.files import RECORD, sha256_folder, weights_hash
 from dcr.parameters import PretrainingParameters, ScenesParameters
 from dcr.pipelines.scenes import create_pipeline
+from dcr.scenes.world import DETAILS
 
 SETS = ("mmvp_vlm", "classification", "retrieval")
 CONF = Path(__file__).parents[2] / "conf"
@@ -82,13 +83,17 @@ def test_it_writes_shards_sets_base_models_and_their_record(world):
         "tokenizer",
     }
     record = json.loads((world / "base" / "base_models.json").read_text())
-    assert set(record) == {"fingerprint", "sha256", "weights", "clip", "vae", "unet"}
+    assert set(record) == {"fingerprint", "checks", "sha256", "weights", "clip", "vae", "unet", "details"}
     backbone = load_backbone(f"local-dir:{world / 'base' / 'clip'}")
     diffusion = load_diffusion(str(world / "base" / "diffusion"))
     parts = {part: getattr(diffusion, part) for part in ("vae", "unet", "text_encoder")}
     models = {"backbone": backbone.model, **parts}
     assert record["weights"] == {name: weights_hash(model) for name, model in models.items()}
     assert set(record["unet"]) == {"true_caption", "empty_prompt", "wrong_caption"}
+    assert set(record["clip"]) == {"zero_shot_acc1", "statement_distance"}
+    assert set(record["clip"]["statement_distance"]) == set(DETAILS)
+    assert set(record["details"]) == {"class", *DETAILS}
+    assert set(record["details"]["count"]) == {"rise", "standard_error", "known"}
     assert record["sha256"]["clip"] == sha256_folder(world / "base" / "clip")
 
 
@@ -133,12 +138,40 @@ def test_a_lost_model_is_trained_again(world, lost):
     assert sha256_folder(world) == before
 
 
-def test_a_changed_parameter_trains_again_and_an_unmet_check_leaves_no_record_of_success(world, tmp_path):
+@pytest.mark.parametrize(
+    ("check", "refusal"),
+    [
+        ({"check_condition": True}, "does not use its condition"),
+        ({"min_known_details": 9}, "min_known_details asks for 9"),
+    ],
+    ids=["condition", "details"],
+)
+def test_an_unmet_check_leaves_no_record_of_success_and_trains_nothing(world, tmp_path, check, refusal):
     shutil.copytree(world, tmp_path / "copy")
     record = (tmp_path / "copy" / "base" / "base_models.json").read_bytes()
-    with pytest.raises(UserError, match="does not use its condition"):
-        run(make_catalog(tmp_path / "copy", check_condition=True))
+    with pytest.raises(UserError, match=refusal):
+        run(make_catalog(tmp_path / "copy", **check))
     assert (tmp_path / "copy" / "base" / "base_models.json").read_bytes() == record
-    run(make_catalog(tmp_path / "copy", seed=1))
     hashes = make_catalog(tmp_path / "copy").load("base_model_hashes")
-    assert hashes != make_catalog(world).load("base_model_hashes")
+    assert hashes == make_catalog(world).load("base_model_hashes")
+
+
+def test_other_checks_measure_the_same_models_again(world, tmp_path):
+    shutil.copytree(world, tmp_path / "copy")
+    run(make_catalog(tmp_path / "copy", check_draws=3))
+    before, after = (
+        json.loads((root / "base" / "base_models.json").read_text()) for root in (world, tmp_path / "copy")
+    )
+    same = {"fingerprint", "sha256", "weights", "clip", "vae"}
+    assert {name for name in before if before[name] == after[name]} == same
+
+
+def test_another_pretraining_seed_is_other_base_models_of_the_same_images(world, tmp_path):
+    shutil.copytree(world, tmp_path / "copy")
+    run(make_catalog(tmp_path / "copy", seed=1))
+    before, after = (make_catalog(root) for root in (world, tmp_path / "copy"))
+    assert after.load("scene_hashes") == before.load("scene_hashes")
+    hashes = after.load("base_model_hashes")
+    assert all(hashes[name] != other for name, other in before.load("base_model_hashes").items())
+    records = [json.loads((root / "base" / "base_models.json").read_text()) for root in (world, tmp_path / "copy")]
+    assert all(records[0]["weights"][part] != records[1]["weights"][part] for part in records[0]["weights"])

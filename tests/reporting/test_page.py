@@ -168,8 +168,14 @@ def test_a_recipe_without_its_own_base_models_and_without_mmvp_still_has_a_page(
     assert 'data-figure="contrast"' not in page
     assert "Made positives" not in page
     assert "The UNet uses its condition" not in page
+    assert "What the base models tell apart" not in page
     assert "MMVP-VLM was not evaluated." in page
     assert Elements(page).open == []
+
+
+def test_details_that_the_base_models_cannot_tell_are_named(page):
+    assert "The UNet cannot tell count and text: " in page
+    assert page.count("not told") == 3
 
 
 def test_the_same_run_gives_the_same_bytes(page, example):

@@ -4,56 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import io
-from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
 import torch
-import yaml
 from PIL import Image
 
 from dcr.errors import UserError
 from dcr.files import weights_hash
 from dcr.parameters import PretrainingParameters
-from dcr.scenes import pretrain_checks, pretrain_clip, pretrain_data, pretrain_text, pretrain_unet, pretrain_vae
-from dcr.scenes.pretrain_data import ImageSet
-from dcr.scenes.pretrain_record import fingerprint, is_current
-from dcr.scenes.world import SCENE_CLASSES, TEMPLATES, caption, sample_attributes
+from dcr.scenes import pretrain_clip, pretrain_data, pretrain_text, pretrain_unet
+from dcr.scenes.pretrain_record import checks_fingerprint, fingerprint, is_current
+from dcr.scenes.world import caption
 from dcr.shards import Sample, write_shard
-
-CONF = Path(__file__).parents[2] / "conf"
-
-
-@pytest.fixture(scope="module")
-def parameters() -> PretrainingParameters:
-    base, smoke = (
-        yaml.safe_load((CONF / env / "parameters_pretraining.yml").read_text())["pretraining"]
-        for env in ("base", "smoke")
-    )
-    return PretrainingParameters(**(base | smoke | {"unet_text_width": 32, "unet_text_layers": 1}))  # not as CLIP has
-
-
-@pytest.fixture(scope="module")
-def images() -> ImageSet:
-    generator = np.random.default_rng(0)
-    pixels = torch.from_numpy(generator.integers(0, 256, (12, 3, 32, 32), np.uint8))
-    attributes = [sample_attributes(0, "test", index) for index in range(12)]
-    return ImageSet(pixels, [caption(a) for a in attributes], attributes)
-
-
-@pytest.fixture(scope="module")
-def backbone(images, parameters):
-    return pretrain_clip.train_clip(images, parameters)
-
-
-@pytest.fixture(scope="module")
-def vae(images, parameters):
-    return pretrain_vae.train_vae(images, parameters)
-
-
-@pytest.fixture(scope="module")
-def diffusion(images, parameters, vae):
-    return pretrain_unet.train_unet(images, vae, parameters)
+from dcr.source_graph import sources_hash
 
 
 def untrained_text_encoder(parameters):
@@ -263,63 +228,35 @@ class TestModels:
         assert changed.nonzero()[:, 0].tolist() == seen.tolist()
 
 
-class TestMeasures:
-    def test_noise_errors_agree_with_a_loop(self, diffusion, images):
-        errors = pretrain_checks.noise_errors(diffusion, images, draws=1, seed=3)
-        from dcr.seeds import torch_generator
-
-        noise = torch.randn(12, diffusion.unet.config.in_channels, 8, 8, generator=torch_generator(3, "noise errors"))
-        texts = [caption(a) for a in images.attributes]
-        expected = {"true_caption": [], "empty_prompt": [], "wrong_caption": []}
-        for i in range(12):
-            latent = diffusion.scale_latents(diffusion.encode_moments(images.pixels(torch.tensor([i])))[0])
-            time = torch.tensor([int(1000 * i / 12)])
-            alpha = diffusion.scheduler.alphas_cumprod[time]
-            noisy = alpha.sqrt() * latent + (1 - alpha).sqrt() * noise[i]
-            velocity = alpha.sqrt() * noise[i] - (1 - alpha).sqrt() * latent
-            for name, text in zip(expected, (texts[i], "", texts[i - 1]), strict=True):
-                prediction = diffusion.unet(noisy, time, diffusion.encode_prompts([text])).sample
-                expected[name].append((prediction - velocity).square().mean().item())
-        assert errors == pytest.approx({name: np.mean(values) for name, values in expected.items()}, rel=1e-4)
-
-    def test_zero_shot_accuracy_agrees_with_a_loop(self, backbone, images):
-        right = 0
-        with torch.no_grad():
-            for i, attributes in enumerate(images.attributes):
-                image = backbone.encode_image(images.pixels(torch.tensor([i])))[0]
-                scores = [
-                    sum(
-                        torch.cosine_similarity(image, backbone.encode_text([t.format(c=name)])[0], 0)
-                        for t in TEMPLATES
-                    )
-                    for name in SCENE_CLASSES
-                ]
-                right += int(np.argmax(scores)) == attributes["class"]
-        assert pretrain_checks.zero_shot_accuracy(backbone, images) == pytest.approx(right / 12)
-
-    def test_psnr_agrees_with_its_formula(self, diffusion, images):
-        pixels = images.pixels(torch.arange(12))
-        decoded = diffusion.decode_latents(diffusion.scale_latents(diffusion.encode_moments(pixels)[0]))
-        errors = (decoded - pixels).square().flatten(1).mean(1).numpy()
-        assert pretrain_checks.reconstruction_psnr(diffusion.vae, images) == pytest.approx(
-            np.mean(10 * np.log10(1 / errors)), rel=1e-4
-        )
-
-    @pytest.mark.parametrize("errors", [(0.2, 0.1, 0.3), (0.1, 0.3, 0.2), (0.1, 0.1, 0.2), (float("nan"), 0.1, 0.2)])
-    def test_a_unet_that_ignores_its_condition_is_refused(self, errors):
-        names = ("true_caption", "empty_prompt", "wrong_caption")
-        with pytest.raises(UserError, match="does not use its condition"):
-            pretrain_checks.check_condition(dict(zip(names, errors, strict=True)))
-        pretrain_checks.check_condition(dict(zip(names, (0.1, 0.2, 0.3), strict=True)))
-
-
 class TestRecord:
-    def test_fingerprint_follows_parameters_and_shard_bytes(self, parameters, tmp_path):
+    OF_CHECKS: ClassVar = {"check_draws", "check_condition", "min_known_details"}
+
+    @pytest.mark.parametrize("name", sorted(PretrainingParameters.model_fields))
+    def test_every_parameter_trains_again_but_those_of_the_checks_which_measure_again(self, name, parameters):
+        value = getattr(parameters, name)
+        other = not value if isinstance(value, bool) else [*value, 8] if isinstance(value, list) else value + 1
+        other = parameters.model_copy(update={name: other})
+        assert (fingerprint(other, []) == fingerprint(parameters, [])) == (name in self.OF_CHECKS)
+        assert (checks_fingerprint(other) != checks_fingerprint(parameters)) == (name in self.OF_CHECKS)
+
+    def test_the_sources_that_train_and_that_measure_count_apart(self, parameters, monkeypatch):
+        before = fingerprint(parameters, []), checks_fingerprint(parameters)
+        edited = "scenes/pretrain_checks.py"
+        monkeypatch.setattr(
+            "dcr.scenes.pretrain_record.sources_hash",
+            lambda *parts: "edited" if edited in parts else sources_hash(*parts),
+        )
+        assert fingerprint(parameters, []) == before[0]
+        assert checks_fingerprint(parameters) != before[1]
+        edited = "scenes/pretrain_unet.py"
+        assert fingerprint(parameters, []) != before[0]
+        assert checks_fingerprint(parameters) == before[1]
+
+    def test_fingerprint_follows_the_bytes_of_the_shards(self, parameters, tmp_path):
         shard = tmp_path / "0.tar"
         shard.write_bytes(b"one")
         first = fingerprint(parameters, [str(shard)])
         assert fingerprint(parameters, [str(shard)]) == first
-        assert fingerprint(parameters.model_copy(update={"seed": 1}), [str(shard)]) != first
         shard.write_bytes(b"two")
         assert fingerprint(parameters, [str(shard)]) != first
 

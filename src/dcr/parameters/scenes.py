@@ -30,7 +30,7 @@ class PretrainingParameters(Section):
 
     seed: int
     image_size: PositiveInt
-    num_held_out: PositiveInt
+    num_held_out: int = Field(ge=2)
     clip_embed_dim: PositiveInt
     clip_patch_size: PositiveInt
     clip_head_width: PositiveInt
@@ -58,6 +58,7 @@ class PretrainingParameters(Section):
     unet_learning_rate: float = Field(gt=0)
     check_draws: PositiveInt
     check_condition: bool
+    min_known_details: int = Field(ge=0, le=9)
 
     @field_validator("clip_vision_width", "clip_text_width", "unet_text_width")
     @classmethod

@@ -14,6 +14,7 @@ from plotly.offline import get_plotlyjs
 from dcr.pages import fill_template
 from dcr.reporting import tables
 from dcr.reporting.comparison import Comparison, Scores, headline, select
+from dcr.reporting.details import build_details
 from dcr.reporting.names import encoder_name
 
 PACKAGES = ("dcr", "torch", "open_clip_torch", "diffusers", "transformers", "peft", "accelerate", "webdataset",
@@ -79,6 +80,7 @@ def render_page(run: Run, figures: Mapping[str, go.Figure]) -> str:
         costs=tables.build_cost_table(run.training["runs"]),
         findings=tables.build_findings(run.validation, run.parameters.get("validation", {}).get("policies", {})),
         gates=tables.build_gates(run.base_models, run.conditions),
+        details=build_details(run.base_models),
         columns=[_name_column(column) for column in run.reconstructions["columns"]],
         parameters=tables.flatten_parameters(run.parameters),
         hashes={**run.training["hashes"], **run.models["hashes"]},

@@ -97,28 +97,36 @@ def measure_base_models(
     previous: dict[str, Any],
     hashes: dict[str, str | None],
 ) -> dict[str, Any]:
-    """Measure the base models on held-out images, require that the UNet uses its condition, and record all of it."""
+    """Measure the base models on held-out images, require of the UNet what the recipe asks, and record all of it."""
     from dcr.files import weights_hash
     from dcr.scenes import pretrain_checks as checks
     from dcr.scenes.pretrain_data import load_images, split_images
-    from dcr.scenes.pretrain_record import fingerprint, is_current
+    from dcr.scenes.pretrain_record import checks_fingerprint, fingerprint
 
-    made_from = fingerprint(parameters, shards)
     parts = ("vae", "unet", "text_encoder")
     models = {"backbone": backbone.model, **{part: getattr(diffusion, part) for part in parts}}
-    weights = {name: weights_hash(model) for name, model in models.items()}
-    if is_current(previous, made_from, hashes) and previous.get("weights") == weights:
+    measured = {
+        "fingerprint": fingerprint(parameters, shards),
+        "checks": checks_fingerprint(parameters),
+        "sha256": hashes,
+        "weights": {name: weights_hash(model) for name, model in models.items()},
+    }
+    if all(previous.get(name) == value for name, value in measured.items()):
         return previous
     _, held_out = split_images(load_images(shards, parameters.image_size), parameters.num_held_out)
     backbone, diffusion = backbone.to("cpu"), diffusion.to("cpu")  # as they were trained
     errors = checks.noise_errors(diffusion, held_out, parameters.check_draws, parameters.seed)
     if parameters.check_condition:
         checks.check_condition(errors)
+    details = checks.detail_errors(diffusion, held_out, parameters.check_draws, parameters.seed)
+    checks.check_details(details, parameters.min_known_details, parameters.unet_steps)
     return {
-        "fingerprint": made_from,
-        "sha256": hashes,
-        "weights": weights,
-        "clip": {"zero_shot_acc1": checks.zero_shot_accuracy(backbone, held_out)},
+        **measured,
+        "clip": {
+            "zero_shot_acc1": checks.zero_shot_accuracy(backbone, held_out),
+            "statement_distance": checks.statement_distances(backbone),
+        },
         "vae": {"psnr": checks.reconstruction_psnr(diffusion.vae, held_out)},
         "unet": errors,
+        "details": details,
     }
