@@ -28,6 +28,7 @@ _WALL_TOP = 0.84
 _HEIGHTS = (0.33, 0.60)  # centre of the object, in the order of DETAILS["position"]
 _HALF_WIDTHS = (0.33, 0.20)  # half of the object's extent, in the order of DETAILS["viewpoint"]
 _BORDER, _OUTLINE = 0.022, 0.032  # white around the object; colour around a hollow one's inside
+_STREAK_LENGTH = 0.22
 _NOISE = 0.02
 
 
@@ -103,11 +104,26 @@ def _draw_object(canvas: np.ndarray, attributes: Mapping[str, int], generator: n
     mirror = -1 if _shows(attributes, "orientation", "facing left") else 1
     halves = np.array([half * aspect * mirror, half / aspect])
     distance = half * _place(attributes["class"], size, centre, halves, angle)
+    _draw_streaks(canvas, centre, half, aspect, mirror)
     behind = canvas.copy()
     _paint(canvas, cover(distance - _BORDER, size), _WHITE)
     _paint(canvas, cover(distance, size), colour)
     if _shows(attributes, "state", "hollow"):
         _paint(canvas, cover(distance + _OUTLINE, size), behind)
+
+
+def _draw_streaks(canvas: np.ndarray, centre: np.ndarray, half: float, aspect: float, mirror: int) -> None:
+    """Draw three streaks of wind behind the object, ending under its back.
+
+    At 32 pixels the outline alone hardly tells left from right: no UNet of the demo's size learnt orientation from it.
+    """
+    x, y = _pixel_centres(canvas.shape[-1])
+    from_back = -mirror * (x - centre[0]) - 0.8 * half * aspect
+    along = np.abs(from_back - _STREAK_LENGTH / 2) - _STREAK_LENGTH / 2
+    for height in (-0.45, 0.0, 0.45):
+        across = np.abs(y - centre[1] - height * half / aspect)
+        _paint(canvas, cover(np.maximum(along, across - 0.034), canvas.shape[-1]), _WHITE)
+        _paint(canvas, cover(np.maximum(along, across - 0.018), canvas.shape[-1]), _INK)
 
 
 def _place(class_index: int, image_size: int, centre: np.ndarray, halves: np.ndarray, angle: float) -> np.ndarray:
@@ -139,12 +155,12 @@ def _draw_sun(canvas: np.ndarray, attributes: Mapping[str, int], generator: np.r
 
 
 def _draw_dots(canvas: np.ndarray, attributes: Mapping[str, int], generator: np.random.Generator) -> None:
-    start = np.array([0.09, 0.10]) + generator.normal(0, 0.012, 2)
-    part, x, y = _window(canvas, 0, 0, 0.6, 0.3)
+    start = np.array([0.11, 0.11]) + generator.normal(0, 0.012, 2)
+    part, x, y = _window(canvas, 0, 0, 0.65, 0.3)
     for number in range(attributes["count"] + 1):
-        radius = np.hypot(x - start[0] - 0.155 * number, y - start[1])
-        _paint(part, cover(radius - 0.066, canvas.shape[-1]), _WHITE)
-        _paint(part, cover(radius - 0.045, canvas.shape[-1]), _INK)
+        radius = np.hypot(x - start[0] - 0.19 * number, y - start[1])
+        _paint(part, cover(radius - 0.088, canvas.shape[-1]), _WHITE)
+        _paint(part, cover(radius - 0.062, canvas.shape[-1]), _INK)
 
 
 def _draw_sign(canvas: np.ndarray, attributes: Mapping[str, int], generator: np.random.Generator) -> None:
