@@ -19,6 +19,8 @@ def catalog_of(env):
 def test_a_recipe_that_renders_nothing_is_not_told_to():
     assert made_by("scenes", ["scenes", "validation"]) == "kedro run --pipelines scenes"
     assert made_by("scenes", ["validation", "training"]) is None
+    assert made_by("scenes_validation", ["scenes"], "scenes") == "kedro run --pipelines scenes_validation"
+    assert made_by("scenes_validation", ["training"], "scenes") is None
 
 
 def test_the_demo_is_told_to_render_its_world_and_recipes_on_photographs_are_not():

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 _COMMAND = re.compile(r"`kedro run (?!--env )")
 
 
-def made_by(maker: str, pipelines: Sequence[str]) -> str | None:
+def made_by(maker: str, pipelines: Sequence[str], beside: str = "") -> str | None:
     """Return the command that makes something, None where the recipe's own data take its place.
 
     The catalog calls it as ``${made_by:scenes,${globals:pipelines}}``: only a recipe that lists `scenes` has its data
@@ -17,8 +17,9 @@ def made_by(maker: str, pipelines: Sequence[str]) -> str | None:
     Args:
         maker: the pipeline that makes it.
         pipelines: those that the recipe lists.
+        beside: the pipeline that the recipe has to list, where that is not the maker itself.
     """
-    return f"kedro run --pipelines {maker}" if maker in pipelines else None
+    return f"kedro run --pipelines {maker}" if (beside or maker) in pipelines else None
 
 
 def for_recipe(sentence: str, env: str | None) -> str:

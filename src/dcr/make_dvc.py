@@ -27,6 +27,7 @@ from dcr.source_graph import sources_of
 _KEPT = frozenset(
     {
         *("shards", "mmvp_vlm", "classification", "retrieval", "drawn_scenes", "backbone", "diffusion", "base_models"),
+        *("validation_mmvp_vlm", "validation_classification", "validation_retrieval", "drawn_validation_sets"),
         *("models", "samples", "latents", "synthetic_positives", "checkpoints"),
         *("evaluation_cache", "seed_scores", "eval_results"),
     }

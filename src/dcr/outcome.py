@@ -87,6 +87,9 @@ def _at(pipeline: str, what: str, name: str) -> Describe:
 
 _LAST: dict[str, Describe] = {
     "base_models": _scenes,
+    "drawn_validation_sets": _at(
+        "scenes_validation", "sets to choose settings on are on record in", "drawn_validation_sets"
+    ),
     "manifest": _validation,
     "latents_verification": _verify,
     "synthesis_page": _at("synthesis", "see", "synthesis_page"),

@@ -26,6 +26,7 @@ def register_pipelines() -> dict[str, Pipeline]:
     extra = {
         "models": models.create_pipeline(),
         "ingest": ingest.create_pipeline(),
+        "scenes_validation": scenes.create_validation_pipeline(),
         "verify": latents.create_verify_pipeline(),
         "embedding": evaluation.create_embedding_pipeline(),
         "synthesis": synthesis.create_pipeline(),

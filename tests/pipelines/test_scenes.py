@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,8 @@ from dcr.diffusion import load_diffusion
 from dcr.errors import UserError
 from dcr.files import RECORD, sha256_folder, weights_hash
 from dcr.parameters import PretrainingParameters, ScenesParameters
-from dcr.pipelines.scenes import create_pipeline
+from dcr.pipeline_registry import register_pipelines
+from dcr.pipelines.scenes import create_pipeline, create_validation_pipeline
 from dcr.scenes.world import DETAILS
 
 SETS = ("mmvp_vlm", "classification", "retrieval")
@@ -51,7 +53,20 @@ def make_catalog(root: Path, **pretraining) -> DataCatalog:
         "previously_drawn_scenes": record,
         "scene_hashes": {"type": "dcr.datasets.records.FolderHashesDataset", "folders": drawn},
     }
+    record = {"type": "dcr.datasets.records.RecordDataset", "filepath": f"{root}/validation_sets.json"}
+    validation = {name: f"{root}/validation_sets/{name}" for name in SETS}
+    entries |= {
+        "drawn_validation_sets": record,
+        "previously_drawn_validation_sets": record,
+        "validation_set_hashes": {"type": "dcr.datasets.records.FolderHashesDataset", "folders": validation},
+    }
     for name in SETS:
+        entries[f"validation_{name}"] = {
+            "type": "dcr.datasets.benchmark_sets.BenchmarkSetDataset",
+            "filepath": validation[name],
+            "kind": name,
+            "made_by": None,
+        }
         folder = {"type": "dcr.datasets.folders.FolderDataset", "filepath": f"{root}/sets/{name}", "made_by": "-"}
         entries[name] = folder
     catalog = DataCatalog.from_config(entries)
@@ -175,3 +190,55 @@ def test_another_pretraining_seed_is_other_base_models_of_the_same_images(world,
     assert all(hashes[name] != other for name, other in before.load("base_model_hashes").items())
     records = [json.loads((root / "base" / "base_models.json").read_text()) for root in (world, tmp_path / "copy")]
     assert all(records[0]["weights"][part] != records[1]["weights"][part] for part in records[0]["weights"])
+
+
+class TestValidationSets:
+    @pytest.fixture(scope="class")
+    def root(self, tmp_path_factory):
+        root = tmp_path_factory.mktemp("validation")
+        self.draw(root)
+        return root
+
+    @staticmethod
+    def draw(root, **scenes):
+        catalog = make_catalog(root)
+        catalog["params:scenes"] = ScenesParameters(**smoke_section("scenes") | scenes)
+        SequentialRunner().run(create_validation_pipeline(), catalog)
+
+    def test_are_drawn_by_a_pipeline_of_their_own_which_plain_runs_do_not_have(self, root):
+        assert {p.name for p in root.iterdir()} == {"validation_sets", "validation_sets.json"}
+        assert not create_pipeline().all_outputs() & create_validation_pipeline().all_outputs()
+        pipelines = register_pipelines()
+        assert create_validation_pipeline().all_outputs() == pipelines["scenes_validation"].all_outputs()
+        assert not pipelines["__default__"].all_outputs() & pipelines["scenes_validation"].all_outputs()
+
+    def test_are_as_large_as_the_test_sets_and_share_no_image_with_anything(self, root, world):
+        drawn = {}
+        for place in (root / "validation_sets", world / "sets", world / "shards"):
+            images = [path.read_bytes() for path in place.rglob("*.jpg")]
+            for path in place.rglob("*.tar"):
+                with tarfile.open(path) as tar:
+                    images += [tar.extractfile(member).read() for member in tar if member.name.endswith(".jpg")]
+            drawn[place.name] = images
+        assert len(drawn["validation_sets"]) == len(drawn["sets"]) > 0
+        assert not set(drawn["validation_sets"]) & {*drawn["sets"], *drawn["shards"]}
+
+    def test_open_as_any_other_sets(self, root):
+        catalog, parameters = make_catalog(root), ScenesParameters(**smoke_section("scenes"))
+        mmvp, classification, retrieval = (catalog.load(f"validation_{name}")() for name in SETS)
+        assert len(mmvp.pairs) == 9 * parameters.mmvp_pairs_per_type
+        assert len(classification.class_names) == 20
+        assert retrieval.name == "retrieval"
+
+    def test_are_drawn_once_and_again_where_lost_or_of_another_seed(self, root, tmp_path):
+        shutil.copytree(root, tmp_path / "copy")
+        copy, sets = tmp_path / "copy", tmp_path / "copy" / "validation_sets"
+        before = {path: path.stat().st_mtime_ns for path in sets.rglob("*")}
+        self.draw(copy)
+        assert {path: path.stat().st_mtime_ns for path in sets.rglob("*")} == before
+        shutil.rmtree(sets / "retrieval")
+        self.draw(copy)
+        assert sha256_folder(copy) == sha256_folder(root)
+        self.draw(copy, seed=1)
+        for name in SETS:
+            assert sha256_folder(sets / name) != sha256_folder(root / "validation_sets" / name)

@@ -24,8 +24,8 @@ from project import PROJECT
 pytestmark = pytest.mark.xdist_group("smoke")
 
 PIPELINES = (
-    "models", "scenes", "ingest", "validation", "latents", "verify", "synthesis", "training", "embedding", "evaluation",
-    "export", "reporting", "sweep",
+    "models", "scenes", "scenes_validation", "ingest", "validation", "latents", "verify", "synthesis", "training",
+    "embedding", "evaluation", "export", "reporting", "sweep",
 )  # fmt: skip
 QUICK = ("ingest", "latents", "export")
 # What tells the time or how long something took: two undisturbed runs differ in it. Trackers begin anew with every run.
@@ -69,6 +69,7 @@ def forget(project: Path, pipeline: str) -> None:
     own = {
         "models": [data / "06_models/smoke/models.json"],
         "scenes": [data / "01_raw", data / "06_models/smoke/base"],
+        "scenes_validation": [data / "01_raw/smoke/validation_sets", data / "01_raw/smoke/validation_sets.json"],
         "ingest": [data / "01_raw/smoke/shards"],
         "validation": [data / "02_intermediate", data / "03_primary"],
         "latents": [data / "05_model_input/smoke/latents"],

@@ -1,4 +1,4 @@
-"""Nodes of pipeline `scenes`."""
+"""Nodes of pipelines `scenes` and `scenes_validation`."""
 
 from __future__ import annotations
 
@@ -41,14 +41,40 @@ def draw_retrieval(
     yield from _unless_drawn("retrieval", "write_retrieval", parameters, drawn, hashes)
 
 
+def draw_validation_mmvp_vlm(
+    parameters: ScenesParameters, drawn: dict[str, Any], hashes: dict[str, str | None]
+) -> Iterator[Writer]:
+    """Draw another MMVP-VLM set, of images that neither the shards nor the test set hold, if it is not there."""
+    yield from _unless_drawn("mmvp_vlm", "write_mmvp", parameters, drawn, hashes, split="validation")
+
+
+def draw_validation_classification(
+    parameters: ScenesParameters, drawn: dict[str, Any], hashes: dict[str, str | None]
+) -> Iterator[Writer]:
+    """Draw another classification set, likewise."""
+    yield from _unless_drawn("classification", "write_classification", parameters, drawn, hashes, split="validation")
+
+
+def draw_validation_retrieval(
+    parameters: ScenesParameters, drawn: dict[str, Any], hashes: dict[str, str | None]
+) -> Iterator[Writer]:
+    """Draw another retrieval set, likewise."""
+    yield from _unless_drawn("retrieval", "write_retrieval", parameters, drawn, hashes, split="validation")
+
+
 def _unless_drawn(
-    name: str, writer: str, parameters: ScenesParameters, drawn: dict[str, Any], hashes: dict[str, str | None]
+    name: str,
+    writer: str,
+    parameters: ScenesParameters,
+    drawn: dict[str, Any],
+    hashes: dict[str, str | None],
+    **options: str,
 ) -> Iterator[Writer]:
     from dcr.scenes import sets
     from dcr.scenes.record import is_drawn, scenes_fingerprint
 
     if not is_drawn(name, drawn, scenes_fingerprint(parameters), hashes):
-        yield lambda folder: getattr(sets, writer)(folder, parameters)
+        yield lambda folder: getattr(sets, writer)(folder, parameters, **options)
 
 
 def record_scenes(parameters: ScenesParameters, hashes: dict[str, str | None], *_drawn: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Pipeline `scenes`: the demo's shards and evaluation sets, and the base models trained on the shards."""
+"""Pipelines `scenes`, shards, evaluation sets and base models of the demo, and `scenes_validation`, further sets."""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -7,6 +7,9 @@ from .nodes import (
     draw_mmvp_vlm,
     draw_retrieval,
     draw_shards,
+    draw_validation_classification,
+    draw_validation_mmvp_vlm,
+    draw_validation_retrieval,
     measure_base_models,
     record_scenes,
     train_base_clip,
@@ -54,6 +57,27 @@ def create_pipeline() -> Pipeline:
                 inputs=["params:pretraining", "shards", "backbone", "diffusion", *_EARLIER],
                 outputs="base_models",
                 name="measure_base_models",
+            ),
+        ]
+    )
+
+
+def create_validation_pipeline() -> Pipeline:
+    """Return the pipeline that draws sets as large as the test sets, on which settings are chosen.
+
+    They share no image with those or the shards, so that what is chosen on them has not seen the test sets.
+    """
+    earlier = ["params:scenes", "previously_drawn_validation_sets", "validation_set_hashes"]
+    sets = ["validation_mmvp_vlm", "validation_classification", "validation_retrieval"]
+    nodes = (draw_validation_mmvp_vlm, draw_validation_classification, draw_validation_retrieval)
+    return Pipeline(
+        [
+            *(Node(draw, earlier, name, name=draw.__name__) for draw, name in zip(nodes, sets, strict=True)),
+            Node(
+                record_scenes,
+                inputs=["params:scenes", "validation_set_hashes", *sets],
+                outputs="drawn_validation_sets",
+                name="record_validation_sets",
             ),
         ]
     )
