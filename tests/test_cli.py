@@ -61,8 +61,8 @@ def test_a_typo_in_a_pipelines_name():
         ),
         (
             "training.method=diva",
-            "parameter 'training.method': input should be 'dcr', 'reconstruction', 'naive' or 'end_to_end', got "
-            "'diva'; see conf/base/parameters_training.yml",
+            "parameter 'training.method': must be dcr, reconstruction, naive, end_to_end or a name in training.phases, "
+            "got 'diva'; see conf/base/parameters_training.yml",
         ),
     ],
 )

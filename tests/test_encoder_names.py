@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from dcr.encoder_names import METHOD_PATTERN, EncoderName, group_seeds
+from dcr.encoder_names import METHOD_PATTERN, EncoderName, group_seeds, run_name, split_run
 
 
 @pytest.mark.parametrize(
@@ -20,6 +20,20 @@ from dcr.encoder_names import METHOD_PATTERN, EncoderName, group_seeds
 def test_a_name_and_its_parts_are_one(name, parts):
     assert EncoderName.parse(name) == parts
     assert str(parts) == name
+
+
+@pytest.mark.parametrize(
+    ("run", "parts", "encoder"),
+    [
+        ("dcr", ("dcr", None, None), "dcr"),
+        ("dcr.2", ("dcr", 2, None), "dcr"),
+        ("dcr@1", ("dcr", None, 1), "dcr@1"),
+        ("detail_first.10@3", ("detail_first", 10, 3), "detail_first@3"),
+    ],
+)
+def test_a_run_is_a_phase_of_an_encoder(run, parts, encoder):
+    assert run_name(*parts) == run
+    assert split_run(run) == (encoder, parts[1])
 
 
 def test_seeds_of_a_method_stand_together_its_own_first_in_the_order_of_the_methods():

@@ -53,7 +53,6 @@ def test_an_unknown_section_is_named(parameters):
         ("lora_rank", 1.5),
         ("temperature", "warm"),
         ("mixed_precision", "fp8"),
-        ("baselines", ["diva"]),
     ],
 )
 def test_a_value_out_of_range_is_named_with_its_rule(parameters, key, value):
@@ -72,6 +71,53 @@ def test_a_tower_of_the_demos_models_has_whole_heads(parameters, name):
             build_parameters(parameters)
     parameters["pretraining"][name] = 3 * head_width
     build_parameters(parameters)
+
+
+PHASES = {"long": [{"objective": "reconstruction", "max_train_steps": 9}, {"objective": "dcr"}]}
+WRONG_PHASES = {
+    "unknown number": (
+        {"phases": {"long": [{"objective": "dcr", "learning_rat": 1.0}]}},
+        r"^unknown parameter 'training\.phases\.long\.0\.learning_rat', did you mean 'learning_rate'\?",
+    ),
+    "no objective": ({"phases": {"long": [{}]}}, r"'training\.phases\.long\.0\.objective' is missing"),
+    "another stage's objective": (
+        {"phases": {"long": [{"objective": "end_to_end"}]}},
+        r"'training\.phases\.long\.0\.objective': input should be 'dcr', 'reconstruction' or 'naive', got 'end_to_end'",
+    ),
+    "no phase": ({"phases": {"long": []}}, r"'training\.phases\.long': list should have at least 1 item"),
+    "name of an encoder": ({"phases": {"x_aligned": PHASES["long"]}}, r"x_aligned': must be small letters"),
+    "name of a flat method alone": ({"phases": {"end_to_end": PHASES["long"]}}, r"end_to_end': must be small"),
+    "name of a run": ({"phases": {"stage1": PHASES["long"]}}, r"stage1': must be small letters"),
+    "unknown method": (
+        {"method": "lang", "phases": PHASES},
+        r"'training\.method': must be dcr, .* or a name in training\.phases, got 'lang'",
+    ),
+    "unknown baseline": ({"baselines": ["dcr", "diva"]}, r"'training\.baselines\.1': must be dcr, .*, got 'diva'"),
+    "numbers that do not go together": (
+        {"phases": {"long": [{"objective": "dcr", "timestep_min": 0.5, "timestep_max": 0.4}]}},
+        r"'training': phases\.long\.0\.timestep_max must be > timestep_min 0\.5, got 0\.4 with the recipe's ",
+    ),
+    "the published method in phases": (
+        {"published": True, "method": "long", "phases": PHASES},
+        r"'training': published: true is one phase of the recipe's numbers, but phases\.long says otherwise: ",
+    ),
+    "a seed twice": ({"stage2_seeds": [1, 2, 1]}, r"'training\.stage2_seeds': must be seeds that"),
+    "the recipe's seed again": ({"seed": 3, "stage2_seeds": [3]}, r"'training\.stage2_seeds': must be seeds that"),
+    "no seed": ({"stage2_seeds": [-1]}, r"'training\.stage2_seeds\.0': input should be greater than or equal to 0"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", WRONG_PHASES)
+def test_what_is_wrong_with_phases_and_seeds_is_said(parameters, case):
+    changes, sentence = WRONG_PHASES[case]
+    with pytest.raises(UserError, match=sentence) as caught:
+        build_parameters(parameters | {"training": parameters["training"] | changes})
+    assert "\n" not in str(caught.value)
+
+
+def test_the_published_method_may_stand_in_phases_as_the_one_phase_it_is(parameters):
+    changes = {"published": True, "method": "dcr", "baselines": [], "phases": {"dcr": [{"objective": "dcr"}]} | PHASES}
+    build_parameters(parameters | {"training": parameters["training"] | changes})
 
 
 def test_sections_cannot_be_changed(parameters):

@@ -21,7 +21,7 @@ from dcr.latents import LatentCache, LatentOptions, plan_latents
 from dcr.parameters import TrainingParameters
 from dcr.projector import Projector
 from dcr.shards import Sample, read_samples, write_shard
-from dcr.training import checkpoints, jobs, monitor, options, processes, trainer
+from dcr.training import checkpoints, jobs, monitor, options, processes, runs, trainer
 from dcr.training import step as step_module
 from dcr.training.data import collate
 from dcr.training.model import ConditionModel, prepare_tower
@@ -82,6 +82,12 @@ def parameters(**changes) -> TrainingParameters:
     return TrainingParameters(**yaml.safe_load(CONF.read_text())["training"] | small | changes)
 
 
+def run_of(p: TrainingParameters, name: str) -> runs.Run:
+    """Return stage 1, or a method's only run, whether the recipe trains it or not."""
+    (run,) = [runs.stage1_run(p)] if name == runs.STAGE1 else runs.method_runs(p, name)
+    return run
+
+
 def open_job(world: Path, folder: Path, **changes) -> jobs.Job:
     """Return a training job on a world, with its checkpoints in ``folder``."""
     backbone, diffusion, latents = load_world(world)
@@ -91,6 +97,7 @@ def open_job(world: Path, folder: Path, **changes) -> jobs.Job:
 def open_micro_step(world: Path, **changes) -> tuple[step_module.MicroStep, dict]:
     """Return a micro-step of stage 2's dcr as the trainer has it, LoRA's both factors random, and a collated batch."""
     p = parameters(**changes)
+    run = run_of(p, "dcr")
     backbone, diffusion, latents = load_world(world)
     projector = Projector(backbone.embed_dim, diffusion.unet.config.cross_attention_dim)
     projector.load_state_dict(fixed_projector(world))
@@ -100,8 +107,8 @@ def open_micro_step(world: Path, **changes) -> tuple[step_module.MicroStep, dict
     for parameter in model.trainable().values():
         torch.nn.init.normal_(parameter, std=0.1)
     micro_step = step_module.MicroStep(
-        model, diffusion, options.view_augmentation(p, backbone.preprocessing), options.run_options(p, "dcr"),
-        options.objective_options(p, "dcr"), options.batch_options(p), processes.alone(),
+        model, diffusion, options.view_augmentation(p, backbone.preprocessing), options.run_options(run),
+        options.objective_options(run), options.batch_options(p), processes.alone(),
     )  # fmt: skip
     return micro_step, collate([latents[i] for i in range(p.stage2_train_batch_size)])
 

@@ -51,6 +51,23 @@ class EncoderName:
         return str(replace(self, seed=None))
 
 
+def run_name(method: str, phase: int | None = None, seed: int | None = None) -> str:
+    """Return the name of a run of stage 2, as its checkpoints and losses have it: ``dcr``, ``dcr.2``, ``dcr.2@1``.
+
+    Args:
+        phase: its place among the method's, from 1; None where there is one phase.
+        seed: of stage 2 where the method is trained again; None for the recipe's own.
+    """
+    return str(EncoderName(method if phase is None else f"{method}.{phase}", seed=seed))
+
+
+def split_run(name: str) -> tuple[str, int | None]:
+    """Return which encoder a run of stage 2 trains and in which phase, None where it is the only one."""
+    run = EncoderName.parse(name)
+    method, dot, phase = run.method.rpartition(".")
+    return (str(replace(run, method=method)), int(phase)) if dot and phase.isdecimal() else (name, None)
+
+
 def group_seeds(names: Iterable[str]) -> dict[str, list[str]]:
     """Return the names of each method's seeds, the recipe's own first, by the name without a seed."""
     groups: dict[str, list[str]] = {}

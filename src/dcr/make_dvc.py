@@ -19,8 +19,10 @@ from dcr.dvc_files import Recipe, data_paths, local_path
 from dcr.errors import UserError
 from dcr.files import atomic_path
 from dcr.home import project_folder
+from dcr.parameters import TrainingParameters
 from dcr.pipeline_registry import register_pipelines
 from dcr.source_graph import sources_of
+from dcr.training.runs import stage2_runs
 
 # What a stage finds again in its next run, where it takes what is current and makes the rest; DVC removes all other
 # outputs before it.
@@ -171,12 +173,12 @@ def _plots(recipe: Recipe) -> list[dict[str, Any]]:
     """Return the curves of every run's log."""
     if "training" not in recipe.pipelines or (folder := local_path(recipe.catalog["losses"]["path"])) is None:
         return []
-    training = recipe.parameters["training"]
-    methods = list(dict.fromkeys([training["method"], *training["baselines"]]))
-    held_out = {f"{folder}/{method}.csv": ["validation_loss"] for method in methods}
+    encoders = list(stage2_runs(TrainingParameters.model_validate(recipe.parameters["training"])).values())
+    held_out = {f"{folder}/{run.name}.csv": ["validation_loss"] for runs in encoders for run in runs}
+    product = [run.name for run in encoders[0]]
     return [
         {"Stage 1, projector": {"x": "step", "y": {f"{folder}/stage1.csv": ["loss", "validation_loss"]}}},
-        {f"Stage 2, {methods[0]}": {"x": "step", "y": {f"{folder}/{methods[0]}.csv": ["loss"]}}},
+        *({f"Stage 2, {run}": {"x": "step", "y": {f"{folder}/{run}.csv": ["loss"]}}} for run in product),
         {"Stage 2, noise error on held-out samples": {"x": "step", "y": held_out}},
     ]
 

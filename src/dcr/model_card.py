@@ -59,10 +59,11 @@ def model_card(card: dict[str, Any], missing: dict[str, str]) -> str:
     Args:
         card: ``base_model`` (name or folder), ``recipe``, ``method``, ``licence`` (of the weights; an SPDX name or
             ``unknown``); optional ``base_revision`` (its commit), ``tuning`` (how the tower trained, in words),
-            ``hashes`` {what: sha256}, ``settings`` {parameter: value}, ``scores`` {encoder: {benchmark: {metric:
-            value}}}, ``intervals`` (likewise, [low, high]), ``comparisons`` {benchmark: {difference, low, high}}
-            of the method with the base, ``resize_mode`` of the tower's preprocessing, and ``notes`` (paragraphs on how
-            it was made). Names and values may come from foreign files: all are shown as they are, notes aside.
+            ``hashes`` {what: sha256}, ``settings`` {parameter: value}, ``phases`` (of training, a row of {name: value}
+            each, all with the same names), ``scores`` {encoder: {benchmark: {metric: value}}}, ``intervals``
+            (likewise, [low, high]), ``comparisons`` {benchmark: {difference, low, high}} of the method with the base,
+            ``resize_mode`` of the tower's preprocessing, and ``notes`` (paragraphs on how it was made). Names and
+            values may come from foreign files: all are shown as they are, notes aside.
         missing: {format: reason} for the formats that the folder lacks.
 
     Raises:
@@ -76,6 +77,8 @@ def model_card(card: dict[str, Any], missing: dict[str, str]) -> str:
     if any((card.get("scores") or {}).values()):
         sections.append(_scores(card["scores"], card.get("intervals") or {}))
     sections.append(_losses(card.get("comparisons")))
+    if card.get("phases"):
+        sections.append(_phases(card["phases"]))
     for title, key in (("Training", "settings"), ("Hashes (sha256)", "hashes")):
         if card.get(key):
             sections.append(_table(title, card[key]))
@@ -165,6 +168,13 @@ def _losses(comparisons: dict[str, dict[str, Any]] | None) -> str:
     ]
     told = ", ".join(map(text, sorted(comparisons)))
     return title + ("\n".join(lost) if lost else f"None beyond the interval of the difference in {told}.") + "\n"
+
+
+def _phases(phases: list[dict[str, Any]]) -> str:
+    """Return one table, a row for each phase of training."""
+    rows = [f"| {' | '.join(code_cell(value) for value in phase.values())} |" for phase in phases]
+    head = f"| {' | '.join(map(text, phases[0]))} |"
+    return "\n".join(["## Phases of training\n", head, "|---" * len(phases[0]) + "|", *rows]) + "\n"
 
 
 def _table(title: str, rows: dict[str, Any]) -> str:

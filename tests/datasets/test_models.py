@@ -72,8 +72,14 @@ class TestBaselinesDataset:
         dataset.save({})
         assert dataset.load() == {}
 
-    def test_a_method_cannot_leave_the_folder(self, tmp_path):
+    def test_an_encoder_may_be_of_a_further_seed(self, tmp_path):
+        dataset = BaselinesDataset(filepath=str(tmp_path / "baselines"), made_by="kedro run --pipelines training")
+        dataset.save({"naive@12": lambda: (backbone(), None, CARD)})
+        assert list(dataset.load()) == ["naive@12"]
+
+    @pytest.mark.parametrize("name", ["../x", "x@../y", "@1", "x/y@1", ".x"])
+    def test_an_encoder_cannot_leave_the_folder(self, tmp_path, name):
         with pytest.raises(DatasetError, match="plain name"):
             BaselinesDataset(filepath=str(tmp_path / "baselines"), made_by="kedro run --pipelines training").save(
-                {"../x": lambda: (backbone(), None, CARD)}
+                {name: lambda: (backbone(), None, CARD)}
             )

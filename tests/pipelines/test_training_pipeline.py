@@ -34,7 +34,7 @@ def catalog_of(world, folder, **changes):
     backbone, diffusion, _ = load_world(world)
     catalog["latents"] = LatentsDataset(filepath=str(world / "latents"))
     memory = {
-        "params:training": parameters(**SMALL, **changes),
+        "params:training": parameters(**SMALL | changes),
         "params:recipe": RecipeParameters(name="r", licence="mit"),
         "backbone": backbone,
         "diffusion": diffusion,
@@ -98,6 +98,35 @@ def test_what_a_cut_training_leaves_does_not_fit_the_record_from_before(world, t
                 check()
         else:
             check()
+
+
+def test_phases_and_seeds_are_written_under_names_of_their_own(world, tmp_path):
+    """Adapters and encoders by method and seed, losses and costs by run, and a card that lists the phases."""
+    phases = {"two": [{"objective": "reconstruction", "temperature": 0.3}, {"objective": "dcr", "negatives_count": 2}]}
+    changes = {"method": "two", "baselines": ["naive"], "phases": phases, "stage2_seeds": [5]}
+    catalog = catalog_of(world, tmp_path, **changes)
+    SequentialRunner().run(create_pipeline(), catalog)
+
+    told, encoders = record(tmp_path), ["two", "naive", "two@5", "naive@5"]
+    runs = ["stage1", "two.1", "two.2", "naive", "two.1@5", "two.2@5", "naive@5"]
+    assert [*told["runs"]] == runs
+    assert [told["runs"][run]["objective"] for run in ("two.1", "two.2@5", "naive")] == [
+        "reconstruction",
+        "dcr",
+        "naive",
+    ]
+    assert sorted(catalog["losses"].load()) == sorted(runs)
+    assert sorted(catalog["adapters"].load()) == sorted(encoders)
+    assert sorted(catalog["baselines"].load()) == sorted(set(encoders) - {"two"})
+    check_encoder(told, "two", catalog["encoder"].load())
+    for name, load in catalog["baselines"].load().items():
+        check_encoder(told, name, load())
+        check_adapter(told, name, catalog["adapters"].load()[name]())
+    for folder, is_in_phases in (("encoder", True), ("baselines/two@5", True), ("baselines/naive", False)):
+        card = (tmp_path / f"data/06_models/r/{folder}/README.md").read_text()
+        assert ("## Phases of training" in card) is is_in_phases
+        assert ("| `1` | `reconstruction` | `1` | `4` |" in card) is is_in_phases
+        assert ("Phase 2 of training was approximate: 2 sampled negatives" in card) is is_in_phases
 
 
 def test_the_record_is_written_after_everything_else():

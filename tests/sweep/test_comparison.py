@@ -48,6 +48,15 @@ def test_runs_are_gathered_with_the_methods_own_scores_and_cost():
     assert len(runs) == 9
 
 
+def test_a_method_in_phases_costs_what_its_phases_do():
+    scores, records = run_files({("infonce", 0): (0.5, 0.3, 5.0)})
+    records["infonce-0"]["runs"] |= {
+        "dcr.1": {"seconds": 6.0, "steps": 30},
+        "dcr.2": records["infonce-0"]["runs"].pop("dcr"),
+    }
+    assert gather_runs(scores, records, MEASURES)["seconds_per_step"].tolist() == [11.0 / 40]
+
+
 def test_differences_are_paired_and_widened_for_the_number_of_signals():
     table = table_of(VALUES)
     expected = stats.ttest_1samp([0.02, 0.021, 0.019], 0).confidence_interval(1 - 0.05 / 2)

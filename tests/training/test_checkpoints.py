@@ -15,7 +15,8 @@ from dcr.errors import UserError
 from dcr.training.checkpoints import Checkpoints, Progress
 from dcr.training.stopping import Stopped
 from leftovers import left_by_a_dead_process
-from training_world import fixed_projector, fork_server, open_job, train_both_stages, weights, write_world
+from training_cuts import assert_same, in_processes
+from training_world import fixed_projector, open_job, train_both_stages, weights, write_world
 
 TENSORS = {"weight:a": torch.arange(6.0).view(2, 3), "adamw:step:a": torch.tensor(3.0)}
 
@@ -24,8 +25,8 @@ def progress(step):
     return Progress(step, 4 * step, 0.5, {}, 0, [{"step": 1, "loss": 0.1 + 0.2, "validation_loss": float("nan")}])
 
 
-def store(folder, resume="latest", limit=2, **fingerprint):
-    return Checkpoints(folder, {"learning_rate": 0.1, "code": "abc"} | fingerprint, 1, limit, resume)
+def store(folder, resume="latest", limit=2, others=(), **fingerprint):
+    return Checkpoints(folder, {"learning_rate": 0.1, "code": "abc"} | fingerprint, 1, limit, resume, others)
 
 
 def save(folder, *steps, **options):
@@ -103,6 +104,37 @@ def test_a_path_to_a_damaged_checkpoint_is_an_error(tmp_path):
         store(tmp_path, resume=str(path)).find(10)
 
 
+def test_another_run_of_the_same_fingerprint_serves_as_far_as_it_goes(tmp_path):
+    own, other, unlike = tmp_path / "own", tmp_path / "other", tmp_path / "unlike"
+    (mine,), theirs = save(own, 3), save(other, 2, 5)
+    save(unlike, 6, learning_rate=0.2)
+    checkpoints = store(own, others=(unlike, other))
+    assert checkpoints.find(10) == theirs[1]
+    assert checkpoints.find(4) == mine
+    assert checkpoints.find(2) == theirs[0]
+    assert store(own).find(10) == mine
+
+
+def test_what_was_of_another_run_is_kept_there_and_the_own_folder_begins_with_the_next(tmp_path, caplog):
+    own, other = tmp_path / "own", tmp_path / "other"
+    save(own, 1, 9, learning_rate=0.2)
+    save(other, 5)
+    checkpoints = store(own, others=(other,))
+    assert checkpoints.find(10) == other / "checkpoint-5"
+    checkpoints.save(TENSORS, progress(6))
+    assert [path.name for path in own.iterdir()] == ["checkpoint-6"]
+    assert [path.name for path in other.iterdir()] == ["checkpoint-5"]
+
+
+def test_a_damaged_checkpoint_of_another_run_does_not_serve(tmp_path):
+    older, newer = save(tmp_path / "other", 4, 5)
+    (newer / "state.safetensors").write_bytes(b"")
+    checkpoints = Checkpoints(
+        tmp_path / "own", {"learning_rate": 0.1, "code": "abc"}, 1, 2, "latest", (tmp_path / "other",)
+    )
+    assert checkpoints.find(10) == older
+
+
 def test_leftovers_of_a_killed_write_are_removed(tmp_path):
     left_by_a_dead_process(tmp_path / "checkpoint-3").mkdir()
     save(tmp_path, 4)
@@ -128,30 +160,6 @@ def undisturbed(world, tmp_path_factory):
     folder = tmp_path_factory.mktemp("undisturbed")
     train_both_stages(world, folder / "checkpoints", folder / "weights.safetensors")
     return weights(folder / "weights.safetensors")
-
-
-def in_processes(count, world, folder, output, cut=None, **changes):
-    """Train in ``count`` fresh processes; return their exit codes."""
-    context = fork_server()
-    meeting = folder / f"meeting-{random.getrandbits(32)}"
-    started = [
-        context.Process(
-            target=train_both_stages,
-            args=(world, folder / "checkpoints", output, cut, (rank, count, meeting) if count > 1 else None),
-            kwargs=changes,
-        )
-        for rank in range(count)
-    ]
-    for process in started:
-        process.start()
-    for process in started:
-        process.join()
-    return [process.exitcode for process in started]
-
-
-def assert_same(one, other):
-    assert one.keys() == other.keys()
-    assert [name for name in one if not torch.equal(one[name], other[name])] == []
 
 
 def test_a_killed_run_goes_on_to_the_same_weights(world, undisturbed, tmp_path):

@@ -13,8 +13,9 @@ from dcr.parameters.signals import SignalName
 from dcr.positives.neighbours import Resampler, Rule
 from dcr.training.contrast import ContrastOptions
 from dcr.training.fingerprint import run_fingerprint
-from dcr.training.options import STAGE1, build_signal, contrast_options
-from training_world import parameters
+from dcr.training.options import build_signal, contrast_options
+from dcr.training.runs import STAGE1
+from training_world import parameters, run_of
 
 
 def test_recipes_may_name_every_signal():
@@ -33,24 +34,24 @@ def test_a_signal_takes_its_own_numbers():
 
 
 def test_the_demo_trains_dcrs_own_contrast():
-    assert contrast_options(parameters(), "dcr") == ContrastOptions(diagnostics=True)
-    assert contrast_options(parameters(), "naive") == ContrastOptions(diagnostics=True)
-    assert contrast_options(parameters(), "dcr").is_own
+    assert contrast_options(run_of(parameters(), "dcr")) == ContrastOptions(diagnostics=True)
+    assert contrast_options(run_of(parameters(), "naive")) == ContrastOptions(diagnostics=True)
+    assert contrast_options(run_of(parameters(), "dcr")).is_own
 
 
 def test_reconstruction_contrasts_nothing():
     asked = parameters(signal="dcl", positives="synthetic", contrast_diagnostics=True)
-    assert contrast_options(asked, "reconstruction") == ContrastOptions()
-    assert contrast_options(asked, STAGE1) == ContrastOptions()
+    assert contrast_options(run_of(asked, "reconstruction")) == ContrastOptions()
+    assert contrast_options(run_of(asked, STAGE1)) == ContrastOptions()
 
 
 def test_neighbours_and_made_positives_are_for_stage_2():
     asked = parameters(positives="clip_neighbour", stage1_loss="dcr", clip_neighbour_share=0.2)
-    assert contrast_options(asked, "dcr").resampler == Resampler("add_new_positive", 0.2)
-    assert contrast_options(asked, STAGE1).resampler is None
+    assert contrast_options(run_of(asked, "dcr")).resampler == Resampler("add_new_positive", 0.2)
+    assert contrast_options(run_of(asked, STAGE1)).resampler is None
     asked = parameters(positives="synthetic", stage1_loss="dcr", synthetic_weight=0.5)
-    assert contrast_options(asked, "dcr").synthetic_weight == 0.5
-    assert contrast_options(asked, STAGE1).synthetic_weight == 0.0
+    assert contrast_options(run_of(asked, "dcr")).synthetic_weight == 0.5
+    assert contrast_options(run_of(asked, STAGE1)).synthetic_weight == 0.0
 
 
 @pytest.mark.parametrize(
@@ -70,12 +71,12 @@ def test_neighbours_and_made_positives_are_for_stage_2():
 )
 def test_what_has_no_meaning_together_is_refused(changes, name, sentence):
     with pytest.raises(UserError, match=sentence):
-        contrast_options(parameters(**changes), name)
+        contrast_options(run_of(parameters(**changes), name))
 
 
 def test_two_signals_with_equal_numbers_are_two_runs():
     def fingerprint(name, **changes):
-        return run_fingerprint(parameters(**changes), name, {}, {})
+        return run_fingerprint(run_of(parameters(**changes), name), {}, {})
 
     assert fingerprint("dcr", signal="dcl") != fingerprint("dcr", signal="polyview")
     assert fingerprint("dcr", signal="dcl") != fingerprint("dcr", signal="dcl", dcl_temperature=0.2)
@@ -86,7 +87,7 @@ def test_two_signals_with_equal_numbers_are_two_runs():
 
 def test_a_run_is_another_if_its_result_is():
     """Rounding apart: compiled blocks draw LoRA's dropout in their own way."""
-    plain = run_fingerprint(parameters(), "dcr", {}, {})
-    assert run_fingerprint(parameters(compile=True), "dcr", {}, {}) != plain
+    plain = run_fingerprint(run_of(parameters(), "dcr"), {}, {})
+    assert run_fingerprint(run_of(parameters(compile=True), "dcr"), {}, {}) != plain
     for changes in ({"rows_per_chunk": 1}, {"sharding": "fsdp2"}, {"contrast_diagnostics": True}, {"report_to": []}):
-        assert run_fingerprint(parameters(**changes), "dcr", {}, {}) == plain
+        assert run_fingerprint(run_of(parameters(**changes), "dcr"), {}, {}) == plain

@@ -10,7 +10,8 @@ from dcr.parameters import TrainingParameters
 from dcr.parameters.training import WITHOUT_EFFECT
 from dcr.training import jobs, processes
 from dcr.training.fingerprint import _UNUSED, input_hashes, run_fingerprint
-from training_world import fixed_projector, load_world, open_job, parameters, write_world
+from dcr.training.runs import method_runs
+from training_world import fixed_projector, load_world, open_job, parameters, run_of, write_world
 
 RUNS = ("stage1", "dcr", "reconstruction", "naive", "end_to_end")
 ALL = set(RUNS)
@@ -26,6 +27,8 @@ BLOCKS = {"tuning": "last_blocks"}
 # The parameter, another value, the runs that it changes, and what must hold for it to be used at all.
 COURSE = {
     "seed": (7, ALL),
+    "stage2_seeds": ([1], set()),
+    "phases": ({"dcr": [{"objective": "dcr"}]}, set()),  # one of the recipe's numbers is what stands without it
     "method": ("naive", set()),  # which of the runs is the product changes none of them
     "baselines": (["naive"], set()),
     "validation_fraction": (0.2, ALL),
@@ -46,9 +49,11 @@ COURSE = {
     "stage1_max_train_steps": (9, set()),  # a longer run goes on from a shorter one
     "stage1_train_batch_size": (5, {"stage1"}),
     "stage1_learning_rate": (0.5, {"stage1", "end_to_end"}),
+    "stage1_learning_rate_decay": ("linear", {"stage1"}),
     "stage2_max_train_steps": (9, set()),
     "stage2_train_batch_size": (5, STAGE2),
     "stage2_learning_rate": (0.5, STAGE2),
+    "stage2_learning_rate_decay": ("linear", STAGE2),
     "end_to_end_max_train_steps": (9, set()),
     "condition": ("patch_tokens", ALL),
     "num_views": (2, CONTRAST),
@@ -56,6 +61,7 @@ COURSE = {
     "target_weight": (0.4, DCR),
     "reconstruction_share": (0.3, DCR),
     "base_embedding_weight": (0.3, STAGE2),
+    "pull_to": ("phase", set(), {"base_embedding_weight": 0.3}),  # a first phase finds the base
     "timestep_min": (0.1, ALL),
     "timestep_max": (0.9, ALL),
     "snr_gamma": (5.0, ALL),
@@ -99,7 +105,7 @@ SIGNAL_NUMBERS = [name for name in TrainingParameters.model_fields if name not i
 
 def fingerprints(hashes=HASHES, projector=PROJECTOR, runs=RUNS, **changes):
     p = parameters(**changes)
-    return {name: run_fingerprint(p, name, hashes, projector) for name in runs}
+    return {name: run_fingerprint(run_of(p, name), hashes, projector) for name in runs}
 
 
 def changed(before, after):
@@ -148,6 +154,35 @@ def test_how_a_run_is_walked_and_watched_changes_no_run(name):
     }  # fmt: skip
     other = others.get(name, not value if isinstance(value, bool) else value + 1 if isinstance(value, int) else None)
     assert changed(fingerprints(), fingerprints(**{name: other})) == set()
+
+
+def test_with_decay_the_number_of_steps_decides_every_step():
+    """Without it a longer run goes on from a shorter one."""
+    for stage, runs in (("stage1", {"stage1"}), ("stage2", {"dcr", "reconstruction", "naive"})):
+        decays, longer = {f"{stage}_learning_rate_decay": "cosine"}, {f"{stage}_max_train_steps": 9}
+        assert changed(fingerprints(**decays), fingerprints(**decays, **longer)) == runs
+    decays = {"stage2_learning_rate_decay": "cosine"}
+    assert changed(fingerprints(**decays), fingerprints(**decays, end_to_end_max_train_steps=9)) == {"end_to_end"}
+
+
+def test_a_phase_depends_on_the_weights_it_goes_on_from_and_on_what_it_pulls_to():
+    def phase(start, **changes):
+        phases = {"two": [{"objective": "dcr"}, {"objective": "dcr", "base_embedding_weight": 0.3} | changes]}
+        return run_fingerprint(method_runs(parameters(phases=phases), "two")[1], HASHES, PROJECTOR, start)
+
+    start, other = {"a": torch.zeros(2)}, {"a": torch.ones(2)}
+    assert phase(start) == phase(dict(start), pull_to="base")
+    assert len({str(phase(start)), str(phase(other)), str(phase(start, pull_to="phase"))}) == 3
+    unpulled = {"base_embedding_weight": 0.0}
+    assert phase(start, **unpulled) == phase(start, **unpulled, pull_to="phase")  # of no pull there is no end
+
+
+def test_of_a_run_of_one_phase_no_key_tells_of_phases_decay_or_seeds():
+    """So that checkpoints from before there were any still fit."""
+    new = {"start", "pull_to", "learning_rate_decay", "max_train_steps", "held_out_seed"}
+    assert not any(new & found.keys() for found in fingerprints(base_embedding_weight=0.3).values())
+    again = run_fingerprint(method_runs(parameters(), "dcr", 4)[0], HASHES, PROJECTOR)
+    assert new & again.keys() == {"held_out_seed"}
 
 
 def test_inputs_change_the_runs_that_read_them():
@@ -263,4 +298,4 @@ def test_the_product_of_several_processes_is_not_that_of_one(world, tmp_path):
     jobs.train_projector(one)
     two = open_job(world, tmp_path, stage1_max_train_steps=1, num_processes=2)
     two.processes = processes.alone()
-    assert two.checkpoints("stage1").find(1) is None
+    assert two.checkpoints(run_of(two.parameters, "stage1")).find(1) is None

@@ -14,7 +14,7 @@ from dcr.training.processes import alone
 from dcr.transforms import ViewAugmentation
 from diffusion_models import tiny_diffusion
 from tiny_conditions import BATCH, TinyConditions, draw_batch, tiny_predict
-from training_world import parameters
+from training_world import parameters, run_of
 
 OPTIONS = ObjectiveOptions(0.1, 2, False, contrast_weight=1.0, reconstruction_weight=1.0)
 VIEW = ViewAugmentation(0.1, 0.1, 0.1, 0.05, 0.5, 0.5, (0.9, 1.0), (1 / 1.1, 1.1))
@@ -156,13 +156,13 @@ def test_negatives_without_gradient_keep_the_loss(count):
 
 
 def test_approximations_are_named_where_they_apply():
-    assert approximations(parameters(), "dcr") == []
+    assert approximations(run_of(parameters(), "dcr")) == []
     on = parameters(negatives_count=2, negatives_gradient=False)
-    words = " and ".join(approximations(on, "dcr"))
+    words = " and ".join(approximations(run_of(on, "dcr")))
     assert "2 sampled negatives stand for all" in words
     assert "no gradient flows through the negatives" in words
-    assert approximations(on, "naive") == approximations(on, "stage1") == []
-    assert approximations(parameters(negatives_count=2, stage1_loss="dcr"), "stage1") != []
+    assert approximations(run_of(on, "naive")) == approximations(run_of(on, "stage1")) == []
+    assert approximations(run_of(parameters(negatives_count=2, stage1_loss="dcr"), "stage1")) != []
 
 
 @pytest.fixture

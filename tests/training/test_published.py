@@ -13,14 +13,15 @@ from dcr.parameters.training import PUBLISHED
 from dcr.training.batches import BatchOptions, make_batch
 from dcr.training.data import collate
 from dcr.training.model import ConditionModel
-from dcr.training.options import STAGE1, batch_options, objective_options, run_options, view_augmentation
+from dcr.training.options import batch_options, objective_options, run_options, view_augmentation
 from dcr.training.processes import Processes, alone
 from dcr.training.published import OPENAI_MEAN, OPENAI_STD, with_openai_normalization
+from dcr.training.runs import STAGE1
 from dcr.training.stages import load_projector
 from dcr.training.step import MicroStep
 from dcr.training.trainer import Trainer
 from diffusion_models import tiny_diffusion
-from training_world import fixed_projector, load_world, parameters, write_world
+from training_world import fixed_projector, load_world, parameters, run_of, write_world
 
 BATCH = 4
 
@@ -176,7 +177,7 @@ def open_trainer(world, folder, name, processes, **changes):
     model = ConditionModel(backbone, load_projector(fixed_projector(folder))).requires_grad_(False)
     model.projector.requires_grad_(True)
     views = view_augmentation(p, backbone.preprocessing)
-    options = (run_options(p, name), objective_options(p, name), batch_options(p))
+    options = (run_options(run_of(p, name)), objective_options(run_of(p, name)), batch_options(p))
     micro_step = MicroStep(model, diffusion, views, *options, processes)
     return Trainer(micro_step, latents, list(range(len(latents))), lambda: 0.0, None)
 
@@ -211,7 +212,7 @@ def test_a_published_step_as_a_whole(world, folder, collated):
     model = ConditionModel(backbone, load_projector(fixed_projector(folder))).requires_grad_(False)
     model.projector.requires_grad_(True)
     views = view_augmentation(p, backbone.preprocessing)
-    options = (run_options(p, "dcr"), objective_options(p, "dcr"), batch_options(p))
+    options = (run_options(run_of(p, "dcr")), objective_options(run_of(p, "dcr")), batch_options(p))
     parts, batch = MicroStep(model, diffusion, views, *options, alone())(collated, 5)
     gradient = torch.cat([w.grad.flatten() for w in model.projector.parameters()])
     model.zero_grad(set_to_none=True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from kedro.io import AbstractDataset
 
 from dcr.datasets.folders import FolderDataset
+from dcr.encoder_names import EncoderName
 from dcr.errors import UserError
 from dcr.ownership import check_ours, owned_folder
 
@@ -139,10 +140,10 @@ class EncoderDataset(FolderDataset):
 
 
 class BaselinesDataset(EncoderDataset):
-    """``BaselinesDataset`` is a folder of encoder folders, one a method.
+    """``BaselinesDataset`` is a folder of encoder folders, one a method and seed.
 
-    A save takes {method: function that makes the parts}, so that one encoder at a time is in memory, and removes
-    the methods it is not given. A load gives {method: function that loads its backbone}, in alphabetical order.
+    A save takes {name: function that makes the parts}, so that one encoder at a time is in memory, and removes
+    the encoders it is not given. A load gives {name: function that loads its backbone}, in alphabetical order.
 
     Example usage for the YAML API:
 
@@ -162,7 +163,7 @@ class BaselinesDataset(EncoderDataset):
         from dcr.export import write_encoder
 
         with owned_folder(self._filepath) as folder:
-            for method, make_parts in data.items():
-                if not method.isidentifier():
-                    raise ValueError(f"method must be a plain name, got {method!r}")
-                write_encoder(folder / method, *make_parts())
+            for name, make_parts in data.items():
+                if not EncoderName.parse(name).method.isidentifier():
+                    raise ValueError(f"an encoder must have a plain name, and @<seed> at most, got {name!r}")
+                write_encoder(folder / name, *make_parts())

@@ -67,15 +67,32 @@ def build(cls: type[_Checked], values: Any, kind: str, prefix: str, see: str) ->
 
 def _explain(cls: type[Checked], exc: ValidationError, kind: str, prefix: str, see: str) -> str:
     error = exc.errors()[0]
-    key = (prefix + ".".join(map(str, error["loc"]))).removesuffix(".")
+    place = [str(part) for part in error["loc"] if part != "[key]"]  # pydantic's word for a name that is wrong itself
+    key = (prefix + ".".join(place)).removesuffix(".")
     if error["type"] == "extra_forbidden":
-        return f"unknown {kind} {key!r}{did_you_mean(str(error['loc'][-1]), list(cls.model_fields))}; see conf/base"
+        return f"unknown {kind} {key!r}{did_you_mean(str(error['loc'][-1]), _known(cls, error['loc']))}; see conf/base"
     if error["type"] == "missing":
         return f"{kind} {key!r} is missing; see {see}"
     rule = error["msg"].removeprefix("Value error, ")
     rule = rule[0].lower() + rule[1:]
+    if not error["loc"]:  # a rule about several values at once, which names them
+        return f"{kind} {key!r}: {rule}; see {see}"
     quote = " (put it in quotes)" if error["type"] == "string_type" and error["input"] is not None else ""
     return f"{kind} {key!r}: {rule}, got {error['input']!r}{quote}; see {see}"
+
+
+def _known(cls: type[Checked], place: tuple[str | int, ...]) -> list[str]:
+    """Return the names that may stand at a place of a class, which may lie in a class that is nested in it."""
+    for key in place[:-1]:
+        annotation = cls.model_fields[key].annotation if key in cls.model_fields else None
+        cls = next((inner for inner in _parts(annotation) if issubclass(inner, Checked)), cls)
+    return list(cls.model_fields)
+
+
+def _parts(annotation: Any) -> list[type]:
+    """Return the classes that a type is made of: those of its arguments where it has any."""
+    arguments = get_args(annotation)
+    return [part for argument in arguments for part in _parts(argument)] or [annotation] * isinstance(annotation, type)
 
 
 def did_you_mean(name: str, known: list[str]) -> str:

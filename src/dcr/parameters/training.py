@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveInt, ValidationInfo, field_validator, model_validator
+from pydantic import Field, PositiveInt, ValidationError, ValidationInfo, field_validator, model_validator
 
+from dcr.parameters.phases import LearningRateDecay, Method, Phase, Phases, PullTo
 from dcr.parameters.section import Section
 from dcr.parameters.signals import SignalParameters
-
-Method = Literal["dcr", "reconstruction", "naive", "end_to_end"]
-
 
 PUBLISHED = {
     **dict.fromkeys(
@@ -41,6 +39,8 @@ class TrainingParameters(SignalParameters, Section):
     """Both stages of training; the names are those of diffusers' training scripts where they have one."""
 
     seed: int
+    stage2_seeds: list[Annotated[int, Field(ge=0)]]
+    phases: Phases
     method: Method
     baselines: list[Method]
     validation_fraction: float = Field(gt=0, lt=1)
@@ -78,9 +78,11 @@ class TrainingParameters(SignalParameters, Section):
     stage1_max_train_steps: PositiveInt
     stage1_train_batch_size: PositiveInt
     stage1_learning_rate: float = Field(gt=0)
+    stage1_learning_rate_decay: LearningRateDecay
     stage2_max_train_steps: PositiveInt
     stage2_train_batch_size: int = Field(ge=2)
     stage2_learning_rate: float = Field(gt=0)
+    stage2_learning_rate_decay: LearningRateDecay
     end_to_end_max_train_steps: PositiveInt
     condition: Literal["broadcast", "patch_tokens"]
     num_views: PositiveInt
@@ -88,6 +90,7 @@ class TrainingParameters(SignalParameters, Section):
     target_weight: float = Field(ge=0, le=1)
     reconstruction_share: float = Field(ge=0, le=1)
     base_embedding_weight: float = Field(ge=0)
+    pull_to: PullTo
     timestep_min: float = Field(ge=0, lt=1)
     timestep_max: float = Field(gt=0, le=1)
     snr_gamma: float = Field(ge=0)
@@ -127,6 +130,39 @@ class TrainingParameters(SignalParameters, Section):
     def _publish(cls, values: Any) -> Any:
         published = isinstance(values, dict) and values.get("published") is True
         return values | PUBLISHED if published else values
+
+    @model_validator(mode="after")
+    def _check_phases(self) -> TrainingParameters:
+        """Refuse phases whose numbers do not go with each other or with the recipe's."""
+        for method, phases in self.phases.items():
+            for place, phase in enumerate(phases):
+                try:
+                    self.of_phase(phase, self.seed)
+                except ValidationError as exc:
+                    error = exc.errors()[0]
+                    rule = error["msg"].removeprefix("Value error, ")
+                    where = f"phases.{method}.{place}.{error['loc'][0]}"
+                    raise ValueError(f"{where} {rule}, got {error['input']!r} with the recipe's other numbers") from exc
+        for method in (self.method, *self.baselines):
+            phases = self.phases.get(method, [])
+            if self.published and (len(phases) > 1 or any(phase.own_numbers() for phase in phases)):
+                raise ValueError(
+                    f"published: true is one phase of the recipe's numbers, but phases.{method} says otherwise: train "
+                    "another method, or set published to false"
+                )
+        return self
+
+    def of_phase(self, phase: Phase, seed: int) -> TrainingParameters:
+        """Return the parameters as a phase sees them: with its own numbers and seed, and without any phases."""
+        alone = {"method": phase.objective, "baselines": [], "phases": {}, "stage2_seeds": []}
+        return type(self).model_validate(self.model_dump() | phase.own_numbers() | alone | {"seed": seed})
+
+    @field_validator("stage2_seeds")
+    @classmethod
+    def _check_seeds(cls, value: list[int], info: ValidationInfo) -> list[int]:
+        if len({info.data.get("seed"), *value}) <= len(value):
+            raise ValueError("must be seeds that differ from each other and from training.seed")
+        return value
 
     @field_validator("timestep_max")
     @classmethod

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dcr.encoder_names import split_run
+
 ENCODERS = {"base": "Base", "dcr": "DCR", "reconstruction": "Reconstruction", "naive": "Naive sum"}
 
 RUNS = {**ENCODERS, "stage1": "Stage 1: projector"}
@@ -103,8 +105,10 @@ def encoder_name(encoder: str) -> str:
 
 
 def run_name(run: str) -> str:
-    """Return the words for a training run."""
-    return RUNS.get(run, run)
+    """Return the words for a training run, or for one phase of it."""
+    encoder, phase = split_run(run)
+    words = RUNS.get(encoder, encoder)
+    return words if phase is None else f"{words}, phase {phase}"
 
 
 def benchmark_name(benchmark: str) -> str:

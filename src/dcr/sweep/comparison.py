@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from dcr.encoder_names import split_run
 from dcr.errors import UserError
 from dcr.metrics.runs import spread_over_runs
 
@@ -50,8 +51,9 @@ def gather_runs(
                 row[f"{column}_before"] = scores[name]["base"][benchmark][metric]
             except KeyError as exc:
                 raise UserError(f"run {name} has no {measure}; name a measure of scores.json in `sweep`") from exc
-        run = records[name]["runs"][method]
-        rows.append({**row, "seconds_per_step": run["seconds"] / run["steps"]})
+        phases = [run for key, run in records[name]["runs"].items() if split_run(key)[0] == method]
+        seconds, steps = (sum(run[key] for run in phases) for key in ("seconds", "steps"))
+        rows.append({**row, "seconds_per_step": seconds / steps})
     return pd.DataFrame(rows)
 
 

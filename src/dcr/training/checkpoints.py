@@ -11,6 +11,7 @@ import json
 import logging
 import re
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -60,11 +61,20 @@ class Checkpoints:
         total_limit: how many are kept, the newest.
         resume: ``latest``, ``none``, or the path of one checkpoint of this run, which may come from other code and
             from another number of processes; a path to another run's checkpoint counts as ``latest``.
+        others: folders of the same job's earlier runs, read alone: where one of them has this run's fingerprint, this
+            run goes on from its steps.
     """
 
     def __init__(
-        self, folder: str | Path, fingerprint: Fingerprint, every_steps: int, total_limit: int, resume: str
+        self,
+        folder: str | Path,
+        fingerprint: Fingerprint,
+        every_steps: int,
+        total_limit: int,
+        resume: str,
+        others: Sequence[Path] = (),
     ) -> None:
+        self.others = others
         self.folder, self.fingerprint = Path(folder), json.loads(json.dumps(fingerprint))
         self.every_steps, self.total_limit, self.resume = every_steps, total_limit, resume
         self._starts_anew = False
@@ -78,12 +88,21 @@ class Checkpoints:
         """
         if self.resume not in ("none", "latest") and Path(self.resume).resolve().parent == self.folder.resolve():
             return self._check_given(Path(self.resume), max_step)
-        for path in reversed(self._paths() if self.resume != "none" else []):
+        own = self._newest_own(max_step) if self.resume != "none" else None
+        self._starts_anew = own is None
+        other = self._newest_other(max_step)
+        return other if own is None or (other is not None and _step(other) > _step(own)) else own
+
+    def _newest_own(self, max_step: int) -> Path | None:
+        for path in reversed(_checkpoints_in(self.folder)):
             if (problem := self._problem(path, max_step, self.fingerprint)) is None:
                 return path
             _log.warning("%s is skipped: %s.", path, problem)
-        self._starts_anew = True
         return None
+
+    def _newest_other(self, max_step: int) -> Path | None:
+        paths = sorted((path for folder in self.others for path in _checkpoints_in(folder)), key=_step, reverse=True)
+        return next((path for path in paths if self._problem(path, max_step, self.fingerprint) is None), None)
 
     def save(self, tensors: dict[str, torch.Tensor], progress: Progress) -> Path:
         """Write a checkpoint of the step and remove what is older than the newest ``total_limit``."""
@@ -120,35 +139,39 @@ class Checkpoints:
     def _problem(self, path: Path, max_step: int, fingerprint: Fingerprint) -> str | None:
         """Return why the run cannot go on from this checkpoint, None if it can."""
         try:
-            _verify(path)
             state = _read_state(path)
+            if state["step"] > max_step:
+                return f"it lies beyond the run's {max_step} steps"
+            theirs = state["fingerprint"]
+            for name in sorted(fingerprint):
+                if fingerprint[name] != theirs.get(name):
+                    values = f"{name} is {_short(theirs.get(name))} there, {_short(fingerprint[name])} here"
+                    return f"it belongs to another configuration ({values})"
+            _verify(path)  # last, as it reads all of the weights
         except DamagedCheckpoint as exc:
             return f"it is damaged ({exc})"
-        if state["step"] > max_step:
-            return f"it lies beyond the run's {max_step} steps"
-        theirs = state["fingerprint"]
-        for name in sorted(fingerprint):
-            if fingerprint[name] != theirs.get(name):
-                values = f"{name} is {_short(theirs.get(name))} there, {_short(fingerprint[name])} here"
-                return f"it belongs to another configuration ({values})"
         return None
-
-    def _paths(self) -> list[Path]:
-        """Return this folder's checkpoints by ascending step."""
-        if not self.folder.is_dir():
-            return []
-        found = [path for path in self.folder.iterdir() if path.is_dir() and _NAME.fullmatch(path.name)]
-        return sorted(found, key=lambda path: int(_NAME.fullmatch(path.name)[1]))
 
     def _prune(self, newest: Path) -> None:
         """Keep the newest ``total_limit`` up to ``newest``; what lies beyond it this run has skipped."""
-        paths = self._paths()
+        paths = _checkpoints_in(self.folder)
         kept = paths[: paths.index(newest) + 1][-1 if self._starts_anew else -self.total_limit :]
         for path in set(paths) - set(kept):
             shutil.rmtree(path, ignore_errors=True)
         self._starts_anew = False
         for leftover in self.folder.glob(".checkpoint-*"):  # of a process that was killed while it wrote
             shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _checkpoints_in(folder: Path) -> list[Path]:
+    """Return a folder's checkpoints by ascending step."""
+    if not folder.is_dir():
+        return []
+    return sorted((path for path in folder.iterdir() if path.is_dir() and _NAME.fullmatch(path.name)), key=_step)
+
+
+def _step(path: Path) -> int:
+    return int(_NAME.fullmatch(path.name)[1])
 
 
 def _verify(path: Path) -> None:

@@ -15,10 +15,11 @@ from dcr.parameters import TrainingParameters
 from dcr.parameters.training import WITHOUT_EFFECT
 from dcr.source_graph import sources_hash
 from dcr.training.checkpoints import PROCESSES, Fingerprint
-from dcr.training.options import END_TO_END, STAGE1, batch_options, objective_options, run_options, tuning_options
-from dcr.training.run import RunOptions
+from dcr.training.options import batch_options, objective_options, run_options, tuning_options
+from dcr.training.runs import END_TO_END, STAGE1, Run
 
 _FREE = {"name", "max_train_steps", *WITHOUT_EFFECT}  # a longer run goes on from a shorter one
+_LEVERS = {"learning_rate_decay", "pull_to"}  # of which many runs do not depend
 _CODE = (
     *("training", "losses", "positives", "latents", "backbones"),
     *("projector.py", "decoding.py", "transforms.py", "diffusion.py", "seeds.py"),
@@ -52,37 +53,55 @@ def input_hashes(latents: LatentCache | OnlineLatents, backbone: Backbone, diffu
 
 
 def run_fingerprint(
-    parameters: TrainingParameters,
-    name: str,
+    run: Run,
     hashes: dict[str, str],
     projector: dict[str, torch.Tensor] | None,
+    start: dict[str, torch.Tensor] | None = None,
 ) -> Fingerprint:
-    """Return the fingerprint of stage 1, or of a method's run with its projector.
+    """Return the fingerprint of stage 1, or of a run of stage 2 with its projector.
 
-    Only what the run depends on is in it: a number that another method takes leaves this one's checkpoints as they are.
+    Only what the run depends on is in it: a number that another method takes leaves this one's checkpoints as they are,
+    and so does the run's name. Runs of one fingerprint are one up to the shorter one's end.
+
+    Args:
+        start: the tower's trained weights that a phase goes on from; None where it starts from the base.
     """
-    run, objective = run_options(parameters, name), objective_options(parameters, name)
-    values: dict[str, Any] = {**asdict(run), **asdict(objective), **asdict(batch_options(parameters))}
+    parameters, objective = run.parameters, objective_options(run)
+    values: dict[str, Any] = {**asdict(run_options(run)), **asdict(objective), **asdict(batch_options(parameters))}
     del values["contrast"]["diagnostics"]  # measures and changes nothing
     values["contrast"]["name"] = parameters.signal if values["contrast"]["signal"] else None  # numbers do not tell
-    values = {key: value for key, value in values.items() if key not in _FREE | _unused(run)}
+    values = {key: value for key, value in values.items() if key not in _FREE | _LEVERS | _unused(run)}
     if run.objective != "reconstruction":
         values |= {key: value for key, value in parameters.model_dump().items() if key.startswith("view_")}
         values["published_views"] = parameters.published_views
-    if name != STAGE1:
+    if run.method != STAGE1:
         values |= _tuning(parameters)
-    if name not in (STAGE1, END_TO_END):
+    if run.method not in (STAGE1, END_TO_END):
         values["projector"] = tensors_hash(projector)
     for key in ("validation_fraction", "num_validation_samples", "condition", "published_normalization"):
         values[key] = getattr(parameters, key)
     own = {key: value for key, value in hashes.items() if key != "positives" or objective.contrast.synthetic_weight}
     processes = {PROCESSES: parameters.num_processes * parameters.num_hosts}
-    return values | own | processes | {"code": code_hash()}
+    return values | _levers(run, start) | own | processes | {"code": code_hash()}
 
 
-def _unused(run: RunOptions) -> set[str]:
+def _levers(run: Run, start: dict[str, torch.Tensor] | None) -> dict[str, Any]:
+    """Return what a run of one phase without decay does not depend on: it is absent there."""
+    options, objective, found = run_options(run), objective_options(run), {}
+    if options.learning_rate_decay != "none":
+        found |= {"learning_rate_decay": options.learning_rate_decay, "max_train_steps": options.max_train_steps}
+    if start is not None:
+        found["start"] = tensors_hash(start)
+        if objective.pull_to != "base" and objective.asks_base:
+            found["pull_to"] = objective.pull_to
+    if run.parameters.seed != run.held_out_seed:
+        found["held_out_seed"] = run.held_out_seed
+    return found
+
+
+def _unused(run: Run) -> set[str]:
     others = _UNUSED[run.objective]
-    return others if run.name == END_TO_END else others | {"projector_learning_rate"}
+    return others if run.method == END_TO_END else others | {"projector_learning_rate"}
 
 
 def _tuning(parameters: TrainingParameters) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from dcr.training.launcher import launch
 from dcr.training.processes import Processes, alone
 from dcr.training.published import with_openai_normalization
 from dcr.training.run import RunResult
+from dcr.training.runs import END_TO_END, Run, shorter_first, stage1_run, stage2_runs
 from dcr.training.sharding import whole
 from dcr.training.stages import Data
 
@@ -37,7 +38,8 @@ class Job:
     """One recipe's training: what it reads, and the folder under which each run has its checkpoints.
 
     ``finished`` says that the runs' final checkpoints are there and that nothing is to be trained. ``candidates`` is
-    the folder of made positives, read if the recipe wants them.
+    the folder of made positives, read if the recipe wants them. ``done`` are the folders of the runs that this job has
+    finished: later ones that begin in the same way go on from them.
     """
 
     parameters: TrainingParameters
@@ -48,6 +50,7 @@ class Job:
     processes: Processes
     finished: bool = False
     candidates: Path | None = None
+    done: list[Path] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if self.parameters.published_normalization:
@@ -96,31 +99,31 @@ class Job:
             hashes["positives"] = self.made_positives.fingerprint()
         return hashes
 
-    def checkpoints(self, name: str, projector: State | None = None) -> Checkpoints:
-        """Return the checkpoints of a run."""
+    def checkpoints(self, run: Run, projector: State | None = None, start: State | None = None) -> Checkpoints:
+        """Return the checkpoints of a run; see `dcr.training.fingerprint.run_fingerprint`."""
         p = self.parameters
         return Checkpoints(
-            self.folder / name,
-            run_fingerprint(p, name, self.hashes, projector),
+            self.folder / run.name,
+            run_fingerprint(run, self.hashes, projector, start),
             p.checkpointing_steps,
             p.checkpoints_total_limit,
             "latest" if self.finished else p.resume_from_checkpoint,
+            tuple(self.done),
         )
 
-    def check_finished(self, name: str, checkpoints: Checkpoints) -> None:
+    def check_finished(self, run: Run, checkpoints: Checkpoints) -> None:
         """Refuse to train here what workers should have trained."""
-        steps = options.run_options(self.parameters, name).max_train_steps
-        found = checkpoints.find(steps)
-        if found is None or found.name != f"checkpoint-{steps}":
+        found = checkpoints.find(run.max_train_steps)
+        if found is None or found.name != f"checkpoint-{run.max_train_steps}":
             raise UserError(
-                f"the workers left no final checkpoint of {name} in {checkpoints.folder}; every host must see this "
+                f"the workers left no final checkpoint of {run.name} in {checkpoints.folder}; every host must see this "
                 "folder under the same path"
             )
 
 
 @dataclass
 class Trained:
-    """What stage 2 leaves: by method the tower's trained weights and the run, and the product's own projector."""
+    """What stage 2 leaves: the tower's trained weights by encoder, runs by name, and the product's own projector."""
 
     towers: dict[str, State]
     runs: dict[str, RunResult]
@@ -135,11 +138,11 @@ def train_projector(job: Job) -> tuple[State, dict[str, float], RunResult]:
                 f"stage1_projector_file is of condition broadcast, the recipe's is {job.parameters.condition}: "
                 "change one of them"
             )
-        work = _open_work(job, options.STAGE1)
+        work = _open_work(job, stage1_run(job.parameters))
         projector, result, errors = stages.import_projector(job.backbone, job.diffusion, work, path)
         return _on_cpu(projector), errors, result
     _train_in_workers(job, None)
-    work = _open_work(job, options.STAGE1)
+    work = _open_work(job, stage1_run(job.parameters))
     projector, result, errors = stages.train_projector(job.backbone, job.diffusion, work, job.parameters.condition)
     return _on_cpu(projector), errors, result
 
@@ -147,34 +150,42 @@ def train_projector(job: Job) -> tuple[State, dict[str, float], RunResult]:
 def train_adapters(job: Job, projector: State) -> Trained:
     """Stage 2; every method starts from the same tower and, but for end_to_end, from stage 1's projector."""
     _train_in_workers(job, projector)
-    trained = Trained({}, {}, projector)
-    for name in options.methods(job.parameters):
-        state, trained.runs[name], own = _train_method(job, name, projector)
-        trained.towers[name] = state
-        if name == job.parameters.method:
-            trained.projector = own
-    return trained
+    runs, found = stage2_runs(job.parameters), {}
+    for encoder, phases in shorter_first(runs).items():
+        found[encoder] = _train_method(job, phases, projector)
+    towers = {encoder: found[encoder][0] for encoder in runs}
+    results = {name: result for encoder in runs for name, result in found[encoder][1].items()}
+    return Trained(towers, results, found[job.parameters.method][2])
 
 
-def _train_method(job: Job, name: str, projector: State) -> tuple[State, RunResult, State]:
-    work, backbone = _open_work(job, name, projector), deepcopy(job.backbone)
-    tuning = options.tuning_options(job.parameters)
-    if name == options.END_TO_END:
-        state, result, own = stages.train_end_to_end(backbone, job.diffusion, work, tuning, job.parameters.condition)
-        return state, result, _on_cpu(own)
-    return *stages.train_adapter(backbone, job.diffusion, projector, work, tuning), projector
+def _train_method(job: Job, phases: list[Run], projector: State) -> tuple[State, dict[str, RunResult], State]:
+    """Return the tower's trained weights, each phase's result by name, and the projector that fits them."""
+    tuning, state, results = options.tuning_options(job.parameters), None, {}
+    for run in phases:
+        work, backbone = _open_work(job, run, projector, state), deepcopy(job.backbone)
+        if run.method == END_TO_END:
+            trained = stages.train_end_to_end(backbone, job.diffusion, work, tuning, job.parameters.condition)
+            state, results[run.name], own = trained
+            projector = _on_cpu(own)
+        else:
+            state, results[run.name] = stages.train_adapter(backbone, job.diffusion, projector, work, tuning, state)
+        job.done.append(work.checkpoints.folder)
+    return state, results, projector
 
 
-def _open_work(job: Job, name: str, projector: State | None = None) -> stages.Work:
+def _open_work(job: Job, run: Run, projector: State | None = None, start: State | None = None) -> stages.Work:
     """Return what a run needs, having said which approximations it makes."""
-    data, checkpoints = job.data, job.checkpoints(name, projector)
+    data, checkpoints = job.data, job.checkpoints(run, projector, start)
     if job.finished:
-        job.check_finished(name, checkpoints)
-    p = job.parameters
-    for approximation in options.approximations(p, name):
-        _log.warning("%s is approximate: %s.", name, approximation)
-    run, objective = options.run_options(p, name), options.objective_options(p, name)
-    return stages.Work(data, run, objective, job.processes, checkpoints, options.monitor_options(p))
+        job.check_finished(run, checkpoints)
+    for approximation in options.approximations(run):
+        _log.warning("%s is approximate: %s.", run.name, approximation)
+    data = replace(data, batches=options.batch_options(run.parameters))
+    numbers, monitor = (
+        (options.run_options(run), options.objective_options(run)),
+        options.monitor_options(job.parameters),
+    )
+    return stages.Work(data, *numbers, job.processes, checkpoints, monitor)
 
 
 def _on_cpu(module: torch.nn.Module) -> State:

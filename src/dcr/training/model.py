@@ -118,6 +118,25 @@ def tower_state(backbone: Backbone, options: TuningOptions) -> dict[str, torch.T
     return {name: whole(tensor.detach()).cpu().contiguous().clone() for name, tensor in state.items()}
 
 
+def load_tower(backbone: Backbone, options: TuningOptions, state: dict[str, torch.Tensor]) -> None:
+    """Put trained weights into a tower that `prepare_tower` has made ready; what trains stays trainable.
+
+    Raises:
+        UserError: they were trained on another tower, or another part of it.
+    """
+    own, is_lora = tower_state(backbone, options), options.mode == "lora"
+    if own.keys() != state.keys() or any(own[name].shape != state[name].shape for name in own):
+        what = f"LoRA of rank {options.lora.rank}" if is_lora else f"tuning: {options.mode}"
+        raise UserError(
+            f"the trained weights do not fit the image tower of {backbone.source} with {what}; "
+            "train them again with `kedro run --pipelines training`"
+        )
+    if is_lora:
+        set_peft_model_state_dict(backbone.visual, state)
+    else:
+        backbone.visual.load_state_dict(state, strict=False)
+
+
 def merge_tower(backbone: Backbone, options: TuningOptions, state: dict[str, torch.Tensor]) -> LoraConfig | None:
     """Put trained weights into the image tower, in place; return PEFT's configuration of LoRA.
 
@@ -125,16 +144,7 @@ def merge_tower(backbone: Backbone, options: TuningOptions, state: dict[str, tor
         UserError: they were trained on another tower, or another part of it.
     """
     config = prepare_tower(backbone, options)
-    own = tower_state(backbone, options)
-    if own.keys() != state.keys() or any(own[name].shape != state[name].shape for name in own):
-        what = f"LoRA of rank {options.lora.rank}" if config else f"tuning: {options.mode}"
-        raise UserError(
-            f"the trained weights do not fit the image tower of {backbone.source} with {what}; "
-            "train them again with `kedro run --pipelines training`"
-        )
+    load_tower(backbone, options, state)
     if config:
-        set_peft_model_state_dict(backbone.visual, state)
         merge_lora(backbone.visual)
-    else:
-        backbone.visual.load_state_dict(state, strict=False)
     return config

@@ -51,9 +51,20 @@ class ObjectiveOptions:
     target_weight: float = 0.5
     reconstruction_share: float = 0.0
     base_embedding_weight: float = 0.0
+    pull_to: str = "base"
     negatives_gradient: bool = True
     published_loss: bool = False
     contrast: ContrastOptions = field(default_factory=ContrastOptions)
+
+    @property
+    def asks_base(self) -> bool:
+        """Whether the loss asks a frozen tower beside the one that trains."""
+        return self.base_embedding_weight > 0 or self.contrast.resampler is not None
+
+    @property
+    def is_plain_contrast(self) -> bool:
+        """Whether DCR's loss is its contrast and nothing else."""
+        return self.contrast.is_own and not (self.reconstruction_share or self.base_embedding_weight)
 
 
 def dcr_objective(

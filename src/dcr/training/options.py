@@ -1,4 +1,4 @@
-"""Recipe parameters to the options that the trainer's parts take."""
+"""A run's parameters to the options that the trainer's parts take."""
 
 from __future__ import annotations
 
@@ -18,57 +18,48 @@ from dcr.training.monitor import MonitorOptions
 from dcr.training.objectives import ObjectiveOptions
 from dcr.training.published import PublishedViews
 from dcr.training.run import RunOptions
+from dcr.training.runs import STAGE1, Run
 from dcr.transforms import ViewAugmentation
-
-STAGE1 = "stage1"
-"""Name of stage 1's run; those of stage 2 are named by their method."""
-
-END_TO_END = "end_to_end"
-"""The method that trains projector and tower at once, by DCR's loss."""
 
 _STAGE1_OFF = {"reconstruction_share": 0.0, "base_embedding_weight": 0.0}  # levers of stage 2 alone
 
 
-def methods(parameters: TrainingParameters) -> list[str]:
-    """Return stage 2's methods, the product's first."""
-    return list(dict.fromkeys([parameters.method, *parameters.baselines]))
-
-
-def run_options(parameters: TrainingParameters, name: str) -> RunOptions:
-    """Return the options of stage 1, or of the stage-2 run of a method."""
-    stage = "stage1" if name == STAGE1 else "stage2"
+def run_options(run: Run) -> RunOptions:
+    """Return the options of a run."""
+    p, stage = run.parameters, STAGE1 if run.method == STAGE1 else "stage2"
     own = {
-        "name": name,
-        "objective": {STAGE1: parameters.stage1_loss, END_TO_END: "dcr"}.get(name, name),
-        "max_train_steps": getattr(parameters, f"{END_TO_END if name == END_TO_END else stage}_max_train_steps"),
-        "train_batch_size": getattr(parameters, f"{stage}_train_batch_size"),
-        "learning_rate": getattr(parameters, f"{stage}_learning_rate"),
-        "projector_learning_rate": parameters.stage1_learning_rate,
-        "published_reduction": parameters.published_reduction and name == STAGE1,
+        "name": run.name,
+        "objective": run.objective,
+        "max_train_steps": run.max_train_steps,
+        "train_batch_size": getattr(p, f"{stage}_train_batch_size"),
+        "learning_rate": getattr(p, f"{stage}_learning_rate"),
+        "learning_rate_decay": getattr(p, f"{stage}_learning_rate_decay"),
+        "projector_learning_rate": p.stage1_learning_rate,
+        "published_reduction": p.published_reduction and run.method == STAGE1,
     }
-    if name == STAGE1:
+    if run.method == STAGE1:
         own["sharding"] = "none"  # the projector is small, and the tower has neither gradients nor optimizer state
     shared = {f.name for f in fields(RunOptions)} - own.keys()
-    return RunOptions(**own, **{key: getattr(parameters, key) for key in shared})
+    return RunOptions(**own, **{key: getattr(p, key) for key in shared})
 
 
-def objective_options(parameters: TrainingParameters, name: str) -> ObjectiveOptions:
+def objective_options(run: Run) -> ObjectiveOptions:
     """Return what the methods share, for a run."""
-    own = {f.name: getattr(parameters, f.name) for f in fields(ObjectiveOptions) if f.name != "contrast"}
-    off = _STAGE1_OFF if name == STAGE1 else {}
-    return ObjectiveOptions(**own | off, contrast=contrast_options(parameters, name))
+    own = {f.name: getattr(run.parameters, f.name) for f in fields(ObjectiveOptions) if f.name != "contrast"}
+    off = _STAGE1_OFF if run.method == STAGE1 else {}
+    return ObjectiveOptions(**own | off, contrast=contrast_options(run))
 
 
-def contrast_options(parameters: TrainingParameters, name: str) -> ContrastOptions:
+def contrast_options(run: Run) -> ContrastOptions:
     """Return a run's signal and source of positives; neighbours and made positives are for stage 2 alone.
 
     Raises:
         UserError: the method, or another parameter, does not go with them.
     """
-    p, objective = parameters, run_options(parameters, name).objective
+    p, objective, stage2 = run.parameters, run.objective, run.method != STAGE1
     if objective == "reconstruction":
         return ContrastOptions()
-    asked, stage2 = p.positives if name != STAGE1 else "augmentation", name != STAGE1
+    asked = p.positives if stage2 else "augmentation"
     options = ContrastOptions(
         signal=build_signal(p) if p.signal != "infonce" else None,
         resampler=Resampler(p.clip_neighbour_rule, p.clip_neighbour_share) if asked == "clip_neighbour" else None,
@@ -151,16 +142,14 @@ def tuning_in_words(parameters: TrainingParameters) -> str:
     return words[parameters.tuning]
 
 
-def approximations(parameters: TrainingParameters, name: str) -> list[str]:
+def approximations(run: Run) -> list[str]:
     """Return in words what makes a run's loss or gradient differ from its exact one; empty where they are exact."""
     found = []
-    if run_options(parameters, name).objective != "dcr":
+    if run.objective != "dcr":
         return found
-    if parameters.negatives_count:
-        found.append(
-            f"{parameters.negatives_count} sampled negatives stand for all (their sum in the denominator is scaled up)"
-        )
-    if not parameters.negatives_gradient:
+    if count := run.parameters.negatives_count:
+        found.append(f"{count} sampled negatives stand for all (their sum in the denominator is scaled up)")
+    if not run.parameters.negatives_gradient:
         found.append("no gradient flows through the negatives")
     return found
 

@@ -10,9 +10,11 @@ import torch
 from dcr.backbones import Backbone
 from dcr.files import tensors_hash, weights_hash
 from dcr.parameters import RecipeParameters, TrainingParameters
+from dcr.parameters.phases import Phase
 from dcr.training.model import merge_tower
-from dcr.training.options import approximations, run_options, tuning_in_words, tuning_options
+from dcr.training.options import approximations, tuning_in_words, tuning_options
 from dcr.training.run import RunResult
+from dcr.training.runs import Run, encoder_runs
 
 
 def put_into_tower(
@@ -23,16 +25,19 @@ def put_into_tower(
     return {"config": config, "weights": weights} if config else None
 
 
-def describe_run(parameters: TrainingParameters, name: str, run: RunResult) -> dict[str, Any]:
-    """Return what a run was and cost, for `training.json`."""
+def describe_run(run: Run, result: RunResult) -> dict[str, Any]:
+    """Return what a run was and cost, for `training.json`.
+
+    Steps that an earlier run had in common with it are counted with the seconds that they took there.
+    """
     return {
-        "objective": run_options(parameters, name).objective,
-        "steps": run.steps,
-        "skipped_steps": run.skipped_steps,
-        "seconds": round(run.seconds, 2),
-        "samples_per_second": round(run.samples_per_second, 2),
-        "trainable_parameters": run.trainable_parameters,
-        "loss": float(run.losses["loss"].iloc[-1]),
+        "objective": run.objective,
+        "steps": result.steps,
+        "skipped_steps": result.skipped_steps,
+        "seconds": round(result.seconds, 2),
+        "samples_per_second": round(result.samples_per_second, 2),
+        "trainable_parameters": result.trainable_parameters,
+        "loss": float(result.losses["loss"].iloc[-1]),
     }
 
 
@@ -41,24 +46,37 @@ def hash_products(
     adapters: Mapping[str, Callable[[], dict[str, torch.Tensor]]],
     encoders: Mapping[str, Callable[[], Backbone]],
 ) -> dict[str, Any]:
-    """Return hashes of what training made: the projector, and by method the trained weights and the encoder."""
+    """Return hashes of what training made: the projector, and by encoder the trained weights and the encoder."""
     return {
         "projector": tensors_hash(projector),
-        "adapters": {method: tensors_hash(load()) for method, load in adapters.items()},
-        "encoders": {method: weights_hash(load().model) for method, load in encoders.items()},
+        "adapters": {name: tensors_hash(load()) for name, load in adapters.items()},
+        "encoders": {name: weights_hash(load().model) for name, load in encoders.items()},
     }
 
 
 def describe(
-    parameters: TrainingParameters, recipe: RecipeParameters, method: str, hashes: dict[str, str]
+    parameters: TrainingParameters, recipe: RecipeParameters, encoder: str, hashes: dict[str, str]
 ) -> dict[str, Any]:
     """Return what `dcr.model_card.model_card` tells of the making; the base model's name is not in it."""
+    runs = encoder_runs(parameters, encoder)
+    several = len(runs) > 1
     return {
         "recipe": recipe.name,
-        "method": method,
+        "method": encoder,
         "tuning": tuning_in_words(parameters),
         "licence": recipe.licence,
         "hashes": hashes,
         "settings": parameters.model_dump(),
-        "notes": [f"Training was approximate: {words}." for words in approximations(parameters, method)],
+        "phases": [_describe_phase(run) for run in runs] if several else [],
+        "notes": [
+            f"{f'Phase {run.number} of training' if several else 'Training'} was approximate: {words}."
+            for run in runs
+            for words in approximations(run)
+        ],
     }
+
+
+def _describe_phase(run: Run) -> dict[str, Any]:
+    """Return one row of the card's table of phases: every number that a phase may set, as it trained with it."""
+    numbers = {name: getattr(run.parameters, place) for name, place in Phase.places().items()}
+    return {"phase": run.number, "objective": run.objective, **numbers}

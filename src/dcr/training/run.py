@@ -32,6 +32,7 @@ class RunOptions:
     shared_prefix: bool
     num_workers: int
     validate_every_steps: int
+    learning_rate_decay: str = "none"
     gradient_checkpointing: str = "none"
     compile: bool = False
     sharding: str = "none"

@@ -25,6 +25,8 @@ from dcr.training.model import (
     TuningOptions,
     freeze_for_stage1,
     frozen_copy,
+    load_tower,
+    merge_tower,
     prepare_tower,
     tower_state,
 )
@@ -143,11 +145,17 @@ def train_adapter(
     projector_state: dict[str, torch.Tensor],
     work: Work,
     tuning: TuningOptions,
+    start: dict[str, torch.Tensor] | None = None,
 ) -> tuple[dict[str, torch.Tensor], RunResult]:
-    """Stage 2. Return the tower's trained weights and the run. ``backbone`` is changed in place."""
+    """Stage 2, or a phase of it. Return the tower's trained weights and the run. ``backbone`` is changed in place.
+
+    Args:
+        start: the trained weights that the phase before left, by which it goes on; None for the first.
+    """
     projector = load_projector(projector_state).to(diffusion.device)
     model = ConditionModel(backbone, projector).to(diffusion.device).requires_grad_(False)
-    return _train_tower(model, diffusion, work, tuning)
+    # By the objective, as flat methods are called: whatever method a first phase is of, it begins alike.
+    return _train_tower(model, diffusion, work, tuning, work.run.objective, start)
 
 
 def train_end_to_end(
@@ -156,19 +164,37 @@ def train_end_to_end(
     """Both stages at once, from the projector that stage 1 starts from. Return also the trained projector."""
     model = _untrained_projector(backbone, diffusion, work.run.seed, condition)
     model.requires_grad_(False).projector.requires_grad_(True)
-    state, result = _train_tower(model, diffusion, work, tuning)
+    state, result = _train_tower(model, diffusion, work, tuning, "end_to_end")
     return state, result, model.projector
 
 
 def _train_tower(
-    model: ConditionModel, diffusion: Diffusion, work: Work, tuning: TuningOptions
+    model: ConditionModel,
+    diffusion: Diffusion,
+    work: Work,
+    tuning: TuningOptions,
+    purpose: str,
+    start: dict[str, torch.Tensor] | None = None,
 ) -> tuple[dict[str, torch.Tensor], RunResult]:
-    asked = work.options.base_embedding_weight > 0 or work.options.contrast.resampler is not None
-    base = frozen_copy(model.backbone) if asked else None
-    torch.manual_seed(derive_seed(work.run.seed, "lora", work.run.name))
+    """Train the tower, whose first adapter is drawn for ``purpose``, or from ``start``."""
+    base = _find_base(model.backbone, work.options, tuning, start) if work.options.asks_base else None
+    torch.manual_seed(derive_seed(work.run.seed, "lora", purpose))
     prepare_tower(model.backbone, tuning)
+    if start is not None:
+        load_tower(model.backbone, tuning, start)
     result = work.fit(model, diffusion, base)
     return tower_state(model.backbone, tuning), result
+
+
+def _find_base(
+    backbone: Backbone, options: ObjectiveOptions, tuning: TuningOptions, start: dict[str, torch.Tensor] | None
+) -> Backbone:
+    """Return a frozen copy of the tower that the loss pulls to: before stage 2, or as the phase found it."""
+    base = frozen_copy(backbone)
+    if options.pull_to == "phase" and start is not None:
+        merge_tower(base, tuning, start)
+        base.model.requires_grad_(False).eval()
+    return base
 
 
 def _untrained_projector(backbone: Backbone, diffusion: Diffusion, seed: int, condition: str) -> ConditionModel:

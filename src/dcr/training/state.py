@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import nn
 
@@ -24,6 +26,25 @@ def build_optimizer(trainable: dict[str, torch.nn.Parameter], run: RunOptions) -
         eps=run.adam_epsilon,
         weight_decay=run.adam_weight_decay,
     )
+
+
+def decay_factor(decay: str, step: int, num_steps: int) -> float:
+    """Return by what the learning rate is multiplied in an optimizer step, as diffusers' schedules without warm-up.
+
+    Args:
+        decay: ``none``, ``linear``, (N - k) / N, or ``cosine``, (1 + cos(pi k / N)) / 2, where k steps of N are done.
+        step: from 1. num_steps: of the run.
+    """
+    share = (step - 1) / num_steps
+    return {"none": 1.0, "linear": 1 - share, "cosine": (1 + math.cos(math.pi * share)) / 2}[decay]
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, run: RunOptions, step: int) -> float:
+    """Set every group's learning rate, which depends on the step's number alone; return the first one's."""
+    factor = decay_factor(run.learning_rate_decay, step, run.max_train_steps)
+    for group in optimizer.param_groups:
+        group["lr"] = factor * group.setdefault("initial_lr", group["lr"])
+    return optimizer.param_groups[0]["lr"]
 
 
 def training_state(

@@ -74,8 +74,7 @@ class MicroStep:
     @property
     def is_plain_contrast(self) -> bool:
         """Whether DCR's loss is its contrast and nothing else."""
-        o = self.options
-        return o.contrast.is_own and not (o.reconstruction_share or o.base_embedding_weight or self.batches.snr_gamma)
+        return self.options.is_plain_contrast and not self.batches.snr_gamma
 
     def compute_gradients(self, objective: str, batch: Batch, options: ObjectiveOptions) -> dict[str, float]:
         """Add the gradients of an objective on a batch to the model's; return its losses."""

@@ -25,7 +25,7 @@ from dcr.training.monitor import Monitor, MonitorOptions, log_plan
 from dcr.training.processes import alone
 from dcr.training.run import RunResult
 from dcr.training.sharding import own_part, shard, whole
-from dcr.training.state import build_optimizer, restore_state, training_state
+from dcr.training.state import build_optimizer, restore_state, set_learning_rate, training_state
 from dcr.training.step import MicroStep
 from dcr.training.stopping import JOB, STOP_FILE, Stopped, StopRequest
 
@@ -81,7 +81,7 @@ class Trainer:
         self.optimizer = build_optimizer(self.trainable, run)
         folder = checkpoints.folder if checkpoints else None
         self.monitor = Monitor(monitor or MonitorOptions(), micro_step, self.trainable, folder, draw)
-        self._skipped_in_a_row = 0
+        self._skipped_in_a_row, self._is_of_another = 0, False
         watched = run.objective == "dcr" and micro_step.is_plain_contrast
         self._ignored_condition = IgnoredCondition(run.name, columns, batches.num_views) if watched else None
 
@@ -97,6 +97,8 @@ class Trainer:
         self._skipped_in_a_row = count_skipped(progress.rows)
         if progress.step == self.run.max_train_steps:
             self._check_end(progress)
+            if self._is_of_another:
+                self._save(progress)
         else:
             self.model.train()
             self._make_plan(progress)
@@ -159,7 +161,7 @@ class Trainer:
             self.processes.mean_gradients(self.trainable.values())
         self.scaler.unscale_(self.optimizer)
         norm = float(whole(torch.nn.utils.clip_grad_norm_(self.trainable.values(), self.run.max_grad_norm)))
-        row |= {"learning_rate": self.run.learning_rate, "grad_norm": norm}
+        row |= {"learning_rate": set_learning_rate(self.optimizer, self.run, progress.step + 1), "grad_norm": norm}
         finite = is_finite_step(row)
         if finite:
             self.scaler.step(self.optimizer)
@@ -204,6 +206,7 @@ class Trainer:
         path = self.processes.agree(
             self.checkpoints.find(self.run.max_train_steps) if self.checkpoints and self.processes.is_first else None
         )
+        self._is_of_another = path is not None and path.parent != self.checkpoints.folder
         if path is None:
             return Progress(step=0, num_samples=0, seconds=0.0, scaler={}, num_skipped=0, rows=[])
         tensors, progress = self.checkpoints.load(path)

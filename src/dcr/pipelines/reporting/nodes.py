@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from dcr.benchmark_sets import ClassificationSet, MMVPSet
     from dcr.diffusion import Diffusion
     from dcr.reporting.comparison import Comparison, Scores
+    from dcr.training.runs import Run
 
 BASE, MMVP = "base", "mmvp_vlm"
 
@@ -86,12 +87,16 @@ def plot_training(
     """Draw every run's loss, in the order in which they ran, with the bounds that its formula has; and the contrast."""
     from dcr.reporting.contrast import plot_contrast
     from dcr.reporting.figures import dcr_loss_bounds, plot_losses
+    from dcr.training.options import objective_options, run_options
+    from dcr.training.runs import all_runs
 
-    runs = training_record["runs"]
-    sizes = dict.fromkeys(runs, training.stage2_train_batch_size)
-    sizes["stage1"] = training.stage1_train_batch_size
-    bounds = {run: dcr_loss_bounds(sizes[run]) for run in runs if runs[run]["objective"] == "dcr"}
-    logs = {run: losses[run]() for run in runs}
+    def has_bounds(run: Run) -> bool:
+        is_plain = objective_options(run).is_plain_contrast and not run.parameters.snr_gamma
+        return run.objective == "dcr" and is_plain
+
+    sizes = {name: run_options(run).train_batch_size for name, run in all_runs(training).items() if has_bounds(run)}
+    bounds = {name: dcr_loss_bounds(size) for name, size in sizes.items()}
+    logs = {run: losses[run]() for run in training_record["runs"]}
     return plot_losses(logs, bounds, parameters.loss_window), plot_contrast(logs, parameters.loss_window)
 
 

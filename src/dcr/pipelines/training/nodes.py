@@ -51,7 +51,7 @@ def train_adapters(
     made_positives: Path,
     stage1_projector: dict[str, torch.Tensor],
 ) -> tuple[dict[str, dict[str, torch.Tensor]], dict[str, torch.Tensor], dict[str, RunResult]]:
-    """Stage 2: train the tower by each method from the same start; return also the projector that fits the product."""
+    """Stage 2: train the tower by each method and seed from one start; return also the projector of the product."""
     from dcr.training import jobs
 
     job = jobs.open_job(parameters, latents, backbone, diffusion, checkpoints, made_positives)
@@ -61,7 +61,7 @@ def train_adapters(
 
 def record_losses(projector_run: RunResult, adapter_runs: dict[str, RunResult]) -> dict[str, pd.DataFrame]:
     """Gather the loss logs, one table a run."""
-    return {name: run.losses for name, run in _all_runs(projector_run, adapter_runs).items()}
+    return {name: run.losses for name, run in _all_results(projector_run, adapter_runs).items()}
 
 
 def record_training(
@@ -78,15 +78,15 @@ def record_training(
 ) -> dict[str, Any]:
     """Gather what each run cost, what went in, and hashes of what came out, as it can be read from disk."""
     from dcr.provenance import training_course
-    from dcr.training.options import methods
     from dcr.training.product import describe_run, hash_products
+    from dcr.training.runs import all_runs, stage2_runs
 
-    runs = _all_runs(projector_run, adapter_runs)
-    names = methods(parameters)
+    runs, results = all_runs(parameters), _all_results(projector_run, adapter_runs)
+    names = list(stage2_runs(parameters))
     encoders = {name: baselines[name] for name in names if name != parameters.method}
     return {
         "seed": parameters.seed,
-        "runs": {name: describe_run(parameters, name, run) for name, run in runs.items()},
+        "runs": {name: describe_run(runs[name], result) for name, result in results.items()},
         "hashes": input_hashes,
         "parameters": training_course(parameters),
         "conditions": conditions,
@@ -96,7 +96,7 @@ def record_training(
     }
 
 
-def _all_runs(projector_run: RunResult, adapter_runs: dict[str, RunResult]) -> dict[str, RunResult]:
+def _all_results(projector_run: RunResult, adapter_runs: dict[str, RunResult]) -> dict[str, RunResult]:
     return {name: run for name, run in {"stage1": projector_run, **adapter_runs}.items() if run.steps}
 
 
@@ -118,22 +118,22 @@ def export_baselines(
     adapters: dict[str, Any],
     input_hashes: dict[str, str],
 ) -> dict[str, Callable[[], Any]]:
-    """Put the other methods' weights into towers, one encoder at a time when it is saved."""
+    """Put the weights of other methods and seeds into towers, one encoder at a time when it is saved."""
     from copy import deepcopy
 
-    from dcr.training.options import methods
+    from dcr.training.runs import stage2_runs
 
     return {
-        method: lambda method=method: _merge(parameters, recipe, method, deepcopy(backbone), adapters, input_hashes)
-        for method in methods(parameters)
-        if method != parameters.method
+        name: lambda name=name: _merge(parameters, recipe, name, deepcopy(backbone), adapters, input_hashes)
+        for name in stage2_runs(parameters)
+        if name != parameters.method
     }
 
 
 def _merge(
     parameters: TrainingParameters,
     recipe: RecipeParameters,
-    method: str,
+    name: str,
     backbone: Backbone,
     adapters: dict[str, Any],
     input_hashes: dict[str, str],
@@ -141,6 +141,6 @@ def _merge(
     """Return what the dataset writes: merged backbone, LoRA adapter if there is one, and model card."""
     from dcr.training.product import describe, put_into_tower
 
-    adapter = put_into_tower(parameters, backbone, adapters[method]())
-    card = describe(parameters, recipe, method, input_hashes)
+    adapter = put_into_tower(parameters, backbone, adapters[name]())
+    card = describe(parameters, recipe, name, input_hashes)
     return backbone, adapter, card | {"base_model": backbone.source}

@@ -1,0 +1,31 @@
+"""Training in fresh processes that may be cut, and what must be the same whether they were."""
+
+import random
+
+import torch
+
+from training_world import fork_server, train_both_stages
+
+
+def in_processes(count, world, folder, output, cut=None, **changes):
+    """Train in ``count`` fresh processes; return their exit codes."""
+    context = fork_server()
+    meeting = folder / f"meeting-{random.getrandbits(32)}"
+    started = [
+        context.Process(
+            target=train_both_stages,
+            args=(world, folder / "checkpoints", output, cut, (rank, count, meeting) if count > 1 else None),
+            kwargs=changes,
+        )
+        for rank in range(count)
+    ]
+    for process in started:
+        process.start()
+    for process in started:
+        process.join()
+    return [process.exitcode for process in started]
+
+
+def assert_same(one, other):
+    assert one.keys() == other.keys()
+    assert [name for name in one if not torch.equal(one[name], other[name])] == []
