@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from dcr.backbones.projection import Projection
 from dcr.decoding import to_rgb
 from dcr.errors import UserError
 from dcr.files import without_origin
@@ -167,6 +168,14 @@ class Backbone(ABC):
         return self.encode_tokens(pixels, layer)[1]
 
     @abstractmethod
+    def image_projection(self) -> Projection | None:
+        """Return the linear layer that the image tower ends in; None where it ends otherwise."""
+
+    @abstractmethod
+    def text_projection(self) -> Projection | None:
+        """Return the linear layer that the text tower ends in; None where it ends otherwise."""
+
+    @abstractmethod
     def enable_gradient_checkpointing(self) -> None:
         """Have the tower's blocks computed again in the backward pass instead of kept."""
 
@@ -220,8 +229,12 @@ class Backbone(ABC):
     @property
     def logit_bias(self) -> float:
         """Addend on the scaled cosine similarities; 0.0 unless the model has one, as SigLIP does."""
-        bias = getattr(self.model, "logit_bias", None)
-        return 0.0 if bias is None else bias.detach().item()
+        return self.model.logit_bias.detach().item() if self.has_sigmoid_loss else 0.0
+
+    @property
+    def has_sigmoid_loss(self) -> bool:
+        """Whether it was trained by SigLIP's sigmoid of each pair, as a bias tells, and not by CLIP's softmax."""
+        return getattr(self.model, "logit_bias", None) is not None
 
     @property
     def device(self) -> torch.device:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import asdict
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from torch import nn
 
 from dcr.backbones.base import Backbone, Preprocessing, checked_preprocessing
 from dcr.backbones.open_clip_source import OpenClipSource, read_source
+from dcr.backbones.projection import Projection
 from dcr.errors import UserError
 from dcr.model_configs import check_numbers, first_line, load_tokenizer
 from dcr.sources import tokenizer_folder
@@ -53,6 +55,14 @@ class OpenClipBackbone(Backbone):
         outputs = self.visual.forward_intermediates(pixels, indices=[layer], output_fmt="NLC")
         return outputs["image_features"], outputs["image_intermediates"][0]
 
+    def image_projection(self) -> Projection | None:
+        """See `Backbone.image_projection`; a timm tower ends in open_clip's head, or in its own classifier's layer."""
+        return _find_projection(self.visual, ("proj", "head.proj", "head.mlp.fc2", "trunk.head"), "visual.")
+
+    def text_projection(self) -> Projection | None:
+        """See `Backbone.text_projection`."""
+        return _find_projection(self.model, ("text_projection", "text.text_projection"))
+
     def enable_gradient_checkpointing(self) -> None:
         """See `Backbone.enable_gradient_checkpointing`."""
         self.visual.set_grad_checkpointing(True)
@@ -75,6 +85,18 @@ class OpenClipBackbone(Backbone):
 
     def _encode_tokens(self, tokens: torch.Tensor) -> torch.Tensor:
         return self.model.encode_text(tokens)
+
+
+def _find_projection(module: nn.Module, names: tuple[str, ...], prefix: str = "") -> Projection | None:
+    """Return the first of the named parts that is a linear layer, or a parameter that open_clip multiplies with."""
+    for name in names:
+        try:
+            layer = attrgetter(name)(module)
+        except AttributeError:
+            continue
+        if isinstance(layer, nn.Linear | nn.Parameter):
+            return Projection.of(layer, prefix + name)
+    return None
 
 
 def build_open_clip(model_cfg: dict[str, Any], preprocess_cfg: dict[str, Any] | None = None) -> OpenClipBackbone:

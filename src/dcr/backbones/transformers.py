@@ -20,6 +20,7 @@ from transformers import (
 from transformers.activations import ACT2FN
 
 from dcr.backbones.base import Backbone, Preprocessing, checked_preprocessing
+from dcr.backbones.projection import Projection
 from dcr.errors import UserError
 from dcr.model_configs import check_numbers, first_line, load_tokenizer, pick, read_json
 from dcr.sources import WEIGHTS
@@ -73,6 +74,17 @@ class TransformersBackbone(Backbone):
         outputs = self.visual.vision_model(pixel_values=pixels, output_hidden_states=True)
         embeddings = self.visual.visual_projection(outputs.pooler_output)
         return embeddings, outputs.hidden_states[layer][:, -self._num_patches :]
+
+    def image_projection(self) -> Projection | None:
+        """See `Backbone.image_projection`; SigLIP's tower ends in its pooling."""
+        layer = getattr(self.model, "visual_projection", None)
+        return None if layer is None else Projection.of(layer, "visual_projection")
+
+    def text_projection(self) -> Projection:
+        """See `Backbone.text_projection`."""
+        if isinstance(self.model, CLIPModel):
+            return Projection.of(self.model.text_projection, "text_projection")
+        return Projection.of(self.model.text_model.head, "text_model.head")
 
     def enable_gradient_checkpointing(self) -> None:
         """See `Backbone.enable_gradient_checkpointing`."""
