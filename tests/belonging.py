@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
+import yaml
+
+from dcr.alignment import apply_maps
 from dcr.files import tensors_hash, weights_hash
-from dcr.parameters import EvaluationParameters, TrainingParameters
+from dcr.parameters import AlignmentParameters, EvaluationParameters, TrainingParameters
 from dcr.provenance import evaluation_record, table_hashes, training_course
 
+CONF = Path(__file__).parents[1] / "conf" / "base"
 SAMPLES = "5a" * 32
+
+
+def alignment(form: str = "none", **changes: Any) -> AlignmentParameters:
+    """Return the parameters of an alignment."""
+    values = yaml.safe_load((CONF / "parameters_alignment.yml").read_text())["alignment"]
+    return AlignmentParameters(**values | {"form": form} | changes)
 
 
 def training_record(
@@ -40,6 +52,24 @@ def training_record(
         },
         **others,
     }
+
+
+def alignment_record(
+    parameters: AlignmentParameters, encoders: dict[str, Any], maps: dict[str, dict[str, Any]]
+) -> dict[str, Any]:
+    """Return what alignment would write of these maps of encoders, by their names as trained, ``base`` among them."""
+    told = {
+        name: {
+            "chosen": {"step": 1, "held_out_loss": 0.5},
+            "hashes": {
+                "encoder": weights_hash(encoder.model),
+                "maps": tensors_hash(maps[name]),
+                "aligned": weights_hash(apply_maps(deepcopy(encoder), maps[name]).model),
+            },
+        }
+        for name, encoder in encoders.items()
+    }
+    return {"form": parameters.form, "parameters": parameters.course(), "encoders": told}
 
 
 def this_seed(

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from dcr.backbones import Backbone, Preprocessing
+from dcr.backbones.projection import Projection
 
 COLOURS = {
     "red": (220, 30, 30),
@@ -43,6 +44,10 @@ class ColourBackbone(torch.nn.Module):
     def model(self) -> torch.nn.Module:
         return self
 
+    @property
+    def visual(self) -> torch.nn.Module:
+        return self
+
     source = "a colour backbone"
     settings = Backbone.settings
 
@@ -60,6 +65,28 @@ class ColourBackbone(torch.nn.Module):
     def encode_text(self, texts: list[str]) -> torch.Tensor:
         named = [next(rgb for name, rgb in COLOURS.items() if name in text) for text in texts]
         return torch.tensor(named, dtype=torch.float32) / 255 - 0.5
+
+
+class WordsBackbone(ColourBackbone):
+    """A colour backbone with a text side of its own: a matrix behind the colours, into which a map can be folded."""
+
+    def __init__(self, image_scale: float = 1.0) -> None:
+        super().__init__(image_scale)
+        self.tower = torch.nn.Linear(1, 1)  # what tells the image sides of two of them apart
+        torch.nn.init.constant_(self.tower.weight, image_scale)
+        torch.nn.init.zeros_(self.tower.bias)
+        del self.weight
+        self.words = torch.nn.Parameter(torch.eye(3), requires_grad=False)
+
+    @property
+    def visual(self) -> torch.nn.Module:
+        return self.tower
+
+    def text_projection(self) -> Projection:
+        return Projection.of(self.words, "words")
+
+    def encode_text(self, texts: list[str]) -> torch.Tensor:
+        return super().encode_text(texts) @ self.words
 
 
 def image_bytes(rgb: tuple[int, int, int], seed: int = 0) -> bytes:

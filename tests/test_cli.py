@@ -83,7 +83,17 @@ sys.exit(" ".join({HEAVY!r} & set(sys.modules)) or 0)
 """
     result = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, timeout=120)
     assert result.returncode == 0, result.stderr
-    for name in ("evaluation", "ingest", "latents", "reporting", "scenes", "training", "validation", "verify"):
+    for name in (
+        "alignment",
+        "evaluation",
+        "ingest",
+        "latents",
+        "reporting",
+        "scenes",
+        "training",
+        "validation",
+        "verify",
+    ):
         assert f"'{name}'" in result.stdout
 
 

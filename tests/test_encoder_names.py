@@ -2,7 +2,15 @@ import re
 
 import pytest
 
-from dcr.encoder_names import METHOD_PATTERN, EncoderName, group_seeds, run_name, split_run
+from dcr.encoder_names import (
+    METHOD_PATTERN,
+    EncoderName,
+    aligned_name,
+    group_seeds,
+    run_name,
+    split_run,
+    unaligned_name,
+)
 
 
 @pytest.mark.parametrize(
@@ -53,3 +61,11 @@ def test_seeds_of_a_method_stand_together_its_own_first_in_the_order_of_the_meth
 )
 def test_a_method_may_be_called_what_can_be_told_apart(name, fits):
     assert bool(re.fullmatch(METHOD_PATTERN, name)) is fits
+
+
+@pytest.mark.parametrize(
+    ("name", "aligned", "unaligned"),
+    [("base", "base_aligned", "base"), ("dcr", "dcr", "dcr_unaligned"), ("dcr@2", "dcr@2", "dcr_unaligned@2")],
+)
+def test_the_product_keeps_its_name_and_so_does_the_base(name, aligned, unaligned):
+    assert (aligned_name(name), unaligned_name(name)) == (aligned, unaligned)

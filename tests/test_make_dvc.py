@@ -90,7 +90,16 @@ def test_a_stage_reads_what_earlier_ones_wrote_and_no_path_is_written_twice(stag
 
 def test_a_recipes_stages_are_its_own_pipelines_after_its_models(stages):
     made = stages("siglip_so400m_224")
-    assert list(made) == ["models", "validation", "latents", "training", "evaluation", "export", "reporting"]
+    assert list(made) == [
+        "models",
+        "validation",
+        "latents",
+        "training",
+        "alignment",
+        "evaluation",
+        "export",
+        "reporting",
+    ]
     assert {"conf/siglip_so400m_224", "conf/photographs"} <= set(made["latents"]["deps"])
     assert "data/06_models/siglip_so400m_224/models.json" in made["latents"]["deps"]
     assert "conf/local" not in made["latents"]["deps"]

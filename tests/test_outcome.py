@@ -30,6 +30,10 @@ def told(tmp_path, caplog):
             "base": {"clustering": {"acc": 0.55}},
             "dcr": {"clustering": {"acc": 0.76}, "mmvp_vlm": {"mean": 0.3}},
         },
+        "alignment_record": {
+            "form": "text",
+            "encoders": {"base": {"chosen": {"step": 50, "held_out_loss": 1.23456}}, "dcr": {"chosen": {"step": 0}}},
+        },
         "latents_verification": {"failures": {"00001": "torn"}, "num_shards": 40},
         "base_models": {
             "unet": {"true_caption": 0.39, "empty_prompt": 0.43},
@@ -50,6 +54,13 @@ def told(tmp_path, caplog):
 
     save.catalog = catalog
     return save
+
+
+def test_alignment_tells_what_was_chosen_for_each_encoder(told):
+    line = "alignment: form text; base step 50, held out loss 1.235; dcr step 0; see alignment_record"
+    assert told("alignment_record") == [line]
+    told.catalog["alignment_record"] = MemoryDataset({"form": "none", "encoders": {}})
+    assert told("alignment_record") == ["alignment: form none; see alignment_record"]
 
 
 def test_validation_tells_how_many_of_those_found_were_accepted(told):

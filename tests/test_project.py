@@ -74,7 +74,7 @@ def test_a_second_training_gives_the_same_scores_bit_for_bit(project):
     first = (project / REPORTING / "scores.json").read_bytes()
     weights = (project / "data/06_models/smoke/encoder/model.safetensors").read_bytes()
     anew = ("--params", "training.resume_from_checkpoint=none")
-    run("kedro", "run", "--env", "smoke", "--pipelines", "training,evaluation", *anew, cwd=project)
+    run("kedro", "run", "--env", "smoke", "--pipelines", "training,alignment,evaluation", *anew, cwd=project)
     assert (project / "data/06_models/smoke/encoder/model.safetensors").read_bytes() == weights
     assert (project / REPORTING / "scores.json").read_bytes() == first
 
@@ -186,12 +186,12 @@ def test_a_clone_at_another_place_with_compiled_modules_finds_all_that_is_finish
         return {str(path.relative_to(project)): path.stat().st_mtime_ns for path in made}
 
     before = files()
-    result = run("kedro", "run", "--env", "smoke", "--pipelines", "latents,training,evaluation", cwd=project)
+    result = run("kedro", "run", "--env", "smoke", "--pipelines", "latents,training,alignment,evaluation", cwd=project)
     assert {name for name, time in files().items() if before.get(name) != time} == set()
     assert result.stderr.count("is finished, taken from") == 4
 
 
-STAGES = ("scenes", "validation", "latents", "training", "evaluation", "export", "reporting")
+STAGES = ("scenes", "validation", "latents", "training", "alignment", "evaluation", "export", "reporting")
 
 
 def changed(project):
@@ -227,7 +227,7 @@ def test_dvc_repeats_only_what_changed_and_carries_data_to_another_clone(smoke_p
     assert "vega" in (project / "plots" / "index.html").read_text().lower()
 
     assert changed_by(project, "conf/base/globals.yml", "device: auto", "device: cpu") == {
-        "scenes", "latents", "training", "evaluation", "export", "reporting",
+        "scenes", "latents", "training", "alignment", "evaluation", "export", "reporting",
     }  # fmt: skip
     assert changed_by(project, "conf/base/expectations.yml", "max_value: 245", "max_value: 244") == {"validation"}
     assert changed_by(project, "src/dcr/losses/infonce.py", '"""', '"""Edited. ') >= {"training"}
@@ -239,7 +239,7 @@ def test_dvc_repeats_only_what_changed_and_carries_data_to_another_clone(smoke_p
     parameters.write_text(parameters.read_text().replace("temperature: 0.1", "temperature: 0.2"))
     output = run("dvc", "repro", cwd=project).stdout
     ran = re.findall(r"Running stage '(\w+)'", output)
-    assert ran == ["training", "evaluation", "export", "reporting"]
+    assert ran == ["training", "alignment", "evaluation", "export", "reporting"]
 
     run("dvc", "remote", "add", "-d", "folder", str(tmp_path / "remote"), cwd=project)
     run("git", "add", "-A", cwd=project)

@@ -17,6 +17,7 @@ TABLES = {
     "LatentsParameters": "tests/latents/test_keys.py",
     "SynthesisParameters": "tests/latents/test_keys.py",
     "EvaluationParameters": "tests/evaluation/test_result_keys.py",
+    "AlignmentParameters": "tests/alignment/test_record.py",
 }
 MADE_ANEW = {"ExportParameters", "ReportingParameters", "RecipeParameters", "SweepParameters", "VerifyParameters"}
 OF_OTHERS = {  # validation and the demo's models keep their own records
@@ -87,14 +88,15 @@ def test_tables_have_the_same_hash_after_a_way_through_parquet(tmp_path):
         {"parameters": {"temperature": 9}},
         {"hashes": {"data": "other"}},
         {"hashes": {"data": "d", "code": "edited"}},
+        {"form": "text"},
     ],
 )
 def test_seeds_are_compared_if_nothing_else_differs(change):
     record = {"seed": 0, "parameters": {"seed": 0, "temperature": 1}, "hashes": {"data": "d"}}
     runs = [
-        seed_record({"base": {}}, record),
-        seed_record({"base": {}}, record | {"seed": 1, "parameters": {"seed": 1, "temperature": 1}}),
-        seed_record({"base": {}}, record | {"seed": 2} | change),
+        seed_record({"base": {}}, record, {"form": "none"}),
+        seed_record({"base": {}}, record | {"seed": 1, "parameters": {"seed": 1, "temperature": 1}}, {"form": "none"}),
+        seed_record({"base": {}}, record | {"seed": 2} | change, {"form": change.get("form", "none")}),
     ]
     assert set(select_runs(runs, runs[0]["configuration"])) == {0, 1}
 

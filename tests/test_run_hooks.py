@@ -20,8 +20,8 @@ from project import PROJECT, copy_project
 
 KEYS = ("shards", "backbone", "diffusion", "mmvp_vlm", "classification", "retrieval", "expectations")
 PIPELINES = (
-    "scenes", "scenes_validation", "ingest", "validation", "latents", "verify", "synthesis", "training", "embedding",
-    "evaluation", "export", "reporting", "sweep",
+    "scenes", "scenes_validation", "ingest", "validation", "latents", "verify", "synthesis", "training", "alignment",
+    "embedding", "evaluation", "export", "reporting", "sweep",
 )  # fmt: skip
 
 

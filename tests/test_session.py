@@ -25,7 +25,7 @@ def session(recipe):
 
 def test_a_recipes_models_come_before_everything_else_in_a_run_of_their_own(runs):
     session("openai_vitl14_224").run()
-    assert runs == [["models"], ["validation", "latents", "training", "evaluation", "export", "reporting"]]
+    assert runs == [["models"], ["validation", "latents", "training", "alignment", "evaluation", "export", "reporting"]]
 
 
 def test_the_order_in_which_pipelines_are_named_does_not_matter(runs):

@@ -68,6 +68,16 @@ def split_run(name: str) -> tuple[str, int | None]:
     return (str(replace(run, method=method)), int(phase)) if dot and phase.isdecimal() else (name, None)
 
 
+def aligned_name(name: str) -> str:
+    """Return what an encoder goes by once it is aligned: the base tells it, every other one keeps its name."""
+    return str(replace(EncoderName.parse(name), form=ALIGNED)) if name == BASE else name
+
+
+def unaligned_name(name: str) -> str:
+    """Return what an encoder as trained goes by beside its aligned form: the base keeps its name."""
+    return name if name == BASE else str(replace(EncoderName.parse(name), form=UNALIGNED))
+
+
 def group_seeds(names: Iterable[str]) -> dict[str, list[str]]:
     """Return the names of each method's seeds, the recipe's own first, by the name without a seed."""
     groups: dict[str, list[str]] = {}

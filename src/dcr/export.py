@@ -6,6 +6,7 @@ import copy
 import json
 import logging
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ def write_encoder(
     formats: tuple[str, ...] | None = None,
     dtype: torch.dtype = torch.float32,
     vision_only: bool = False,
+    alignment: Mapping[str, torch.Tensor] | None = None,
 ) -> None:
     """Write the folder whole or not at all; the same input gives the same bytes.
 
@@ -45,6 +47,7 @@ def write_encoder(
         dtype: of the weights in the files; the adapter's stay as they are.
         vision_only: also write ``vision/``, the image tower alone as transformers' CLIPVisionModel (or
             SiglipVisionModel), where the family has one.
+        alignment: the maps that are folded into the backbone, written beside the adapter, which does not hold them.
 
     Raises:
         UserError: a format was asked for that cannot express the model; or a weight is not finite in ``dtype``.
@@ -69,6 +72,8 @@ def write_encoder(
             write_vision_tower(temporary, temporary / "vision")
         if adapter is not None:
             _write_adapter(temporary / "adapter", backbone, adapter, card["base_model"], "transformers" in missing)
+            if alignment:
+                _write_tensors(temporary / "adapter" / "alignment.safetensors", dict(alignment))
         told = card | {"resize_mode": backbone.preprocessing.resize_mode}
         (temporary / "README.md").write_text(model_card(told, missing), encoding="utf-8")
 

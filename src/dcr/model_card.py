@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from dcr.encoder_names import BASE, aligned_name, unaligned_name
 from dcr.markdown import code, code_cell, text, yaml_scalar
 from dcr.reporting.names import is_share
 from dcr.sources import HUB, LOCAL, parse_hub_model
@@ -51,6 +52,34 @@ scaled to 8; `dcr.load_encoder` sees them so, too. open_clip and transformers ca
 a rotated picture lying, shows what is under transparency (often black), and clips 16-bit grey to white. Give them
 `dcr.decoding.to_rgb(image)`.
 """
+_REFITTED = ", with its last linear layer refitted"
+_ALIGNMENTS = {
+    "image": "the image tower's embeddings were mapped to the base model's by a linear map, in closed form and without "
+    "captions; it is folded into the tower's last linear layer. Patch tokens are those of the trained tower.",
+    "text": "the text tower's last linear layer was refitted to the new image embeddings by the model's own "
+    "contrastive loss and the captions of the training images. Image embeddings are those of the trained tower, to the "
+    "last bit.",
+    "blend": "the image tower's embeddings were mapped a share of the way to the base model's by a linear map; it is "
+    "folded into the tower's last linear layer. Patch tokens are those of the trained tower.",
+}
+_MAPPED = {  # by form: the map's name in its file, and the layer behind which it goes
+    "image": ("image_map", "`model.visual_projection` of a CLIPModel"),
+    "text": ("text_map", "`model.text_projection` of a CLIPModel, `model.text_model.head` of a SiglipModel"),
+    "blend": ("image_map", "`model.visual_projection` of a CLIPModel"),
+}
+_USE_ADAPTER = """
+The weights in this folder hold the alignment. `adapter/`, where there is one, does not: who puts the adapter on the
+base model multiplies a layer, too ({layer}):
+
+```python
+from safetensors.torch import load_file
+
+matrix = load_file("path/to/this/folder/adapter/alignment.safetensors")["{name}"]
+layer.weight.data = matrix.T @ layer.weight.data
+if layer.bias is not None:
+    layer.bias.data = matrix.T @ layer.bias.data
+```
+"""
 
 
 def model_card(card: dict[str, Any], missing: dict[str, str]) -> str:
@@ -60,10 +89,11 @@ def model_card(card: dict[str, Any], missing: dict[str, str]) -> str:
         card: ``base_model`` (name or folder), ``recipe``, ``method``, ``licence`` (of the weights; an SPDX name or
             ``unknown``); optional ``base_revision`` (its commit), ``tuning`` (how the tower trained, in words),
             ``hashes`` {what: sha256}, ``settings`` {parameter: value}, ``phases`` (of training, a row of {name: value}
-            each, all with the same names), ``scores`` {encoder: {benchmark: {metric: value}}}, ``intervals``
-            (likewise, [low, high]), ``comparisons`` {benchmark: {difference, low, high}} of the method with the base,
-            ``resize_mode`` of the tower's preprocessing, and ``notes`` (paragraphs on how it was made). Names and
-            values may come from foreign files: all are shown as they are, notes aside.
+            each, all with the same names), ``alignment`` (``form`` and ``chosen`` of what followed training, {} for
+            nothing; the scores are then of the encoders in both forms), ``scores`` {encoder: {benchmark: {metric:
+            value}}}, ``intervals`` (likewise, [low, high]), ``comparisons`` {benchmark: {difference, low, high}} of
+            the method with the base, ``resize_mode`` of the tower's preprocessing, and ``notes`` (paragraphs on how
+            it was made). Names and values may come from foreign files: all are shown as they are, notes aside.
         missing: {format: reason} for the formats that the folder lacks.
 
     Raises:
@@ -74,6 +104,7 @@ def model_card(card: dict[str, Any], missing: dict[str, str]) -> str:
         raise ValueError(f"card must have the keys {', '.join(_REQUIRED)}, lacks {', '.join(absent)}")
     sections = [_front_matter(card, missing), _summary(card), _use(missing, card.get("resize_mode"))]
     sections += [f"This folder has no {name} files. {text(reason)}\n" for name, reason in sorted(missing.items())]
+    sections += [_alignment(card)] if card.get("alignment") else []
     if any((card.get("scores") or {}).values()):
         sections.append(_scores(card["scores"], card.get("intervals") or {}))
     sections.append(_losses(card.get("comparisons")))
@@ -104,8 +135,24 @@ def _summary(card: dict[str, Any]) -> str:
         f"Recipe {code(card['recipe'])}, method {code(method)}, base model {code(base_model)}{revision}. The image "
         f"tower was trained {text(card.get('tuning', 'with LoRA'))} through a frozen diffusion model (Diffusion "
         f"Contrastive Reconstruction, arXiv 2603.04803); an adapter is merged and kept in `adapter/`, where there is "
-        f"one. The text tower is the base model's.\n"
+        f"one. The text tower is the base model's{_REFITTED if _form(card) == 'text' else ''}.\n"
     )
+
+
+def _alignment(card: dict[str, Any]) -> str:
+    """Return the section on what followed training, how it was chosen, and what an adapter's user does."""
+    form, method = _form(card), card["method"]
+    chosen = ", ".join(f"{key.replace('_', ' ')} {value:.6g}" for key, value in card["alignment"]["chosen"].items())
+    name, layer = _MAPPED[form]
+    return (
+        f"## Alignment\n\nAfter training, {_ALIGNMENTS[form]} Chosen on held-out training images: {text(chosen)}. In "
+        f"the scores {text(method)} is this folder's encoder, {text(unaligned_name(method))} the same as trained, and "
+        f"{aligned_name(BASE)} the base model treated in the same way.\n{_USE_ADAPTER.format(layer=layer, name=name)}"
+    )
+
+
+def _form(card: dict[str, Any]) -> str:
+    return (card.get("alignment") or {}).get("form", "none")
 
 
 def _title(card: dict[str, Any]) -> str:

@@ -66,6 +66,15 @@ def _training(catalog: CatalogProtocol, place: Place) -> str:
     return f"training: {told}; the encoder is {place('encoder')}"
 
 
+def _alignment(catalog: CatalogProtocol, place: Place) -> str:
+    record = catalog.load("alignment_record")
+    told = [f"form {record['form']}"]
+    for name, found in record["encoders"].items():
+        chosen = [f"{key.replace('_', ' ')} {value:.4g}" for key, value in found["chosen"].items()]
+        told.append(f"{name} {', '.join(chosen)}")
+    return f"alignment: {'; '.join(told)}; see {place('alignment_record')}"
+
+
 def _evaluation(catalog: CatalogProtocol, place: Place) -> str:
     scores, measures = catalog.load("scores"), catalog.load("params:reporting").headline_measures
     told = [f"{encoder}: {shown}" for encoder, found in scores.items() if (shown := _show(found, measures))]
@@ -94,6 +103,7 @@ _LAST: dict[str, Describe] = {
     "latents_verification": _verify,
     "synthesis_page": _at("synthesis", "see", "synthesis_page"),
     "training_record": _training,
+    "alignment_record": _alignment,
     "this_seed": _evaluation,
     "export": _at("export", "the encoder to hand on is", "export"),
     "report": _at("reporting", "see", "report"),

@@ -13,6 +13,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from dcr.encoder_names import BASE
 from dcr.errors import UserError
 from dcr.files import json_hash, tensors_hash, weights_hash
 from dcr.parameters import EvaluationParameters, TrainingParameters
@@ -25,8 +26,7 @@ if TYPE_CHECKING:
     from dcr.backbones import Backbone
 
 Record = Mapping[str, Any]
-BASE = "base"
-_TRAIN = "run `kedro run --pipelines training,evaluation`"
+_TRAIN = "run `kedro run --pipelines training,alignment,evaluation`"
 _EVALUATE = "run `kedro run --pipelines evaluation`"
 _NO_SCORE = {"batch_size", "num_workers", "num_ranks", "rank", "model_name", "language", "diva_results"}
 
@@ -96,6 +96,11 @@ def check_projector(record: Record, projector: Mapping[str, torch.Tensor]) -> No
         )
 
 
+def encoder_weights(record: Record) -> dict[str, str]:
+    """Return the hash of the base's weights, and of every encoder's that training made, by name."""
+    return {BASE: record["hashes"].get("backbone"), **_products(record, "encoders")}
+
+
 def _products(record: Record, kind: str) -> Any:
     products = record.get("products")
     if not isinstance(products, Mapping) or kind not in products:
@@ -122,7 +127,7 @@ def check_samples(record: Record, validation: Record) -> None:
     if validation.get("accepted_sha256") != record["hashes"].get("samples"):
         raise UserError(
             "validation.json does not tell of the samples that were trained on; run `kedro run --pipelines "
-            "validation,latents,training,evaluation`, which makes again only what changed"
+            "validation,latents,training,alignment,evaluation`, which makes again only what changed"
         )
 
 
@@ -143,7 +148,7 @@ def check_synthesis(record: Record, pictures: Record) -> None:
     if pictures and not (same and told.get("positives") == hashes.get("positives", told.get("positives"))):
         raise UserError(
             "synthesis_pictures.json shows positives of other samples than those that were trained on; run `kedro run "
-            "--pipelines synthesis,training,evaluation`"
+            "--pipelines synthesis,training,alignment,evaluation`"
         )
 
 
@@ -164,7 +169,12 @@ def table_hashes(outcomes: pd.DataFrame, **tables: Any) -> dict[str, str]:
 
 
 def check_scores(
-    evaluated: Record, trained: Record, method: str, tables: Mapping[str, str], scores: Mapping[str, Record]
+    evaluated: Record,
+    trained: Record,
+    method: str,
+    tables: Mapping[str, str],
+    scores: Mapping[str, Record],
+    aligned: Mapping[str, str] | None = None,
 ) -> None:
     """Refuse scores of other encoders than those at hand, and tables that one evaluation did not write together.
 
@@ -172,15 +182,18 @@ def check_scores(
         evaluated: `this_seed.json`. trained: `training.json`.
         tables: hashes of the tables at hand.
         scores: by encoder; one that answered no set has none, and there is nothing that could be of other weights.
+        aligned: hash of the weights that each encoder must have, where an alignment followed training.
     """
-    found, made = evaluated.get("encoders"), {BASE: trained["hashes"].get("backbone"), **_products(trained, "encoders")}
+    found = evaluated.get("encoders")
+    made = aligned or encoder_weights(trained)
     if not isinstance(found, Mapping):
         raise UserError(f"the scores are of an earlier version and do not tell of which encoders; {_EVALUATE}")
     for name in dict.fromkeys((BASE, method, *scores)):
         has_scores = bool(scores.get(name, True))
         if name in made and has_scores and found.get(name) != made[name]:
             raise UserError(
-                f"the scores of {name} are of other weights than those that training made or started from; {_EVALUATE}"
+                f"the scores of {name} are of other weights than those that training or alignment made or started "
+                f"from; {_EVALUATE}"
             )
     for name, digest in tables.items():
         if evaluated.get("tables", {}).get(name) != digest:

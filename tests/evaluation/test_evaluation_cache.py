@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
 
-from benchmark_folders import ColourBackbone, write_classification, write_mmvp, write_retrieval
+from benchmark_folders import ColourBackbone, WordsBackbone, write_classification, write_mmvp, write_retrieval
 from dcr.benchmark_sets import open_set
 from dcr.evaluation import EvaluationCache, NamedSet, embed_parts, evaluate_encoders
-from dcr.evaluation.cache import encoder_fingerprint
+from dcr.evaluation.cache import EncoderFingerprint
 from evaluation_options import quick_options
 
 KINDS = {"mmvp_vlm": write_mmvp, "classification": write_classification, "retrieval": write_retrieval}
@@ -78,9 +79,10 @@ def test_broken_files_are_made_again(sets, cache, content):
 
 
 def test_weights_activations_preprocessing_and_decoding_make_an_encoder(monkeypatch):
-    import torch
-
     from dcr.backbones import Preprocessing
+
+    def encoder_fingerprint(encoder):
+        return EncoderFingerprint.of(encoder).whole
 
     encoder = ColourBackbone()
     fingerprint = encoder_fingerprint(encoder)
@@ -94,6 +96,32 @@ def test_weights_activations_preprocessing_and_decoding_make_an_encoder(monkeypa
     monkeypatch.setattr("dcr.evaluation.cache.DECODING_VERSION", 10**6)
     others.add(encoder_fingerprint(ColourBackbone()))
     assert len(others) == 6
+
+
+def test_a_side_is_told_by_its_own_weights_alone():
+    plain, other_tower = (EncoderFingerprint.of(WordsBackbone(scale)) for scale in (1.0, 0.5))
+    changed = WordsBackbone()
+    changed.words.mul_(2)
+    other_words = EncoderFingerprint.of(changed)
+    assert (plain.images == other_words.images, plain.texts == other_words.texts) == (True, False)
+    assert (plain.images == other_tower.images, plain.texts == other_tower.texts) == (False, True)
+    assert len({plain.whole, other_words.whole, other_tower.whole}) == 3
+
+
+def test_an_encoder_with_the_same_image_tower_shares_image_embeddings_and_what_is_scored_without_texts(sets, cache):
+    first, _ = evaluate(sets, cache, WordsBackbone())
+    turned = WordsBackbone()
+    turned.words.copy_(torch.tensor([[0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]))
+    scored = set(cache.folder.glob("*.json"))
+    second, num_seen = evaluate(sets, cache, turned)
+    assert num_seen == 0
+    assert second == evaluate(sets, None, turned)[0]
+    assert len(set(cache.folder.glob("*.json")) - scored) == 3  # of the sets; clusters and probes are those of before
+    before, after = ({result.benchmark: result.scores for result in results} for results in (first, second))
+    assert list(before) == list(after)
+    same = {benchmark for benchmark in before if before[benchmark] == after[benchmark]}
+    assert {"clustering", "probes", "linear_probe"} <= same
+    assert not same & {"zero_shot", "retrieval", "mmvp_vlm"}
 
 
 @pytest.mark.parametrize("num_ranks", [1, 3])

@@ -7,12 +7,21 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 import yaml
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
 
 import belonging
-from benchmark_folders import COLOURS, ColourBackbone, image_bytes, write_classification, write_mmvp, write_retrieval
+from benchmark_folders import (
+    COLOURS,
+    ColourBackbone,
+    WordsBackbone,
+    image_bytes,
+    write_classification,
+    write_mmvp,
+    write_retrieval,
+)
 from dcr.advice import made_by
 from dcr.datasets.benchmark_sets import BenchmarkSetDataset, BenchmarkSetsDataset
 from dcr.errors import UserError
@@ -51,6 +60,9 @@ def catalog_of(
         "params:evaluation": parameters(**changes),
         "params:training": training(seed=seed),
         "params:training.method": "dcr",
+        "params:alignment": belonging.alignment(),
+        "alignments": {},
+        "alignment_record": {},
         "backbone": ColourBackbone(image_scale=0.5),
         "encoder": ColourBackbone(),
         "baselines": {"naive": lambda: ColourBackbone(image_scale=0.9)},
@@ -267,6 +279,95 @@ def test_the_embedding_pipeline_leaves_evaluation_nothing_to_embed(folder, tmp_p
         SequentialRunner().run(create_embedding_pipeline(), catalog_of(tmp_path, num_ranks=2, rank=2))
 
 
+TURN = torch.tensor([[0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [1.0, 0.0, 0.0]])
+
+
+def aligned_catalog(folder, **changes):
+    """A catalog whose encoders were aligned by their text sides: the base by nothing, the others by a turn."""
+    catalog = catalog_of(folder, sets=["mmvp_vlm", "retrieval"])
+    encoders = {"base": WordsBackbone(0.5), "dcr": WordsBackbone(), "naive": WordsBackbone(0.9)}
+    maps = {name: {"text_map": torch.eye(3) if name == "base" else TURN} for name in encoders}
+    parameters = belonging.alignment("text")
+    trained = belonging.training_record(training(), encoders["base"], {n: encoders[n] for n in ("dcr", "naive")})
+    memory = {
+        "backbone": encoders["base"],
+        "encoder": encoders["dcr"],
+        "baselines": {"naive": lambda: encoders["naive"]},
+        "training_record": trained,
+        "params:alignment": parameters,
+        "alignments": {name: lambda name=name: maps[name] for name in maps},
+        "alignment_record": belonging.alignment_record(parameters, encoders, maps),
+    }
+    for name, value in (memory | changes).items():
+        catalog[name] = MemoryDataset(value, copy_mode="assign")
+    return catalog
+
+
+def test_aligned_encoders_stand_beside_those_as_trained_and_cost_no_image(tmp_path, monkeypatch):
+    for write, name in ((write_mmvp, "mmvp_vlm"), (write_retrieval, "retrieval")):
+        write(tmp_path / "sets" / name)
+    seen, encode_image = [], ColourBackbone.encode_image
+    monkeypatch.setattr(
+        ColourBackbone, "encode_image", lambda self, pixels: seen.append(len(pixels)) or encode_image(self, pixels)
+    )
+    catalog = aligned_catalog(tmp_path)
+    run(catalog)
+    scores = read(tmp_path, "scores")
+    assert list(scores) == ["base", "base_aligned", "dcr", "dcr_unaligned", "naive", "naive_unaligned"]
+    assert sum(seen) == 3 * (8 + 6)  # one embedding of each image by each of the three image towers
+    assert scores["dcr_unaligned"]["mmvp_vlm"]["mean"] == 1.0 > scores["dcr"]["mmvp_vlm"]["mean"]
+    assert scores["base"] == scores["base_aligned"]
+    hashes, told = read(tmp_path, "this_seed")["encoders"], catalog["alignment_record"].load()["encoders"]
+    assert hashes["dcr"] == told["dcr"]["hashes"]["aligned"] != hashes["dcr_unaligned"]
+    assert hashes["dcr_unaligned"] == told["dcr"]["hashes"]["encoder"]
+    assert torch.equal(catalog["encoder"].load().words, torch.eye(3))  # the encoder as trained stays as it is
+
+
+def test_seeds_with_another_alignment_are_not_told_together(tmp_path):
+    write_mmvp(tmp_path / "sets" / "mmvp_vlm")
+    run(catalog_of(tmp_path, sets=["mmvp_vlm"]))
+    before = read(tmp_path, "this_seed")["configuration"]
+    write_retrieval(tmp_path / "sets" / "retrieval")
+    run(aligned_catalog(tmp_path))
+    assert read(tmp_path, "this_seed")["configuration"] != before
+
+
+MISFITS = {
+    "no record": ({"alignment_record": {}}, r"there is no record of an alignment, but alignment\.form is text"),
+    "another form": (
+        {"params:alignment": belonging.alignment("image")},
+        r"alignment\.form 'text', the recipe says 'im",
+    ),
+    "other steps": ({"params:alignment": belonging.alignment("text", steps=7)}, r"steps 1500, the recipe says 7"),
+}
+
+
+@pytest.mark.parametrize("case", MISFITS)
+def test_an_alignment_that_the_recipe_does_not_ask_for_is_refused(tmp_path, case):
+    changes, sentence = MISFITS[case]
+    with pytest.raises(UserError, match=sentence) as told:
+        SequentialRunner().run(create_pipeline().only_nodes("gather_encoders"), aligned_catalog(tmp_path, **changes))
+    assert "`kedro run --pipelines alignment,evaluation`" in str(told.value)
+
+
+def test_an_alignment_of_another_training_is_refused(tmp_path):
+    catalog = aligned_catalog(tmp_path)
+    record = catalog["alignment_record"].load()
+    record["encoders"]["naive"]["hashes"]["encoder"] = "of another one"
+    with pytest.raises(UserError, match=r"does not tell of the encoder naive that training made"):
+        SequentialRunner().run(create_pipeline().only_nodes("gather_encoders"), catalog)
+
+
+def test_a_map_from_elsewhere_is_named_and_the_others_are_scored(tmp_path):
+    write_mmvp(tmp_path / "sets" / "mmvp_vlm")
+    write_retrieval(tmp_path / "sets" / "retrieval")
+    catalog = aligned_catalog(tmp_path)
+    catalog["alignments"].load()["naive"] = lambda: {"text_map": 2 * TURN}
+    with pytest.raises(UserError, match=r"encoder naive: the alignment of naive is not the one that alignment.json"):
+        run(catalog)
+    assert list(read(tmp_path, "scores")) == ["base", "base_aligned", "dcr", "dcr_unaligned", "naive_unaligned"]
+
+
 def refused(folder, **changes):
     """Return the sentence of the first node, which refuses encoders that do not belong to the training's record."""
     catalog = catalog_of(folder)
@@ -293,7 +394,7 @@ def test_encoders_of_another_training_are_refused_before_anything_is_evaluated(t
     changes, sentence = OTHERS[case]
     told = refused(tmp_path, **changes)
     assert re.search(sentence, told), told
-    assert "`kedro run --pipelines training,evaluation`" in told
+    assert "`kedro run --pipelines training,alignment,evaluation`" in told
 
 
 def test_a_baseline_of_another_training_is_named_and_the_others_are_scored(tmp_path):

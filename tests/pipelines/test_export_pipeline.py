@@ -1,5 +1,7 @@
 """The folder that is handed on: the adapter merged, in the precision asked for, with a card of what was measured."""
 
+import re
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -8,19 +10,23 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import CLIPModel, CLIPVisionModel, SiglipVisionModel
 
 import belonging
+from dcr.alignment import tell_alignment
 from dcr.backbones import load_backbone
+from dcr.convert import to_clip_model
 from dcr.encoder import load_encoder
 from dcr.errors import UserError
+from dcr.files import tensors_hash
 from dcr.model_card import model_card
 from dcr.parameters import EvaluationParameters, ExportParameters, RecipeParameters, TrainingParameters
 from dcr.pipelines.export.nodes import compose_card, export_encoder
 from dcr.training.model import prepare_tower, tower_state
 from dcr.training.options import tuning_options
-from models import pixels, randomize_adapter, tiny_open_clip, tiny_siglip
+from models import TEXTS, pixels, randomize_adapter, tiny_hf_clip, tiny_open_clip, tiny_siglip
 
 CONF = Path(__file__).parents[2] / "conf" / "base"
 TRAINING = TrainingParameters.model_validate(yaml.safe_load((CONF / "parameters_training.yml").read_text())["training"])
@@ -38,7 +44,12 @@ NOTHING = SimpleNamespace(model=torch.nn.Linear(1, 1))
 TRAINED = belonging.training_record(TRAINING, NOTHING, {"dcr": NOTHING, "naive": NOTHING})
 
 
-def card(models=None, scores=SCORES, training=TRAINING, trained=TRAINED, evaluated=None, **tables):
+NOT_ALIGNED = (belonging.alignment(), {})
+
+
+def card(
+    models=None, scores=SCORES, training=TRAINING, trained=TRAINED, evaluated=None, alignment=NOT_ALIGNED, **tables
+):
     recipe = RecipeParameters(name="demo", licence="mit")
     tables = {
         "intervals": INTERVALS,
@@ -51,20 +62,30 @@ def card(models=None, scores=SCORES, training=TRAINING, trained=TRAINED, evaluat
     )
     return compose_card(
         training, recipe, trained, models or {}, tables["validation"], scores, tables["intervals"],
-        tables["comparisons"], tables["outcomes"], evaluated,
+        tables["comparisons"], tables["outcomes"], evaluated, *alignment,
     )  # fmt: skip
 
 
-def export(source, folder, dtype="float32", vision_only=False):
-    """Export a backbone with a random adapter; return the tower that it must equal."""
+def export(source, folder, dtype="float32", vision_only=False, form="none"):
+    """Export a backbone with a random adapter, and with a random map where there is to be one; return the tower that
+    it must equal, and with it the map."""
     trained = load_backbone(source)
     prepare_tower(trained, tuning_options(TRAINING))
     randomize_adapter(trained.visual.eval())
     weights = tower_state(trained, tuning_options(TRAINING))
     parameters, base = ExportParameters(dtype=dtype, vision_only=vision_only), load_backbone(source)
     record = belonging.training_record(TRAINING, base, {}, {"dcr": weights})
-    export_encoder(parameters, TRAINING, record, card(), base, {"dcr": lambda: weights})(folder)
-    return trained
+    alignment = belonging.alignment(form)
+    noise = torch.randn(base.embed_dim, base.embed_dim, generator=torch.Generator().manual_seed(3))
+    matrix = torch.eye(base.embed_dim) + 0.3 * noise
+    maps = {"base": {}, "dcr": {f"{form}_map": matrix}} if form != "none" else {"base": {}, "dcr": {}}
+    aligned = belonging.alignment_record(alignment, {"base": base, "dcr": NOTHING}, {"base": {}, "dcr": {}})
+    aligned["encoders"]["dcr"]["hashes"]["maps"] = tensors_hash(maps["dcr"])
+    told = card() | {"alignment": tell_alignment(aligned, alignment, "dcr")}
+    loaders = {name: partial(maps.get, name) for name in maps}
+    adapters = {"dcr": lambda: weights}
+    export_encoder(parameters, TRAINING, record, told, base, adapters, alignment, loaders, aligned)(folder)
+    return trained if form == "none" else (trained, matrix)
 
 
 @pytest.fixture
@@ -157,6 +178,80 @@ def test_the_commit_of_a_base_model_from_the_hub_is_told():
     assert card()["base_revision"] is None
 
 
+SOURCES = {
+    "open_clip": lambda folder: f"local-dir:{tiny_open_clip(folder)}",
+    "clip": lambda folder: str(tiny_hf_clip(folder)),
+    "siglip": lambda folder: str(tiny_siglip(folder)),
+}
+
+
+@pytest.mark.parametrize(
+    ("family", "form"), [("open_clip", "image"), ("open_clip", "text"), ("clip", "image"), ("siglip", "text")]
+)
+@torch.no_grad()
+def test_the_folder_has_the_features_of_the_aligned_encoder(tmp_path, family, form):
+    with torch.enable_grad():
+        trained, matrix = export(SOURCES[family](tmp_path / "b"), tmp_path / "export", vision_only=True, form=form)
+    exported = load_encoder(tmp_path / "export").backbone
+    images, texts = trained.encode_image(pixels()), trained.encode_text(TEXTS)
+    expected = (images @ matrix, texts) if form == "image" else (images, texts @ matrix)
+    torch.testing.assert_close(exported.encode_image(pixels()), expected[0], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(exported.encode_text(TEXTS), expected[1], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(exported.patch_tokens(pixels()), trained.patch_tokens(pixels()), atol=1e-5, rtol=1e-5)
+
+
+def test_towers_that_llava_reads_are_the_same_with_and_without_an_alignment(source, tmp_path):
+    for form in ("none", "image", "text"):
+        torch.manual_seed(0)  # PEFT draws from it
+        export(source, tmp_path / form, vision_only=True, form=form)
+    tower = (tmp_path / "none" / "vision" / "model.safetensors").read_bytes()
+    for form in ("image", "text"):
+        assert (tmp_path / form / "vision" / "model.safetensors").read_bytes() == tower
+        assert (
+            load_file(tmp_path / form / "model.safetensors").keys()
+            == load_file(tmp_path / "none" / "model.safetensors").keys()
+        )
+    assert not (tmp_path / "none" / "adapter" / "alignment.safetensors").exists()
+
+
+@pytest.mark.parametrize("form", ["image", "text"])
+def test_the_cards_lines_put_the_alignment_behind_an_adapter(source, tmp_path, form):
+    """What README.md tells a user of PEFT, run as it stands there."""
+    export(source, tmp_path / "export", form=form)
+    text = (tmp_path / "export" / "README.md").read_text()
+    section = text.partition("## Alignment")[2].partition("\n## ")[0]
+    code = re.search(r"```python\n(.*?)```", section, re.S)[1].replace("path/to/this/folder", str(tmp_path / "export"))
+    base = to_clip_model(load_backbone(source).model, 49407)
+    model = PeftModel.from_pretrained(base, tmp_path / "export" / "adapter").merge_and_unload()
+    exec(code, {"layer": model.visual_projection if form == "image" else model.text_projection})
+    exported = CLIPModel.from_pretrained(tmp_path / "export")
+    for name in ("visual_projection", "text_projection"):
+        torch.testing.assert_close(getattr(model, name).weight, getattr(exported, name).weight, atol=1e-5, rtol=1e-5)
+
+
+def test_the_card_tells_the_alignment_and_the_scores_of_both_forms(source, tmp_path):
+    export(source, tmp_path / "export", form="text")
+    text = (tmp_path / "export" / "README.md").read_text()
+    assert "The text tower is the base model's, with its last linear layer refitted." in text
+    told = text.partition("## Alignment")[2]
+    assert "Chosen on held-out training images: step 1, held out loss 0.5." in told
+    assert "dcr is this folder's encoder, dcr_unaligned the same as trained, and base_aligned the base model" in told
+    names = ("base", "base_aligned", "dcr", "dcr_unaligned", "naive", "naive_unaligned")
+    scores = {name: {"zero_shot": {"acc1": place / 10}} for place, name in enumerate(names)}
+    intervals = {name: {"zero_shot": {"acc1": [0.0, 0.9]}} for name in names}
+    parameters, encoders = belonging.alignment("text"), {"base": NOTHING, "dcr": NOTHING, "naive": NOTHING}
+    record = belonging.alignment_record(parameters, encoders, {name: {} for name in encoders})
+    weights = dict.fromkeys(names, TRAINED["hashes"]["backbone"])
+    tables = {"scores": scores, "intervals": intervals, "comparisons": COMPARISONS}
+    evaluated = belonging.this_seed(EVALUATION, TRAINED, OUTCOMES, **tables) | {"encoders": weights}
+    composed = card(evaluated=evaluated, alignment=(parameters, record), **tables)
+    assert list(composed["scores"]) == list(composed["intervals"]) == list(names[:4])
+    assert composed["alignment"] == {"form": "text", "chosen": {"step": 1, "held_out_loss": 0.5}}
+    evaluated["encoders"]["dcr"] = "those as trained"
+    with pytest.raises(UserError, match=r"scores of dcr are of other weights than those that training or alignment"):
+        card(evaluated=evaluated, alignment=(parameters, record), **tables)
+
+
 def other_training(**changes):
     return TrainingParameters.model_validate(TRAINING.model_dump() | changes)
 
@@ -205,8 +300,8 @@ def test_weights_of_another_training_are_not_exported(source, tmp_path):
     record = belonging.training_record(TRAINING, base, {}, {"dcr": weights})
     for adapters in ({"dcr": lambda: {"a": torch.zeros(2)}}, {"naive": lambda: weights}):
         with pytest.raises(UserError, match=r"trained weights of dcr are not those .*--pipelines training"):
-            export_encoder(parameters, TRAINING, record, {}, base, adapters)
+            export_encoder(parameters, TRAINING, record, {}, base, adapters, *NOT_ALIGNED, {})
     with torch.no_grad():
         next(base.visual.parameters()).add_(1)
     with pytest.raises(UserError, match=r"started from other weights than those of backbone"):
-        export_encoder(parameters, TRAINING, record, {}, base, {"dcr": lambda: weights})
+        export_encoder(parameters, TRAINING, record, {}, base, {"dcr": lambda: weights}, *NOT_ALIGNED, {})

@@ -17,6 +17,7 @@ from benchmark_folders import write_classification
 from dcr.backbones import load_backbone
 from dcr.benchmark_sets import open_set
 from dcr.errors import UserError
+from dcr.files import weights_hash
 from dcr.parameters import EvaluationParameters, ReportingParameters, TrainingParameters
 from dcr.pipelines.reporting import create_pipeline
 from dcr.projector import Projector
@@ -48,6 +49,9 @@ def catalog_of(folder: Path, **changes) -> DataCatalog:
         "params:evaluation": EvaluationParameters(**section("evaluation")),
         "params:training": TrainingParameters(**section("training")),
         "params:training.method": "dcr",
+        "params:alignment": belonging.alignment(),
+        "alignments": {},
+        "alignment_record": {},
         "params:recipe.name": "r",
         "parameters": {"training": section("training")},
         "scores": finished_run.scores(),
@@ -235,6 +239,31 @@ def test_a_loss_log_of_dcr_is_marked_with_the_bounds_of_its_batch(folder):
     assert {"floor, log 2", f"no contrast, log {batch + 1}"} <= texts
 
 
+def test_pictures_are_of_the_aligned_encoder_where_there_is_one(folder):
+    """Of what `check_results` hands on as the product; the encoder as trained stays as it is."""
+    catalog = catalog_of(folder.parents[2])
+    backbone, parameters = catalog["backbone"].load(), belonging.alignment("image")
+    names = ("base", "dcr", "reconstruction", "naive")
+    maps = {name: {"image_map": 2 * torch.eye(24)} for name in names}
+    record = belonging.alignment_record(parameters, dict.fromkeys(names, backbone), maps)
+    aligned = record["encoders"]["dcr"]["hashes"]["aligned"]
+    evaluated = catalog["this_seed"].load()
+    evaluated["encoders"] |= dict.fromkeys(names[1:], aligned)
+    memory = {
+        "params:alignment": parameters,
+        "alignments": {name: partial(maps.get, name) for name in names},
+        "alignment_record": record,
+        "this_seed": evaluated,
+        "seed_scores": {"seed_0": lambda: evaluated},
+    }
+    for name, value in memory.items():
+        catalog[name] = MemoryDataset(value, copy_mode="assign")
+    product = SequentialRunner().run(create_pipeline().only_nodes("check_results"), catalog)["product"].load()
+    assert weights_hash(product.model) == aligned != weights_hash(backbone.model)
+    readers = {node.name for node in create_pipeline().nodes if "product" in node.inputs}
+    assert readers == {"show_neighbours", "draw_reconstructions", "describe_models"}
+
+
 def refused(folder, changes):
     """Return the sentence that the pipeline ends with, having run nothing but its check."""
     catalog = catalog_of(folder.parents[2])
@@ -283,7 +312,6 @@ def test_a_page_joins_only_what_belongs_together(folder):
 
 
 def test_nothing_is_computed_before_the_check():
-    """But what the pages tell of the models, which is in memory alone."""
     pipeline = create_pipeline()
     later = pipeline.filter(from_nodes=["check_results"])
-    assert {node.name for node in pipeline.nodes} - {node.name for node in later.nodes} == {"describe_models"}
+    assert {node.name for node in pipeline.nodes} == {node.name for node in later.nodes}

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.xdist_group("smoke")
 
 PIPELINES = (
     "models", "scenes", "scenes_validation", "ingest", "validation", "latents", "verify", "synthesis", "training",
-    "embedding", "evaluation", "export", "reporting", "sweep",
+    "alignment", "embedding", "evaluation", "export", "reporting", "sweep",
 )  # fmt: skip
 QUICK = ("ingest", "latents", "export")
 # What tells the time or how long something took: two undisturbed runs differ in it. Trackers begin anew with every run.
@@ -50,6 +50,11 @@ def whole(smoke_project, tmp_path_factory, request):
     run.mkdir(parents=True)
     for file in ("scores.json", "training.json", "this_seed.json"):
         shutil.copy(reporting / file, run)
+    evaluated = json.loads((run / "this_seed.json").read_text())  # a sweep aligns nothing
+    evaluated["encoders"] = {
+        n: evaluated["encoders"].get(f"{n}_unaligned", h) for n, h in evaluated["encoders"].items()
+    }
+    (run / "this_seed.json").write_text(json.dumps(evaluated))
     if request.config.getoption("--torture"):
         for name in ("synthesis", "embedding", "sweep", "models"):
             import_all(run_pipelines(folder, "smoke", [name]).modules)
@@ -76,6 +81,7 @@ def forget(project: Path, pipeline: str) -> None:
         "verify": [reporting / "latents_verification.json"],
         "synthesis": [data / "05_model_input/smoke/synthetic_positives"],
         "training": [data / "06_models/smoke" / name for name in ("checkpoints", "encoder", "adapters", "baselines")],
+        "alignment": [data / "06_models/smoke/alignments", reporting / "alignment.json"],
         "embedding": [data / "04_feature"],
         "evaluation": [data / "04_feature", data / "07_model_output"],
         "export": [data / "06_models/smoke/export"],
@@ -98,11 +104,12 @@ def contents(project: Path) -> dict[str, object]:
 
 
 def _without_seconds(path: Path) -> object:
-    if path.name != "training.json":
+    if path.name not in ("training.json", "alignment.json"):
         return path.read_bytes()
     record = json.loads(path.read_text())
-    for run in record["runs"].values():
-        run.pop("seconds"), run.pop("samples_per_second")
+    record.pop("seconds", None)
+    for run in (record.get("runs") or record["encoders"]).values():
+        run.pop("seconds"), run.pop("samples_per_second", None)
     return record
 
 

@@ -322,7 +322,18 @@ SUITES += [
         {"conf/mine/globals.yml": f"{MINE}expectations: nowhere.yml\n"},
     )
 ]
-ALONE = ("training", "validation", "evaluation", "export", "reporting", "models", "ingest", "verify", "synthesis")
+ALONE = (
+    "training",
+    "alignment",
+    "validation",
+    "evaluation",
+    "export",
+    "reporting",
+    "models",
+    "ingest",
+    "verify",
+    "synthesis",
+)
 ENVIRONMENT = [
     Mistake("--pipelines verify", ("KEDRO_ENV", "did you mean 'smoke'"), environment={"KEDRO_ENV": "smok", "ENV": ""}),
     variables("latents", "WORLD_SIZE=''", "unset WORLD_SIZE", WORLD_SIZE=""),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from copy import copy
 from typing import Any
 
@@ -38,3 +39,27 @@ class WholePartitionsDataset(PartitionedDataset):
     def check_target(self) -> None:
         """Raise UserError if a save would destroy what this project did not make."""
         check_ours(self._path)
+
+
+class OptionalPartitionsDataset(WholePartitionsDataset):
+    """A ``WholePartitionsDataset`` of which there may be none: a load then gives ``{}``.
+
+    YAML example:
+
+        alignments:
+          type: dcr.datasets.partitions.OptionalPartitionsDataset
+          path: data/06_models/demo/alignments
+          filename_suffix: .safetensors
+          dataset: {type: dcr.datasets.tensors.SafetensorsDataset, made_by: kedro run --pipelines alignment}
+
+    Python example:
+        >>> OptionalPartitionsDataset(path="nowhere", dataset="json.JSONDataset", filename_suffix=".json").load()
+        {}
+    """
+
+    def load(self) -> dict[str, Callable[[], Any]]:
+        self._invalidate_caches()
+        return super().load() if self._list_partitions() else {}
+
+    def _exists(self) -> bool:
+        return True  # absence is one of its values

@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -16,7 +16,7 @@ import numpy as np
 
 from dcr.decoding import DECODING_VERSION
 from dcr.evaluation.results import Result
-from dcr.files import atomic_path, json_hash, weights_hash
+from dcr.files import atomic_path, json_hash, tensors_hash
 from dcr.source_graph import sources_hash
 
 if TYPE_CHECKING:
@@ -34,15 +34,34 @@ def make_key(**parts: Any) -> str:
     return hashlib.sha256(json.dumps({"format": _FORMAT, **parts}, sort_keys=True).encode()).hexdigest()
 
 
-def encoder_fingerprint(backbone: Backbone) -> str:
-    """Return a hex sha256 of an encoder: weights, what else decides about its features, decoding of images, and kind of
-    device."""
-    return make_key(
-        weights=weights_hash(backbone.model),
-        settings=json_hash(backbone.settings()),
-        decoding=DECODING_VERSION,
-        device=backbone.device.type,
-    )
+@dataclass(frozen=True)
+class EncoderFingerprint:
+    """Hex sha256 of an encoder's two sides: weights, what else decides about features, decoding, and kind of device.
+
+    Image embeddings depend on ``images`` alone and text embeddings on ``texts``: two encoders that share a tower share
+    its embeddings.
+    """
+
+    images: str
+    texts: str
+
+    @classmethod
+    def of(cls, backbone: Backbone) -> EncoderFingerprint:
+        """Return the fingerprint of an encoder as it is now."""
+        state = backbone.model.state_dict(keep_vars=True)
+        seen = {id(tensor) for tensor in backbone.visual.state_dict(keep_vars=True).values()}
+        images = {name: tensor for name, tensor in state.items() if id(tensor) in seen}
+        texts = {name: tensor for name, tensor in state.items() if id(tensor) not in seen}
+        shared = {"settings": json_hash(backbone.settings()), "device": backbone.device.type}
+        return cls(
+            make_key(weights=tensors_hash(images), decoding=DECODING_VERSION, **shared),
+            make_key(weights=tensors_hash(texts), **shared),
+        )
+
+    @property
+    def whole(self) -> str:
+        """What results depend on."""
+        return make_key(images=self.images, texts=self.texts)
 
 
 @cache

@@ -23,16 +23,15 @@ logger = logging.getLogger(__name__)
 CLASS_ATTRIBUTE = "class"  # the label itself, which the linear probe of the class reads
 
 
-def evaluate_classification(
+def evaluate_class_images(
     embedder: Embedder, dataset: ClassificationSet, options: EvaluationOptions, reference: Embedder | None = None
 ) -> Iterator[Result]:
-    """Clustering and zero-shot on the test split; with a train split also linear and neighbour probes.
+    """Clustering of the test split, then, with a train split, linear and neighbour probes; all of it without a text.
 
     With ``options.compare_features`` also the geometry of the test features, and their drift from ``reference``'s.
     """
     test = embed_split(embedder, dataset, "test")
     yield _evaluate_clustering(dataset, test, options)
-    yield _evaluate_zero_shot(embedder, dataset, test, options)
     if options.compare_features:
         yield from evaluate_features(dataset, test, options, reference)
     if not dataset.has_split("train"):
@@ -84,9 +83,9 @@ def _evaluate_clustering(dataset: ClassificationSet, test: LabelledFeatures, opt
     return Result("clustering", dataset.name, "clustering", *scores, outcomes_of(test.keys, groups, correct))
 
 
-def _evaluate_zero_shot(
-    embedder: Embedder, dataset: ClassificationSet, test: LabelledFeatures, options: EvaluationOptions
-) -> Result:
+def evaluate_zero_shot(embedder: Embedder, dataset: ClassificationSet, options: EvaluationOptions) -> Result:
+    """Each test image named by the class whose prompts it is nearest to."""
+    test = embed_split(embedder, dataset, "test")
     prompts = [template.replace("{c}", name) for name in dataset.class_names for template in dataset.templates]
     texts = embedder.texts(prompts, f"{dataset.name} prompts")
     classifier = build_classifier(texts.reshape(len(dataset.class_names), len(dataset.templates), -1))

@@ -16,7 +16,7 @@ import torch
 
 from dcr.benchmark_sets import ClassificationSet, Part
 from dcr.errors import UserError
-from dcr.evaluation.cache import EvaluationCache, encoder_fingerprint, make_key
+from dcr.evaluation.cache import EncoderFingerprint, EvaluationCache, make_key
 from dcr.progress import show_progress
 
 if TYPE_CHECKING:
@@ -117,9 +117,9 @@ class Embedder:
         self._batch_size, self._num_workers = batch_size, num_workers
 
     @cached_property
-    def fingerprint(self) -> str:
-        """See `dcr.evaluation.cache.encoder_fingerprint`."""
-        return encoder_fingerprint(self.backbone)
+    def fingerprint(self) -> EncoderFingerprint:
+        """See `dcr.evaluation.cache.EncoderFingerprint`."""
+        return EncoderFingerprint.of(self.backbone)
 
     def images(self, part: Part, description: str) -> np.ndarray:
         """Return the embeddings (N, d), float32, not normalised, of a part's images in order."""
@@ -132,7 +132,7 @@ class Embedder:
 
         if self.cache is None:
             return compute()
-        key = make_key(encoder=self.fingerprint, images=part.fingerprint)
+        key = make_key(encoder=self.fingerprint.images, images=part.fingerprint)
         return self.cache.embeddings(key, compute, f"images: {description}, {part.name}")
 
     def split(self, parts: Iterable[Part], description: str) -> np.ndarray:
@@ -149,7 +149,7 @@ class Embedder:
         if self.cache is None:
             return compute()
         tokens = hashlib.sha256(self.backbone.tokenize(texts).numpy()).hexdigest()
-        key = make_key(encoder=self.fingerprint, tokens=tokens)
+        key = make_key(encoder=self.fingerprint.texts, tokens=tokens)
         return self.cache.embeddings(key, compute, f"texts: {description}")
 
 

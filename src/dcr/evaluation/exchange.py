@@ -27,15 +27,18 @@ def diva_results(scores: Scores, model: str, encoder: str) -> dict[str, dict[str
     return {"results_before": show(scores[BASE]), "results_final_after": show(scores[encoder])}
 
 
-def seed_record(scores: Scores, record: Mapping[str, Any]) -> dict[str, Any]:
+def seed_record(scores: Scores, record: Mapping[str, Any], alignment: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a run says of its training seed: the seed, the scores, and what it shares with other seeds' runs.
 
     Args:
         scores: of all encoders.
+        alignment: the parameters of what followed training.
         record: what training wrote, with ``seed``, ``parameters``, and ``hashes`` of data, frozen models and code.
     """
     course = {name: value for name, value in record["parameters"].items() if name != "seed"}
-    configuration = make_key(training=course, hashes=record["hashes"], base=scores.get(BASE, {}))
+    configuration = make_key(
+        training=course, alignment=dict(alignment), hashes=record["hashes"], base=scores.get(BASE, {})
+    )
     return {"seed": record["seed"], "configuration": configuration, "scores": scores}
 
 

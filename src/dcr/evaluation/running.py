@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from dcr.benchmark_sets import BenchmarkSet, ClassificationSet, MMVPSet, NamedSet, RetrievalSet
 from dcr.errors import UserError
 from dcr.evaluation.cache import EvaluationCache, code_fingerprint, make_key
-from dcr.evaluation.classification import evaluate_classification
+from dcr.evaluation.classification import evaluate_class_images, evaluate_zero_shot
 from dcr.evaluation.embedding import Embedder
 from dcr.evaluation.mmvp_vlm import evaluate_mmvp
 from dcr.evaluation.results import EvaluationOptions, Result
@@ -66,18 +66,38 @@ def evaluate_set(
             return list(evaluate_mmvp(embedder, benchmark_set, options, reference))
         if isinstance(benchmark_set, RetrievalSet):
             return list(evaluate_retrieval(embedder, benchmark_set, options, reference))
-        return list(evaluate_classification(embedder, benchmark_set, options, reference))
+        return _evaluate_classification(embedder, benchmark_set, options, reference)
 
     if embedder.cache is None:
         return compute()
-    key = make_key(
+    key = _key(embedder.fingerprint.whole, benchmark_set, options, reference)
+    return embedder.cache.results(key, compute)
+
+
+def _evaluate_classification(
+    embedder: Embedder, dataset: ClassificationSet, options: EvaluationOptions, reference: Embedder | None
+) -> list[Result]:
+    """Clusters and probes see images alone: in the cache, encoders that differ in their text side alone share them."""
+
+    def compute() -> list[Result]:
+        return list(evaluate_class_images(embedder, dataset, options, reference))
+
+    if embedder.cache is None:
+        of_images = compute()
+    else:
+        key = make_key(images_alone=_key(embedder.fingerprint.images, dataset, options, reference))
+        of_images = embedder.cache.results(key, compute)
+    return [of_images[0], evaluate_zero_shot(embedder, dataset, options), *of_images[1:]]
+
+
+def _key(encoder: str, benchmark_set: BenchmarkSet, options: EvaluationOptions, reference: Embedder | None) -> str:
+    return make_key(
         code=code_fingerprint(),
-        encoder=embedder.fingerprint,
-        reference=reference.fingerprint if reference and options.compare_features else None,
+        encoder=encoder,
+        reference=reference.fingerprint.whole if reference and options.compare_features else None,
         set=[benchmark_set.name, benchmark_set.fingerprint],
         options=_relevant(options, benchmark_set),
     )
-    return embedder.cache.results(key, compute)
 
 
 def _relevant(options: EvaluationOptions, benchmark_set: BenchmarkSet) -> dict[str, Any]:

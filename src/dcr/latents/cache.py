@@ -131,6 +131,10 @@ class LatentCache(Sequence):
         shard, row = self._find(position)
         return json.loads(self._read(shard, int(row["json"]), int(row["json_size"])))
 
+    def caption(self, position: int) -> str | None:
+        """Return a sample's caption, as validation chose it; None where it has none."""
+        return self.record(position)["caption"]
+
     def key(self, position: int) -> str:
         """Return a sample's key."""
         return self._find(position)[1]["key"].decode("utf-8", "surrogateescape")

@@ -106,6 +106,10 @@ class OnlineLatents(Sequence):
         record = load_crops(self._task(position), self.options, [0]).records[0]
         return {**{name: record[name] for name in ("caption", "sha256", "crops")}, "resize": "bicubic"}
 
+    def caption(self, position: int) -> str | None:
+        """Return a sample's caption, as validation chose it; None where it has none."""
+        return self._samples["caption"][position]
+
     def key(self, position: int) -> str:
         """Return a sample's key."""
         return self._samples["key"][position]

@@ -4,6 +4,7 @@ what a phase of stage 2 takes from the recipe.
 Values stand in ``conf/<recipe>/parameters_<section>.yml``; nodes get them as these objects from ``params:<section>``.
 """
 
+from dcr.parameters.alignment import AlignmentParameters
 from dcr.parameters.evaluation import EvaluationParameters
 from dcr.parameters.export import ExportParameters
 from dcr.parameters.latents import LatentsParameters, VerifyParameters
@@ -18,6 +19,7 @@ from dcr.parameters.training import TrainingParameters
 from dcr.parameters.validation import IngestParameters, ValidationParameters
 
 __all__ = [
+    "AlignmentParameters",
     "EvaluationParameters",
     "ExportParameters",
     "IngestParameters",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dcr.encoder_names import split_run
+from dcr.encoder_names import ALIGNED, UNALIGNED, EncoderName, split_run
 
 ENCODERS = {"base": "Base", "dcr": "DCR", "reconstruction": "Reconstruction", "naive": "Naive sum"}
+
+_FORMS = {"": "", ALIGNED: ", aligned", UNALIGNED: ", as trained"}
 
 RUNS = {**ENCODERS, "stage1": "Stage 1: projector"}
 
@@ -101,7 +103,9 @@ def is_share(benchmark: str) -> bool:
 
 def encoder_name(encoder: str) -> str:
     """Return the words for an encoder or method."""
-    return ENCODERS.get(encoder, encoder)
+    name = EncoderName.parse(encoder)
+    seed = "" if name.seed is None else f", seed {name.seed}"
+    return ENCODERS.get(name.method, name.method) + _FORMS[name.form] + seed
 
 
 def run_name(run: str) -> str:

@@ -7,12 +7,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dcr.errors import UserError
-from dcr.parameters import EvaluationParameters, TrainingParameters
+from dcr.parameters import AlignmentParameters, EvaluationParameters, TrainingParameters
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import pandas as pd
+    import torch
 
     from dcr.backbones import Backbone
     from dcr.benchmark_sets import BenchmarkSet, NamedSet
@@ -31,13 +32,20 @@ def gather_encoders(
     encoder: Backbone,
     baselines: Encoders,
     more_encoders: Encoders,
+    alignment: AlignmentParameters,
+    alignments: dict[str, Callable[[], dict[str, torch.Tensor]]],
+    alignment_record: dict[str, Any],
 ) -> Encoders:
     """Name the base encoder, the trained one, the baselines and any others, in the order in which they are shown.
 
+    Where an alignment followed training, each of them but the others is there twice, see `dcr.encoder_names`.
+
     Raises:
-        UserError: the encoders are not those of the training that the record and the parameters tell of.
+        UserError: the encoders are not those of the training that the record and the parameters tell of, or the
+            alignment is not of them.
     """
     from dcr import provenance
+    from dcr.alignment import both_forms, check_alignment
 
     provenance.check_training(training_record, training)
     provenance.check_backbone(training_record, backbone)
@@ -50,6 +58,9 @@ def gather_encoders(
 
     others = {method: partial(checked, method) for method in baselines}
     taken = {"base": lambda: backbone, training.method: lambda: encoder, **others}
+    check_alignment(alignment_record, alignment, training_record)
+    if alignment.form != "none":
+        taken = both_forms(taken, alignments, alignment_record)
     for name in more_encoders:
         if name in taken:
             raise UserError(f"more_encoders: the name {name!r} is that of an encoder of this recipe; take another")
@@ -123,6 +134,7 @@ def record_sets(sets: list[NamedSet], evaluations: dict[str, list[Result]]) -> l
 
 def record_seed(
     parameters: EvaluationParameters,
+    alignment: AlignmentParameters,
     record: dict[str, Any],
     encoder_hashes: dict[str, str],
     scores: dict[str, Any],
@@ -135,7 +147,7 @@ def record_seed(
     from dcr.provenance import evaluation_record, table_hashes
 
     tables = table_hashes(outcomes, scores=scores, intervals=intervals, comparisons=comparisons)
-    kept = seed_record(scores, record) | evaluation_record(parameters, encoder_hashes, tables)
+    kept = seed_record(scores, record, alignment.course()) | evaluation_record(parameters, encoder_hashes, tables)
     return kept, {f"seed_{record['seed']}": kept}
 
 

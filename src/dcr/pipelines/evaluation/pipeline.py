@@ -19,7 +19,10 @@ from .nodes import (
 _GATHER = (
     Node(
         gather_encoders,
-        inputs=["params:training", "training_record", "backbone", "encoder", "baselines", "more_encoders"],
+        inputs=[
+            *("params:training", "training_record", "backbone", "encoder", "baselines", "more_encoders"),
+            *("params:alignment", "alignments", "alignment_record"),
+        ],
         outputs="encoders",
         name="gather_encoders",
     ),
@@ -81,6 +84,7 @@ def create_pipeline() -> Pipeline:
                 record_seed,
                 inputs=[
                     "params:evaluation",
+                    "params:alignment",
                     "training_record",
                     "encoder_hashes",
                     "scores",

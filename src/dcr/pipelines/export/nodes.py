@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from dcr.parameters import ExportParameters, RecipeParameters, TrainingParameters
+from dcr.parameters import AlignmentParameters, ExportParameters, RecipeParameters, TrainingParameters
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,13 +26,18 @@ def compose_card(
     comparisons: dict[str, Any],
     outcomes: pd.DataFrame,
     evaluated: dict[str, Any],
+    alignment: AlignmentParameters,
+    alignment_record: dict[str, Any],
 ) -> dict[str, Any]:
     """Gather what the model card tells: revision, hashes, settings, scores before and after, what got worse.
 
     Raises:
-        UserError: the base or the method's encoder has no scores; or training, scores and data do not belong together.
+        UserError: the base or the method's encoder has no scores; or training, alignment, scores and data do not belong
+            together.
     """
     from dcr import provenance
+    from dcr.alignment import check_alignment, expected_weights, tell_alignment
+    from dcr.encoder_names import BASE, aligned_name, unaligned_name
     from dcr.errors import UserError
     from dcr.files import json_hash
     from dcr.training.product import describe
@@ -46,13 +51,18 @@ def compose_card(
             "run `kedro run --pipelines evaluation`, and look at evaluation_failures.json"
         )
     tables = provenance.table_hashes(outcomes, scores=scores, intervals=intervals, comparisons=comparisons)
-    provenance.check_scores(evaluated, training_record, method, tables, scores)
+    check_alignment(alignment_record, alignment, training_record)
+    weights = expected_weights(alignment_record, alignment, training_record)
+    provenance.check_scores(evaluated, training_record, method, tables, scores, weights)
+    both_forms = (BASE, aligned_name(BASE), method, unaligned_name(method))
+    shown = [name for name in dict.fromkeys(both_forms) if name in scores]
     hashes = {"validation": json_hash(validation_summary), "recipe": json_hash(training.model_dump(mode="json"))}
     return {
         **describe(training, recipe, method, training_record["hashes"] | hashes),
         "base_revision": models.get("backbone", {}).get("revision"),
-        "scores": {name: scores[name] for name in ("base", method)},
-        "intervals": {name: intervals[name] for name in ("base", method)},
+        "alignment": tell_alignment(alignment_record, alignment, method),
+        "scores": {name: scores[name] for name in shown},
+        "intervals": {name: intervals[name] for name in shown},
         "comparisons": comparisons.get(method, {}),
     }
 
@@ -64,8 +74,11 @@ def export_encoder(
     card: dict[str, Any],
     backbone: Backbone,
     adapters: dict[str, Callable[[], Any]],
+    alignment: AlignmentParameters,
+    alignments: dict[str, Callable[[], Any]],
+    alignment_record: dict[str, Any],
 ) -> Callable[[Path], None]:
-    """Put the method's weights into the base tower; return what writes the folder.
+    """Put the method's weights into the base tower, and its alignment behind it; return what writes the folder.
 
     Raises:
         UserError: the weights, or the base's, are not those that the card tells of.
@@ -75,16 +88,20 @@ def export_encoder(
     import torch
 
     from dcr import provenance
+    from dcr.alignment import apply_maps, check_alignment, load_maps
     from dcr.export import write_encoder
     from dcr.training.product import put_into_tower
 
     weights = adapters[training.method]() if training.method in adapters else {}
     provenance.check_adapter(training_record, training.method, weights)
     provenance.check_backbone(training_record, backbone)
+    check_alignment(alignment_record, alignment, training_record)
+    maps = load_maps(training.method, alignments, alignment_record) if alignment.form != "none" else {}
     adapter = put_into_tower(training, backbone, weights)
     return partial(
         write_encoder,
-        backbone=backbone,
+        backbone=apply_maps(backbone, maps),
+        alignment=maps,
         adapter=adapter,
         card=card | {"base_model": backbone.source},
         dtype=getattr(torch, parameters.dtype),

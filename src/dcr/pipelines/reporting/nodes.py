@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from dcr.parameters import EvaluationParameters, ReportingParameters, TrainingParameters
+from dcr.parameters import AlignmentParameters, EvaluationParameters, ReportingParameters, TrainingParameters
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,18 +26,21 @@ BASE, MMVP = "base", "mmvp_vlm"
 def check_results(
     training: TrainingParameters,
     evaluation: EvaluationParameters,
+    alignment: AlignmentParameters,
     backbone: Backbone,
     encoder: Backbone,
     projector: dict[str, torch.Tensor],
     outcomes: pd.DataFrame,
     seed_scores: dict[str, Callable[[], dict[str, Any]]],
     losses: dict[str, Callable[[], pd.DataFrame]],
+    alignments: dict[str, Callable[[], Any]],
     **records: dict[str, Any],
-) -> tuple[str, dict[str, Any], Scores]:
-    """Refuse what does not belong together; hand on the method, its training's record and the scores to all others."""
+) -> tuple[str, dict[str, Any], Scores, Backbone]:
+    """Refuse what does not belong together; hand on the method, its training's record, the scores and the product."""
     from dcr import provenance
+    from dcr.alignment import check_alignment, expected_weights, load_aligned
 
-    trained, evaluated = records["training_record"], records["this_seed"]
+    trained, evaluated, aligned = (records[name] for name in ("training_record", "this_seed", "alignment_record"))
     provenance.check_training(trained, training)
     provenance.check_backbone(trained, backbone)
     provenance.check_encoder(trained, training.method, encoder)
@@ -49,9 +52,13 @@ def check_results(
     provenance.check_synthesis(trained, records["synthesis_pictures"])
     provenance.check_evaluation(evaluated, evaluation)
     tables = provenance.table_hashes(outcomes, scores=records["scores"], intervals=records["intervals"])
-    provenance.check_scores(evaluated, trained, training.method, tables, records["scores"])
+    check_alignment(aligned, alignment, trained)
+    weights = expected_weights(aligned, alignment, trained)
+    provenance.check_scores(evaluated, trained, training.method, tables, records["scores"], weights)
     provenance.check_seed(evaluated, {name: load() for name, load in seed_scores.items()})
-    return training.method, trained, records["scores"]
+    if alignment.form != "none":
+        encoder = load_aligned(training.method, lambda: encoder, alignments, aligned)
+    return training.method, trained, records["scores"], encoder
 
 
 def compare_scores(

@@ -28,16 +28,18 @@ def create_pipeline() -> Pipeline:
                 inputs={
                     "training": "params:training",
                     "evaluation": "params:evaluation",
+                    "alignment": "params:alignment",
                     **{
                         name: name
                         for name in (
                             *("backbone", "encoder", "projector", "training_record", "conditions", "losses"),
+                            *("alignments", "alignment_record"),
                             *("validation_summary", "base_models", "synthesis_pictures"),
                             *("scores", "intervals", "outcomes", "this_seed", "seed_scores"),
                         )
                     },
                 },
-                outputs=["trained_method", "checked_training", "checked_scores"],
+                outputs=["trained_method", "checked_training", "checked_scores", "product"],
                 name="check_results",
             ),
             Node(
@@ -78,7 +80,7 @@ def create_pipeline() -> Pipeline:
                     "trained_method",
                     "classification",
                     "backbone",
-                    "encoder",
+                    "product",
                     "evaluation_cache",
                 ],
                 outputs="nearest_neighbours",
@@ -114,7 +116,7 @@ def create_pipeline() -> Pipeline:
                     "trained_method",
                     "mmvp_vlm",
                     "backbone",
-                    "encoder",
+                    "product",
                     "diffusion",
                     "projector",
                 ],
@@ -123,7 +125,7 @@ def create_pipeline() -> Pipeline:
             ),
             Node(
                 describe_models,
-                inputs=["backbone", "encoder", "diffusion", "projector"],
+                inputs=["backbone", "product", "diffusion", "projector"],
                 outputs="model_facts",
                 name="describe_models",
             ),

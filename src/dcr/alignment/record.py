@@ -1,0 +1,75 @@
+"""`alignment.json`: which encoders were aligned, how their maps were chosen, and hashes of what went in and came out.
+
+Records are plain values, as they come from JSON.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from dcr.encoder_names import aligned_name, unaligned_name
+from dcr.errors import UserError
+from dcr.files import tensors_hash
+from dcr.provenance import encoder_weights
+
+if TYPE_CHECKING:
+    import torch
+
+    from dcr.parameters import AlignmentParameters
+
+Record = Mapping[str, Any]
+_ALIGN = "run `kedro run --pipelines alignment,evaluation`"
+
+
+def check_alignment(record: Record, parameters: AlignmentParameters, trained: Record) -> None:
+    """Refuse the record of an alignment with other parameters than the recipe has now, or of other encoders.
+
+    Args:
+        record: `alignment.json`, {} without one; with form none it is not looked at.
+        trained: `training.json`.
+    """
+    if parameters.form == "none":
+        return
+    found = record.get("parameters")
+    if not isinstance(found, Mapping):
+        raise UserError(f"there is no record of an alignment, but alignment.form is {parameters.form}; {_ALIGN}")
+    for name, value in parameters.course().items():
+        if found.get(name) != value:
+            raise UserError(
+                f"alignment ran with alignment.{name} {found.get(name)!r}, the recipe says {value!r}; {_ALIGN}"
+            )
+    for name, digest in encoder_weights(trained).items():
+        if _hashes(record, name).get("encoder") != digest:
+            raise UserError(
+                f"alignment.json does not tell of the encoder {name} that training made or started from; {_ALIGN}"
+            )
+
+
+def check_maps(record: Record, name: str, maps: Mapping[str, torch.Tensor]) -> None:
+    """Refuse maps that are not those which the record tells of for an encoder, by its name as trained."""
+    if tensors_hash(dict(maps)) != _hashes(record, name).get("maps"):
+        raise UserError(
+            f"the alignment of {name} is not the one that alignment.json tells of: alignment was cut before its end, "
+            f"or the file is from elsewhere; {_ALIGN}"
+        )
+
+
+def expected_weights(record: Record, parameters: AlignmentParameters, trained: Record) -> dict[str, str]:
+    """Return the hash of the weights that each encoder must have, by the name that it is evaluated under."""
+    made = encoder_weights(trained)
+    if parameters.form == "none":
+        return made
+    aligned = {aligned_name(name): _hashes(record, name).get("aligned", "") for name in made}
+    return {unaligned_name(name): digest for name, digest in made.items()} | aligned
+
+
+def tell_alignment(record: Record, parameters: AlignmentParameters, name: str) -> dict[str, Any]:
+    """Return what a model card tells of an encoder's alignment, {} where there is none."""
+    if parameters.form == "none":
+        return {}
+    return {"form": parameters.form, "chosen": record["encoders"][name]["chosen"]}
+
+
+def _hashes(record: Record, name: str) -> Mapping[str, str]:
+    return (record.get("encoders") or {}).get(name, {}).get("hashes", {})

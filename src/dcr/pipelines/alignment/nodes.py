@@ -1,0 +1,60 @@
+"""Nodes of pipeline `alignment`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from dcr.errors import UserError
+from dcr.parameters import AlignmentParameters, TrainingParameters
+
+if TYPE_CHECKING:
+    import torch
+
+    from dcr.backbones import Backbone
+    from dcr.latents import LatentCache
+
+
+def fit_alignments(
+    parameters: AlignmentParameters,
+    training: TrainingParameters,
+    training_record: dict[str, Any],
+    latents: LatentCache,
+    backbone: Backbone,
+    encoder: Backbone,
+    baselines: dict[str, Callable[[], Backbone]],
+) -> tuple[dict[str, dict[str, torch.Tensor]], dict[str, Any]]:
+    """Fit a map for the base and for every encoder that training made; return maps and what is told of them.
+
+    Raises:
+        UserError: encoders, base or samples are not those that the record and the parameters of training tell of.
+    """
+    from dcr import provenance
+    from dcr.alignment.fitting import align_encoders
+    from dcr.encoder_names import BASE
+
+    if parameters.form == "none":
+        return {}, {"form": "none", "parameters": parameters.course(), "encoders": {}}
+    provenance.check_training(training_record, training)
+    provenance.check_backbone(training_record, backbone)
+    provenance.check_encoder(training_record, training.method, encoder)
+    if latents.content_hash() != training_record["hashes"].get("samples"):
+        raise UserError(
+            "the latents are not of the samples that were trained on; run `kedro run --pipelines "
+            "training,alignment,evaluation`"
+        )
+
+    def load(name: str) -> Backbone:
+        if name not in baselines:
+            raise UserError(
+                f"encoder {name}, of which training.json tells, is not there; run `kedro run --pipelines training`"
+            )
+        baseline = baselines[name]()
+        provenance.check_encoder(training_record, name, baseline)
+        return baseline
+
+    encoders = {BASE: lambda: backbone}
+    encoders |= {name: partial(load, name) for name in training_record["products"]["encoders"]}
+    encoders |= {training.method: lambda: encoder}
+    return align_encoders(parameters, latents, training.validation_fraction, encoders)
