@@ -72,10 +72,8 @@ def alignment_record(
     return {"form": parameters.form, "parameters": parameters.course(), "encoders": told}
 
 
-def this_seed(
-    parameters: EvaluationParameters, trained: dict[str, Any], outcomes: Any, **tables: Any
-) -> dict[str, Any]:
+def this_seed(parameters: EvaluationParameters, trained: dict[str, Any], **tables: Any) -> dict[str, Any]:
     """Return what evaluation would write of the encoders of a training, and of these tables."""
     encoders = {"base": trained["hashes"]["backbone"], **trained["products"]["encoders"]}
     kept = {"seed": trained["seed"], "configuration": "c", "scores": tables["scores"]}
-    return kept | evaluation_record(parameters, encoders, table_hashes(outcomes, **tables))
+    return kept | evaluation_record(parameters, encoders, table_hashes(**tables))

@@ -1,17 +1,31 @@
 """A finished run in miniature, with answers drawn so that DCR separates classes and loses names.
 
-Everything the page reads is derived from one table of outcomes, as in a real run: scores are its means and
-intervals come from the project's bootstrap.
+DCR was trained with three seeds, reconstruction with two of them, the naive sum with one; DCR and base were aligned.
+Everything the page reads is derived from one table of answers, as in a real run: scores are its means, intervals and
+replicates come from the project's bootstrap.
 """
 
 from __future__ import annotations
 
+import copy
 import io
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from PIL import Image, ImageDraw
+
+from dcr.evaluation.comparison import Judge, comparison_records
+from dcr.evaluation.measurements import measure, measurements_table, read_measurements
+from dcr.evaluation.results import Items, Result, outcomes_of, score
+from dcr.evaluation.tables import intervals_table, outcomes_table, scores_table
+from dcr.metrics.bootstrap import Bootstrap
+from dcr.metrics.embeddings import weighted_mean
+from dcr.metrics.mmvp import mmvp_scores
+from dcr.metrics.probes import probe_scores
+from dcr.metrics.zero_shot import zero_shot_scores
+from dcr.reporting.methods import Methods, gather
 
 TYPES = (
     "Orientation and Direction",
@@ -35,32 +49,51 @@ ATTRIBUTES = (
     "text",
     "viewpoint",
 )
-ENCODERS = ("base", "dcr", "reconstruction", "naive")
+ENCODERS = (
+    "base",
+    "dcr",
+    "dcr@1",
+    "dcr@2",
+    "reconstruction",
+    "reconstruction@1",
+    "naive",
+    "dcr_unaligned",
+    "dcr_unaligned@1",
+    "dcr_unaligned@2",
+    "base_aligned",
+)
+METHODS = ("dcr", "reconstruction", "naive")
 NUM_PAIRS = 15  # of each type
+MEASURES = {
+    "detail": ["probes.mean"],
+    "class separation": ["clustering.between_class_share", "clustering.acc"],
+    "text scores": ["mmvp_vlm.mean", "zero_shot.acc1"],
+}
+BOOTSTRAP = Bootstrap(num_resamples=200, confidence=0.95, seed=0)
 
-# Chance of a right answer by encoder: MMVP-VLM, clustering, zero-shot, probes.
+# Chance of a right answer by method: MMVP-VLM, clustering, zero-shot, probes.
 RATES = {
     "base": (0.42, 0.55, 0.92, 0.67),
-    "dcr": (0.43, 0.76, 0.84, 0.68),
+    "dcr": (0.43, 0.76, 0.84, 0.70),
     "reconstruction": (0.45, 0.56, 0.91, 0.72),
     "naive": (0.40, 0.68, 0.86, 0.67),
+    "dcr_unaligned": (0.42, 0.76, 0.78, 0.70),
+    "base_aligned": (0.42, 0.55, 0.93, 0.67),
 }
 
 
-def outcomes() -> pd.DataFrame:
-    """Outcomes of four encoders; answers of one item are correlated over encoders, as they are in a run."""
-    rows = []
+@cache
+def results() -> dict[str, list[Result]]:
+    """Results of all encoders; answers of one item are correlated over encoders, as they are in a run."""
+    found: dict[str, list[Result]] = {encoder: [] for encoder in ENCODERS}
     for place, (benchmark, groups, size) in enumerate(_benchmarks()):
         shared = np.random.default_rng(place).random(len(groups) * size)
         for number, encoder in enumerate(ENCODERS):
             generator = np.random.default_rng([7, place, number])
             draws = np.where(generator.random(len(shared)) < 0.8, shared, generator.random(len(shared)))
-            for position, draw in enumerate(draws):
-                group, index = groups[position // size], position % size
-                item = f"{2 * position + 1}-{2 * position + 2}" if benchmark == "mmvp_vlm" else f"{index:05d}"
-                item = f"{position:05d}" if benchmark in ("clustering", "zero_shot") else item
-                rows.append((encoder, benchmark, item, group, float(draw < RATES[encoder][place])))
-    return pd.DataFrame(rows, columns=["encoder", "benchmark", "item", "group", "correct"])
+            correct = draws < RATES[encoder.partition("@")[0]][place]
+            found[encoder].append(_result(benchmark, groups, size, correct))
+    return found
 
 
 def _benchmarks():
@@ -73,47 +106,70 @@ def _benchmarks():
     )
 
 
-def scores() -> dict:
-    """Scores that agree with the outcomes, plus NMI and ARI, which no mean over items gives."""
-    table = outcomes()
-    result: dict = {}
-    for (encoder, benchmark), part in table.groupby(["encoder", "benchmark"], sort=False):
-        groups = part.groupby("group", sort=False)["correct"].mean()
-        mean = {"mean": float(groups.mean()), **{name: float(value) for name, value in groups.items()}}
-        pooled = float(part["correct"].mean())
-        result.setdefault(encoder, {})[benchmark] = {
-            "mmvp_vlm": mean,
-            "probes": mean,
-            "clustering": {"acc": pooled, "nmi": 0.15 + 0.85 * pooled, "ari": pooled - 0.08},
-            "zero_shot": {
-                "acc1": pooled,
-                "acc5": min(1.0, pooled + 0.07),
-                "mean_per_class_recall": mean["mean"],
-            },
-        }[benchmark]
-    return result
+def _result(benchmark: str, groups: tuple[str, ...], size: int, correct: np.ndarray) -> Result:
+    """The result of ``size`` answers for each group, group by group."""
+    of_each = np.repeat(groups, size)
+    if benchmark == "probes":  # every detail is asked of the same images
+        names = [f"{index:05d}" for index in range(size)]
+        by_detail = dict(zip(groups, correct.reshape(len(groups), size), strict=True))
+        items, statistics = Items("image", names), lambda counts: probe_scores(by_detail, counts)
+        names = names * len(groups)
+    elif benchmark == "mmvp_vlm":
+        names = [f"{2 * index + 1}-{2 * index + 2}" for index in range(len(correct))]
+        items = Items("pair of images", names, of_each)
+        statistics = lambda counts: mmvp_scores(correct, of_each, counts)  # noqa: E731
+    else:
+        names = [f"{index:05d}" for index in range(len(correct))]
+        items = Items("image", names)
+        statistics = partial(_pooled, benchmark, correct, of_each)
+    scored = score(statistics, items, BOOTSTRAP)
+    return Result(benchmark, "scenes20", "task", **scored, outcomes=outcomes_of(names, of_each, correct))
 
 
-def intervals() -> dict:
-    """Intervals of a plausible width around the scores."""
-    widths = {"mmvp_vlm": 0.08, "clustering": 0.04, "zero_shot": 0.03, "probes": 0.015}
+def _pooled(benchmark: str, correct: np.ndarray, classes: np.ndarray, counts: np.ndarray) -> dict[str, np.ndarray]:
+    """Scores of all answers, and others that follow from them, since there are no features to measure."""
+    pooled = weighted_mean(correct, counts)
+    if benchmark == "zero_shot":
+        return zero_shot_scores(np.where(correct, 0, 3), classes, counts)
     return {
-        encoder: {
-            benchmark: {
-                metric: [
-                    max(0.0, value - _width(widths, benchmark, metric)),
-                    min(1.0, value + _width(widths, benchmark, metric)),
-                ]
-                for metric, value in metrics.items()
-            }
-            for benchmark, metrics in benchmarks.items()
-        }
-        for encoder, benchmarks in scores().items()
+        "acc": pooled,
+        "nmi": 0.15 + 0.85 * pooled,
+        "ari": pooled - 0.08,
+        "between_class_share": 0.3 + 0.5 * pooled,
     }
 
 
-def _width(widths: dict, benchmark: str, metric: str) -> float:
-    return widths[benchmark] * (1 if metric in ("mean", "acc", "nmi", "ari", "acc1", "acc5") else 3)
+def outcomes() -> pd.DataFrame:
+    """What each encoder answered, item by item."""
+    return outcomes_table(results())
+
+
+def scores() -> dict:
+    """Scores of every encoder."""
+    return scores_table(copy.deepcopy(results()))
+
+
+def intervals() -> dict:
+    """Intervals of every encoder's scores."""
+    return intervals_table(results())
+
+
+def measurements(*without: str) -> pd.DataFrame:
+    """Every measure in every resample, but of the benchmarks that are named."""
+    table = measurements_table(measure(results()))
+    return table[~table["benchmark"].isin(without)].reset_index(drop=True)
+
+
+def comparisons(*without: str) -> dict:
+    """What `comparisons.json` tells."""
+    judge = Judge(read_measurements(measurements(*without)), 0.95, METHODS)
+    return {name: comparison_records(judge.compare("base", name)) for name in judge.names if name != "base"}
+
+
+def methods(rivals: tuple[str, ...] = ("reconstruction",)) -> Methods:
+    """The encoders as the pages see them."""
+    judge = Judge(read_measurements(measurements()), 0.95, METHODS)
+    return gather(judge, scores(), comparisons(), "base", "dcr", rivals)
 
 
 def losses() -> dict[str, pd.DataFrame]:
@@ -255,14 +311,12 @@ def png(seed: int) -> bytes:
 def run(mmvp_folder: Path):
     """Everything the page shows of this run, as :class:`dcr.reporting.page.Run`, and its figures."""
     from dcr.benchmark_sets import open_set
-    from dcr.metrics.bootstrap import Bootstrap
     from dcr.reporting import figures, images
-    from dcr.reporting.comparison import compare
     from dcr.reporting.contrast import plot_contrast
+    from dcr.reporting.p_against_d import plot_p_against_d
     from dcr.reporting.page import Run
 
-    table, values, bounds = outcomes(), scores(), intervals()
-    bootstrap = Bootstrap(num_resamples=200, confidence=0.95, seed=0)
+    table, found = outcomes(), methods()
     mmvp = open_set(mmvp_folder).pairs
     pairs = images.choose_examples(mmvp, 4)
     originals = np.stack([np.asarray(images.open_images(pair)[0]) / 255 for pair in pairs])
@@ -273,15 +327,11 @@ def run(mmvp_folder: Path):
         "base": originals**2,
         "dcr": originals**0.8,
     }
-    measures = ["clustering.acc", "probes.mean", "mmvp_vlm.mean", "zero_shot.acc1"]
     page = Run(
         recipe="example",
-        base="base",
-        method="dcr",
+        methods=found,
+        measures=MEASURES,
         confidence=0.95,
-        scores=values,
-        comparisons={m: compare(values, bounds, table, "base", m, bootstrap) for m in ENCODERS[1:]},
-        headline_measures=measures,
         validation=validation_summary(),
         sets=sets(),
         base_models=base_models_record(),
@@ -301,9 +351,11 @@ def run(mmvp_folder: Path):
         parameters={"training": {"seed": 0, "temperature": 0.1, "positives": "augmentation"}},
         synthesis=made_positives(),
     )
+    shown = found.without_forms()
+    measures = (MEASURES["detail"], MEASURES["class separation"])
     charts = {
-        "radar": figures.plot_radar(values),
-        "p_against_d": figures.plot_p_against_d(values, bounds, measures[1:3], measures[0]),
+        "radar": figures.plot_radar(shown.scores),
+        "p_against_d": plot_p_against_d(shown.scores, shown.intervals, shown.encoders, *measures),
         "losses": figures.plot_losses(losses(), {"dcr": {"floor, log 2": 0.693}}, window=9),
         "contrast": plot_contrast(losses(), window=9),
     }

@@ -13,9 +13,11 @@ from dcr.backbones.open_clip import build_open_clip
 from dcr.convert import to_clip_model
 from dcr.encoder import load_encoder
 from dcr.errors import UserError
+from dcr.evaluation.comparison import comparison_records
 from dcr.export import write_encoder, write_open_clip
 from dcr.files import sha256_folder
 from dcr.model_card import model_card
+from measured import comparison
 from models import (
     IMAGE_SIZE,
     TEXTS,
@@ -262,10 +264,14 @@ class TestModelCard:
                 "base_model": "org/clip@main",
                 "base_revision": "c0ffee",
                 "intervals": {"dcr": {"mmvp_vlm": {"mean": [0.25, 0.41]}}},
-                "comparisons": {
-                    "zero_shot": {"difference": -0.06, "low": -0.08, "high": -0.03},
-                    "mmvp_vlm": {"difference": 0.14, "low": 0.05, "high": 0.2},
-                },
+                "comparisons": comparison_records(
+                    [
+                        comparison("zero_shot.acc1", 0.5, 0.44, (-0.08, -0.03), num_seeds=1),
+                        comparison("mmvp_vlm.mean", 0.19, 0.33, (0.05, 0.2)),
+                        comparison("mmvp_vlm.Texts", 0.4, 0.2, (-0.3, -0.1)),
+                        comparison("text_alignment.modality_gap", 0.9, 0.8, (-0.2, -0.05)),
+                    ]
+                ),
             },
             missing={},
         )
@@ -278,8 +284,10 @@ class TestModelCard:
         assert "| manifest | `ab12` |" in text
         assert "| seed | `0` |" in text
         losses = text.partition("## Known losses")[2]
-        assert "- zero_shot: -6.0 points against the base model, interval [-8.0, -3.0]" in losses
-        assert "mmvp_vlm" not in losses.partition("##")[0]
+        assert (
+            "- zero_shot acc1: -6.0 points against the base model, interval [-8.0, -3.0] over the test items" in losses
+        )
+        assert losses.partition("##")[0].count("\n- ") == 1
 
     def test_the_crop_that_lies_a_pixel_apart_is_told_where_there_is_one(self):
         told = "transformers crops one pixel from where open_clip"
@@ -303,8 +311,8 @@ class TestModelCard:
 
     def test_says_that_nothing_was_measured_or_lost(self):
         assert "Not measured" in model_card(CARD, {})
-        same = {"zero_shot": {"difference": -0.01, "low": -0.04, "high": 0.02}}
-        assert "None beyond the interval of the difference in zero_shot" in model_card(
+        same = comparison_records([comparison("zero_shot.acc1", 0.5, 0.49, (-0.04, 0.02))])
+        assert "None beyond the interval of the difference in zero_shot acc1" in model_card(
             {**CARD, "comparisons": same}, {}
         )
 

@@ -128,9 +128,10 @@ def test_the_sweeps_runs_start_from_what_the_demo_left(stages):
     assert run["matrix"]["seed"] == [0, 1, 2]
     assert "training.signal=${item.signal},training.seed=${item.seed}" in run["cmd"]
     assert {"data/05_model_input/demo/latents", "data/06_models/demo/base/clip"} <= set(run["deps"])
+    own = "demo/sweep/${item.signal}-${item.seed}"
     assert paths(run["outs"]) == [
-        f"data/08_reporting/demo/sweep/${{item.signal}}-${{item.seed}}/{name}.json"
-        for name in ("scores", "this_seed", "training")
+        f"data/07_model_output/{own}/measurements.parquet",
+        *(f"data/08_reporting/{own}/{name}.json" for name in ("scores", "this_seed", "training")),
     ]
     assert "data/08_reporting/demo/sweep" in compare["deps"]
     assert compare["outs"] == ["data/08_reporting/demo/sweep.html"]

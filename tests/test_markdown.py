@@ -2,11 +2,13 @@
 
 import html
 import re
+from dataclasses import asdict
 
 import pytest
 import yaml
 from markdown_it import MarkdownIt
 
+from dcr.evaluation.comparison import Estimate
 from dcr.markdown import code, code_cell, text, yaml_scalar
 from dcr.model_card import model_card
 
@@ -89,7 +91,7 @@ def test_a_card_made_of_foreign_names_keeps_its_form(words):
                 "tuning": name,
                 "scores": {name: {name: {name: 0.5}}},
                 "intervals": {name: {name: {name: [0.4, 0.6]}}},
-                "comparisons": {name: {"difference": -0.1, "low": -0.2, "high": -0.05}},
+                "comparisons": {name: {name: {"difference": asdict(Estimate(-0.1, -0.2, -0.05, 3))}}},
                 "settings": {name: name},
                 "hashes": {name: name},
                 "resize_mode": "shortest",

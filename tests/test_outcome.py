@@ -19,7 +19,8 @@ def told(tmp_path, caplog):
     caplog.set_level(logging.INFO, "dcr.outcome")
 
     class Reporting:
-        headline_measures = ("clustering.acc", "mmvp_vlm.mean")
+        detail_measures, separation_measures = ("mmvp_vlm.mean",), ("clustering.acc", "clustering.nmi")
+        text_measures = ("zero_shot.acc1",)
 
     values = {
         "validation_summary": {"shards": 8, "samples": 8000, "accepted": 7961, "rejected": 39},
@@ -29,6 +30,8 @@ def told(tmp_path, caplog):
         "scores": {
             "base": {"clustering": {"acc": 0.55}},
             "dcr": {"clustering": {"acc": 0.76}, "mmvp_vlm": {"mean": 0.3}},
+            "dcr@2": {"clustering": {"acc": 0.7}},
+            "dcr_unaligned": {"clustering": {"acc": 0.1}},
         },
         "alignment_record": {
             "form": "text",
@@ -85,9 +88,11 @@ def test_training_tells_its_runs_and_the_encoder(told):
     ]
 
 
-def test_evaluation_tells_the_headline_scores(told):
+def test_evaluation_tells_the_headline_scores_as_means_over_seeds(told):
     (line,) = told("this_seed")
-    assert line.startswith("evaluation: base: clustering.acc 55.0; dcr: clustering.acc 76.0, mmvp_vlm.mean 30.0; see ")
+    assert line.startswith(
+        "evaluation: base: clustering.acc 55.0; dcr over 2 seeds: mmvp_vlm.mean 30.0, clustering.acc 73.0; see "
+    )
 
 
 def test_others_tell_what_they_found_or_where_to_look(told):

@@ -3,7 +3,6 @@
 import os
 from dataclasses import dataclass
 
-import pandas as pd
 import pytest
 
 import finished_run
@@ -14,10 +13,12 @@ from dcr.reporting.comparison_page import Encoders, render_comparison
 from dcr.reporting.page import render_page
 from dcr.reporting.set_bars import plot_sets
 from dcr.shards import Sample, write_shard
+from dcr.sweep.comparison import SweepRun
 from dcr.sweep.page import render_comparison as render_sweep
 from dcr.validation.judging import summarize
 from dcr.validation.measuring import measure_shard
 from dcr.validation.page import render_page as render_validation
+from measured import constant
 from validation_tables import LIMITS, POLICIES, judged
 
 NAMES = ("report", "comparison", "validation", "synthesis", "sweep")
@@ -35,13 +36,14 @@ def report(folder):
 
 def comparison(folder):
     run, figures = finished_run.run(finished_run.write_mmvp(folder / "mmvp2"))
-    bars = plot_sets(finished_run.scores(), finished_run.intervals())
+    shown = run.methods.without_forms()
     encoders = Encoders(
-        recipe="example", base="base", confidence=0.95, scores=run.scores, intervals=finished_run.intervals(),
-        comparisons=run.comparisons, flips={"dcr": run.flips}, neighbours=[], seeds={0: run.scores, 1: run.scores},
-        this_seed=0, failures=[{"set": "dtd", "encoder": None, "error": "no benchmark set at /data/dtd"}],
-        published=None, sets=finished_run.sets(),
+        recipe="example", methods=run.methods, measures=run.measures, confidence=0.95, flips={"dcr": run.flips},
+        neighbours=[], runs=dict.fromkeys((0, 1), finished_run.scores()), this_seed=0,
+        failures=[{"set": "dtd", "encoder": None, "error": "no benchmark set at /data/dtd"}], published=None,
+        sets=finished_run.sets(),
     )  # fmt: skip
+    bars = plot_sets(shown.scores, shown.intervals)
     return render_comparison(encoders, {name: figures[name] for name in ("radar", "p_against_d")} | {"set_bars": bars})
 
 
@@ -67,11 +69,11 @@ def synthesis(folder):
 
 def sweep(folder):
     values = {("infonce", 0): 0.5, ("infonce", 1): 0.6, ("dcl", 0): 0.52, ("dcl", 1): 0.6}
-    rows = [
-        {"signal": signal, "seed": seed, "p": p, "p_before": 0.1, "d": p / 2, "d_before": 0.1, "seconds_per_step": 1.0}
+    runs = [
+        SweepRun(signal, seed, {"p": constant(0.1), "d": constant(0.1)}, {"p": constant(p), "d": constant(p / 2)}, 1.0)
         for (signal, seed), p in values.items()
     ]
-    return render_sweep(pd.DataFrame(rows), {"p": "probes.mean", "d": "clustering.acc"}, "infonce", 0.95)
+    return render_sweep(runs, {"p": "probes.mean", "d": "clustering.acc"}, "infonce", 0.95)
 
 
 @pytest.fixture(scope="module")

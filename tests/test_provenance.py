@@ -1,5 +1,6 @@
 """What belongs together is told by hashes and parameters; the pipelines' own tests join whole sets of files."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -76,10 +77,14 @@ def test_no_measures_of_base_models_are_as_good_as_the_right_ones():
 
 def test_tables_have_the_same_hash_after_a_way_through_parquet(tmp_path):
     outcomes = pd.DataFrame({"encoder": ["base"] * 3, "item": ["é", "1", "2"], "correct": [0.1 + 0.2, 1 / 3, 1.0]})
+    outcomes["replicates"] = list(np.random.default_rng(0).random((3, 2000), dtype=np.float32))
     outcomes.to_parquet(tmp_path / "o.parquet")
     read = pd.read_parquet(tmp_path / "o.parquet")
-    assert provenance.table_hashes(read) == provenance.table_hashes(outcomes)
-    assert provenance.table_hashes(read[::-1]) != provenance.table_hashes(outcomes)
+    expected = provenance.table_hashes(table=outcomes)
+    assert provenance.table_hashes(table=read) == expected
+    assert provenance.table_hashes(table=read[::-1]) != expected
+    outcomes["replicates"][1][1000] += 1e-3  # in the middle, where str shows nothing
+    assert provenance.table_hashes(table=outcomes) != expected
 
 
 @pytest.mark.parametrize(

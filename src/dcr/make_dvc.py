@@ -36,7 +36,9 @@ _KEPT = frozenset(
 )
 _METRICS = frozenset({"validation_summary", "conditions", "training_record", "scores"})
 _WORKING = "dcr.datasets.folders.WorkingFolderDataset"
-_OF_A_SWEEP = frozenset({"scores", "this_seed", "training_record"})  # of a run, what `sweep` compares; the rest is new
+_OF_A_SWEEP = frozenset(
+    {"scores", "measurements", "this_seed", "training_record"}
+)  # of a run, what `sweep` compares; the rest is new
 
 _ITEM = {"training": {"signal": "ITEM-SIGNAL", "seed": "ITEM-SEED"}}
 """What stands for a run of the sweep until the stages are written."""
@@ -116,7 +118,7 @@ def _sweep(recipe: Recipe) -> dict[str, Any]:
     }
     folders = {
         path
-        for name in ("sweep_scores", "sweep_evaluations", "sweep_records")
+        for name in ("sweep_scores", "sweep_measurements", "sweep_evaluations", "sweep_records")
         for path in data_paths(recipe.catalog[name])
     }
     return {"stages": {"run": run, "compare": _stage(recipe, ["sweep"], folders)}}

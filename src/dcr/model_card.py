@@ -6,7 +6,7 @@ from typing import Any
 
 from dcr.encoder_names import BASE, aligned_name, unaligned_name
 from dcr.markdown import code, code_cell, text, yaml_scalar
-from dcr.reporting.names import is_share
+from dcr.metrics.direction import is_share
 from dcr.sources import HUB, LOCAL, parse_hub_model
 
 _REQUIRED = ("base_model", "recipe", "method", "licence")
@@ -203,18 +203,28 @@ def _cell(benchmark: str, value: float | None, interval: list[float] | None) -> 
 
 
 def _losses(comparisons: dict[str, dict[str, Any]] | None) -> str:
-    """Return the section on what got worse; a benchmark whose interval holds zero did not, as far as can be told."""
+    """Return the section on what got worse; a measure whose interval holds zero did not, as far as can be told."""
     title = "## Known losses\n\n"
     if not comparisons:
         return f"{title}Not measured: the encoders had not been evaluated when this folder was written.\n"
+    differences = {
+        f"{benchmark} {metric}": metrics[metric]["difference"]
+        for benchmark, metrics in sorted(comparisons.items())
+        if is_share(benchmark)
+        for metric in (["mean"] if "mean" in metrics else metrics)
+    }
     lost = [
-        f"- {text(benchmark)}: {100 * c['difference']:+.1f} points against the base model, interval "
-        f"[{100 * c['low']:+.1f}, {100 * c['high']:+.1f}]"
-        for benchmark, c in sorted(comparisons.items())
-        if c["high"] < 0
+        f"- {text(measure)}: {100 * found['value']:+.1f} points against the base model, interval "
+        f"[{100 * found['low']:+.1f}, {100 * found['high']:+.1f}] over {_spread(found['num_seeds'])}"
+        for measure, found in differences.items()
+        if found["high"] < 0
     ]
-    told = ", ".join(map(text, sorted(comparisons)))
+    told = ", ".join(map(text, differences))
     return title + ("\n".join(lost) if lost else f"None beyond the interval of the difference in {told}.") + "\n"
+
+
+def _spread(num_seeds: int) -> str:
+    return f"{num_seeds} training seeds and the test items" if num_seeds > 1 else "the test items"
 
 
 def _phases(phases: list[dict[str, Any]]) -> str:

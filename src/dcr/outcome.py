@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from kedro.framework.hooks import hook_impl
 
+from dcr.encoder_names import EncoderName, group_seeds
+
 if TYPE_CHECKING:
     from kedro.io import CatalogProtocol
 
@@ -15,7 +17,6 @@ logger = logging.getLogger(__name__)
 
 Place = Callable[[str], str]
 Describe = Callable[["CatalogProtocol", Place], str]
-_NUM_MEASURES = 4
 
 
 class Outcomes:
@@ -76,17 +77,24 @@ def _alignment(catalog: CatalogProtocol, place: Place) -> str:
 
 
 def _evaluation(catalog: CatalogProtocol, place: Place) -> str:
-    scores, measures = catalog.load("scores"), catalog.load("params:reporting").headline_measures
-    told = [f"{encoder}: {shown}" for encoder, found in scores.items() if (shown := _show(found, measures))]
+    scores, reporting = catalog.load("scores"), catalog.load("params:reporting")
+    measures = [*reporting.detail_measures[:1], *reporting.separation_measures[:2], *reporting.text_measures[:1]]
+    told = []
+    for method, encoders in group_seeds(scores).items():
+        shown = _show([scores[encoder] for encoder in encoders], measures)
+        if shown and not EncoderName.parse(method).form:
+            seeds = f" over {len(encoders)} seeds" if len(encoders) > 1 else ""
+            told.append(f"{method}{seeds}: {shown}")
     return f"evaluation: {'; '.join(told) or 'nothing was scored'}; see {place('scores')}"
 
 
-def _show(scores: dict[str, dict[str, float]], measures: list[str]) -> str:
+def _show(seeds: list[dict[str, dict[str, float]]], measures: list[str]) -> str:
     found = []
-    for measure in measures[:_NUM_MEASURES]:
+    for measure in measures:
         benchmark, _, metric = measure.partition(".")
-        if (value := scores.get(benchmark, {}).get(metric)) is not None:
-            found.append(f"{measure} {100 * value:.1f}")
+        values = [scores[benchmark][metric] for scores in seeds if metric in scores.get(benchmark, {})]
+        if values:
+            found.append(f"{measure} {100 * sum(values) / len(values):.1f}")
     return ", ".join(found)
 
 

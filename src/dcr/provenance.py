@@ -13,7 +13,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from dcr.encoder_names import BASE
+from dcr.encoder_names import BASE, EncoderName
 from dcr.errors import UserError
 from dcr.files import json_hash, tensors_hash, weights_hash
 from dcr.parameters import EvaluationParameters, TrainingParameters
@@ -108,6 +108,11 @@ def _products(record: Record, kind: str) -> Any:
     return products[kind]
 
 
+def trained_methods(record: Record) -> set[str]:
+    """Return the methods that training made encoders of, with one seed or several."""
+    return {EncoderName.parse(name).method for name in _products(record, "encoders")}
+
+
 def check_logs(record: Record, conditions: Record, last_losses: Mapping[str, float | None]) -> None:
     """Refuse held-out errors, or loss tables, of another training.
 
@@ -163,9 +168,11 @@ def evaluation_record(
     return {"evaluation": evaluation_course(parameters), "encoders": dict(encoders), "tables": dict(tables)}
 
 
-def table_hashes(outcomes: pd.DataFrame, **tables: Any) -> dict[str, str]:
-    """Return hashes of JSON tables, and of the outcomes, by name."""
-    return {"outcomes": _frame_hash(outcomes), **{name: json_hash(table) for name, table in tables.items()}}
+def table_hashes(**tables: Mapping[str, Any] | pd.DataFrame) -> dict[str, str]:
+    """Return hashes by name, of JSON tables and of data frames."""
+    return {
+        name: json_hash(table) if isinstance(table, Mapping) else _frame_hash(table) for name, table in tables.items()
+    }
 
 
 def check_scores(
@@ -208,13 +215,19 @@ def check_seed(evaluated: Record, seeds: Mapping[str, Record]) -> None:
         raise UserError(f"seeds/seed_{evaluated['seed']}.json is not of the evaluation in this_seed.json; {_EVALUATE}")
 
 
-def check_sweep_run(name: str, trained: Record, evaluated: Record, scores: Record) -> None:
-    """Refuse a run of a sweep, named ``<signal>-<seed>``, whose training or scores are of another one."""
+def check_sweep_run(name: str, trained: Record, evaluated: Record, tables: Mapping[str, Any]) -> None:
+    """Refuse a run of a sweep, named ``<signal>-<seed>``, whose training or tables are of another one.
+
+    Args:
+        name: of the run.
+        trained, evaluated: its `training.json` and `this_seed.json`.
+        tables: its ``scores``, and others that evaluation wrote, by name.
+    """
     parameters = trained.get("parameters") or {}
     if f"{parameters.get('signal')}-{parameters.get('seed')}" != name:
         raise UserError(f"sweep/{name} holds a training of another signal or seed; run the sweep again")
     try:
-        check_scores(evaluated, trained, parameters["method"], {"scores": json_hash(scores)}, scores)
+        check_scores(evaluated, trained, parameters["method"], table_hashes(**tables), tables["scores"])
     except UserError as exc:
         raise UserError(f"sweep/{name}: {exc}, for this run of the sweep") from exc
 
@@ -222,5 +235,11 @@ def check_sweep_run(name: str, trained: Record, evaluated: Record, scores: Recor
 def _frame_hash(table: pd.DataFrame) -> str:
     digest = hashlib.sha256()
     for name in table.columns:
-        digest.update("\x1f".join([name, *map(str, table[name].tolist())]).encode("utf-8", "surrogatepass"))
+        cells = [name, *map(_shown, table[name].tolist())]
+        digest.update("\x1f".join(cells).encode("utf-8", "surrogatepass"))
     return digest.hexdigest()
+
+
+def _shown(cell: Any) -> str:
+    """Return a cell's text; of an array all its bytes, where str would leave some out."""
+    return cell.tobytes().hex() if hasattr(cell, "tobytes") else str(cell)

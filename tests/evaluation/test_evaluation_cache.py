@@ -37,8 +37,11 @@ def test_a_second_evaluation_sees_no_image_and_gives_the_same_results(sets, cach
     first, num_seen = evaluate(sets, cache)
     again, num_seen_again = evaluate(sets, cache)
     assert (num_seen, num_seen_again) == (8 + 96 + 6, 0)
-    assert again == first
-    assert first == evaluate(sets, None)[0]
+    assert again == first == evaluate(sets, None)[0]
+    for one, other in zip(first, again, strict=True):
+        assert list(one.replicates) == list(other.replicates) == list(one.scores)
+        for metric, replicates in one.replicates.items():
+            np.testing.assert_array_equal(replicates, other.replicates[metric])
 
 
 def test_other_options_are_scored_anew_from_the_same_embeddings(sets, cache):
@@ -112,16 +115,26 @@ def test_an_encoder_with_the_same_image_tower_shares_image_embeddings_and_what_i
     first, _ = evaluate(sets, cache, WordsBackbone())
     turned = WordsBackbone()
     turned.words.copy_(torch.tensor([[0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]))
-    scored = set(cache.folder.glob("*.json"))
+    scored = set(cache.folder.glob("*.npz"))
     second, num_seen = evaluate(sets, cache, turned)
     assert num_seen == 0
     assert second == evaluate(sets, None, turned)[0]
-    assert len(set(cache.folder.glob("*.json")) - scored) == 3  # of the sets; clusters and probes are those of before
+    assert len(set(cache.folder.glob("*.npz")) - scored) == 3  # of the sets; clusters and probes are those of before
     before, after = ({result.benchmark: result.scores for result in results} for results in (first, second))
     assert list(before) == list(after)
     same = {benchmark for benchmark in before if before[benchmark] == after[benchmark]}
     assert {"clustering", "probes", "linear_probe"} <= same
     assert not same & {"zero_shot", "retrieval", "mmvp_vlm"}
+
+
+def test_results_whose_replicates_are_cut_are_made_again(sets, cache):
+    first, _ = evaluate(sets, cache)
+    for path in cache.folder.glob("*.npz"):
+        with np.load(path) as file:
+            records, replicates = file["records"], file["replicates"]
+        with path.open("wb") as file:
+            np.savez(file, records=records, replicates=replicates[:-1])
+    assert evaluate(sets, cache)[0] == first
 
 
 @pytest.mark.parametrize("num_ranks", [1, 3])

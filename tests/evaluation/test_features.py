@@ -8,6 +8,7 @@ from dcr.benchmark_sets import open_set
 from dcr.errors import UserError
 from dcr.evaluation import NamedSet, embed_images, embed_texts, evaluate_encoders
 from dcr.evaluation.features import measure_drift
+from dcr.evaluation.results import Items
 from dcr.evaluation.tables import scores_table
 from evaluation_options import quick_options
 
@@ -75,7 +76,8 @@ def test_pairs_are_drawn_whole():
     """Pairs of two equal images: counted one by one they would seem to know twice as much."""
     generator = np.random.default_rng(0)
     before, after = (np.repeat(generator.normal(size=(20, 4)), 2, axis=0) for _ in range(2))
-    single, pairs = (measure_drift("drift", "set", before, after, OPTIONS, number) for number in (1, 2))
+    items = [Items("image", [str(i) for i in range(40)]), Items("pair", [str(i) for i in range(20)])]
+    single, pairs = (measure_drift("drift", "set", before, after, drawn, OPTIONS) for drawn in items)
     widths = [np.diff(result.intervals["cka"])[0] for result in (single, pairs)]
     assert single.scores == pytest.approx(pairs.scores)
     assert widths[1] > 1.2 * widths[0]
@@ -83,4 +85,4 @@ def test_pairs_are_drawn_whole():
 
 def test_one_image_is_too_few():
     with pytest.raises(UserError, match="set has one image, but features are compared on 2 or more"):
-        measure_drift("drift", "set", np.ones((1, 3)), np.ones((1, 3)), OPTIONS)
+        measure_drift("drift", "set", np.ones((1, 3)), np.ones((1, 3)), Items("image", ["a"]), OPTIONS)

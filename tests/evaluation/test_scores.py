@@ -1,8 +1,6 @@
 import json
-from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 
@@ -22,13 +20,11 @@ from dcr.errors import UserError
 from dcr.evaluation import embed_images, embed_texts, evaluate_encoder
 from dcr.evaluation.tables import (
     answers_tables,
-    compare_with_base,
     intervals_table,
     outcomes_table,
     result_records,
     scores_table,
 )
-from dcr.metrics.bootstrap import Bootstrap
 from evaluation_options import quick_options
 from models import images, tiny_open_clip
 
@@ -195,27 +191,6 @@ def test_tables_hold_every_item_and_question(colour_results):
     ]  # fmt: skip
     assert (answers["mmvp_dcr"].pred1 == "img1").all()
     assert (answers["mmvp_dcr"].q2score < 0.5).all()
-
-
-def test_comparison_with_the_base_counts_flips_by_item():
-    items = [f"{number}-{number + 1}" for number in range(1, 25, 2)]
-    rows = [("base", "mmvp_vlm", item, "Texts", 0.0) for item in items]
-    rows += [("dcr", "mmvp_vlm", item, "Texts", float(index < 6)) for index, item in enumerate(items)]
-    table = pd.DataFrame(rows, columns=["encoder", "benchmark", "item", "group", "correct"])
-    comparison = compare_with_base(table, Bootstrap(500, 0.95, 0))["dcr"]["mmvp_vlm"]
-    assert comparison["difference"] == 0.5
-    assert 0 < comparison["low"] < 0.5 < comparison["high"] < 1
-    assert (comparison["gained"], comparison["lost"]) == (6, 0)
-    assert comparison["p_value"] == pytest.approx(2 / 2**6)
-
-
-def test_comparison_of_items_that_are_asked_several_times_has_no_p_value(colour_results):
-    worse = [replace(r, outcomes=[(i, g, 0.0) for i, g, _ in r.outcomes]) for r in colour_results]
-    table = outcomes_table({"base": colour_results, "dcr": worse})
-    comparisons = compare_with_base(table, Bootstrap(20, 0.95, 0))["dcr"]
-    assert comparisons["retrieval"]["p_value"] is None
-    assert comparisons["zero_shot"]["lost"] == 48
-    assert comparisons["zero_shot"]["difference"] == -1.0
 
 
 def _png():

@@ -2,7 +2,9 @@
 
 import re
 
+import numpy as np
 import pytest
+import torch
 
 from benchmark_folders import (
     ColourBackbone,
@@ -15,7 +17,9 @@ from benchmark_folders import (
 from dcr.benchmark_sets import open_set
 from dcr.errors import UserError
 from dcr.evaluation import NamedSet, describe_failures, evaluate_encoders
-from dcr.evaluation.tables import compare_with_base, outcomes_table, result_records, scores_table
+from dcr.evaluation.comparison import Judge
+from dcr.evaluation.measurements import measure
+from dcr.evaluation.tables import result_records, scores_table
 from dcr.metrics.bootstrap import Bootstrap
 from evaluation_options import quick_options
 
@@ -27,6 +31,13 @@ def named_sets(folder, names):
     for name, kind in names.items():
         WRITERS[kind](folder / name)
     return [NamedSet(name, kind, lambda name=name: open_set(folder / name, name)) for name, kind in names.items()]
+
+
+class Blurred(ColourBackbone):
+    """Gives noise beside the colour, the same for the same image."""
+
+    def encode_image(self, pixels):
+        return super().encode_image(pixels) + 2 * torch.sin(1e5 * pixels.flatten(1)[:, :3])
 
 
 def evaluate(sets, **encoders):
@@ -52,8 +63,23 @@ def test_several_sets_of_a_kind_have_their_own_scores_and_a_mean(tmp_path):
     assert scores["zero_shot"]["acc1"] == pytest.approx(mean)
     records = result_records(evaluations, "ViT", "en")
     assert {record["dataset"] for record in records} == {"one", "two", "mmvp_vlm"}
-    comparison = compare_with_base(outcomes_table(evaluations), Bootstrap(50, 0.95, 0))["dcr"]["zero_shot"]
-    assert comparison["difference"] == pytest.approx(mean - 1)
+    compared = {c.key: c for c in Judge(measure(evaluations), 0.95, ()).compare("base", "dcr")}
+    assert compared["zero_shot.acc1"].difference.value == pytest.approx(mean - 1)
+
+
+def test_the_mean_of_sets_varies_as_the_mean_of_independent_sets(tmp_path):
+    """Also of two sets alike, whose items are drawn equally often in each of their own resamples."""
+    sets = named_sets(tmp_path, {"one": "classification", "two": "classification"})
+    options = quick_options(bootstrap=Bootstrap(2000, 0.95, 0))
+    blurred = lambda: Blurred()  # noqa: E731
+    results = {r.benchmark: r for r in evaluate_encoders({"base": blurred}, sets, options)[0]["base"]}
+    one, two, mean = (results[name].replicates["acc1"] for name in ("zero_shot/one", "zero_shot/two", "zero_shot"))
+    np.testing.assert_array_equal(one, two)
+    assert mean.std() == pytest.approx(one.std() / 2**0.5, rel=0.08)
+    low, high = results["zero_shot"].intervals["acc1"]
+    assert low < results["zero_shot"].scores["acc1"] < high
+    again = evaluate_encoders({"base": blurred}, sets, options)[0]["base"]
+    np.testing.assert_array_equal(next(r for r in again if r.benchmark == "zero_shot").replicates["acc1"], mean)
 
 
 def spoil_image(folder):

@@ -4,7 +4,7 @@ from scipy.stats import bootstrap as scipy_bootstrap
 from scipy.stats import norm
 
 from dcr.metrics import bootstrap as module
-from dcr.metrics.bootstrap import Bootstrap, mcnemar
+from dcr.metrics.bootstrap import Bootstrap, mcnemar, percentile_interval
 from dcr.metrics.embeddings import weighted_mean
 
 VALUES = (np.random.default_rng(0).random(900) < 0.3).astype(float)
@@ -57,25 +57,26 @@ def test_one_seed_gives_one_interval_and_another_seed_another():
     assert first == again != other
 
 
-def test_a_paired_difference_is_tighter_than_two_intervals():
+def test_replicates_of_two_encoders_are_of_the_same_draws():
+    """So that their difference is the mean of paired differences in every resample."""
     after = VALUES.copy()
     after[:30] = 1.0
-    difference, low, high = BOOTSTRAP.paired_difference(VALUES, after)
-    assert difference == pytest.approx(after.mean() - VALUES.mean())
-    assert 0 < low < difference < high
+    before, second, change = (
+        BOOTSTRAP.replicates(mean_of(values), 900)["mean"] for values in (VALUES, after, after - VALUES)
+    )
+    np.testing.assert_allclose(second - before, change, atol=1e-12)
+    low, high = percentile_interval(second - before, 0.95)
     changes = after - VALUES
     error = norm.ppf(0.975) * changes.std() / np.sqrt(len(changes))
+    assert 0 < low < changes.mean() < high
     assert high - low == pytest.approx(2 * error, rel=0.1)
 
 
-def test_a_grouped_difference_is_the_mean_of_the_groups():
-    before, after = np.zeros(6), np.array([1.0, 1, 0, 0, 0, 0])
-    difference, low, high = BOOTSTRAP.paired_difference(before, after, ["a", "a", "b", "b", "b", "b"])
-    assert (difference, low, high) == (0.5, 0.5, 0.5)
+def test_a_percentile_interval_leaves_out_nan_and_the_tails():
+    assert percentile_interval([*range(101), np.nan], 0.9) == pytest.approx((5, 95))
 
 
-def test_equal_answers_differ_by_nothing():
-    assert BOOTSTRAP.paired_difference(VALUES, VALUES) == (0, 0, 0)
+def test_equal_answers_flip_nothing():
     assert mcnemar(VALUES > 0.5, VALUES > 0.5) == (0, 0, 1.0)
 
 
@@ -93,4 +94,4 @@ def test_bad_arguments_are_named():
     with pytest.raises(ValueError, match=r"confidence must lie in \(0, 1\), got 95"):
         Bootstrap(10, 95, 0)
     with pytest.raises(ValueError, match=r"one shape \(N,\)"):
-        BOOTSTRAP.paired_difference(np.zeros(3), np.zeros(4))
+        mcnemar(np.zeros(3), np.zeros(4))

@@ -106,7 +106,12 @@ def test_every_encoder_gets_every_score_and_an_interval(folder):
         for benchmark, metrics in results.items():
             assert list(metrics) == list(intervals[encoder][benchmark])
     assert scores["dcr"]["mmvp_vlm"]["mean"] == 1.0
-    assert list(json.loads((report / "comparisons.json").read_text())) == ["dcr", "naive"]
+    comparisons = json.loads((report / "comparisons.json").read_text())
+    assert list(comparisons) == ["dcr", "naive"]
+    for metric, comparison in comparisons["dcr"]["clustering"].items():
+        assert comparison["verdict"] == "one seed"
+        difference = scores["dcr"]["clustering"][metric] - scores["base"]["clustering"][metric]
+        assert comparison["difference"]["value"] == pytest.approx(difference, abs=1e-12)
 
 
 def test_items_and_questions_are_kept(folder):
@@ -127,7 +132,7 @@ def test_a_second_run_writes_the_same_bytes(folder):
     run(catalog_of(folder))
     assert {path.name for path in before if path.parent.name == "r"} == {
         "scores.json", "intervals.json", "comparisons.json", "this_seed.json", "evaluation_failures.json",
-        "evaluation_sets.json", "eval_results.jsonl", "outcomes.parquet",
+        "evaluation_sets.json", "eval_results.jsonl", "outcomes.parquet", "measurements.parquet",
     }  # fmt: skip
     assert contents() == before
 
@@ -412,7 +417,7 @@ def test_the_record_of_an_evaluation_is_written_after_its_tables():
     """So that a kill leaves tables that do not fit the record that stands from before."""
     pipeline = create_pipeline()
     before = {node.name for node in pipeline.to_nodes("record_seed").nodes}
-    assert before >= {"record_results", "tabulate_outcomes", "compare_encoders"}
+    assert before >= {"record_results", "tabulate_outcomes", "tabulate_measurements", "compare_encoders"}
 
 
 def test_tables_of_two_evaluations_do_not_fit_one_record(tmp_path):
@@ -420,8 +425,9 @@ def test_tables_of_two_evaluations_do_not_fit_one_record(tmp_path):
 
     def hashes():
         tables = {name: read(tmp_path, name) for name in ("scores", "intervals", "comparisons")}
-        outcomes = pd.read_parquet(tmp_path / "data" / "07_model_output" / "r" / "outcomes.parquet")
-        return table_hashes(outcomes, **tables)
+        output = tmp_path / "data" / "07_model_output" / "r"
+        frames = {name: pd.read_parquet(output / f"{name}.parquet") for name in ("outcomes", "measurements")}
+        return table_hashes(**tables, **frames)
 
     write_mmvp(tmp_path / "sets" / "mmvp_vlm")
     run(catalog_of(tmp_path, sets=["mmvp_vlm"]))

@@ -6,7 +6,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import open_clip
-import pandas as pd
 import pytest
 import torch
 import yaml
@@ -20,25 +19,26 @@ from dcr.backbones import load_backbone
 from dcr.convert import to_clip_model
 from dcr.encoder import load_encoder
 from dcr.errors import UserError
+from dcr.evaluation.comparison import comparison_records
 from dcr.files import tensors_hash
 from dcr.model_card import model_card
 from dcr.parameters import EvaluationParameters, ExportParameters, RecipeParameters, TrainingParameters
 from dcr.pipelines.export.nodes import compose_card, export_encoder
 from dcr.training.model import prepare_tower, tower_state
 from dcr.training.options import tuning_options
+from measured import comparison
 from models import TEXTS, pixels, randomize_adapter, tiny_hf_clip, tiny_open_clip, tiny_siglip
 
 CONF = Path(__file__).parents[2] / "conf" / "base"
 TRAINING = TrainingParameters.model_validate(yaml.safe_load((CONF / "parameters_training.yml").read_text())["training"])
 SCORES = {name: {"zero_shot": {"acc1": value}} for name, value in (("base", 0.5), ("dcr", 0.4), ("naive", 0.3))}
 INTERVALS = {name: {"zero_shot": {"acc1": [0.3, 0.6]}} for name in SCORES}
-COMPARISONS = {"dcr": {"zero_shot": {"difference": -0.1, "low": -0.15, "high": -0.05}}}
+COMPARISONS = {"dcr": comparison_records([comparison("zero_shot.acc1", 0.5, 0.4, (-0.15, -0.05))])}
 
 
 EVALUATION = EvaluationParameters.model_validate(
     yaml.safe_load((CONF / "parameters_evaluation.yml").read_text())["evaluation"]
 )
-OUTCOMES = pd.DataFrame({"encoder": ["base", "dcr"], "item": ["a", "a"], "correct": [1.0, 0.5]})
 VALIDATION = {"samples": 3, "accepted_sha256": belonging.SAMPLES}
 NOTHING = SimpleNamespace(model=torch.nn.Linear(1, 1))
 TRAINED = belonging.training_record(TRAINING, NOTHING, {"dcr": NOTHING, "naive": NOTHING})
@@ -54,15 +54,14 @@ def card(
     tables = {
         "intervals": INTERVALS,
         "comparisons": COMPARISONS,
-        "outcomes": OUTCOMES,
         "validation": VALIDATION,
     } | tables
     evaluated = evaluated or belonging.this_seed(
-        EVALUATION, TRAINED, OUTCOMES, scores=SCORES, intervals=INTERVALS, comparisons=COMPARISONS
+        EVALUATION, TRAINED, scores=SCORES, intervals=INTERVALS, comparisons=COMPARISONS
     )
     return compose_card(
         training, recipe, trained, models or {}, tables["validation"], scores, tables["intervals"],
-        tables["comparisons"], tables["outcomes"], evaluated, *alignment,
+        tables["comparisons"], evaluated, *alignment,
     )  # fmt: skip
 
 
@@ -141,8 +140,8 @@ def test_encoders_that_no_set_has_scored_are_handed_on():
     """An evaluation without sets opens no encoder, so its record tells of no weights."""
     nothing = {"base": {}, "dcr": {}}
     tables = {"scores": nothing, "intervals": nothing, "comparisons": {}}
-    evaluated = belonging.this_seed(EVALUATION, TRAINED, OUTCOMES[:0], **tables) | {"encoders": {}}
-    told = card(evaluated=evaluated, outcomes=OUTCOMES[:0], **tables)
+    evaluated = belonging.this_seed(EVALUATION, TRAINED, **tables) | {"encoders": {}}
+    told = card(evaluated=evaluated, **tables)
     assert told["scores"] == nothing
     assert "## Scores" not in model_card(told | {"base_model": "base"}, {})
 
@@ -154,16 +153,15 @@ def test_the_card_tells_origin_hashes_scores_and_losses(source, tmp_path):
     assert f"base model `{source}`" in text
     assert "| zero_shot | acc1 | 50.0 [30.0, 60.0] | 40.0 [30.0, 60.0] |" in text
     assert "naive" not in text.partition("## Scores")[2].partition("## Known")[0]
-    assert "- zero_shot: -10.0 points against the base model" in text
+    assert "- zero_shot acc1: -10.0 points against the base model, interval [-15.0, -5.0] over 3 training seeds" in text
     hashes = text.partition("## Hashes")[2]
     assert all(f"| {name} | `" in hashes for name in ("data", "backbone", "validation", "recipe"))
 
 
 def test_a_recipe_without_evaluation_sets_gets_a_card_that_says_so():
     empty = {"scores": {"base": {}, "dcr": {}}, "intervals": {"base": {}, "dcr": {}}, "comparisons": {}}
-    outcomes = OUTCOMES.iloc[:0]
-    evaluated = belonging.this_seed(EVALUATION, TRAINED, outcomes, **empty)
-    text = model_card(card(**empty, outcomes=outcomes, evaluated=evaluated) | {"base_model": "b"}, {})
+    evaluated = belonging.this_seed(EVALUATION, TRAINED, **empty)
+    text = model_card(card(**empty, evaluated=evaluated) | {"base_model": "b"}, {})
     assert "## Scores" not in text
     assert "Not measured: the encoders had not been evaluated" in text
 
@@ -243,7 +241,7 @@ def test_the_card_tells_the_alignment_and_the_scores_of_both_forms(source, tmp_p
     record = belonging.alignment_record(parameters, encoders, {name: {} for name in encoders})
     weights = dict.fromkeys(names, TRAINED["hashes"]["backbone"])
     tables = {"scores": scores, "intervals": intervals, "comparisons": COMPARISONS}
-    evaluated = belonging.this_seed(EVALUATION, TRAINED, OUTCOMES, **tables) | {"encoders": weights}
+    evaluated = belonging.this_seed(EVALUATION, TRAINED, **tables) | {"encoders": weights}
     composed = card(evaluated=evaluated, alignment=(parameters, record), **tables)
     assert list(composed["scores"]) == list(composed["intervals"]) == list(names[:4])
     assert composed["alignment"] == {"form": "text", "chosen": {"step": 1, "held_out_loss": 0.5}}
@@ -275,7 +273,6 @@ REFUSED = {
     "scores of an interrupted evaluation": ({"scores": OTHER}, r"scores and this_seed.json are not of one evaluation"),
     "other intervals": ({"intervals": OTHER}, r"intervals and this_seed.json are not of one evaluation"),
     "other comparisons": ({"comparisons": {}}, r"comparisons and this_seed.json are not of one evaluation"),
-    "other outcomes": ({"outcomes": OUTCOMES[:1]}, r"outcomes and this_seed.json are not of one evaluation"),
     "scores that tell of no encoders": ({"evaluated": {"scores": SCORES}}, r"do not tell of which encoders"),
     "counts of other samples": (
         {"validation": {"samples": 3, "accepted_sha256": "0"}}, r"validation.json does not tell of the samples"

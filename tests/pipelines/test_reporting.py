@@ -56,7 +56,9 @@ def catalog_of(folder: Path, **changes) -> DataCatalog:
         "parameters": {"training": section("training")},
         "scores": finished_run.scores(),
         "intervals": finished_run.intervals(),
+        "comparisons": finished_run.comparisons(),
         "outcomes": finished_run.outcomes(),
+        "measurements": finished_run.measurements(),
         "validation_summary": finished_run.validation_summary() | {"accepted_sha256": belonging.SAMPLES},
         "conditions": finished_run.conditions(),
         "losses": {run: partial(losses.get, run) for run in losses},
@@ -87,7 +89,7 @@ def records_of(memory: dict) -> dict:
         runs={run: told["runs"][run] | {"loss": losses[run]()["loss"].iloc[-1]} for run in told["runs"]},
         conditions=memory["conditions"],
     )
-    tables = {name: memory[name] for name in ("scores", "intervals", "outcomes")}
+    tables = {name: memory[name] for name in ("scores", "intervals", "comparisons", "outcomes", "measurements")}
     evaluated = belonging.this_seed(memory["params:evaluation"], trained, **tables)
     weights = {name: trained["hashes"][name] for name in ("backbone", "vae", "unet", "text_encoder")}
     return memory | {
@@ -142,7 +144,16 @@ def test_the_page_shows_the_positives_that_were_made(folder):
 
 def test_the_comparison_page_holds_every_encoder_seed_and_failure(folder):
     page = (folder / "comparison.html").read_text(encoding="utf-8")
-    for words in ("Naive sum", "± ", "(0, 1)", "dtd: no benchmark set at /data/dtd", "No queries were chosen"):
+    assert page.count("<h3>DCR <small") == page.count("<h3>Naive sum <small") == 1
+    assert "DCR, seed 1" not in page
+    for words in (
+        "Naive sum",
+        "± ",
+        "(0, 1)",
+        "3 seeds",
+        "dtd: no benchmark set at /data/dtd",
+        "No queries were chosen",
+    ):
         assert words in page, words
     assert json.loads((folder / "figures" / "sets.json").read_text())["data"]
 
@@ -198,7 +209,9 @@ def test_a_recipe_that_leaves_out_mmvp_opens_no_set(folder):
             "base_models": {},
             "scores": scores,
             "intervals": intervals,
+            "comparisons": finished_run.comparisons("mmvp_vlm"),
             "outcomes": outcomes[outcomes["benchmark"] != "mmvp_vlm"],
+            "measurements": finished_run.measurements("mmvp_vlm"),
         },
     )
     for name in PAGES:
@@ -218,7 +231,9 @@ def test_without_any_evaluation_set_the_pages_say_so_in_words(folder):
             "classification": None,
             "scores": empty,
             "intervals": empty,
+            "comparisons": {},
             "outcomes": finished_run.outcomes().iloc[:0],
+            "measurements": finished_run.measurements().iloc[:0],
             "evaluation_failures": [],
             "evaluation_sets": [],
         },
@@ -301,7 +316,9 @@ def test_a_page_joins_only_what_belongs_together(folder):
         "synthesis_pictures.json shows positives of other": {"synthesis_pictures": finished_run.made_positives()},
         "scores and this_seed.json are not of one": {"scores": {"base": {}, "dcr": {}}},
         "intervals and this_seed.json are not of one": {"intervals": {}},
+        "comparisons and this_seed.json are not of one": {"comparisons": {}},
         "outcomes and this_seed.json are not of one": {"outcomes": finished_run.outcomes()[:9]},
+        "measurements and this_seed.json are not of one": {"measurements": finished_run.measurements("probes")},
         "scores of dcr are of other weights": {"this_seed": of_others},
         "seeds/seed_0.json is not of the evaluation": {"seed_scores": {"seed_0": lambda: {"scores": {}}}},
     }

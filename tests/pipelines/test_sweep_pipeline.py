@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 from types import SimpleNamespace
 
-import pandas as pd
 import pytest
 import torch
 import yaml
@@ -14,11 +13,13 @@ from kedro.runner import SequentialRunner
 import belonging
 from dcr.config import RecipeConfigLoader
 from dcr.errors import UserError
+from dcr.evaluation.measurements import measurements_table
 from dcr.losses.signals import SIGNALS
 from dcr.parameters import EvaluationParameters, SweepParameters, TrainingParameters
 from dcr.pipelines import evaluation, training
 from dcr.pipelines.sweep import create_pipeline
 from dcr.settings import CONFIG_LOADER_ARGS
+from measured import constant
 
 PROJECT = Path(__file__).parents[2]
 
@@ -77,12 +78,14 @@ def finished(tmp_path):
         parameters = TrainingParameters(**training | {"signal": signal, "seed": int(seed)})
         runs = {"dcr": {"seconds": 12.0, "steps": 10}}
         trained = belonging.training_record(parameters, model, {"dcr": model}, runs=runs)
-        own = {"probes": {"mean": value}, "clustering": {"acc": value / 2}}
-        scores = {"base": own, "dcr": own}
+        own = {"probes": {"mean": constant(value)}, "clustering": {"acc": constant(value / 2)}}
+        table = measurements_table({"base": own, "dcr": own})
+        scores = {name: {"probes": {"mean": value}, "clustering": {"acc": value / 2}} for name in ("base", "dcr")}
         written = {"training": trained}
         if name != "dcl-1":
-            evaluated = belonging.this_seed(evaluation, trained, pd.DataFrame(), scores=scores)
+            evaluated = belonging.this_seed(evaluation, trained, scores=scores, measurements=table)
             written |= {"scores": scores, "this_seed": evaluated}
+            table.to_parquet(folder / "measurements.parquet")
         for file, content in written.items():
             (folder / f"{file}.json").write_text(json.dumps(content))
     return tmp_path
@@ -95,7 +98,7 @@ def sections(name):
 def compare(finished):
     """Return the page of the runs in a folder."""
     config, _ = sweep_config()
-    names = ("sweep_scores", "sweep_records", "sweep_evaluations")
+    names = ("sweep_scores", "sweep_measurements", "sweep_records", "sweep_evaluations")
     catalog = DataCatalog.from_config({name: {**config[name], "path": str(finished / "sweep")} for name in names})
     catalog["params:sweep"] = MemoryDataset(SweepParameters(**sections("sweep")))
     catalog["sweep_page"] = MemoryDataset()
@@ -114,6 +117,7 @@ def test_the_page_compares_the_finished_runs(finished):
     ("file", "words"),
     [
         ("scores.json", "scores and this_seed.json are not of one evaluation"),
+        ("measurements.parquet", "measurements and this_seed.json are not of one evaluation"),
         ("training.json", "sweep/infonce-1 holds a training of another signal or seed"),
     ],
 )

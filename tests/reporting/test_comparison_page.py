@@ -11,32 +11,29 @@ from benchmark_folders import ColourBackbone, write_classification
 from dcr.benchmark_sets import open_set
 from dcr.errors import UserError
 from dcr.evaluation import Embedder
-from dcr.metrics.bootstrap import Bootstrap
 from dcr.reporting import figures, images
-from dcr.reporting.comparison import compare
-from dcr.reporting.comparison_page import Encoders, build_score_rows, build_seed_rows, render_comparison
+from dcr.reporting.comparison_page import Encoders, build_run_rows, build_score_rows, render_comparison
+from dcr.reporting.method_tables import build_alignment_table, build_rival_table
+from dcr.reporting.names import measure_name
 from dcr.reporting.neighbours import show_neighbours
+from dcr.reporting.numbers import show_difference
+from dcr.reporting.p_against_d import plot_p_against_d
 from dcr.reporting.published import BACKBONES, published_scores
 from dcr.reporting.set_bars import plot_sets
-
-ENCODERS = ("dcr", "reconstruction", "naive")
 
 
 @pytest.fixture(scope="module")
 def encoders(tmp_path_factory):
     pairs = open_set(finished_run.write_mmvp(tmp_path_factory.mktemp("mmvp"))).pairs
-    scores, intervals, outcomes = finished_run.scores(), finished_run.intervals(), finished_run.outcomes()
-    bootstrap = Bootstrap(100, 0.95, 0)
+    outcomes = finished_run.outcomes()
     return Encoders(
         recipe="example",
-        base="base",
+        methods=finished_run.methods(),
+        measures=finished_run.MEASURES,
         confidence=0.95,
-        scores=scores,
-        intervals=intervals,
-        comparisons={name: compare(scores, intervals, outcomes, "base", name, bootstrap) for name in ENCODERS},
-        flips={name: images.find_flipped_pairs(pairs, outcomes, "base", name, 2) for name in ENCODERS},
+        flips={name: images.find_flipped_pairs(pairs, outcomes, "base", name, 2) for name in finished_run.METHODS},
         neighbours=[],
-        seeds={0: scores},
+        runs={0: finished_run.scores()},
         this_seed=0,
         failures=[],
         sets=finished_run.sets(),
@@ -45,20 +42,23 @@ def encoders(tmp_path_factory):
 
 
 def render(encoders):
+    shown = encoders.methods.without_forms()
     charts = {
-        "radar": figures.plot_radar(encoders.scores),
-        "p_against_d": figures.plot_p_against_d(
-            encoders.scores, encoders.intervals, ["mmvp_vlm.mean"], "clustering.acc"
+        "radar": figures.plot_radar(shown.scores),
+        "p_against_d": plot_p_against_d(
+            shown.scores, shown.intervals, shown.encoders, ["probes.mean"], ["clustering.acc"]
         ),
-        "set_bars": plot_sets(encoders.scores, encoders.intervals),
+        "set_bars": plot_sets(shown.scores, shown.intervals),
     }
     return render_comparison(encoders, charts)
 
 
 def test_the_page_shows_every_encoder_and_its_flips_offline(encoders):
     page = render(encoders)
-    for name in ("Base", "DCR", "Reconstruction", "Naive sum"):
-        assert page.count(f'<th scope="col">{name}</th>') == 1
+    scores = page.split('id="scores"')[1].split('id="alignment"')[0]
+    for name in ("Base", "DCR<br><small>3 seeds</small>", "Reconstruction<br><small>2 seeds</small>", "Naive sum"):
+        assert scores.count(f'<th scope="col">{name}</th>') == 1
+    assert "seed 1" not in page
     assert page.count("McNemar's exact test") + page.count("McNemar&#39;s exact test") == 3
     assert re.findall(r"""(?:src|href)=["'](?!data:|#)[^"']+""", page.split("<script>")[0]) == []
     ids = re.findall(r'\bid="(\w+)"', page.split("<script>")[0])
@@ -66,16 +66,57 @@ def test_the_page_shows_every_encoder_and_its_flips_offline(encoders):
     assert {"radar", "p_against_d", "set_bars", "sets"} <= set(ids)
     assert "published for" not in page
     assert "no checkpoint was chosen" in page
-    assert "One training, with seed 0" in page
+    assert "One run, with seed 0" in page
 
 
-def test_a_cell_holds_value_interval_and_verdict(encoders):
-    rows = {row["name"]: row for row in build_score_rows(encoders, {})}
-    base, dcr = rows["clustering ACC"]["cells"][:2]
-    value = encoders.scores["dcr"]["clustering"]["acc"]
+def test_a_cell_holds_the_mean_over_seeds_with_its_interval_and_verdict(encoders):
+    rows = {row["name"]: row for row in build_score_rows(encoders.methods.without_forms(), {})}
+    base, dcr, _, naive = rows["clustering ACC"]["cells"]
+    scores = finished_run.scores()
+    value = np.mean([scores[name]["clustering"]["acc"] for name in ("dcr", "dcr@1", "dcr@2")])
     assert (base["change"], dcr["value"]) == ("", f"{100 * value:.1f}")
-    assert dcr["change"].endswith(dcr["verdict"])
-    assert dcr["verdict"] in ("better", "worse", "within noise")
+    assert dcr["change"].endswith("▲ better")
+    assert naive["change"].endswith("one seed")
+    assert dcr["change_interval"].startswith("+")
+
+
+def test_the_product_stands_against_its_rivals_on_the_seeds_that_both_have(encoders):
+    table = build_rival_table(encoders.methods, encoders.measures)
+    assert table["rivals"] == [{"name": "Reconstruction", "seeds": 2}]
+    cells = {row["name"]: row["cells"][0] for row in table["rows"]}
+    assert list(cells) == [measure_name(key) for keys in finished_run.MEASURES.values() for key in keys]
+    scores = finished_run.scores()
+    both = (("dcr", "reconstruction"), ("dcr@1", "reconstruction@1"))
+    expected = np.mean([scores[a]["probes"]["mean"] - scores[b]["probes"]["mean"] for a, b in both])
+    assert cells["attribute probes"]["difference"] == show_difference(expected)
+    page = render(encoders)
+    assert "DCR against its rivals" in page
+    assert "DCR against its rivals" not in render(replace(encoders, methods=finished_run.methods(rivals=())))
+    assert finished_run.methods(rivals=("end_to_end",)).rivals == {}  # it was not trained
+
+
+def test_every_aligned_encoder_stands_beside_itself_as_trained(encoders):
+    table = build_alignment_table(encoders.methods, encoders.measures)
+    assert [(group["name"], group["measures"]) for group in table["groups"]] == [
+        ("Image features alone", ["attribute probes", "between-class share", "clustering ACC"]),
+        ("Images and texts together", ["MMVP-VLM", "zero-shot accuracy"]),
+    ]
+    assert [encoder["name"] for encoder in table["encoders"]] == ["DCR", "Base"]
+    trained, aligned, change = table["encoders"][0]["rows"]
+    scores = finished_run.scores()
+    before, after = (
+        np.mean([scores[f"{name}{seed}"]["zero_shot"]["acc1"] for seed in ("", "@1", "@2")])
+        for name in ("dcr_unaligned", "dcr")
+    )
+    assert (trained["cells"][4]["value"], aligned["cells"][4]["value"]) == (f"{100 * before:.1f}", f"{100 * after:.1f}")
+    assert change["cells"][4] | {"interval": ""} == {
+        "value": "", "difference": show_difference(after - before), "interval": "", "verdict": "better", "sign": "▲"
+    }  # fmt: skip
+    assert [row["name"] for row in table["encoders"][1]["rows"]] == ["as it was", "aligned", "change"]
+    page = render(encoders)
+    assert page.index('id="alignment"') > page.index('href="#alignment"')
+    without = render(replace(encoders, methods=replace(encoders.methods, alignments={})))
+    assert "alignment" not in without.split("<main")[1].split("<script>")[0]
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
@@ -83,7 +124,7 @@ def test_published_figures_are_marked_and_stand_in_rows_of_their_own_measure(enc
     page = render(replace(encoders, published=backbone))
     assert f"<b>published</b> for {backbone}" in page
     assert "<b>not measured here</b>" in page
-    rows = {row["name"]: row for row in build_score_rows(encoders, published_scores(backbone))}
+    rows = {row["name"]: row for row in build_score_rows(encoders.methods.without_forms(), published_scores(backbone))}
     mmvp = [value for value in rows["MMVP-VLM"]["published"] if value]
     assert mmvp[-1] == f"{100 * published_scores(backbone)['DCR']['mmvp_vlm.mean']:.1f}"
     assert not any(rows["zero-shot accuracy"]["published"])
@@ -98,17 +139,17 @@ def test_published_figures_are_the_papers():
     assert "un2CLIP" not in published_scores("SigLIP SO400M 224")
 
 
-def test_seeds_are_combined_to_mean_and_spread(encoders):
+def test_whole_runs_are_combined_to_mean_and_spread(encoders):
     values = (0.3, 0.5, 0.7)
     seeds = {seed: {"base": {"zero_shot": {"acc1": value}}} for seed, value in enumerate(values)}
-    (row,) = build_seed_rows(seeds, 0.95)
+    (row,) = build_run_rows(seeds, ["base"], 0.95)
     assert row["cells"][0]["value"] == "50.0 ± 20.0"
     assert (
         row["cells"][0]["interval"] == f"{50 - 4.302653 * 20 / np.sqrt(3):.1f} to {50 + 4.302653 * 20 / np.sqrt(3):.1f}"
     )
-    assert build_seed_rows({0: encoders.scores}, 0.95) == []
-    page = render(replace(encoders, seeds={0: encoders.scores, 7: encoders.scores}))
-    assert "over 2 trainings" in page
+    assert build_run_rows({0: encoders.methods.encoders}, ["base"], 0.95) == []
+    page = render(replace(encoders, runs=dict.fromkeys((0, 7), encoders.methods.encoders)))
+    assert "over 2 runs" in page
     assert "± 0.0" in page
 
 

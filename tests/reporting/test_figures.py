@@ -13,7 +13,7 @@ def traces(figure):
 
 
 def test_the_radar_holds_every_encoder_in_every_type_and_closes_its_lines():
-    scores = finished_run.scores()
+    scores = finished_run.methods().without_forms().scores
     drawn = traces(figures.plot_radar(scores))
     assert set(drawn) == {"Chance", "Base", "DCR", "Reconstruction", "Naive sum"}
     expected = [scores["dcr"]["mmvp_vlm"][name] * 100 for name in finished_run.TYPES]
@@ -26,26 +26,6 @@ def test_the_radar_holds_every_encoder_in_every_type_and_closes_its_lines():
 def test_the_radar_reaches_to_the_quarter_above_its_largest_value(best, outer):
     scores = {"base": {"mmvp_vlm": {"mean": best, "Texts": best, "Color": 0.1}}}
     assert figures.plot_radar(scores, chance=None).layout.polar.radialaxis.range == (0, outer)
-
-
-def test_p_against_d_has_a_panel_for_each_measure_of_detail_with_the_intervals_as_bars():
-    scores, intervals = finished_run.scores(), finished_run.intervals()
-    figure = figures.plot_p_against_d(scores, intervals, ["probes.mean", "mmvp_vlm.mean"], "clustering.acc")
-    points = [trace for trace in figure.data if trace.name == "DCR"]
-    assert [p.y[0] for p in points] == pytest.approx(
-        [scores["dcr"]["probes"]["mean"] * 100, scores["dcr"]["mmvp_vlm"]["mean"] * 100]
-    )
-    low, high = intervals["dcr"]["clustering"]["acc"]
-    assert points[0].x[0] - points[0].error_x.arrayminus[0] == pytest.approx(low * 100)
-    assert points[0].x[0] + points[0].error_x.array[0] == pytest.approx(high * 100)
-
-
-def test_a_measure_that_was_not_evaluated_gets_no_panel():
-    scores = {"base": {"clustering": {"acc": 0.5}, "mmvp_vlm": {"mean": 0.3}}}
-    intervals = {"base": {"clustering": {"acc": [0.4, 0.6]}, "mmvp_vlm": {"mean": [0.2, 0.4]}}}
-    figure = figures.plot_p_against_d(scores, intervals, ["probes.mean", "mmvp_vlm.mean"], "clustering.acc")
-    assert [trace.y[0] for trace in figure.data] == [30]
-    assert figures.plot_p_against_d({"base": {}}, {"base": {}}, ["probes.mean"], "clustering.acc").data == ()
 
 
 def test_loss_curves_show_the_raw_loss_its_median_and_the_held_out_error():
@@ -68,4 +48,4 @@ def test_the_dcr_loss_is_bounded_by_two_equal_positives_and_by_equal_similaritie
 
 def test_an_unknown_method_keeps_its_name_and_gets_a_colour():
     assert figures.colour("my method") == figures.colour("my method")
-    assert figures.colour("dcr") != figures.colour("base")
+    assert figures.colour("dcr@2") == figures.colour("dcr") != figures.colour("base")

@@ -4,6 +4,7 @@ import base64
 import io
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -73,3 +74,15 @@ def test_each_column_tells_its_error_against_the_original():
     assert [row["type"] for row in table["rows"]] == ["a", "b"]
     _, grey = decode(table["rows"][1]["images"][1])
     assert grey.getpixel((0, 0)) == (128, 128, 128)
+
+
+def test_only_items_that_both_encoders_answered_are_paired():
+    rows = [("base", "0", 1), ("base", "1", 0), ("base", "2", 1), ("dcr", "0", 1), ("dcr", "1", 1)]
+    table = pd.DataFrame(
+        [(encoder, "zero_shot", item, "fish", float(correct)) for encoder, item, correct in rows],
+        columns=["encoder", "benchmark", "item", "group", "correct"],
+    )
+    assert images.pair_outcomes(table, "zero_shot", "base", "dcr").to_numpy().tolist() == [
+        ["0", "fish", 1, 1],
+        ["1", "fish", 0, 1],
+    ]

@@ -10,7 +10,10 @@ import pytest
 from plotly.offline import get_plotlyjs
 
 import finished_run
-from dcr.reporting import tables
+from dcr.evaluation.comparison import Judge, comparison_records
+from dcr.evaluation.measurements import read_measurements
+from dcr.reporting.method_tables import build_method_table, measures_of
+from dcr.reporting.methods import gather
 from dcr.reporting.page import render_page
 
 
@@ -75,8 +78,8 @@ def test_rejected_samples_and_warnings_stand_apart(example):
 
 def test_both_pages_count_the_same_measures(example):
     run, _ = example
-    num_measures = len(tables.build_method_table(run.scores, run.comparisons, run.base)["rows"])
-    assert num_measures == len(tables.measures_of(run.scores)) == 8
+    num_measures = len(build_method_table(run.methods)["rows"])
+    assert num_measures == len(measures_of(run.methods.scores)) == 9
     assert f"benchmarks, {num_measures} measures," in render_page(*example)
 
 
@@ -108,11 +111,27 @@ def test_links_lead_to_sections_that_exist(page):
 
 def test_the_headline_is_what_was_measured_the_bad_as_plain_as_the_good(page):
     title = re.search(r"<h1>(.*?)</h1>", page)[1]
+    number = r"\([+−]?[\d.]+, −?[\d.]+ to −?[\d.]+\)"
     assert re.fullmatch(
-        r"DCR raised clustering ACC by [\d.]+ points and lowered zero-shot accuracy by [\d.]+ points; "
-        r"attribute probes and MMVP-VLM moved within noise\.",
+        rf"DCR over 3 training seeds: detail stayed within noise in attribute probes {number}; "
+        rf"class separation rose in between-class share {number} and clustering ACC {number}; "
+        rf"text scores stayed within noise in MMVP-VLM {number} and fell in zero-shot accuracy {number}\.",
         title,
     )
+
+
+def test_one_seed_gives_no_verdict(example):
+    run, figures = example
+    judge = Judge(read_measurements(finished_run.measurements()), 0.95, {"naive"})
+    comparisons = {"naive": comparison_records(judge.compare("base", "naive"))}
+    scores = {name: finished_run.scores()[name] for name in ("base", "naive")}
+    methods = gather(judge, scores, comparisons, "base", "naive", [])
+    page = render_page(dataclasses.replace(run, methods=methods), figures)
+    assert "<h1>One training seed of Naive sum, which tells nothing of another and has no verdict: detail moved" in page
+    assert 'class="chip one-seed"' in page
+    assert 'class="chip better"' not in page.split('id="training"')[0].split('id="flips"')[0]
+    assert 'class="chip worse"' not in page.split('id="training"')[0].split('id="flips"')[0]
+    assert "this is one run with seed 0" in page
 
 
 def test_gained_and_lost_pairs_stand_side_by_side_in_equal_number(page, example):
@@ -124,7 +143,8 @@ def test_gained_and_lost_pairs_stand_side_by_side_in_equal_number(page, example)
 @pytest.mark.parametrize(
     "words",
     [
-        "7,961", "unreadable image", "The UNet uses its condition", "holds", "VAE alone", "seed 0",
+        "7,961", "unreadable image", "The UNet uses its condition", "holds", "VAE alone", "seed 0 alone",
+        "mean of 3 seeds", "DCR against its rivals", "Images and texts aligned again",
         "The world is drawn, not photographed.", "training.temperature", "Naive sum", "torch", "e" * 64,
     ],
 )  # fmt: skip

@@ -1,31 +1,33 @@
 """Signals compared over seeds: paired, widened for their number, and no winner inside the noise."""
 
+from dataclasses import replace
+
 import numpy as np
-import pandas as pd
 import pytest
 from scipy import stats
 
 from dcr.errors import UserError
-from dcr.sweep.comparison import compare_signals, gather_runs, headline
+from dcr.sweep.comparison import SweepRun, compare_signals, gather_runs, headline, runs_table
 from dcr.sweep.page import render_comparison
+from measured import constant
 
 MEASURES = {"P": "probes.mean", "D": "clustering.acc"}
 
 
 def run_files(values):
-    """Scores and records of runs, from {(signal, seed): (P, D, seconds)}."""
-    scores = {
-        f"{signal}-{seed}": {
-            "base": {"probes": {"mean": 0.1}, "clustering": {"acc": 0.1}},
-            "dcr": {"probes": {"mean": p}, "clustering": {"acc": d}},
-        }
-        for (signal, seed), (p, d, _) in values.items()
+    """Measurements and records of runs, from {(signal, seed): (P, D, seconds)}; no item makes a difference."""
+
+    def of(p, d):
+        return {"probes": {"mean": constant(p)}, "clustering": {"acc": constant(d)}}
+
+    measured = {
+        f"{signal}-{seed}": {"base": of(0.1, 0.1), "dcr": of(p, d)} for (signal, seed), (p, d, _) in values.items()
     }
     records = {
         f"{signal}-{seed}": {"runs": {"stage1": {"seconds": 9.0, "steps": 3}, "dcr": {"seconds": s, "steps": 10}}}
         for (signal, seed), (_, _, s) in values.items()
     }
-    return scores, records
+    return measured, records
 
 
 def table_of(values, confidence=0.95):
@@ -42,27 +44,41 @@ VALUES = {
 
 
 def test_runs_are_gathered_with_the_methods_own_scores_and_cost():
-    runs = gather_runs(*run_files(VALUES), MEASURES)
-    row = runs[(runs["signal"] == "hn_nce") & (runs["seed"] == 1)].iloc[0]
+    table = runs_table(gather_runs(*run_files(VALUES), MEASURES))
+    row = table[(table["signal"] == "hn_nce") & (table["seed"] == 1)].iloc[0]
     assert (row["P"], row["D"], row["seconds_per_step"]) == (0.58, 0.42, 0.6)
-    assert len(runs) == 9
+    assert len(table) == 9
 
 
 def test_a_method_in_phases_costs_what_its_phases_do():
-    scores, records = run_files({("infonce", 0): (0.5, 0.3, 5.0)})
+    measured, records = run_files({("infonce", 0): (0.5, 0.3, 5.0)})
     records["infonce-0"]["runs"] |= {
         "dcr.1": {"seconds": 6.0, "steps": 30},
         "dcr.2": records["infonce-0"]["runs"].pop("dcr"),
     }
-    assert gather_runs(scores, records, MEASURES)["seconds_per_step"].tolist() == [11.0 / 40]
+    (run,) = gather_runs(measured, records, MEASURES)
+    assert run.seconds_per_step == 11.0 / 40
 
 
 def test_differences_are_paired_and_widened_for_the_number_of_signals():
     table = table_of(VALUES)
     expected = stats.ttest_1samp([0.02, 0.021, 0.019], 0).confidence_interval(1 - 0.05 / 2)
     assert table.loc["dcl", "P_difference"] == pytest.approx(0.02)
-    assert table.loc["dcl", "P_difference_low"] == pytest.approx(expected.low)
-    assert table.loc["dcl", "P_difference_high"] == pytest.approx(expected.high)
+    assert table.loc["dcl", "P_difference_low"] == pytest.approx(expected.low, abs=1e-6)
+    assert table.loc["dcl", "P_difference_high"] == pytest.approx(expected.high, abs=1e-6)
+
+
+def test_items_widen_the_interval_too():
+    """The same answers but for those of one signal, which depend on the item."""
+    measured, records = run_files(VALUES)
+    generator = np.random.default_rng(0)
+    for seed in range(3):
+        metrics = measured[f"dcl-{seed}"]["dcr"]["probes"]
+        noise = generator.normal(0, 0.02, size=20).astype(np.float32)
+        metrics["mean"] = replace(metrics["mean"], replicates=metrics["mean"].replicates + noise)
+    table = compare_signals(gather_runs(measured, records, MEASURES), ["P"], "infonce", 0.95).set_index("signal")
+    widths = [t.loc["dcl", "P_difference_high"] - t.loc["dcl", "P_difference_low"] for t in (table_of(VALUES), table)]
+    assert widths[1] > 2 * widths[0]
 
 
 def test_a_signal_costs_what_its_fastest_run_took():
@@ -84,11 +100,13 @@ def test_noise_has_no_winner():
     """Runs without any true difference: in a hundred sweeps of five signals false winners stay near 2.5."""
     generator, wins = np.random.default_rng(0), 0
     names = ["infonce", "a", "b", "c", "d", "e"]
-    runs = pd.DataFrame([(name, seed, 1.0) for name in names for seed in range(3)])
-    runs.columns = ["signal", "seed", "seconds_per_step"]
     for _ in range(100):
-        table = compare_signals(runs.assign(P=generator.normal(size=18)), ["P"], "infonce", 0.95)
-        wins += (table["P_verdict"] == "better").any()
+        runs = [
+            SweepRun(name, seed, {}, {"P": constant(value)}, 1.0)
+            for name in names
+            for seed, value in enumerate(generator.normal(size=3))
+        ]
+        wins += (compare_signals(runs, ["P"], "infonce", 0.95)["P_verdict"] == "better").any()
     assert wins <= 8
 
 
@@ -117,12 +135,12 @@ def test_measures_that_tell_the_same_are_told_together():
 
 
 def test_what_is_missing_is_named():
-    scores, records = run_files(VALUES)
+    measured, records = run_files(VALUES)
     with pytest.raises(UserError, match="no finished run"):
         gather_runs({}, {}, MEASURES)
     with pytest.raises(UserError, match=r"run dcl-0 has no probes\.top1"):
-        gather_runs(scores, records, {"P": "probes.top1"})
-    runs = gather_runs(scores, records, MEASURES)
+        gather_runs(measured, records, {"P": "probes.top1"})
+    runs = gather_runs(measured, records, MEASURES)
     with pytest.raises(UserError, match="the baseline supcon has no finished run; there are: dcl, hn_nce, infonce"):
         compare_signals(runs, ["P"], "supcon", 0.95)
 

@@ -57,7 +57,7 @@ def files_of_a_run():
     rows = [(name, "clustering", str(item), float(item % 2)) for name in values for item in range(4)]
     outcomes = pd.DataFrame(rows, columns=["encoder", "benchmark", "item", "correct"])
     options = EvaluationParameters(**yaml.safe_load((CONF / "parameters_evaluation.yml").read_text())["evaluation"])
-    evaluated = copy.deepcopy(belonging.this_seed(options, trained, outcomes, **tables))
+    evaluated = copy.deepcopy(belonging.this_seed(options, trained, outcomes=outcomes, **tables))
     return {
         "products": trained.pop("products"), "hashes": {"backbone": trained["hashes"].pop("backbone")},
         "parameters": trained.pop("parameters"), "trained": trained, "evaluated": evaluated,
@@ -88,7 +88,7 @@ def join(files, models):
     provenance.check_synthesis(trained, files["synthesis"])
     provenance.check_evaluation(files["evaluated"], options)
     tables = {name: files[name] for name in ("scores", "intervals", "comparisons")}
-    hashes = provenance.table_hashes(pd.DataFrame(files["outcomes"]), **tables)
+    hashes = provenance.table_hashes(outcomes=pd.DataFrame(files["outcomes"]), **tables)
     provenance.check_scores(files["evaluated"], trained, training.method, hashes, files["scores"])
     provenance.check_seed(files["evaluated"], files["seeds"])
 

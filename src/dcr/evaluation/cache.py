@@ -6,11 +6,12 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -73,7 +74,7 @@ def code_fingerprint() -> str:
 
 
 class EvaluationCache:
-    """A folder of embeddings (safetensors) and results (JSON); several processes may use it at once.
+    """A folder of embeddings (safetensors) and results (npz); several processes may use it at once.
 
     Files are written whole or not at all, and one that cannot be read is made again. Nothing is ever removed: the
     folder may be deleted at any time.
@@ -100,13 +101,12 @@ class EvaluationCache:
 
     def results(self, key: str, compute: Callable[[], list[Result]]) -> list[Result]:
         """Return the results kept under ``key``, or compute and keep them."""
-        path = self._place(key, "json")
+        path = self._place(key, "npz")
         if (kept := _load_results(path)) is not None:
             return kept
         results = compute()
         with atomic_path(path) as temporary:
-            records = [asdict(result) for result in results]
-            temporary.write_text(json.dumps(records, default=float), encoding="utf-8")
+            _save_results(temporary, results)
         return results
 
     def _place(self, key: str, extension: str) -> Path:
@@ -129,11 +129,27 @@ def _load_embeddings(path: Path) -> np.ndarray | None:
     return None
 
 
+def _save_results(path: Path, results: list[Result]) -> None:
+    """Write the records of all results as JSON, and beside them all replicates as one table (metrics, R)."""
+    records = [result.to_record() for result in results]
+    text = json.dumps(records, default=float).encode()
+    rows = [values for result in results for values in result.replicates.values()]
+    with path.open("wb") as file:
+        np.savez(file, records=np.frombuffer(text, dtype=np.uint8), replicates=np.array(rows, dtype=np.float32))
+
+
 def _load_results(path: Path) -> list[Result] | None:
     if not path.is_file():
         return None
     try:
-        return [Result.from_record(record) for record in json.loads(path.read_text(encoding="utf-8"))]
-    except (OSError, ValueError, TypeError, KeyError):
+        with np.load(path, allow_pickle=False) as file:
+            records, rows = json.loads(file["records"].tobytes()), list(file["replicates"])
+        results = []
+        for record in records:
+            metrics = list(record["intervals"])
+            own, rows = rows[: len(metrics)], rows[len(metrics) :]
+            results.append(Result.from_record(record, dict(zip(metrics, own, strict=True))))
+        return results
+    except (OSError, ValueError, TypeError, KeyError, EOFError, RuntimeError, BadZipFile):
         logger.warning("%s holds no results: it is made again", path)
         return None

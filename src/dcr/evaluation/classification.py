@@ -11,7 +11,7 @@ from dcr.benchmark_sets import ClassificationSet
 from dcr.errors import UserError
 from dcr.evaluation.embedding import Embedder, LabelledFeatures, embed_split
 from dcr.evaluation.features import evaluate_features
-from dcr.evaluation.results import EvaluationOptions, Result, outcomes_of, score
+from dcr.evaluation.results import EvaluationOptions, Items, Result, outcomes_of, score
 from dcr.metrics.clustering import cluster, clustering_statistics, match_clusters
 from dcr.metrics.probes import predict_linear, predict_neighbours, probe_scores
 from dcr.metrics.separation import between_class_share
@@ -79,8 +79,9 @@ def _evaluate_clustering(dataset: ClassificationSet, test: LabelledFeatures, opt
 
     correct = np.mean([match_clusters(test.labels, clusters) for clusters in clusterings], axis=0)
     groups = [dataset.class_names[label] for label in test.labels]
-    scores = score(statistics, len(test.keys), options.bootstrap)
-    return Result("clustering", dataset.name, "clustering", *scores, outcomes_of(test.keys, groups, correct))
+    scored = score(statistics, Items("image", test.keys), options.bootstrap)
+    outcomes = outcomes_of(test.keys, groups, correct)
+    return Result("clustering", dataset.name, "clustering", **scored, outcomes=outcomes)
 
 
 def evaluate_zero_shot(embedder: Embedder, dataset: ClassificationSet, options: EvaluationOptions) -> Result:
@@ -91,12 +92,13 @@ def evaluate_zero_shot(embedder: Embedder, dataset: ClassificationSet, options: 
     classifier = build_classifier(texts.reshape(len(dataset.class_names), len(dataset.templates), -1))
     ranks = rank_labels(test.embeddings, classifier, test.labels)
     groups = [dataset.class_names[label] for label in test.labels]
+    items = Items("image", test.keys)
     return Result(
         "zero_shot",
         dataset.name,
         "zeroshot_classification",
-        *score(lambda counts: zero_shot_scores(ranks, test.labels, counts), len(ranks), options.bootstrap),
-        outcomes_of(test.keys, groups, ranks < 1),
+        **score(lambda counts: zero_shot_scores(ranks, test.labels, counts), items, options.bootstrap),
+        outcomes=outcomes_of(test.keys, groups, ranks < 1),
         notes=_describe_classes(dataset, test.labels),
     )
 
@@ -125,8 +127,9 @@ def _evaluate_class_probes(
         scores = probe_scores(correct, counts)
         return {name: scores[name] for name in correct}
 
-    scores = score(statistics, len(test.keys), options.bootstrap)
-    return Result("linear_probe", dataset.name, "linear_probe", *scores, outcomes_of(test.keys, groups, linear))
+    scored = score(statistics, Items("image", test.keys), options.bootstrap)
+    outcomes = outcomes_of(test.keys, groups, linear)
+    return Result("linear_probe", dataset.name, "linear_probe", **scored, outcomes=outcomes)
 
 
 def _evaluate_attribute_probes(
@@ -140,9 +143,9 @@ def _evaluate_attribute_probes(
         name: _predict_linear(train, train.attributes[name], test, options) == test.attributes[name]
         for name in show_progress(names, desc=f"{dataset.name} probes", unit="attribute", leave=False)
     }
-    scores = score(lambda counts: probe_scores(correct, counts), len(test.keys), options.bootstrap)
+    scored = score(lambda counts: probe_scores(correct, counts), Items("image", test.keys), options.bootstrap)
     outcomes = [row for name in names for row in outcomes_of(test.keys, [name] * len(test.keys), correct[name])]
-    return Result("probes", dataset.name, "attribute_probes", *scores, outcomes)
+    return Result("probes", dataset.name, "attribute_probes", **scored, outcomes=outcomes)
 
 
 def _predict_linear(

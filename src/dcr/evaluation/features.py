@@ -9,7 +9,7 @@ import numpy as np
 from dcr.benchmark_sets import ClassificationSet
 from dcr.errors import UserError
 from dcr.evaluation.embedding import Embedder, LabelledFeatures
-from dcr.evaluation.results import EvaluationOptions, Result, score
+from dcr.evaluation.results import EvaluationOptions, Items, Result, score
 from dcr.metrics.drift import drift_scores, neighbour_overlap
 from dcr.metrics.geometry import similarity_scores, uniformity_scores
 
@@ -24,11 +24,12 @@ def evaluate_features(
     def geometry(counts: np.ndarray) -> dict[str, np.ndarray]:
         return similarity_scores(embeddings, labels, counts) | uniformity_scores(embeddings, counts)
 
-    scores = score(geometry, len(chosen), options.bootstrap)
-    yield Result("feature_geometry", dataset.name, "feature_geometry", *scores)
+    scored = score(geometry, Items("image", [test.keys[row] for row in chosen]), options.bootstrap)
+    yield Result("feature_geometry", dataset.name, "feature_geometry", **scored)
     if reference is not None:
         before = reference.split(dataset.splits["test"], f"{dataset.name} test")
-        yield measure_drift("feature_drift", dataset.name, before, test.embeddings, options)
+        items = Items("image", test.keys)
+        yield measure_drift("feature_drift", dataset.name, before, test.embeddings, items, options)
 
 
 def measure_drift(
@@ -36,15 +37,17 @@ def measure_drift(
     dataset: str,
     before: np.ndarray,
     after: np.ndarray,
+    items: Items,
     options: EvaluationOptions,
-    images_per_item: int = 1,
 ) -> Result:
     """How far an encoder's features are from another's on the same images.
 
     Args:
         benchmark, dataset: names of the result and of the set.
         before, after: (N, d) and (N, e).
-        images_per_item: so many images in a row are resampled together, 2 for the pairs of MMVP-VLM.
+        items: what is resampled; where there are fewer than N, as many images in a row as make one of them, 2 for the
+            pairs of MMVP-VLM.
+        options: how many items are compared, with how many neighbours.
 
     Raises:
         UserError: there is one image only.
@@ -53,8 +56,9 @@ def measure_drift(
         raise UserError(
             f"{dataset} has one image, but features are compared on 2 or more; set compare_features to false"
         )
-    items = choose_items(len(after) // images_per_item, options)
-    rows = (items[:, None] * images_per_item + np.arange(images_per_item)).ravel()
+    images_per_item = len(after) // len(items.ids)
+    chosen = choose_items(len(items.ids), options)
+    rows = (chosen[:, None] * images_per_item + np.arange(images_per_item)).ravel()
     before, after = before[rows], after[rows]
     number = min(options.num_compared_neighbours, len(rows) - 1)
     overlap = neighbour_overlap(before, after, number)
@@ -62,7 +66,8 @@ def measure_drift(
     def drift(counts: np.ndarray) -> dict[str, np.ndarray]:
         return drift_scores(before, after, overlap, number, np.repeat(counts, images_per_item, axis=-1))
 
-    return Result(benchmark, dataset, "feature_drift", *score(drift, len(items), options.bootstrap))
+    compared = Items(items.unit, [items.ids[row] for row in chosen])
+    return Result(benchmark, dataset, "feature_drift", **score(drift, compared, options.bootstrap))
 
 
 def choose_items(num_items: int, options: EvaluationOptions) -> np.ndarray:

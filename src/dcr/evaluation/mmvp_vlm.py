@@ -10,11 +10,13 @@ import numpy as np
 from dcr.benchmark_sets import MMVPSet
 from dcr.evaluation.embedding import Embedder
 from dcr.evaluation.features import measure_drift
-from dcr.evaluation.results import EvaluationOptions, Result, outcomes_of, score
+from dcr.evaluation.results import EvaluationOptions, Items, Result, outcomes_of, score
 from dcr.metrics.mmvp import PairAnswers, answer_pairs, mmvp_scores
 from dcr.metrics.retrieval import alignment_scores
 
 logger = logging.getLogger(__name__)
+
+_UNIT = "pair of images"
 
 
 def evaluate_mmvp(
@@ -34,7 +36,7 @@ def evaluate_mmvp(
     yield _align(mmvp, images, texts, options)
     if reference is not None:
         before = reference.images(mmvp, f"{mmvp.name} images")
-        yield measure_drift("mmvp_drift", mmvp.name, before, images, options, images_per_item=2)
+        yield measure_drift("mmvp_drift", mmvp.name, before, images, Items(_UNIT, _names(mmvp)), options)
 
 
 def _answer(
@@ -45,13 +47,13 @@ def _answer(
     if answers.ties.any():
         logger.warning("%s: %d pairs are ties, counted as wrong", mmvp.name, answers.ties.sum())
     types = [pair.type for pair in mmvp.pairs]
-    items = [f"{pair.ids[0]}-{pair.ids[1]}" for pair in mmvp.pairs]
+    items = Items(_UNIT, _names(mmvp), types)
     return Result(
         "mmvp_vlm",
         mmvp.name,
         "image_text_pairs",
-        *score(lambda counts: mmvp_scores(answers.correct, types, counts), len(items), options.bootstrap, types),
-        outcomes=outcomes_of(items, types, answers.correct),
+        **score(lambda counts: mmvp_scores(answers.correct, types, counts), items, options.bootstrap),
+        outcomes=outcomes_of(items.ids, types, answers.correct),
         extra={"ties": float(answers.ties.mean())},
         answers=_question_rows(mmvp, answers),
     )
@@ -64,8 +66,12 @@ def _align(mmvp: MMVPSet, images: np.ndarray, texts: np.ndarray, options: Evalua
     def alignment(counts: np.ndarray) -> dict[str, np.ndarray]:
         return alignment_scores(images, texts, owner, np.repeat(counts, 2, axis=-1))
 
-    scores = score(alignment, len(mmvp.pairs), options.bootstrap)
-    return Result("mmvp_alignment", mmvp.name, "text_alignment", *scores)
+    scored = score(alignment, Items(_UNIT, _names(mmvp)), options.bootstrap)
+    return Result("mmvp_alignment", mmvp.name, "text_alignment", **scored)
+
+
+def _names(mmvp: MMVPSet) -> list[str]:
+    return [f"{pair.ids[0]}-{pair.ids[1]}" for pair in mmvp.pairs]
 
 
 def _question_rows(mmvp: MMVPSet, answers: PairAnswers) -> list[dict]:

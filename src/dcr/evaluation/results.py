@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
 
-from dcr.metrics.bootstrap import Bootstrap, Statistics
+from dcr.files import json_hash
+from dcr.metrics.bootstrap import Bootstrap, Statistics, percentile_interval
 
 Outcome = tuple[str, str, float]
 PROBABILITIES = ("q1score", "q2score")  # columns of answers, float32
@@ -37,13 +38,36 @@ class EvaluationOptions:
 
 
 @dataclass(frozen=True)
+class Items:
+    """What the resamples of a result draw.
+
+    Attributes:
+        unit: one of them in words: "image", "pair of images", "image with its captions".
+        ids: (N,), their names in the order of the statistics' counts.
+        groups: (N,), of which each keeps its number of items in every resample; None draws from all alike.
+    """
+
+    unit: str
+    ids: Sequence[str]
+    groups: Sequence[str] | None = None
+
+
+@dataclass(frozen=True)
 class Result:
     """What an encoder reached in one benchmark on one set.
 
-    scores: value by metric, fractions but for cosines and distances. intervals: (low, high) by metric.
-    outcomes: (item, group, correct) per item, correct in [0, 1]. extra: further numbers for the record alone.
-    answers: for MMVP-VLM, the per-question rows that the benchmark's own script writes. notes: sentences on the set
-    that a reader of the scores must know.
+    Attributes:
+        benchmark, dataset, task: names of what was asked, of the set, and of CLIP_benchmark's kind of task.
+        scores: value by metric, fractions but for cosines and distances.
+        intervals: (low, high) by metric.
+        unit: what one resampled item is, see `Items`.
+        items: hash of the items and of how they were drawn: replicates of results that share it are of the same draws,
+            so that their difference, draw by draw, is that of paired resamples.
+        replicates: (R,) float32 by metric, its value in every resample.
+        outcomes: (item, group, correct) per item, correct in [0, 1].
+        extra: further numbers for the record alone.
+        answers: for MMVP-VLM, the per-question rows that the benchmark's own script writes.
+        notes: sentences on the set that a reader of the scores must know.
     """
 
     benchmark: str
@@ -51,28 +75,48 @@ class Result:
     task: str
     scores: dict[str, float]
     intervals: dict[str, tuple[float, float]]
+    unit: str
+    items: str
+    replicates: dict[str, np.ndarray] = field(compare=False)
     outcomes: list[Outcome] = field(default_factory=list)
     extra: dict[str, float] = field(default_factory=dict)
     answers: list[dict] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
+    def to_record(self) -> dict[str, Any]:
+        """Return all but the replicates as plain values."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "replicates"}
+
     @classmethod
-    def from_record(cls, record: dict[str, Any]) -> Result:
-        """Build from what ``dataclasses.asdict`` gave, after a way through JSON."""
+    def from_record(cls, record: dict[str, Any], replicates: dict[str, np.ndarray]) -> Result:
+        """Build from what `to_record` gave, after a way through JSON, and the replicates."""
         typed = {
             "intervals": {metric: tuple(interval) for metric, interval in record["intervals"].items()},
             "outcomes": [tuple(outcome) for outcome in record["outcomes"]],
             "answers": [row | {name: np.float32(row[name]) for name in PROBABILITIES} for row in record["answers"]],
         }
-        return cls(**record | typed)
+        return cls(**record | typed, replicates=replicates)
 
 
-def score(
-    statistics: Statistics, num_items: int, bootstrap: Bootstrap, groups: Sequence | None = None
-) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
-    """Return the value and the bootstrap interval of each statistic; see `Bootstrap.intervals`."""
-    scores = {name: float(value) for name, value in statistics(np.ones(num_items)).items()}
-    return scores, bootstrap.intervals(statistics, num_items, groups)
+def score(statistics: Statistics, items: Items, bootstrap: Bootstrap) -> dict[str, Any]:
+    """Return what a `Result` holds of a measure: scores, intervals, unit, items and replicates.
+
+    Args:
+        statistics: the values by name, from how often each item counts (..., N).
+        items: what is resampled.
+        bootstrap: how.
+    """
+    number = len(items.ids)
+    scores = {name: float(value) for name, value in statistics(np.ones(number)).items()}
+    replicates = bootstrap.replicates(statistics, number, items.groups)
+    groups = None if items.groups is None else list(map(str, items.groups))
+    return {
+        "scores": scores,
+        "intervals": {name: percentile_interval(values, bootstrap.confidence) for name, values in replicates.items()},
+        "unit": items.unit,
+        "items": json_hash([items.unit, list(items.ids), groups, bootstrap.num_resamples, bootstrap.seed]),
+        "replicates": {name: values.astype(np.float32) for name, values in replicates.items()},
+    }
 
 
 def outcomes_of(items: Sequence[str], groups: Sequence[str], correct: np.ndarray) -> list[Outcome]:

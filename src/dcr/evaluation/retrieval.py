@@ -10,9 +10,11 @@ import numpy as np
 from dcr.benchmark_sets import RetrievalSet
 from dcr.evaluation.embedding import Embedder
 from dcr.evaluation.features import measure_drift
-from dcr.evaluation.results import EvaluationOptions, Result, outcomes_of, score
+from dcr.evaluation.results import EvaluationOptions, Items, Result, outcomes_of, score
 from dcr.metrics.geometry import alignment_of_pairs
 from dcr.metrics.retrieval import alignment_scores, rank_matches, retrieval_scores
+
+_UNIT = "image with its captions"
 
 
 class _Pairs(NamedTuple):
@@ -36,7 +38,8 @@ def evaluate_retrieval(
     yield _measure_alignment(dataset, pairs, options)
     if options.compare_features and reference is not None:
         before = reference.split(dataset.splits["test"], f"{dataset.name} test")
-        yield measure_drift("retrieval_drift", dataset.name, before, pairs.images, options)
+        items = Items("image", pairs.keys)
+        yield measure_drift("retrieval_drift", dataset.name, before, pairs.images, items, options)
 
 
 def _embed(embedder: Embedder, dataset: RetrievalSet) -> _Pairs:
@@ -61,8 +64,8 @@ def _measure_recall(dataset: RetrievalSet, pairs: _Pairs, options: EvaluationOpt
     outcomes = outcomes_of(keys, ["text_retrieval_recall@1"] * len(keys), text_ranks < 1)
     hits = np.bincount(owner, weights=image_ranks < 1) / np.bincount(owner)
     outcomes += outcomes_of(keys, ["image_retrieval_recall@1"] * len(keys), hits)
-    scores = score(recalls, len(keys), options.bootstrap)
-    return Result("retrieval", dataset.name, "zeroshot_retrieval", *scores, outcomes)
+    scored = score(recalls, Items(_UNIT, keys), options.bootstrap)
+    return Result("retrieval", dataset.name, "zeroshot_retrieval", **scored, outcomes=outcomes)
 
 
 def _measure_alignment(dataset: RetrievalSet, pairs: _Pairs, options: EvaluationOptions) -> Result:
@@ -74,4 +77,5 @@ def _measure_alignment(dataset: RetrievalSet, pairs: _Pairs, options: Evaluation
             scores |= alignment_of_pairs(images, texts, owner, counts)
         return scores
 
-    return Result("text_alignment", dataset.name, "text_alignment", *score(alignment, len(keys), options.bootstrap))
+    scored = score(alignment, Items(_UNIT, keys), options.bootstrap)
+    return Result("text_alignment", dataset.name, "text_alignment", **scored)

@@ -16,7 +16,8 @@ from dcr.evaluation.embedding import Embedder
 from dcr.evaluation.mmvp_vlm import evaluate_mmvp
 from dcr.evaluation.results import EvaluationOptions, Result
 from dcr.evaluation.retrieval import evaluate_retrieval
-from dcr.metrics.bootstrap import mean_of_independent
+from dcr.evaluation.several_sets import average_sets
+from dcr.metrics.bootstrap import Bootstrap
 from dcr.progress import show_progress
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ _OF_CLASSES = {"kmeans_seeds", "kmeans_num_init", "kmeans_batch_size", "num_neig
 _OF_PROBES = {"probe_inverse_regularization", "probe_max_iterations"}
 _OF_RETRIEVAL = {"recall_at"}
 _OF_COMPARISON = {"num_compared_images", "num_compared_neighbours"}
-MEAN_OF_SETS = "mean_of_sets"  # the task of a result that stands for several sets
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ def evaluate_encoders(
                 found[name] = evaluate_set(embedder, benchmark_set, options, reference)
             except UserError as error:
                 failures.append(_fail(name, encoder, error))
-        evaluations[encoder] = _name_by_set(found, sets)
+        evaluations[encoder] = _name_by_set(found, sets, options.bootstrap)
         reference = reference or embedder
     return evaluations, failures
 
@@ -167,7 +167,7 @@ def _fail(name: str | None, encoder: str | None, error: UserError) -> Failure:
     return Failure(name, encoder, str(error))
 
 
-def _name_by_set(found: Mapping[str, list[Result]], sets: Sequence[NamedSet]) -> list[Result]:
+def _name_by_set(found: Mapping[str, list[Result]], sets: Sequence[NamedSet], bootstrap: Bootstrap) -> list[Result]:
     """Return all results in the order of the sets, told apart where there are several sets of a kind."""
     number = Counter(entry.kind for entry in sets)
     named: list[Result] = []
@@ -177,27 +177,11 @@ def _name_by_set(found: Mapping[str, list[Result]], sets: Sequence[NamedSet]) ->
             named += found.get(names[0], [])
             continue
         if all(name in found for name in names):
-            named += _means([result for name in names for result in found[name]])
+            named += average_sets({name: found[name] for name in names}, bootstrap)
         named += [
             replace(result, benchmark=f"{result.benchmark}/{name}") for name in names for result in found.get(name, [])
         ]
     return named
-
-
-def _means(results: Sequence[Result]) -> list[Result]:
-    """Return for each benchmark the mean of its results over sets, in the metrics that all of them have."""
-    means = []
-    for benchmark in dict.fromkeys(result.benchmark for result in results):
-        group = [result for result in results if result.benchmark == benchmark]
-        metrics = [metric for metric in group[0].scores if all(metric in result.scores for result in group)]
-        values = {
-            metric: mean_of_independent([r.scores[metric] for r in group], [r.intervals[metric] for r in group])
-            for metric in metrics
-        }
-        scores = {metric: value for metric, (value, _) in values.items()}
-        intervals = {metric: interval for metric, (_, interval) in values.items()}
-        means.append(Result(benchmark, f"mean of {len(group)} sets", MEAN_OF_SETS, scores, intervals))
-    return means
 
 
 def describe_failures(failures: Sequence[Failure]) -> str:

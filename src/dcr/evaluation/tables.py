@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from dcr.benchmark_sets import BenchmarkSet, NamedSet
 from dcr.evaluation.results import Result
-from dcr.evaluation.running import MEAN_OF_SETS, open_sets
-from dcr.metrics.bootstrap import Bootstrap, mcnemar
+from dcr.evaluation.running import open_sets
+from dcr.evaluation.several_sets import MEAN_OF_SETS
 
-BASE = "base"
 Evaluations = Mapping[str, Sequence[Result]]
 
 
@@ -98,55 +96,3 @@ def _set_record(named: NamedSet, opened: BenchmarkSet, results: Sequence[Result]
         "benchmarks": list(dict.fromkeys(result.benchmark for result in results if result.task != MEAN_OF_SETS)),
         "notes": list(dict.fromkeys(notes)),
     }
-
-
-def compare_with_base(outcomes: pd.DataFrame, bootstrap: Bootstrap) -> dict[str, dict[str, dict[str, Any]]]:
-    """Return ``{encoder: {benchmark: comparison}}`` of every encoder but the base, item by item.
-
-    A comparison holds ``difference`` with its paired bootstrap interval ``low``, ``high``, and, where an item
-    is right or wrong once, the items ``gained`` and ``lost`` and McNemar's exact ``p_value``, else None. The
-    difference is that of MMVP-VLM's mean over types, and else that of the mean over items. Where a benchmark has
-    several sets (``<benchmark>/<set>``), ``<benchmark>`` itself is compared by the mean over sets of these means.
-    """
-    comparisons: dict[str, dict[str, dict[str, Any]]] = {}
-    for benchmark, rows in outcomes.groupby("benchmark", sort=False):
-        table = rows.pivot_table(index=["group", "item"], columns="encoder", values="correct", sort=False)
-        for encoder in table.columns.drop(BASE, errors="ignore"):
-            pair = table[[BASE, encoder]].dropna() if BASE in table.columns else table.iloc[:0]
-            if len(pair):
-                comparisons.setdefault(encoder, {})[benchmark] = _compare(benchmark, pair, bootstrap)
-    for encoder in comparisons:
-        comparisons[encoder] |= _compare_means(outcomes, encoder, bootstrap)
-    return comparisons
-
-
-def _compare_means(outcomes: pd.DataFrame, encoder: str, bootstrap: Bootstrap) -> dict[str, dict[str, Any]]:
-    rows = outcomes[outcomes["encoder"].isin([BASE, encoder]) & outcomes["benchmark"].str.contains("/")]
-    names = rows["benchmark"].str.split("/", n=1, expand=True)
-    if rows.empty:
-        return {}
-    rows = rows.assign(benchmark=names[0], set=names[1])
-    means = {}
-    for benchmark, part in rows.groupby("benchmark", sort=False):
-        pair = part.pivot_table(index=["set", "item"], columns="encoder", values="correct", sort=False)
-        pair = pair.reindex(columns=[BASE, encoder]).dropna()
-        if len(pair):
-            sets = pair.index.get_level_values("set").to_numpy()
-            means[benchmark] = _difference(pair[BASE], pair[encoder], sets, bootstrap, None, None, None)
-    return means
-
-
-def _difference(before, after, groups, bootstrap: Bootstrap, gained, lost, p_value) -> dict[str, Any]:
-    difference, low, high = bootstrap.paired_difference(np.asarray(before), np.asarray(after), groups)
-    return {"difference": difference, "low": low, "high": high, "gained": gained, "lost": lost, "p_value": p_value}
-
-
-def _compare(benchmark: str, pair: pd.DataFrame, bootstrap: Bootstrap) -> dict[str, Any]:
-    before, after = (pair.iloc[:, column] for column in (0, 1))
-    once = pair.index.get_level_values("item").is_unique and pair.isin([0.0, 1.0]).all(axis=None)
-    gained, lost, p_value = mcnemar(before > 0.5, after > 0.5) if once else (None, None, None)
-    groups = pair.index.get_level_values("group").to_numpy() if benchmark.startswith("mmvp_vlm") else None
-    if groups is None:
-        by_item = pair.groupby(level="item", sort=False).mean()
-        before, after = by_item.iloc[:, 0], by_item.iloc[:, 1]
-    return _difference(before, after, groups, bootstrap, gained, lost, p_value)

@@ -1,4 +1,4 @@
-"""How sure a score is: percentile bootstrap over items, paired differences, McNemar's exact test."""
+"""How sure a score is: percentile bootstrap over items, and McNemar's exact test."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import binomtest
-
-from dcr.metrics.embeddings import weighted_mean
 
 _ELEMENTS = 1 << 22  # numbers of one chunk of draws: 32 MiB
 
@@ -51,50 +49,26 @@ class Bootstrap:
             flat = np.concatenate(drawn, axis=1).ravel()
             yield np.bincount(flat, minlength=shape[0] * num_items).reshape(shape).astype(np.float64)
 
+    def replicates(
+        self, statistics: Statistics, num_items: int, groups: Sequence | None = None
+    ) -> dict[str, np.ndarray]:
+        """Return each value of ``statistics(counts (r, N)) -> {name: (r,)}`` in every resample, (R,) by name."""
+        chunks = [statistics(counts) for counts in self.draw(num_items, groups)]
+        return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
+
     def intervals(
         self, statistics: Statistics, num_items: int, groups: Sequence | None = None
     ) -> dict[str, tuple[float, float]]:
-        """Return the interval (low, high) of each value of ``statistics(counts (r, N)) -> {name: (r,)}``."""
-        chunks = [statistics(counts) for counts in self.draw(num_items, groups)]
-        tail = (1 - self.confidence) / 2
-        replicates = {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
-        return {
-            name: tuple(float(bound) for bound in np.nanquantile(values, [tail, 1 - tail]))
-            for name, values in replicates.items()
-        }
-
-    def paired_difference(
-        self, before: np.ndarray, after: np.ndarray, groups: Sequence | None = None
-    ) -> tuple[float, float, float]:
-        """Return the mean of ``after - before`` (N,) and its interval; with groups, of their means."""
-        before, after = np.asarray(before, dtype=np.float64), np.asarray(after, dtype=np.float64)
-        if before.shape != after.shape:
-            raise ValueError(f"before and after must have one shape (N,), got {before.shape} and {after.shape}")
-        labels = np.zeros(len(before), dtype=np.int64) if groups is None else np.asarray(groups)
-
-        def statistics(counts: np.ndarray) -> dict[str, np.ndarray]:
-            parts = [labels == label for label in np.unique(labels)]
-            means = [weighted_mean((after - before)[part], counts[..., part]) for part in parts]
-            return {"difference": np.mean(means, axis=0)}
-
-        low, high = self.intervals(statistics, len(before), groups)["difference"]
-        return float(statistics(np.ones(len(before)))["difference"]), low, high
+        """Return the interval (low, high) of each value of ``statistics``; see `replicates`."""
+        replicates = self.replicates(statistics, num_items, groups)
+        return {name: percentile_interval(values, self.confidence) for name, values in replicates.items()}
 
 
-def mean_of_independent(
-    values: Sequence[float], intervals: Sequence[tuple[float, float]]
-) -> tuple[float, tuple[float, float]]:
-    """Return the mean of scores of different sets and its interval, from each score's own interval.
-
-    The limits' distances add up in squares, on either side by itself (Zou and Donner, Statistics in Medicine 2008); an
-    interval that lies beside its value counts from the value.
-    """
-    values, bounds = np.asarray(values, dtype=np.float64), np.asarray(intervals, dtype=np.float64)
-    if bounds.shape != (len(values), 2) or len(values) == 0:
-        raise ValueError(f"every value needs an interval (low, high), got {values.shape} and {bounds.shape}")
-    below, above = np.maximum(values - bounds[:, 0], 0), np.maximum(bounds[:, 1] - values, 0)
-    mean, num = float(values.mean()), len(values)
-    return mean, (mean - float(np.linalg.norm(below)) / num, mean + float(np.linalg.norm(above)) / num)
+def percentile_interval(replicates: np.ndarray, confidence: float) -> tuple[float, float]:
+    """Return the interval (low, high) that holds the middle ``confidence`` of replicates (R,), NaN left out."""
+    tail = (1 - confidence) / 2
+    low, high = np.nanquantile(np.asarray(replicates, dtype=np.float64), [tail, 1 - tail])
+    return float(low), float(high)
 
 
 def mcnemar(before: np.ndarray, after: np.ndarray) -> tuple[int, int, float]:

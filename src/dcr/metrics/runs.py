@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import t as student
 
+from dcr.metrics.bootstrap import percentile_interval
+
 
 @dataclass(frozen=True)
 class Spread:
@@ -34,3 +36,50 @@ def spread_over_runs(values: Sequence[float], confidence: float) -> Spread:
     std = float(values.std(ddof=1))
     reach = float(student.ppf((1 + confidence) / 2, number - 1)) * std / number**0.5
     return Spread(number, mean, std, (mean - reach, mean + reach))
+
+
+def interval_over_seeds_and_items(
+    values: Sequence[float], replicates: np.ndarray, confidence: float
+) -> tuple[float, float]:
+    """Return the interval (low, high) of a score's mean over S training seeds, all measured on the same N items.
+
+    The score of seed s may be a difference between two encoders. It is modelled as
+
+        d_s = d + a_s + (mean over items i of b_i + c_si)
+
+    with independent effects of the seed (variance A), of the item (B) and of both together (C), so that the mean over
+    seeds has the variance A / S + B / N + C / (S N). Two parts of it can be seen:
+
+    - The seeds' values vary by A + C / N, so that SE_seeds^2, their variance over S, estimates A / S + C / (S N).
+      The items' own effect, which all seeds share, is not in it.
+    - One draw of items for all seeds gives the mean over seeds again. Over draws its variance SE_items^2 estimates
+      B / N + C / (S N).
+
+    So SE^2 = SE_seeds^2 + SE_items^2, in which C / (S N) counts twice: where seeds answer items unlike each other, the
+    interval errs to be wide, by a factor of 2^0.5 at most. The interval is the mean -+ t SE with Student's t of the
+    degrees of freedom nu that Welch and Satterthwaite give (Satterthwaite, Biometrics Bulletin 1946): SE_seeds^2 has
+    S - 1, SE_items^2 as good as infinitely many, hence nu = (S - 1) SE^4 / SE_seeds^4. It lies between S - 1, where the
+    seeds alone vary, and infinity, where they do not vary at all.
+
+    One seed says nothing of another: its interval is the percentile interval over items alone.
+
+    Args:
+        values: (S,), one a seed.
+        replicates: (S, R), the same values in R resamples of the items; a column is one draw for all seeds.
+        confidence: the interval's coverage, in (0, 1).
+    """
+    values, replicates = np.asarray(values, dtype=np.float64), np.asarray(replicates, dtype=np.float64)
+    if values.ndim != 1 or len(values) == 0 or replicates.shape[:1] != values.shape or not 0 < confidence < 1:
+        raise ValueError(
+            f"values (S,) and replicates (S, R) must be of S > 0 seeds and confidence in (0, 1), got {values.shape},"
+            f" {replicates.shape} and {confidence}"
+        )
+    number = len(values)
+    if number == 1:
+        return percentile_interval(replicates[0], confidence)
+    seeds_error = values.std(ddof=1) / number**0.5
+    items_error = np.nanstd(replicates.mean(axis=0))
+    error = np.hypot(seeds_error, items_error)
+    freedom = (number - 1) * (error / seeds_error) ** 4 if seeds_error > 0 else np.inf
+    reach = student.ppf((1 + confidence) / 2, freedom) * error
+    return float(values.mean() - reach), float(values.mean() + reach)

@@ -11,12 +11,13 @@ from dcr.reporting.published import BACKBONES
 
 
 class ReportingParameters(Section):
-    """What the page shows, and by which measures its headline judges."""
+    """What the page shows, by which measures its headline judges, and with which methods the product is compared."""
 
     seed: int
-    headline_measures: list[str] = Field(min_length=1)
     detail_measures: list[str] = Field(min_length=1)
-    separation_measure: str
+    separation_measures: list[str] = Field(min_length=1)
+    text_measures: list[str] = Field(min_length=1)
+    rivals: list[str]
     num_flipped_pairs: PositiveInt
     num_reconstructions: PositiveInt
     num_denoising_steps: PositiveInt

@@ -8,35 +8,43 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from dcr.evaluation.comparison import Comparison
+from dcr.metrics.direction import is_share
 from dcr.metrics.runs import spread_over_runs
-from dcr.reporting.comparison import Comparison, Scores
-from dcr.reporting.names import encoder_name, is_share, measure_name
+from dcr.reporting.method_tables import build_alignment_table, build_rival_table, measures_of
+from dcr.reporting.methods import Methods
+from dcr.reporting.names import Scores, encoder_name, measure_name
+from dcr.reporting.numbers import change_cell, show_interval, show_value
 from dcr.reporting.page import NOTHING_SCORED, render_template
 from dcr.reporting.published import published_scores
-from dcr.reporting.tables import SIGNS, measures_of, show_difference, show_interval, show_value
 
 
 @dataclass(frozen=True)
 class Encoders:
     """Everything the page tells.
 
-    recipe: its name. base: of the encoders. scores, intervals: see :data:`dcr.reporting.comparison.Scores`.
-    comparisons: by encoder, each against ``base``. flips: by encoder, see `dcr.reporting.images.find_flipped_pairs`.
-    neighbours: rows of `dcr.reporting.neighbours.show_neighbours`. seeds: scores by training seed, this run's among
-    them. this_seed: its seed. failures: ``set``, ``encoder`` and ``error`` each. sets: see
-    `dcr.evaluation.tables.set_records`. published: the backbone whose
-    published figures stand beside, one of `dcr.reporting.published.BACKBONES`, or None.
+    Attributes:
+        recipe: its name.
+        methods: what was measured of them, see :mod:`dcr.reporting.methods`.
+        measures: of the headline, keys ``benchmark.metric`` by what they ask for.
+        confidence: of the intervals.
+        flips: by encoder, see `dcr.reporting.images.find_flipped_pairs`.
+        neighbours: rows of `dcr.reporting.neighbours.show_neighbours`.
+        runs: scores by seed of the runs that differ in ``training.seed`` alone, this one among them.
+        this_seed: its seed.
+        failures: ``set``, ``encoder`` and ``error`` each.
+        sets: see `dcr.evaluation.tables.set_records`.
+        published: the backbone whose published figures stand beside, one of `dcr.reporting.published.BACKBONES`, or
+            None.
     """
 
     recipe: str
-    base: str
+    methods: Methods
+    measures: Mapping[str, Sequence[str]]
     confidence: float
-    scores: Scores
-    intervals: Scores
-    comparisons: Mapping[str, Sequence[Comparison]]
     flips: Mapping[str, Mapping[str, Any]]
     neighbours: Sequence[Mapping[str, Any]]
-    seeds: Mapping[int, Scores]
+    runs: Mapping[int, Scores]
     this_seed: int
     failures: Sequence[Mapping[str, str | None]]
     sets: Sequence[Mapping[str, Any]]
@@ -46,61 +54,76 @@ class Encoders:
 def render_comparison(encoders: Encoders, figures: Mapping[str, go.Figure]) -> str:
     """Return the page; ``figures`` are ``radar``, ``p_against_d`` and ``set_bars``."""
     published = published_scores(encoders.published) if encoders.published else {}
-    rows = build_score_rows(encoders, published)
+    methods = encoders.methods.without_forms()
+    rows = build_score_rows(methods, published)
     return render_template(
         "comparison.html",
         figures,
         page=encoders,
-        headline=f"{len(encoders.scores)} encoders, {len(rows)} measures" if encoders.sets else NOTHING_SCORED,
-        names={name: encoder_name(name) for name in encoders.scores},
-        methods=list(published),
+        headline=f"{len(methods.scores)} encoders, {len(rows)} measures" if encoders.sets else NOTHING_SCORED,
+        base_name=encoder_name(methods.base),
+        method_name=encoder_name(methods.product),
+        names={name: encoder_name(name) for name in methods.scores},
+        seeds={name: len(own) for name, own in methods.seeds.items()},
+        published=list(published),
         rows=rows,
+        rival_table=build_rival_table(methods, encoders.measures),
+        alignment_table=build_alignment_table(encoders.methods, encoders.measures),
         flips=[{"name": encoder_name(name), **found} for name, found in encoders.flips.items()],
-        seed_rows=build_seed_rows(encoders.seeds, encoders.confidence),
+        run_rows=build_run_rows(encoders.runs, list(methods.scores), encoders.confidence),
         confidence=f"{encoders.confidence * 100:g}",
     )
 
 
-def build_score_rows(encoders: Encoders, published: Mapping[str, Mapping[str, float]]) -> list[dict[str, Any]]:
-    """Return a row a measure: each encoder's value with its interval and verdict, then the published values.
+def build_score_rows(methods: Methods, published: Mapping[str, Mapping[str, float]]) -> list[dict[str, Any]]:
+    """Return a row a measure: each method's value with its interval and verdict, then the published values.
 
     Types and attributes stand behind their mean, which alone is shown.
     """
-    verdicts = {name: {c.key: c for c in found} for name, found in encoders.comparisons.items()}
+    verdicts = {name: {c.key: c for c in found} for name, found in methods.comparisons.items()}
     rows = []
-    for key in measures_of(encoders.scores):
+    for key in measures_of(methods.scores):
         share = is_share(key.partition(".")[0])
-        cells = [_cell(encoders, name, key, share, verdicts.get(name, {}).get(key)) for name in encoders.scores]
+        cells = [_cell(methods, name, key, share, verdicts.get(name, {}).get(key)) for name in methods.scores]
         values = [published[method].get(key) for method in published]
         stated = ["" if value is None else show_value(value, share) for value in values]
         rows.append({"name": measure_name(key), "unit": "%" if share else "", "cells": cells, "published": stated})
     return rows
 
 
-def _cell(encoders: Encoders, name: str, key: str, share: bool, comparison: Comparison | None) -> dict[str, str] | None:
+def _cell(methods: Methods, name: str, key: str, share: bool, comparison: Comparison | None) -> dict[str, str] | None:
     benchmark, _, metric = key.partition(".")
-    value = encoders.scores[name].get(benchmark, {}).get(metric)
+    value = methods.scores[name].get(benchmark, {}).get(metric)
     if value is None:
         return None
-    interval = encoders.intervals[name][benchmark][metric]
+    interval = methods.intervals[name][benchmark][metric]
     cell = {"value": show_value(value, share), "interval": show_interval(interval, share), "verdict": "", "change": ""}
     if comparison is not None:
-        change = f"{show_difference(comparison.difference, share)} {SIGNS[comparison.verdict]} {comparison.verdict}"
-        cell |= {"verdict": comparison.verdict, "change": change}
+        change = change_cell(comparison)
+        cell |= {
+            "verdict": comparison.verdict,
+            "change": f"{change['difference']} {change['sign']} {change['verdict']}",
+            "change_interval": change["interval"],
+        }
     return cell
 
 
-def build_seed_rows(seeds: Mapping[int, Scores], confidence: float) -> list[dict[str, Any]]:
-    """Return a row a measure with mean, spread and interval of each encoder over training seeds; none for one seed."""
-    if len(seeds) < 2:
+def build_run_rows(runs: Mapping[int, Scores], names: Sequence[str], confidence: float) -> list[dict[str, Any]]:
+    """Return a row a measure with mean, spread and interval of each encoder over whole runs; none for one run.
+
+    Args:
+        runs: scores by the seed of a run.
+        names: encoders, in the order of the columns; a run's own seed of each counts.
+        confidence: of the intervals.
+    """
+    if len(runs) < 2:
         return []
-    encoders = list(next(iter(seeds.values())))
     rows = []
-    for key in measures_of(next(iter(seeds.values()))):
+    for key in measures_of(next(iter(runs.values()))):
         benchmark, _, metric = key.partition(".")
-        found = {n: [s.get(n, {}).get(benchmark, {}).get(metric) for s in seeds.values()] for n in encoders}
+        found = [[run.get(name, {}).get(benchmark, {}).get(metric) for run in runs.values()] for name in names]
         share = is_share(benchmark)
-        cells = [_spread_cell(values, confidence, share) for values in found.values()]
+        cells = [_spread_cell(values, confidence, share) for values in found]
         rows.append({"name": measure_name(key), "unit": "%" if share else "", "cells": cells})
     return rows
 

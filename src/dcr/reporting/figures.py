@@ -13,8 +13,8 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from dcr.reporting.comparison import Scores
-from dcr.reporting.names import encoder_name, measure_name, run_name
+from dcr.encoder_names import EncoderName, split_run
+from dcr.reporting.names import Scores, encoder_name, run_name
 from dcr.reporting.points import write_single_points
 
 # Okabe and Ito's palette, told apart with any colour vision; on white and on near-black at least 3:1.
@@ -23,23 +23,24 @@ COLOURS = {
     "dcr": "#2b7fd4",
     "reconstruction": "#d96b0b",
     "naive": "#0f9d76",
+    "end_to_end": "#a8871c",
     "stage1": "#b0679f",
 }
-_OTHER_COLOURS = ("#a8871c", "#5aa9d6", "#b5533c")
-_SYMBOLS = {"base": "circle", "dcr": "diamond", "reconstruction": "square", "naive": "triangle-up"}
+_OTHER_COLOURS = ("#5aa9d6", "#b5533c", "#7a6fd0", "#8a9a1f", "#c2577b")
 _GRID = "rgba(132, 138, 148, 0.25)"
 
 
 def colour(name: str) -> str:
-    """Return the colour of an encoder or run, the same in every chart."""
-    return COLOURS.get(name, _OTHER_COLOURS[sum(name.encode()) % len(_OTHER_COLOURS)])
+    """Return the colour of an encoder or run, the same in every chart, for every seed of a method and each phase."""
+    method = EncoderName.parse(split_run(name)[0]).method
+    return COLOURS.get(method, _OTHER_COLOURS[sum(method.encode()) % len(_OTHER_COLOURS)])
 
 
 def plot_radar(scores: Scores, benchmark: str = "mmvp_vlm", chance: float | None = 0.25) -> go.Figure:
-    """Draw every encoder's score in every type of a benchmark on a radar, in percent.
+    """Draw every method's score in every type of a benchmark on a radar, in percent.
 
     Args:
-        scores: {encoder: {benchmark: {metric: value}}}; every metric but ``mean`` is a type.
+        scores: {method: {benchmark: {metric: value}}}; every metric but ``mean`` is a type.
         chance: score of guessing, drawn as a dotted ring; None draws none.
 
     Without any type the figure is empty.
@@ -95,73 +96,6 @@ def _wrap(text: str, width: int = 16) -> str:
             lines.append("")
         lines[-1] = f"{lines[-1]} {word}".strip()
     return "<br>".join(lines)
-
-
-def plot_p_against_d(
-    scores: Scores, intervals: Scores, detail_measures: Sequence[str], separation_measure: str
-) -> go.Figure:
-    """Draw detail (P) over class separation (D), one panel per detail measure, one point per encoder, in percent.
-
-    Error bars are the encoders' own intervals; a line joins each method to the base. Up is more detail, right is
-    better separated classes. Measures (``benchmark.metric``) that no encoder has are left out.
-    """
-    panels = [key for key in detail_measures if any(_value(s, key) is not None for s in scores.values())]
-    figure = make_subplots(rows=1, cols=max(1, len(panels)), horizontal_spacing=0.12)
-    for column, key in enumerate(panels, start=1):
-        points = {
-            encoder: (_value(benchmarks, separation_measure), _value(benchmarks, key))
-            for encoder, benchmarks in scores.items()
-        }
-        for encoder, (x, y) in points.items():
-            if x is None or y is None:
-                continue
-            if encoder != "base" and None not in points.get("base", (None,)):
-                figure.add_trace(_path(points["base"], (x, y), colour(encoder)), row=1, col=column)
-            x_bar = _error_bar(intervals[encoder], separation_measure, x, colour(encoder))
-            y_bar = _error_bar(intervals[encoder], key, y, colour(encoder))
-            figure.add_trace(_point(encoder, x, y, x_bar, y_bar, column == 1), row=1, col=column)
-        figure.update_xaxes(title=f"D: {measure_name(separation_measure)} (%)", row=1, col=column)
-        figure.update_yaxes(title=f"P: {measure_name(key)} (%)", row=1, col=column)
-    figure.update_layout(**layout(height=440))
-    figure.update_xaxes(**axis()).update_yaxes(**axis())
-    return figure
-
-
-def _value(benchmarks: Mapping[str, Mapping[str, float]], key: str) -> float | None:
-    benchmark, _, metric = key.partition(".")
-    return benchmarks.get(benchmark, {}).get(metric)
-
-
-def _error_bar(intervals: Mapping, key: str, value: float, line: str) -> dict:
-    low, high = _value(intervals, key)
-    bar = {"type": "data", "symmetric": False, "thickness": 1.3, "width": 4, "color": line}
-    return {**bar, "array": [(high - value) * 100], "arrayminus": [(value - low) * 100]}
-
-
-def _point(encoder: str, x: float, y: float, x_bar: dict, y_bar: dict, show_legend: bool) -> go.Scatter:
-    return go.Scatter(
-        x=[x * 100],
-        y=[y * 100],
-        error_x=x_bar,
-        error_y=y_bar,
-        name=encoder_name(encoder),
-        legendgroup=encoder,
-        showlegend=show_legend,
-        mode="markers",
-        marker={"size": 13, "color": colour(encoder), "symbol": _SYMBOLS.get(encoder, "pentagon")},
-        hovertemplate="D %{x:.1f} %, P %{y:.1f} %<extra>" + encoder_name(encoder) + "</extra>",
-    )
-
-
-def _path(start: tuple[float, float], end: tuple[float, float], line: str) -> go.Scatter:
-    return go.Scatter(
-        x=[start[0] * 100, end[0] * 100],
-        y=[start[1] * 100, end[1] * 100],
-        mode="lines",
-        line={"color": line, "width": 1, "dash": "dot"},
-        hoverinfo="skip",
-        showlegend=False,
-    )
 
 
 def plot_losses(

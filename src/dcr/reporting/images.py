@@ -13,7 +13,6 @@ from dcr.benchmark_sets.files import decode_image
 from dcr.benchmark_sets.mmvp_vlm import PROMPT
 from dcr.metrics.bootstrap import mcnemar
 from dcr.pages import to_data_uri
-from dcr.reporting.comparison import pair_outcomes
 
 if TYPE_CHECKING:
     from dcr.benchmark_sets import Pair
@@ -42,6 +41,23 @@ def find_flipped_pairs(
         chosen = _spread_over_types([pair for pair, flipped in zip(known, mask, strict=True) if flipped], num_shown)
         flips[name] = {"count": count, "pairs": [_show_pair(pair) for pair in chosen]}
     return flips
+
+
+def pair_outcomes(outcomes: pd.DataFrame, benchmark: str, before: str, after: str) -> pd.DataFrame:
+    """Return the items of a benchmark that both encoders answered: item, group, before, after.
+
+    Args:
+        outcomes: one row per encoder, benchmark, item and group, with ``correct`` in [0, 1].
+        benchmark: which of them.
+        before, after: names of the encoders.
+    """
+    keys = ["item", "group"]
+    sides = [
+        outcomes.loc[(outcomes["benchmark"] == benchmark) & (outcomes["encoder"] == encoder), [*keys, "correct"]]
+        for encoder in (before, after)
+    ]
+    pairs = sides[0].merge(sides[1], on=keys, suffixes=("_before", "_after"), sort=False)
+    return pairs.rename(columns={"correct_before": "before", "correct_after": "after"})
 
 
 def _item(pair: Pair) -> str:

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from dcr.encoder_names import ALIGNED, UNALIGNED, EncoderName, split_run
 
-ENCODERS = {"base": "Base", "dcr": "DCR", "reconstruction": "Reconstruction", "naive": "Naive sum"}
+Scores = Mapping[str, Mapping[str, Mapping[str, float]]]
+"""{encoder: {benchmark: {metric: value}}}; intervals have (low, high) as values."""
 
-_FORMS = {"": "", ALIGNED: ", aligned", UNALIGNED: ", as trained"}
+ENCODERS = {
+    "base": "Base",
+    "dcr": "DCR",
+    "reconstruction": "Reconstruction",
+    "naive": "Naive sum",
+    "end_to_end": "End to end",
+}
+
+FORMS = {"": "", ALIGNED: ", aligned", UNALIGNED: ", as trained"}
 
 RUNS = {**ENCODERS, "stage1": "Stage 1: projector"}
 
@@ -25,10 +36,8 @@ BENCHMARKS = {
     "mmvp_alignment": "Text alignment, MMVP-VLM",
 }
 
-# Cosines and distances: neither end is the better one.
-UNDIRECTED = (
-    "text_alignment", "mmvp_alignment", "feature_geometry", "feature_drift", "retrieval_drift", "mmvp_drift"
-)  # fmt: skip
+TEXT_BENCHMARKS = ("mmvp_vlm", "zero_shot", "retrieval", "text_alignment", "mmvp_alignment")
+"""Those that ask images and texts together; all others ask the image features alone."""
 
 EXPLANATIONS = {
     "mmvp_vlm": (
@@ -90,28 +99,26 @@ METRICS = {
 MEASURES = {
     "mmvp_vlm.mean": "MMVP-VLM",
     "clustering.acc": "clustering ACC",
+    "clustering.nmi": "clustering NMI",
     "clustering.between_class_share": "between-class share",
+    "retrieval.text_retrieval_recall@1": "text retrieval@1",
+    "retrieval.image_retrieval_recall@1": "image retrieval@1",
     "zero_shot.acc1": "zero-shot accuracy",
     "probes.mean": "attribute probes",
 }
 
 
-def is_share(benchmark: str) -> bool:
-    """Return whether a benchmark's scores are fractions in [0, 1] of which more is better."""
-    return benchmark.partition("/")[0] not in UNDIRECTED
-
-
 def encoder_name(encoder: str) -> str:
-    """Return the words for an encoder or method."""
+    """Return the words for an encoder or method, its form and its seed; see `dcr.encoder_names`."""
     name = EncoderName.parse(encoder)
     seed = "" if name.seed is None else f", seed {name.seed}"
-    return ENCODERS.get(name.method, name.method) + _FORMS[name.form] + seed
+    return f"{ENCODERS.get(name.method, name.method)}{FORMS[name.form]}{seed}"
 
 
 def run_name(run: str) -> str:
     """Return the words for a training run, or for one phase of it."""
     encoder, phase = split_run(run)
-    words = RUNS.get(encoder, encoder)
+    words = RUNS.get(encoder) or encoder_name(encoder)
     return words if phase is None else f"{words}, phase {phase}"
 
 

@@ -13,8 +13,16 @@ from plotly.offline import get_plotlyjs
 
 from dcr.pages import fill_template
 from dcr.reporting import tables
-from dcr.reporting.comparison import Comparison, Scores, headline, select
 from dcr.reporting.details import build_details
+from dcr.reporting.headline import headline, select
+from dcr.reporting.method_tables import (
+    build_alignment_table,
+    build_method_table,
+    build_rival_table,
+    build_sentences,
+    measures_of,
+)
+from dcr.reporting.methods import Methods
 from dcr.reporting.names import encoder_name
 
 PACKAGES = ("dcr", "torch", "open_clip_torch", "diffusers", "transformers", "peft", "accelerate", "webdataset",
@@ -26,22 +34,24 @@ NOTHING_SCORED = "Nothing was scored: no evaluation set was read."
 class Run:
     """Everything the page tells of a finished run.
 
-    recipe: its name. base, method: names of the two encoders of the headline. scores: see
-    :data:`dcr.reporting.comparison.Scores`. comparisons: by method, against ``base``. headline_measures: keys
-    ``benchmark.metric``. sets: see :func:`dcr.evaluation.tables.set_records`.
-    validation, base_models, conditions, training: the records of those steps. models: ``facts``,
-    lines of (name, words), and ``hashes`` by name. flips, reconstructions: see :mod:`dcr.reporting.images`. notes:
-    what the recipe's author wants a reader to keep in mind. parameters: by section. synthesis: what
-    :func:`dcr.positives.page.show_candidates` left, empty where no positives were made.
+    Attributes:
+        recipe: its name.
+        methods: what was measured of them, see :mod:`dcr.reporting.methods`.
+        measures: of the headline, keys ``benchmark.metric`` by what they ask for.
+        confidence: of the intervals.
+        validation, base_models, conditions, training: the records of those steps.
+        sets: see :func:`dcr.evaluation.tables.set_records`.
+        models: ``facts``, lines of (name, words), and ``hashes`` by name.
+        flips, reconstructions: see :mod:`dcr.reporting.images`.
+        notes: what the recipe's author wants a reader to keep in mind.
+        parameters: by section.
+        synthesis: what :func:`dcr.positives.page.show_candidates` left, empty where no positives were made.
     """
 
     recipe: str
-    base: str
-    method: str
+    methods: Methods
+    measures: Mapping[str, Sequence[str]]
     confidence: float
-    scores: Scores
-    comparisons: Mapping[str, Sequence[Comparison]]
-    headline_measures: Sequence[str]
     validation: Mapping[str, Any]
     sets: Sequence[Mapping[str, Any]]
     base_models: Mapping[str, Any]
@@ -65,18 +75,22 @@ def render_page(run: Run, figures: Mapping[str, go.Figure]) -> str:
         run: what is told.
         figures: ``radar``, ``p_against_d``, ``losses`` and ``contrast``.
     """
-    own = run.comparisons[run.method]
+    methods = run.methods.without_forms()
+    name, own = encoder_name(methods.product), methods.comparisons[methods.product]
     return render_template(
         "report.html",
         figures,
         run=run,
-        base_name=encoder_name(run.base),
-        method_name=encoder_name(run.method),
-        headline=headline(encoder_name(run.method), select(own, run.headline_measures)) if run.sets else NOTHING_SCORED,
-        tiles=tables.build_tiles(select(own, run.headline_measures)),
+        base_name=encoder_name(methods.base),
+        method_name=name,
+        num_seeds=methods.num_seeds,
+        headline=headline(name, own, run.measures) if run.sets else NOTHING_SCORED,
+        tiles=tables.build_tiles(select(own, [key for keys in run.measures.values() for key in keys])),
         benchmark_tables=tables.build_benchmark_tables(own, run.sets),
-        method_table=tables.build_method_table(run.scores, run.comparisons, run.base),
-        sentences=tables.build_sentences(run.comparisons, run.headline_measures),
+        method_table=build_method_table(methods),
+        rival_table=build_rival_table(methods, run.measures),
+        alignment_table=build_alignment_table(run.methods, run.measures),
+        sentences=build_sentences(methods.comparisons, run.measures),
         costs=tables.build_cost_table(run.training["runs"]),
         findings=tables.build_findings(run.validation, run.parameters.get("validation", {}).get("policies", {})),
         gates=tables.build_gates(run.base_models, run.conditions),
@@ -85,7 +99,7 @@ def render_page(run: Run, figures: Mapping[str, go.Figure]) -> str:
         parameters=tables.flatten_parameters(run.parameters),
         hashes={**run.training["hashes"], **run.models["hashes"]},
         versions=package_versions(),
-        num_measures=len(tables.measures_of(run.scores)),
+        num_measures=len(measures_of(methods.scores)),
         num_comparisons=len(own),
         confidence=f"{run.confidence * 100:g}",
     )

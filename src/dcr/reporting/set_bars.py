@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from dcr.reporting.comparison import Scores
+from dcr.metrics.direction import is_share
 from dcr.reporting.figures import axis, colour, layout
-from dcr.reporting.names import benchmark_name, encoder_name, is_share, metric_name
+from dcr.reporting.names import Scores, benchmark_name, encoder_name, metric_name
 
 
 def plot_sets(scores: Scores, intervals: Scores) -> go.Figure:

@@ -1,59 +1,17 @@
-"""The page's tables as rows of words and numbers; the template only lays them out.
-
-Shares are shown in percent, differences in percentage points, with a true minus sign.
-"""
+"""The page's tables as rows of words and numbers; the template only lays them out."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from dcr.reporting.comparison import BETTER, HIGHER, LOWER, NOISE, WORSE, Comparison, Scores, headline, select
-from dcr.reporting.names import (
-    EXPLANATIONS,
-    benchmark_name,
-    encoder_name,
-    is_share,
-    measure_name,
-    metric_name,
-    run_name,
-)
+from dcr.evaluation.comparison import BETTER, HIGHER, LOWER, WORSE, Comparison
+from dcr.reporting.names import EXPLANATIONS, benchmark_name, encoder_name, measure_name, metric_name, run_name
+from dcr.reporting.numbers import change_cell, show_interval, show_value
 from dcr.validation.reasons import SHARD_REASONS
 
-SIGNS = {BETTER: "▲", WORSE: "▼", HIGHER: "△", LOWER: "▽", NOISE: "≈"}
 _SUMMARIES = ("mean", "acc", "acc1")
-
-
-def show_value(value: float, is_share: bool = True) -> str:
-    """Return a share as percent with one decimal, any other value with three."""
-    if not math.isfinite(value):
-        return "–"
-    return (f"{value * 100:.1f}" if is_share else f"{value:.3f}").replace("-", "−")
-
-
-def show_difference(value: float, is_share: bool = True) -> str:
-    """Return a difference with its sign; one that rounds to zero has none."""
-    shown = show_value(value, is_share)
-    if not any(digit in shown for digit in "123456789"):
-        return shown.lstrip("−")
-    return shown if shown.startswith("−") else f"+{shown}"
-
-
-def show_interval(interval: tuple[float, float], is_share: bool = True) -> str:
-    """Return ``low to high``."""
-    return " to ".join(show_value(bound, is_share) for bound in interval)
-
-
-def change_cell(comparison: Comparison) -> dict[str, str]:
-    """Return difference, verdict and sign of a comparison as words."""
-    return {
-        "value": show_value(comparison.after, comparison.is_share),
-        "difference": show_difference(comparison.difference, comparison.is_share),
-        "verdict": comparison.verdict,
-        "sign": SIGNS[comparison.verdict],
-    }
 
 
 def build_findings(validation: Mapping[str, Any], policies: Mapping[str, str]) -> dict[str, list[dict[str, str]]]:
@@ -75,7 +33,7 @@ def build_tiles(comparisons: Sequence[Comparison]) -> list[dict[str, str]]:
     return [
         {
             "name": measure_name(c.key),
-            "before": show_value(c.before, c.is_share),
+            "before": show_value(c.before.value, c.is_share),
             "unit": " %" * c.is_share,
             **change_cell(c),
         }
@@ -94,7 +52,8 @@ def build_benchmark_tables(
     tables = []
     for benchmark in dict.fromkeys(c.benchmark for c in comparisons):
         part = [c for c in comparisons if c.benchmark == benchmark]
-        extent = max((abs(v) for c in part for v in (c.difference, *(c.interval or ()))), default=0) or 1.0
+        differences = [c.difference for c in part]
+        extent = max((abs(v) for d in differences for v in (d.value, d.low, d.high)), default=0) or 1.0
         tables.append(
             {
                 "name": benchmark_name(benchmark),
@@ -109,19 +68,18 @@ def build_benchmark_tables(
 
 
 def _benchmark_row(comparison: Comparison, extent: float) -> dict[str, Any]:
-    share, interval = comparison.is_share, comparison.interval
+    share, difference = comparison.is_share, comparison.difference
     return {
         "name": metric_name(comparison.metric),
         "is_summary": comparison.metric in _SUMMARIES,
-        "before": show_value(comparison.before, share),
-        "before_interval": show_interval(comparison.before_interval, share),
-        "after": show_value(comparison.after, share),
-        "after_interval": show_interval(comparison.after_interval, share),
-        "interval": " to ".join(show_difference(bound, share) for bound in interval) if interval else "",
+        "before": show_value(comparison.before.value, share),
+        "before_interval": show_interval((comparison.before.low, comparison.before.high), share),
+        "after": show_value(comparison.after.value, share),
+        "after_interval": show_interval((comparison.after.low, comparison.after.high), share),
         "plot": {
-            "low": _place(interval[0] if interval else comparison.difference, extent),
-            "middle": _place(comparison.difference, extent),
-            "high": _place(interval[1] if interval else comparison.difference, extent),
+            "low": _place(difference.low, extent),
+            "middle": _place(difference.value, extent),
+            "high": _place(difference.high, extent),
         },
         **change_cell(comparison),
     }
@@ -130,50 +88,6 @@ def _benchmark_row(comparison: Comparison, extent: float) -> dict[str, Any]:
 def _place(value: float, extent: float) -> float:
     """Return a place from 4 to 96 on a line whose middle, 50, is no difference."""
     return round(50 + 46 * value / extent, 2)
-
-
-def build_method_table(scores: Scores, comparisons: Mapping[str, Sequence[Comparison]], base: str) -> dict[str, Any]:
-    """Return a table with one column an encoder and one row a measure, types and attributes left out.
-
-    Args:
-        comparisons: by method, each against ``base``.
-    """
-    rows = [
-        {
-            "name": measure_name(key),
-            "base": _show_score(scores[base], key) or "–",
-            "cells": [_method_cell(scores.get(method, {}), found, key) for method, found in comparisons.items()],
-        }
-        for key in measures_of(scores)
-    ]
-    return {"base": encoder_name(base), "methods": [encoder_name(m) for m in comparisons], "rows": rows}
-
-
-def measures_of(scores: Scores) -> list[str]:
-    """Return the measures (``benchmark.metric``) of all encoders in their order, without types and attributes."""
-    keys: dict[str, None] = {}
-    for benchmarks in scores.values():
-        for benchmark, metrics in benchmarks.items():
-            keys |= dict.fromkeys(f"{benchmark}.{metric}" for metric in (("mean",) if "mean" in metrics else metrics))
-    return list(keys)
-
-
-def _method_cell(scores: Mapping[str, Any], found: Sequence[Comparison], key: str) -> dict[str, str] | None:
-    if compared := select(found, [key]):
-        return change_cell(compared[0])
-    shown = _show_score(scores, key)
-    return {"value": shown, "difference": "", "verdict": "", "sign": ""} if shown else None
-
-
-def _show_score(scores: Mapping[str, Any], key: str) -> str:
-    benchmark, _, metric = key.partition(".")
-    value = scores.get(benchmark, {}).get(metric)
-    return "" if value is None else show_value(value, is_share(benchmark))
-
-
-def build_sentences(comparisons: Mapping[str, Sequence[Comparison]], keys: Sequence[str]) -> list[str]:
-    """Return the headline sentence of every method."""
-    return [headline(encoder_name(method), select(found, keys)) for method, found in comparisons.items()]
 
 
 def build_cost_table(runs: Mapping[str, Mapping[str, Any]]) -> list[dict[str, str]]:

@@ -1,14 +1,15 @@
 """Signals compared over seeds: no difference counts that chance explains.
 
 Every signal has a run with each seed, and runs of one seed share data order, noise and first weights. So signals are
-compared with the baseline seed by seed, by Student's t over the paired differences; with S signals beside the baseline
-each interval is widened to 1 - (1 - confidence) / S (Bonferroni), so that a false winner among all of them is as rare
-as in one comparison.
+compared with the baseline seed by seed and item by item, by the one judge (`dcr.evaluation.comparison`); with S signals
+beside the baseline each interval is widened to 1 - (1 - confidence) / S (Bonferroni), so that a false winner among all
+of them is as rare as in one comparison.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,97 +17,116 @@ import pandas as pd
 
 from dcr.encoder_names import split_run
 from dcr.errors import UserError
-from dcr.metrics.runs import spread_over_runs
+from dcr.evaluation.comparison import ONE_SEED, Estimate, estimate, judge
+from dcr.evaluation.measurements import Measured, Measurements
+
+_NOTHING = Estimate(np.nan, np.nan, np.nan, 1)  # of signals that share no seed with the baseline
+
+
+@dataclass(frozen=True)
+class SweepRun:
+    """A finished run of a sweep.
+
+    Attributes:
+        signal, seed: which one.
+        before, after: of each column, what was measured of the base encoder, which is the same in all runs, and of the
+            trained one.
+        seconds_per_step: what a step of its training cost.
+    """
+
+    signal: str
+    seed: int
+    before: Mapping[str, Measured]
+    after: Mapping[str, Measured]
+    seconds_per_step: float
 
 
 def gather_runs(
-    scores: Mapping[str, dict[str, Any]], records: Mapping[str, dict[str, Any]], measures: Mapping[str, str]
-) -> pd.DataFrame:
-    """Return one row a run: ``signal``, ``seed``, each measure, ``seconds_per_step``; and ``<measure>_before``.
-
-    Before is the base encoder, which is the same in all runs.
+    measurements: Mapping[str, Measurements], records: Mapping[str, dict[str, Any]], measures: Mapping[str, str]
+) -> list[SweepRun]:
+    """Return the runs in the order of their names.
 
     Args:
-        scores: of each run, {encoder: {benchmark: {metric: value}}}, by ``<signal>-<seed>``.
+        measurements: of each run, by ``<signal>-<seed>``.
         records: what each run's training cost, by the same names.
         measures: column to ``<benchmark>.<metric>``.
 
     Raises:
         UserError: there is no run, or one lacks a measure.
     """
-    if not scores:
+    if not measurements:
         raise UserError(
             "there is no finished run to compare; make them with "
             "`kedro make-dvc --env sweep` and `dvc repro stages/sweep/dvc.yaml`"
         )
-    rows = []
-    for name in sorted(scores):
-        signal, _, seed = name.rpartition("-")
-        method = next((encoder for encoder in scores[name] if encoder != "base"), None)
-        row: dict[str, Any] = {"signal": signal, "seed": int(seed)}
-        for column, measure in measures.items():
-            benchmark, _, metric = measure.partition(".")
-            try:
-                row[column] = scores[name][method][benchmark][metric]
-                row[f"{column}_before"] = scores[name]["base"][benchmark][metric]
-            except KeyError as exc:
-                raise UserError(f"run {name} has no {measure}; name a measure of scores.json in `sweep`") from exc
-        phases = [run for key, run in records[name]["runs"].items() if split_run(key)[0] == method]
-        seconds, steps = (sum(run[key] for run in phases) for key in ("seconds", "steps"))
-        rows.append({**row, "seconds_per_step": seconds / steps})
-    return pd.DataFrame(rows)
+    return [_gather_run(name, measurements[name], records[name], measures) for name in sorted(measurements)]
 
 
-def compare_signals(runs: pd.DataFrame, measures: list[str], baseline: str, confidence: float) -> pd.DataFrame:
+def _gather_run(name: str, measured: Measurements, record: Mapping[str, Any], measures: Mapping[str, str]) -> SweepRun:
+    signal, _, seed = name.rpartition("-")
+    method = next((encoder for encoder in measured if encoder != "base"), None)
+    sides: dict[str, dict[str, Measured]] = {"base": {}, "after": {}}
+    for column, measure in measures.items():
+        benchmark, _, metric = measure.partition(".")
+        try:
+            sides["base"][column] = measured["base"][benchmark][metric]
+            sides["after"][column] = measured[method][benchmark][metric]
+        except KeyError as exc:
+            raise UserError(f"run {name} has no {measure}; name a measure of scores.json in `sweep`") from exc
+    phases = [run for key, run in record["runs"].items() if split_run(key)[0] == method]
+    seconds, steps = (sum(run[key] for run in phases) for key in ("seconds", "steps"))
+    return SweepRun(signal, int(seed), sides["base"], sides["after"], seconds / steps)
+
+
+def runs_table(runs: Sequence[SweepRun]) -> pd.DataFrame:
+    """Return one row a run: ``signal``, ``seed``, each measure, and ``seconds_per_step``."""
+    return pd.DataFrame(
+        {
+            "signal": run.signal,
+            "seed": run.seed,
+            **{column: measured.value for column, measured in run.after.items()},
+            "seconds_per_step": run.seconds_per_step,
+        }
+        for run in runs
+    )
+
+
+def compare_signals(
+    runs: Sequence[SweepRun], measures: Sequence[str], baseline: str, confidence: float
+) -> pd.DataFrame:
     """Return one row a signal, the baseline's first: number of seeds, cost, and per measure mean, interval and verdict.
 
     The cost is that of the fastest run, which other work on the machine disturbed least.
 
-    Columns of measure m: ``m``, ``m_low``, ``m_high`` (interval of the mean over seeds), ``m_difference`` to the
-    baseline with ``m_difference_low`` and ``m_difference_high``, and ``m_verdict``: ``baseline``, ``better``,
-    ``worse``, ``within noise``, or ``one seed`` where chance cannot be told.
+    Columns of measure m: ``m``, ``m_low``, ``m_high`` (the mean over seeds and its interval over seeds and items),
+    ``m_difference`` to the baseline with ``m_difference_low`` and ``m_difference_high``, and ``m_verdict``:
+    ``baseline``, or one of the judge's, ``one seed`` where chance cannot be told.
 
     Raises:
-        UserError: the baseline has no run.
+        UserError: the baseline has no run, or runs were not measured on the same items.
     """
-    finished = sorted(set(runs["signal"]))
+    finished = sorted({run.signal for run in runs})
     if baseline not in finished:
         raise UserError(f"the baseline {baseline} has no finished run; there are: {', '.join(finished)}")
-    others = len(finished) - 1
+    widened = 1 - (1 - confidence) / max(1, len(finished) - 1)
+    first = {run.seed: run for run in runs if run.signal == baseline}
     rows = []
     for signal in [baseline, *(name for name in finished if name != baseline)]:
-        own = runs[runs["signal"] == signal]
-        row = {"signal": signal, "num_seeds": len(own), "seconds_per_step": own["seconds_per_step"].min()}
-        base = runs[runs["signal"] == baseline].set_index("seed")
-        for measure in measures:
-            spread = spread_over_runs(own[measure], confidence)
-            row |= {measure: spread.mean, f"{measure}_low": spread.interval[0], f"{measure}_high": spread.interval[1]}
-            paired = own.set_index("seed")[measure] - base[measure]
-            mean, bounds = _difference(paired.dropna(), 1 - (1 - confidence) / max(1, others))
-            row |= {
-                f"{measure}_difference": mean,
-                f"{measure}_difference_low": bounds[0],
-                f"{measure}_difference_high": bounds[1],
-                f"{measure}_verdict": "baseline" if signal == baseline else _verdict(*bounds),
-            }
+        own = {run.seed: run for run in runs if run.signal == signal}
+        cost = min(run.seconds_per_step for run in own.values())
+        row: dict[str, Any] = {"signal": signal, "num_seeds": len(own), "seconds_per_step": cost}
+        for column in measures:
+            row |= _columns(column, estimate([run.after[column] for run in own.values()], confidence))
+            paired = [own[seed].after[column] - first[seed].after[column] for seed in own if seed in first]
+            difference = estimate(paired, widened) if paired else _NOTHING
+            row |= _columns(f"{column}_difference", difference)
+            row[f"{column}_verdict"] = "baseline" if signal == baseline else judge(difference)
         rows.append(row)
     return pd.DataFrame(rows)
 
 
-def _difference(paired: pd.Series, confidence: float) -> tuple[float, tuple[float, float]]:
-    """Return mean and interval of the differences; NaN where the two share no seed."""
-    if paired.empty:
-        return np.nan, (np.nan, np.nan)
-    spread = spread_over_runs(paired, confidence)
-    return spread.mean, spread.interval
-
-
-def _verdict(low: float, high: float) -> str:
-    if np.isnan(low):
-        return "one seed"
-    if low > 0:
-        return "better"
-    return "worse" if high < 0 else "within noise"
+def _columns(name: str, found: Estimate) -> dict[str, float]:
+    return {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
 
 
 def headline(table: pd.DataFrame, measures: Mapping[str, str], baseline: str) -> str:
@@ -114,7 +134,7 @@ def headline(table: pd.DataFrame, measures: Mapping[str, str], baseline: str) ->
     told: dict[str, list[str]] = {}
     for measure in measures:
         better = table.loc[table[f"{measure}_verdict"] == "better", "signal"].tolist()
-        untold = (table[f"{measure}_verdict"] == "one seed").any()
+        untold = (table[f"{measure}_verdict"] == ONE_SEED).any()
         if better:
             words = f"better than {baseline} beyond noise: {', '.join(better)}"
         elif untold:

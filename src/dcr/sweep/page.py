@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+import numpy as np
 import pandas as pd
 
 from dcr.pages import fill_template
-from dcr.sweep.comparison import compare_signals, headline
+from dcr.sweep.comparison import SweepRun, compare_signals, headline, runs_table
 
 
-def render_comparison(runs: pd.DataFrame, measures: Mapping[str, str], baseline: str, confidence: float) -> str:
+def render_comparison(runs: Sequence[SweepRun], measures: Mapping[str, str], baseline: str, confidence: float) -> str:
     """Return the page of a sweep.
 
     Args:
@@ -23,11 +24,11 @@ def render_comparison(runs: pd.DataFrame, measures: Mapping[str, str], baseline:
         "dcr.sweep",
         "page.html",
         rows=table.to_dict("records"),
-        runs=runs.to_dict("records"),
+        runs=runs_table(runs).to_dict("records"),
         measures=measures,
         baseline=baseline,
         confidence=confidence,
-        before={measure: runs[f"{measure}_before"].mean() for measure in measures},
+        before={measure: np.mean([run.before[measure].value for run in runs]) for measure in measures},
         reach=reach,
         headline=headline(table, measures, baseline),
     )

@@ -141,12 +141,15 @@ def record_seed(
     intervals: dict[str, Any],
     comparisons: dict[str, Any],
     outcomes: pd.DataFrame,
+    measurements: pd.DataFrame,
 ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     """Keep the scores under the seed that training ran with, beside those of its other seeds, and what they are of."""
     from dcr.evaluation.exchange import seed_record
     from dcr.provenance import evaluation_record, table_hashes
 
-    tables = table_hashes(outcomes, scores=scores, intervals=intervals, comparisons=comparisons)
+    tables = table_hashes(
+        scores=scores, intervals=intervals, comparisons=comparisons, outcomes=outcomes, measurements=measurements
+    )
     kept = seed_record(scores, record, alignment.course()) | evaluation_record(parameters, encoder_hashes, tables)
     return kept, {f"seed_{record['seed']}": kept}
 
@@ -168,11 +171,24 @@ def tabulate_outcomes(evaluations: dict[str, list[Result]]) -> tuple[pd.DataFram
     return outcomes_table(evaluations), answers_tables(evaluations)
 
 
-def compare_encoders(parameters: EvaluationParameters, outcomes: pd.DataFrame) -> dict[str, Any]:
-    """Compare every encoder with the base on the same items: difference, interval, items gained and lost."""
-    from dcr.evaluation.tables import compare_with_base
+def tabulate_measurements(evaluations: dict[str, list[Result]]) -> pd.DataFrame:
+    """Gather every measure of every encoder with its replicates, from which differences are taken draw by draw."""
+    from dcr.evaluation.measurements import measure, measurements_table
 
-    return compare_with_base(outcomes, _bootstrap(parameters))
+    return measurements_table(measure(evaluations))
+
+
+def compare_encoders(
+    parameters: EvaluationParameters, training_record: dict[str, Any], measurements: pd.DataFrame
+) -> dict[str, Any]:
+    """Compare every encoder, and every method over its training seeds, with the base in every measure."""
+    from dcr.evaluation.comparison import Judge, comparison_records
+    from dcr.evaluation.measurements import read_measurements
+    from dcr.provenance import BASE, trained_methods
+
+    judge = Judge(read_measurements(measurements), parameters.confidence, trained_methods(training_record))
+    others = [name for name in judge.names if name != BASE] if BASE in judge.names else []
+    return {name: comparison_records(judge.compare(BASE, name)) for name in others}
 
 
 def _bootstrap(parameters: EvaluationParameters) -> Bootstrap:

@@ -10,8 +10,6 @@ from dcr.parameters import AlignmentParameters, ExportParameters, RecipeParamete
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import pandas as pd
-
     from dcr.backbones import Backbone
 
 
@@ -24,7 +22,6 @@ def compose_card(
     scores: dict[str, Any],
     intervals: dict[str, Any],
     comparisons: dict[str, Any],
-    outcomes: pd.DataFrame,
     evaluated: dict[str, Any],
     alignment: AlignmentParameters,
     alignment_record: dict[str, Any],
@@ -50,7 +47,7 @@ def compose_card(
             f"encoder {min(absent)} has no scores, so the model card cannot tell what was gained; "
             "run `kedro run --pipelines evaluation`, and look at evaluation_failures.json"
         )
-    tables = provenance.table_hashes(outcomes, scores=scores, intervals=intervals, comparisons=comparisons)
+    tables = provenance.table_hashes(scores=scores, intervals=intervals, comparisons=comparisons)
     check_alignment(alignment_record, alignment, training_record)
     weights = expected_weights(alignment_record, alignment, training_record)
     provenance.check_scores(evaluated, training_record, method, tables, scores, weights)

@@ -20,7 +20,6 @@ def create_pipeline() -> Pipeline:
                     "scores",
                     "intervals",
                     "comparisons",
-                    "outcomes",
                     "this_seed",
                     "params:alignment",
                     "alignment_record",

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from dcr.backbones import Backbone
     from dcr.benchmark_sets import ClassificationSet, MMVPSet
     from dcr.diffusion import Diffusion
-    from dcr.reporting.comparison import Comparison, Scores
+    from dcr.reporting.methods import Methods
+    from dcr.reporting.names import Scores
     from dcr.training.runs import Run
 
 BASE, MMVP = "base", "mmvp_vlm"
@@ -31,6 +32,7 @@ def check_results(
     encoder: Backbone,
     projector: dict[str, torch.Tensor],
     outcomes: pd.DataFrame,
+    measurements: pd.DataFrame,
     seed_scores: dict[str, Callable[[], dict[str, Any]]],
     losses: dict[str, Callable[[], pd.DataFrame]],
     alignments: dict[str, Callable[[], Any]],
@@ -51,7 +53,10 @@ def check_results(
     provenance.check_base_models(trained, records["base_models"])
     provenance.check_synthesis(trained, records["synthesis_pictures"])
     provenance.check_evaluation(evaluated, evaluation)
-    tables = provenance.table_hashes(outcomes, scores=records["scores"], intervals=records["intervals"])
+    names = ("scores", "intervals", "comparisons")
+    tables = provenance.table_hashes(
+        **{name: records[name] for name in names}, outcomes=outcomes, measurements=measurements
+    )
     check_alignment(aligned, alignment, trained)
     weights = expected_weights(aligned, alignment, trained)
     provenance.check_scores(evaluated, trained, training.method, tables, records["scores"], weights)
@@ -61,28 +66,35 @@ def check_results(
     return training.method, trained, records["scores"], encoder
 
 
-def compare_scores(
-    parameters: EvaluationParameters, scores: Scores, intervals: Scores, outcomes: pd.DataFrame
-) -> dict[str, list[Comparison]]:
-    """Compare every encoder with the base in every measure, on the items that both answered."""
-    from dcr.metrics.bootstrap import Bootstrap
-    from dcr.reporting.comparison import compare
+def gather_methods(
+    reporting: ReportingParameters,
+    evaluation: EvaluationParameters,
+    method: str,
+    training_record: dict[str, Any],
+    scores: Scores,
+    measurements: pd.DataFrame,
+    comparisons: dict[str, Any],
+) -> Methods:
+    """Put the seeds of each method together; compare the product with its rivals, and aligned with unaligned."""
+    from dcr.evaluation.comparison import Judge
+    from dcr.evaluation.measurements import read_measurements
+    from dcr.provenance import trained_methods
+    from dcr.reporting.methods import gather
 
-    bootstrap = Bootstrap(parameters.num_resamples, parameters.confidence, parameters.seed)
-    return {
-        encoder: compare(scores, intervals, outcomes, BASE, encoder, bootstrap) for encoder in scores if encoder != BASE
-    }
+    judge = Judge(read_measurements(measurements), evaluation.confidence, trained_methods(training_record))
+    return gather(judge, scores, comparisons, BASE, method, reporting.rivals)
 
 
-def plot_scores(
-    parameters: ReportingParameters, scores: Scores, intervals: Scores
-) -> tuple[go.Figure, go.Figure, go.Figure]:
+def plot_scores(parameters: ReportingParameters, methods: Methods) -> tuple[go.Figure, go.Figure, go.Figure]:
     """Draw the types of MMVP-VLM on a radar, detail over class separation, and every set's scores as bars."""
-    from dcr.reporting.figures import plot_p_against_d, plot_radar
+    from dcr.reporting.figures import plot_radar
+    from dcr.reporting.p_against_d import plot_p_against_d
     from dcr.reporting.set_bars import plot_sets
 
-    trade = plot_p_against_d(scores, intervals, parameters.detail_measures, parameters.separation_measure)
-    return plot_radar(scores, MMVP), trade, plot_sets(scores, intervals)
+    shown = methods.without_forms()
+    measures = (parameters.detail_measures, parameters.separation_measures)
+    trade = plot_p_against_d(shown.scores, shown.intervals, shown.encoders, *measures)
+    return plot_radar(shown.scores, MMVP), trade, plot_sets(shown.scores, shown.intervals)
 
 
 def plot_training(
@@ -114,14 +126,19 @@ def show_flipped_pairs(
     mmvp_vlm: Callable[[], MMVPSet] | None,
     outcomes: pd.DataFrame,
 ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-    """Pick MMVP-VLM pairs that only one of base and another encoder answers: of the enhanced one, and of every one."""
+    """Pick MMVP-VLM pairs that only one of base and another encoder answers: of the enhanced one, and of every method.
+
+    Of each method the encoder of the recipe's own seed stands for all.
+    """
+    from dcr.encoder_names import EncoderName
     from dcr.reporting.images import find_flipped_pairs
 
     pairs = mmvp_vlm().pairs if MMVP in evaluation.sets and MMVP in set(outcomes["benchmark"]) else []
-    others = [encoder for encoder in outcomes["encoder"].unique() if encoder != BASE]
+    others = [name for name in outcomes["encoder"].unique() if name not in (BASE, method)]
+    others = [name for name in others if name == EncoderName.parse(name).method]
     flips = {
         encoder: find_flipped_pairs(pairs, outcomes, BASE, encoder, parameters.num_flipped_pairs)
-        for encoder in dict.fromkeys([method, *others])
+        for encoder in [method, *others]
     }
     return flips[method], flips
 
@@ -200,10 +217,8 @@ def describe_models(
 def write_page(
     reporting: ReportingParameters,
     evaluation: EvaluationParameters,
-    method: str,
     recipe: str,
     parameters: dict[str, Any],
-    score_comparisons: dict[str, list[Comparison]],
     radar: go.Figure,
     p_against_d: go.Figure,
     loss: go.Figure,
@@ -215,11 +230,8 @@ def write_page(
 
     run = Run(
         recipe=recipe,
-        base=BASE,
-        method=method,
+        measures=_measures(reporting),
         confidence=evaluation.confidence,
-        comparisons=score_comparisons,
-        headline_measures=reporting.headline_measures,
         notes=reporting.notes,
         parameters=parameters,
         **records,
@@ -244,11 +256,18 @@ def write_comparison_page(
 
     encoders = Encoders(
         recipe=recipe,
-        base=BASE,
+        measures=_measures(reporting),
         confidence=evaluation.confidence,
-        seeds=select_runs([load() for load in seed_scores.values()], this_seed["configuration"]),
+        runs=select_runs([load() for load in seed_scores.values()], this_seed["configuration"]),
         this_seed=this_seed["seed"],
         published=reporting.published_backbone,
         **results,
     )
     return render_comparison(encoders, {"radar": radar, "p_against_d": p_against_d, "set_bars": set_bars})
+
+
+def _measures(reporting: ReportingParameters) -> dict[str, list[str]]:
+    from dcr.reporting.headline import DETAIL, SEPARATION, TEXT
+
+    measures = (reporting.detail_measures, reporting.separation_measures, reporting.text_measures)
+    return dict(zip((DETAIL, SEPARATION, TEXT), measures, strict=True))

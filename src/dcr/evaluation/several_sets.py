@@ -1,0 +1,60 @@
+"""The mean of a benchmark over several sets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from dcr.evaluation.results import Result
+from dcr.files import json_hash
+from dcr.metrics.bootstrap import Bootstrap, percentile_interval
+from dcr.seeds import numpy_generator
+
+MEAN_OF_SETS = "mean_of_sets"
+"""The task of a result that stands for several sets."""
+
+
+def average_sets(results: Mapping[str, Sequence[Result]], bootstrap: Bootstrap) -> list[Result]:
+    """Return for each benchmark the mean of its results over sets, in the metrics that all of them have.
+
+    Every set counts alike. Its resamples are independent of the other sets': the mean's replicates are the means of
+    one resample of each.
+
+    Args:
+        results: by set.
+        bootstrap: how they were resampled.
+    """
+    orders = {name: _shuffle(name, bootstrap) for name in results}
+    benchmarks = dict.fromkeys(result.benchmark for found in results.values() for result in found)
+    return [_average(benchmark, results, orders, bootstrap.confidence) for benchmark in benchmarks]
+
+
+def _shuffle(name: str, bootstrap: Bootstrap) -> np.ndarray:
+    """Return an order (R,) of a set's resamples, the same for every encoder.
+
+    Sets of one size are resampled by the same draws, of which item i of each would count equally often.
+    """
+    return numpy_generator(bootstrap.seed, "mean of sets", name).permutation(bootstrap.num_resamples)
+
+
+def _average(
+    benchmark: str, results: Mapping[str, Sequence[Result]], orders: Mapping[str, np.ndarray], confidence: float
+) -> Result:
+    found = {name: result for name, own in results.items() for result in own if result.benchmark == benchmark}
+    first, *others = found.values()
+    metrics = [metric for metric in first.scores if all(metric in result.scores for result in others)]
+    replicates = {
+        metric: np.mean([result.replicates[metric][orders[name]] for name, result in found.items()], axis=0)
+        for metric in metrics
+    }
+    return Result(
+        benchmark,
+        f"mean of {len(found)} sets",
+        MEAN_OF_SETS,
+        scores={metric: float(np.mean([result.scores[metric] for result in found.values()])) for metric in metrics},
+        intervals={metric: percentile_interval(values, confidence) for metric, values in replicates.items()},
+        unit=f"{first.unit}, set by set",
+        items=json_hash({name: result.items for name, result in found.items()}),
+        replicates=replicates,
+    )
