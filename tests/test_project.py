@@ -34,7 +34,8 @@ def test_a_run_leaves_what_others_rely_on(smoke_project):
     for name in ("report.html", "validation.html", "eval_results.jsonl"):
         assert (reporting / name).stat().st_size > 1000, name
     scores = json.loads((reporting / "scores.json").read_text())
-    assert set(scores) == {"base", "dcr", "reconstruction", "naive"}
+    methods = ("dcr", "reconstruction", "naive")
+    assert set(scores) == {"base", *methods, *(f"{method}@1" for method in methods)}
     assert all({"mmvp_vlm", "clustering", "zero_shot", "probes"} <= set(benchmarks) for benchmarks in scores.values())
     summary = json.loads((reporting / "validation.json").read_text())
     counts = {"shards", "samples", "accepted", "rejected", "unreadable_bytes"}

@@ -5,6 +5,7 @@ import re
 from functools import partial
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 import yaml
@@ -47,7 +48,7 @@ def catalog_of(folder: Path, **changes) -> DataCatalog:
     memory = {
         "params:reporting": ReportingParameters(**section("reporting")),
         "params:evaluation": EvaluationParameters(**section("evaluation")),
-        "params:training": TrainingParameters(**section("training")),
+        "params:training": TrainingParameters(**section("training", phases={}, stage2_seeds=[])),
         "params:training.method": "dcr",
         "params:alignment": belonging.alignment(),
         "alignments": {},
@@ -277,6 +278,27 @@ def test_pictures_are_of_the_aligned_encoder_where_there_is_one(folder):
     assert weights_hash(product.model) == aligned != weights_hash(backbone.model)
     readers = {node.name for node in create_pipeline().nodes if "product" in node.inputs}
     assert readers == {"show_neighbours", "draw_reconstructions", "describe_models"}
+
+
+def test_only_a_phase_whose_loss_is_the_contrast_alone_is_marked_with_its_bounds():
+    """A share of the noise error, or a pull, moves floor and level."""
+    from dcr.pipelines.reporting.nodes import plot_training
+
+    phases = [
+        {"objective": "reconstruction"},
+        {"objective": "dcr", "train_batch_size": 7},
+        {"objective": "dcr", "reconstruction_share": 0.5},
+        {"objective": "dcr", "base_embedding_weight": 1.0},
+    ]
+    changes = {"method": "mine", "baselines": [], "phases": {"mine": phases}, "stage2_seeds": [1]}
+    training = TrainingParameters(**section("training", **changes))
+    log = pd.DataFrame({"step": [1, 2], "loss": [2.0, 1.0]})
+    logs = {f"mine.{number}{seed}": partial(log.copy) for seed in ("", "@1") for number in (1, 2, 3, 4)}
+    record = {"runs": dict.fromkeys(logs)}
+    figure, _ = plot_training(ReportingParameters(**section("reporting")), training, record, logs)
+    texts = [annotation.text for annotation in figure.layout.annotations]
+    assert [text for text in texts if "log" in text] == ["floor, log 2", "no contrast, log 8"] * 2
+    assert texts[:2] == ["mine, phase 1", "mine, phase 2"]
 
 
 def refused(folder, changes):

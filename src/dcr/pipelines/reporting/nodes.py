@@ -103,7 +103,7 @@ def plot_training(
     training_record: dict[str, Any],
     losses: dict[str, Callable[[], pd.DataFrame]],
 ) -> tuple[go.Figure, go.Figure]:
-    """Draw every run's loss, in the order in which they ran, with the bounds that its formula has; and the contrast."""
+    """Draw every run's loss, in the record's order, with the bounds that its formula has; and the contrast."""
     from dcr.reporting.contrast import plot_contrast
     from dcr.reporting.figures import dcr_loss_bounds, plot_losses
     from dcr.training.options import objective_options, run_options
