@@ -1,7 +1,9 @@
 """Charts show the numbers they were given, in percent, and leave out what was not measured."""
 
 import math
+from itertools import pairwise
 
+import pandas as pd
 import pytest
 
 import finished_run
@@ -49,3 +51,15 @@ def test_the_dcr_loss_is_bounded_by_two_equal_positives_and_by_equal_similaritie
 def test_an_unknown_method_keeps_its_name_and_gets_a_colour():
     assert figures.colour("my method") == figures.colour("my method")
     assert figures.colour("dcr@2") == figures.colour("dcr") != figures.colour("base")
+
+
+@pytest.mark.parametrize("num_runs", [1, 5, 6, 30])
+def test_every_run_has_a_panel_however_many_there_are(num_runs):
+    frame = pd.DataFrame({"step": [1, 2], "loss": [0.4, 0.3], "validation_loss": [None, 0.35]})
+
+    figure = figures.plot_losses({f"method_{number}.1": frame for number in range(num_runs)}, {}, window=1)
+
+    tops = sorted({figure.layout[name].domain for name in figure.to_dict()["layout"] if name.startswith("yaxis")})
+    assert all(low < high for low, high in tops)
+    assert all(below[1] < above[0] for below, above in pairwise(tops))
+    assert len(figure.layout.annotations) == num_runs + 1

@@ -112,8 +112,9 @@ def plot_losses(
     titles = [run_name(run) for run in losses] + ["Held-out noise error"] * held_out
     columns = min(3, len(titles)) or 1
     rows = math.ceil(len(titles) / columns) or 1
+    # Plotly's spacing is a share of the whole figure, which grows with the rows.
     figure = make_subplots(
-        rows=rows, cols=columns, subplot_titles=titles, vertical_spacing=0.2, horizontal_spacing=0.08
+        rows=rows, cols=columns, subplot_titles=titles, vertical_spacing=0.4 / max(2, rows), horizontal_spacing=0.08
     )
     for place, (run, frame) in enumerate(losses.items()):
         at = {"row": place // columns + 1, "col": place % columns + 1}

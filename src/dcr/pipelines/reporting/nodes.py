@@ -103,7 +103,11 @@ def plot_training(
     training_record: dict[str, Any],
     losses: dict[str, Callable[[], pd.DataFrame]],
 ) -> tuple[go.Figure, go.Figure]:
-    """Draw every run's loss, in the record's order, with the bounds that its formula has; and the contrast."""
+    """Draw every run's loss, in the record's order, with the bounds that its formula has; and the contrast.
+
+    Further seeds would draw the same curve again: of each method the runs of the recipe's own seed are shown.
+    """
+    from dcr.encoder_names import EncoderName
     from dcr.reporting.contrast import plot_contrast
     from dcr.reporting.figures import dcr_loss_bounds, plot_losses
     from dcr.training.options import objective_options, run_options
@@ -115,7 +119,8 @@ def plot_training(
 
     sizes = {name: run_options(run).train_batch_size for name, run in all_runs(training).items() if has_bounds(run)}
     bounds = {name: dcr_loss_bounds(size) for name, size in sizes.items()}
-    logs = {run: losses[run]() for run in training_record["runs"]}
+    shown = [run for run in training_record["runs"] if EncoderName.parse(run).seed is None]
+    logs = {run: losses[run]() for run in shown}
     return plot_losses(logs, bounds, parameters.loss_window), plot_contrast(logs, parameters.loss_window)
 
 
