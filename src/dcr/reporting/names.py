@@ -51,8 +51,8 @@ EXPLANATIONS = {
         "point. It needs no k-means, and so it varies less."
     ),
     "zero_shot": (
-        "Each image is named by the closest text. The text tower never changes, so this tells whether image and "
-        "text still speak one language."
+        "Each image is named by the closest text. Stage 2 trains the image tower alone, so this tells whether images "
+        "and texts still speak one language."
     ),
     "probes": (
         "A linear classifier reads each detail off the frozen image features, which it standardises: is the detail "

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
+from dcr.encoder_names import EncoderName
 from dcr.evaluation.comparison import BETTER, HIGHER, LOWER, WORSE, Comparison
 from dcr.reporting.names import EXPLANATIONS, benchmark_name, encoder_name, measure_name, metric_name, run_name
 from dcr.reporting.numbers import change_cell, show_interval, show_value
@@ -90,13 +91,17 @@ def _place(value: float, extent: float) -> float:
     return round(50 + 46 * value / extent, 2)
 
 
-def build_cost_table(runs: Mapping[str, Mapping[str, Any]]) -> list[dict[str, str]]:
-    """Return what each training run cost, and its seconds a step as a multiple of the cheapest second-stage run."""
+def build_cost_table(runs: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return what each training run cost, and its seconds a step as a multiple of the cheapest second-stage run.
+
+    ``seed`` is that of a further training of the method, None for the recipe's own.
+    """
     per_step = {run: cost["seconds"] / max(1, cost["steps"]) for run, cost in runs.items()}
     cheapest = min((value for run, value in per_step.items() if run != "stage1"), default=0)
     return [
         {
             "name": run_name(run),
+            "seed": EncoderName.parse(run).seed,
             "objective": encoder_name(cost.get("objective", run)),
             "steps": f"{cost['steps']:,}",
             "seconds": f"{cost['seconds']:,.1f}",
