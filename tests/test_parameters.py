@@ -110,8 +110,9 @@ WRONG_PHASES = {
 @pytest.mark.parametrize("case", WRONG_PHASES)
 def test_what_is_wrong_with_phases_and_seeds_is_said(parameters, case):
     changes, sentence = WRONG_PHASES[case]
+    own = parameters["training"] | {"baselines": []}  # the recipe's name its own phases, which the case may replace
     with pytest.raises(UserError, match=sentence) as caught:
-        build_parameters(parameters | {"training": parameters["training"] | changes})
+        build_parameters(parameters | {"training": own | changes})
     assert "\n" not in str(caught.value)
 
 
