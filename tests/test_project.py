@@ -8,6 +8,7 @@ import tarfile
 import pytest
 from safetensors import safe_open
 
+from dcr.encoder_names import unaligned_name
 from project import run
 
 pytestmark = pytest.mark.xdist_group("smoke")
@@ -35,7 +36,8 @@ def test_a_run_leaves_what_others_rely_on(smoke_project):
         assert (reporting / name).stat().st_size > 1000, name
     scores = json.loads((reporting / "scores.json").read_text())
     methods = ("dcr", "reconstruction", "naive")
-    assert set(scores) == {"base", *methods, *(f"{method}@1" for method in methods)}
+    names = [*methods, *(f"{method}@1" for method in methods)]
+    assert set(scores) == {"base", "base_aligned", *names, *map(unaligned_name, names)}
     assert all({"mmvp_vlm", "clustering", "zero_shot", "probes"} <= set(benchmarks) for benchmarks in scores.values())
     summary = json.loads((reporting / "validation.json").read_text())
     counts = {"shards", "samples", "accepted", "rejected", "unreadable_bytes"}
