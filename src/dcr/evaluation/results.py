@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dcr.files import json_hash
 from dcr.metrics.bootstrap import Bootstrap, Statistics, percentile_interval
+
+if TYPE_CHECKING:
+    from dcr.parameters import EvaluationParameters
 
 Outcome = tuple[str, str, float]
 PROBABILITIES = ("q1score", "q2score")  # columns of answers, float32
@@ -35,6 +38,13 @@ class EvaluationOptions:
     compare_features: bool = False
     num_compared_images: int = 10_000
     num_compared_neighbours: int = 10
+
+    @classmethod
+    def of(cls, parameters: EvaluationParameters) -> EvaluationOptions:
+        """Return the options that a recipe's section `evaluation` sets."""
+        bootstrap = Bootstrap(parameters.num_resamples, parameters.confidence, parameters.seed)
+        names = [option.name for option in fields(cls) if option.name != "bootstrap"]
+        return cls(**{name: getattr(parameters, name) for name in names}, bootstrap=bootstrap)
 
 
 @dataclass(frozen=True)

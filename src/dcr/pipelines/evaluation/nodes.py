@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 
     from dcr.backbones import Backbone
     from dcr.benchmark_sets import BenchmarkSet, NamedSet
-    from dcr.evaluation import EvaluationOptions, Result
-    from dcr.metrics.bootstrap import Bootstrap
+    from dcr.evaluation import Result
 
 
 SetOpener = Callable[[], "BenchmarkSet"]
@@ -91,7 +90,7 @@ def evaluate_encoders(
     """
     from dataclasses import asdict
 
-    from dcr.evaluation import EvaluationCache, evaluate_encoders
+    from dcr.evaluation import EvaluationCache, EvaluationOptions, evaluate_encoders
     from dcr.files import weights_hash
 
     hashes: dict[str, str] = {}
@@ -101,18 +100,18 @@ def evaluate_encoders(
         hashes[name] = weights_hash(backbone.model)
         return backbone
 
-    options, openers = _evaluation_options(parameters), {name: partial(hashed, name) for name in encoders}
+    options, openers = EvaluationOptions.of(parameters), {name: partial(hashed, name) for name in encoders}
     evaluations, failures = evaluate_encoders(openers, sets, options, EvaluationCache(cache))
     return evaluations, [asdict(failure) for failure in failures], hashes
 
 
 def embed_sets(parameters: EvaluationParameters, encoders: Encoders, sets: list[NamedSet], cache: Path) -> None:
     """Fill the cache of embeddings with this process's share of the sets' parts."""
-    from dcr.evaluation import EvaluationCache, embed_parts
+    from dcr.evaluation import EvaluationCache, EvaluationOptions, embed_parts
     from dcr.latents import pick_rank
 
     rank = pick_rank(parameters.rank, parameters.num_ranks)
-    embed_parts(encoders, sets, _evaluation_options(parameters), EvaluationCache(cache), *rank)
+    embed_parts(encoders, sets, EvaluationOptions.of(parameters), EvaluationCache(cache), *rank)
 
 
 def record_results(
@@ -189,22 +188,6 @@ def compare_encoders(
     judge = Judge(read_measurements(measurements), parameters.confidence, trained_methods(training_record))
     others = [name for name in judge.names if name != BASE] if BASE in judge.names else []
     return {name: comparison_records(judge.compare(BASE, name)) for name in others}
-
-
-def _bootstrap(parameters: EvaluationParameters) -> Bootstrap:
-    from dcr.metrics.bootstrap import Bootstrap
-
-    return Bootstrap(parameters.num_resamples, parameters.confidence, parameters.seed)
-
-
-def _evaluation_options(parameters: EvaluationParameters) -> EvaluationOptions:
-    from dataclasses import fields
-
-    from dcr.evaluation import EvaluationOptions
-
-    elsewhere = {"bootstrap": _bootstrap(parameters)}
-    names = [field.name for field in fields(EvaluationOptions) if field.name not in elsewhere]
-    return EvaluationOptions(**{name: getattr(parameters, name) for name in names}, **elsewhere)
 
 
 def tell_failures(failures: list[dict[str, str]], *written: Any) -> None:
