@@ -350,6 +350,7 @@ def run(mmvp_folder: Path):
         notes=["The world is drawn, not photographed."],
         parameters={"training": {"seed": 0, "temperature": 0.1, "positives": "augmentation"}},
         synthesis=made_positives(),
+        selection=["3 settings were tried.", "Chosen was <one>."],
     )
     shown = found.without_forms()
     measures = (MEASURES["detail"], MEASURES["class separation"])

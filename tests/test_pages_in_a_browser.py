@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import pytest
 
 import finished_run
+import selected
 from browser import REQUIRED, find_browser, running_browser
 from corpus import encode, good_samples
 from dcr.pages import fill_template
@@ -21,7 +22,7 @@ from dcr.validation.page import render_page as render_validation
 from measured import constant
 from validation_tables import LIMITS, POLICIES, judged
 
-NAMES = ("report", "comparison", "validation", "synthesis", "sweep")
+NAMES = ("report", "comparison", "validation", "synthesis", "sweep", "selection")
 SEEN = (
     "[...document.querySelectorAll('body *')].filter(e => e.getClientRects().length && %s)"
     ".map(e => e.outerHTML.slice(0, 120))"
@@ -74,6 +75,10 @@ def sweep(folder):
         for (signal, seed), p in values.items()
     ]
     return render_sweep(runs, {"p": "probes.mean", "d": "clustering.acc"}, "infonce", 0.95)
+
+
+def selection(folder):
+    return selected.page()
 
 
 @pytest.fixture(scope="module")

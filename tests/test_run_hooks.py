@@ -21,7 +21,7 @@ from project import PROJECT, copy_project
 KEYS = ("shards", "backbone", "diffusion", "mmvp_vlm", "classification", "retrieval", "expectations")
 PIPELINES = (
     "scenes", "scenes_validation", "ingest", "validation", "latents", "verify", "synthesis", "training", "alignment",
-    "embedding", "evaluation", "export", "reporting", "sweep",
+    "embedding", "evaluation", "export", "reporting", "selection", "sweep",
 )  # fmt: skip
 
 

@@ -57,6 +57,8 @@ def test_trackers_are_looked_at_before_the_first_pipeline_of_a_run_that_trains(r
     runs.clear()
     session("openai_vitl14_224").run()
     assert asked == [(["dvclive", "tensorboard"], [])]
+    session("openai_vitl14_224").run(["selection"])
+    assert len(asked) == 2
 
 
 def test_weights_that_are_not_here_are_told_before_anything_runs(tmp_path, monkeypatch):

@@ -31,7 +31,7 @@ _KEPT = frozenset(
         *("shards", "mmvp_vlm", "classification", "retrieval", "drawn_scenes", "backbone", "diffusion", "base_models"),
         *("validation_mmvp_vlm", "validation_classification", "validation_retrieval", "drawn_validation_sets"),
         *("models", "samples", "latents", "synthetic_positives", "checkpoints"),
-        *("evaluation_cache", "seed_scores", "eval_results"),
+        *("evaluation_cache", "seed_scores", "eval_results", "selection_checkpoints", "selection_results"),
     }
 )
 _METRICS = frozenset({"validation_summary", "conditions", "training_record", "scores"})

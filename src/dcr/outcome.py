@@ -102,6 +102,10 @@ def _at(pipeline: str, what: str, name: str) -> Describe:
     return lambda catalog, place: f"{pipeline}: {what} {place(name)}"
 
 
+def _selection(catalog: CatalogProtocol, place: Place) -> str:
+    return f"selection: {catalog.load('selection_record')['why']} See {place('selection_page')}"
+
+
 _LAST: dict[str, Describe] = {
     "base_models": _scenes,
     "drawn_validation_sets": _at(
@@ -116,6 +120,7 @@ _LAST: dict[str, Describe] = {
     "export": _at("export", "the encoder to hand on is", "export"),
     "report": _at("reporting", "see", "report"),
     "comparison_page": _at("reporting", "all encoders side by side are in", "comparison_page"),
+    "selection_page": _selection,
     "sweep_page": _at("sweep", "see", "sweep_page"),
     "models": _at("models", "all files are there and verified; see", "models"),
 }

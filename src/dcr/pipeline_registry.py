@@ -13,6 +13,7 @@ from dcr.pipelines import (
     models,
     reporting,
     scenes,
+    selection,
     sweep,
     synthesis,
     training,
@@ -31,6 +32,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         "verify": latents.create_verify_pipeline(),
         "embedding": evaluation.create_embedding_pipeline(),
         "synthesis": synthesis.create_pipeline(),
+        "selection": selection.create_pipeline(),
         "sweep": sweep.create_pipeline(),
     }
     tagged = {name: Pipeline(pipeline, tags=name) for name, pipeline in {**chain, **extra}.items()}

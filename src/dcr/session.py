@@ -26,8 +26,8 @@ _LOG = logging.getLogger(__name__)
 FIRST = "models"
 """The pipeline that the others wait for: without the weights none of their work is worth starting."""
 
-TRAINING = "training"
-"""The pipeline that reports to trackers, perhaps hours after the start of a run."""
+TRAINING = frozenset({"training", "selection"})
+"""The pipelines that report to trackers, perhaps hours after the start of a run."""
 
 RENDERING = "scenes"
 """The pipeline that writes over shards, evaluation sets and base models."""
@@ -85,7 +85,7 @@ class RecipeSession(KedroSession):
         names = names or listed
         _check_ranks(names)
         _check_filters(names, kwargs)
-        if TRAINING in names:
+        if TRAINING.intersection(names):
             check_trackers(self.load_context().config_loader["parameters"]["training"]["report_to"])
         if FIRST in names and names != [FIRST]:
             names = [name for name in names if name != FIRST]

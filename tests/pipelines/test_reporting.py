@@ -53,6 +53,7 @@ def catalog_of(folder: Path, **changes) -> DataCatalog:
         "params:alignment": belonging.alignment(),
         "alignments": {},
         "alignment_record": {},
+        "kept_selection": {},
         "params:recipe.name": "r",
         "parameters": {"training": section("training")},
         "scores": finished_run.scores(),

@@ -162,6 +162,11 @@ def test_made_positives_are_shown_with_what_was_measured_of_them(page, example):
     assert "did not train on them" not in render_page(trained_on, example[1])
 
 
+def test_how_the_setting_was_found_is_told_where_a_search_is_on_record(page):
+    section = page[page.index("How this setting was found") :]
+    assert section.index("3 settings were tried.") < section.index("Chosen was &lt;one&gt;.")
+
+
 def test_text_from_data_cannot_become_markup(example):
     run, figures = example
     evil = "</script><script>alert(1)</script>"
@@ -182,11 +187,13 @@ def test_a_recipe_without_its_own_base_models_and_without_mmvp_still_has_a_page(
         reconstructions={"columns": [], "rows": []},
         notes=[],
         synthesis={},
+        selection=[],
     )
     page = render_page(bare, {**figures, "radar": go.Figure(), "contrast": go.Figure()})
     assert 'data-figure="radar"' not in page
     assert 'data-figure="contrast"' not in page
     assert "Made positives" not in page
+    assert "How this setting was found" not in page
     assert "The UNet uses its condition" not in page
     assert "What the base models tell apart" not in page
     assert "MMVP-VLM was not evaluated." in page

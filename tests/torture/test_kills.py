@@ -25,11 +25,11 @@ pytestmark = pytest.mark.xdist_group("smoke")
 
 PIPELINES = (
     "models", "scenes", "scenes_validation", "ingest", "validation", "latents", "verify", "synthesis", "training",
-    "alignment", "embedding", "evaluation", "export", "reporting", "sweep",
+    "alignment", "embedding", "evaluation", "export", "reporting", "selection", "sweep",
 )  # fmt: skip
 QUICK = ("ingest", "latents", "export")
 # What tells the time or how long something took: two undisturbed runs differ in it. Trackers begin anew with every run.
-TIMES = re.compile(r"/state\.json$|/SHA256SUMS$|/report\.html$")
+TIMES = re.compile(r"/state\.json$|/SHA256SUMS$|/(report|selection)\.html$")
 TRACKERS = re.compile(r"/(tensorboard|dvclive)/")
 
 
@@ -56,7 +56,7 @@ def whole(smoke_project, tmp_path_factory, request):
     }
     (run / "this_seed.json").write_text(json.dumps(evaluated))
     if request.config.getoption("--torture"):
-        for name in ("synthesis", "embedding", "sweep", "models"):
+        for name in ("scenes_validation", "synthesis", "embedding", "sweep", "models"):
             import_all(run_pipelines(folder, "smoke", [name]).modules)
     yield folder
     bootstrap_project(PROJECT)
@@ -86,6 +86,7 @@ def forget(project: Path, pipeline: str) -> None:
         "evaluation": [data / "04_feature", data / "07_model_output"],
         "export": [data / "06_models/smoke/export"],
         "reporting": [reporting / "figures", reporting / "report.html"],
+        "selection": [data / "06_models/smoke/selection", reporting / "selection"],
         "sweep": [reporting / "sweep.html"],
     }
     for path in own[pipeline]:
@@ -104,13 +105,17 @@ def contents(project: Path) -> dict[str, object]:
 
 
 def _without_seconds(path: Path) -> object:
-    if path.name not in ("training.json", "alignment.json"):
-        return path.read_bytes()
-    record = json.loads(path.read_text())
-    record.pop("seconds", None)
-    for run in (record.get("runs") or record["encoders"]).values():
-        run.pop("seconds"), run.pop("samples_per_second", None)
-    return record
+    timed = path.name in ("training.json", "alignment.json", "selection.json") or path.parent.name == "selection"
+    return _drop_times(json.loads(path.read_text())) if timed else path.read_bytes()
+
+
+def _drop_times(value: object) -> object:
+    if isinstance(value, list):
+        return [_drop_times(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    times = ("seconds", "samples_per_second", "hours")
+    return {name: _drop_times(item) for name, item in value.items() if name not in times}
 
 
 class Reference:

@@ -25,6 +25,7 @@ class BenchmarkSetDataset(FolderDataset):
     Args:
         filepath: the folder, None where the recipe has no such set.
         kind: of set that the folder must hold, one of `dcr.benchmark_sets.KINDS`.
+        advice: how a recipe does without the folder, where that is not by its list of sets to evaluate.
         options: of `FolderDataset`.
 
     YAML example:
@@ -42,8 +43,11 @@ class BenchmarkSetDataset(FolderDataset):
 
     _advice = "name another in the recipe's globals.yml, or leave it out of `sets` in its parameters_evaluation.yml"
 
-    def __init__(self, *, filepath: str | None, kind: str | None = None, **options: Any) -> None:
+    def __init__(
+        self, *, filepath: str | None, kind: str | None = None, advice: str | None = None, **options: Any
+    ) -> None:
         super().__init__(filepath=filepath or "", **options)
+        self._advice = advice or self._advice
         self._is_named, self._kind = filepath is not None, kind
 
     def load(self) -> Callable[[], BenchmarkSet] | None:

@@ -13,6 +13,7 @@ from dcr.parameters.recipe import RecipeGlobals, RecipeParameters, check_globals
 from dcr.parameters.reporting import ReportingParameters
 from dcr.parameters.scenes import PretrainingParameters, ScenesParameters
 from dcr.parameters.section import Section, build_parameters, check_name
+from dcr.parameters.selection import SelectionParameters
 from dcr.parameters.sweep import SweepParameters
 from dcr.parameters.synthesis import SynthesisParameters
 from dcr.parameters.training import TrainingParameters
@@ -31,6 +32,7 @@ __all__ = [
     "ReportingParameters",
     "ScenesParameters",
     "Section",
+    "SelectionParameters",
     "SweepParameters",
     "SynthesisParameters",
     "TrainingParameters",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
@@ -30,6 +31,9 @@ class Checked(BaseModel):
 class Section(Checked):
     """A section of parameters, without defaults."""
 
+    def check_with(self, sections: Mapping[str, Section]) -> None:
+        """Raise UserError where these values do not go with other sections', by name; most go with all."""
+
 
 _Checked = TypeVar("_Checked", bound=Checked)
 
@@ -38,16 +42,19 @@ def build_parameters(parameters: dict[str, Any]) -> dict[str, Section]:
     """Return every section of a recipe as its class, by name.
 
     Raises:
-        UserError: naming the first key that is unknown, missing or of the wrong type.
+        UserError: naming the first key that is unknown, missing, of the wrong type, or at odds with another section.
     """
     sections = {cls.__name__.removesuffix("Parameters").lower(): cls for cls in Section.__subclasses__()}
     for name in parameters:
         if name not in sections:
             raise UserError(f"unknown parameter {name!r}{did_you_mean(name, list(sections))}; see conf/base")
-    return {
+    built = {
         name: build(cls, parameters.get(name, {}), "parameter", f"{name}.", f"conf/base/parameters_{name}.yml")
         for name, cls in sections.items()
     }
+    for section in built.values():
+        section.check_with(built)
+    return built
 
 
 def build(cls: type[_Checked], values: Any, kind: str, prefix: str, see: str) -> _Checked:

@@ -46,6 +46,7 @@ class Run:
         notes: what the recipe's author wants a reader to keep in mind.
         parameters: by section.
         synthesis: what :func:`dcr.positives.page.show_candidates` left, empty where no positives were made.
+        selection: sentences on how the setting was found, empty where no search is on record.
     """
 
     recipe: str
@@ -63,6 +64,7 @@ class Run:
     notes: Sequence[str]
     parameters: Mapping[str, Any]
     synthesis: Mapping[str, Any]
+    selection: Sequence[str]
 
 
 def render_page(run: Run, figures: Mapping[str, go.Figure]) -> str:

@@ -219,6 +219,15 @@ def describe_models(
     return {"facts": describe(backbone, diffusion, trained), "hashes": hashes}
 
 
+def tell_selection(
+    training: TrainingParameters, alignment: AlignmentParameters, kept_selection: dict[str, Any]
+) -> list[str]:
+    """Say how the recipe's setting was found, if it keeps the outcome of a search."""
+    from dcr.selection.record import tell_selection
+
+    return tell_selection(kept_selection, training, alignment)
+
+
 def write_page(
     reporting: ReportingParameters,
     evaluation: EvaluationParameters,

@@ -11,6 +11,7 @@ from .nodes import (
     plot_training,
     show_flipped_pairs,
     show_neighbours,
+    tell_selection,
     write_comparison_page,
     write_page,
 )
@@ -137,6 +138,12 @@ def create_pipeline() -> Pipeline:
                 name="describe_models",
             ),
             Node(
+                tell_selection,
+                inputs=["params:training", "params:alignment", "kept_selection"],
+                outputs="selection_in_words",
+                name="tell_selection",
+            ),
+            Node(
                 write_page,
                 inputs={
                     "reporting": "params:reporting",
@@ -157,6 +164,7 @@ def create_pipeline() -> Pipeline:
                     "flips": "flipped_pairs",
                     "reconstructions": "reconstructions",
                     "synthesis": "synthesis_pictures",
+                    "selection": "selection_in_words",
                 },
                 outputs="report",
                 name="write_page",

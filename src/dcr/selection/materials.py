@@ -1,0 +1,97 @@
+"""What all candidates start from and are measured on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from dcr.errors import UserError
+from dcr.evaluation import EvaluationCache, EvaluationOptions, Result, evaluate_encoders
+from dcr.evaluation.cache import code_fingerprint
+from dcr.files import json_hash, tensors_hash
+from dcr.latents import LatentCache
+from dcr.parameters import EvaluationParameters, TrainingParameters
+from dcr.positives.synthesis import PIPELINE
+from dcr.provenance import evaluation_course
+from dcr.source_graph import sources_hash
+from dcr.training import jobs
+from dcr.training.fingerprint import code_hash, input_hashes
+
+if TYPE_CHECKING:
+    from dcr.backbones import Backbone
+    from dcr.benchmark_sets import NamedSet
+    from dcr.diffusion import Diffusion
+
+Encoders = Mapping[str, Callable[[], "Backbone"]]
+
+
+@dataclass(frozen=True)
+class Materials:
+    """What all candidates start from and are measured on.
+
+    Attributes:
+        latents, backbone, diffusion, positives: as `dcr.training.jobs.open_job` takes them.
+        projector: the weights that stage 1 left.
+        checkpoints: folder under which each candidate's trainings have folders of their own.
+        sets: validation sets; others are not read.
+        evaluation: the recipe's section.
+        cache: of embeddings and results.
+    """
+
+    latents: jobs.Latents
+    backbone: Backbone
+    diffusion: Diffusion
+    positives: Path
+    projector: Mapping[str, torch.Tensor]
+    checkpoints: Path
+    sets: Sequence[NamedSet]
+    evaluation: EvaluationParameters
+    cache: EvaluationCache
+
+    @cached_property
+    def hashes(self) -> dict[str, str]:
+        """Hashes of data and models; ask for them before a training casts the models."""
+        return input_hashes(self.latents, self.backbone, self.diffusion)
+
+    def hashes_for(self, training: TrainingParameters) -> dict[str, str]:
+        """Return the hashes of what a training reads."""
+        if training.positives != "synthetic":
+            return self.hashes
+        return self.hashes | {"positives": LatentCache(self.positives, PIPELINE).fingerprint()}
+
+    @cached_property
+    def fingerprint(self) -> dict[str, Any]:
+        """What every outcome depends on beside the candidate and what its training reads, by name."""
+        course = {key: value for key, value in evaluation_course(self.evaluation).items() if key != "sets"}
+        return {
+            "projector": tensors_hash(dict(self.projector)),
+            "evaluation": json_hash(course),
+            "sets": {entry.name: entry.open().fingerprint for entry in self.sets},
+            "trial_code": sources_hash("selection/trial.py"),
+            "training_code": code_hash(),
+            "alignment_code": sources_hash("alignment"),
+            "evaluation_code": code_fingerprint(),
+        }
+
+    def evaluate(self, encoders: Encoders) -> dict[str, list[Result]]:
+        """Return the results of encoders by name; see `evaluate`."""
+        return evaluate(encoders, self.sets, self.evaluation, self.cache)
+
+
+def evaluate(
+    encoders: Encoders, sets: Sequence[NamedSet], evaluation: EvaluationParameters, cache: EvaluationCache
+) -> dict[str, list[Result]]:
+    """Return the results of encoders by name.
+
+    Raises:
+        UserError: a set or an encoder cannot be evaluated, so that candidates cannot be compared.
+    """
+    results, failures = evaluate_encoders(encoders, sets, EvaluationOptions.of(evaluation), cache)
+    if failures:
+        raise UserError(failures[0].error)
+    return results
