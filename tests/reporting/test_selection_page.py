@@ -20,7 +20,7 @@ def row_of(page, name):
 
 def test_the_choice_and_its_reason_stand_first(page):
     heading = re.search(r"<h1>(.*?)</h1>", page)[1]
-    assert heading.startswith("both: Of 3 candidates 2 keep what the rule asks for; of these both has")
+    assert heading.startswith("Of 3 candidates 2 keep what the rule asks for; of these both has")
 
 
 def test_a_row_has_values_gains_and_what_was_lost_too_much(page):
@@ -39,8 +39,8 @@ def test_the_base_stands_as_it_is_and_as_it_is_aligned_with_a_candidate(page):
 
 
 def test_the_rule_stands_over_its_columns(page):
-    assert "to rise, in units of 1.0" in page
-    assert "to lose at most 1.0" in page
+    assert "to rise, in units of 1.00" in page
+    assert "to lose at most 1.00" in page
     assert "No candidate held the rule" not in page
 
 

@@ -39,9 +39,9 @@ def _columns(record: Record) -> list[dict[str, str]]:
     """Return the rule's measures, each with what the rule asks of it."""
     words: dict[str, list[str]] = {}
     for entry in record["rule"]["improve"]:
-        words.setdefault(entry["measure"], []).append(f"to rise, in units of {show_value(entry['scale'])}")
+        words.setdefault(entry["measure"], []).append(f"to rise, in units of {100 * entry['scale']:.2f}")
     for entry in record["rule"]["keep"]:
-        words.setdefault(entry["measure"], []).append(f"to lose at most {show_value(entry['loss'])}")
+        words.setdefault(entry["measure"], []).append(f"to lose at most {100 * entry['loss']:.2f}")
     return [{"name": measure_name(key), "asked": "; ".join(asked)} for key, asked in words.items()]
 
 
