@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
+from dcr.errors import UserError
 from dcr.training import jobs, stages, trainer
 from dcr.training.stages import Work
 from training_cuts import assert_same, in_processes
@@ -82,6 +83,11 @@ class TestOneAfterTheOther:
         again = {"two": [REC | {"max_train_steps": 1, "learning_rate": 1e-30}] * 2}
         first, second = train(world, tmp_path, "two", phases=again).runs.values()
         assert first.losses["loss"][0] != second.losses["loss"][0]
+
+    def test_what_does_not_go_together_in_a_later_phase_is_said_before_the_first_trains(self, world, tmp_path):
+        naive_first = {"two": [{"objective": "naive"}, DCR]}
+        with pytest.raises(UserError, match=r"training\.signal mochi works on image features"):
+            open_job(world, tmp_path, method="two", phases=naive_first, signal="mochi")
 
 
 def second_phase(world, folder, start):

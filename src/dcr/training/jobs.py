@@ -24,7 +24,7 @@ from dcr.training.launcher import launch
 from dcr.training.processes import Processes, alone
 from dcr.training.published import with_openai_normalization
 from dcr.training.run import RunResult
-from dcr.training.runs import END_TO_END, Run, shorter_first, stage1_run, stage2_runs
+from dcr.training.runs import END_TO_END, Run, all_runs, shorter_first, stage1_run, stage2_runs
 from dcr.training.sharding import whole
 from dcr.training.stages import Data
 
@@ -226,8 +226,11 @@ def open_job(
     """Return the job of one process.
 
     Raises:
-        UserError: resume_from_checkpoint is a path that is no checkpoint of this recipe.
+        UserError: resume_from_checkpoint is a path that is no checkpoint of this recipe, or a phase has numbers that do
+            not go together, which it would tell after hours of those before it.
     """
+    for run in all_runs(parameters).values():
+        options.objective_options(run)
     resume = parameters.resume_from_checkpoint
     if resume not in ("latest", "none"):
         path = Path(resume)
