@@ -1,8 +1,8 @@
 """Encoders that stage 2 trained too far get their texts back: a small CLIP trained on rendered scenes, drifted by real
 steps of DCR through a UNet of random weights, which teaches nothing and moves everything.
 
-The drift is moderate (20 steps at 2e-3, seeds 1 and 3): of a dozen drifts tried, those that went further, or towers of 32
-dimensions, got 59 to 82 % of the text retrieval back."""
+The drift is moderate (20 steps at 2e-3, seeds 1 and 3): of a dozen drifts tried, those that went further, or towers of
+32 dimensions, got 59 to 82 % of the text retrieval back."""
 
 import copy
 import io
