@@ -95,3 +95,11 @@ def test_bad_arguments_are_named():
         Bootstrap(10, 95, 0)
     with pytest.raises(ValueError, match=r"one shape \(N,\)"):
         mcnemar(np.zeros(3), np.zeros(4))
+
+
+def test_draws_that_are_kept_cannot_be_changed_by_who_reads_them():
+    (first,) = BOOTSTRAP.draw(9, ["a"] * 4 + ["b"] * 5)
+    with pytest.raises(ValueError, match="read-only"):
+        first += 1
+    (again,) = BOOTSTRAP.draw(9, ["a"] * 4 + ["b"] * 5)
+    np.testing.assert_array_equal(first, again)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import asdict
-from functools import partial
+from functools import cache, partial
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -161,11 +161,34 @@ def _backbone(model: nn.Module, source: OpenClipSource, name: str) -> OpenClipBa
     return OpenClipBackbone(model, deepcopy(source.model_cfg), preprocessing, load_tokenizer, name)
 
 
+class _Tokenizer(open_clip.SimpleTokenizer):
+    """open_clip's tokenizer, which keeps the token ids of the texts that it met last: encoders share them."""
+
+    _NUM_KEPT = 1 << 15
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._kept: dict[str, list[int]] = {}
+
+    def encode(self, text: str) -> list[int]:
+        if text not in self._kept:
+            if len(self._kept) >= self._NUM_KEPT:
+                self._kept.clear()
+            self._kept[text] = super().encode(text)
+        return list(self._kept[text])
+
+
+@cache
+def _plain_tokenizer(context_length: int) -> _Tokenizer:
+    """Return the tokenizer of all CLIP models; its vocabulary takes a second to read."""
+    return _Tokenizer(context_length=context_length)
+
+
 def _load_tokenizer(source: OpenClipSource, context_length: int) -> Any:
     text_cfg = source.model_cfg["text_cfg"]
     options = dict(text_cfg.get("tokenizer_kwargs") or {})
     if not source.tokenizer:
-        return open_clip.SimpleTokenizer(context_length=context_length, **options)
+        return _Tokenizer(context_length=context_length, **options) if options else _plain_tokenizer(context_length)
     folder = tokenizer_folder(source.tokenizer)
     mode = text_cfg.get("tokenizer_mode")
     return load_tokenizer(folder, HFTokenizer, context_length=context_length, tokenizer_mode=mode, **options)

@@ -24,13 +24,23 @@ CLASS_ATTRIBUTE = "class"  # the label itself, which the linear probe of the cla
 
 
 def evaluate_class_images(
-    embedder: Embedder, dataset: ClassificationSet, options: EvaluationOptions, reference: Embedder | None = None
+    embedder: Embedder,
+    dataset: ClassificationSet,
+    test: LabelledFeatures,
+    options: EvaluationOptions,
+    reference: Embedder | None = None,
 ) -> Iterator[Result]:
     """Clustering of the test split, then, with a train split, linear and neighbour probes; all of it without a text.
 
     With ``options.compare_features`` also the geometry of the test features, and their drift from ``reference``'s.
+
+    Args:
+        embedder: the encoder.
+        dataset: the set, of which ``test`` is the test split.
+        test: its features.
+        options: see `EvaluationOptions`.
+        reference: the encoder that features are compared with, if the options ask for it.
     """
-    test = embed_split(embedder, dataset, "test")
     yield _evaluate_clustering(dataset, test, options)
     if options.compare_features:
         yield from evaluate_features(dataset, test, options, reference)
@@ -84,9 +94,10 @@ def _evaluate_clustering(dataset: ClassificationSet, test: LabelledFeatures, opt
     return Result("clustering", dataset.name, "clustering", **scored, outcomes=outcomes)
 
 
-def evaluate_zero_shot(embedder: Embedder, dataset: ClassificationSet, options: EvaluationOptions) -> Result:
-    """Each test image named by the class whose prompts it is nearest to."""
-    test = embed_split(embedder, dataset, "test")
+def evaluate_zero_shot(
+    embedder: Embedder, dataset: ClassificationSet, test: LabelledFeatures, options: EvaluationOptions
+) -> Result:
+    """Each test image named by the class whose prompts it is nearest to; arguments as above."""
     prompts = [template.replace("{c}", name) for name in dataset.class_names for template in dataset.templates]
     texts = embedder.texts(prompts, f"{dataset.name} prompts")
     classifier = build_classifier(texts.reshape(len(dataset.class_names), len(dataset.templates), -1))

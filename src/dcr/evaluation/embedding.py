@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +17,7 @@ import torch
 from dcr.benchmark_sets import ClassificationSet, Part
 from dcr.errors import UserError
 from dcr.evaluation.cache import EncoderFingerprint, EvaluationCache, make_key
+from dcr.evaluation.memory import Memory, Words
 from dcr.progress import show_progress
 
 if TYPE_CHECKING:
@@ -54,13 +55,17 @@ def embed_images(
         open_image: called once for each item of ``images``.
     """
 
-    def encode(batch: list[torch.Tensor]) -> torch.Tensor:
-        return backbone.encode_image(torch.stack(batch).to(backbone.device))
-
     def prepare(item: Any) -> torch.Tensor:
         return backbone.preprocess(open_image(item))
 
     pixels = _map_ahead(prepare, images, num_workers, ahead=2 * batch_size)
+    return _embed_pixels(backbone, pixels, batch_size, description)
+
+
+def _embed_pixels(backbone: Backbone, pixels: Iterable[torch.Tensor], batch_size: int, description: str) -> np.ndarray:
+    def encode(batch: list[torch.Tensor]) -> torch.Tensor:
+        return backbone.encode_image(torch.stack(batch).to(backbone.device))
+
     return _embed(encode, pixels, batch_size, description)
 
 
@@ -108,12 +113,18 @@ class Embedder:
         backbone: the encoder.
         batch_size, num_workers: see `embed_images`.
         cache: where embeddings are kept; None keeps none.
+        memory: shared with the encoders that are evaluated after this one.
     """
 
     def __init__(
-        self, backbone: Backbone, batch_size: int, num_workers: int = 0, cache: EvaluationCache | None = None
+        self,
+        backbone: Backbone,
+        batch_size: int,
+        num_workers: int = 0,
+        cache: EvaluationCache | None = None,
+        memory: Memory | None = None,
     ) -> None:
-        self.backbone, self.cache = backbone, cache
+        self.backbone, self.cache, self._memory = backbone, cache, memory
         self._batch_size, self._num_workers = batch_size, num_workers
 
     @cached_property
@@ -124,16 +135,23 @@ class Embedder:
     def images(self, part: Part, description: str) -> np.ndarray:
         """Return the embeddings (N, d), float32, not normalised, of a part's images in order."""
 
+        def read() -> Iterator[torch.Tensor]:
+            ahead = 2 * self._batch_size
+            return _map_ahead(lambda s: self.backbone.preprocess(s.image), part.samples(), self._num_workers, ahead)
+
         def compute() -> np.ndarray:
-            samples = part.samples()
-            return embed_images(
-                self.backbone, samples, self._batch_size, description, self._num_workers, lambda sample: sample.image
-            )
+            key = (part.fingerprint, self.backbone.preprocessing)
+            pixels = self._memory.pixels(key, read) if self._memory else read()
+            return _embed_pixels(self.backbone, pixels, self._batch_size, description)
 
         if self.cache is None:
             return compute()
         key = make_key(encoder=self.fingerprint.images, images=part.fingerprint)
         return self.cache.embeddings(key, compute, f"images: {description}, {part.name}")
+
+    def words(self, key: Hashable, read: Callable[[], Words]) -> Words:
+        """Return what ``read`` reads of a set beside its images; see `Memory.words`."""
+        return self._memory.words(key, read) if self._memory else read()
 
     def split(self, parts: Iterable[Part], description: str) -> np.ndarray:
         """Return the embeddings of several parts, one after the other."""
@@ -156,6 +174,12 @@ class Embedder:
 def embed_split(embedder: Embedder, dataset: ClassificationSet, split: str) -> LabelledFeatures:
     """Return the embeddings of one split with its labels and attributes."""
     embeddings = embedder.split(dataset.splits[split], f"{dataset.name} {split}")
+    words = embedder.words((dataset.fingerprint, split), lambda: _read_labels(dataset, split))
+    return LabelledFeatures(embeddings, *words)
+
+
+def _read_labels(dataset: ClassificationSet, split: str) -> tuple[list[str], np.ndarray, dict[str, np.ndarray]]:
+    """Return keys (N,), labels (N,) and attributes, (N,) by name."""
     keys, labels, attributes = [], [], []
     for sample in dataset.samples(split):
         keys.append(sample.key)
@@ -168,4 +192,4 @@ def embed_split(embedder: Embedder, dataset: ClassificationSet, split: str) -> L
                 " attributes, but probes need the same in every sample"
             )
     columns = {name: np.array([found[name] for found in attributes]) for name in attributes[0]}
-    return LabelledFeatures(embeddings, keys, np.array(labels), columns)
+    return keys, np.array(labels), columns

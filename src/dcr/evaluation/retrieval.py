@@ -44,12 +44,18 @@ def evaluate_retrieval(
 
 def _embed(embedder: Embedder, dataset: RetrievalSet) -> _Pairs:
     images = embedder.split(dataset.splits["test"], f"{dataset.name} test")
+    keys, captions, owner = embedder.words((dataset.fingerprint, "captions"), lambda: _read_captions(dataset))
+    return _Pairs(images, embedder.texts(captions, f"{dataset.name} captions"), keys, owner)
+
+
+def _read_captions(dataset: RetrievalSet) -> tuple[list[str], list[str], np.ndarray]:
+    """Return the images' keys (N,), all captions (T,), and each caption's image (T,)."""
     keys, captions, owner = [], [], []
     for number, sample in enumerate(dataset.samples("test")):
         keys.append(sample.key)
         captions += sample.captions
         owner += [number] * len(sample.captions)
-    return _Pairs(images, embedder.texts(captions, f"{dataset.name} captions"), keys, np.array(owner))
+    return keys, captions, np.array(owner)
 
 
 def _measure_recall(dataset: RetrievalSet, pairs: _Pairs, options: EvaluationOptions) -> Result:

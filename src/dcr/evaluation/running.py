@@ -12,7 +12,8 @@ from dcr.benchmark_sets import BenchmarkSet, ClassificationSet, MMVPSet, NamedSe
 from dcr.errors import UserError
 from dcr.evaluation.cache import EvaluationCache, code_fingerprint, make_key
 from dcr.evaluation.classification import evaluate_class_images, evaluate_zero_shot
-from dcr.evaluation.embedding import Embedder
+from dcr.evaluation.embedding import Embedder, embed_split
+from dcr.evaluation.memory import Memory
 from dcr.evaluation.mmvp_vlm import evaluate_mmvp
 from dcr.evaluation.results import EvaluationOptions, Result
 from dcr.evaluation.retrieval import evaluate_retrieval
@@ -78,16 +79,17 @@ def _evaluate_classification(
     embedder: Embedder, dataset: ClassificationSet, options: EvaluationOptions, reference: Embedder | None
 ) -> list[Result]:
     """Clusters and probes see images alone: in the cache, encoders that differ in their text side alone share them."""
+    test = embed_split(embedder, dataset, "test")
 
     def compute() -> list[Result]:
-        return list(evaluate_class_images(embedder, dataset, options, reference))
+        return list(evaluate_class_images(embedder, dataset, test, options, reference))
 
     if embedder.cache is None:
         of_images = compute()
     else:
         key = make_key(images_alone=_key(embedder.fingerprint.images, dataset, options, reference))
         of_images = embedder.cache.results(key, compute)
-    return [of_images[0], evaluate_zero_shot(embedder, dataset, options), *of_images[1:]]
+    return [of_images[0], evaluate_zero_shot(embedder, dataset, test, options), *of_images[1:]]
 
 
 def _key(encoder: str, benchmark_set: BenchmarkSet, options: EvaluationOptions, reference: Embedder | None) -> str:
@@ -120,7 +122,7 @@ def evaluate_encoders(
 ) -> tuple[dict[str, list[Result]], list[Failure]]:
     """Evaluate every encoder on every set; features are compared with those of the first encoder.
 
-    Beside the encoder at work only the first one stays in memory.
+    Beside the encoder at work only the first one stays in memory, and of the sets what `Memory` keeps.
 
     Where there are several sets of a kind, a result's benchmark is ``<benchmark>/<set>``, and ``<benchmark>`` is the
     mean over the sets, given only if none of them failed.
@@ -133,9 +135,10 @@ def evaluate_encoders(
         return {encoder: [] for encoder in encoders}, []
     opened, failures = open_sets(sets)
     evaluations, reference = {}, None
+    memory = Memory() if len(encoders) > 1 else None
     for encoder, load in encoders.items():
         try:
-            embedder = Embedder(load(), options.batch_size, options.num_workers, cache)
+            embedder = Embedder(load(), options.batch_size, options.num_workers, cache, memory)
         except UserError as error:
             failures.append(_fail(None, encoder, error))
             continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from scipy.stats import binomtest
@@ -34,20 +35,15 @@ class Bootstrap:
     def draw(self, num_items: int, groups: Sequence | None = None) -> Iterator[np.ndarray]:
         """Yield chunks (r, N) of draws, ``num_resamples`` rows in all: how often each item occurs.
 
-        With ``groups`` (N,) each group keeps its size.
+        With ``groups`` (N,) each group keeps its size. Draws that fit one chunk are kept for the next measure.
         """
         labels = np.zeros(num_items, dtype=np.int64) if groups is None else np.asarray(groups)
         if len(labels) != num_items or num_items == 0:
             raise ValueError(f"groups must have one entry for each of {num_items} > 0 items, got {len(labels)}")
-        members = [np.flatnonzero(labels == label) for label in np.unique(labels)]
-        generator = np.random.default_rng(self.seed)
-        rows = max(1, _ELEMENTS // num_items)
-        for start in range(0, self.num_resamples, rows):
-            shape = (min(rows, self.num_resamples - start), num_items)
-            offsets = np.arange(shape[0])[:, None] * num_items
-            drawn = [part[generator.integers(len(part), size=(shape[0], len(part)))] + offsets for part in members]
-            flat = np.concatenate(drawn, axis=1).ravel()
-            yield np.bincount(flat, minlength=shape[0] * num_items).reshape(shape).astype(np.float64)
+        if num_items * self.num_resamples <= _ELEMENTS:
+            yield from _kept_draws(self.num_resamples, self.seed, tuple(labels.tolist()))
+        else:
+            yield from _draw(self.num_resamples, self.seed, labels)
 
     def replicates(
         self, statistics: Statistics, num_items: int, groups: Sequence | None = None
@@ -62,6 +58,26 @@ class Bootstrap:
         """Return the interval (low, high) of each value of ``statistics``; see `replicates`."""
         replicates = self.replicates(statistics, num_items, groups)
         return {name: percentile_interval(values, self.confidence) for name, values in replicates.items()}
+
+
+def _draw(num_resamples: int, seed: int, labels: np.ndarray) -> Iterator[np.ndarray]:
+    members = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+    generator, num_items = np.random.default_rng(seed), len(labels)
+    rows = max(1, _ELEMENTS // num_items)
+    for start in range(0, num_resamples, rows):
+        shape = (min(rows, num_resamples - start), num_items)
+        offsets = np.arange(shape[0])[:, None] * num_items
+        drawn = [part[generator.integers(len(part), size=(shape[0], len(part)))] + offsets for part in members]
+        flat = np.concatenate(drawn, axis=1).ravel()
+        yield np.bincount(flat, minlength=shape[0] * num_items).reshape(shape).astype(np.float64)
+
+
+@lru_cache(maxsize=4)
+def _kept_draws(num_resamples: int, seed: int, labels: tuple) -> list[np.ndarray]:
+    chunks = list(_draw(num_resamples, seed, np.array(labels)))
+    for chunk in chunks:
+        chunk.setflags(write=False)
+    return chunks
 
 
 def percentile_interval(replicates: np.ndarray, confidence: float) -> tuple[float, float]:
