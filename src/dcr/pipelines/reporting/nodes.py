@@ -220,9 +220,12 @@ def describe_models(
 
 
 def tell_selection(
-    training: TrainingParameters, alignment: AlignmentParameters, kept_selection: dict[str, Any]
+    training: TrainingParameters, alignment: AlignmentParameters, kept_selection: dict[str, Any], *_checked: Any
 ) -> list[str]:
-    """Say how the recipe's setting was found, if it keeps the outcome of a search."""
+    """Say how the recipe's setting was found, if it keeps the outcome of a search.
+
+    What `check_results` hands on comes in so that this run is known to be of these parameters.
+    """
     from dcr.selection.record import tell_selection
 
     return tell_selection(kept_selection, training, alignment)

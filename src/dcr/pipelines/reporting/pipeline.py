@@ -139,7 +139,7 @@ def create_pipeline() -> Pipeline:
             ),
             Node(
                 tell_selection,
-                inputs=["params:training", "params:alignment", "kept_selection"],
+                inputs=["params:training", "params:alignment", "kept_selection", "checked_training"],
                 outputs="selection_in_words",
                 name="tell_selection",
             ),
