@@ -1,11 +1,8 @@
 """What a run depends on: every parameter and every input, in a table; one that is missing there fails the test."""
 
-from types import SimpleNamespace
-
 import pytest
 import torch
 
-from dcr.errors import UserError
 from dcr.parameters import TrainingParameters
 from dcr.parameters.training import WITHOUT_EFFECT
 from dcr.training import jobs, processes
@@ -239,16 +236,6 @@ def test_models_are_told_apart_by_weights_and_by_what_stands_beside_them(world, 
     change, expected = INPUTS[name]
     change(backbone, diffusion)
     assert changed(before, input_hashes(latents, backbone, diffusion)) == expected
-
-
-def test_latents_of_another_vae_or_size_are_refused(world):
-    backbone, diffusion, latents = load_world(world)
-    bigger = SimpleNamespace(image_size=64, source="a/b")
-    with pytest.raises(UserError, match=r"holds crops of 32 px, but a/b takes 64 px; .*--pipelines latents"):
-        jobs.check_latents(latents, bigger, diffusion)
-    add_one(next(diffusion.vae.parameters()))
-    with pytest.raises(UserError, match=r"holds latents of another VAE .*--pipelines latents"):
-        jobs.check_latents(latents, backbone, diffusion)
 
 
 def test_a_finished_run_of_other_latents_is_trained_anew(world, tmp_path, caplog):

@@ -14,12 +14,12 @@ from dcr.backbones import Backbone
 from dcr.diffusion import Diffusion
 from dcr.errors import UserError
 from dcr.latents import LatentCache, OnlineLatents
-from dcr.latents.keys import check_vae
 from dcr.parameters import TrainingParameters
-from dcr.positives.synthesis import PIPELINE, shard_keys
+from dcr.positives.synthesis import PIPELINE
 from dcr.training import options, stages
 from dcr.training.checkpoints import Checkpoints
 from dcr.training.fingerprint import code_hash, input_hashes, run_fingerprint
+from dcr.training.inputs import check_candidates, check_latents
 from dcr.training.launcher import launch
 from dcr.training.processes import Processes, alone
 from dcr.training.published import with_openai_normalization
@@ -190,29 +190,6 @@ def _open_work(job: Job, run: Run, projector: State | None = None, start: State 
 
 def _on_cpu(module: torch.nn.Module) -> State:
     return {name: whole(tensor).cpu() for name, tensor in module.state_dict().items()}
-
-
-def check_latents(latents: Latents, backbone: Backbone, diffusion: Diffusion) -> None:
-    """Refuse latents that were made for other models than those at hand."""
-    check_vae(latents, diffusion)
-    if latents.settings["image_size"] != backbone.image_size:
-        raise UserError(
-            f"{latents.folder} holds crops of {latents.settings['image_size']} px, but {backbone.source} takes "
-            f"{backbone.image_size} px; make them again with `kedro run --pipelines latents`"
-        )
-
-
-def check_candidates(latents: Latents, candidates: LatentCache) -> None:
-    """Refuse positives that were made of other images, or of other latents of them."""
-    if isinstance(latents, LatentCache):
-        belong = candidates.shard_keys() == shard_keys(latents, candidates.settings)
-    else:  # they were made from a cache, of which there is none now
-        belong = candidates.content_hash() == latents.content_hash()
-    if not belong:
-        raise UserError(
-            f"{candidates.folder} holds positives of other images or latents; make them again with "
-            f"`kedro run --pipelines {PIPELINE}`"
-        )
 
 
 def open_job(

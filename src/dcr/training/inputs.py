@@ -1,0 +1,33 @@
+"""What a training job reads must have been made for each other."""
+
+from __future__ import annotations
+
+from dcr.backbones import Backbone
+from dcr.diffusion import Diffusion
+from dcr.errors import UserError
+from dcr.latents import LatentCache, OnlineLatents
+from dcr.latents.keys import check_vae
+from dcr.positives.synthesis import PIPELINE, shard_keys
+
+
+def check_latents(latents: LatentCache | OnlineLatents, backbone: Backbone, diffusion: Diffusion) -> None:
+    """Refuse latents that were made for other models than those at hand."""
+    check_vae(latents, diffusion)
+    if latents.settings["image_size"] != backbone.image_size:
+        raise UserError(
+            f"{latents.folder} holds crops of {latents.settings['image_size']} px, but {backbone.source} takes "
+            f"{backbone.image_size} px; make them again with `kedro run --pipelines latents`"
+        )
+
+
+def check_candidates(latents: LatentCache | OnlineLatents, candidates: LatentCache) -> None:
+    """Refuse positives that were made of other images, or of other latents of them."""
+    if isinstance(latents, LatentCache):
+        belong = candidates.shard_keys() == shard_keys(latents, candidates.settings)
+    else:  # they were made from a cache, of which there is none now
+        belong = candidates.content_hash() == latents.content_hash()
+    if not belong:
+        raise UserError(
+            f"{candidates.folder} holds positives of other images or latents; make them again with "
+            f"`kedro run --pipelines {PIPELINE}`"
+        )
