@@ -325,6 +325,7 @@ SUITES += [
 ALONE = (
     "training",
     "alignment",
+    "selection",
     "validation",
     "evaluation",
     "export",
@@ -347,17 +348,7 @@ ENVIRONMENT = [
     variables("latents", "WORLD_SIZE=0", "contradict", RANK="0", WORLD_SIZE="0"),
     *(
         variables(name, f"pipeline {name}", "training.num_processes", RANK="0", WORLD_SIZE="2", LOCAL_RANK="0")
-        for name in (
-            "training",
-            "validation",
-            "evaluation",
-            "export",
-            "reporting",
-            "models",
-            "ingest",
-            "verify",
-            "synthesis",
-        )
+        for name in ALONE
     ),
     variables("latents,training", "pipeline training", "training.num_processes", RANK="0", WORLD_SIZE="2"),
 ]

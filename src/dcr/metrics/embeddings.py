@@ -49,3 +49,22 @@ def weighted_mean(values: np.ndarray, counts: np.ndarray | None = None) -> np.nd
     counts = np.ones(len(values)) if counts is None else np.asarray(counts, dtype=np.float64)
     total = counts.sum(axis=-1)
     return np.divide(counts @ values, total, out=np.full(np.shape(total), np.nan), where=total > 0)[()]
+
+
+def sum_by_class(embeddings: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return unit embeddings (N, d) float64, the class index of each (N,), and their sum over each class, (C, d).
+
+    Args:
+        embeddings: (N, d).
+        labels: (N,), any values that can be sorted.
+
+    Raises:
+        ValueError: there is no embedding, or not one label for each.
+    """
+    unit = normalize(embeddings).astype(np.float64)
+    _, classes = np.unique(labels, return_inverse=True)
+    if len(unit) != len(classes) or len(unit) == 0:
+        raise ValueError(f"labels must name a class for each of {len(unit)} > 0 embeddings, got {len(classes)}")
+    sums = np.zeros((classes.max() + 1, unit.shape[1]))
+    np.add.at(sums, classes, unit)
+    return unit, classes, sums

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dcr.metrics.embeddings import linearized, normalize, row_parts, weighted_mean
+from dcr.metrics.embeddings import linearized, normalize, row_parts, sum_by_class, weighted_mean
 
 
 def similarity_scores(
@@ -23,12 +23,7 @@ def similarity_scores(
         labels: (N,).
         counts: (..., N).
     """
-    unit = normalize(embeddings).astype(np.float64)
-    _, classes = np.unique(labels, return_inverse=True)
-    if len(unit) != len(classes) or len(unit) == 0:
-        raise ValueError(f"labels must name a class for each of {len(unit)} > 0 embeddings, got {len(classes)}")
-    sums = np.zeros((classes.max() + 1, unit.shape[1]))
-    np.add.at(sums, classes, unit)
+    unit, classes, sums = sum_by_class(embeddings, labels)
     sizes = np.bincount(classes)[classes]
     own = np.einsum("nd,nd->n", unit, sums[classes])
     inner = own - np.einsum("nd,nd->n", unit, unit)  # to the others of the class

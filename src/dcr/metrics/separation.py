@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dcr.metrics.embeddings import linearized, normalize
+from dcr.metrics.embeddings import linearized, sum_by_class
 
 _NO_SPREAD = 1e-12  # mean squared distance of unit vectors, below which they are one point but for rounding
 
@@ -28,12 +28,7 @@ def between_class_share(embeddings: np.ndarray, labels: np.ndarray, counts: np.n
         labels: (N,).
         counts: (..., N), how often each item is drawn.
     """
-    unit = normalize(embeddings).astype(np.float64)
-    _, classes = np.unique(labels, return_inverse=True)
-    if len(unit) != len(classes) or len(unit) == 0:
-        raise ValueError(f"labels must name a class for each of {len(unit)} > 0 embeddings, got {len(classes)}")
-    sums = np.zeros((classes.max() + 1, unit.shape[1]))
-    np.add.at(sums, classes, unit)
+    unit, classes, sums = sum_by_class(embeddings, labels)
     means = sums / np.bincount(classes)[:, None]
     to_mean = np.square(unit - unit.mean(axis=0)).sum(axis=1)
     to_class = np.square(unit - means[classes]).sum(axis=1)
