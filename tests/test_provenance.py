@@ -20,7 +20,10 @@ TABLES = {
     "EvaluationParameters": "tests/evaluation/test_result_keys.py",
     "AlignmentParameters": "tests/alignment/test_record.py",
 }
-MADE_ANEW = {"ExportParameters", "ReportingParameters", "RecipeParameters", "SweepParameters", "VerifyParameters"}
+MADE_ANEW = {
+    "ExportParameters", "ReportingParameters", "RecipeParameters", "SelectionParameters", "SweepParameters",
+    "VerifyParameters",
+}  # fmt: skip
 OF_OTHERS = {  # validation and the demo's models keep their own records
     "IngestParameters", "ValidationParameters", "ScenesParameters", "PretrainingParameters", "ModelsParameters",
 }  # fmt: skip

@@ -9,10 +9,9 @@ import yaml
 
 from benchmark_folders import ColourBackbone, write_classification, write_mmvp, write_retrieval
 from dcr.benchmark_sets import MMVPSet, open_set
-from dcr.evaluation import Embedder
+from dcr.evaluation import Embedder, EvaluationOptions
 from dcr.evaluation.running import evaluate_set
 from dcr.parameters import EvaluationParameters
-from dcr.pipelines.evaluation.nodes import _evaluation_options
 from dcr.provenance import evaluation_course
 
 CONF = Path(__file__).parents[2] / "conf" / "base"
@@ -75,7 +74,7 @@ def parameters(**changes):
 def result_keys(opened, backbone=None, reference=None, **changes):
     """Return the key of each set's results."""
     keys = Keys()
-    options = _evaluation_options(parameters(**changes))
+    options = EvaluationOptions.of(parameters(**changes))
     for _, benchmark_set in sorted(opened.items()):
         embedder = Embedder(backbone or ColourBackbone(), options.batch_size, options.num_workers, keys)
         evaluate_set(embedder, benchmark_set, options, Embedder(reference or ColourBackbone(0.5), 1, 0, keys))
@@ -84,7 +83,7 @@ def result_keys(opened, backbone=None, reference=None, **changes):
 
 def embedding_keys(benchmark_set, backbone=None, **changes):
     keys = Keys()
-    options = _evaluation_options(parameters(**changes))
+    options = EvaluationOptions.of(parameters(**changes))
     embedder = Embedder(backbone or ColourBackbone(), options.batch_size, options.num_workers, keys)
     parts = [benchmark_set] if isinstance(benchmark_set, MMVPSet) else list(chain(*benchmark_set.splits.values()))
     for part in parts:

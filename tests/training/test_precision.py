@@ -8,6 +8,7 @@ from dcr.training import step as step_module
 from dcr.training.batches import make_batch
 from dcr.training.objectives import OBJECTIVES
 from dcr.training.run import WEIGHT_DTYPES
+from dcr.training.runs import method_runs
 from training_world import fixed_projector, open_job, open_micro_step, write_world
 
 SAVINGS = {"constant_prompt": True, "shared_prefix": True, "lora_dropout": 0.0}
@@ -72,5 +73,6 @@ def test_an_overflow_in_fp16_skips_the_step_and_halves_the_scale(world, tmp_path
     assert trained.runs["dcr"].skipped_steps == 1
     assert list(trained.runs["dcr"].losses["loss"].isna()) == [False, True, False]
     assert all(tensor.isfinite().all() for tensor in trained.towers["dcr"].values())
-    _, progress = job.checkpoints("dcr", projector).load(tmp_path / "dcr" / "checkpoint-3")
+    checkpoints = job.checkpoints(method_runs(job.parameters, "dcr")[0], projector)
+    _, progress = checkpoints.load(tmp_path / "dcr" / "checkpoint-3")
     assert progress.scaler["scale"] == 2.0**15

@@ -82,7 +82,7 @@ def _explain(cls: type[Checked], exc: ValidationError, kind: str, prefix: str, s
         return f"{kind} {key!r} is missing; see {see}"
     rule = error["msg"].removeprefix("Value error, ")
     rule = rule[0].lower() + rule[1:]
-    if not error["loc"]:  # a rule about several values at once, which names them
+    if not error["loc"] and error["type"] == "value_error":  # a rule about several values at once, which names them
         return f"{kind} {key!r}: {rule}; see {see}"
     quote = " (put it in quotes)" if error["type"] == "string_type" and error["input"] is not None else ""
     return f"{kind} {key!r}: {rule}, got {error['input']!r}{quote}; see {see}"
