@@ -1,6 +1,8 @@
 """Training in fresh processes that may be cut, and what must be the same whether they were."""
 
 import random
+import threading
+from contextlib import contextmanager
 
 import torch
 
@@ -29,3 +31,22 @@ def in_processes(count, world, folder, output, cut=None, **changes):
 def assert_same(one, other):
     assert one.keys() == other.keys()
     assert [name for name in one if not torch.equal(one[name], other[name])] == []
+
+
+@contextmanager
+def once(folder, act):
+    """While open, act as soon as there is a checkpoint in the folder."""
+    ended = threading.Event()
+
+    def watch():
+        while not ended.wait(0.1):
+            if any(folder.glob("checkpoint-*")):
+                return act()
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        watcher.join()

@@ -9,8 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
-from contextlib import contextmanager
 from itertools import chain
 
 import psutil
@@ -26,6 +24,7 @@ from dcr.training.failures import raise_first
 from dcr.training.objectives import OBJECTIVES, ObjectiveOptions
 from dcr.training.processes import Processes, alone, join
 from dcr.training.stopping import JOB, Stopped
+from training_cuts import once
 from training_world import fork_server, open_job, parameters, write_world
 
 WIDTH, BATCH = 6, 6
@@ -148,7 +147,7 @@ def test_workers_that_have_ended_well_are_no_failure(tmp_path):
 
 def test_several_hosts_meet_at_the_endpoint(tmp_path):
     many = parameters(num_processes=8, num_hosts=2, rendezvous_endpoint="head:29400")
-    command = launcher._command(many, tmp_path / "config.json")
+    command = launcher._command(many, 8, tmp_path / "config.json")
     assert command[:3] == [sys.executable, "-m", "dcr.training.agent"]
     text = " ".join(command)
     for part in ("--nnodes 2", "--nproc-per-node 8", "--rdzv-endpoint head:29400", "-m dcr.training.worker"):
@@ -296,22 +295,3 @@ class TestWorkers:
 
 def train_without_end(world, folder):
     jobs.train_projector(open_job(world, folder, num_processes=2, stage1_max_train_steps=100_000))
-
-
-@contextmanager
-def once(folder, act):
-    """While open, act as soon as there is a checkpoint in the folder."""
-    ended = threading.Event()
-
-    def watch():
-        while not ended.wait(0.1):
-            if any(folder.glob("checkpoint-*")):
-                return act()
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        watcher.join()

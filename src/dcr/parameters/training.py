@@ -26,10 +26,10 @@ PUBLISHED = {
 
 WITHOUT_EFFECT = frozenset(
     [
-        *("num_workers", "rendezvous_endpoint", "max_skipped_steps", "checkpointing_steps", "checkpoints_total_limit"),
+        *("num_workers", "num_methods_at_once", "rendezvous_endpoint", "max_skipped_steps", "checkpointing_steps"),
         *("sharding", "resume_from_checkpoint", "rows_per_chunk", "constant_prompt", "shared_prefix", "batched_views"),
         *("gradient_checkpointing", "validate_every_steps", "report_to", "diagnostics_every_steps"),
-        *("contrast_diagnostics", "images_every_steps", "num_images", "num_denoising_steps"),
+        *("contrast_diagnostics", "images_every_steps", "num_images", "num_denoising_steps", "checkpoints_total_limit"),
     ]
 )
 """How a run is walked, watched, kept and shared out: parameters that change its result by rounding at most."""
@@ -51,6 +51,7 @@ class TrainingParameters(SignalParameters, Section):
     gradient_accumulation_steps: PositiveInt
     num_processes: PositiveInt
     num_hosts: PositiveInt
+    num_methods_at_once: PositiveInt
     sharding: Literal["none", "fsdp2"]
     rendezvous_endpoint: str = Field(pattern=r"^\S+:\d{1,5}$")
     gather_negatives: bool
@@ -162,6 +163,14 @@ class TrainingParameters(SignalParameters, Section):
     def _check_seeds(cls, value: list[int], info: ValidationInfo) -> list[int]:
         if len({info.data.get("seed"), *value}) <= len(value):
             raise ValueError("must be seeds that differ from each other and from training.seed")
+        return value
+
+    @field_validator("num_methods_at_once")
+    @classmethod
+    def _check_at_once(cls, value: int, info: ValidationInfo) -> int:
+        count = info.data.get("num_processes", 1) * info.data.get("num_hosts", 1)
+        if value > 1 and count > 1:
+            raise ValueError(f"must be 1 where {count} processes train each method together (num_processes, num_hosts)")
         return value
 
     @field_validator("timestep_max")

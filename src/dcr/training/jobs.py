@@ -152,13 +152,13 @@ def train_adapters(job: Job, projector: State) -> Trained:
     _train_in_workers(job, projector)
     runs, found = stage2_runs(job.parameters), {}
     for encoder, phases in shorter_first(runs).items():
-        found[encoder] = _train_method(job, phases, projector)
+        found[encoder] = train_method(job, phases, projector)
     towers = {encoder: found[encoder][0] for encoder in runs}
     results = {name: result for encoder in runs for name, result in found[encoder][1].items()}
     return Trained(towers, results, found[job.parameters.method][2])
 
 
-def _train_method(job: Job, phases: list[Run], projector: State) -> tuple[State, dict[str, RunResult], State]:
+def train_method(job: Job, phases: list[Run], projector: State) -> tuple[State, dict[str, RunResult], State]:
     """Return the tower's trained weights, each phase's result by name, and the projector that fits them."""
     tuning, state, results = options.tuning_options(job.parameters), None, {}
     for run in phases:
@@ -222,7 +222,8 @@ def open_job(
 def _train_in_workers(job: Job, projector: State | None) -> None:
     """Let workers train where there are to be several; the job then reads what they left."""
     p = job.parameters
-    if job.finished or job.processes.count > 1 or p.num_processes * p.num_hosts == 1:
+    at_once = 1 if projector is None else p.num_methods_at_once
+    if job.finished or job.processes.is_worker or p.num_processes * p.num_hosts * at_once == 1:
         return
     code_hash()  # from here on that of the code which the workers start with: their result outlives an edit
     launch(p, job.latents.folder, job.backbone.source, job.diffusion.source, job.folder, projector, job.candidates)

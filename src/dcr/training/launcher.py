@@ -33,6 +33,8 @@ def launch(
 ) -> None:
     """Run stage 1, or stage 2 if there is a projector, in ``num_processes`` workers on each of ``num_hosts``.
 
+    Stage 2 with ``num_methods_at_once`` runs in so many workers, each of which takes whole methods.
+
     Args:
         latents, backbone, diffusion: where the workers load them from; the same path on every host.
         checkpoints: folder that every host sees; the workers leave each run's final checkpoint in it.
@@ -52,6 +54,7 @@ def launch(
         "diffusion": diffusion,
         "checkpoints": str(checkpoints),
         "has_projector": projector is not None,
+        "at_once": projector is not None and parameters.num_methods_at_once > 1,
         "candidates": candidates and str(candidates),
     }
     folder = checkpoints / JOB
@@ -59,28 +62,29 @@ def launch(
         (temporary / "config.json").write_text(json.dumps(job, indent=1), encoding="utf-8")
         if projector is not None:
             save_file(projector, temporary / "projector.safetensors")
-    command = _command(parameters, folder / "config.json")
+    workers = parameters.num_methods_at_once if job["at_once"] else parameters.num_processes
+    command = _command(parameters, workers, folder / "config.json")
     if parameters.num_hosts > 1:
         _log.info("on each of the other hosts run, in this project's folder: %s", shlex.join(["python", *command[1:]]))
-    exit_code, stopped = _wait(command, folder, parameters)
+    exit_code, stopped = _wait(command, folder, workers)
     raise_first(folder, exit_code, stopped)
 
 
-def _command(parameters: TrainingParameters, config: Path) -> list[str]:
+def _command(parameters: TrainingParameters, workers: int, config: Path) -> list[str]:
     one_host = parameters.num_hosts == 1
     rendezvous = (
         ["--standalone"]
         if one_host
         else ["--rdzv-backend", "c10d", "--rdzv-id", "dcr", "--rdzv-endpoint", parameters.rendezvous_endpoint]
     )
-    sizes = ["--nnodes", str(parameters.num_hosts), "--nproc-per-node", str(parameters.num_processes)]
+    sizes = ["--nnodes", str(parameters.num_hosts), "--nproc-per-node", str(workers)]
     module = ["-m", "dcr.training.worker", str(config)]
     return [sys.executable, "-m", "dcr.training.agent", *sizes, *rendezvous, *module]
 
 
-def _wait(command: list[str], folder: Path, parameters: TrainingParameters) -> tuple[int, bool]:
+def _wait(command: list[str], folder: Path, workers: int) -> tuple[int, bool]:
     """Run the command to its end; SIGTERM meanwhile asks the workers to save and end."""
-    threads = max(1, (os.cpu_count() or 1) // parameters.num_processes)
+    threads = max(1, (os.cpu_count() or 1) // workers)
     environment = {"OMP_NUM_THREADS": str(threads), **os.environ, NODE_PID: str(os.getpid())}
     process = subprocess.Popen(command, env=environment, pass_fds=held_descriptors())
     with StopRequest() as stop:

@@ -27,6 +27,8 @@ class Processes:
     rank: int
     count: int
     device: torch.device
+    is_worker: bool = False
+    """Whether a node has started this process, and asks it to stop by a file."""
 
     @property
     def is_first(self) -> bool:
@@ -92,14 +94,30 @@ def join() -> Processes:
     Raises:
         UserError: there are fewer GPUs than processes.
     """
-    if torch.cuda.is_available():
-        local_rank, num_gpus = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
-        if local_rank >= num_gpus:
-            raise UserError(f"num_processes is more than the {num_gpus} GPU(s) of this host, of which each takes one")
-        device = torch.device("cuda", local_rank)
-        torch.cuda.set_device(device)
+    device = _own_device("num_processes")
+    if device.type == "cuda":
         distributed.init_process_group("nccl", timeout=_TIMEOUT, device_id=device)
     else:
-        device = torch.device("cpu")
         distributed.init_process_group("gloo", timeout=_TIMEOUT)
-    return Processes(distributed.get_rank(), distributed.get_world_size(), device)
+    return Processes(distributed.get_rank(), distributed.get_world_size(), device, is_worker=True)
+
+
+def stand_apart() -> Processes:
+    """Return this process as one that trains by itself beside the others that torch.distributed.run has started.
+
+    Raises:
+        UserError: there are fewer GPUs than processes.
+    """
+    return Processes(0, 1, _own_device("num_methods_at_once"), is_worker=True)
+
+
+def _own_device(parameter: str) -> torch.device:
+    """Return the GPU of this process, made PyTorch's current one, or the CPU where there is none."""
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    local_rank, num_gpus = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+    if local_rank >= num_gpus:
+        raise UserError(f"{parameter} is more than the {num_gpus} GPU(s) of this host, of which each takes one")
+    device = torch.device("cuda", local_rank)
+    torch.cuda.set_device(device)
+    return device

@@ -229,9 +229,8 @@ class Trainer:
     @property
     def _stop_file(self) -> Path | None:
         """Where the node asks its workers to stop."""
-        return (
-            self.checkpoints.folder.parent / JOB / STOP_FILE if self.checkpoints and self.processes.count > 1 else None
-        )
+        is_asked = self.checkpoints and self.processes.is_worker
+        return self.checkpoints.folder.parent / JOB / STOP_FILE if is_asked else None
 
     @property
     def _saved(self) -> str:

@@ -1,4 +1,4 @@
-"""One of the processes that train together: ``python -m dcr.training.worker config.json``.
+"""One of the processes that train, together or beside each other: ``python -m dcr.training.worker config.json``.
 
 torch.distributed.run starts it; see `dcr.training.launcher`. It leaves checkpoints and, if it fails, says how.
 """
@@ -30,7 +30,8 @@ def main(config: str) -> None:
     except Exception as exc:
         leave_failure(Path(config).parent, rank, exc)
         sys.exit(getattr(exc, "exit_code", 1))
-    distributed.destroy_process_group()
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 def _train(config: Path) -> None:
@@ -40,8 +41,8 @@ def _train(config: Path) -> None:
     from dcr.diffusion import load_diffusion
     from dcr.latents import open_latents
     from dcr.parameters import TrainingParameters
-    from dcr.training import jobs
-    from dcr.training.processes import join
+    from dcr.training import at_once, jobs
+    from dcr.training.processes import join, stand_apart
 
     job = json.loads(config.read_text(encoding="utf-8"))
     work = jobs.Job(
@@ -50,10 +51,12 @@ def _train(config: Path) -> None:
         load_backbone(job["backbone"]),
         load_diffusion(job["diffusion"]),
         Path(job["checkpoints"]),
-        join(),
+        stand_apart() if job["at_once"] else join(),
         candidates=job["candidates"] and Path(job["candidates"]),
     )
-    if job["has_projector"]:
+    if job["at_once"]:
+        at_once.train_share(work, load_file(config.parent / "projector.safetensors"), config.parent)
+    elif job["has_projector"]:
         jobs.train_adapters(work, load_file(config.parent / "projector.safetensors"))
     else:
         jobs.train_projector(work)
