@@ -11,6 +11,7 @@ from dcr.source_graph import sources_hash
 
 _CHECKS = {"check_draws", "check_condition", "min_known_details"}
 _CODE = (
+    "scenes/pretrain.py",
     *(f"scenes/pretrain_{name}.py" for name in ("clip", "data", "text", "unet", "vae")),
     *("scenes/world.py", "convert.py", "decoding.py", "diffusion.py", "seeds.py", "tokenizers.py"),
 )
@@ -27,8 +28,8 @@ def fingerprint(parameters: PretrainingParameters, shards: Sequence[str]) -> str
 
 
 def checks_fingerprint(parameters: PretrainingParameters) -> str:
-    """Return a sha256 over what the measures of given models depend on, and what is asked of them."""
-    values = parameters.model_dump(include=_CHECKS)
+    """Return a sha256 over what the measures of given models depend on."""
+    values = parameters.model_dump(include={"check_draws"})
     return json_hash({"parameters": values, "code": sources_hash("scenes/pretrain_checks.py")})
 
 

@@ -75,6 +75,7 @@ def train_vae(images: ImageSet, parameters: PretrainingParameters) -> Autoencode
         parameters.seed,
         "vae",
     )
+    vae.requires_grad_(False)  # as the diffusion model will have it: the bits of its latents depend on it
     mean, logvar = encode_all(vae, images, parameters.vae_batch_size)
     variance = mean.var() + logvar.exp().mean()
     vae.register_to_config(scaling_factor=round(float(variance.rsqrt()), 4))

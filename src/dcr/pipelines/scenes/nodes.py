@@ -84,35 +84,29 @@ def record_scenes(parameters: ScenesParameters, hashes: dict[str, str | None], *
     return {"fingerprint": scenes_fingerprint(parameters), "sha256": hashes}
 
 
-def train_base_clip(
+def train_base_models(
     parameters: PretrainingParameters, shards: list[str], previous: dict[str, Any], hashes: dict[str, str | None]
-) -> Iterator[Backbone]:
-    """Train the small CLIP on the shards' captions; yield nothing, so that nothing is saved, if it is there already."""
-    from dcr.scenes.pretrain_clip import train_clip
-    from dcr.scenes.pretrain_data import load_images, split_images
+) -> dict[str, Any]:
+    """Train the small CLIP, and VAE, UNet and text encoder; return neither if they are there already."""
+    from dcr.scenes.pretrain import train_base_models
     from dcr.scenes.pretrain_record import fingerprint, is_current
 
-    if not is_current(previous, fingerprint(parameters, shards), hashes):
-        training, _ = split_images(load_images(shards, parameters.image_size), parameters.num_held_out)
-        yield train_clip(training, parameters)
+    if is_current(previous, fingerprint(parameters, shards), hashes):
+        return {}
+    backbone, diffusion = train_base_models(parameters, shards)
+    return {"backbone": backbone, "diffusion": diffusion}
 
 
-def train_base_diffusion(
-    parameters: PretrainingParameters,
-    shards: list[str],
-    previous: dict[str, Any],
-    hashes: dict[str, str | None],
-) -> Iterator[Diffusion]:
-    """Train the small VAE, then UNet and text encoder together; yield nothing if they are there."""
-    from dcr.scenes.pretrain_data import load_images, split_images
-    from dcr.scenes.pretrain_record import fingerprint, is_current
-    from dcr.scenes.pretrain_unet import train_unet
-    from dcr.scenes.pretrain_vae import train_vae
+def keep_base_clip(trained: dict[str, Any]) -> Iterator[Backbone]:
+    """Write the CLIP that was trained; yield nothing, so that nothing is written, if none was."""
+    if trained:
+        yield trained["backbone"]
 
-    if not is_current(previous, fingerprint(parameters, shards), hashes):
-        training, _ = split_images(load_images(shards, parameters.image_size), parameters.num_held_out)
-        vae = train_vae(training, parameters)
-        yield train_unet(training, vae, parameters)
+
+def keep_base_diffusion(trained: dict[str, Any]) -> Iterator[Diffusion]:
+    """Write the diffusion model that was trained, likewise."""
+    if trained:
+        yield trained["diffusion"]
 
 
 def measure_base_models(
@@ -123,7 +117,7 @@ def measure_base_models(
     previous: dict[str, Any],
     hashes: dict[str, str | None],
 ) -> dict[str, Any]:
-    """Measure the base models on held-out images, require of the UNet what the recipe asks, and record all of it."""
+    """Measure the base models on held-out images, and record what they were made from and how they are."""
     from dcr.files import weights_hash
     from dcr.scenes import pretrain_checks as checks
     from dcr.scenes.pretrain_data import load_images, split_images
@@ -142,10 +136,7 @@ def measure_base_models(
     _, held_out = split_images(load_images(shards, parameters.image_size), parameters.num_held_out)
     backbone, diffusion = backbone.to("cpu"), diffusion.to("cpu")  # as they were trained
     errors = checks.noise_errors(diffusion, held_out, parameters.check_draws, parameters.seed)
-    if parameters.check_condition:
-        checks.check_condition(errors)
     details = checks.detail_errors(diffusion, held_out, parameters.check_draws, parameters.seed)
-    checks.check_details(details, parameters.min_known_details, parameters.unet_steps)
     return {
         **measured,
         "clip": {
@@ -156,3 +147,12 @@ def measure_base_models(
         "unet": errors,
         "details": details,
     }
+
+
+def check_base_models(parameters: PretrainingParameters, record: dict[str, Any]) -> None:
+    """Require of the UNet what the recipe asks; models that fail stay recorded, so that nothing is trained again."""
+    from dcr.scenes import pretrain_checks as checks
+
+    if parameters.check_condition:
+        checks.check_condition(record["unet"])
+    checks.check_details(record["details"], parameters.min_known_details, parameters.unet_steps)

@@ -3,6 +3,7 @@
 from kedro.pipeline import Node, Pipeline
 
 from .nodes import (
+    check_base_models,
     draw_classification,
     draw_mmvp_vlm,
     draw_retrieval,
@@ -10,10 +11,11 @@ from .nodes import (
     draw_validation_classification,
     draw_validation_mmvp_vlm,
     draw_validation_retrieval,
+    keep_base_clip,
+    keep_base_diffusion,
     measure_base_models,
     record_scenes,
-    train_base_clip,
-    train_base_diffusion,
+    train_base_models,
 )
 
 # What an earlier run left; read anew by each node, so that the last one sees what the first two wrote.
@@ -41,22 +43,24 @@ def create_pipeline() -> Pipeline:
                 name="record_scenes",
             ),
             Node(
-                train_base_clip,
+                train_base_models,
                 inputs=["params:pretraining", "shards", *_EARLIER],
-                outputs="backbone",
-                name="train_base_clip",
+                outputs="trained_base_models",
+                name="train_base_models",
             ),
-            Node(
-                train_base_diffusion,
-                inputs=["params:pretraining", "shards", *_EARLIER],
-                outputs="diffusion",
-                name="train_base_diffusion",
-            ),
+            Node(keep_base_clip, inputs="trained_base_models", outputs="backbone", name="keep_base_clip"),
+            Node(keep_base_diffusion, inputs="trained_base_models", outputs="diffusion", name="keep_base_diffusion"),
             Node(
                 measure_base_models,
                 inputs=["params:pretraining", "shards", "backbone", "diffusion", *_EARLIER],
                 outputs="base_models",
                 name="measure_base_models",
+            ),
+            Node(
+                check_base_models,
+                inputs=["params:pretraining", "base_models"],
+                outputs=None,
+                name="check_base_models",
             ),
         ]
     )
