@@ -100,3 +100,9 @@ def test_sigterm_reaches_all_which_save_and_end(world, tmp_path, workers):
 def test_processes_that_train_together_do_not_train_apart(several):
     with pytest.raises(ValueError, match="num_methods_at_once"):
         parameters(num_methods_at_once=2, **several)
+
+
+def test_a_single_method_needs_no_worker(world, tmp_path):
+    job = open_job(world, tmp_path, num_methods_at_once=2, method="reconstruction", baselines=[])
+    jobs.train_adapters(job, fixed_projector(world))
+    assert not (tmp_path / JOB).exists()

@@ -222,9 +222,11 @@ def open_job(
 def _train_in_workers(job: Job, projector: State | None) -> None:
     """Let workers train where there are to be several; the job then reads what they left."""
     p = job.parameters
-    at_once = 1 if projector is None else p.num_methods_at_once
+    at_once = 1 if projector is None else min(p.num_methods_at_once, len(stage2_runs(p)))
     if job.finished or job.processes.is_worker or p.num_processes * p.num_hosts * at_once == 1:
         return
     code_hash()  # from here on that of the code which the workers start with: their result outlives an edit
-    launch(p, job.latents.folder, job.backbone.source, job.diffusion.source, job.folder, projector, job.candidates)
+    launch(
+        p, job.latents.folder, job.backbone.source, job.diffusion.source, job.folder, projector, job.candidates, at_once
+    )
     job.finished = True

@@ -30,15 +30,15 @@ def launch(
     checkpoints: Path,
     projector: dict[str, torch.Tensor] | None,
     candidates: Path | None = None,
+    at_once: int = 1,
 ) -> None:
     """Run stage 1, or stage 2 if there is a projector, in ``num_processes`` workers on each of ``num_hosts``.
-
-    Stage 2 with ``num_methods_at_once`` runs in so many workers, each of which takes whole methods.
 
     Args:
         latents, backbone, diffusion: where the workers load them from; the same path on every host.
         checkpoints: folder that every host sees; the workers leave each run's final checkpoint in it.
         candidates: folder of made positives, likewise.
+        at_once: above 1, so many workers instead, each of which trains whole methods of stage 2 by itself.
 
     Raises:
         Stopped: SIGTERM came, the workers have saved and ended.
@@ -54,7 +54,7 @@ def launch(
         "diffusion": diffusion,
         "checkpoints": str(checkpoints),
         "has_projector": projector is not None,
-        "at_once": projector is not None and parameters.num_methods_at_once > 1,
+        "at_once": at_once > 1,
         "candidates": candidates and str(candidates),
     }
     folder = checkpoints / JOB
@@ -62,7 +62,7 @@ def launch(
         (temporary / "config.json").write_text(json.dumps(job, indent=1), encoding="utf-8")
         if projector is not None:
             save_file(projector, temporary / "projector.safetensors")
-    workers = parameters.num_methods_at_once if job["at_once"] else parameters.num_processes
+    workers = at_once if at_once > 1 else parameters.num_processes
     command = _command(parameters, workers, folder / "config.json")
     if parameters.num_hosts > 1:
         _log.info("on each of the other hosts run, in this project's folder: %s", shlex.join(["python", *command[1:]]))
