@@ -145,6 +145,18 @@ class TestUsedTokens:
             assert renumbered.tolist() == [[3, 2, 1, 4, 0], [3, 1, 4, 0, 0]]
 
 
+def test_timesteps_have_a_normal_logit():
+    draw = pretrain_unet.draw_timesteps(20_000, 1000, torch.Generator().manual_seed(0))
+    assert draw.dtype == torch.int64
+    assert 0 <= draw.min() < draw.max() < 1000
+    shares = torch.tensor([0.1, 0.25, 0.5, 0.75, 0.9])
+    expected = torch.distributions.Normal(0, 1).cdf(shares.logit())
+    below = (draw[:, None] < 1000 * shares).float().mean(dim=0)
+    assert torch.allclose(below, expected, atol=0.01)
+    largest = pretrain_unet.draw_timesteps(20_000, 1, torch.Generator().manual_seed(0))
+    assert largest.max() == 0
+
+
 class TestJointTraining:
     def test_trains_the_text_encoder_with_the_unet(self, diffusion, parameters):
         unet = pretrain_data.seeded(lambda: pretrain_unet.build_unet(parameters, 8), parameters.seed, "unet")

@@ -1,12 +1,11 @@
 """Trains the demo's base models: CLIP in a process of its own, beside VAE, UNet and text encoder in this one.
 
-Models this small keep one core busy and gain little by a second, so they share the machine; each gives what it gives
-alone but for the rounding of another number of threads.
+Models this small gain little by a second core. So each process computes in one thread, and the weights are the same on
+machines with any number of cores: other rounding would train other models, on which every score of the demo rests.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import get_context
@@ -31,7 +30,7 @@ def train_base_models(parameters: PretrainingParameters, shards: list[str]) -> t
     process = get_context("spawn").Process(target=_send_clip, args=(sender, parameters, shards), daemon=True)
     process.start()
     sender.close()
-    with half_of_the_threads():
+    with one_thread():
         images = training_images(parameters, shards)
         diffusion = train_unet(images, train_vae(images, parameters), parameters)
     try:
@@ -50,15 +49,17 @@ def training_images(parameters: PretrainingParameters, shards: list[str]) -> Ima
 
 
 @contextmanager
-def half_of_the_threads() -> Iterator[None]:
-    """Leave PyTorch half of the threads that it has, at least one."""
+def one_thread() -> Iterator[None]:
+    """Leave PyTorch a single thread."""
     threads = torch.get_num_threads()
-    torch.set_num_threads(max(1, threads // 2))
-    yield
-    torch.set_num_threads(threads)
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _send_clip(sender: Connection, parameters: PretrainingParameters, shards: list[str]) -> None:
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // 2))
-    model = train_clip(training_images(parameters, shards), parameters).model
+    with one_thread():
+        model = train_clip(training_images(parameters, shards), parameters).model
     sender.send_bytes(save({name: tensor.contiguous() for name, tensor in model.state_dict().items()}))
