@@ -30,10 +30,10 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from diffusers import AutoencoderKL
 
 from common import alternate, environment, measure, noisy_jpeg, parser, rate, ratios, tell
+from dcr.crops import base_crop
 from dcr.diffusion import Diffusion
 from dcr.latents import LatentCache, LatentOptions, MomentsEncoder, load_crops, pick_device, plan_latents
 from dcr.shards import Sample, read_samples, write_shard
-from dcr.transforms import base_crop
 from diffusion_models import scaled_down_diffusion
 
 ON_GPU = torch.cuda.is_available()

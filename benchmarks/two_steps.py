@@ -25,7 +25,7 @@ from dcr.training.objectives import ObjectiveOptions
 from dcr.training.processes import Processes
 from dcr.training.run import WEIGHT_DTYPES, RunOptions
 from dcr.training.step import MicroStep
-from dcr.transforms import ViewAugmentation
+from dcr.views import ViewAugmentation
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from diffusion_models import scaled_down_diffusion

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from dcr.alignment import apply_maps
-from dcr.files import tensors_hash, weights_hash
+from dcr.fingerprints import tensors_hash, weights_hash
 from dcr.parameters import AlignmentParameters, EvaluationParameters, TrainingParameters
 from dcr.provenance import evaluation_record, table_hashes, training_course
 

@@ -9,7 +9,7 @@ import numpy as np
 import yaml
 
 from dcr.evaluation.comparison import Judge, comparison_records
-from dcr.files import json_hash
+from dcr.fingerprints import json_hash
 from dcr.parameters import AlignmentParameters, SelectionParameters
 from dcr.reporting.p_against_d import plot_p_against_d
 from dcr.reporting.selection_page import render_selection

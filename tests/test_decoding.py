@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from corpus import encode, png_declaring
-from dcr.backbones.base import Preprocessing
 from dcr.decoding import DecodingError, decode_rgb, read_size, to_rgb
+from dcr.transforms import Preprocessing
 from picture_cases import CASES, GREY, MADE, PIXELS, RGB, SIDE, TURNED, image_of, opaque, save, with_orientation
 
 

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import shutil
 import subprocess
+import sys
+from importlib import import_module
+from importlib.util import resolve_name
+from pathlib import Path
 
 import pytest
 import yaml
 from kedro.framework.startup import bootstrap_project
 
+from dcr.dvc_files import Recipe
 from dcr.errors import UserError
 from dcr.make_dvc import write_stages
+from dcr.pipeline_registry import register_pipelines
 from project import PROJECT, copy_project
 
 CONF = PROJECT / "conf"
@@ -140,3 +148,64 @@ def test_the_sweeps_runs_start_from_what_the_demo_left(stages):
 def test_a_recipe_that_is_not_there_is_named(stages):
     with pytest.raises(UserError, match=r"--env nothing: there is no recipe 'nothing'"):
         stages("nothing")
+
+
+def imports_of(name):
+    """Return the modules that a module imports, each name looked up where Python finds it defined."""
+    module = import_module(name)
+    tree = ast.parse(Path(module.__file__).read_text(encoding="utf-8"))
+    guards = [node for node in ast.walk(tree) if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)]
+    apart = {id(inner) for guard in guards for inner in ast.walk(guard)}
+    for node in ast.walk(tree):
+        if id(node) in apart:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name.startswith("dcr."))
+        elif isinstance(node, ast.ImportFrom):
+            base = resolve_name("." * node.level + (node.module or ""), module.__package__)
+            if base.partition(".")[0] == "dcr":
+                yield from (defined_in(base, alias.name) for alias in node.names)
+
+
+def defined_in(base, name):
+    """Return the module that defines what a module imports from ``base``."""
+    try:
+        return import_module(f"{base}.{name}").__name__
+    except ModuleNotFoundError:
+        module = import_module(base)
+    if not hasattr(module, "__path__"):
+        return base
+    value = getattr(module, name)
+    homes = [
+        other
+        for other, found in list(sys.modules.items())
+        if other.startswith("dcr.") and vars(found).get(name) is value and f"{name} = " in inspect.getsource(found)
+    ]
+    return value.__module__ if inspect.isclass(value) or inspect.isroutine(value) else homes[0]
+
+
+def test_the_sources_of_a_stage_are_what_its_nodes_and_datasets_import_one_by_the_other():
+    """Read from Python's own modules, and by nothing that `make_dvc` reads them with."""
+    recipe = Recipe("demo", str(CONF), PROJECT)
+    package, pipelines = PROJECT / "src/dcr", register_pipelines()
+    started = {"dcr.training.launcher": {"dcr.training.agent", "dcr.training.worker"}}
+    for name, stage in yaml.safe_load((PROJECT / "dvc.yaml").read_text())["stages"].items():
+        nodes = pipelines[name].nodes
+        waiting = {node.func.__module__.replace(".nodes", ".pipeline") for node in nodes}
+        entries = {entry for node in nodes for entry in [*node.inputs, *node.outputs]}
+        waiting |= {module for entry in entries for module in recipe.modules(entry)}
+        seen = set()
+        while waiting:
+            module = waiting.pop()
+            seen.add(module)
+            waiting |= {*imports_of(module), *started.get(module, ())} - seen
+        expected = {Path(import_module(module).__file__) for module in seen}
+        if "dcr.pages" in seen:
+            texts = [path.read_text(encoding="utf-8") for path in expected]
+            rooms = ("dcr.pages", "dcr.positives", "dcr.reporting", "dcr.sweep", "dcr.validation")
+            filled = [package.parent / room.replace(".", "/") for room in rooms if any(f'"{room}"' in t for t in texts)]
+            expected |= {path for room in filled for path in room.glob("templates/*")}
+        listed = [PROJECT / dep for dep in stage["deps"] if dep.startswith("src/")]
+        assert all(path.is_relative_to(package) for path in listed)
+        files = {file for path in listed for file in ([path] if path.is_file() else path.rglob("*"))}
+        assert {f for f in files if f.is_file() and "__pycache__" not in f.parts} == expected, name

@@ -26,7 +26,6 @@ from PIL import Image, UnidentifiedImageError
 from dcr.errors import UserError
 from dcr.shards.image_bytes import CostlyImage, check_image_bytes
 
-DECODING_VERSION = 1  # part of the key of all that is kept of pictures: raise it with each change of what a pixel is
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")  # fewer decoders are a smaller surface for hostile bytes
 MAX_PIXELS = 178_956_970  # beyond it Pillow refuses to open an image
 

@@ -18,7 +18,7 @@ from transformers import BatchEncoding, CLIPTextModel, CLIPTokenizer
 from dcr.devices import resolve_device
 from dcr.diffusion_source import PARTS, DiffusionSource, read_diffusion
 from dcr.errors import UserError
-from dcr.files import without_origin
+from dcr.fingerprints import without_origin
 from dcr.finite import require_finite
 from dcr.model_configs import load_tokenizer
 from dcr.sources import diffusion_folder

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from dcr.replacing import (
     follow_links,
@@ -24,9 +22,6 @@ from dcr.replacing import (
     settle,
     temporary_path,
 )
-
-if TYPE_CHECKING:
-    import torch
 
 RECORD = ".dcr.sha256"
 """In a folder that this project made: the hash of each of its files; see `dcr.ownership`."""
@@ -91,39 +86,4 @@ def sha256_folder(folder: str | os.PathLike) -> str:
     digest = hashlib.sha256()
     for path in sorted(p for p in folder.rglob("*") if p.is_file() and p != folder / RECORD):
         digest.update(f"{path.relative_to(folder).as_posix()}\x00{sha256_file(path)}\n".encode())
-    return digest.hexdigest()
-
-
-def json_hash(value: object) -> str:
-    """Return the hex sha256 of a value as JSON with sorted keys."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
-
-
-_ORIGIN = ("transformers_version", "architectures", "dtype", "torch_dtype")
-
-
-def without_origin(config: Any) -> Any:
-    """Return a library's configuration of a model without what tells where and by which version it was written."""
-    if not isinstance(config, Mapping):
-        return config
-    return {
-        name: without_origin(value)
-        for name, value in config.items()
-        if not str(name).startswith("_") and name not in _ORIGIN
-    }
-
-
-def weights_hash(module: torch.nn.Module) -> str:
-    """Return the hex sha256 over a module's sorted tensor names, dtypes, shapes and values."""
-    return tensors_hash(module.state_dict())
-
-
-def tensors_hash(tensors: dict[str, torch.Tensor]) -> str:
-    """Return the hex sha256 over sorted tensor names, dtypes, shapes and values."""
-    import torch
-
-    digest = hashlib.sha256()
-    for name, tensor in sorted(tensors.items()):
-        digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     return digest.hexdigest()

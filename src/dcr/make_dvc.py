@@ -18,10 +18,10 @@ import dcr
 from dcr.dvc_files import Recipe, data_paths, local_path
 from dcr.errors import UserError
 from dcr.files import atomic_path
+from dcr.fingerprints import SOURCES
 from dcr.home import project_folder
 from dcr.parameters import TrainingParameters
 from dcr.pipeline_registry import register_pipelines
-from dcr.source_graph import sources_of
 from dcr.training.runs import stage2_runs
 
 # What a stage finds again in its next run, where it takes what is current and makes the rest; DVC removes all other
@@ -141,6 +141,7 @@ def _stage(recipe: Recipe, names: list[str], made: set[str]) -> Stage:
     written += [name for name in working if not made.intersection(data_paths(recipe.catalog[name]))]
     outs = {path: name for name in written if recipe.is_written(name) for path in data_paths(recipe.catalog[name])}
     modules = {node.func.__module__ for part in parts for node in part.nodes}
+    modules |= {f"{module.rpartition('.')[0]}.pipeline" for module in modules}
     modules |= {module for name in {*read, *written} for module in recipe.modules(name)}
     stage = {
         "cmd": f"kedro run --env {recipe.env} --pipelines {','.join(names)}",
@@ -168,7 +169,7 @@ def _sources(modules: Iterable[str], project: Path) -> list[str]:
     package = Path(dcr.__file__).parent
     if not package.is_relative_to(project):  # an installed wheel
         return []
-    return [f"{package.relative_to(project).as_posix()}/{path}" for path in sources_of(modules)]
+    return [f"{package.relative_to(project).as_posix()}/{path}" for path in SOURCES.listed(modules)]
 
 
 def _plots(recipe: Recipe) -> list[dict[str, Any]]:

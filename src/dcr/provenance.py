@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from dcr.encoder_names import BASE, EncoderName
 from dcr.errors import UserError
-from dcr.files import json_hash, tensors_hash, weights_hash
+from dcr.fingerprints import json_hash, tensors_hash, weights_hash
 from dcr.parameters import EvaluationParameters, TrainingParameters
 from dcr.parameters.training import WITHOUT_EFFECT
 

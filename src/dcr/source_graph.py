@@ -1,102 +1,167 @@
-"""Which of the project's sources a module runs through, read from the imports that its text holds."""
+"""Which sources a module runs through, read from the imports that its text holds."""
 
 from __future__ import annotations
 
 import ast
 import hashlib
 from collections.abc import Iterable, Iterator
-from functools import cache
+from dataclasses import dataclass
 from pathlib import Path
 
 from dcr.files import sha256_file
 
 _PACKAGE = "dcr"
-_ROOT = Path(__file__).parent
-_APART = {_ROOT, _ROOT / "datasets", _ROOT / "pipelines"}  # folders of parts that have nothing to do with each other
 
 
-def sources_of(modules: Iterable[str]) -> list[str]:
-    """Return what ``modules`` run through, as sorted paths of files and folders relative to the package.
+@dataclass(frozen=True)
+class _Text:
+    """What a module's text names.
+
+    Attributes:
+        nodes: its syntax, without what is for type checking alone.
+        package: the package that its relative imports start from.
+    """
+
+    nodes: tuple[ast.AST, ...]
+    package: str
+
+    @property
+    def imported(self) -> Iterator[tuple[str, str | None]]:
+        """Every import: a module's dotted name, and the name that is taken from it, None for the module itself."""
+        for node in self.nodes:
+            if isinstance(node, ast.Import):
+                yield from ((alias.name, None) for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                yield from ((self._absolute(node), alias.name) for alias in node.names)
+
+    @property
+    def quoted(self) -> set[str]:
+        """Every text in quotes, some of which name modules."""
+        return {node.value for node in self.nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+
+    @property
+    def handed_on(self) -> dict[str, tuple[str, str]]:
+        """The names that it takes from elsewhere, each with its module and its name there."""
+        return {
+            alias.asname or alias.name: (self._absolute(node), alias.name)
+            for node in self.nodes
+            if isinstance(node, ast.ImportFrom)
+            for alias in node.names
+        }
+
+    def _absolute(self, node: ast.ImportFrom) -> str:
+        if not node.level:
+            return str(node.module)
+        base = self.package.split(".")[: len(self.package.split(".")) - node.level + 1]
+        return ".".join([*base, *([node.module] if node.module else [])])
+
+
+class Sources:
+    """A copy of the project's package, read once.
 
     Imports inside functions count, those for type checking alone do not. A module's name in quotes, by which it is
-    started in another process, counts as an import; a package's with templates, as use of these. A folder stands for
-    its files where at least half of them are meant, so that the list is short and lasts.
+    started in another process, counts as an import; a package's with templates, as use of these. A name that a
+    package's ``__init__`` only hands on leads to the module that defines it, and to none of the others that are handed
+    on there: who takes one name of a room does not depend on the whole room.
+
+    Args:
+        root: the folder of the package.
     """
-    reached = _reachable(modules)
-    files = {_module(name) for name in reached}
-    for name in {quoted for module in reached for quoted in _imported(module)[1]}:
-        files |= _files(_module(name).parent / "templates")
-    return sorted(path.relative_to(_ROOT).as_posix() for path in _in_folders(files))
 
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._texts: dict[str, _Text] = {}
+        self._edges: dict[str, frozenset[str]] = {}
 
-@cache
-def sources_hash(*parts: str) -> str:
-    """Return a hex sha256 over names and bytes of the modules in ``parts``, files and folders relative to the package.
+    def reached(self, modules: Iterable[str]) -> set[str]:
+        """Return the names of ``modules`` and of all that they import, one by the other.
 
-    Neither compiled modules beside them nor the place of the package count: a clone elsewhere has the same hash.
-    """
-    digest = hashlib.sha256()
-    for part in parts:
-        path = _ROOT / part
-        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
-            digest.update(f"{file.relative_to(_ROOT).as_posix()} {sha256_file(file)}\n".encode())
-    return digest.hexdigest()
+        Raises:
+            ValueError: one of them is no module of the project.
+        """
+        waiting, seen = list(modules), set()
+        while waiting:
+            name = waiting.pop()
+            if name not in seen:
+                seen.add(name)
+                waiting += self._imports(name)
+        return seen
 
+    def libraries(self, modules: Iterable[str]) -> set[str]:
+        """Return the top names of what all reached modules import from outside of the project."""
+        names = (name for module in self.reached(modules) for name, _ in self._text(module).imported)
+        return {name.partition(".")[0] for name in names} - {_PACKAGE}
 
-def _reachable(modules: Iterable[str]) -> set[str]:
-    waiting, seen = list(modules), set()
-    while waiting:
-        name = waiting.pop()
-        if name not in seen:
-            seen.add(name)
-            waiting += [*_imported(name)[0], *_parents(name)]
-    return seen
+    def files(self, modules: Iterable[str]) -> set[Path]:
+        """Return the files of what ``modules`` run through, templates included."""
+        reached = self.reached(modules)
+        files = {self._file(name) for name in reached}
+        for package in {name for module in reached for name in self._text(module).quoted if self._is_package(name)}:
+            files |= _files(self._file(package).parent / "templates")
+        return files
 
+    def listed(self, modules: Iterable[str]) -> list[str]:
+        """Return what ``modules`` run through as sorted paths relative to the package; a whole folder as one."""
+        files = self.files(modules)
+        for folder in sorted({parent for path in files for parent in path.parents if parent != self.root}):
+            if folder.is_relative_to(self.root) and (inside := _files(folder)) <= files:
+                files = files - inside | {folder}
+        return sorted(path.relative_to(self.root).as_posix() for path in files)
 
-def _parents(name: str) -> Iterator[str]:
-    """Yield the packages that are imported before a module of theirs, but for the top one, which does nothing."""
-    while (name := name.rpartition(".")[0]) != _PACKAGE:
-        yield name
+    def hash(self, modules: Iterable[str]) -> str:
+        """Return a hex sha256 over names and bytes of the files that ``modules`` run through.
+
+        Neither compiled modules beside them nor the place of the package count: a clone elsewhere has the same hash.
+        """
+        digest = hashlib.sha256()
+        for file in sorted(self.files(modules)):
+            digest.update(f"{file.relative_to(self.root).as_posix()} {sha256_file(file)}\n".encode())
+        return digest.hexdigest()
+
+    def _imports(self, name: str) -> frozenset[str]:
+        if name not in self._edges:
+            text = self._text(name)
+            found = {module for base, taken in text.imported if (module := self._home(base, taken)) is not None}
+            started = {quoted for quoted in text.quoted if self._path(quoted) and not self._is_package(quoted)}
+            self._edges[name] = frozenset(found | started)
+        return self._edges[name]
+
+    def _home(self, base: str, taken: str | None) -> str | None:
+        """Return the module that defines what is taken from ``base``; None where that is no part of the project."""
+        if taken is not None and self._path(f"{base}.{taken}"):
+            return f"{base}.{taken}"
+        if self._path(base) is None:
+            return None
+        if taken is not None and self._is_package(base) and (elsewhere := self._text(base).handed_on.get(taken)):
+            return self._home(*elsewhere)
+        return base
+
+    def _text(self, name: str) -> _Text:
+        if name not in self._texts:
+            path = self._file(name)
+            package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+            self._texts[name] = _Text(tuple(_walk(ast.parse(path.read_text(encoding="utf-8")))), package)
+        return self._texts[name]
+
+    def _is_package(self, name: str) -> bool:
+        path = self._path(name)
+        return path is not None and path.name == "__init__.py"
+
+    def _file(self, name: str) -> Path:
+        if (path := self._path(name)) is None:
+            raise ValueError(f"{name} is no module of {_PACKAGE}")
+        return path
+
+    def _path(self, name: str) -> Path | None:
+        """Return the file of a module of the project below its top, None for any other name."""
+        if not name.startswith(f"{_PACKAGE}."):
+            return None
+        path = self.root.joinpath(*name.split(".")[1:])
+        return next((p for p in (path.with_suffix(".py"), path / "__init__.py") if p.is_file()), None)
 
 
 def _files(folder: Path) -> set[Path]:
     return {p for p in folder.rglob("*") if p.is_file() and "__pycache__" not in p.parts}
-
-
-def _in_folders(files: set[Path]) -> set[Path]:
-    for folder in sorted({path.parent for path in files} - _APART, key=lambda path: len(path.parts)):
-        inside = _files(folder)
-        if len(inside & files) * 2 >= len(inside):
-            files = files - inside | {folder}
-    return files
-
-
-def _module(name: str) -> Path:
-    if (path := _path(name)) is None:
-        raise ValueError(f"{name} is no module of {_PACKAGE}")
-    return path
-
-
-@cache
-def _path(name: str) -> Path | None:
-    """Return the file of a module of the project below its top, None for any other name."""
-    if not name.startswith(f"{_PACKAGE}."):
-        return None
-    path = _ROOT.joinpath(*name.split(".")[1:])
-    return next((p for p in (path.with_suffix(".py"), path / "__init__.py") if p.is_file()), None)
-
-
-@cache
-def _imported(name: str) -> tuple[frozenset[str], frozenset[str]]:
-    """Return the modules of the project that a module imports, and the packages that it names in quotes."""
-    path = _module(name)
-    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-    nodes = list(_walk(ast.parse(path.read_text(encoding="utf-8"))))
-    quoted = {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
-    quoted = {value for value in quoted if _path(value) is not None}
-    packages = frozenset(value for value in quoted if _module(value).name == "__init__.py")
-    found = {value for node in nodes for value in _names(node, package) if _path(value) is not None}
-    return frozenset(found | quoted - packages), packages
 
 
 def _walk(node: ast.AST) -> Iterator[ast.AST]:
@@ -106,20 +171,3 @@ def _walk(node: ast.AST) -> Iterator[ast.AST]:
     yield node
     for child in ast.iter_child_nodes(node):
         yield from _walk(child)
-
-
-def _names(node: ast.AST, package: str) -> Iterator[str]:
-    """Yield every dotted name of an import that may be a module."""
-    if isinstance(node, ast.Import):
-        yield from (alias.name for alias in node.names)
-    elif isinstance(node, ast.ImportFrom):
-        base = _absolute(node, package)
-        yield base
-        yield from (f"{base}.{alias.name}" for alias in node.names)
-
-
-def _absolute(node: ast.ImportFrom, package: str) -> str:
-    if not node.level:
-        return str(node.module)
-    base = package.split(".")[: len(package.split(".")) - node.level + 1]
-    return ".".join([*base, *([node.module] if node.module else [])])

@@ -16,7 +16,7 @@ from dcr.alignment.fitting import Aligner, align_encoders
 from dcr.alignment.image_map import blend, mean_cosine
 from dcr.backbones import load_backbone
 from dcr.errors import UserError
-from dcr.files import tensors_hash, weights_hash
+from dcr.fingerprints import tensors_hash, weights_hash
 from dcr.latents import LatentCache
 from dcr.parameters import AlignmentParameters
 from dcr.training.data import split_positions

@@ -12,9 +12,9 @@ import torch
 import webdataset
 from PIL import Image
 
+from dcr.crops import base_crop, center_crop
 from dcr.errors import UserError
 from dcr.latents import LatentCache
-from dcr.transforms import base_crop, center_crop
 from latent_world import OPTIONS, World
 
 

@@ -13,7 +13,7 @@ from kedro.runner import SequentialRunner
 import belonging
 from dcr.alignment import check_alignment, check_maps, load_aligned
 from dcr.errors import UserError
-from dcr.files import weights_hash
+from dcr.fingerprints import weights_hash
 from dcr.pipelines.alignment import create_pipeline
 from training_world import load_world, parameters, write_world
 

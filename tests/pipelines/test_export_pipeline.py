@@ -20,7 +20,7 @@ from dcr.convert import to_clip_model
 from dcr.encoder import load_encoder
 from dcr.errors import UserError
 from dcr.evaluation.comparison import comparison_records
-from dcr.files import tensors_hash
+from dcr.fingerprints import tensors_hash
 from dcr.model_card import model_card
 from dcr.parameters import EvaluationParameters, ExportParameters, RecipeParameters, TrainingParameters
 from dcr.pipelines.export.nodes import compose_card, export_encoder

@@ -18,7 +18,7 @@ from benchmark_folders import write_classification
 from dcr.backbones import load_backbone
 from dcr.benchmark_sets import open_set
 from dcr.errors import UserError
-from dcr.files import weights_hash
+from dcr.fingerprints import weights_hash
 from dcr.parameters import EvaluationParameters, ReportingParameters, TrainingParameters
 from dcr.pipelines.reporting import create_pipeline
 from dcr.projector import Projector

@@ -16,7 +16,8 @@ from kedro.runner import SequentialRunner
 from dcr.backbones import load_backbone
 from dcr.diffusion import load_diffusion
 from dcr.errors import UserError
-from dcr.files import RECORD, sha256_folder, weights_hash
+from dcr.files import RECORD, sha256_folder
+from dcr.fingerprints import weights_hash
 from dcr.parameters import PretrainingParameters, ScenesParameters
 from dcr.pipeline_registry import register_pipelines
 from dcr.pipelines.scenes import create_pipeline, create_validation_pipeline

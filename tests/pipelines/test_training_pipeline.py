@@ -11,7 +11,7 @@ from kedro.runner import SequentialRunner
 from dcr.backbones import load_backbone
 from dcr.datasets.latents import LatentsDataset
 from dcr.errors import UserError
-from dcr.files import tensors_hash, weights_hash
+from dcr.fingerprints import tensors_hash, weights_hash
 from dcr.latents import LatentCache
 from dcr.parameters import RecipeParameters
 from dcr.pipelines.training import create_pipeline

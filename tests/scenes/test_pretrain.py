@@ -12,13 +12,12 @@ import torch
 from PIL import Image
 
 from dcr.errors import UserError
-from dcr.files import weights_hash
+from dcr.fingerprints import weights_hash
 from dcr.parameters import PretrainingParameters
 from dcr.scenes import pretrain_clip, pretrain_data, pretrain_text, pretrain_unet
 from dcr.scenes.pretrain_record import checks_fingerprint, fingerprint, is_current
 from dcr.scenes.world import caption
 from dcr.shards import Sample, write_shard
-from dcr.source_graph import sources_hash
 
 
 def untrained_text_encoder(parameters):
@@ -250,19 +249,6 @@ class TestRecord:
         other = parameters.model_copy(update={name: other})
         assert (fingerprint(other, []) == fingerprint(parameters, [])) == (name in self.OF_CHECKS)
         assert (checks_fingerprint(other) != checks_fingerprint(parameters)) == (name == "check_draws")
-
-    def test_the_sources_that_train_and_that_measure_count_apart(self, parameters, monkeypatch):
-        before = fingerprint(parameters, []), checks_fingerprint(parameters)
-        edited = "scenes/pretrain_checks.py"
-        monkeypatch.setattr(
-            "dcr.scenes.pretrain_record.sources_hash",
-            lambda *parts: "edited" if edited in parts else sources_hash(*parts),
-        )
-        assert fingerprint(parameters, []) == before[0]
-        assert checks_fingerprint(parameters) != before[1]
-        edited = "scenes/pretrain_unet.py"
-        assert fingerprint(parameters, []) != before[0]
-        assert checks_fingerprint(parameters) == before[1]
 
     def test_fingerprint_follows_the_bytes_of_the_shards(self, parameters, tmp_path):
         shard = tmp_path / "0.tar"

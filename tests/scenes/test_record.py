@@ -26,12 +26,6 @@ def test_every_parameter_counts_but_the_number_of_processes(name):
     assert same == (name == "n_jobs")
 
 
-def test_the_sources_that_draw_count(monkeypatch):
-    before = fingerprint()
-    monkeypatch.setattr("dcr.scenes.record.sources_hash", lambda *parts: "edited")
-    assert fingerprint() != before
-
-
 def test_a_folder_is_drawn_if_its_bytes_are_those_recorded_for_the_same_fingerprint():
     record = {"fingerprint": "a", "sha256": {"shards": "1", "mmvp_vlm": None}}
     assert is_drawn("shards", record, "a", {"shards": "1"})

@@ -10,7 +10,7 @@ import torch
 from dcr.latents import open_latents
 from dcr.training.batches import make_batch
 from dcr.training.data import StepSampler, collate, split_positions
-from dcr.transforms import ViewAugmentation
+from dcr.views import ViewAugmentation
 from diffusion_models import tiny_diffusion
 from latent_world import OPTIONS, World
 

@@ -11,7 +11,7 @@ from dcr.training.batches import BatchOptions, make_batch
 from dcr.training.objectives import OBJECTIVES, ObjectiveOptions
 from dcr.training.options import approximations
 from dcr.training.processes import alone
-from dcr.transforms import ViewAugmentation
+from dcr.views import ViewAugmentation
 from diffusion_models import tiny_diffusion
 from tiny_conditions import BATCH, TinyConditions, draw_batch, tiny_predict
 from training_world import parameters, run_of

@@ -15,7 +15,7 @@ from dcr.training.model import LoraOptions, TuningOptions, add_lora, merge_tower
 from dcr.training.objectives import ObjectiveOptions
 from dcr.training.run import RunOptions
 from dcr.training.stages import Data, Work, load_projector, train_adapter, train_end_to_end, train_projector
-from dcr.transforms import ViewAugmentation
+from dcr.views import ViewAugmentation
 from training_world import load_world, write_world
 
 VIEW = ViewAugmentation(0.1, 0.1, 0.1, 0.05, 0.0, 0.0, (0.9, 1.0), (1 / 1.1, 1.1))

@@ -18,7 +18,7 @@ from dcr.alignment.image_map import blend, fit_image_map
 from dcr.alignment.samples import Latents, choose_samples, embed_captions, embed_samples
 from dcr.alignment.text_map import TextMapOptions, fit_text_map
 from dcr.encoder_names import BASE
-from dcr.files import tensors_hash, weights_hash
+from dcr.fingerprints import tensors_hash, weights_hash
 from dcr.latents import LatentCache
 from dcr.progress import show_progress
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from dcr.encoder_names import aligned_name, unaligned_name
 from dcr.errors import UserError
-from dcr.files import tensors_hash
+from dcr.fingerprints import tensors_hash
 from dcr.provenance import encoder_weights
 
 if TYPE_CHECKING:

@@ -13,11 +13,12 @@ from dcr.backbones.attention import (
     split_attention,
     transformer_blocks,
 )
-from dcr.backbones.base import Backbone, Preprocessing
+from dcr.backbones.base import Backbone
 from dcr.devices import resolve_device
 from dcr.errors import UserError
 from dcr.finite import require_finite
 from dcr.sources import LOCAL, Kind, backbone_location
+from dcr.transforms import Preprocessing
 
 if TYPE_CHECKING:
     import torch

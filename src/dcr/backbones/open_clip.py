@@ -18,12 +18,13 @@ from open_clip.tokenizer import HFTokenizer
 from open_clip.transform import PreprocessCfg
 from torch import nn
 
-from dcr.backbones.base import Backbone, Preprocessing, checked_preprocessing
+from dcr.backbones.base import Backbone
 from dcr.backbones.open_clip_source import OpenClipSource, read_source
 from dcr.backbones.projection import Projection
 from dcr.errors import UserError
 from dcr.model_configs import check_numbers, first_line, load_tokenizer
 from dcr.sources import tokenizer_folder
+from dcr.transforms import Preprocessing, checked_preprocessing
 from dcr.weights import fit, read_weights
 
 

@@ -19,11 +19,12 @@ from transformers import (
 )
 from transformers.activations import ACT2FN
 
-from dcr.backbones.base import Backbone, Preprocessing, checked_preprocessing
+from dcr.backbones.base import Backbone
 from dcr.backbones.projection import Projection
 from dcr.errors import UserError
 from dcr.model_configs import check_numbers, first_line, load_tokenizer, pick, read_json
 from dcr.sources import WEIGHTS
+from dcr.transforms import Preprocessing, checked_preprocessing
 from dcr.weights import find_weights, fit, read_weights
 
 _MODELS = {"clip": CLIPModel, "siglip": SiglipModel}

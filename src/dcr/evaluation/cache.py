@@ -2,42 +2,31 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
-from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from zipfile import BadZipFile
 
 import numpy as np
 
-from dcr.decoding import DECODING_VERSION
 from dcr.evaluation.results import Result
-from dcr.files import atomic_path, json_hash, tensors_hash
-from dcr.source_graph import sources_hash
+from dcr.files import atomic_path
+from dcr.fingerprints import code_hash, fingerprint, json_hash, tensors_hash
 
 if TYPE_CHECKING:
     from dcr.backbones import Backbone
 
 logger = logging.getLogger(__name__)
 
-_FORMAT = 1  # of the files; another number leaves older files unread
 _EMBEDDINGS = "embeddings"
-_PACKAGES = ("numpy", "scipy", "scikit-learn")
-
-
-def make_key(**parts: Any) -> str:
-    """Return a hex sha256 of named values."""
-    return hashlib.sha256(json.dumps({"format": _FORMAT, **parts}, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class EncoderFingerprint:
-    """Hex sha256 of an encoder's two sides: weights, what else decides about features, decoding, and kind of device.
+    """Hex sha256 of an encoder's two sides: weights, what else decides about features, code, and kind of device.
 
     Image embeddings depend on ``images`` alone and text embeddings on ``texts``: two encoders that share a tower share
     its embeddings.
@@ -53,24 +42,20 @@ class EncoderFingerprint:
         seen = {id(tensor) for tensor in backbone.visual.state_dict(keep_vars=True).values()}
         images = {name: tensor for name, tensor in state.items() if id(tensor) in seen}
         texts = {name: tensor for name, tensor in state.items() if id(tensor) not in seen}
-        shared = {"settings": json_hash(backbone.settings()), "device": backbone.device.type}
+        shared = {
+            "settings": json_hash(backbone.settings()),
+            "device": backbone.device.type,
+            "code": code_hash("dcr.evaluation.embedding", type(backbone)),
+        }
         return cls(
-            make_key(weights=tensors_hash(images), decoding=DECODING_VERSION, **shared),
-            make_key(weights=tensors_hash(texts), **shared),
+            fingerprint(weights=tensors_hash(images), **shared),
+            fingerprint(weights=tensors_hash(texts), **shared),
         )
 
     @property
     def whole(self) -> str:
         """What results depend on."""
-        return make_key(images=self.images, texts=self.texts)
-
-
-@cache
-def code_fingerprint() -> str:
-    """Return a hex sha256 of the code that turns embeddings into results, and of the libraries that it calls."""
-    return make_key(
-        code=sources_hash("evaluation", "metrics", "benchmark_sets"), versions=[version(name) for name in _PACKAGES]
-    )
+        return fingerprint(images=self.images, texts=self.texts)
 
 
 class EvaluationCache:

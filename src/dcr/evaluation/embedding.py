@@ -16,8 +16,9 @@ import torch
 
 from dcr.benchmark_sets import ClassificationSet, Part
 from dcr.errors import UserError
-from dcr.evaluation.cache import EncoderFingerprint, EvaluationCache, make_key
+from dcr.evaluation.cache import EncoderFingerprint, EvaluationCache
 from dcr.evaluation.memory import Memory, Words
+from dcr.fingerprints import fingerprint
 from dcr.progress import show_progress
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ class Embedder:
 
         if self.cache is None:
             return compute()
-        key = make_key(encoder=self.fingerprint.images, images=part.fingerprint)
+        key = fingerprint(encoder=self.fingerprint.images, images=part.fingerprint)
         return self.cache.embeddings(key, compute, f"images: {description}, {part.name}")
 
     def words(self, key: Hashable, read: Callable[[], Words]) -> Words:
@@ -167,7 +168,7 @@ class Embedder:
         if self.cache is None:
             return compute()
         tokens = hashlib.sha256(self.backbone.tokenize(texts).numpy()).hexdigest()
-        key = make_key(encoder=self.fingerprint.texts, tokens=tokens)
+        key = fingerprint(encoder=self.fingerprint.texts, tokens=tokens)
         return self.cache.embeddings(key, compute, f"texts: {description}")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from dcr.evaluation.cache import make_key
+from dcr.fingerprints import fingerprint
 
 Scores = Mapping[str, Mapping[str, Mapping[str, float]]]
 BASE, MMVP = "base", "mmvp_vlm"
@@ -36,7 +36,7 @@ def seed_record(scores: Scores, record: Mapping[str, Any], alignment: Mapping[st
         record: what training wrote, with ``seed``, ``parameters``, and ``hashes`` of data, frozen models and code.
     """
     course = {name: value for name, value in record["parameters"].items() if name != "seed"}
-    configuration = make_key(
+    configuration = fingerprint(
         training=course, alignment=dict(alignment), hashes=record["hashes"], base=scores.get(BASE, {})
     )
     return {"seed": record["seed"], "configuration": configuration, "scores": scores}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dcr.files import json_hash
+from dcr.fingerprints import json_hash
 from dcr.metrics.bootstrap import Bootstrap, Statistics, percentile_interval
 
 if TYPE_CHECKING:

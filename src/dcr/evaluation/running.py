@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from dcr.benchmark_sets import BenchmarkSet, ClassificationSet, MMVPSet, NamedSet, RetrievalSet
 from dcr.errors import UserError
-from dcr.evaluation.cache import EvaluationCache, code_fingerprint, make_key
+from dcr.evaluation.cache import EvaluationCache
 from dcr.evaluation.classification import evaluate_class_images, evaluate_zero_shot
 from dcr.evaluation.embedding import Embedder, embed_split
 from dcr.evaluation.memory import Memory
@@ -18,6 +18,7 @@ from dcr.evaluation.mmvp_vlm import evaluate_mmvp
 from dcr.evaluation.results import EvaluationOptions, Result
 from dcr.evaluation.retrieval import evaluate_retrieval
 from dcr.evaluation.several_sets import average_sets
+from dcr.fingerprints import code_hash, fingerprint
 from dcr.metrics.bootstrap import Bootstrap
 from dcr.progress import show_progress
 
@@ -87,14 +88,14 @@ def _evaluate_classification(
     if embedder.cache is None:
         of_images = compute()
     else:
-        key = make_key(images_alone=_key(embedder.fingerprint.images, dataset, options, reference))
+        key = fingerprint(images_alone=_key(embedder.fingerprint.images, dataset, options, reference))
         of_images = embedder.cache.results(key, compute)
     return [of_images[0], evaluate_zero_shot(embedder, dataset, test, options), *of_images[1:]]
 
 
 def _key(encoder: str, benchmark_set: BenchmarkSet, options: EvaluationOptions, reference: Embedder | None) -> str:
-    return make_key(
-        code=code_fingerprint(),
+    return fingerprint(
+        code=code_hash(__name__),
         encoder=encoder,
         reference=reference.fingerprint.whole if reference and options.compare_features else None,
         set=[benchmark_set.name, benchmark_set.fingerprint],

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from dcr.evaluation.results import Result
-from dcr.files import json_hash
+from dcr.fingerprints import json_hash
 from dcr.metrics.bootstrap import Bootstrap, percentile_interval
 from dcr.seeds import numpy_generator
 

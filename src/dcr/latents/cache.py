@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from dcr.errors import UserError
-from dcr.files import atomic_path, json_hash
+from dcr.files import atomic_path
+from dcr.fingerprints import json_hash
 from dcr.latents.encoding import from_stored
 from dcr.latents.format import DamagedShardError, ShardRecord, check_bytes, read_index, read_record
 from dcr.progress import show_progress

@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from dcr.crops import Crop, base_crop, center_crop
 from dcr.decoding import DecodingError, decode_rgb
 from dcr.errors import UserError
 from dcr.latents.loading import load_ahead
 from dcr.latents.options import LatentOptions
 from dcr.shards import Sample, ShardReader
-from dcr.transforms import Crop, base_crop, center_crop
 
 
 @dataclass(frozen=True)

@@ -10,43 +10,24 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
-from dcr.errors import UserError
-from dcr.files import weights_hash
+from dcr.fingerprints import code_hash
 from dcr.latents.options import LatentOptions
+from dcr.latents.vae import vae_settings
 
 if TYPE_CHECKING:
     import pandas as pd
     import torch
 
-    from dcr.diffusion import Diffusion
-    from dcr.latents import LatentCache, OnlineLatents
-
 
 def latent_settings(options: LatentOptions, vae: torch.nn.Module) -> dict[str, Any]:
     """Return everything but the samples that decides about a shard's bytes."""
     return {
+        "code": code_hash("dcr.latents.making"),
         **options.crop_settings(),
         **vae_settings(vae),
         "mixed_precision": options.mixed_precision,
         "dtype": options.dtype,
     }
-
-
-def vae_settings(vae: torch.nn.Module) -> dict[str, Any]:
-    """Return what tells one VAE from another: a hash of weights and configuration, and the latents' scale."""
-    config = {name: value for name, value in vae.config.items() if not name.startswith("_")}
-    text = f"{weights_hash(vae)}\n{json.dumps(config, sort_keys=True)}"
-    return {"vae": hashlib.sha256(text.encode()).hexdigest(), "scaling_factor": vae.config.scaling_factor}
-
-
-def check_vae(latents: LatentCache | OnlineLatents, diffusion: Diffusion) -> None:
-    """Refuse latents that were made, or planned, for the VAE of another diffusion model."""
-    needed = vae_settings(diffusion.vae)
-    if {name: latents.settings.get(name) for name in needed} != needed:
-        raise UserError(
-            f"{latents.folder} holds latents of another VAE than that of {diffusion.source}; make them again with "
-            "`kedro run --pipelines latents`"
-        )
 
 
 def shard_key(settings: dict[str, Any], samples: pd.DataFrame) -> str:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dcr.errors import UserError
-from dcr.files import atomic_path, json_hash, sha256_file
+from dcr.files import atomic_path, sha256_file
+from dcr.fingerprints import json_hash
 from dcr.latents.cache import LatentCache, read_plan, write_plan
 from dcr.latents.cropping import CropTask, load_crops
 from dcr.latents.options import LatentOptions

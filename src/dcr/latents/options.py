@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from dcr.decoding import DECODING_VERSION
-from dcr.transforms import CROP_ASPECT, TRANSFORM_VERSION
+from dcr.crops import CROP_ASPECT
 
 
 @dataclass(frozen=True)
@@ -53,8 +52,6 @@ class LatentOptions:
         # online every epoch has a crop of its own, however many a cache would keep
         count = {"mode": "online"} if self.mode == "online" else {"crops_per_image": self.crops_per_image}
         return {
-            "transform_version": TRANSFORM_VERSION,
-            "decoding_version": DECODING_VERSION,
             "image_size": self.image_size,
             "crop_mode": self.crop_mode,
             **count,

@@ -1,13 +1,12 @@
-"""Which latent shards there should be, which of them must be computed, and their computing."""
+"""Which latent shards there should be, and which of them must be computed."""
 
 from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -17,13 +16,14 @@ import torch
 
 from dcr.errors import UserError
 from dcr.latents.cache import write_plan
-from dcr.latents.cropping import CropBatch, CropTask, iterate_crops, iterate_samples
-from dcr.latents.encoding import STORED_DTYPES, MomentsEncoder, pick_device, to_stored
+from dcr.latents.cropping import CropTask, iterate_samples
+from dcr.latents.encoding import STORED_DTYPES
 from dcr.latents.keys import latent_settings, shard_key
+from dcr.latents.making import encode_shards
 from dcr.latents.online import write_online
 from dcr.latents.options import LatentOptions
-from dcr.latents.writing import check_free_space, clean_stop, is_current, remove_strangers, write_latent_shard
-from dcr.progress import Bar, show_progress
+from dcr.latents.writing import check_free_space, clean_stop, is_current, remove_strangers
+from dcr.progress import show_progress
 from dcr.ranks import read_ranks
 from dcr.shards import name_shards
 
@@ -164,63 +164,20 @@ class LatentPlan:
     def _encode(self, folder: Path, names: list[str]) -> None:
         if not names:
             return
-        batches = {name: _split(self.tasks[name], self.options.images_per_batch) for name in names}
-        encoder = MomentsEncoder(self.vae, self.options, pick_device())
-        encoded = encode_batches([task for name in names for task in batches[name]], self.options, encoder)
-        count, start = sum(len(self.tasks[name].hashes) for name in names), perf_counter()
-        with show_progress(total=count, desc="encode latents", unit="image") as bar:
-            for name in names:
-                write_latent_shard(
-                    folder / f"{name}.tar", self.keys[name], self.settings,
-                    _count(islice(encoded, len(batches[name])), bar), encoder,
-                )  # fmt: skip
-        seconds = perf_counter() - start
+        start = perf_counter()
+        tasks = {name: self.tasks[name] for name in names}
+        num_upcast = encode_shards(folder, tasks, self.keys, self.settings, self.vae, self.options)
+        seconds, count = perf_counter() - start, sum(len(task.hashes) for task in tasks.values())
         logger.info("latents: encoded %d images in %.1f s, %.1f images/s", count, seconds, count / seconds)
-        if encoder.num_upcast:
+        if num_upcast:
             logger.warning(
                 "latents: %d crops overflowed %s and were encoded again in float32",
-                encoder.num_upcast,
+                num_upcast,
                 self.options.mixed_precision,
             )
-
-
-def encode_batches(
-    tasks: list[CropTask], options: LatentOptions, encoder: MomentsEncoder
-) -> Iterator[tuple[CropBatch, np.ndarray]]:
-    """Yield each task's crops with their moments in the stored dtype, (B, n, 2C, h, w), in order.
-
-    The VAE works on the next batch while this one is taken.
-    """
-    waiting = None
-    for batch in iterate_crops(tasks, options, pin_memory=encoder.device.type == "cuda"):
-        launched = batch, encoder.launch(batch.crops.flatten(0, 1))
-        if waiting is not None:
-            yield _finish(*waiting, options, encoder)
-        waiting = launched
-    if waiting is not None:
-        yield _finish(*waiting, options, encoder)
-
-
-def _finish(
-    batch: CropBatch, launched: Any, options: LatentOptions, encoder: MomentsEncoder
-) -> tuple[CropBatch, np.ndarray]:
-    keys = [record["key"] for record in batch.records for _ in range(batch.crops.shape[1])]
-    moments = to_stored(encoder.finish(launched, keys), options.dtype, keys)
-    return batch, moments.reshape(*batch.crops.shape[:2], *moments.shape[1:])
 
 
 def _make_task(path: str, rows: pd.DataFrame) -> CropTask:
     offsets = rows["offset"].tolist()
     captions = [caption if isinstance(caption, str) else None for caption in rows["caption"]]
     return CropTask(path, dict(zip(offsets, rows["sha256"], strict=True)), dict(zip(offsets, captions, strict=True)))
-
-
-def _split(task: CropTask, size: int) -> list[CropTask]:
-    offsets = iter(task.hashes)  # itertools.batched needs Python 3.12
-    return [task.part(part) for part in iter(lambda: list(islice(offsets, size)), [])]
-
-
-def _count(encoded: Iterator[tuple[CropBatch, np.ndarray]], bar: Bar) -> Iterator[tuple[CropBatch, np.ndarray]]:
-    for batch, moments in encoded:
-        yield batch, moments
-        bar.update(len(batch.records))

@@ -22,7 +22,7 @@ def fill_template(package: str, template: str, **context: Any) -> str:
     from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=ChoiceLoader([PackageLoader(package), PackageLoader(__name__)]),
+        loader=ChoiceLoader([PackageLoader(package), PackageLoader("dcr.pages")]),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -20,12 +20,13 @@ from safetensors.torch import load_file, save_file
 
 from dcr.diffusion import Diffusion
 from dcr.errors import UserError
-from dcr.files import atomic_path, json_hash, weights_hash
+from dcr.files import atomic_path
+from dcr.fingerprints import code_hash, json_hash, weights_hash
 from dcr.finite import require_finite
 from dcr.latents import LatentCache, OnlineLatents
 from dcr.latents.cache import write_plan
 from dcr.latents.format import ShardWriter
-from dcr.latents.keys import check_vae
+from dcr.latents.vae import check_vae
 from dcr.latents.writing import check_free_space, clean_stop, is_current, remove_strangers
 from dcr.positives.clsp import sample_like
 from dcr.progress import Bar, show_progress
@@ -76,7 +77,8 @@ def plan_synthesis(
         raise UserError("synthesis starts from cached latents: set latents.mode to cache")
     check_vae(latents, diffusion)
     settings = {name: value for name, value in asdict(options).items() if name != "batch_size"}
-    settings |= {"kind": "clsp", "dtype": "float32", "resize": "none", "diffusion": _model_hash(diffusion)}
+    settings |= {"kind": "clsp", "dtype": "float32", "resize": "none"}
+    settings |= {"diffusion": _model_hash(diffusion), "code": code_hash(__name__)}
     return SynthesisPlan(latents, diffusion, options, settings, shard_keys(latents, settings), rank, num_ranks)
 
 

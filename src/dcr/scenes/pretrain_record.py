@@ -5,16 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dcr.files import json_hash, sha256_file
+from dcr import fingerprints
+from dcr.files import sha256_file
+from dcr.fingerprints import code_hash
 from dcr.parameters import PretrainingParameters
-from dcr.source_graph import sources_hash
 
 _CHECKS = {"check_draws", "check_condition", "min_known_details"}
-_CODE = (
-    "scenes/pretrain.py",
-    *(f"scenes/pretrain_{name}.py" for name in ("clip", "data", "text", "unet", "vae")),
-    *("scenes/world.py", "convert.py", "decoding.py", "diffusion.py", "seeds.py", "tokenizers.py"),
-)
 
 
 def fingerprint(parameters: PretrainingParameters, shards: Sequence[str]) -> str:
@@ -24,13 +20,14 @@ def fingerprint(parameters: PretrainingParameters, shards: Sequence[str]) -> str
     change no weight.
     """
     values = parameters.model_dump(exclude=_CHECKS)
-    return json_hash({"parameters": values, "shards": [sha256_file(s) for s in shards], "code": sources_hash(*_CODE)})
+    data = [sha256_file(shard) for shard in shards]
+    return fingerprints.fingerprint(parameters=values, shards=data, code=code_hash("dcr.scenes.pretrain"))
 
 
 def checks_fingerprint(parameters: PretrainingParameters) -> str:
     """Return a sha256 over what the measures of given models depend on."""
     values = parameters.model_dump(include={"check_draws"})
-    return json_hash({"parameters": values, "code": sources_hash("scenes/pretrain_checks.py")})
+    return fingerprints.fingerprint(parameters=values, code=code_hash("dcr.scenes.pretrain_checks"))
 
 
 def is_current(previous: Mapping[str, Any], fingerprint: str, hashes: Mapping[str, str | None]) -> bool:

@@ -12,15 +12,13 @@ import torch
 
 from dcr.errors import UserError
 from dcr.evaluation import EvaluationCache, EvaluationOptions, Result, evaluate_encoders
-from dcr.evaluation.cache import code_fingerprint
-from dcr.files import json_hash, tensors_hash
+from dcr.fingerprints import code_hash, json_hash, tensors_hash
 from dcr.latents import LatentCache
 from dcr.parameters import EvaluationParameters, TrainingParameters
 from dcr.positives.synthesis import PIPELINE
 from dcr.provenance import evaluation_course
-from dcr.source_graph import sources_hash
 from dcr.training import jobs
-from dcr.training.fingerprint import code_hash, input_hashes
+from dcr.training.fingerprint import input_hashes
 
 if TYPE_CHECKING:
     from dcr.backbones import Backbone
@@ -72,10 +70,7 @@ class Materials:
             "projector": tensors_hash(dict(self.projector)),
             "evaluation": json_hash(course),
             "sets": {entry.name: entry.open().fingerprint for entry in self.sets},
-            "trial_code": sources_hash("selection/trial.py"),
-            "training_code": code_hash(),
-            "alignment_code": sources_hash("alignment"),
-            "evaluation_code": code_fingerprint(),
+            "code": code_hash("dcr.selection.trial"),
         }
 
     def evaluate(self, encoders: Encoders) -> dict[str, list[Result]]:

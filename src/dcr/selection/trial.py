@@ -18,7 +18,7 @@ from dcr.evaluation.comparison import Judge, comparison_records
 from dcr.evaluation.measurements import measure
 from dcr.evaluation.results import Result
 from dcr.evaluation.tables import scores_table
-from dcr.files import json_hash
+from dcr.fingerprints import json_hash
 from dcr.parameters import AlignmentParameters, TrainingParameters
 from dcr.parameters.selection import Candidate
 from dcr.selection.materials import Encoders, Materials

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dcr.files import json_hash
+from dcr.fingerprints import json_hash
 from dcr.training.jobs import Job, State, train_method
 from dcr.training.runs import Run, shorter_first, stage2_runs
 

@@ -7,23 +7,19 @@ from typing import Any
 
 import torch
 
+from dcr import fingerprints
 from dcr.backbones import Backbone
 from dcr.diffusion import Diffusion
-from dcr.files import json_hash, tensors_hash, weights_hash
+from dcr.fingerprints import json_hash, tensors_hash, weights_hash
 from dcr.latents import LatentCache, OnlineLatents
 from dcr.parameters import TrainingParameters
 from dcr.parameters.training import WITHOUT_EFFECT
-from dcr.source_graph import sources_hash
 from dcr.training.checkpoints import PROCESSES, Fingerprint
 from dcr.training.options import batch_options, objective_options, run_options, tuning_options
 from dcr.training.runs import END_TO_END, STAGE1, Run
 
 _FREE = {"name", "max_train_steps", *WITHOUT_EFFECT}  # a longer run goes on from a shorter one
 _LEVERS = {"learning_rate_decay", "pull_to"}  # of which many runs do not depend
-_CODE = (
-    *("training", "losses", "positives", "latents", "backbones"),
-    *("projector.py", "decoding.py", "transforms.py", "diffusion.py", "seeds.py"),
-)
 _UNUSED = {
     "dcr": {"contrast_weight", "reconstruction_weight"},
     "naive": {"target_weight", "reconstruction_share", "negatives_count", "negatives_gradient", "published_loss"},
@@ -112,5 +108,8 @@ def _tuning(parameters: TrainingParameters) -> dict[str, Any]:
 
 
 def code_hash() -> str:
-    """Return the hash of the sources that training runs through: an edited loss must not find old results."""
-    return sources_hash(*_CODE)
+    """Return the hash of the sources that training runs through: an edited loss must not find old results.
+
+    What starts the training and waits for it is no part of it, nor what shows it to a person.
+    """
+    return fingerprints.code_hash("dcr.training.stages", "dcr.training.options", "dcr.backbones", "dcr.diffusion")

@@ -6,7 +6,7 @@ from dcr.backbones import Backbone
 from dcr.diffusion import Diffusion
 from dcr.errors import UserError
 from dcr.latents import LatentCache, OnlineLatents
-from dcr.latents.keys import check_vae
+from dcr.latents.vae import check_vae
 from dcr.positives.synthesis import PIPELINE, shard_keys
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from typing import TYPE_CHECKING
 
-from dcr.backbones import Preprocessing
 from dcr.errors import UserError
 from dcr.losses.feature_signal import FeatureSignal
 from dcr.losses.signal import Signal
 from dcr.losses.signals import FEATURE_SIGNALS, SIGNALS
-from dcr.parameters import TrainingParameters
 from dcr.positives.neighbours import Resampler
 from dcr.training.batches import Augmentation, BatchOptions
 from dcr.training.contrast import ContrastOptions
@@ -19,7 +18,11 @@ from dcr.training.objectives import ObjectiveOptions
 from dcr.training.published import PublishedViews
 from dcr.training.run import RunOptions
 from dcr.training.runs import STAGE1, Run
-from dcr.transforms import ViewAugmentation
+from dcr.views import ViewAugmentation
+
+if TYPE_CHECKING:
+    from dcr.backbones import Preprocessing
+    from dcr.parameters import TrainingParameters
 
 _STAGE1_OFF = {"reconstruction_share": 0.0, "base_embedding_weight": 0.0}  # levers of stage 2 alone
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from dcr.backbones import Backbone
-from dcr.files import tensors_hash, weights_hash
+from dcr.fingerprints import tensors_hash, weights_hash
 from dcr.parameters import RecipeParameters, TrainingParameters
 from dcr.parameters.phases import Phase
 from dcr.training.model import merge_tower

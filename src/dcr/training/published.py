@@ -14,7 +14,7 @@ import torch
 from torchvision import transforms
 
 from dcr.backbones import Backbone
-from dcr.transforms import ViewAugmentation
+from dcr.views import ViewAugmentation
 
 OPENAI_MEAN, OPENAI_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 

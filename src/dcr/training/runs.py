@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import chain
+from typing import TYPE_CHECKING
 
 from dcr.encoder_names import EncoderName, run_name
-from dcr.parameters import TrainingParameters
 from dcr.parameters.phases import Phase
 from dcr.seeds import derive_seed
+
+if TYPE_CHECKING:
+    from dcr.parameters import TrainingParameters
 
 STAGE1 = "stage1"
 """Name of stage 1's run, and what stands for it where a run's method is asked for."""

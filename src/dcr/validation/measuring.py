@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -12,11 +10,10 @@ from typing import Any
 
 import fsspec
 import pyarrow as pa
-from PIL import __version__ as pillow_version
 
-from dcr.decoding import DECODING_VERSION
 from dcr.errors import UserError
 from dcr.files import sha256_file
+from dcr.fingerprints import code_hash, fingerprint
 from dcr.shards import Sample, ShardReader
 from dcr.validation.downloads import EncodedAgain, all_failed
 from dcr.validation.rows import SCHEMA, Limits, clean_text, measure_samples
@@ -24,8 +21,6 @@ from dcr.validation.tables import ShardTable, TablePlan
 from dcr.validation.watchdog import GivenUp, watched
 from dcr.validation.workers import Workers
 
-# Raised whenever the same bytes would give other rows, so that tables of earlier versions are made anew.
-_VERSION = 6
 _BATCH_SAMPLES, _BATCH_BYTES = 64, 16 << 20  # read and measured at once; a batch ends with the sample that fills it
 _ROWS_AT_ONCE = 4096
 # Their findings depend on more than the fingerprint: on stats that img2dataset writes last, on the machine's load.
@@ -35,7 +30,7 @@ _LOOKED_AT_AGAIN = frozenset({"shard_empty", "shard_all_failed", "shard_too_cost
 def plan_measuring(shards: dict[str, str], limits: Limits, workers: Workers) -> TablePlan:
     """Plan a table of `SCHEMA` for each shard; one shard is the unit of work.
 
-    A table is kept while its fingerprint holds: that of the shard's bytes, its neighbours, the limits and Pillow.
+    A table is kept while its fingerprint holds: that of the shard's bytes, its neighbours, the limits and the code.
 
     Args:
         shards: path to name, as `dcr.shards.name_shards` gives it.
@@ -71,8 +66,9 @@ def fingerprint_shard(path: str, limits: Limits) -> str:
         content = sha256_file(inner) if "file" in fs.protocol else [fs.ukey(inner), str(fs.info(inner))]
     except (OSError, ValueError, ImportError) as exc:
         raise UserError(f"shard {path} cannot be opened: {exc}") from exc
-    parts = [_VERSION, DECODING_VERSION, pillow_version, _measured_by(limits), content, _is_interrupted(path)]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+    return fingerprint(
+        code=code_hash(__name__), limits=_measured_by(limits), content=content, interrupted=_is_interrupted(path)
+    )
 
 
 def _measured_by(limits: Limits) -> dict[str, Any]:
@@ -88,8 +84,8 @@ def measure_shard(path: str, name: str, limits: Limits, known: str | None = None
         findings, apart; None if the shard's fingerprint is ``known``. Of shards that are looked at again in each run
         the fingerprint is None.
     """
-    fingerprint = fingerprint_shard(path, limits)
-    if fingerprint == known:
+    made_from = fingerprint_shard(path, limits)
+    if made_from == known:
         return None
     try:
         with ShardReader(path) as reader, warnings.catch_warnings():
@@ -101,7 +97,7 @@ def measure_shard(path: str, name: str, limits: Limits, known: str | None = None
         return give_up_shard(path, name, str(exc))
     findings = _shard_findings(path, reader, len(rows))
     record = {
-        "shard": name, "fingerprint": None if _LOOKED_AT_AGAIN.intersection(findings) else fingerprint,
+        "shard": name, "fingerprint": None if _LOOKED_AT_AGAIN.intersection(findings) else made_from,
         "num_bytes": reader.size, "num_samples": len(rows),
         "damage": reader.damage, "unreadable_bytes": reader.unreadable_bytes, "findings": findings,
         "apart": None if reader.apart is None else clean_text(reader.apart),

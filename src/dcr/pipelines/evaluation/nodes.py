@@ -91,7 +91,7 @@ def evaluate_encoders(
     from dataclasses import asdict
 
     from dcr.evaluation import EvaluationCache, EvaluationOptions, evaluate_encoders
-    from dcr.files import weights_hash
+    from dcr.fingerprints import weights_hash
 
     hashes: dict[str, str] = {}
 

@@ -36,7 +36,7 @@ def compose_card(
     from dcr.alignment import check_alignment, expected_weights, tell_alignment
     from dcr.encoder_names import BASE, aligned_name, unaligned_name
     from dcr.errors import UserError
-    from dcr.files import json_hash
+    from dcr.fingerprints import json_hash
     from dcr.training.product import describe
 
     method = training.method

@@ -210,7 +210,7 @@ def describe_models(
     backbone: Backbone, encoder: Backbone, diffusion: Diffusion, projector: dict[str, torch.Tensor]
 ) -> dict[str, Any]:
     """Tell what the models are, and hash the weights that training made."""
-    from dcr.files import weights_hash
+    from dcr.fingerprints import weights_hash
     from dcr.reporting.models import describe
     from dcr.training.stages import load_projector
 

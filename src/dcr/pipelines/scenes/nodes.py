@@ -118,7 +118,7 @@ def measure_base_models(
     hashes: dict[str, str | None],
 ) -> dict[str, Any]:
     """Measure the base models on held-out images, and record what they were made from and how they are."""
-    from dcr.files import weights_hash
+    from dcr.fingerprints import weights_hash
     from dcr.scenes import pretrain_checks as checks
     from dcr.scenes.pretrain_data import load_images, split_images
     from dcr.scenes.pretrain_record import checks_fingerprint, fingerprint

@@ -1,0 +1,30 @@
+"""Which VAE latents are of."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from dcr.errors import UserError
+from dcr.fingerprints import fingerprint, weights_hash
+
+if TYPE_CHECKING:
+    import torch
+
+    from dcr.diffusion import Diffusion
+    from dcr.latents import LatentCache, OnlineLatents
+
+
+def vae_settings(vae: torch.nn.Module) -> dict[str, Any]:
+    """Return what tells one VAE from another: a hash of weights and configuration, and the latents' scale."""
+    config = {name: value for name, value in vae.config.items() if not name.startswith("_")}
+    return {"vae": fingerprint(weights=weights_hash(vae), config=config), "scaling_factor": vae.config.scaling_factor}
+
+
+def check_vae(latents: LatentCache | OnlineLatents, diffusion: Diffusion) -> None:
+    """Refuse latents that were made, or planned, for the VAE of another diffusion model."""
+    needed = vae_settings(diffusion.vae)
+    if {name: latents.settings.get(name) for name in needed} != needed:
+        raise UserError(
+            f"{latents.folder} holds latents of another VAE than that of {diffusion.source}; make them again with "
+            "`kedro run --pipelines latents`"
+        )
