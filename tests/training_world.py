@@ -17,14 +17,14 @@ from safetensors.torch import load_file, save_file
 import models
 from dcr.backbones import load_backbone
 from dcr.diffusion import Diffusion, load_diffusion
-from dcr.latents import LatentCache, LatentOptions, plan_latents
+from dcr.latents import LatentOptions, open_latents, plan_latents
 from dcr.parameters import TrainingParameters
 from dcr.projector import Projector
 from dcr.shards import Sample, read_samples, write_shard
 from dcr.training import checkpoints, jobs, monitor, options, processes, runs, trainer
 from dcr.training import step as step_module
 from dcr.training.data import collate
-from dcr.training.model import ConditionModel, prepare_tower
+from dcr.training.model import ConditionModel, frozen_copy, prepare_tower
 from diffusion_models import tiny_diffusion
 
 CONF = Path(__file__).parents[1] / "conf" / "base" / "parameters_training.yml"
@@ -68,7 +68,7 @@ def write_latents(folder: Path, diffusion: Diffusion, **changes) -> None:
 def load_world(folder: Path):
     """Return backbone, diffusion model and latents of a written world."""
     backbone = load_backbone(f"local-dir:{folder / 'clip'}")
-    return backbone, load_diffusion(str(folder / "diffusion")), LatentCache(folder / "latents")
+    return backbone, load_diffusion(str(folder / "diffusion")), open_latents(folder / "latents")
 
 
 def parameters(**changes) -> TrainingParameters:
@@ -94,10 +94,13 @@ def open_job(world: Path, folder: Path, **changes) -> jobs.Job:
     return jobs.open_job(parameters(**changes), latents, backbone, diffusion, folder)
 
 
-def open_micro_step(world: Path, **changes) -> tuple[step_module.MicroStep, dict]:
-    """Return a micro-step of stage 2's dcr as the trainer has it, LoRA's both factors random, and a collated batch."""
+def open_micro_step(
+    world: Path, name: str = "dcr", device: str | torch.device = "cpu", **changes
+) -> tuple[step_module.MicroStep, dict]:
+    """Return a micro-step of stage 2 by a method as the trainer has it, LoRA's both factors random, and a collated
+    batch."""
     p = parameters(**changes)
-    run = run_of(p, "dcr")
+    run = run_of(p, name)
     backbone, diffusion, latents = load_world(world)
     projector = Projector(backbone.embed_dim, diffusion.unet.config.cross_attention_dim)
     projector.load_state_dict(fixed_projector(world))
@@ -106,9 +109,11 @@ def open_micro_step(world: Path, **changes) -> tuple[step_module.MicroStep, dict
     torch.manual_seed(6)
     for parameter in model.trainable().values():
         torch.nn.init.normal_(parameter, std=0.1)
+    base = frozen_copy(backbone).to(device) if options.objective_options(run).asks_base else None
     micro_step = step_module.MicroStep(
-        model, diffusion, options.view_augmentation(p, backbone.preprocessing), options.run_options(run),
-        options.objective_options(run), options.batch_options(p), processes.alone(),
+        model.to(device), diffusion.to(device), options.view_augmentation(p, backbone.preprocessing),
+        options.run_options(run), options.objective_options(run), options.batch_options(p),
+        processes.Processes(0, 1, torch.device(device)), base,
     )  # fmt: skip
     return micro_step, collate([latents[i] for i in range(p.stage2_train_batch_size)])
 

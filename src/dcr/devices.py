@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import lru_cache
 
 import torch
 
@@ -25,6 +26,17 @@ def resolve_device(device: str | torch.device) -> torch.device:
         raise UserError(
             f"device {device!r} is not to be had here ({str(exc).splitlines()[0]}); use auto or cpu"
         ) from exc
+
+
+@lru_cache(maxsize=64)
+def constant(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """Return numbers as a tensor on a device, made once: each copy from the CPU would wait for what the device is at.
+
+    Args:
+        values: (N,); the tensor is not to be changed.
+    """
+    with torch.inference_mode(False):  # whoever asks first may be in it, and training could not use the result
+        return torch.tensor(values, dtype=dtype, device=device)
 
 
 def tell_slow_precision(device: torch.device, mixed_precision: str, section: str) -> None:

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from dcr.decoding import to_rgb
+from dcr.devices import constant
 from dcr.errors import UserError
 
 _INTERPOLATIONS = ("bicubic", "bilinear")
@@ -49,7 +50,7 @@ class Preprocessing:
 
     def normalize(self, pixels: torch.Tensor) -> torch.Tensor:
         """Normalise pixels in [0, 1], (B, 3, H, H), with the backbone's mean and standard deviation."""
-        mean, std = (pixels.new_tensor(values).view(1, 3, 1, 1) for values in (self.mean, self.std))
+        mean, std = (constant(v, pixels.dtype, pixels.device).view(1, 3, 1, 1) for v in (self.mean, self.std))
         return (pixels - mean) / std
 
 

@@ -8,10 +8,13 @@ than the mean is lost.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
 from torchvision.transforms.v2 import functional as F
+
+_TO_YIQ = ((0.299, 0.587, 0.114), (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112))
 
 
 @dataclass(frozen=True)
@@ -82,8 +85,16 @@ class ViewAugmentation:
 def _rotate_hue(pixels: torch.Tensor, turn: torch.Tensor) -> torch.Tensor:
     """Rotate each sample's hue by ``turn`` (B,) of a full circle, in the YIQ plane, keeping luminance."""
     angle = turn * 2 * torch.pi
-    to_yiq = pixels.new_tensor([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
+    to_yiq, to_rgb = _yiq_matrices(pixels.dtype, pixels.device)
     cos, sin, zero, one = angle.cos(), angle.sin(), torch.zeros_like(angle), torch.ones_like(angle)
     rotation = torch.stack([one, zero, zero, zero, cos, -sin, zero, sin, cos], -1).view(-1, 3, 3)
-    matrix = torch.linalg.inv(to_yiq) @ rotation @ to_yiq
+    matrix = to_rgb @ rotation @ to_yiq
     return torch.einsum("bij,bjhw->bihw", matrix, pixels).clamp(0, 1)
+
+
+@lru_cache(maxsize=8)
+def _yiq_matrices(dtype: torch.dtype, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the matrices to YIQ and back, (3, 3) each, made once: a copy from the CPU waits for the device."""
+    with torch.inference_mode(False):
+        to_yiq = torch.tensor(_TO_YIQ, dtype=dtype)
+        return to_yiq.to(device), torch.linalg.inv(to_yiq).to(device)

@@ -30,7 +30,10 @@ class DCL(Signal):
 
 
 def decoupled(
-    positives: torch.Tensor, negatives: torch.Tensor, temperature: float, weights: torch.Tensor | float = 1.0
+    positives: torch.Tensor,
+    negatives: torch.Tensor,
+    temperature: float | torch.Tensor,
+    weights: torch.Tensor | float = 1.0,
 ) -> torch.Tensor:
     """Return ``-w_ip s_ip / tau + log sum_n exp(s_in / tau)`` of each anchor and positive, (B, P)."""
     attraction = weights * at_least_float32(positives) / temperature

@@ -9,7 +9,7 @@ import torch
 
 from dcr.losses.feature_signal import FeatureSignal
 from dcr.losses.infonce import infonce
-from dcr.losses.numerics import require_positive
+from dcr.losses.numerics import moved_to, require_positive
 
 
 @dataclass(frozen=True)
@@ -34,13 +34,16 @@ class FeatureTransform(FeatureSignal):
 
     def contrast(self, anchors: torch.Tensor, keys: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         size, similarities = len(anchors), anchors @ keys.T
-        share = 1 + draw_beta(self.positive_beta, (size, 1), generator).to(anchors)
+        share = 1 + moved_to(draw_beta(self.positive_beta, (size, 1), generator), anchors)
         moved = (share * anchors + (1 - share) * keys) * (share * keys + (1 - share) * anchors)
-        itself = torch.eye(size, dtype=torch.bool, device=keys.device)
-        negatives = similarities[~itself].view(size, size - 1)
-        order = torch.rand(size, size - 1, generator=generator).argsort(dim=1).to(keys.device)
-        mu = draw_beta(self.negative_beta, (size, size - 1), generator).to(anchors)
-        mixed = mu * negatives + (1 - mu) * negatives.gather(1, order)  # q . (mu n + (1 - mu) n_perm)
+        places = torch.arange(size, device=keys.device)
+        # all but the anchor's own, by place: a mask would wait for the device
+        others = places[None, :-1] + (places[None, :-1] >= places[:, None])
+        negatives = similarities.gather(1, others)
+        order = torch.rand(size, size - 1, generator=generator).argsort(dim=1)
+        mu = moved_to(draw_beta(self.negative_beta, (size, size - 1), generator), anchors)
+        drawn = negatives.gather(1, order.to(keys.device, non_blocking=True))
+        mixed = mu * negatives + (1 - mu) * drawn  # q . (mu n + (1 - mu) n_perm)
         return infonce(moved.sum(dim=1, keepdim=True), mixed, self.temperature)
 
 

@@ -51,7 +51,10 @@ def infonce(
         negatives = negatives + math.log(negatives_factor)
     log_denominator = torch.logsumexp(torch.cat([positives, negatives], dim=1), dim=1)
     losses = log_denominator[:, None] - positives
-    return losses.mean(dim=1) if weights is None else losses @ losses.new_tensor(weights)
+    if weights is None:
+        return losses.mean(dim=1)
+    # each number by itself: a list would be copied from the CPU, which waits for all that the device is at
+    return losses @ torch.stack([losses.new_full((), weight) for weight in weights])
 
 
 def published_infonce(positives: torch.Tensor, negatives: torch.Tensor, temperature: float) -> torch.Tensor:

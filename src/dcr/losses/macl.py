@@ -37,7 +37,8 @@ class MACL(Signal):
             raise ValueError(f"alpha (1 + |a0|) must be below 1, or tau_a can be 0; got {self.alpha} and {self.a0}")
 
     def __call__(self, positives: torch.Tensor, negatives: torch.Tensor) -> torch.Tensor:
-        alignment = float(at_least_float32(positives).detach().mean())
+        # as a tensor, since a Python number would wait for the device; in float64, as Python would compute with it
+        alignment = at_least_float32(positives).detach().mean().double()
         adapted = self.temperature * (1 + self.alpha * (alignment - self.a0))
         odds = decoupled(positives, negatives, adapted)  # log((1 - P) / P)
         value = odds.detach().clamp(min=_FLAT)

@@ -8,7 +8,7 @@ import torch
 
 from dcr.losses.feature_signal import FeatureSignal
 from dcr.losses.infonce import infonce
-from dcr.losses.numerics import require_positive, unit_vectors
+from dcr.losses.numerics import moved_to, require_positive, unit_vectors
 
 
 @dataclass(frozen=True)
@@ -43,18 +43,18 @@ class MoCHi(FeatureSignal):
 
         Args:
             anchors: unit vectors, (B, d). keys: unit vectors, (K, d).
-            similarities: of anchors to keys, (B, K); -inf where a key is no negative.
+            similarities: of anchors to keys, (B, K); -inf at each anchor's own key, the one that is no negative.
         """
-        count = min(self.num_hardest, int((similarities > -torch.inf).sum(dim=1).min()))
+        count = min(self.num_hardest, len(keys) - 1)
         hardest = keys[similarities.topk(count, dim=1).indices]
         size = len(anchors)
 
         def draw(number: int) -> torch.Tensor:
-            chosen = torch.randint(count, (size, number), generator=generator).to(keys.device)
+            chosen = torch.randint(count, (size, number), generator=generator).to(keys.device, non_blocking=True)
             return hardest.gather(1, chosen[..., None].expand(-1, -1, hardest.shape[2]))
 
         def share(number: int, most: float) -> torch.Tensor:
-            return most * torch.rand(size, number, 1, generator=generator).to(keys)
+            return most * moved_to(torch.rand(size, number, 1, generator=generator), keys)
 
         a, b = share(self.num_mixed, 1.0), share(self.num_query_mixed, 0.5)
         mixed = a * draw(self.num_mixed) + (1 - a) * draw(self.num_mixed)

@@ -17,6 +17,11 @@ def unit_vectors(tensor: torch.Tensor, start_dim: int = 1, dtype: torch.dtype | 
     return F.normalize(tensor.flatten(start_dim), dim=-1)
 
 
+def moved_to(draws: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """Return draws, made on the CPU, on another tensor's device and in its dtype, without waiting for the device."""
+    return draws.to(like.device, like.dtype, non_blocking=True)
+
+
 def require_positive(**values: float) -> None:
     """Raise ValueError naming the first value that is not above 0."""
     for name, value in values.items():

@@ -103,7 +103,7 @@ class Draws:
         """Return this process's piece of ``draw(samples of all processes, generator)``."""
         name, *number = purpose
         generator = torch_generator(self._seed, name, self._step, *number)
-        return draw(self.num_samples, generator)[self._own].to(self._device)
+        return draw(self.num_samples, generator)[self._own].to(self._device, non_blocking=True)
 
     def normal(self, shape: torch.Size, purpose: str) -> torch.Tensor:
         """Return unit normal numbers of a sample's shape."""
@@ -124,7 +124,7 @@ def make_batch(
     pixels = _to_pixels(collated["crops"], device)
     made = [_to_pixels(collated["candidates"], device)] if "candidates" in collated else []
     moments = collated["moments"] if "moments" in collated else encode_collated(collated, diffusion)
-    mean, log_variance = moments.to(device).chunk(2, dim=1)
+    mean, log_variance = moments.to(device, non_blocking=True).chunk(2, dim=1)
     draws = Draws(seed, step, len(mean), processes, device)
     latents = diffusion.scale_latents(mean + torch.exp(0.5 * log_variance) * draws.normal(mean.shape[1:], "latent"))
     noise = draws.normal(mean.shape[1:], "noise")
@@ -144,7 +144,7 @@ def make_batch(
 
 def _to_pixels(crops: torch.Tensor, device: torch.device) -> torch.Tensor:
     """Return uint8 (B, H, W, 3) as (B, 3, H, W) in [0, 1]."""
-    return crops.to(device).permute(0, 3, 1, 2).float() / 255
+    return crops.to(device, non_blocking=True).permute(0, 3, 1, 2).float() / 255
 
 
 def _make_views(pixels: torch.Tensor, augmentation: Augmentation, draws: Draws, options: BatchOptions) -> torch.Tensor:

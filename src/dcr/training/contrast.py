@@ -120,12 +120,12 @@ def _split_made(positives: torch.Tensor, options: ContrastOptions) -> tuple[torc
 
 
 @torch.no_grad()
-def measure_features(features: torch.Tensor, size: int, options: ContrastOptions) -> dict[str, float]:
+def measure_features(features: torch.Tensor, size: int, options: ContrastOptions) -> dict[str, torch.Tensor]:
     """Return alignment and uniformity of image features, (B and V * B more, d), if they are asked for."""
     if not options.diagnostics:
         return {}
     own, views = features[:size], features[size : 2 * size]
-    return {"alignment": alignment(own, views).item(), "uniformity": uniformity(own, _UNIFORMITY_T).item()}
+    return {"alignment": alignment(own, views), "uniformity": uniformity(own, _UNIFORMITY_T)}
 
 
 def contrast_image_features(

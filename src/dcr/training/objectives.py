@@ -98,8 +98,8 @@ def dcr_objective(
     pull, feature_gradient = _pull_to_base(features, batch, options, backward)
     projection_gradient = torch.cat([columns.own_gradient(), views.grad.flatten(0, 1)])
     _send_back((features, feature_gradient), (projections, projection_gradient))
-    parts, measures = _sum_up(chunks), measure_features(features, size, options.contrast)
-    return {**parts, **pull, **measures, "loss": parts["loss"] + sum(pull.values())}
+    parts, once = _sum_up(chunks, pull | measure_features(features, size, options.contrast))
+    return {**parts, **once, "loss": parts["loss"] + sum(once[name] for name in pull)}
 
 
 def reconstruction_objective(
@@ -113,10 +113,11 @@ def reconstruction_objective(
     """Mean squared error between prediction and target, as DIVA and GenHancer minimise."""
     features, projections = encode(batch.pixels)
     leaf = projections.detach().requires_grad_()
-    total = _reconstruct(predict, batch, leaf, options.rows_per_chunk, 1.0, backward)
+    chunks = _reconstruct(predict, batch, leaf, options.rows_per_chunk, 1.0, backward)
     pull, feature_gradient = _pull_to_base(features, batch, options, backward)
     _send_back((features, feature_gradient), (projections, leaf.grad))
-    return {**pull, "loss": total + sum(pull.values())}
+    parts, pull = _sum_up(chunks, pull)
+    return {**pull, "loss": parts["loss"] + sum(pull.values())}
 
 
 def naive_objective(
@@ -131,9 +132,7 @@ def naive_objective(
     features, projections = encode(torch.cat([batch.pixels, batch.view_pixels]))
     size, leaf = len(batch.pixels), projections.detach().requires_grad_()
     own, *views = (Columns(part, options.gather_negatives, processes) for part in features.split(size))
-    reconstruction = _reconstruct(
-        predict, batch, leaf[:size], options.rows_per_chunk, options.reconstruction_weight, backward
-    )
+    chunks = _reconstruct(predict, batch, leaf[:size], options.rows_per_chunk, options.reconstruction_weight, backward)
     if options.contrast.is_own:
         terms = [feature_infonce(own.leaf, view.leaf, options.temperature) for view in views]
         contrast = options.contrast_weight * torch.stack(terms).mean()
@@ -147,8 +146,10 @@ def naive_objective(
     if pull_gradient is not None:
         feature_gradient = feature_gradient + pull_gradient
     _send_back((features, feature_gradient), (projections, leaf.grad))
-    parts = {"contrast": contrast.item(), "reconstruction": reconstruction, **pull}
-    return {"loss": sum(parts.values()), **parts, **measure_features(features, size, options.contrast)}
+    measures = measure_features(features, size, options.contrast)
+    total, once = _sum_up(chunks, {"contrast": contrast.detach()} | pull | measures)
+    parts = {"contrast": once["contrast"], "reconstruction": total["loss"], **{name: once[name] for name in pull}}
+    return {"loss": sum(parts.values()), **parts, **{name: once[name] for name in measures}}
 
 
 OBJECTIVES = {"dcr": dcr_objective, "reconstruction": reconstruction_objective, "naive": naive_objective}
@@ -186,8 +187,9 @@ def _reconstruct(
     rows_per_chunk: int,
     weight: float,
     backward: Backward,
-) -> float:
-    """Send the weighted mean squared error back into ``projections``, in chunks as large as DCR's; return it."""
+) -> list[dict[str, torch.Tensor]]:
+    """Send the weighted mean squared error back into ``projections``, in chunks as large as DCR's; return their shares
+    of it."""
     size, chunks = len(projections), []
     for rows in torch.arange(size, device=projections.device).split(rows_per_chunk * (size + 1)):
         predictions = predict(batch.noisy_latents[rows], batch.timesteps[rows], projections[rows][:, None])[:, 0]
@@ -198,13 +200,19 @@ def _reconstruct(
         loss = weight * error * len(rows) / size
         backward(loss)
         chunks.append({"loss": loss.detach()})
-    return _sum_up(chunks)["loss"]
+    return chunks
 
 
-def _sum_up(chunks: list[dict[str, torch.Tensor]]) -> dict[str, float]:
-    """Return the sum over the chunks of each scalar, by name, waiting for the device once."""
-    values = torch.stack([torch.stack(list(chunk.values())) for chunk in chunks]).tolist()
-    return {name: sum(column) for name, column in zip(chunks[0], zip(*values, strict=True), strict=True)}
+def _sum_up(
+    chunks: list[dict[str, torch.Tensor]], once: dict[str, torch.Tensor]
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Return the sum over the chunks of each scalar, by name, and scalars that are there once; the one wait for the
+    device in a micro-step."""
+    scalars = [value for part in (*chunks, once) for value in part.values()]
+    values = iter(torch.stack(scalars).tolist())
+    rows = [[next(values) for _ in chunk] for chunk in chunks]
+    sums = {name: sum(column) for name, column in zip(chunks[0], zip(*rows, strict=True), strict=True)}
+    return sums, dict(zip(once, values, strict=True))
 
 
 def _noise_errors(predictions: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -214,7 +222,7 @@ def _noise_errors(predictions: torch.Tensor, targets: torch.Tensor) -> torch.Ten
 
 def _pull_to_base(
     features: torch.Tensor, batch: Batch, options: ObjectiveOptions, backward: Backward
-) -> tuple[dict[str, float], torch.Tensor | None]:
+) -> tuple[dict[str, torch.Tensor], torch.Tensor | None]:
     """Send back one minus the cosine of each image's embedding and the base encoder's; return it by name, and its
     gradient in all ``features``, None where there is no pull."""
     if batch.base_features is None:
@@ -223,7 +231,7 @@ def _pull_to_base(
     distances = 1 - F.cosine_similarity(leaf[: len(batch.pixels)], batch.base_features)
     loss = options.base_embedding_weight * distances.mean()
     backward(loss)
-    return {"base_distance": loss.item()}, leaf.grad
+    return {"base_distance": loss.detach()}, leaf.grad
 
 
 def _send_back(*pairs: tuple[torch.Tensor, torch.Tensor | None]) -> None:

@@ -52,6 +52,13 @@ class Processes:
             distributed.all_reduce(tensor)
         return tensor
 
+    def mean(self, values: list[float]) -> list[float]:
+        """Return the means of numbers over the processes, waiting for the device once where there are several."""
+        if self.count == 1:
+            return values
+        tensor = torch.tensor(values, dtype=torch.float64).to(self.device, non_blocking=True)
+        return (self.sum_(tensor) / self.count).tolist()
+
     def gather(self, tensor: torch.Tensor) -> torch.Tensor:
         """Return every process's tensor, (B, ...) each, joined by rank to (P * B, ...); no gradient flows."""
         if self.count == 1:

@@ -14,6 +14,7 @@ import torch
 from torchvision import transforms
 
 from dcr.backbones import Backbone
+from dcr.devices import constant
 from dcr.views import ViewAugmentation
 
 OPENAI_MEAN, OPENAI_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
@@ -42,7 +43,7 @@ class PublishedViews:
 
     def apply(self, pixels: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
         """Return views of ``pixels``, (B, 3, H, W) in [0, 1]; normalised, they are what the published tower sees."""
-        mean, std = (pixels.new_tensor(values).view(3, 1, 1) for values in (self.mean, self.std))
+        mean, std = (constant(v, pixels.dtype, pixels.device).view(3, 1, 1) for v in (self.mean, self.std))
         augment = self.transform(pixels.shape[-1])
         views = []
         with torch.random.fork_rng(devices=[]):

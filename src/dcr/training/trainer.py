@@ -124,7 +124,7 @@ class Trainer:
         started = time.perf_counter()
         for step in range(progress.step + 1, run.max_train_steps + 1):
             row, seen = self._optimizer_step(step, batches)
-            *values, stops = self._mean([*row.values(), float(stop.requested)])
+            *values, stops = self.processes.mean([*row.values(), float(stop.requested)])
             row = dict(zip(row, values, strict=True))
             self._update(row, [key for batch in seen for key in batch.keys], progress)
             row = self.monitor.diagnose(step, seen[-1]) | row  # the step's own values are of the whole batch
@@ -183,10 +183,6 @@ class Trainer:
     def _require_finite(self, tensors: dict[str, torch.Tensor]) -> None:
         advice = "lower the learning rate, or train in float32 (mixed_precision: no)"
         require_finite(tensors, f"{self.run.name}: what was trained", advice)
-
-    def _mean(self, values: list[float]) -> list[float]:
-        tensor = torch.tensor(values, dtype=torch.float64, device=self.processes.device)
-        return (self.processes.sum_(tensor) / self.processes.count).tolist()
 
     @property
     def _samples_a_step(self) -> int:

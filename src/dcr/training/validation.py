@@ -81,9 +81,9 @@ class HeldOutNoise:
 
     @torch.no_grad()
     def _mean_error(self, project: Callable[[Batch], torch.Tensor]) -> float:
-        total = count = 0.0
+        errors, count = [], 0
         for batch in self._batches:
             predictions = self._predict(batch.noisy_latents, batch.timesteps, project(batch)[:, None])[:, 0].float()
-            total += F.mse_loss(predictions, batch.targets, reduction="sum").item()
+            errors.append(F.mse_loss(predictions, batch.targets, reduction="sum"))
             count += batch.targets.numel()
-        return total / count
+        return sum(torch.stack(errors).tolist()) / count

@@ -1,0 +1,62 @@
+"""No signal and no approximation waits for the device while chunks are walked."""
+
+from dataclasses import replace
+
+import pytest
+
+from dcr.losses.signals import FEATURE_SIGNALS, SIGNALS
+from dcr.training.contrast import ContrastOptions
+from dcr.training.options import build_signal
+from pretended_device import DEVICE, PretendedDevice
+from pretended_world import waits_of_step
+from training_world import open_micro_step, parameters, write_world
+
+
+@pytest.fixture(scope="module")
+def device():
+    with PretendedDevice() as device:
+        yield device
+
+
+@pytest.fixture(scope="module", params=["dcr", "naive"])
+def micro_step(request, device, tmp_path_factory):
+    world = write_world(tmp_path_factory.mktemp("world"))
+    micro_step, collated = open_micro_step(world, request.param, DEVICE, num_views=2, stage2_train_batch_size=3)
+    micro_step(collated, 0)  # what is made once
+    return micro_step, collated, device
+
+
+def waits(micro_step, collated, device, **changes):
+    """Return the waits of a step that walks one row at a time, having seen that they are those of one chunk."""
+    micro_step.options = replace(micro_step.options, **changes)
+    many, one = (waits_of_step(micro_step, collated, device, rows) for rows in (1, len(collated["keys"])))
+    assert many == one
+    return many
+
+
+@pytest.mark.parametrize("name", [*SIGNALS, *FEATURE_SIGNALS])
+def test_signals_wait_once_for_the_loss(micro_step, name):
+    if micro_step[0].run.objective == "dcr" and name in FEATURE_SIGNALS:
+        pytest.skip("works on image features")
+    signal = build_signal(parameters(signal=name))
+    found = waits(*micro_step, contrast=ContrastOptions(signal, diagnostics=True))
+    assert found.total() == 1, found
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"target_weight": 0.3}, {"target_weight": 0.0}, {"target_weight": 1.0}, {"reconstruction_share": 0.3},
+        {"negatives_gradient": False}, {"published_loss": True}, {"contrast": ContrastOptions(synthetic_weight=0.5)},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_weights_and_approximations_wait_once_for_the_loss(micro_step, changes):
+    if micro_step[0].run.objective == "naive":
+        pytest.skip("knows none of them")
+    neutral = {
+        "target_weight": 0.5, "reconstruction_share": 0.0, "negatives_gradient": True, "published_loss": False,
+        "contrast": ContrastOptions(diagnostics=True),
+    }  # fmt: skip
+    found = waits(*micro_step, **neutral | changes)
+    assert found.total() == 1, found

@@ -1,0 +1,91 @@
+"""Both stages and all methods on the pretended device: the CPU's bits, and hardly a wait."""
+
+import pytest
+from PIL import Image, ImageChops
+
+from diffusion_models import tiny_diffusion
+from pretended_device import DEVICE, PretendedDevice
+from pretended_world import train, waits_of_step
+from training_world import open_micro_step, write_latents, write_world
+
+WAITS_A_STEP = 3  # losses, gradient norm, and the mean over ranks where there are several
+EVERYTHING = {
+    "target_weight": 0.3, "reconstruction_share": 0.2, "base_embedding_weight": 0.5, "num_views": 2, "snr_gamma": 5.0,
+    "negatives_count": 2, "constant_prompt": True, "shared_prefix": True, "gradient_checkpointing": "tower",
+    "gradient_accumulation_steps": 1,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    return write_world(tmp_path_factory.mktemp("world"))
+
+
+@pytest.fixture(scope="module")
+def online(tmp_path_factory):
+    folder = write_world(tmp_path_factory.mktemp("online"))
+    write_latents(folder, tiny_diffusion(folder / "tokenizer"), mode="online")
+    return folder
+
+
+@pytest.mark.parametrize("name", ["stage1", "dcr", "reconstruction", "naive"])
+def test_trains_to_the_cpus_bits(world, tmp_path, name):
+    plain = train(world, tmp_path / "cpu", name, 2, pretend=False)
+    pretended = train(world, tmp_path / "pretended", name, 2, pretend=True)
+    assert pretended.equals(plain)
+
+
+@pytest.mark.parametrize("name", ["stage1", "dcr"])
+def test_a_step_waits_hardly_ever(world, tmp_path, name):
+    pretended = train(world, tmp_path / "pretended", name, 2, pretend=True)
+    shorter = train(world, tmp_path / "shorter", name, 1, pretend=True)
+    assert (pretended.waits - shorter.waits).total() <= WAITS_A_STEP, pretended.waits - shorter.waits
+
+
+@pytest.mark.parametrize("name", ["stage1", "dcr"])
+def test_images_that_are_encoded_on_the_way_give_the_same(online, tmp_path, name):
+    plain = train(online, tmp_path / "cpu", name, 2, pretend=False)
+    assert train(online, tmp_path / "pretended", name, 2, pretend=True).equals(plain)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        EVERYTHING,
+        {"constant_prompt": True, "negatives_gradient": False, "contrast_diagnostics": True, "num_views": 2},
+        {"positives": "clip_neighbour", "gradient_checkpointing": "all"},
+        {"published": True},
+        {"condition": "patch_tokens", "tuning": "last_blocks", "num_tuned_blocks": 1, "method": "end_to_end"},
+    ],
+    ids=["everything", "approximate", "neighbours", "published", "tokens"],
+)
+def test_other_ways_train_to_the_cpus_bits(world, tmp_path, changes):
+    name = changes.pop("method", "dcr")
+    plain = train(world, tmp_path / "cpu", name, 1, pretend=False, **changes)
+    assert train(world, tmp_path / "pretended", name, 1, pretend=True, **changes).equals(plain)
+
+
+def test_pictures_and_diagnostics_are_the_cpus(world, tmp_path):
+    asked = {"images_every_steps": 1, "diagnostics_every_steps": 1, "num_images": 2, "num_denoising_steps": 2}
+    found = [train(world, tmp_path / str(on), "dcr", 1, pretend=on, **asked) for on in (False, True)]
+    assert found[0].equals(found[1])
+    drawn = [Image.open(tmp_path / str(on) / "dcr" / "images" / "step-000001.png") for on in (False, True)]
+    assert ImageChops.difference(*drawn).getbbox() is None
+
+
+def test_bfloat16_trains_to_the_cpus_bits(world, tmp_path):
+    """Autocast's list is the CPU's in both; what it cannot show is that CUDA's is another."""
+    plain = train(world, tmp_path / "cpu", "dcr", 1, pretend=False, mixed_precision="bf16")
+    assert train(world, tmp_path / "pretended", "dcr", 1, pretend=True, mixed_precision="bf16").equals(plain)
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, EVERYTHING, {"negatives_gradient": False}], ids=["plain", "all", "approximate"]
+)
+def test_no_chunk_waits(world, changes):
+    with PretendedDevice() as device:
+        micro_step, collated = open_micro_step(world, device=DEVICE, **changes)
+        micro_step(collated, 0)  # what is made once
+        many, one = (waits_of_step(micro_step, collated, device, rows) for rows in (1, len(collated["keys"])))
+    assert many == one
+    assert many.total() == 1, many
