@@ -27,6 +27,7 @@ TABLE = {
     "weight_decay": (0.5, {TEXT}),
     "steps": (7, {TEXT}),
     "evaluate_every_steps": (7, {TEXT}),
+    "closed_form_share": (0.5, {TEXT}),
 }
 
 

@@ -14,9 +14,9 @@ import torch
 
 from dcr.alignment.contrast import Contrast
 from dcr.alignment.folding import IMAGE_MAP, TEXT_MAP, apply_maps, check_form
-from dcr.alignment.image_map import blend, fit_image_map
+from dcr.alignment.ridge_map import blend, fit_ridge_map
 from dcr.alignment.samples import Latents, choose_samples, embed_captions, embed_samples
-from dcr.alignment.text_map import TextMapOptions, fit_text_map
+from dcr.alignment.text_map import TextMapOptions, fit_text_map, mix_maps
 from dcr.encoder_names import BASE
 from dcr.fingerprints import tensors_hash, weights_hash
 from dcr.latents import LatentCache
@@ -84,7 +84,7 @@ class Aligner:
         return fit(images)
 
     def _fit_image(self, images: Sides) -> Alignment:
-        matrix, ridge, cosines = self._solve(images)
+        matrix, ridge, cosines = self._solve(images, self._base_images)
         tried = {"ridges": [{"ridge": r, "held_out_cosine": cosine} for r, cosine in cosines.items()]}
         return Alignment({IMAGE_MAP: _tensor(matrix)}, {"ridge": ridge, "held_out_cosine": cosines[ridge]}, tried)
 
@@ -106,17 +106,24 @@ class Aligner:
         pairs, held_out = zip(images, self._texts, strict=True)
         matrix, step, losses = fit_text_map(pairs, held_out, self._contrast, options, self._base.device)
         tried = {"steps": [{"step": s, "held_out_loss": loss} for s, loss in losses.items()]}
-        return Alignment({TEXT_MAP: matrix}, {"step": step, "held_out_loss": losses[step]}, tried)
+        chosen = {"step": step, "held_out_loss": losses[step]}
+        if share := self._parameters.closed_form_share:
+            closed_form, ridge, cosines = self._solve(self._texts, images)
+            matrix = mix_maps(matrix, closed_form, share)
+            chosen |= {"closed_form_share": share, "ridge": ridge}
+            tried["ridges"] = [{"ridge": r, "held_out_cosine": cosine} for r, cosine in cosines.items()]
+        return Alignment({TEXT_MAP: matrix}, chosen, tried)
 
-    def _solve(self, images: Sides) -> tuple[np.ndarray, float, dict[float, float]]:
-        p, base = self._parameters, self._base_images
+    def _solve(self, inputs: Sides, targets: Sides) -> tuple[np.ndarray, float, dict[float, float]]:
+        """Return the map that brings inputs nearest to targets, its ridge, and the held-out cosine by ridge."""
+        size = self._parameters.embedding_batch_size
 
         def pieces() -> Iterator[Sides]:
-            for start in range(0, len(images[0]), p.embedding_batch_size):
-                rows = slice(start, start + p.embedding_batch_size)
-                yield images[0][rows], base[0][rows]
+            for start in range(0, len(inputs[0]), size):
+                rows = slice(start, start + size)
+                yield inputs[0][rows], targets[0][rows]
 
-        return fit_image_map(pieces(), (images[1], base[1]), p.ridges)
+        return fit_ridge_map(pieces(), (inputs[1], targets[1]), self._parameters.ridges)
 
     @cached_property
     def _base_images(self) -> Sides:

@@ -32,6 +32,20 @@ class TextMapOptions:
     evaluate_every_steps: int
 
 
+def mix_maps(trained: torch.Tensor, closed_form: np.ndarray, share: float) -> torch.Tensor:
+    """Return the map that has ``share`` of the closed form and the rest of the trained one, (d, d) float32.
+
+    The closed form is brought to the trained map's Frobenius norm: text embeddings are normalised behind the map, so
+    its length says nothing.
+
+    Args:
+        trained, closed_form: (d, d).
+    """
+    closed = torch.from_numpy(closed_form).float()
+    closed = closed * (trained.norm() / closed.norm())
+    return (1 - share) * trained + share * closed
+
+
 def fit_text_map(
     pairs: Pairs, held_out: Pairs, contrast: Contrast, options: TextMapOptions, device: torch.device
 ) -> tuple[torch.Tensor, int, dict[int, float]]:

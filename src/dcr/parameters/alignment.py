@@ -20,6 +20,7 @@ class AlignmentParameters(Section):
         "image": ("seed", "max_images", "ridges"),
         "text": (
             *("seed", "max_images", "batch_size", "learning_rate", "weight_decay", "steps", "evaluate_every_steps"),
+            *("closed_form_share", "ridges"),
         ),
         "blend": ("seed", "max_images", "ridges", "shares", "batch_size"),
     }
@@ -37,7 +38,9 @@ class AlignmentParameters(Section):
     weight_decay: float = Field(ge=0)
     steps: PositiveInt
     evaluate_every_steps: PositiveInt
+    closed_form_share: Share
 
     def course(self) -> dict[str, Any]:
         """Return the parameters that the result depends on, ``form`` first."""
-        return {name: getattr(self, name) for name in ("form", *self.USED[self.form])}
+        unused = {"ridges"} if self.form == "text" and not self.closed_form_share else set()
+        return {name: getattr(self, name) for name in ("form", *self.USED[self.form]) if name not in unused}

@@ -5,7 +5,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from dcr.alignment.image_map import CrossMoments, blend, fit_image_map, mean_cosine
+from dcr.alignment.ridge_map import CrossMoments, blend, fit_ridge_map, mean_cosine
 
 RIDGES = [1e-8, 1e-4, 1e-2, 1.0]
 
@@ -37,14 +37,14 @@ def test_the_map_is_numpys_least_squares_with_the_ridge_as_further_rows(ridge):
 def test_all_ridges_come_from_one_reading():
     x, y = embeddings(50), embeddings(50, seed=1)
     batches = in_batches(x, y)
-    _, _, cosines = fit_image_map(batches, (x[:9], y[:9]), RIDGES)
+    _, _, cosines = fit_ridge_map(batches, (x[:9], y[:9]), RIDGES)
     assert list(cosines) == RIDGES
     assert next(batches, None) is None
 
 
 def test_an_encoder_mapped_to_itself_stays():
     x, out = embeddings(200, 32), embeddings(40, 32, seed=1)
-    matrix, ridge, _ = fit_image_map(in_batches(x, x), (out, out), [1e-2, 1e-12])
+    matrix, ridge, _ = fit_ridge_map(in_batches(x, x), (out, out), [1e-2, 1e-12])
     assert ridge == 1e-12
     np.testing.assert_allclose(out @ matrix, out, atol=1e-4)
 
@@ -52,7 +52,7 @@ def test_an_encoder_mapped_to_itself_stays():
 def test_a_rotation_is_undone():
     y, out = embeddings(200), embeddings(40, seed=1)
     rotation = np.linalg.qr(np.random.default_rng(2).normal(size=(6, 6)))[0]
-    matrix, _, cosines = fit_image_map(in_batches(y @ rotation, y), (out @ rotation, out), RIDGES)
+    matrix, _, cosines = fit_ridge_map(in_batches(y @ rotation, y), (out @ rotation, out), RIDGES)
     np.testing.assert_allclose(matrix, rotation.T, atol=1e-3)
     assert max(cosines.values()) == pytest.approx(1)
 
@@ -62,17 +62,17 @@ def test_the_ridge_is_that_of_the_best_held_out_cosine():
     generator = np.random.default_rng(3)
     y, out = embeddings(12, 8), embeddings(300, 8, seed=1)
     x, out_x = (unit(rows + 0.5 * generator.normal(size=rows.shape)) for rows in (y, out))
-    _, ridge, cosines = fit_image_map(in_batches(x, y), (out_x, out), RIDGES)
+    _, ridge, cosines = fit_ridge_map(in_batches(x, y), (out_x, out), RIDGES)
     assert ridge == max(cosines, key=cosines.get) != RIDGES[0]
     for value, cosine in cosines.items():
-        matrix = fit_image_map(in_batches(x, y), (out_x, out), [value])[0]
+        matrix = fit_ridge_map(in_batches(x, y), (out_x, out), [value])[0]
         mapped = unit(out_x @ matrix)
         assert cosine == pytest.approx(np.mean([a @ b for a, b in zip(mapped, out, strict=True)]))
 
 
 def test_collinear_embeddings_are_no_fault():
     x = np.repeat(embeddings(1), 20, axis=0)
-    matrix, _, cosines = fit_image_map(in_batches(x, x), (x, x), RIDGES)
+    matrix, _, cosines = fit_ridge_map(in_batches(x, x), (x, x), RIDGES)
     assert np.isfinite(matrix).all()
     assert max(cosines.values()) == pytest.approx(1)
 
@@ -84,7 +84,7 @@ def test_memory_is_bounded_by_the_batch():
         generator = np.random.default_rng(0)
         batches = ((x, x) for x in (generator.random((batch, width), np.float32) for _ in range(number)))
         tracemalloc.start()
-        fit_image_map(batches, (np.ones((2, width)), np.ones((2, width))), RIDGES)
+        fit_ridge_map(batches, (np.ones((2, width)), np.ones((2, width))), RIDGES)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 1.5 * peaks[0]

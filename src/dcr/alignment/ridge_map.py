@@ -1,7 +1,7 @@
-"""The linear map that brings one encoder's image embeddings nearest to another's, in closed form.
+"""The linear map that brings embeddings nearest to others, in closed form.
 
-Notation: N images, B of a batch, d width of the embedding; X (N, d) unit embeddings of the encoder that was trained, Y
-(N, d) those of the base on the same images.
+Notation: N pairs, B of a batch, d width of the embedding; X (N, d) unit embeddings to map, Y (N, d) those that they are
+brought to: X a trained encoder's images and Y the base's, or X captions and Y their images.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ class CrossMoments:
     """
 
     def __init__(self, width: int) -> None:
-        self.num_images = 0
+        self.num_pairs = 0
         self._inputs = np.zeros((width, width))
         self._targets = np.zeros((width, width))
 
     def add(self, inputs: np.ndarray, targets: np.ndarray) -> None:
         """Add a batch of X and Y, (B, d) each, of any floating dtype."""
         inputs = inputs.astype(np.float64)
-        self.num_images += len(inputs)
+        self.num_pairs += len(inputs)
         self._inputs += inputs.T @ inputs
         self._targets += inputs.T @ targets.astype(np.float64)
 
@@ -43,7 +43,7 @@ class CrossMoments:
         values, vectors = np.linalg.eigh(self._inputs)
         rotated = vectors.T @ self._targets
         values = values.clip(min=0.0)[:, None]
-        return {ridge: vectors @ (rotated / (values + ridge * self.num_images)) for ridge in ridges}
+        return {ridge: vectors @ (rotated / (values + ridge * self.num_pairs)) for ridge in ridges}
 
 
 def mean_cosine(inputs: np.ndarray, targets: np.ndarray) -> float:
@@ -54,16 +54,16 @@ def mean_cosine(inputs: np.ndarray, targets: np.ndarray) -> float:
     return float(np.divide(products, lengths, out=np.zeros_like(lengths), where=lengths > 0).mean())
 
 
-def fit_image_map(
+def fit_ridge_map(
     batches: Iterable[tuple[np.ndarray, np.ndarray]],
     held_out: tuple[np.ndarray, np.ndarray],
     ridges: Sequence[float],
 ) -> tuple[np.ndarray, float, dict[float, float]]:
-    """Fit the map and choose its ridge by the mean cosine of mapped and base embeddings of held-out images.
+    """Fit the map and choose its ridge by the mean cosine of X, mapped, and Y on held-out pairs.
 
     Args:
         batches: X and Y piece by piece, read once.
-        held_out: X and Y of images that are in no batch.
+        held_out: X and Y of pairs that are in no batch.
         ridges: those to choose from; of equal ones the first in the list is taken.
 
     Returns:
