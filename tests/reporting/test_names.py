@@ -13,7 +13,10 @@ from dcr.reporting.names import encoder_name
         ("dcr", "DCR"),
         ("dcr_unaligned", "DCR, as trained"),
         ("dcr_unaligned@3", "DCR, as trained, seed 3"),
+        ("reconstruction_same_compute", "Reconstruction, same compute"),
+        ("dcr_pure_unaligned@1", "DCR, pure, as trained, seed 1"),
         ("my_encoder", "my_encoder"),
+        ("dcrx_pure", "dcrx_pure"),
     ],
 )
 def test_an_encoder_is_told_in_words(name, words):

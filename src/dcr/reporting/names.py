@@ -112,7 +112,17 @@ def encoder_name(encoder: str) -> str:
     """Return the words for an encoder or method, its form and its seed; see `dcr.encoder_names`."""
     name = EncoderName.parse(encoder)
     seed = "" if name.seed is None else f", seed {name.seed}"
-    return f"{ENCODERS.get(name.method, name.method)}{FORMS[name.form]}{seed}"
+    return f"{_method_words(name.method)}{FORMS[name.form]}{seed}"
+
+
+def _method_words(method: str) -> str:
+    """Return ``Reconstruction, same compute`` for ``reconstruction_same_compute``; names that begin otherwise stay."""
+    if method in ENCODERS:
+        return ENCODERS[method]
+    known = next((name for name in ENCODERS if method.startswith(f"{name}_")), None)
+    if known is None:
+        return method
+    return f"{ENCODERS[known]}, {method.removeprefix(f'{known}_').replace('_', ' ')}"
 
 
 def run_name(run: str) -> str:
