@@ -32,7 +32,7 @@ from diffusers import AutoencoderKL
 from common import alternate, environment, measure, noisy_jpeg, parser, rate, ratios, tell
 from dcr.crops import base_crop
 from dcr.diffusion import Diffusion
-from dcr.latents import LatentCache, LatentOptions, MomentsEncoder, load_crops, pick_device, plan_latents
+from dcr.latents import LatentCache, LatentOptions, MomentsEncoder, load_crops, plan_latents
 from dcr.shards import Sample, read_samples, write_shard
 from diffusion_models import scaled_down_diffusion
 
@@ -77,7 +77,7 @@ def measure_encoding(diffusion: Diffusion, shard: str, manifest: pd.DataFrame, o
     """Return seconds of the bare VAE and of the pipeline in every round, and the cache."""
     plan = plan_latents(manifest, [shard], diffusion, options)
     crops = load_crops(plan.tasks["00000"], options).crops.flatten(0, 1)
-    encoder, folder = MomentsEncoder(diffusion.vae, options, pick_device()), Path(shard).parents[1] / "latents"
+    encoder, folder = MomentsEncoder(diffusion.vae, options), Path(shard).parents[1] / "latents"
 
     def encode_bare() -> None:
         for batch in crops.split(options.batch_size):
@@ -112,7 +112,7 @@ def measure_variants(diffusion: Diffusion, crops: torch.Tensor, options: LatentO
     """Return images per second of the bare VAE in each form, and the seconds of its first pass."""
     rates, keys = {}, [""] * len(crops)
     for name, changes in tqdm(VARIANTS.items(), desc="variants"):
-        encoder = MomentsEncoder(diffusion.vae, replace(options, **changes), pick_device())
+        encoder = MomentsEncoder(diffusion.vae, replace(options, **changes))
 
         def encode(encoder: MomentsEncoder = encoder) -> None:
             encoder.encode(crops, keys)

@@ -99,11 +99,13 @@ class PretendedDevice(TorchDispatchMode):
 
     Attributes:
         waits: of the host for the device, ``<file>:<line> <what>`` to their number.
+        is_current: whether it is the one that PyTorch takes where no device is named, for which events are recorded.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.waits: Counter[str] = Counter()
+        self.is_current = True
         self._calls = 0  # Python's calls with a pretended tensor that are going on
         self._home: bool | None = None  # where results go, if a factory or a move says so
         self._copies: list[tuple[torch.Tensor, torch.Tensor]] = []

@@ -23,13 +23,14 @@ _FROM_LISTS = ("as_tensor", "tensor", "new_tensor")  # made on the CPU and copie
 
 
 class _Event:
-    """As ``torch.cuda.Event``: what was started before it was recorded is done once it has been waited for."""
+    """As ``torch.cuda.Event``: what its stream had started before it was recorded is done once it was waited for."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._copies: list[tuple[torch.Tensor, torch.Tensor]] = []
 
-    def record(self, *args: Any) -> None:
-        self._copies = current().under_way()
+    def record(self, stream: Any = None) -> None:
+        here = current().is_current if stream is None else stream == DEVICE
+        self._copies = current().under_way() if here else []
 
     def synchronize(self) -> None:
         current().wait("event")
@@ -51,6 +52,7 @@ def replacements() -> Iterator[tuple[Any, str, Callable]]:
     yield torch.nn.Module, "to", _module_to
     yield torch, "autocast", _autocast(torch.autocast)
     yield torch.cuda, "Event", _Event
+    yield torch.cuda, "current_stream", torch.device  # a device has one stream here
     yield torch._C, "_group_tensors_by_device_and_dtype", _grouping(torch._C._group_tensors_by_device_and_dtype)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from functools import lru_cache
 
 import torch
@@ -15,11 +16,16 @@ logger = logging.getLogger(__name__)
 def resolve_device(device: str | torch.device) -> torch.device:
     """Return the device by name; ``auto`` is the first accelerator that PyTorch finds, else the CPU.
 
+    Where torchrun started this process, its own GPU is made PyTorch's current one first: ``auto`` and ``cuda`` are
+    that one.
+
     Raises:
         UserError: no such device on this machine.
     """
+    if str(device) != "cpu" and "LOCAL_RANK" in os.environ and torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
     if device == "auto":
-        return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+        device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
     try:
         return torch.zeros(0, device=device).device
     except (RuntimeError, AssertionError) as exc:

@@ -40,7 +40,7 @@ def draw_on_the_device_from_the_cpus_generator(monkeypatch):
 
 
 def forget_to_move_the_images(monkeypatch):
-    monkeypatch.setattr(batches, "_to_pixels", lambda crops, device: crops.permute(0, 3, 1, 2).float() / 255)
+    monkeypatch.setattr(batches, "to_pixels", lambda crops, device: crops.permute(0, 3, 1, 2).float() / 255)
 
 
 def forget_to_move_a_constant(monkeypatch):
@@ -177,6 +177,18 @@ def test_a_copy_that_was_not_waited_for_is_rubbish(device, tmp_path):
     assert launched.parameters.isnan().all()
     assert encoder.finish(launched, ["a", "b"]).isfinite().all()
     assert launched.parameters.isfinite().all()
+
+
+def test_a_copy_is_waited_for_on_its_own_device_and_not_on_the_current_one(device, tmp_path, monkeypatch):
+    world = World.make(tmp_path, num_shards=1, images_per_shard=1)
+    encoder = MomentsEncoder(world.diffusion.vae, OPTIONS, DEVICE)
+    monkeypatch.setattr(device, "is_current", False)
+    assert encoder.encode(torch.zeros(2, 32, 32, 3, dtype=torch.uint8), ["a", "b"]).isfinite().all()
+    event = torch.cuda.Event()
+    copied = torch.ones(3).to(DEVICE).to("cpu", non_blocking=True)
+    event.record()
+    event.synchronize()
+    assert copied.isnan().all()
 
 
 def test_an_event_recorded_too_early_says_nothing_of_the_copy(device):

@@ -106,3 +106,17 @@ def test_made_positives_are_the_cpus(world):
 def test_a_device_by_name_is_found():
     with PretendedDevice():
         assert resolve_device("cuda") == DEVICE
+
+
+@pytest.mark.parametrize("name", ["auto", "cuda"])
+def test_a_rank_makes_its_gpu_the_current_one_before_it_loads(tmp_path, monkeypatch, name):
+    chosen = []
+    monkeypatch.setenv("LOCAL_RANK", "5")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda **_: torch.device("cuda"))
+    with PretendedDevice():
+        assert resolve_device(name) == DEVICE
+        assert resolve_device("cpu") == torch.device("cpu")
+    assert chosen == [1]

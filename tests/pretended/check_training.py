@@ -1,12 +1,16 @@
 """Both stages and all methods on the pretended device: the CPU's bits, and hardly a wait."""
 
 import pytest
+import torch
 from PIL import Image, ImageChops
 
+from dcr.training import jobs
+from dcr.training.processes import alone
+from dcr.training.stopping import Stopped
 from diffusion_models import tiny_diffusion
 from pretended_device import DEVICE, PretendedDevice
 from pretended_world import train, waits_of_step
-from training_world import open_micro_step, write_latents, write_world
+from training_world import fixed_projector, open_job, open_micro_step, write_latents, write_world
 
 WAITS_A_STEP = 3  # losses, gradient norm, and the mean over ranks where there are several
 EVERYTHING = {
@@ -71,6 +75,38 @@ def test_pictures_and_diagnostics_are_the_cpus(world, tmp_path):
     assert found[0].equals(found[1])
     drawn = [Image.open(tmp_path / str(on) / "dcr" / "images" / "step-000001.png") for on in (False, True)]
     assert ImageChops.difference(*drawn).getbbox() is None
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [("stage1", {"num_processes": 2}), ("dcr", {"num_hosts": 2}), ("dcr", {"num_methods_at_once": 2})],
+)
+def test_who_starts_workers_holds_nothing_on_the_device(world, tmp_path, monkeypatch, name, changes):
+    changes |= {"baselines": ["naive"]} if "num_methods_at_once" in changes else {}
+    job = open_job(world, tmp_path, **changes)
+    found = []
+
+    def launch(*args):
+        found.append((job.backbone.device.type, job.diffusion.device.type, args[-1]))
+        raise Stopped
+
+    monkeypatch.setattr(jobs, "launch", launch)
+    with PretendedDevice():
+        job.backbone.to(DEVICE)
+        job.diffusion.to(DEVICE)
+        job.processes = alone(job.diffusion.device)
+        with pytest.raises(Stopped):
+            jobs.train_projector(job) if name == "stage1" else jobs.train_adapters(job, fixed_projector(world))
+    assert found == [("cpu", "cpu", "cuda")]
+
+
+def test_training_runs_where_the_recipe_put_the_models(world, tmp_path):
+    job = open_job(world, tmp_path)
+    assert job.processes.device == torch.device("cpu")
+    with PretendedDevice():
+        job.diffusion.to(DEVICE)
+        parts = job.parameters, job.latents, job.backbone, job.diffusion, tmp_path
+        assert jobs.open_job(*parts).processes.device == DEVICE
 
 
 def test_bfloat16_trains_to_the_cpus_bits(world, tmp_path):

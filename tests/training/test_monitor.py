@@ -130,6 +130,17 @@ def test_a_steps_cost_is_that_of_its_pairs_and_images(monkeypatch, micro_step, r
     assert planned.step_bytes == pairs_at_once * 18 + images * 2 + 12 * 10
 
 
+@pytest.mark.parametrize(("kept", "used", "rows"), [(0, 0, 3), (440, 0, 5), (440, 220, 4), (440, 440, 3)])
+def test_what_the_allocator_keeps_is_as_good_as_free(monkeypatch, kept, used, rows):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (600, 1000))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: kept)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: used)
+    micro_step = setting("dcr")
+    micro_step.diffusion.device = torch.device("cuda", 0)
+    found = plan(micro_step, Cost(2, 5, 18, 7), {}).rows_per_chunk
+    assert found == min(6, (0.7 * (600 + kept - used) - 24) // 126) == rows
+
+
 def test_rows_are_never_none_and_never_more_than_there_are(monkeypatch):
     for free, rows in ((0, 1), (10**9, 6)):
         monkeypatch.setattr(cost_module, "_free_bytes", lambda *_, free=free: free)

@@ -1,14 +1,18 @@
 """Half precision: UNet and tower in it, noise, similarities and loss in float32, fp16's gradients scaled."""
 
+import gc
+
 import pytest
 import torch
 
+from dcr.latents import open_latents
 from dcr.training import jobs
 from dcr.training import step as step_module
 from dcr.training.batches import make_batch
 from dcr.training.objectives import OBJECTIVES
 from dcr.training.run import WEIGHT_DTYPES
 from dcr.training.runs import method_runs
+from dcr.training.validation import HeldOutNoise
 from training_world import fixed_projector, open_job, open_micro_step, write_world
 
 SAVINGS = {"constant_prompt": True, "shared_prefix": True, "lora_dropout": 0.0}
@@ -56,6 +60,35 @@ def test_noise_target_and_loss_are_float32_under_bf16(world, objective):
     OBJECTIVES[objective](micro_step.encode, predict, batch, micro_step.options, backward, micro_step.processes)
     assert {p.dtype for p in predictions} == {torch.bfloat16}
     assert {loss.dtype for loss in losses} == {torch.float32}
+
+
+@pytest.mark.parametrize("precision", WEIGHT_DTYPES)
+def test_held_out_images_are_encoded_in_the_runs_precision(world, tmp_path, precision):
+    micro_step, _ = open_micro_step(world, mixed_precision=precision, **SAVINGS)
+    held_out = HeldOutNoise(
+        open_latents(world / "latents"), range(4), micro_step.diffusion, micro_step.augmentation, 0, 4, 2
+    )
+    seen = set()
+    for module in micro_step.model.tower.modules():
+        if isinstance(module, torch.nn.Linear):
+            module.register_forward_hook(lambda *args: seen.add(args[-1].dtype))
+    error = held_out.model(micro_step.model)
+    assert seen == {WEIGHT_DTYPES[precision]}
+    micro_step.diffusion.unet.float()
+    assert error == pytest.approx(held_out.model(micro_step.model), rel=0.02)
+
+
+def test_of_held_out_images_bytes_are_kept_and_nothing_else(world):
+    micro_step, _ = open_micro_step(world)
+    arguments = open_latents(world / "latents"), range(4), micro_step.diffusion, micro_step.augmentation, 0, 4, 2
+    gc.collect()
+    before = {id(t) for t in gc.get_objects() if isinstance(t, torch.Tensor)}
+    held_out = HeldOutNoise(*arguments)
+    gc.collect()
+    new = [t for t in gc.get_objects() if isinstance(t, torch.Tensor) and id(t) not in before]
+    of_images = [(t.dtype, tuple(t.shape)) for t in new if 32 in t.shape and t.ndim == 4]
+    assert of_images == [(torch.uint8, (2, 32, 32, 3))] * 2
+    assert held_out.model(micro_step.model) > 0
 
 
 def test_an_overflow_in_fp16_skips_the_step_and_halves_the_scale(world, tmp_path, monkeypatch):

@@ -22,7 +22,7 @@ from dcr.training.batches import Batch
 from dcr.training.data import StepSampler
 from dcr.training.failures import raise_first
 from dcr.training.objectives import OBJECTIVES, ObjectiveOptions
-from dcr.training.processes import Processes, alone, join
+from dcr.training.processes import Processes, alone, join, stand_apart
 from dcr.training.stopping import JOB, Stopped
 from training_cuts import once
 from training_world import fork_server, open_job, parameters, write_world
@@ -38,6 +38,25 @@ def test_more_processes_than_gpus_are_refused(monkeypatch):
     monkeypatch.setenv("LOCAL_RANK", "2")
     with pytest.raises(UserError, match=r"num_processes is more than the 2 GPU\(s\) of this host"):
         join()
+
+
+def test_a_recipe_for_the_cpu_trains_there_though_there_are_gpus(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    backends = []
+    monkeypatch.setattr(torch.distributed, "init_process_group", lambda backend, **_: backends.append(backend))
+    monkeypatch.setattr(torch.distributed, "get_rank", lambda: 2)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 3)
+    assert join("cpu").device == torch.device("cpu")
+    assert backends == ["gloo"]
+    assert stand_apart("cpu").device == torch.device("cpu")
+    assert alone(torch.device("cpu")).device == torch.device("cpu")
+
+
+def test_one_process_trains_where_the_models_are_if_that_is_cuda():
+    assert alone(torch.device("cuda", 1)).device == torch.device("cuda", 1)
+    assert alone(torch.device("mps")).device == torch.device("cpu")
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -30,8 +29,8 @@ def embed_parts(
 ) -> None:
     """Embed every ``num_ranks``-th part of all sets, from number ``rank`` on, with every encoder into the cache.
 
-    A part or encoder that is broken is logged and left: evaluation tells of it. A process that torchrun started uses
-    the accelerator of its local rank.
+    A part or encoder that is broken is logged and left: evaluation tells of it. The encoders come on
+    the device that they are to be used on (`dcr.devices.resolve_device`).
 
     Raises:
         UserError: there is no such rank.
@@ -42,7 +41,7 @@ def embed_parts(
     parts = [part for benchmark_set in opened.values() for part in _parts(benchmark_set)][rank::num_ranks]
     for encoder, load in encoders.items():
         try:
-            embedder = Embedder(_place(load()), options.batch_size, options.num_workers, cache)
+            embedder = Embedder(load(), options.batch_size, options.num_workers, cache)
         except UserError as error:
             logger.error("encoder %s is left out: %s", encoder, error)
             continue
@@ -59,9 +58,3 @@ def _parts(benchmark_set: BenchmarkSet) -> Iterator[tuple[str, Part]]:
         return
     for split, parts in benchmark_set.splits.items():
         yield from ((f"{benchmark_set.name} {split}", part) for part in parts)
-
-
-def _place(backbone: Backbone) -> Backbone:
-    from dcr.latents import pick_device
-
-    return backbone.to(pick_device()) if "LOCAL_RANK" in os.environ else backbone

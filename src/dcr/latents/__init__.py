@@ -6,7 +6,7 @@ A shard's key is made of everything that its bytes depend on, so that only what 
 
 from dcr.latents.cache import LatentCache
 from dcr.latents.cropping import CropBatch, load_crops
-from dcr.latents.encoding import MomentsEncoder, encode_collated, pick_device
+from dcr.latents.encoding import MomentsEncoder, encode_collated
 from dcr.latents.online import OnlineLatents, open_latents
 from dcr.latents.options import LatentOptions
 from dcr.latents.plan import LatentPlan, pick_rank, plan_latents
@@ -24,7 +24,6 @@ __all__ = [
     "encode_collated",
     "load_crops",
     "open_latents",
-    "pick_device",
     "pick_rank",
     "plan_latents",
     "verify_latents",

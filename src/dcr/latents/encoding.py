@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from copy import deepcopy
 from functools import lru_cache
@@ -24,13 +23,6 @@ PRECISIONS = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16
 STORED_DTYPES = {"float32": np.dtype("<f4"), "float16": np.dtype("<f2"), "bfloat16": np.dtype("<u2")}
 
 
-def pick_device() -> torch.device:
-    """Return this process's accelerator, by ``LOCAL_RANK`` where torchrun set it, or the CPU."""
-    if not torch.cuda.is_available():
-        return torch.device("cpu")
-    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)) % torch.cuda.device_count())
-
-
 class Launched(NamedTuple):
     """Crops whose raw moments, (N, 2C, h, w) on the CPU, are there once ``event`` is reached."""
 
@@ -48,10 +40,11 @@ class MomentsEncoder:
     Args:
         vae: a diffusers autoencoder in float32.
         options: precision, memory layout, compilation and stored dtype are read.
-        device: where it runs.
+        device: where it runs; by default where the VAE is.
     """
 
-    def __init__(self, vae: torch.nn.Module, options: LatentOptions, device: torch.device) -> None:
+    def __init__(self, vae: torch.nn.Module, options: LatentOptions, device: torch.device | None = None) -> None:
+        device = device or next(vae.parameters()).device
         self.options, self.device, self.num_upcast = options, device, 0
         self._source, self._dtype = vae, PRECISIONS[options.mixed_precision]
         tell_slow_precision(device, options.mixed_precision, "latents")
@@ -69,11 +62,12 @@ class MomentsEncoder:
         count, padded = len(crops), crops
         if self.options.compile and count < self.options.batch_size:  # one shape, compiled once
             padded = F.pad(crops, (0, 0, 0, 0, 0, 0, 0, self.options.batch_size - count))
-        parameters = self._run(self._vae, self._pixels(padded))[:count].to("cpu", non_blocking=True)
-        event = torch.cuda.Event() if self.device.type == "cuda" else None
-        if event is not None:
-            event.record()
-        return Launched(crops, parameters, event)
+        parameters = self._run(self._vae, self._pixels(padded))[:count]
+        if self.device.type != "cuda":
+            return Launched(crops, parameters.cpu(), None)
+        copied, event = parameters.to("cpu", non_blocking=True), torch.cuda.Event()
+        event.record(torch.cuda.current_stream(self.device))  # which copies; another GPU may be the current one
+        return Launched(crops, copied, event)
 
     def finish(self, launched: Launched, keys: Sequence[str]) -> torch.Tensor:
         """Return mean and log-variance, float32 (N, 2C, h, w) on the CPU, of what `launch` started.

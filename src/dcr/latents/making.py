@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from dcr.latents.cropping import CropBatch, CropTask, iterate_crops
-from dcr.latents.encoding import MomentsEncoder, pick_device, to_stored
+from dcr.latents.encoding import MomentsEncoder, to_stored
 from dcr.latents.options import LatentOptions
 from dcr.latents.writing import write_latent_shard
 from dcr.progress import Bar, show_progress
@@ -34,7 +34,7 @@ def encode_shards(
         vae: in float32.
     """
     batches = {name: _split(task, options.images_per_batch) for name, task in tasks.items()}
-    encoder = MomentsEncoder(vae, options, pick_device())
+    encoder = MomentsEncoder(vae, options)
     encoded = encode_batches([part for parts in batches.values() for part in parts], options, encoder)
     count = sum(len(task.hashes) for task in tasks.values())
     with show_progress(total=count, desc="encode latents", unit="image") as bar:

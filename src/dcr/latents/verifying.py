@@ -11,7 +11,7 @@ import numpy as np
 
 from dcr.errors import UserError
 from dcr.latents.cropping import load_crops
-from dcr.latents.encoding import MomentsEncoder, from_stored, pick_device
+from dcr.latents.encoding import MomentsEncoder, from_stored
 from dcr.latents.format import DamagedShardError, ShardRecord, check_bytes, read_index, read_record
 from dcr.latents.plan import LatentPlan
 from dcr.progress import show_progress
@@ -77,7 +77,7 @@ def check_shard(path: Path, plan: LatentPlan, name: str) -> None:
 
 def compare_samples(plan: LatentPlan, folder: Path, chosen: list[tuple[str, int]], tolerance: float) -> dict[str, str]:
     """Crop and encode samples, given as (shard, row), again; return per shard the first that differs."""
-    encoder, failures = MomentsEncoder(plan.vae, plan.options, pick_device()), {}
+    encoder, failures = MomentsEncoder(plan.vae, plan.options), {}
     for name, row in show_progress(chosen, desc="encode again", unit="image"):
         if name not in failures and (reason := _compare(plan, folder / f"{name}.tar", name, row, encoder, tolerance)):
             failures[name] = reason

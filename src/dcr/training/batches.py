@@ -121,8 +121,8 @@ def make_batch(
 ) -> Batch:
     """Draw latents, noise, timesteps, views and negatives for one step, on the diffusion model's device."""
     device, options = diffusion.device, options or BatchOptions()
-    pixels = _to_pixels(collated["crops"], device)
-    made = [_to_pixels(collated["candidates"], device)] if "candidates" in collated else []
+    pixels = to_pixels(collated["crops"], device)
+    made = [to_pixels(collated["candidates"], device)] if "candidates" in collated else []
     moments = collated["moments"] if "moments" in collated else encode_collated(collated, diffusion)
     mean, log_variance = moments.to(device, non_blocking=True).chunk(2, dim=1)
     draws = Draws(seed, step, len(mean), processes, device)
@@ -142,8 +142,8 @@ def make_batch(
     )
 
 
-def _to_pixels(crops: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """Return uint8 (B, H, W, 3) as (B, 3, H, W) in [0, 1]."""
+def to_pixels(crops: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Return uint8 (B, H, W, 3) as float32 (B, 3, H, W) in [0, 1], on the device."""
     return crops.to(device, non_blocking=True).permute(0, 3, 1, 2).float() / 255
 
 

@@ -95,7 +95,8 @@ def _rows_that_fit(micro_step: MicroStep, row_bytes: int, kept: int) -> int:
 
 def _free_bytes(device: torch.device, num_processes: int) -> int:
     if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + kept  # what the allocator keeps is as good as free
     return psutil.virtual_memory().available // num_processes
 
 

@@ -71,6 +71,13 @@ class Job:
         data.candidates = self.made_positives
         return data
 
+    def leave_device(self) -> None:
+        """Move the models to the CPU: the GPUs are the workers' while they train."""
+        self.backbone.to("cpu")
+        self.diffusion.to("cpu")
+        if torch.cuda.is_initialized():
+            torch.cuda.empty_cache()
+
     def _check_bytes(self) -> None:
         """Compare the shards with their hashes, once on every host: each of its processes takes its share."""
         if self.finished:  # the workers have done so
@@ -216,7 +223,7 @@ def open_job(
                 f"resume_from_checkpoint {resume}: no such checkpoint of this recipe; give latest, none or a folder "
                 f"{folder}/<run>/checkpoint-<step>"
             )
-    return Job(parameters, latents, backbone, diffusion, Path(folder), alone(), candidates=candidates)
+    return Job(parameters, latents, backbone, diffusion, Path(folder), alone(diffusion.device), candidates=candidates)
 
 
 def _train_in_workers(job: Job, projector: State | None) -> None:
@@ -226,7 +233,9 @@ def _train_in_workers(job: Job, projector: State | None) -> None:
     if job.finished or job.processes.is_worker or p.num_processes * p.num_hosts * at_once == 1:
         return
     code_hash()  # from here on that of the code which the workers start with: their result outlives an edit
+    job.leave_device()
     launch(
-        p, job.latents.folder, job.backbone.source, job.diffusion.source, job.folder, projector, job.candidates, at_once
-    )
+        p, job.latents.folder, job.backbone.source, job.diffusion.source, job.folder, projector, job.candidates,
+        at_once, job.processes.device.type,
+    )  # fmt: skip
     job.finished = True

@@ -31,6 +31,7 @@ def launch(
     projector: dict[str, torch.Tensor] | None,
     candidates: Path | None = None,
     at_once: int = 1,
+    device: str = "cuda",
 ) -> None:
     """Run stage 1, or stage 2 if there is a projector, in ``num_processes`` workers on each of ``num_hosts``.
 
@@ -39,6 +40,7 @@ def launch(
         checkpoints: folder that every host sees; the workers leave each run's final checkpoint in it.
         candidates: folder of made positives, likewise.
         at_once: above 1, so many workers instead, each of which trains whole methods of stage 2 by itself.
+        device: ``cuda``, of which each worker takes its own, or ``cpu``.
 
     Raises:
         Stopped: SIGTERM came, the workers have saved and ended.
@@ -55,6 +57,7 @@ def launch(
         "checkpoints": str(checkpoints),
         "has_projector": projector is not None,
         "at_once": at_once > 1,
+        "device": device,
         "candidates": candidates and str(candidates),
     }
     folder = checkpoints / JOB

@@ -90,18 +90,26 @@ class Processes:
         return values[0]
 
 
-def alone() -> Processes:
-    """Return the one process of a run without workers, on the GPU if there is one."""
-    return Processes(0, 1, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+def alone(device: torch.device | None = None) -> Processes:
+    """Return the one process of a run without workers.
+
+    Args:
+        device: where the models are, by default on the CPU. Accelerators other than CUDA's lack operations of training
+            (the bicubic sampling of views on Apple's), so that the CPU stands in for them.
+    """
+    return Processes(0, 1, device if device is not None and device.type == "cuda" else torch.device("cpu"))
 
 
-def join() -> Processes:
+def join(kind: str = "cuda") -> Processes:
     """Join the processes that torch.distributed.run has started: NCCL on GPUs, gloo on CPUs.
+
+    Args:
+        kind: ``cuda`` or ``cpu``; without a GPU it is the CPU.
 
     Raises:
         UserError: there are fewer GPUs than processes.
     """
-    device = _own_device("num_processes")
+    device = _own_device("num_processes", kind)
     if device.type == "cuda":
         distributed.init_process_group("nccl", timeout=_TIMEOUT, device_id=device)
     else:
@@ -109,18 +117,21 @@ def join() -> Processes:
     return Processes(distributed.get_rank(), distributed.get_world_size(), device, is_worker=True)
 
 
-def stand_apart() -> Processes:
+def stand_apart(kind: str = "cuda") -> Processes:
     """Return this process as one that trains by itself beside the others that torch.distributed.run has started.
+
+    Args:
+        kind: ``cuda`` or ``cpu``; without a GPU it is the CPU.
 
     Raises:
         UserError: there are fewer GPUs than processes.
     """
-    return Processes(0, 1, _own_device("num_methods_at_once"), is_worker=True)
+    return Processes(0, 1, _own_device("num_methods_at_once", kind), is_worker=True)
 
 
-def _own_device(parameter: str) -> torch.device:
-    """Return the GPU of this process, made PyTorch's current one, or the CPU where there is none."""
-    if not torch.cuda.is_available():
+def _own_device(parameter: str, kind: str) -> torch.device:
+    """Return the GPU of this process, made PyTorch's current one, or the CPU where there or asked for is none."""
+    if kind == "cpu" or not torch.cuda.is_available():
         return torch.device("cpu")
     local_rank, num_gpus = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
     if local_rank >= num_gpus:

@@ -6,6 +6,7 @@ The loss of a step is noisy, because a few timesteps decide it; this one only mo
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from PIL import Image
@@ -13,11 +14,35 @@ from torch.nn import functional as F
 
 from dcr.diffusion import Diffusion
 from dcr.latents import LatentCache
-from dcr.training.batches import Augmentation, Batch, make_batch
+from dcr.training.batches import Augmentation, Batch, make_batch, to_pixels
 from dcr.training.data import collate
 from dcr.training.model import ConditionModel
 from dcr.training.pictures import draw_reconstructions
 from dcr.training.predictor import Predictor
+
+
+@dataclass(frozen=True)
+class _HeldOut:
+    """What is read of a batch, on the device for the whole run: images as bytes, a quarter of what pixels take, and no
+    views.
+
+    Shapes: crops (B, H, W, 3) uint8; the others as in `dcr.training.batches.Batch`.
+    """
+
+    crops: torch.Tensor
+    noisy_latents: torch.Tensor
+    targets: torch.Tensor
+    timesteps: torch.Tensor
+
+    @classmethod
+    def of(cls, crops: torch.Tensor, batch: Batch) -> _HeldOut:
+        on_device = crops.to(batch.pixels.device, non_blocking=True)
+        return cls(on_device, batch.noisy_latents, batch.targets, batch.timesteps)
+
+    @property
+    def pixels(self) -> torch.Tensor:
+        """Return the images, (B, 3, H, W) in [0, 1]."""
+        return to_pixels(self.crops, self.crops.device)
 
 
 class HeldOutNoise:
@@ -44,20 +69,15 @@ class HeldOutNoise:
         self._diffusion, self._seed, self._mask_padding = diffusion, seed, mask_padding
         self._predict = Predictor(diffusion, mask_padding=mask_padding)
         self._width = diffusion.unet.config.cross_attention_dim
-        self._batches = [
-            make_batch(
-                collate([latents[i] for i in chosen[first : first + batch_size]]),
-                diffusion,
-                augmentation,
-                seed,
-                f"held out {first}",
-            )
-            for first in range(0, len(chosen), batch_size)
-        ]
+        self._batches = []
+        for first in range(0, len(chosen), batch_size):
+            collated = collate([latents[i] for i in chosen[first : first + batch_size]])
+            batch = make_batch(collated, diffusion, augmentation, seed, f"held out {first}")
+            self._batches.append(_HeldOut.of(collated["crops"], batch))
 
     def empty_prompt(self) -> float:
         """Return the noise error with the empty prompt, the condition that says nothing of the image."""
-        return self._mean_error(lambda batch: torch.zeros(len(batch.keys), self._width, device=batch.pixels.device))
+        return self._mean_error(lambda batch: torch.zeros(len(batch.crops), self._width, device=batch.crops.device))
 
     def model(self, model: ConditionModel) -> float:
         """Return the noise error with the model's own condition."""
@@ -80,10 +100,13 @@ class HeldOutNoise:
         )  # fmt: skip
 
     @torch.no_grad()
-    def _mean_error(self, project: Callable[[Batch], torch.Tensor]) -> float:
-        errors, count = [], 0
+    def _mean_error(self, project: Callable[[_HeldOut], torch.Tensor]) -> float:
+        """Return the error under a condition, computed in the precision that the UNet is in, as training does."""
+        errors, count, dtype = [], 0, self._diffusion.dtype
         for batch in self._batches:
-            predictions = self._predict(batch.noisy_latents, batch.timesteps, project(batch)[:, None])[:, 0].float()
+            with torch.autocast(self._diffusion.device.type, dtype, enabled=dtype != torch.float32):
+                projections = project(batch).float()
+            predictions = self._predict(batch.noisy_latents, batch.timesteps, projections[:, None])[:, 0].float()
             errors.append(F.mse_loss(predictions, batch.targets, reduction="sum"))
             count += batch.targets.numel()
         return sum(torch.stack(errors).tolist()) / count

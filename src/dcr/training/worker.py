@@ -45,13 +45,15 @@ def _train(config: Path) -> None:
     from dcr.training.processes import join, stand_apart
 
     job = json.loads(config.read_text(encoding="utf-8"))
+    enter = stand_apart if job["at_once"] else join
+    processes = enter(job["device"])  # before anything is loaded: from here on its own GPU is the current one
     work = jobs.Job(
         TrainingParameters.model_validate(job["parameters"]),
         open_latents(job["latents"]),
         load_backbone(job["backbone"]),
         load_diffusion(job["diffusion"]),
         Path(job["checkpoints"]),
-        stand_apart() if job["at_once"] else join(),
+        processes,
         candidates=job["candidates"] and Path(job["candidates"]),
     )
     if job["at_once"]:
