@@ -22,8 +22,9 @@ from dcr.diffusion import Diffusion
 from dcr.training.batches import Batch, BatchOptions, make_batch
 from dcr.training.model import ConditionModel, LoraOptions, add_lora
 from dcr.training.objectives import ObjectiveOptions
+from dcr.training.precision import WEIGHT_DTYPES, make_ready
 from dcr.training.processes import Processes
-from dcr.training.run import WEIGHT_DTYPES, RunOptions
+from dcr.training.run import RunOptions
 from dcr.training.step import MicroStep
 from dcr.views import ViewAugmentation
 
@@ -193,6 +194,7 @@ class TrainerStep(Step):
         )  # fmt: skip
         options = ObjectiveOptions(TEMPERATURE, self.setting.rows_per_chunk, False, 0.0, 0.0)
         processes = Processes(0, 1, torch.device(self.setting.device))
+        make_ready(self.diffusion, processes.device, mixed_precision, gradient_checkpointing)
         return MicroStep(self.model, self.diffusion, VIEW, run, options, BatchOptions(), processes)
 
     def prepare(self) -> None:
@@ -200,7 +202,7 @@ class TrainerStep(Step):
         self.micro_step = self.build(self.setting.mixed_precision, self.setting.gradient_checkpointing)
 
     def run(self, number: int) -> None:
-        self.micro_step(self.collated, number)
+        self.micro_step(self.collated, number, self.setting.rows_per_chunk)
 
     def compute_gradients(self, batch: Batch) -> float:
-        return self.micro_step.compute_gradients("dcr", batch, self.micro_step.options)["loss"]
+        return self.micro_step.objective.step(batch, self.setting.rows_per_chunk)["loss"]

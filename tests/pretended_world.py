@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -73,7 +73,6 @@ def align(module: torch.nn.Module) -> None:
 
 def waits_of_step(micro_step: MicroStep, collated: dict, device: PretendedDevice, rows: int) -> Waits:
     """Return the waits of a micro-step that walks so many rows at once."""
-    micro_step.options = replace(micro_step.options, rows_per_chunk=rows)
     before = device.waits.copy()
-    micro_step(collated, 0)
+    micro_step(collated, 0, rows)
     return device.waits - before

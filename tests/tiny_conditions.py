@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 
 from dcr.training.batches import Batch
+from dcr.training.objectives import OBJECTIVES, ObjectiveOptions
+from dcr.training.processes import Processes, alone
 
 BATCH, WIDTH = 5, 6
 
@@ -56,3 +58,21 @@ def draw_batch(num_views: int = 1) -> Batch:
         targets=draw(BATCH, 4, 2, 2),
         timesteps=torch.randint(1000, (BATCH,), generator=generator),
     )
+
+
+class Exact:
+    """Stands for `dcr.training.precision.Precision`: the model's own precision, and losses as they are."""
+
+    def encode(self, model, pixels):
+        return model(pixels)
+
+    def backward(self, loss):
+        loss.backward()
+
+
+def step_of(
+    method: str, model, predict, batch: Batch, options: ObjectiveOptions, processes: Processes | None = None
+) -> dict[str, float]:
+    """Leave an objective's gradients of a batch in the model and return its losses."""
+    objective = OBJECTIVES[method](options, model, predict, Exact(), processes or alone())
+    return objective.step(batch, options.rows_per_chunk)

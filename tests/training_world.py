@@ -25,6 +25,7 @@ from dcr.training import checkpoints, jobs, monitor, options, processes, runs, t
 from dcr.training import step as step_module
 from dcr.training.data import collate
 from dcr.training.model import ConditionModel, frozen_copy, prepare_tower
+from dcr.training.precision import make_ready
 from diffusion_models import tiny_diffusion
 
 CONF = Path(__file__).parents[1] / "conf" / "base" / "parameters_training.yml"
@@ -110,8 +111,9 @@ def open_micro_step(
     for parameter in model.trainable().values():
         torch.nn.init.normal_(parameter, std=0.1)
     base = frozen_copy(backbone).to(device) if options.objective_options(run).asks_base else None
+    make_ready(diffusion, torch.device(device), p.mixed_precision, p.gradient_checkpointing)
     micro_step = step_module.MicroStep(
-        model.to(device), diffusion.to(device), options.view_augmentation(p, backbone.preprocessing),
+        model.to(device), diffusion, options.view_augmentation(p, backbone.preprocessing),
         options.run_options(run), options.objective_options(run), options.batch_options(p),
         processes.Processes(0, 1, torch.device(device)), base,
     )  # fmt: skip

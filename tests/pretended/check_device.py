@@ -7,8 +7,10 @@ import torch
 
 from dcr.latents.encoding import MomentsEncoder
 from dcr.losses import infonce as infonce_module
-from dcr.training import batches, contrast, objectives, step
+from dcr.training import batches, step
 from dcr.training.columns import Columns
+from dcr.training.objectives import dcr as objective
+from dcr.training.precision import Precision
 from latent_world import OPTIONS, World
 from pretended_device import DEVICE, DeviceError, Pretended, PretendedDevice
 from pretended_world import waits_of_step
@@ -25,7 +27,7 @@ def device():
 def opened(device, tmp_path_factory):
     world = write_world(tmp_path_factory.mktemp("world"))
     micro_step, collated = open_micro_step(world, device=DEVICE, target_weight=0.3, shared_prefix=True)
-    micro_step(collated, 0)
+    micro_step(collated, 0, 2)
     return micro_step, collated
 
 
@@ -48,7 +50,7 @@ def forget_to_move_a_constant(monkeypatch):
         losses = infonce_module.infonce(positives, negatives, temperature)
         return losses[:, None].expand(-1, 2) @ torch.tensor(weights)
 
-    monkeypatch.setattr(contrast, "infonce", infonce)
+    monkeypatch.setattr(objective, "infonce", infonce)
 
 
 def make_a_table_on_the_cpu_and_index_it_by_timesteps(monkeypatch):
@@ -63,10 +65,10 @@ def make_a_table_on_the_cpu_and_index_it_by_timesteps(monkeypatch):
 
 
 def make_the_mask_of_negatives_on_the_cpu(monkeypatch):
-    def contrast_rows(positives, negatives, *args):
-        return (positives.sum(1) - negatives.masked_fill(torch.eye(*negatives.shape) > 0, 0.0).sum(1)), {}
+    def mask(positives, negatives):
+        negatives.masked_fill(torch.eye(*negatives.shape) > 0, 0.0)
 
-    monkeypatch.setattr(objectives, "contrast_rows", contrast_rows)
+    monkeypatch.setattr(objective, "dcr_similarities", _after(objective.dcr_similarities, mask))
 
 
 def hand_a_tensor_to_numpy(monkeypatch):
@@ -91,64 +93,73 @@ def gather_others_columns_on_the_cpu(monkeypatch):
 )  # fmt: skip
 def test_what_a_gpu_refuses_is_refused(opened, monkeypatch, plant):
     micro_step, collated = opened
-    micro_step(collated, 0)
+    micro_step(collated, 0, 2)
     plant(monkeypatch)
     with pytest.raises(DeviceError):
-        micro_step(collated, 0)
+        micro_step(collated, 0, 2)
 
 
 def test_a_part_that_was_not_moved_is_refused(opened):
     micro_step, collated = opened
     projector = micro_step.model.projector.to("cpu")
     with pytest.raises(DeviceError, match="all tensors on one device, got cuda:0 and cpu"):
-        micro_step(collated, 0)
+        micro_step(collated, 0, 2)
     projector.to(DEVICE)
-    micro_step(collated, 0)
+    micro_step(collated, 0, 2)
 
 
 # Each makes a chunk wait.
 
 
 def ask_for_a_number(monkeypatch):
-    monkeypatch.setattr(step.MicroStep, "_backward", _before(step.MicroStep._backward, lambda _, loss: loss.item()))
+    monkeypatch.setattr(Precision, "backward", _before(Precision.backward, lambda _, loss: loss.item()))
 
 
 def branch_on_a_value(monkeypatch):
-    monkeypatch.setattr(step.MicroStep, "_backward", _before(step.MicroStep._backward, lambda _, loss: bool(loss > 0)))
+    monkeypatch.setattr(Precision, "backward", _before(Precision.backward, lambda _, loss: bool(loss > 0)))
 
 
 def send_a_list_to_the_device(monkeypatch):
-    def weigh(positives, *args):
+    def weigh(positives, negatives):
         positives.new_tensor([0.3, 0.7])
 
-    monkeypatch.setattr(objectives, "contrast_rows", _before(objectives.contrast_rows, weigh))
+    monkeypatch.setattr(objective, "dcr_similarities", _after(objective.dcr_similarities, weigh))
 
 
 def index_by_a_mask(monkeypatch):
-    def select(positives, *args):
+    def select(positives, negatives):
         assert len(positives[positives > -2])
 
-    monkeypatch.setattr(objectives, "contrast_rows", _before(objectives.contrast_rows, select))
+    monkeypatch.setattr(objective, "dcr_similarities", _after(objective.dcr_similarities, select))
 
 
 def index_from_the_cpu(monkeypatch):
-    def predict_rows(predict, batch, rows, *args):
-        batch.targets[torch.arange(len(rows))]
+    def select(columns, rows):
+        columns.leaf[torch.arange(len(rows))]
 
-    monkeypatch.setattr(objectives, "predict_rows", _before(objectives.predict_rows, predict_rows))
+    monkeypatch.setattr(Columns, "for_every", _before(Columns.for_every, select))
 
 
 def copy_a_value_to_the_host(monkeypatch):
-    def log(positives, *args):
+    def log(positives, negatives):
         positives.detach().cpu()
 
-    monkeypatch.setattr(objectives, "contrast_rows", _before(objectives.contrast_rows, log))
+    monkeypatch.setattr(objective, "dcr_similarities", _after(objective.dcr_similarities, log))
 
 
 def _before(function, first):
     def both(*args):
         first(*args)
         return function(*args)
+
+    return both
+
+
+def _after(function, then):
+    def both(*args):
+        found = function(*args)
+        then(*found)
+        return found
 
     return both
 

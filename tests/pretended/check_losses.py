@@ -22,13 +22,14 @@ def device():
 def micro_step(request, device, tmp_path_factory):
     world = write_world(tmp_path_factory.mktemp("world"))
     micro_step, collated = open_micro_step(world, request.param, DEVICE, num_views=2, stage2_train_batch_size=3)
-    micro_step(collated, 0)  # what is made once
+    micro_step(collated, 0, 2)  # what is made once
     return micro_step, collated, device
 
 
 def waits(micro_step, collated, device, **changes):
     """Return the waits of a step that walks one row at a time, having seen that they are those of one chunk."""
-    micro_step.options = replace(micro_step.options, **changes)
+    options = replace(micro_step.options, **changes)
+    micro_step.objective = micro_step.build_objective(micro_step.run.objective, options)
     many, one = (waits_of_step(micro_step, collated, device, rows) for rows in (1, len(collated["keys"])))
     assert many == one
     return many

@@ -121,7 +121,7 @@ def test_bfloat16_trains_to_the_cpus_bits(world, tmp_path):
 def test_no_chunk_waits(world, changes):
     with PretendedDevice() as device:
         micro_step, collated = open_micro_step(world, device=DEVICE, **changes)
-        micro_step(collated, 0)  # what is made once
+        micro_step(collated, 0, 2)  # what is made once
         many, one = (waits_of_step(micro_step, collated, device, rows) for rows in (1, len(collated["keys"])))
     assert many == one
     assert many.total() == 1, many

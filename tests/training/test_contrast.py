@@ -12,10 +12,10 @@ from dcr.losses.signals import FEATURE_SIGNALS, SIGNALS
 from dcr.positives.neighbours import Resampler, resample, resampled_losses
 from dcr.training.batches import Batch
 from dcr.training.contrast import ContrastOptions
-from dcr.training.objectives import OBJECTIVES, ObjectiveOptions
+from dcr.training.objectives import ObjectiveOptions
 from dcr.training.options import build_signal
 from dcr.training.processes import Processes, alone
-from tiny_conditions import BATCH, TinyConditions, draw_batch, tiny_predict
+from tiny_conditions import BATCH, TinyConditions, draw_batch, step_of, tiny_predict
 from training_world import fork_server, parameters
 
 RULES = ["add_new_positive", "drop_false_negative", "drop_easy_negative", "drop_false_positive"]
@@ -35,7 +35,7 @@ def setting(num_views=1):
 
 def run(method, options, num_views=1):
     model, predict, batch = setting(num_views)
-    parts = OBJECTIVES[method](model, predict, batch, options, lambda loss: loss.backward(), alone())
+    parts = step_of(method, model, predict, batch, options)
     return parts, [parameter.grad for parameter in model.parameters()]
 
 
@@ -175,7 +175,7 @@ def shared_gradients(processes):
             model = TinyConditions()
             options = objective_options(gather=True, **contrast)
             batch = share_of_a_batch(processes)
-            OBJECTIVES[method](model, tiny_predict(), batch, options, lambda loss: loss.backward(), processes)
+            step_of(method, model, tiny_predict(), batch, options, processes)
             processes.mean_gradients(model.parameters())
             found[f"{method} {name}"] = torch.cat([p.grad.flatten() for p in model.parameters()])
     return found

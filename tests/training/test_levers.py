@@ -8,12 +8,11 @@ from torch.nn import functional as F
 
 from dcr.losses.infonce import infonce
 from dcr.training.batches import BatchOptions, make_batch
-from dcr.training.objectives import OBJECTIVES, ObjectiveOptions
+from dcr.training.objectives import ObjectiveOptions
 from dcr.training.options import approximations
-from dcr.training.processes import alone
 from dcr.views import ViewAugmentation
 from diffusion_models import tiny_diffusion
-from tiny_conditions import BATCH, TinyConditions, draw_batch, tiny_predict
+from tiny_conditions import BATCH, TinyConditions, draw_batch, step_of, tiny_predict
 from training_world import parameters, run_of
 
 OPTIONS = ObjectiveOptions(0.1, 2, False, contrast_weight=1.0, reconstruction_weight=1.0)
@@ -23,7 +22,7 @@ VIEW = ViewAugmentation(0.1, 0.1, 0.1, 0.05, 0.5, 0.5, (0.9, 1.0), (1 / 1.1, 1.1
 def step(batch, options, method="dcr"):
     """Return an objective's parts and its gradient."""
     model = TinyConditions()
-    parts = OBJECTIVES[method](model, tiny_predict(), batch, options, lambda loss: loss.backward(), alone())
+    parts = step_of(method, model, tiny_predict(), batch, options)
     return parts, torch.cat([p.grad.flatten() for p in model.parameters()])
 
 

@@ -16,7 +16,7 @@ from dcr.training.cost import Cost, _Saved, plan
 from dcr.training.diagnostics import diagnose
 from dcr.training.objectives import OBJECTIVES, ObjectiveOptions
 from dcr.training.processes import alone
-from tiny_conditions import TinyConditions, draw_batch, tiny_predict
+from tiny_conditions import Exact, TinyConditions, draw_batch, step_of, tiny_predict
 from training_world import fixed_projector, open_job, write_world
 
 
@@ -56,15 +56,19 @@ def tiny_micro_step(model, objective):
     """What diagnostics ask of a micro-step, on a model small enough for exact arithmetic."""
     options = ObjectiveOptions(0.1, 2, False, contrast_weight=0.3, reconstruction_weight=0.7, reconstruction_share=0.4)
 
-    def compute_gradients(name, batch, options):
-        return OBJECTIVES[name](model, tiny_predict(), batch, options, lambda loss: (loss / 2).backward(), alone())
+    class Halved(Exact):
+        scaler = torch.amp.GradScaler("cpu", enabled=False)
 
+        def backward(self, loss):
+            (loss / 2).backward()
+
+    precision = Halved()
     return SimpleNamespace(
         options=options,
         run=SimpleNamespace(objective=objective, gradient_accumulation_steps=2),
-        scaler=torch.amp.GradScaler("cpu", enabled=False),
+        precision=precision,
         processes=alone(),
-        compute_gradients=compute_gradients,
+        build_objective=lambda name, options: OBJECTIVES[name](options, model, tiny_predict(), precision, alone()),
         seed_dropout=lambda number: None,
     )
 
@@ -74,13 +78,13 @@ def test_the_conflict_is_the_cosine_of_the_two_terms_gradients(objective, contra
     def gradient(name, **weights):
         model = TinyConditions()
         options = ObjectiveOptions(0.1, 5, False, **{"contrast_weight": 1.0, "reconstruction_weight": 1.0} | weights)
-        OBJECTIVES[name](model, tiny_predict(), draw_batch(), options, lambda loss: loss.backward(), alone())
+        step_of(name, model, tiny_predict(), draw_batch(), options)
         return torch.cat([p.grad.flatten() for p in model.parameters()])
 
     of_error = gradient("reconstruction")
     of_contrast = gradient("dcr") if contrast == "dcr" else gradient("naive") - of_error
     model = TinyConditions()
-    found = diagnose(tiny_micro_step(model, objective), dict(model.named_parameters()), draw_batch(), 1)
+    found = diagnose(tiny_micro_step(model, objective), dict(model.named_parameters()), draw_batch(), 1, 2)
     expected = of_contrast @ of_error / of_contrast.norm() / of_error.norm()
     assert found["conflict_cosine"] == pytest.approx(expected.item(), rel=1e-5)
     assert found["contrast_grad_norm"] == pytest.approx(of_contrast.norm().item(), rel=1e-5)

@@ -6,9 +6,8 @@ from torch.nn import functional as F
 
 from dcr import dcr_loss
 from dcr.losses.features import feature_infonce
-from dcr.training.objectives import OBJECTIVES, ObjectiveOptions
-from dcr.training.processes import alone
-from tiny_conditions import BATCH, TinyConditions, draw_batch, tiny_predict
+from dcr.training.objectives import ObjectiveOptions
+from tiny_conditions import BATCH, TinyConditions, draw_batch, step_of, tiny_predict
 
 
 @pytest.fixture
@@ -54,7 +53,7 @@ def test_equals_the_whole_computation(setting, method, whole, rows_per_chunk):
     expected_gradients = torch.autograd.grad(expected, list(model.parameters()))
     options = ObjectiveOptions(0.1, rows_per_chunk, False, contrast_weight=0.3, reconstruction_weight=0.7)
 
-    parts = OBJECTIVES[method](model, predict, batch, options, lambda loss: loss.backward(), alone())
+    parts = step_of(method, model, predict, batch, options)
 
     assert parts["loss"] == pytest.approx(expected.item(), abs=1e-10)
     for parameter, gradient in zip(model.parameters(), expected_gradients, strict=True):
@@ -63,5 +62,5 @@ def test_equals_the_whole_computation(setting, method, whole, rows_per_chunk):
 
 def test_naive_names_its_two_parts(setting):
     options = ObjectiveOptions(0.1, 2, False, contrast_weight=0.3, reconstruction_weight=0.7)
-    parts = OBJECTIVES["naive"](*setting[:3], options, lambda loss: loss.backward(), alone())
+    parts = step_of("naive", *setting[:3], options)
     assert parts["contrast"] + parts["reconstruction"] == pytest.approx(parts["loss"], abs=1e-12)

@@ -10,7 +10,7 @@ from dcr.training import jobs
 from dcr.training import step as step_module
 from dcr.training.batches import make_batch
 from dcr.training.objectives import OBJECTIVES
-from dcr.training.run import WEIGHT_DTYPES
+from dcr.training.precision import WEIGHT_DTYPES, Precision
 from dcr.training.runs import method_runs
 from dcr.training.validation import HeldOutNoise
 from training_world import fixed_projector, open_job, open_micro_step, write_world
@@ -26,9 +26,9 @@ def world(tmp_path_factory):
 def take_step(world, precision, **changes):
     """Return the loss and, unscaled, the gradient of one micro-step, and the micro-step."""
     micro_step, collated = open_micro_step(world, mixed_precision=precision, **SAVINGS | changes)
-    loss = micro_step(collated, 0)[0]["loss"]
+    loss = micro_step(collated, 0, 2)[0]["loss"]
     gradient = torch.cat([p.grad.flatten() for p in micro_step.model.trainable().values()])
-    return loss, gradient / micro_step.scaler.get_scale(), micro_step
+    return loss, gradient / micro_step.precision.scaler.get_scale(), micro_step
 
 
 @pytest.mark.parametrize(("precision", "digits"), [("bf16", 2**-8), ("fp16", 2**-11)])
@@ -53,11 +53,14 @@ def test_noise_target_and_loss_are_float32_under_bf16(world, objective):
         predictions.append(micro_step.predict(*args))
         return predictions[-1]
 
-    def backward(loss):
-        losses.append(loss)
-        loss.backward()
+    class Recorded(Precision):
+        def backward(self, loss):
+            losses.append(loss)
+            super().backward(loss)
 
-    OBJECTIVES[objective](micro_step.encode, predict, batch, micro_step.options, backward, micro_step.processes)
+    precision = Recorded("bf16", torch.device("cpu"))
+    parts = micro_step.options, micro_step.model, predict, precision, micro_step.processes
+    OBJECTIVES[objective](*parts).step(batch, rows_per_chunk=2)
     assert {p.dtype for p in predictions} == {torch.bfloat16}
     assert {loss.dtype for loss in losses} == {torch.float32}
 

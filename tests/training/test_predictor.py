@@ -7,11 +7,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from dcr.training.batches import Batch
 from dcr.training.constant_prompt import allows_constant_prompt, cross_attention
-from dcr.training.objectives import OBJECTIVES, ObjectiveOptions
+from dcr.training.objectives import ObjectiveOptions
 from dcr.training.predictor import Predictor
-from dcr.training.processes import alone
 from diffusion_models import CROSS_ATTENTION_DIM, tiny_diffusion
 from models import randomize
+from tiny_conditions import step_of
 
 SAVINGS = [(True, False), (False, True), (True, True)]
 BLOCKS = {
@@ -66,7 +66,7 @@ def loss_and_gradient(predict, method="dcr"):
         return projections, projections
 
     options = ObjectiveOptions(0.1, 3, False, contrast_weight=1.0, reconstruction_weight=1.0)
-    loss = OBJECTIVES[method](encode, predict, batch(), options, lambda loss: loss.backward(), alone())["loss"]
+    loss = step_of(method, encode, predict, batch(), options)["loss"]
     return loss, layer.weight.grad
 
 

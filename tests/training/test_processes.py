@@ -24,6 +24,7 @@ from dcr.training.failures import raise_first
 from dcr.training.objectives import OBJECTIVES, ObjectiveOptions
 from dcr.training.processes import Processes, alone, join, stand_apart
 from dcr.training.stopping import JOB, Stopped
+from tiny_conditions import step_of
 from training_cuts import once
 from training_world import fork_server, open_job, parameters, write_world
 
@@ -113,7 +114,7 @@ def gradients(case, processes):
     batch = Batch(**shared)
     batch.negatives = None if num_negatives is None else OFFSETS[own, :num_negatives]
     options = ObjectiveOptions(0.1, 2, gather_negatives=True, contrast_weight=0.3, reconstruction_weight=0.7)
-    OBJECTIVES[method](encode, predict, batch, options, lambda loss: loss.backward(), processes)
+    step_of(method, encode, predict, batch, options, processes)
     processes.mean_gradients(weights)
     return torch.cat([weight.grad.flatten() for weight in weights])
 

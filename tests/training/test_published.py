@@ -199,7 +199,7 @@ def test_gradients_of_stage_1_are_not_reduced(world, folder, name, published, ex
         world, folder, name, OneOfTwo(1, 2, torch.device("cpu")), published_reduction=published, stage1_loss="dcr"
     )
     progress = trainer._resume()
-    row, seen = trainer._optimizer_step(1, trainer._batches(progress))
+    row, seen = trainer._optimizer_step(1, trainer._batches(progress), 2)
     trainer._update(row, seen[0].keys, progress)
     assert OneOfTwo.exchanges == exchanges
 
@@ -213,7 +213,7 @@ def test_a_published_step_as_a_whole(world, folder, collated):
     model.projector.requires_grad_(True)
     views = view_augmentation(p, backbone.preprocessing)
     options = (run_options(run_of(p, "dcr")), objective_options(run_of(p, "dcr")), batch_options(p))
-    parts, batch = MicroStep(model, diffusion, views, *options, alone())(collated, 5)
+    parts, batch = MicroStep(model, diffusion, views, *options, alone())(collated, 5, p.rows_per_chunk)
     gradient = torch.cat([w.grad.flatten() for w in model.projector.parameters()])
     model.zero_grad(set_to_none=True)
 

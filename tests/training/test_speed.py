@@ -43,7 +43,7 @@ def test_the_towers_checkpoints_go_with_all_exact_savings(world):
     for which in ("none", "tower"):
         micro_step, collated = open_micro_step(world, gradient_checkpointing=which, **savings)
         costs.append(measure(micro_step, 32))
-        micro_step(collated, 0)
+        micro_step(collated, 0, 2)
         gradients.append([p.grad for p in micro_step.model.trainable().values()])
     for kept, again in zip(*gradients, strict=True):
         assert torch.equal(kept, again)
@@ -79,7 +79,7 @@ def compare_compiled(world, monkeypatch, backend):
         micro_step, collated = open_micro_step(world, lora_dropout=0.0, constant_prompt=True, compile=on)
         if on:
             micro_step.compile_blocks()
-        loss = micro_step(collated, 0)[0]["loss"]
+        loss = micro_step(collated, 0, 2)[0]["loss"]
         steps.append((loss, torch.cat([p.grad.flatten() for p in micro_step.model.trainable().values()])))
     (expected, expected_gradient), (loss, gradient) = steps
     assert loss == pytest.approx(expected, rel=1e-5)

@@ -1,20 +1,13 @@
-"""The images that every row of a batch is contrasted with, whichever process they belong to, and their predictions.
+"""The images that every row of a batch is contrasted with, whichever process they belong to.
 
-Notation: P processes, B batch of one process, R rows, K columns of a row, V views of an image, N negatives of a row, m
-condition width, C x h x w latent shape.
+Notation: P processes, B batch of one process, R rows, N negatives of a row.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 
-from dcr.training.batches import Batch
 from dcr.training.processes import Processes
-
-Predict = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
-"""(noisy_latents (R, C, h, w), timesteps (R,), projections (R, K, m)) -> predictions (R, K, C, h, w)."""
 
 
 class Columns:
@@ -57,38 +50,3 @@ class Columns:
         """
         gradient = self._processes.sum_(self.leaf.grad) if self._processes else self.leaf.grad
         return gradient[self._own]
-
-
-def predict_rows(
-    predict: Predict,
-    batch: Batch,
-    rows: torch.Tensor,
-    columns: Columns,
-    views: torch.Tensor,
-    negatives_gradient: bool,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return rows of the grid, (R, K, C, h, w), where each row's anchor stands, (R,), and its views' predictions.
-
-    K is every image of the batch; where negatives are sampled or have no gradient, the anchor comes first and then
-    its negatives.
-
-    Args:
-        rows: places in this process's batch, (R,). views: conditions of all its views, (V, B, m).
-        negatives_gradient: whether any flows through the negatives.
-    """
-    inputs, anchors = (batch.noisy_latents[rows], batch.timesteps[rows]), rows + columns.first
-    own_views = views[:, rows].transpose(0, 1)
-    if batch.negatives is None and negatives_gradient:
-        predictions = predict(*inputs, torch.cat([columns.for_every(rows), own_views], dim=1))
-        return predictions[:, : len(columns)], anchors, predictions[:, len(columns) :]
-    offsets = None if batch.negatives is None else batch.negatives[rows]
-    negatives = columns.leaf[columns.others(anchors, offsets)]
-    with_gradient = [columns.leaf[anchors][:, None], own_views]
-    if negatives_gradient:
-        predictions = predict(*inputs, torch.cat([*with_gradient, negatives], dim=1))
-    else:
-        with torch.no_grad():
-            of_negatives = predict(*inputs, negatives)
-        predictions = torch.cat([predict(*inputs, torch.cat(with_gradient, dim=1)), of_negatives], dim=1)
-    own, view_predictions, others = predictions.split([1, len(views), negatives.shape[1]], dim=1)
-    return torch.cat([own, others], dim=1), torch.zeros_like(rows), view_predictions

@@ -56,9 +56,9 @@ def measure(micro_step: MicroStep, image_size: int) -> Cost:
     pixels = torch.zeros(2, 3, image_size, image_size, device=device)
     weights, modules = list(micro_step.model.trainable().values()), (micro_step.model, unet)
     with _Saved(modules) as of_two:
-        micro_step.encode(pixels)
+        micro_step.precision.encode(micro_step.model, pixels)
     with _Saved(modules) as of_one, FlopCounterMode(display=False) as flops:
-        projection = micro_step.encode(pixels[:1])[1]
+        projection = micro_step.precision.encode(micro_step.model, pixels[:1])[1]
         torch.autograd.grad(projection.sum(), weights, allow_unused=True)
     image_bytes, image_flops = of_two.num_bytes - of_one.num_bytes, flops.get_total_flops()
     side = image_size // 2 ** (len(micro_step.diffusion.vae.config.block_out_channels) - 1)

@@ -19,7 +19,9 @@ NUM_SAMPLES = 8
 """Of a batch that diagnostics look at: a grid of them costs little beside a step, also in stage 1."""
 
 
-def diagnose(micro_step: MicroStep, trainable: dict[str, nn.Parameter], batch: Batch, number: int) -> dict[str, float]:
+def diagnose(
+    micro_step: MicroStep, trainable: dict[str, nn.Parameter], batch: Batch, number: int, rows_per_chunk: int
+) -> dict[str, float]:
     """Return norms and cosine of the two gradients, and mean similarities of anchors to view, target and negatives.
 
     The contrast is the method's own: of image features for ``naive`` (which has no similarities of predictions), of
@@ -27,15 +29,23 @@ def diagnose(micro_step: MicroStep, trainable: dict[str, nn.Parameter], batch: B
     model's gradients must be cleared, and are cleared again; nothing else changes.
 
     Args:
+        micro_step: of the run.
+        trainable: the parameters that train, by name.
+        batch: that the step saw.
         number: of the micro-step, which decides dropout in both gradients alike.
+        rows_per_chunk: as the step takes it.
     """
     batch = _first_samples(batch, NUM_SAMPLES)
     alone = replace(
         micro_step.options, contrast_weight=1.0, reconstruction_weight=0.0, reconstruction_share=0.0, target_weight=0.5
     )
     contrast = "naive" if micro_step.run.objective == "naive" else "dcr"
-    parts, of_contrast = _gradient(micro_step, trainable, contrast, batch, alone, number)
-    _, of_error = _gradient(micro_step, trainable, "reconstruction", batch, alone, number)
+    found = {}
+    for name in (contrast, "reconstruction"):
+        micro_step.seed_dropout(number)
+        parts = micro_step.build_objective(name, alone).step(batch, rows_per_chunk)
+        found[name] = parts, _take_gradient(micro_step, trainable)
+    (parts, of_contrast), (_, of_error) = found[contrast], found["reconstruction"]
     return {
         "conflict_cosine": F.cosine_similarity(of_contrast, of_error, dim=0).item(),
         "contrast_grad_norm": of_contrast.norm().item(),
@@ -44,24 +54,15 @@ def diagnose(micro_step: MicroStep, trainable: dict[str, nn.Parameter], batch: B
     }
 
 
-def _gradient(
-    micro_step: MicroStep,
-    trainable: dict[str, nn.Parameter],
-    objective: str,
-    batch: Batch,
-    options: object,
-    number: int,
-) -> tuple[dict[str, float], torch.Tensor]:
-    """Return an objective's parts and its gradient as one vector, the mean over all processes."""
-    micro_step.seed_dropout(number)
-    parts = micro_step.compute_gradients(objective, batch, options)
+def _take_gradient(micro_step: MicroStep, trainable: dict[str, nn.Parameter]) -> torch.Tensor:
+    """Return the model's gradient as one vector, the mean over all processes, and clear it."""
     micro_step.processes.mean_gradients(trainable.values())
-    scale = micro_step.run.gradient_accumulation_steps / micro_step.scaler.get_scale()
+    scale = micro_step.run.gradient_accumulation_steps / micro_step.precision.scaler.get_scale()
     gradients = [whole(torch.zeros_like(p) if p.grad is None else p.grad) for p in trainable.values()]
     flat = torch.cat([gradient.flatten().float() for gradient in gradients]) * scale
     for parameter in trainable.values():
         parameter.grad = None
-    return parts, flat
+    return flat
 
 
 def _first_samples(batch: Batch, count: int) -> Batch:

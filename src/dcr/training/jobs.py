@@ -21,6 +21,7 @@ from dcr.training.checkpoints import Checkpoints
 from dcr.training.fingerprint import code_hash, input_hashes, run_fingerprint
 from dcr.training.inputs import check_candidates, check_latents
 from dcr.training.launcher import launch
+from dcr.training.precision import make_ready
 from dcr.training.processes import Processes, alone
 from dcr.training.published import with_openai_normalization
 from dcr.training.run import RunResult
@@ -63,8 +64,9 @@ class Job:
         assert hashes
         self._check_bytes()
         p = self.parameters
+        make_ready(self.diffusion, self.processes.device, p.mixed_precision, p.gradient_checkpointing)
         data = Data.open(
-            self.latents, self.diffusion.to(self.processes.device),
+            self.latents, self.diffusion,
             options.view_augmentation(p, self.backbone.preprocessing), p.validation_fraction, p.num_validation_samples,
             p.seed, options.batch_options(p), p.published_prompt_mask,
         )  # fmt: skip

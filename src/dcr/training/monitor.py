@@ -81,10 +81,12 @@ class Monitor:
             self._waited += time.perf_counter() - asked
             yield batch
 
-    def diagnose(self, step: int, batch: Batch) -> dict[str, float]:
+    def diagnose(self, step: int, batch: Batch, rows_per_chunk: int) -> dict[str, float]:
         """Return a step's diagnostics where they are due; see `dcr.training.diagnostics`."""
         every = self._options.diagnostics_every_steps
-        return diagnose(self._micro_step, self._trainable, batch, step) if every and step % every == 0 else {}
+        if not every or step % every:
+            return {}
+        return diagnose(self._micro_step, self._trainable, batch, step, rows_per_chunk)
 
     def show(self, row: dict[str, float], progress: Progress) -> None:
         """Move the bar on, and give the row to the trackers and a picture to the folder."""

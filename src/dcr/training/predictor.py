@@ -12,7 +12,7 @@ Two savings are exact and can be switched off:
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -25,6 +25,9 @@ from dcr.projector import condition
 from dcr.training.constant_prompt import ConstantPromptProcessor, allows_constant_prompt, cross_attention
 
 _log = logging.getLogger(__name__)
+
+Predict = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+"""(noisy_latents (R, C, h, w), timesteps (R,), projections (R, K, m)) -> predictions (R, K, C, h, w)."""
 
 
 class Predictor:

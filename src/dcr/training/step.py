@@ -12,10 +12,11 @@ from dcr.diffusion import Diffusion
 from dcr.seeds import derive_seed
 from dcr.training.batches import Augmentation, Batch, BatchOptions, make_batch
 from dcr.training.model import ConditionModel
-from dcr.training.objectives import OBJECTIVES, ObjectiveOptions
+from dcr.training.objectives import OBJECTIVES, Objective, ObjectiveOptions
+from dcr.training.precision import Precision
 from dcr.training.predictor import Predictor
 from dcr.training.processes import Processes
-from dcr.training.run import WEIGHT_DTYPES, RunOptions
+from dcr.training.run import RunOptions
 
 _log = logging.getLogger(__name__)
 
@@ -25,7 +26,7 @@ class MicroStep:
 
     Args:
         model: image tower and projector; whatever in it requires a gradient gets one.
-        diffusion: frozen; its UNet is cast to the run's precision.
+        diffusion: frozen, its UNet in the run's precision; see `dcr.training.precision.make_ready`.
         augmentation: makes the positive views.
         run, options, batches: numbers of the run, of its loss, and of how batches are drawn.
         processes: that train together; each has ``train_batch_size`` samples of its own.
@@ -46,16 +47,13 @@ class MicroStep:
     ) -> None:
         self.model, self.diffusion, self.augmentation, self.run = model, diffusion, augmentation, run
         self.options, self.batches, self.processes, self.base = options, batches, processes, base
-        self.scaler = torch.amp.GradScaler(diffusion.device.type, enabled=run.mixed_precision == "fp16")
-        if diffusion.dtype != WEIGHT_DTYPES[run.mixed_precision]:
-            diffusion.unet.to(WEIGHT_DTYPES[run.mixed_precision])
         if run.gradient_checkpointing != "none":
             model.backbone.enable_gradient_checkpointing()
-        if run.gradient_checkpointing == "all":
-            diffusion.unet.enable_gradient_checkpointing()
+        self.precision = Precision(run.mixed_precision, diffusion.device, run.gradient_accumulation_steps)
         self.predict = Predictor(diffusion, *_exact_savings(run), run.published_prompt_mask)
+        self.objective = self.build_objective(run.objective, options)
 
-    def __call__(self, collated: dict[str, Any], number: int) -> tuple[dict[str, float], Batch]:
+    def __call__(self, collated: dict[str, Any], number: int, rows_per_chunk: int) -> tuple[dict[str, float], Batch]:
         """Add this process's gradients of micro-step ``number`` to the model's; return losses and what was seen."""
         self.seed_dropout(number)
         batch = make_batch(
@@ -63,7 +61,11 @@ class MicroStep:
         )
         if self.base:
             self._ask_base(batch)
-        return self.compute_gradients(self.run.objective, batch, self.options), batch
+        return self.objective.step(batch, rows_per_chunk), batch
+
+    def build_objective(self, name: str, options: ObjectiveOptions) -> Objective:
+        """Return an objective on this model, the run's own or another one to measure by."""
+        return OBJECTIVES[name](options, self.model, self.predict, self.precision, self.processes)
 
     def compile_blocks(self) -> None:
         """Compile the transformer blocks of tower and UNet, where the time goes, in place."""
@@ -76,32 +78,15 @@ class MicroStep:
         """Whether DCR's loss is its contrast and nothing else."""
         return self.options.is_plain_contrast and not self.batches.snr_gamma
 
-    def compute_gradients(self, objective: str, batch: Batch, options: ObjectiveOptions) -> dict[str, float]:
-        """Add the gradients of an objective on a batch to the model's; return its losses."""
-        return OBJECTIVES[objective](self.encode, self.predict, batch, options, self._backward, self.processes)
-
     @torch.no_grad()
     def _ask_base(self, batch: Batch) -> None:
-        with self._autocast():
+        with self.precision.autocast():
             own = self.base.encode_image(batch.pixels).float()
             if self.options.contrast.resampler:
                 views = self.base.encode_image(batch.view_pixels[: len(batch.pixels)]).float()
                 batch.clip_features = own, views
         if self.options.base_embedding_weight:
             batch.base_features = own
-
-    def encode(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return image features and projections, float32, computed in the run's precision."""
-        with self._autocast():
-            features, projections = self.model(pixels)
-        return features.float(), projections.float()
-
-    def _autocast(self) -> torch.autocast:
-        dtype = WEIGHT_DTYPES[self.run.mixed_precision]
-        return torch.autocast(self.diffusion.device.type, dtype, enabled=dtype != torch.float32)
-
-    def _backward(self, loss: torch.Tensor) -> None:
-        self.scaler.scale(loss / self.run.gradient_accumulation_steps).backward()
 
     def seed_dropout(self, number: int) -> None:
         """LoRA's dropout draws from the global stream: seed it by the step, and apart in every process."""

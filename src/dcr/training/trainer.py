@@ -6,7 +6,6 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from dcr.finite import require_finite
 from dcr.latents import LatentCache
 from dcr.training.batches import Batch
 from dcr.training.checkpoints import Checkpoints, Progress
-from dcr.training.cost import measure, plan
+from dcr.training.cost import Plan, measure, plan
 from dcr.training.data import iterate_batches
 from dcr.training.guards import IgnoredCondition, check_end, count_skipped, is_finite_step
 from dcr.training.monitor import Monitor, MonitorOptions, log_plan
@@ -71,7 +70,7 @@ class Trainer:
                 f"{run.name}: negatives_count {batches.negatives_count} is not less than the {columns} images that are "
                 "contrasted; lower it, or set 0 to take all"
             )
-        self.micro_step, self.model, self.scaler = micro_step, micro_step.model, micro_step.scaler
+        self.micro_step, self.model, self.scaler = micro_step, micro_step.model, micro_step.precision.scaler
         self.latents, self.positions, self.validate, self.checkpoints = latents, positions, validate, checkpoints
         self._cost = None
         if run.is_sharded and self.processes.count > 1:
@@ -101,33 +100,34 @@ class Trainer:
                 self._save(progress)
         else:
             self.model.train()
-            self._make_plan(progress)
+            planned = self._make_plan(progress)
             if self.run.compile:
                 self.micro_step.compile_blocks()
             with StopRequest(self._stop_file) as stop, closing(self.monitor):
                 self.monitor.start(progress)
-                self._loop(progress, stop)
+                self._loop(progress, stop, planned.rows_per_chunk)
         self.model.eval()
         return self._result(progress)
 
-    def _make_plan(self, progress: Progress) -> None:
+    def _make_plan(self, progress: Progress) -> Plan:
         """Find what a step costs and how many rows fit, and tell it."""
         micro_step = self.micro_step
         cost = self._cost or measure(micro_step, self.model.backbone.image_size)
         planned = plan(micro_step, cost, {name: own_part(p) for name, p in self.trainable.items()})
-        micro_step.options = replace(micro_step.options, rows_per_chunk=planned.rows_per_chunk)
         log_plan(micro_step, self.trainable, planned, progress)
+        return planned
 
-    def _loop(self, progress: Progress, stop: StopRequest) -> None:
+    def _loop(self, progress: Progress, stop: StopRequest, rows_per_chunk: int) -> None:
         run, before = self.run, progress.seconds
         batches = self.monitor.waiting(self._batches(progress))
         started = time.perf_counter()
         for step in range(progress.step + 1, run.max_train_steps + 1):
-            row, seen = self._optimizer_step(step, batches)
+            row, seen = self._optimizer_step(step, batches, rows_per_chunk)
             *values, stops = self.processes.mean([*row.values(), float(stop.requested)])
             row = dict(zip(row, values, strict=True))
             self._update(row, [key for batch in seen for key in batch.keys], progress)
-            row = self.monitor.diagnose(step, seen[-1]) | row  # the step's own values are of the whole batch
+            measured = self.monitor.diagnose(step, seen[-1], rows_per_chunk)
+            row = measured | row  # the step's own values are of the whole batch
             last = step == run.max_train_steps
             asked = self.processes.is_first or run.is_sharded
             if asked and (last or step % run.validate_every_steps == 0):
@@ -146,11 +146,13 @@ class Trainer:
                 self.processes.wait()  # one that ends takes the others with it, and the first may still be writing
                 raise Stopped(f"{run.name}: stopped at step {step}; {self._saved}the same command goes on from there")
 
-    def _optimizer_step(self, step: int, batches: Iterator[dict]) -> tuple[dict[str, float], list[Batch]]:
+    def _optimizer_step(
+        self, step: int, batches: Iterator[dict], rows_per_chunk: int
+    ) -> tuple[dict[str, float], list[Batch]]:
         """Leave this process's gradients in the model; return its losses and what it saw."""
         sums, seen, count = {}, [], self.run.gradient_accumulation_steps
         for number in range((step - 1) * count, step * count):
-            parts, batch = self.micro_step(next(batches), number)
+            parts, batch = self.micro_step(next(batches), number, rows_per_chunk)
             sums = {name: sums.get(name, 0.0) + value / count for name, value in parts.items()}
             seen.append(batch)
         return sums, seen

@@ -1,0 +1,142 @@
+"""What the methods have in common: their collaborators, the pull to the base encoder, and the error of the noise."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from dcr.losses.numerics import at_least_float32
+from dcr.training.contrast import ContrastOptions
+
+if TYPE_CHECKING:
+    from dcr.training.batches import Batch
+    from dcr.training.precision import Precision
+    from dcr.training.predictor import Predict
+    from dcr.training.processes import Processes
+
+
+@dataclass(frozen=True)
+class ObjectiveOptions:
+    """Numbers that the methods share; see conf/base/parameters_training.yml. The defaults are the paper's method.
+
+    ``rows_per_chunk`` is what the recipe asks for: with 0 the trainer finds how many fit.
+    """
+
+    temperature: float
+    rows_per_chunk: int
+    gather_negatives: bool
+    contrast_weight: float
+    reconstruction_weight: float
+    target_weight: float = 0.5
+    reconstruction_share: float = 0.0
+    base_embedding_weight: float = 0.0
+    pull_to: str = "base"
+    negatives_gradient: bool = True
+    published_loss: bool = False
+    contrast: ContrastOptions = field(default_factory=ContrastOptions)
+
+    @property
+    def asks_base(self) -> bool:
+        """Whether the loss asks a frozen tower beside the one that trains."""
+        return self.base_embedding_weight > 0 or self.contrast.resampler is not None
+
+    @property
+    def is_plain_contrast(self) -> bool:
+        """Whether DCR's loss is its contrast and nothing else."""
+        return self.contrast.is_own and not (self.reconstruction_share or self.base_embedding_weight)
+
+
+class Objective(ABC):
+    """A method's loss.
+
+    Args:
+        options: its numbers.
+        model: pixels (B, 3, H, W) in [0, 1] -> image features (B, d), projections (B, m); whatever in it requires a
+            gradient gets one.
+        predict: the frozen UNet, see `dcr.training.predictor.Predictor`.
+        precision: encodes, and sends losses back.
+        processes: that train together.
+    """
+
+    def __init__(
+        self, options: ObjectiveOptions, model: nn.Module, predict: Predict, precision: Precision, processes: Processes
+    ) -> None:
+        self.options, self.model, self.predict = options, model, predict
+        self.precision, self.processes = precision, processes
+
+    @abstractmethod
+    def step(self, batch: Batch, rows_per_chunk: int) -> dict[str, float]:
+        """Add the gradients of the loss on a batch to the model's.
+
+        Args:
+            batch: what the step sees.
+            rows_per_chunk: rows of the grid whose graph is held at once.
+
+        Returns:
+            ``loss``, and the parts that it is made of.
+        """
+
+    def reconstruct(
+        self, batch: Batch, projections: torch.Tensor, rows_per_chunk: int, weight: float
+    ) -> list[dict[str, torch.Tensor]]:
+        """Send the weighted mean squared error of the noise back into ``projections``, (B, m).
+
+        Returns:
+            Each chunk's share of it, as ``loss``; the chunks are as large as DCR's.
+        """
+        size, chunks = len(projections), []
+        for rows in torch.arange(size, device=projections.device).split(rows_per_chunk * (size + 1)):
+            conditions = projections[rows][:, None]
+            predictions = self.predict(batch.noisy_latents[rows], batch.timesteps[rows], conditions)[:, 0]
+            if batch.weights is None:
+                error = F.mse_loss(at_least_float32(predictions), batch.targets[rows])
+            else:
+                error = (noise_errors(predictions, batch.targets[rows]) * batch.weights[rows]).mean()
+            loss = weight * error * len(rows) / size
+            self.precision.backward(loss)
+            chunks.append({"loss": loss.detach()})
+        return chunks
+
+    def pull_to_base(self, features: torch.Tensor, batch: Batch) -> tuple[dict[str, torch.Tensor], torch.Tensor | None]:
+        """Send back one minus the cosine of each image's embedding and the base encoder's.
+
+        Returns:
+            It by name, and its gradient in all ``features``; nothing and None where there is no pull.
+        """
+        if batch.base_features is None:
+            return {}, None
+        leaf = features.detach().requires_grad_()
+        distances = 1 - F.cosine_similarity(leaf[: len(batch.pixels)], batch.base_features)
+        loss = self.options.base_embedding_weight * distances.mean()
+        self.precision.backward(loss)
+        return {"base_distance": loss.detach()}, leaf.grad
+
+
+def noise_errors(predictions: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Return the mean squared error of each prediction, (R,), of (R, C, h, w)."""
+    return F.mse_loss(at_least_float32(predictions), targets, reduction="none").flatten(1).mean(dim=1)
+
+
+def sum_up(
+    chunks: list[dict[str, torch.Tensor]], once: dict[str, torch.Tensor]
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Return the sum over the chunks of each scalar, by name, and the scalars that are there ``once``.
+
+    It is the one wait for the device in a micro-step.
+    """
+    scalars = [value for part in (*chunks, once) for value in part.values()]
+    values = iter(torch.stack(scalars).tolist())
+    rows = [[next(values) for _ in chunk] for chunk in chunks]
+    sums = {name: sum(column) for name, column in zip(chunks[0], zip(*rows, strict=True), strict=True)}
+    return sums, dict(zip(once, values, strict=True))
+
+
+def send_back(*pairs: tuple[torch.Tensor, torch.Tensor | None]) -> None:
+    """Send gradients back from the model's outputs, all in one pass; pairs without a gradient are left out."""
+    outputs, gradients = zip(*(pair for pair in pairs if pair[1] is not None), strict=True)
+    torch.autograd.backward(outputs, gradients)

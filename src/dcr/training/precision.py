@@ -1,0 +1,62 @@
+"""The numbers that a run computes in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+if TYPE_CHECKING:
+    from dcr.diffusion import Diffusion
+
+WEIGHT_DTYPES = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Precision:
+    """Tower and UNet in the run's precision, losses in float32; in fp16 they are scaled on their way back.
+
+    Args:
+        mixed_precision: ``no`` (float32), ``bf16`` or ``fp16``.
+        device: where the run computes.
+        num_parts: micro-steps of an optimizer step, over which gradients are averaged.
+
+    Attributes:
+        scaler: of losses and gradients; a checkpoint keeps its state.
+    """
+
+    def __init__(self, mixed_precision: str, device: torch.device, num_parts: int = 1) -> None:
+        self.scaler = torch.amp.GradScaler(device.type, enabled=mixed_precision == "fp16")
+        self._dtype, self._device, self._num_parts = WEIGHT_DTYPES[mixed_precision], device, num_parts
+
+    def autocast(self) -> torch.autocast:
+        """Return the context in which modules with float32 weights compute in the run's precision."""
+        return torch.autocast(self._device.type, self._dtype, enabled=self._dtype != torch.float32)
+
+    def encode(self, model: nn.Module, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return image features (B, d) and projections (B, m), float32, of pixels (B, 3, H, W) in [0, 1]."""
+        with self.autocast():
+            features, projections = model(pixels)
+        return features.float(), projections.float()
+
+    def backward(self, loss: torch.Tensor) -> None:
+        """Add the gradients of a micro-step's loss, a scalar, to those of the optimizer step."""
+        self.scaler.scale(loss / self._num_parts).backward()
+
+
+def make_ready(diffusion: Diffusion, device: torch.device, mixed_precision: str, gradient_checkpointing: str) -> None:
+    """Put the diffusion model on the device, in place, and its UNet into the run's precision.
+
+    It is frozen as it was loaded. Its hashes are those of other weights from here on: take them before.
+
+    Args:
+        diffusion: in float32, or as an earlier job left it.
+        device: where the job computes.
+        mixed_precision: see `Precision`; VAE and text encoder stay in float32.
+        gradient_checkpointing: with ``all`` the UNet computes its blocks again in the backward pass.
+    """
+    diffusion.to(device)
+    if diffusion.dtype != WEIGHT_DTYPES[mixed_precision]:
+        diffusion.unet.to(WEIGHT_DTYPES[mixed_precision])
+    if gradient_checkpointing == "all":
+        diffusion.unet.enable_gradient_checkpointing()
