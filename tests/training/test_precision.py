@@ -4,11 +4,13 @@ import gc
 
 import pytest
 import torch
+from peft.tuners.lora import LoraLayer
 
 from dcr.latents import open_latents
 from dcr.training import jobs
 from dcr.training import step as step_module
 from dcr.training.batches import make_batch
+from dcr.training.cost import measure
 from dcr.training.objectives import OBJECTIVES
 from dcr.training.precision import WEIGHT_DTYPES, Precision
 from dcr.training.runs import method_runs
@@ -63,6 +65,23 @@ def test_noise_target_and_loss_are_float32_under_bf16(world, objective):
     OBJECTIVES[objective](*parts).step(batch, rows_per_chunk=2)
     assert {p.dtype for p in predictions} == {torch.bfloat16}
     assert {loss.dtype for loss in losses} == {torch.float32}
+
+
+@pytest.mark.parametrize("precision", WEIGHT_DTYPES)
+def test_loras_inputs_stay_in_half_precision_to_the_same_bits(world, precision):
+    """PEFT's own casting to float32 is the reference: it costs memory, and changes no gradient."""
+    gradients, costs = [], []
+    for cast in (False, True):
+        micro_step, collated = open_micro_step(world, mixed_precision=precision, **SAVINGS)
+        for module in micro_step.model.tower.modules():
+            if isinstance(module, LoraLayer):
+                assert not module.cast_input_dtype_enabled
+                module.cast_input_dtype_enabled = cast
+        costs.append(measure(micro_step, 32).image_bytes)
+        micro_step(collated, 0)
+        gradients.append([p.grad for p in micro_step.model.trainable().values()])
+    assert all(torch.equal(*pair) for pair in zip(*gradients, strict=True))
+    assert costs[0] == costs[1] if precision == "no" else costs[0] < costs[1]
 
 
 @pytest.mark.parametrize("precision", WEIGHT_DTYPES)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from peft import LoraConfig, get_peft_model_state_dict, inject_adapter_in_model, set_peft_model_state_dict
+from peft.tuners.lora import LoraLayer
 from torch import nn
 
 from dcr.backbones import LORA_LAYERS, Backbone, lora_targets, merge_lora, split_attention, transformer_blocks
@@ -106,6 +107,10 @@ def add_lora(backbone: Backbone, options: LoraOptions) -> LoraConfig:
     )
     backbone.visual.requires_grad_(False)
     inject_adapter_in_model(config, backbone.visual)
+    for module in backbone.visual.modules():
+        if isinstance(module, LoraLayer):
+            # Autocast rounds back what PEFT copies to float32: the same bits, unless dropout scales between the two.
+            module.cast_input_dtype_enabled = options.dropout > 0
     return config
 
 
