@@ -5,6 +5,7 @@ from functools import partialmethod
 import pytest
 import torch
 from torch import nn
+from torch._dynamo.utils import counters
 
 from dcr.backbones import load_backbone, transformer_blocks
 from dcr.projector import Projector
@@ -99,6 +100,31 @@ def test_blocks_of_tower_and_unet_are_traced_whole(world, monkeypatch):
     attentions = [str(graph.graph).count("scaled_dot_product_attention") for graph in graphs]
     assert set(attentions) == {1, 2}  # a block of the tower, or one of the UNet with both of its attentions
     assert len(list(transformer_blocks(micro_step.model.tower))) == 2
+
+
+def test_no_size_of_a_chunk_and_no_later_run_falls_back_to_uncompiled_blocks(world, monkeypatch):
+    """PyTorch's own limit of eight graphs is passed at the second size of a chunk."""
+    graphs = []
+
+    def run_as_traced(graph, _):
+        graphs.append(graph)
+        return graph.forward
+
+    monkeypatch.setattr(nn.Module, "compile", partialmethod(nn.Module.compile, backend=run_as_traced))
+    found = []
+    for _ in range(2):
+        micro_step, collated = open_micro_step(world, lora_dropout=0.0, constant_prompt=True, compile=True)
+        micro_step.compile_blocks()
+        counters.clear()
+        graphs.clear()
+        for rows in (2, 3):  # 3 of 4: the last chunk has another size
+            micro_step(collated, 0, rows)
+        assert counters["frames"]["ok"] == counters["frames"]["total"] == len(graphs)
+        assert not counters["unimplemented"]
+        found.append(len(graphs))
+        micro_step(collated, 1, 3)
+        assert len(graphs) == found[-1], "a size that was seen is compiled again"
+    assert found[0] == found[1] <= 20
 
 
 @pytest.mark.slow

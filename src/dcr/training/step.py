@@ -18,6 +18,7 @@ from dcr.training.predictor import Predictor
 from dcr.training.processes import Processes
 from dcr.training.run import RunOptions
 
+_MAX_GRAPHS = 64  # of one kind of block: some six widths of the UNet, times up to seven sizes of a chunk
 _log = logging.getLogger(__name__)
 
 
@@ -68,7 +69,14 @@ class MicroStep:
         return OBJECTIVES[name](options, self.model, self.predict, self.precision, self.processes)
 
     def compile_blocks(self) -> None:
-        """Compile the transformer blocks of tower and UNet, where the time goes, in place."""
+        """Compile the transformer blocks of tower and UNet, where the time goes, in place.
+
+        All blocks of a kind are one function to PyTorch, which compiles it once a shape: for every width of the UNet
+        and size of a chunk (whole, the last, of diagnostics, of held-out images). Beyond its limit it would give up
+        and run the rest uncompiled, those of later runs in this process too.
+        """
+        torch.compiler.reset()  # the graphs of runs before
+        torch._dynamo.config.recompile_limit = _MAX_GRAPHS
         for block in transformer_blocks(self.model.tower):
             block.compile()
         self.diffusion.unet.compile_repeated_blocks()
