@@ -11,6 +11,13 @@ def test_auto_is_an_accelerator_if_there_is_one():
     assert (resolve_device("auto").type == "cpu") == (not torch.accelerator.is_available())
 
 
+def test_float32_is_not_tf32_wherever_a_model_is_loaded():
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = True
+    resolve_device("cpu")
+    assert not torch.backends.cudnn.allow_tf32
+    assert not torch.backends.cuda.matmul.allow_tf32
+
+
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_a_precision_that_a_processor_emulates_is_told(precision, caplog):
     tell_slow_precision(torch.device("cpu"), "no", "latents")

@@ -24,6 +24,8 @@ def resolve_device(device: str | torch.device) -> torch.device:
     """
     if str(device) != "cpu" and "LOCAL_RANK" in os.environ and torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
+    # float32 means it: by default cuDNN's convolutions round their inputs to TF32's ten bits
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     if device == "auto":
         device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
     try:
