@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 import shutil
 import subprocess
 import sys
@@ -179,7 +180,9 @@ def defined_in(base, name):
     homes = [
         other
         for other, found in list(sys.modules.items())
-        if other.startswith("dcr.") and vars(found).get(name) is value and f"{name} = " in inspect.getsource(found)
+        if other.startswith("dcr.")
+        and vars(found).get(name) is value
+        and re.search(rf"^{name}(: .+)? = ", inspect.getsource(found), re.MULTILINE)
     ]
     return value.__module__ if inspect.isclass(value) or inspect.isroutine(value) else homes[0]
 
