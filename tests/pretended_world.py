@@ -10,14 +10,9 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from dcr.backbones import load_backbone
-from dcr.diffusion import load_diffusion
-from dcr.latents import open_latents
-from dcr.training import jobs
-from dcr.training.processes import Processes
 from dcr.training.step import MicroStep
+from device_runs import prepare
 from pretended_device import DEVICE, PretendedDevice
-from training_world import fixed_projector, parameters
 
 Waits = Counter[str]
 
@@ -44,31 +39,10 @@ def train(world: Path, folder: Path, name: str, steps: int, pretend: bool, **cha
         world: of `training_world.write_world`. folder: for the checkpoints, a new one each time.
         pretend: whether on the pretended device.
     """
-    p = parameters(
-        stage1_max_train_steps=steps, stage2_max_train_steps=steps, end_to_end_max_train_steps=steps,
-        method="dcr" if name == "stage1" else name, checkpointing_steps=100, validate_every_steps=100, **changes,
-    )  # fmt: skip
-    backbone = load_backbone(f"local-dir:{world / 'clip'}")
-    diffusion, latents = load_diffusion(str(world / "diffusion")), open_latents(world / "latents")
-    for module in (backbone.model, diffusion.vae, diffusion.unet, diffusion.text_encoder):
-        align(module)
-    job = jobs.open_job(p, latents, backbone, diffusion, folder)
-    projector = fixed_projector(world)
-    torch.backends.mha.set_fastpath_enabled(False)  # which a subclass of tensors never takes
+    run = prepare(world, folder, name, steps, **changes)
     with PretendedDevice() if pretend else nullcontext() as device:
-        job.processes = Processes(0, 1, DEVICE if pretend else torch.device("cpu"))
-        if name == "stage1":
-            weights, _, run = jobs.train_projector(job)
-        else:
-            trained = jobs.train_adapters(job, projector)
-            weights, run = trained.towers[name], trained.runs[name]
-    return Trained(weights, run.losses, device.waits if pretend else Counter())
-
-
-def align(module: torch.nn.Module) -> None:
-    """Put weights where PyTorch allocates: those of a mapped file may lie anywhere, for which MKL sums otherwise."""
-    for tensor in (*module.parameters(), *module.buffers()):
-        tensor.data = tensor.data.clone()
+        weights, losses = run(DEVICE if pretend else torch.device("cpu"))
+    return Trained(weights, losses, device.waits if pretend else Counter())
 
 
 def waits_of_step(micro_step: MicroStep, collated: dict, device: PretendedDevice, rows: int) -> Waits:

@@ -14,10 +14,10 @@ from dcr.latents import LatentCache
 from dcr.latents.encoding import MomentsEncoder
 from dcr.positives.synthesis import SynthesisOptions, plan_synthesis
 from dcr.training.model import LoraOptions, add_lora
+from device_runs import align
 from latent_world import OPTIONS, World
 from models import TEXTS, images, randomize_adapter, tiny_hf_clip, tiny_open_clip, tiny_siglip
 from pretended_device import DEVICE, PretendedDevice
-from pretended_world import align
 from timm_models import tiny_open_clip_siglip
 
 CARD = {"base_model": "tiny", "recipe": "demo", "method": "dcr", "licence": "apache-2.0"}

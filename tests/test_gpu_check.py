@@ -1,0 +1,83 @@
+"""The check of a card, as far as it goes without one: it compares, finds what is wrong, and refuses in one sentence."""
+
+import subprocess
+import sys
+import warnings
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+
+sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
+import gpu_check
+from training_world import write_world
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    return write_world(tmp_path_factory.mktemp("world"))
+
+
+@pytest.mark.gpu
+def test_every_path_gives_the_cpus_weights_on_the_gpu():
+    gpu_check.main(["--check"])
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here")
+def test_without_a_gpu_it_says_so_in_a_sentence():
+    command = [sys.executable, gpu_check.__file__]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 1
+    assert result.stdout == ""
+    assert result.stderr == (
+        "gpu_check: PyTorch finds no CUDA device on this machine; run it where `nvidia-smi` lists one\n"
+    )
+
+
+@pytest.mark.parametrize("path", gpu_check.PATHS)
+def test_the_cpu_is_as_the_cpu(world, tmp_path, path):
+    found = gpu_check.check_path(world, tmp_path, path, "no", CPU)
+    assert (found.weights, found.loss) == (0.0, 0.0)
+    assert found.is_right
+
+
+@pytest.mark.parametrize("share", [0.01, float("nan")])
+def test_weights_that_are_others_are_found(world, tmp_path, monkeypatch, share):
+    prepare, calls = gpu_check.prepare, []
+
+    def spoil(*args, **changes):
+        run = prepare(*args, **changes)
+
+        def spoiled(device):
+            weights, log = run(device)
+            calls.append(device)
+            factor = 1 + share if len(calls) == 2 else 1
+            return {name: tensor * factor for name, tensor in weights.items()}, log
+
+        return spoiled
+
+    monkeypatch.setattr(gpu_check, "prepare", spoil)
+    found = gpu_check.check_path(world, tmp_path, "dcr", "no", CPU)
+    assert not found.is_right
+    assert found.weights == pytest.approx(share, nan_ok=True)
+
+
+def test_waits_are_counted_by_line_and_by_step(world, tmp_path, monkeypatch):
+    modes = []
+    monkeypatch.setattr(torch.cuda, "set_sync_debug_mode", modes.append)
+
+    def prepare(world, folder, name, steps, **changes):
+        def run(device):
+            for _ in range(4 * steps):
+                warnings.warn_explicit("called a synchronizing CUDA operation", UserWarning, "loop.py", 7)
+            warnings.warn_explicit("of something else", UserWarning, "loop.py", 8)
+            warnings.warn_explicit("called a synchronizing CUDA operation", UserWarning, "once.py", 1)
+
+        return run
+
+    monkeypatch.setattr(gpu_check, "prepare", prepare)
+    assert gpu_check.count_waits(world, tmp_path, "dcr", CPU) == Counter({"loop.py:7": 4})
+    assert modes == ["warn", "default"] * 2
