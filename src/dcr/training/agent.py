@@ -24,8 +24,13 @@ from dcr.training.failures import NODE_PID, first_failure, leave_failure
 
 
 def main(arguments: list[str]) -> int:
-    """Start this host's workers, wait for their end and return the exit code."""
-    parsed, folder = run.parse_args(arguments), Path(arguments[-1]).parent
+    """Start this host's workers, wait for their end and return the exit code.
+
+    Args:
+        arguments: those of torch.distributed.run; the last is the path of the job's config.json.
+    """
+    parsed = run.parse_args(arguments)
+    folder = Path(arguments[-1]).parent
     try:
         run.run(parsed)
     except SignalException as exc:

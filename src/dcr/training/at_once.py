@@ -19,6 +19,8 @@ def train_share(job: Job, projector: State, claims: Path) -> None:
     workers leave in the checkpoints.
 
     Args:
+        job: of this worker.
+        projector: stage 1's weights, from which every method but end_to_end starts.
         claims: folder of this job that all its workers see.
     """
     for number, together in enumerate(_independent(job, projector)):

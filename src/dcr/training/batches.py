@@ -27,10 +27,10 @@ class Augmentation(Protocol):
     """Makes views of a batch, from draws that it names the number of."""
 
     def draw(self, count: int, generator: torch.Generator) -> torch.Tensor:
-        """Return the draws of ``count`` samples, one row each."""
+        """Return the draws of ``count`` samples, one row each, from ``generator``, which is on the CPU."""
 
     def apply(self, pixels: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
-        """Return views of pixels, (B, 3, H, W) in [0, 1]."""
+        """Return views of ``pixels``, (B, 3, H, W) in [0, 1], by the ``draws`` of `draw`, one row a sample."""
 
 
 @dataclass(frozen=True)
@@ -89,13 +89,19 @@ class Draws:
     gets depends on its place in the batch and not on how many processes share it.
 
     Args:
-        size: B. device: where the draws go; they are made on the CPU.
+        seed: of the run.
+        step: whose draws they are, by number, or by name where it is none of training.
+        size: B.
+        processes: that share the batch; None for one that trains alone.
+        device: where the draws go; they are made on the CPU.
     """
 
     def __init__(
         self, seed: int, step: int | str, size: int, processes: Processes | None, device: torch.device
     ) -> None:
-        self._seed, self._step, self._device = seed, step, device
+        self._seed = seed
+        self._step = step
+        self._device = device
         self._own = processes.own(size) if processes else slice(None)
         self.num_samples = size * (processes.count if processes else 1)
 
@@ -106,7 +112,7 @@ class Draws:
         return draw(self.num_samples, generator)[self._own].to(self._device, non_blocking=True)
 
     def normal(self, shape: torch.Size, purpose: str) -> torch.Tensor:
-        """Return unit normal numbers of a sample's shape."""
+        """Return unit normal numbers for ``purpose``, (B, *shape), ``shape`` being one sample's."""
         return self(lambda count, generator: torch.randn(count, *shape, generator=generator), purpose)
 
 
@@ -119,8 +125,19 @@ def make_batch(
     processes: Processes | None = None,
     options: BatchOptions | None = None,
 ) -> Batch:
-    """Draw latents, noise, timesteps, views and negatives for one step, on the diffusion model's device."""
-    device, options = diffusion.device, options or BatchOptions()
+    """Draw latents, noise, timesteps, views and negatives for one step, on the diffusion model's device.
+
+    Args:
+        collated: the samples, as `dcr.training.data.collate` stacks them.
+        diffusion: encodes samples that come without moments; its schedule decides noise and target.
+        augmentation: makes the views.
+        seed: of the run.
+        step: number of the micro-step, or a name for a batch that is none of training.
+        processes: that share the batch; None for one that trains alone.
+        options: how the batch is drawn; None for the paper's method.
+    """
+    device = diffusion.device
+    options = options or BatchOptions()
     pixels = to_pixels(collated["crops"], device)
     made = [to_pixels(collated["candidates"], device)] if "candidates" in collated else []
     moments = collated["moments"] if "moments" in collated else encode_collated(collated, diffusion)
@@ -143,7 +160,7 @@ def make_batch(
 
 
 def to_pixels(crops: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """Return uint8 (B, H, W, 3) as float32 (B, 3, H, W) in [0, 1], on the device."""
+    """Return ``crops``, uint8 (B, H, W, 3), as float32 (B, 3, H, W) in [0, 1], on ``device``."""
     return crops.to(device, non_blocking=True).permute(0, 3, 1, 2).float() / 255
 
 

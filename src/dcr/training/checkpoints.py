@@ -26,10 +26,13 @@ from dcr.files import atomic_folder, sha256_file
 Fingerprint = dict[str, Any]
 """What decides a run's course, by name: parameters, and hashes of data, models and code."""
 
-CODE, PROCESSES = "code", "processes"
+CODE = "code"
+PROCESSES = "processes"
 """Names in a fingerprint of what a checkpoint that the user names may differ in."""
 
-TENSORS, STATE, SUMS = "state.safetensors", "state.json", "SHA256SUMS"
+TENSORS = "state.safetensors"
+STATE = "state.json"
+SUMS = "SHA256SUMS"
 _NAME = re.compile(r"checkpoint-(\d+)")
 _log = logging.getLogger(__name__)
 
@@ -75,8 +78,11 @@ class Checkpoints:
         others: Sequence[Path] = (),
     ) -> None:
         self.others = others
-        self.folder, self.fingerprint = Path(folder), json.loads(json.dumps(fingerprint))
-        self.every_steps, self.total_limit, self.resume = every_steps, total_limit, resume
+        self.folder = Path(folder)
+        self.fingerprint = json.loads(json.dumps(fingerprint))
+        self.every_steps = every_steps
+        self.total_limit = total_limit
+        self.resume = resume
         self._starts_anew = False
 
     def find(self, max_step: int) -> Path | None:
@@ -105,7 +111,12 @@ class Checkpoints:
         return next((path for path in paths if self._problem(path, max_step, self.fingerprint) is None), None)
 
     def save(self, tensors: dict[str, torch.Tensor], progress: Progress) -> Path:
-        """Write a checkpoint of the step and remove what is older than the newest ``total_limit``."""
+        """Write a checkpoint of the step and remove what is older than the newest ``total_limit``; return its folder.
+
+        Args:
+            tensors: trained weights and AdamW's moments by name, as `dcr.training.state.training_state` returns them.
+            progress: where the run stands; its step names the checkpoint.
+        """
         path = self.folder / f"checkpoint-{progress.step}"
         with atomic_folder(path) as folder:
             save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, folder / TENSORS)
@@ -117,7 +128,11 @@ class Checkpoints:
         return path
 
     def load(self, path: Path) -> tuple[dict[str, torch.Tensor], Progress]:
-        """Return what `save` was given; UserError if it comes from code that wrote other files."""
+        """Return what `save` was given; UserError if it comes from code that wrote other files.
+
+        Args:
+            path: the checkpoint's folder, which `find` has returned.
+        """
         state = _read_state(path)
         state.pop("fingerprint")
         try:

@@ -13,6 +13,11 @@ from dcr.training.processes import Processes
 class Columns:
     """What every row is contrasted with: this process's images, or those of all processes.
 
+    Args:
+        own: features or conditions of this process's images, (B, ...).
+        shared: whether the rows are contrasted with the images of all processes.
+        processes: that train together.
+
     Attributes:
         leaf: gathers gradients, (B, ...), or (P * B, ...) where the processes share their images.
         first: place of this process's first image in it.

@@ -26,10 +26,16 @@ class ConstantPromptProcessor:
 
     It is called with the projection as the only token, (N, 1, m). ``shared`` says that queries are equal in the
     ``columns`` of a row, so that attention itself is computed once a row.
+
+    Args:
+        attention: the layer, whose weights make keys and values.
+        prompt: hidden states of the empty prompt, (1, T, m), in the layer's dtype.
     """
 
     def __init__(self, attention: Attention, prompt: torch.Tensor) -> None:
-        self.columns, self.shared, self.query_depends = 1, False, True
+        self.columns = 1
+        self.shared = False
+        self.query_depends = True
         with torch.no_grad():
             self._key, self._value = (
                 project(prompt).unflatten(-1, (attention.heads, -1)).transpose(1, 2)
@@ -80,13 +86,19 @@ class FoldedPrompt:
     """Attention to constant keys and values, (H, T, d), with its projections: ``softmax(x A) B``.
 
     Shape: (N, L, w) -> (N, L, w).
+
+    Args:
+        attention: the layer, whose projections of queries and outputs are multiplied in.
+        key, value: of the prompt, (H, T, d).
     """
 
     def __init__(self, attention: Attention, key: torch.Tensor, value: torch.Tensor) -> None:
-        heads, to_out = attention.heads, attention.to_out[0]
+        heads = attention.heads
+        to_out = attention.to_out[0]
         queries = attention.to_q.weight.unflatten(0, (heads, -1)) * key.shape[-1] ** -0.5
         outputs = to_out.weight.unflatten(1, (heads, -1))
-        self._heads, self._output_bias = heads, to_out.bias
+        self._heads = heads
+        self._output_bias = to_out.bias
         self._scores = torch.einsum("htd,hdw->htw", key, queries).flatten(0, 1)
         self._outputs = torch.einsum("htd,whd->wht", value, outputs).flatten(1)
 
@@ -100,7 +112,9 @@ def _folds(attention: Attention, prompt: torch.Tensor) -> bool:
 
     Half precision would round the scores, which flash attention keeps in float32.
     """
-    tokens, width, inner = prompt.shape[1], attention.query_dim, attention.inner_dim
+    tokens = prompt.shape[1]
+    width = attention.query_dim
+    inner = attention.inner_dim
     return (
         prompt.dtype in (torch.float32, torch.float64)
         and attention.norm_q is None
@@ -111,7 +125,7 @@ def _folds(attention: Attention, prompt: torch.Tensor) -> bool:
 
 
 def allows_constant_prompt(unet: nn.Module) -> bool:
-    """Tell whether the condition enters this UNet through plain cross-attention alone."""
+    """Tell whether the condition enters ``unet``, one of diffusers', through plain cross-attention alone."""
     config = unet.config
     if getattr(config, "encoder_hid_dim_type", None) or getattr(config, "addition_embed_type", None):
         return False
@@ -120,7 +134,7 @@ def allows_constant_prompt(unet: nn.Module) -> bool:
 
 
 def cross_attention(unet: nn.Module) -> list[Attention]:
-    """Return the layers through which a condition enters."""
+    """Return the layers of ``unet`` through which a condition enters, in the order of its modules."""
     return [module for module in unet.modules() if isinstance(module, Attention) and module.is_cross_attention]
 
 

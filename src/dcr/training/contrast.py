@@ -46,8 +46,15 @@ class ContrastOptions:
 
 @torch.no_grad()
 def measure_features(features: torch.Tensor, size: int, options: ContrastOptions) -> dict[str, torch.Tensor]:
-    """Return alignment and uniformity of image features, (B and V * B more, d), if they are asked for."""
+    """Return alignment and uniformity of image features, if they are asked for; scalars by name.
+
+    Args:
+        features: of the images and then of their views, (B + V * B, d).
+        size: B.
+        options: say by ``diagnostics`` whether they are.
+    """
     if not options.diagnostics:
         return {}
-    own, views = features[:size], features[size : 2 * size]
+    own = features[:size]
+    views = features[size : 2 * size]
     return {"alignment": alignment(own, views), "uniformity": uniformity(own, _UNIFORMITY_T)}

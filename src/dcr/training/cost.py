@@ -51,30 +51,47 @@ class Plan:
 
 
 def measure(micro_step: MicroStep, image_size: int) -> Cost:
-    """Measure one image and one pair; no gradient is left."""
-    unet, device = micro_step.diffusion.unet, micro_step.diffusion.device
+    """Measure one image and one pair; no gradient is left.
+
+    Args:
+        micro_step: of the run, its weights whole.
+        image_size: side of the tower's input in pixels.
+    """
+    unet = micro_step.diffusion.unet
+    device = micro_step.diffusion.device
     pixels = torch.zeros(2, 3, image_size, image_size, device=device)
-    weights, modules = list(micro_step.model.trainable().values()), (micro_step.model, unet)
+    weights = list(micro_step.model.trainable().values())
+    modules = (micro_step.model, unet)
     with _Saved(modules) as of_two:
         micro_step.precision.encode(micro_step.model, pixels)
     with _Saved(modules) as of_one, FlopCounterMode(display=False) as flops:
         projection = micro_step.precision.encode(micro_step.model, pixels[:1])[1]
         torch.autograd.grad(projection.sum(), weights, allow_unused=True)
-    image_bytes, image_flops = of_two.num_bytes - of_one.num_bytes, flops.get_total_flops()
+    image_bytes = of_two.num_bytes - of_one.num_bytes
+    image_flops = flops.get_total_flops()
     side = image_size // 2 ** (len(micro_step.diffusion.vae.config.block_out_channels) - 1)
     latents = torch.zeros(1, unet.config.in_channels, side, side, device=device)
     leaf = projection.detach().requires_grad_()
     with _Saved(modules) as saved, FlopCounterMode(display=False) as flops:
         prediction = micro_step.predict(latents, torch.zeros(1, dtype=torch.long, device=device), leaf[:, None])
         torch.autograd.grad(prediction.float().sum(), leaf)
-    pair_bytes, copy_bytes = saved.num_bytes, of_one.num_bytes - image_bytes
-    return Cost(image_bytes, image_flops, pair_bytes, flops.get_total_flops(), copy_bytes)
+    copy_bytes = of_one.num_bytes - image_bytes
+    return Cost(image_bytes, image_flops, saved.num_bytes, flops.get_total_flops(), copy_bytes)
 
 
 def plan(micro_step: MicroStep, cost: Cost, trainable: dict[str, nn.Parameter]) -> Plan:
-    """Return what a step of the run will cost, and how many rows it takes at once."""
-    run, batches, options = micro_step.run, micro_step.batches, micro_step.options
-    size, is_dcr = run.train_batch_size, run.objective == "dcr"
+    """Return what a step of the run will cost, and how many rows it takes at once.
+
+    Args:
+        micro_step: of the run.
+        cost: of one image and of one pair.
+        trainable: the parameters that train, by name; of sharded ones this process's part.
+    """
+    run = micro_step.run
+    batches = micro_step.batches
+    options = micro_step.options
+    size = run.train_batch_size
+    is_dcr = run.objective == "dcr"
     columns = size * (micro_step.processes.count if options.gather_negatives else 1)
     row_pairs = (batches.negatives_count + 1 if batches.negatives_count else columns) + batches.num_views
     images = size if run.objective == "reconstruction" else size * (1 + batches.num_views)

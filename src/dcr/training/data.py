@@ -19,16 +19,26 @@ def split_positions(latents: LatentCache, validation_fraction: float) -> tuple[l
     """Return the positions to train on and those held out.
 
     A sample's side depends on its key alone, so it never changes with order, shard layout or other samples.
+
+    Args:
+        latents: all samples.
+        validation_fraction: chance of a sample to be held out, between 0 and 1.
     """
     held_out = [derive_seed(0, "validation", latents.key(i)) / 2**63 < validation_fraction for i in range(len(latents))]
     return [i for i, out in enumerate(held_out) if not out], [i for i, out in enumerate(held_out) if out]
 
 
 class WithCandidates(Sequence):
-    """Samples with one positive that was made of each, another one every epoch."""
+    """Samples with one positive that was made of each, another one every epoch.
+
+    Args:
+        latents: the samples.
+        candidates: positives made of the same samples, in the same order.
+    """
 
     def __init__(self, latents: LatentCache, candidates: LatentCache) -> None:
-        self._latents, self._candidates = latents, candidates
+        self._latents = latents
+        self._candidates = candidates
 
     def __len__(self) -> int:
         return len(self._latents)
@@ -45,6 +55,12 @@ class StepSampler:
     the same order.
 
     Args:
+        positions: of the samples to draw from.
+        batch_size: samples of one process in one step.
+        seed: of the order.
+        steps: numbers of the micro-steps, from 0.
+        rank: of this process.
+        num_processes: that share the order.
         first_place: place in the order at which ``steps`` begin; by default that of an unbroken run. A run that
             goes on with another number of processes has seen another number of samples.
     """
@@ -59,15 +75,20 @@ class StepSampler:
         num_processes: int = 1,
         first_place: int | None = None,
     ) -> None:
-        self.positions, self.batch_size, self.seed = positions, batch_size, seed
-        self.steps, self.rank, self.num_processes = steps, rank, num_processes
+        self.positions = positions
+        self.batch_size = batch_size
+        self.seed = seed
+        self.steps = steps
+        self.rank = rank
+        self.num_processes = num_processes
         self.first_place = steps.start * batch_size * num_processes if first_place is None else first_place
 
     def __len__(self) -> int:
         return len(self.steps)
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        epoch, order = -1, np.empty(0, dtype=int)
+        epoch = -1
+        order = np.empty(0, dtype=int)
         for number in range(len(self.steps)):
             batch = []
             first = self.first_place + (number * self.num_processes + self.rank) * self.batch_size
@@ -106,7 +127,14 @@ def iterate_batches(
     processes: Processes,
     first_place: int,
 ) -> Iterator[dict]:
-    """Yield the batches of the steps, in order, whatever the number of worker processes; see `StepSampler`."""
+    """Yield the batches of the steps, in order, as `collate` stacks them.
+
+    Args:
+        latents: where the samples are read.
+        positions, batch_size, seed, steps, first_place: see `StepSampler`.
+        num_workers: processes that read ahead, whose number changes nothing else; 0 reads in this one.
+        processes: that train together.
+    """
     sampler = StepSampler(positions, batch_size, seed, steps, processes.rank, processes.count, first_place)
     return load_ahead(partial(_load_batch, latents), sampler, num_workers, "training", prepare_worker=_ignore_sigterm)
 

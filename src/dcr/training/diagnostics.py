@@ -45,7 +45,8 @@ def diagnose(
         micro_step.seed_dropout(number)
         parts = micro_step.build_objective(name, alone).step(batch, rows_per_chunk)
         found[name] = parts, _take_gradient(micro_step, trainable)
-    (parts, of_contrast), (_, of_error) = found[contrast], found["reconstruction"]
+    parts, of_contrast = found[contrast]
+    _, of_error = found["reconstruction"]
     return {
         "conflict_cosine": F.cosine_similarity(of_contrast, of_error, dim=0).item(),
         "contrast_grad_norm": of_contrast.norm().item(),
