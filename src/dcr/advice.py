@@ -23,5 +23,10 @@ def made_by(maker: str, pipelines: Sequence[str], beside: str = "") -> str | Non
 
 
 def for_recipe(sentence: str, env: str | None) -> str:
-    """Return a sentence whose `kedro run` commands name the recipe that the run was started with."""
+    """Return a sentence whose `kedro run` commands name the recipe that the run was started with.
+
+    Args:
+        sentence: with commands in backticks, none of which names a recipe yet.
+        env: the recipe as `--env` named it; None leaves the sentence as it is.
+    """
     return _COMMAND.sub(f"`kedro run --env {env} ", sentence) if env else sentence

@@ -68,9 +68,10 @@ def to_clip_model(model: nn.Module, eos_token_id: int) -> CLIPModel:
 
 
 def to_clip_text_model(model: nn.Module, eos_token_id: int) -> CLIPTextModel:
-    """Return the text tower of an open_clip model as a CLIPTextModel, without projection.
+    """Return the text tower of open_clip's ``model`` as a CLIPTextModel, without projection; see `to_clip_model`.
 
-    Its last hidden state, (N, T, width), equals open_clip's tokens after ``ln_final``; what Stable Diffusion reads.
+    Its last hidden state, (N, T, width), equals open_clip's tokens after ``ln_final``; what Stable Diffusion reads. At
+    ``eos_token_id``, the tokenizer's end token, its pooled output is taken.
     """
     clip_model = to_clip_model(model, eos_token_id)
     with torch.random.fork_rng(devices=[]):
@@ -81,16 +82,13 @@ def to_clip_text_model(model: nn.Module, eos_token_id: int) -> CLIPTextModel:
 
 
 def to_open_clip(clip_model: CLIPModel) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-    """Return ``model_cfg`` and state of the open_clip CLIP that equals a transformers CLIPModel.
+    """Return ``model_cfg`` and state of the open_clip CLIP that equals ``clip_model``.
 
     UserError if open_clip's CLIP lacks a part, such as towers with different activations.
     """
-    vision, text = clip_model.config.vision_config, clip_model.config.text_config
-    if vision.hidden_act != text.hidden_act or vision.hidden_act not in (
-        "quick_gelu",
-        "gelu",
-        "gelu_pytorch_tanh",
-    ):
+    vision = clip_model.config.vision_config
+    text = clip_model.config.text_config
+    if vision.hidden_act != text.hidden_act or vision.hidden_act not in ("quick_gelu", "gelu", "gelu_pytorch_tanh"):
         raise UserError(
             f"The model cannot be written for open_clip: its activations are {vision.hidden_act} and "
             f"{text.hidden_act}, open_clip has one of quick_gelu, gelu and gelu_pytorch_tanh for both towers."
@@ -160,7 +158,7 @@ def _text_config(text: nn.Module, eos_token_id: int) -> dict[str, Any]:
 
 
 def tower_config(transformer: nn.Module, norm: nn.LayerNorm) -> dict[str, Any]:
-    """Return what transformers' configurations say of a stack of open_clip's blocks."""
+    """Return what transformers' configurations say of open_clip's ``transformer`` and of the ``norm`` behind it."""
     block = transformer.resblocks[0]
     if not isinstance(block, open_clip_layers.ResidualAttentionBlock) or not isinstance(block.ls_1, nn.Identity):
         raise inexpressible("its blocks have layer scale or another attention than the standard one")
@@ -175,7 +173,7 @@ def tower_config(transformer: nn.Module, norm: nn.LayerNorm) -> dict[str, Any]:
 
 
 def activation_name(module: nn.Module) -> str:
-    """Return transformers' name of an activation module."""
+    """Return transformers' name of an activation ``module``; UserError where it has none."""
     if isinstance(module, open_clip_layers.QuickGELU):
         return "quick_gelu"
     if isinstance(module, nn.GELU):
@@ -186,7 +184,7 @@ def activation_name(module: nn.Module) -> str:
 
 
 def tower_cfg(config: Any) -> dict[str, Any]:
-    """Return what open_clip's configurations say of a stack of transformers' blocks."""
+    """Return what open_clip's configurations say of a tower, from its ``config`` of transformers."""
     ratio = config.intermediate_size / config.hidden_size
     if int(config.hidden_size * ratio) != config.intermediate_size:
         ratio += 1e-9  # open_clip rounds width * ratio down
@@ -202,10 +200,10 @@ def _to_clip_state(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     converted = {"logit_scale": state.pop("logit_scale").reshape(())}
     converted["visual_projection.weight"] = state.pop("visual.proj").T.contiguous()
     for name, tensor in state.items():
-        if name.startswith("visual."):
-            tower, inner, names = "vision_model.", name.removeprefix("visual."), _VISION_NAMES
-        else:
-            tower, inner, names = "text_model.", name.removeprefix("text."), TEXT_NAMES
+        is_vision = name.startswith("visual.")
+        tower = "vision_model." if is_vision else "text_model."
+        inner = name.removeprefix("visual." if is_vision else "text.")
+        names = _VISION_NAMES if is_vision else TEXT_NAMES
         if inner.startswith("text_projection"):  # a parameter (width, d), or a linear layer's weight (d, width)
             converted["text_projection.weight"] = tensor if inner.endswith("weight") else tensor.T.contiguous()
             continue
@@ -239,12 +237,12 @@ def _to_open_clip_state(state: dict[str, torch.Tensor]) -> dict[str, torch.Tenso
 
 
 def rename(name: str, names: list[tuple[str, str]]) -> str:
-    """Replace each first part by its second, in order."""
+    """Replace, in ``name``, the first part of each pair of ``names`` by the second, in their order."""
     for old, new in names:
         name = name.replace(old, new)
     return name
 
 
 def inexpressible(reason: str, target: str = "a transformers CLIPModel") -> UserError:
-    """Return the error that says what the other side lacks."""
+    """Return the error that says, by ``reason``, what the other side, ``target``, cannot express."""
     return UserError(f"The model cannot be written as {target}: {reason}.")

@@ -51,12 +51,13 @@ def to_siglip_model(model: nn.Module) -> SiglipModel:
 
 
 def siglip_to_open_clip(siglip: SiglipModel) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-    """Return ``model_cfg`` and state of the open_clip model that equals a SiglipModel.
+    """Return ``model_cfg`` and state of the open_clip model that equals the SiglipModel ``siglip``.
 
     Raises:
         UserError: timm has no tower of this shape and activation, or the text tower is none of open_clip's.
     """
-    vision, text = siglip.config.vision_config, siglip.config.text_config
+    vision = siglip.config.vision_config
+    text = siglip.config.text_config
     if text.hidden_act not in ("gelu", "gelu_pytorch_tanh"):
         raise inexpressible(f"its text tower's activation is {text.hidden_act}", "an open_clip model")
     model_cfg = {
@@ -84,7 +85,7 @@ def siglip_to_open_clip(siglip: SiglipModel) -> tuple[dict[str, Any], dict[str, 
 
 
 def to_siglip_adapter(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Return a LoRA adapter on timm's tower under SiglipModel's names.
+    """Return the ``weights`` of a LoRA adapter on timm's tower, by module name, under SiglipModel's names.
 
     timm's q, k and v are one layer. Its factor A serves all three, factor B and bias are cut in three: the products
     are the same.
@@ -108,7 +109,8 @@ def is_siglip(model: nn.Module) -> bool:
 
 
 def _vision_config(visual: TimmModel) -> dict[str, Any]:
-    trunk, pool = visual.trunk, visual.trunk.attn_pool
+    trunk = visual.trunk
+    pool = visual.trunk.attn_pool
     config = _trunk_facts(trunk)
     if trunk.cls_token is not None or trunk.reg_token is not None or len(visual.head) or trunk.num_classes:
         raise inexpressible("its image tower has a class token, registers or a projection", _TARGET)
@@ -123,7 +125,8 @@ def _vision_config(visual: TimmModel) -> dict[str, Any]:
 
 def _trunk_facts(trunk: VisionTransformer) -> dict[str, Any]:
     """Return what SiglipVisionConfig says of a timm tower."""
-    block, (height, width) = trunk.blocks[0], trunk.patch_embed.img_size
+    block = trunk.blocks[0]
+    height, width = trunk.patch_embed.img_size
     if height != width:
         raise inexpressible("its images are not square", _TARGET)
     return {

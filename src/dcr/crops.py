@@ -22,6 +22,12 @@ def crop_box(
 
     The area is a share in ``scale`` of the image, the aspect log-uniform in ``ratio`` of width to height. As in
     torchvision ten draws are tried, then the largest centred box whose aspect lies in ``ratio`` is taken.
+
+    Args:
+        size: (width, height) of the image, in pixels.
+        scale: smallest and largest share of the area, in (0, 1].
+        ratio: smallest and largest aspect.
+        generator: gives all draws, for the tries and for the place of the box.
     """
     width, height = size
     for _ in range(10):
@@ -57,6 +63,14 @@ def base_crop(
 
     It depends on the image's hash and the crop's number alone, so neither order nor shard layout nor the number
     of processes changes it. The scale is relative to the area, the aspect stays within torchvision's 3/4 to 4/3.
+
+    Args:
+        image: the whole picture, RGB.
+        image_size: side S of the crop in pixels.
+        image_hash: names the image: its draws are seeded with it.
+        scale: smallest and largest share of the area.
+        number: which crop of the image it is, counted from 0.
+        horizontal_flip: probability that the crop is mirrored.
     """
     generator = numpy_generator(0, "base crop", image_hash, number)
     box = crop_box(image.size, scale, CROP_ASPECT, generator)

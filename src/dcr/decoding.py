@@ -43,7 +43,7 @@ _OTHER_FORMATS = (b"ii*\0", b"mm\0*", b"<svg", b"<?xml", b"<!doc", b"<html", b"\
 
 
 class DecodingError(UserError):
-    """A picture that cannot be decoded; ``reason`` names why in the words of `dcr.validation.reasons`."""
+    """A picture that cannot be decoded; ``reason`` names why as in `dcr.validation.reasons`, ``detail`` tells it."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(detail)
@@ -110,7 +110,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def read_size(content: bytes) -> tuple[int, int]:
-    """Return width and height of the upright picture that encoded bytes hold, by their header alone.
+    """Return width and height in pixels of the upright picture in an image file's ``content``, by its header alone.
 
     Raises:
         DecodingError: no decoder knows them.
@@ -122,7 +122,7 @@ def read_size(content: bytes) -> tuple[int, int]:
 
 @contextmanager
 def open_picture(content: bytes, max_pixels: int = MAX_PIXELS) -> Iterator[Image.Image]:
-    """Open encoded bytes, of which the header alone is read.
+    """Open ``content``, an image file of which the header alone is read; it may declare ``max_pixels`` at most.
 
     Raises:
         DecodingError: at opening, or in place of whatever the decoders raise within the context.
@@ -185,7 +185,8 @@ def _colour_key(image: Image.Image, depth: int) -> Image.Image | None:
 def _to_8_bits(image: Image.Image) -> Image.Image:
     if not image.mode.startswith(("I", "F")):
         return image
-    values, white = np.asarray(image), 1 if image.mode == "F" else 65535
+    values = np.asarray(image)
+    white = 1 if image.mode == "F" else 65535
     if image.mode in ("I", "F") and not (values.min() >= 0 and values.max() <= white):
         raise DecodingError(
             "unsupported_format",

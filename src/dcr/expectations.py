@@ -47,7 +47,11 @@ def validate_expectations(samples: pd.DataFrame, suite: dict[str, Any]) -> dict[
 
 
 def describe_failure(result: dict[str, Any]) -> str:
-    """Return one clause that names a failed expectation, what was observed and the worst shards."""
+    """Return one clause that names a failed expectation, what was observed and the worst shards.
+
+    Args:
+        result: one of `results` of `validate_expectations`, not successful.
+    """
     kwargs = ", ".join(f"{name}={value}" for name, value in result["kwargs"].items())
     shards = ", ".join(f"{shard} ({count})" for shard, count in result["worst_shards"].items())
     worst = f", worst shards: {shards}" if shards else ""
@@ -56,7 +60,8 @@ def describe_failure(result: dict[str, Any]) -> str:
 
 def named_columns(suite: dict[str, Any], columns: list[str]) -> list[str] | None:
     """Return those of a table's columns that a suite needs, so that no other is loaded; None for all of them."""
-    texts, whole = set(), False
+    texts = set()
+    whole = False
     for expectation in suite.get("expectations") or []:
         config = expectation if isinstance(expectation, dict) else {}
         whole |= "table_column" in str(config.get("type")) or "column_to_exist" in str(config.get("type"))
@@ -82,6 +87,7 @@ def check_suite(suite: dict[str, Any], where: str) -> None:
     """Raise UserError unless a suite has a suite's shape; whether its expectations exist, the library tells.
 
     Args:
+        suite: ``name`` and ``expectations``, as the file holds them.
         where: the file that it is from, for messages.
     """
     if suite.keys() != {"name", "expectations"}:
@@ -116,7 +122,8 @@ def _build_expectation(config: dict[str, Any], position: int) -> Any:
 
 
 def _report(result: dict[str, Any], shards: pd.Series) -> dict[str, Any]:
-    config, details = result["expectation_config"], result["result"]
+    config = result["expectation_config"]
+    details = result["result"]
     for problem in result["exception_info"].values():
         if isinstance(problem, dict) and problem.get("raised_exception"):
             raise UserError(f"expectations: {config['type']}: {problem['exception_message']}")
@@ -133,7 +140,8 @@ def _report(result: dict[str, Any], shards: pd.Series) -> dict[str, Any]:
 def _observed(details: dict[str, Any]) -> Any:
     if "observed_value" in details:
         return details["observed_value"]
-    unexpected, total = details.get("unexpected_count", 0), details.get("element_count", 0)
+    unexpected = details.get("unexpected_count", 0)
+    total = details.get("element_count", 0)
     return f"{details.get('unexpected_percent') or 0:.2f} % unexpected ({unexpected} of {total})"
 
 

@@ -26,6 +26,7 @@ def ddim_scheduler(diffusion: Diffusion, num_steps: int) -> DDIMScheduler:
     knows (arXiv 2305.08891). The estimate of the clean latents is not clipped: latents are not bound to [-1, 1].
 
     Args:
+        diffusion: the model whose noise schedule and prediction type are kept.
         num_steps: a divisor of the length of the schedule (1000): else the last step of diffusers ends before the clean
             latents.
 
@@ -95,6 +96,7 @@ def reconstruct_under_conditions(
     """Show what each encoder tells the UNet of the same images, from the same noise.
 
     Args:
+        diffusion: the frozen model, which need not be on the device of the encoders.
         projector: a `dcr.projector.Projector` or `TokenProjector` on the encoders' device; one for all encoders.
         encoders: by name.
         pixels: (B, 3, H, W) in [0, 1], as the encoders' ``preprocess`` gives them.

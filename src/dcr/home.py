@@ -19,12 +19,16 @@ def project_folder() -> Path:
 
 
 def conf_folder(conf_source: str | None = None) -> Path:
-    """Return the folder with the recipes: the one that ``--conf-source`` names, else the project's own."""
+    """Return the folder with the recipes: ``conf_source``, as ``--conf-source`` names it, else the project's own."""
     return Path(conf_source) if conf_source else project_folder() / settings.CONF_SOURCE
 
 
 def use_project_logging(conf_source: str | None = None) -> None:
-    """Log as the project's logging.yml says: Kedro looks for it in the working directory alone."""
+    """Log as logging.yml says, which Kedro looks for in the working directory alone.
+
+    Args:
+        conf_source: see `conf_folder`; ``KEDRO_LOGGING_CONFIG``, where it is set, goes before.
+    """
     path = conf_folder(conf_source) / _LOGGING
     found_by_kedro = Path.cwd() / settings.CONF_SOURCE / _LOGGING
     if "KEDRO_LOGGING_CONFIG" in os.environ or not path.is_file() or path.resolve() == found_by_kedro.resolve():

@@ -44,7 +44,7 @@ _TOKENIZER_CONFIGS = {
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Return the mapping that a JSON file holds; UserError if it is missing, too large or none."""
+    """Return the mapping that the JSON file ``path`` holds; UserError if it is missing, too large or none."""
     try:
         if path.stat().st_size > _MAX_CONFIG:
             raise ValueError(f"it has more than {_MAX_CONFIG >> 20} MiB")
@@ -58,19 +58,32 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message, or the name of its kind, for a sentence."""
+    """Return the first line of the message of ``error``, or the name of its kind, for a sentence."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def pick(config: Any, allowed: Collection[str], path: Path) -> dict[str, Any]:
-    """Return the part of a mapping whose keys are allowed; UserError if it is no mapping."""
+    """Return the part of a mapping whose keys are allowed; UserError if it is no mapping.
+
+    Args:
+        config: a part of a configuration, of whatever type the file holds there.
+        allowed: the keys to keep; others are dropped in silence.
+        path: the configuration's file, for messages.
+    """
     if not isinstance(config, dict):
         raise UserError(f"{path} holds a {type(config).__name__} where a mapping is due: replace it by the model's own")
     return {key: value for key, value in config.items() if key in allowed}
 
 
 def only(config: Any, allowed: Collection[str], path: Path, what: str) -> dict[str, Any]:
-    """Return a mapping all of whose keys are allowed; UserError that names those that are not."""
+    """Return a mapping all of whose keys are allowed; UserError that names those that are not.
+
+    Args:
+        config: as for `pick`.
+        allowed: the only keys that may be there.
+        path: the configuration's file, for messages.
+        what: name of the part, for messages.
+    """
     unknown = sorted(set(pick(config, config, path)) - set(allowed))
     if unknown:
         raise UserError(
@@ -124,7 +137,11 @@ def load_tokenizer(folder: Path, build: Callable[..., Any] | None = None, **opti
 
 
 def tokenizer_copy(folder: Path) -> Path:
-    """Return a temporary folder with links to the tokenizer's files and the allowed keys of its configurations."""
+    """Return a temporary folder with links to the tokenizer's files and the allowed keys of its configurations.
+
+    Args:
+        folder: holds the files of a tokenizer of transformers; they are linked, not copied.
+    """
     files = [folder / name for name in _TOKENIZER_FILES if (folder / name).is_file()]
     if not any(path.name.startswith(("tokenizer.", "vocab.", "spiece", "sentencepiece")) for path in files):
         raise UserError(

@@ -48,10 +48,21 @@ def show_progress(
 
 
 class Lines(Generic[T]):
-    """Counts as tqdm does, and tells in the log; see `show_progress`."""
+    """Counts as tqdm does, and tells in the log; see `show_progress`.
+
+    Args:
+        items: as for `show_progress`; None where `update` counts.
+        desc: first words of each line.
+        unit: one item, in the singular.
+        total: number of items; None where it is not known, and then no time left is told.
+        initial: number of items that were done before: they count as done, not for the speed.
+    """
 
     def __init__(self, items: Iterable[T] | None, desc: str, unit: str, total: int | None, initial: int) -> None:
-        self._items, self._desc, self._unit, self._total = items, desc, unit, total
+        self._items = items
+        self._desc = desc
+        self._unit = unit
+        self._total = total
         self._initial = self._done = initial
         self._started = self._told = time.monotonic()
         self._postfix = ""
@@ -68,7 +79,7 @@ class Lines(Generic[T]):
         self.close()
 
     def update(self, count: int = 1) -> None:
-        """Count further items, and tell if it is time."""
+        """Count ``count`` further items, and tell if it is time."""
         self._done += count
         now = time.monotonic()
         if now - self._told >= INTERVAL:
@@ -76,7 +87,12 @@ class Lines(Generic[T]):
             logger.info("%s", self._sentence(now - self._started))
 
     def set_postfix(self, refresh: bool = True, **values: Any) -> None:
-        """Set what stands at the line's end."""
+        """Set what stands at the line's end.
+
+        Args:
+            refresh: is there for tqdm's sake: a line is never written again.
+            values: what is shown, by name.
+        """
         self._postfix = "".join(f", {name} {value}" for name, value in values.items())
 
     def close(self) -> None:
@@ -93,7 +109,7 @@ class Lines(Generic[T]):
 
 
 def describe_seconds(seconds: float) -> str:
-    """Return a time in its two largest units, for example ``2 h 5 min``."""
+    """Return ``seconds`` in their two largest units, for example ``2 h 5 min``."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

@@ -29,7 +29,8 @@ STABLE_DIFFUSION = {
 }
 """Short names and where they lie, mirrors in order: Stability took its own repositories of 2.x off the hub in 2025."""
 
-LOCAL, HUB = "local-dir:", "hf-hub:"
+LOCAL = "local-dir:"
+HUB = "hf-hub:"
 """Prefixes of open_clip's folders and repositories, as open_clip itself spells them."""
 
 Kind = Literal["open_clip", "transformers", "diffusers", "tokenizer"]
@@ -92,7 +93,11 @@ class HubModel:
 
 
 def parse_hub_model(name: str) -> HubModel | None:
-    """Return the model that ``org/name`` or ``org/name@revision`` names, None for anything else."""
+    """Return the model that ``org/name`` or ``org/name@revision`` names, None for anything else.
+
+    Args:
+        name: as a recipe gives it; the revision is a branch, tag or commit, else ``main``.
+    """
     match = _HUB_NAME.fullmatch(name)
     return HubModel(match[1], match[2] or "main") if match else None
 
@@ -119,6 +124,9 @@ def backbone_model(source: str) -> tuple[HubModel, Kind] | None:
 
     None for a local folder and for ``<open_clip model>/<tag or file>``.
 
+    Args:
+        source: as `dcr.backbones.load_backbone` takes it.
+
     Raises:
         UserError: ``hf-hub:`` is followed by something that names no repository.
     """
@@ -137,7 +145,11 @@ def backbone_model(source: str) -> tuple[HubModel, Kind] | None:
 
 
 def backbone_location(source: str) -> str:
-    """Return a source that names local files only; UserError with the command that gets them."""
+    """Return a source that names local files only; UserError with the command that gets them.
+
+    Args:
+        source: as `dcr.backbones.load_backbone` takes it.
+    """
     on_hub = backbone_model(source)
     if on_hub is None:
         return source
@@ -152,7 +164,12 @@ def backbone_location(source: str) -> str:
 
 
 def cached_folder(kind: Kind, model: HubModel) -> Path | None:
-    """Return the folder of a model in the hub's local cache, None if it is not there or has not all weights."""
+    """Return the folder of a model in the hub's local cache, None if it is not there or has not all weights.
+
+    Args:
+        kind: tells which files the model must have there.
+        model: looked up at its own revision alone.
+    """
     from huggingface_hub import try_to_load_from_cache
 
     config = _CONFIGS[kind]
@@ -167,7 +184,11 @@ def cached_folder(kind: Kind, model: HubModel) -> Path | None:
 
 
 def tokenizer_folder(name: str) -> Path:
-    """Return the local folder of a tokenizer that open_clip's table names; UserError with the command that gets it."""
+    """Return the local folder of a tokenizer; UserError with the command that gets it.
+
+    Args:
+        name: as open_clip's table has it: a folder, or a repository of the hub.
+    """
     if Path(name).is_dir():
         return Path(name)
     model = parse_hub_model(name)
@@ -178,7 +199,11 @@ def tokenizer_folder(name: str) -> Path:
 
 
 def diffusion_folder(source: str) -> Path:
-    """Return the local folder of a diffusion model; UserError with the command that gets it."""
+    """Return the local folder of a diffusion model; UserError with the command that gets it.
+
+    Args:
+        source: a short name, a hub id or a folder, as for `diffusion_models`.
+    """
     models = diffusion_models(source)
     if not models:
         return Path(source)
@@ -190,6 +215,10 @@ def diffusion_folder(source: str) -> Path:
 
 def needed_files(kind: Kind, names: Iterable[str]) -> list[str]:
     """Return those of a repository's files that loading needs: configurations, tokenizer, one set of weights.
+
+    Args:
+        kind: the library that the repository is written for.
+        names: all its files, relative to it.
 
     Raises:
         UserError: the repository has no weights that can be read safely.

@@ -28,6 +28,10 @@ def write_clip_tokenizer(folder: Path, context_length: int) -> None:
     new ones write. Token ids equal open_clip's up to and including the end token. Padding differs, as in OpenAI's
     own upload: the end token instead of 0, because "!" (id 0) as padding would become special inside texts; a
     causal text tower's features do not depend on it. transformers does not undo HTML entities and broken Unicode.
+
+    Args:
+        folder: is made where it is missing; files of these names in it are overwritten.
+        context_length: tokens of the longest text, start and end token included.
     """
     vocabulary, merges = _clip_vocabulary()
     special = {"bos_token": _BOS, "eos_token": _EOS, "pad_token": _EOS, "unk_token": _EOS}
@@ -47,7 +51,11 @@ def write_clip_tokenizer(folder: Path, context_length: int) -> None:
 
 
 def write_tokenizer(folder: Path, backbone: Backbone) -> None:
-    """Write the backbone's tokenizer as transformers reads it; UserError if that would change token ids."""
+    """Write the tokenizer of ``backbone``, as transformers reads it, into ``folder``.
+
+    Raises:
+        UserError: it cleans texts in a way that transformers does not know, so that token ids would differ.
+    """
     tokenizer = backbone.tokenizer
     if isinstance(tokenizer, SimpleTokenizer):
         if backbone.model_cfg["text_cfg"].get("tokenizer_kwargs"):
@@ -102,7 +110,7 @@ def _canonicalize() -> list[Any]:
 
 
 def eos_token_id(backbone: Backbone) -> int:
-    """Return the id of the end token, at which causal text towers are pooled."""
+    """Return the id of the end token of ``backbone``, at which causal text towers are pooled."""
     tokenizer = backbone.tokenizer
     if isinstance(tokenizer, SimpleTokenizer):
         return tokenizer.eot_token_id

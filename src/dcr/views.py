@@ -40,7 +40,7 @@ class ViewAugmentation:
 
     @staticmethod
     def draw(count: int, generator: torch.Generator) -> torch.Tensor:
-        """Return the draws of ``count`` samples, (count, 10) in [0, 1)."""
+        """Return the draws of ``count`` samples, (count, 10) in [0, 1), from ``generator``, which is on the CPU."""
         return torch.rand(count, 10, generator=generator)
 
     def apply(self, pixels: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
@@ -51,6 +51,7 @@ class ViewAugmentation:
 
     def _colour(self, pixels: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
         def factor(column: int, strength: float) -> torch.Tensor:
+            """Return (B, 1, 1, 1) factors within ``strength`` of 1, from one ``column`` of the draws."""
             return (1 + (draws[:, column] * 2 - 1) * strength)[:, None, None, None]
 
         pixels = (pixels * factor(0, self.brightness)).clamp(0, 1)
@@ -86,7 +87,10 @@ def _rotate_hue(pixels: torch.Tensor, turn: torch.Tensor) -> torch.Tensor:
     """Rotate each sample's hue by ``turn`` (B,) of a full circle, in the YIQ plane, keeping luminance."""
     angle = turn * 2 * torch.pi
     to_yiq, to_rgb = _yiq_matrices(pixels.dtype, pixels.device)
-    cos, sin, zero, one = angle.cos(), angle.sin(), torch.zeros_like(angle), torch.ones_like(angle)
+    cos = angle.cos()
+    sin = angle.sin()
+    zero = torch.zeros_like(angle)
+    one = torch.ones_like(angle)
     rotation = torch.stack([one, zero, zero, zero, cos, -sin, zero, sin, cos], -1).view(-1, 3, 3)
     matrix = to_rgb @ rotation @ to_yiq
     return torch.einsum("bij,bjhw->bihw", matrix, pixels).clamp(0, 1)

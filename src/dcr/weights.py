@@ -26,7 +26,7 @@ _NAMED = 3  # of a list of names, how many a message tells
 
 
 def find_weights(folder: Path, names: Iterable[str]) -> Path:
-    """Return the first of ``names`` that the folder holds; UserError where it has none of them."""
+    """Return the first of ``names`` that ``folder`` holds; UserError where it has none of them."""
     names = tuple(names)
     found = next((folder / name for name in names if (folder / name).is_file()), None)
     if found is None:
