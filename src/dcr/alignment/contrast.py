@@ -26,7 +26,7 @@ class Contrast:
 
     @classmethod
     def of(cls, backbone: Backbone) -> Contrast:
-        """Return the loss of a model, with the model's own scale and bias."""
+        """Return the loss that ``backbone`` was trained by, with the model's own scale and bias."""
         return cls(backbone.logit_scale, backbone.logit_bias if backbone.has_sigmoid_loss else None)
 
     def __call__(self, images: torch.Tensor, texts: torch.Tensor) -> torch.Tensor:
@@ -45,9 +45,14 @@ class Contrast:
 
     @torch.no_grad()
     def held_out(self, images: torch.Tensor, texts: torch.Tensor, batch_size: int) -> float:
-        """Return the mean loss over all pairs, (N, d) each, in batches of nearly equal size of at most ``batch_size``.
+        """Return the mean loss over all pairs, in batches of nearly equal size.
 
         The number of wrong texts that an image meets decides about the loss, so the batches are the same at every call.
+
+        Args:
+            images: image embeddings, (N, d), of any length.
+            texts: text embeddings, (N, d), likewise; row i belongs to image i.
+            batch_size: pairs of one batch at most.
         """
         num_batches = -(-len(images) // batch_size)
         batches = zip(images.tensor_split(num_batches), texts.tensor_split(num_batches), strict=True)

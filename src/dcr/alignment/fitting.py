@@ -71,7 +71,9 @@ class Aligner:
         check_form(parameters.form, base)
         if isinstance(latents, LatentCache):
             latents.check_bytes()
-        self._parameters, self._latents, self._base = parameters, latents, base
+        self._parameters = parameters
+        self._latents = latents
+        self._base = base
         self._contrast = Contrast.of(base)
         self.splits = choose_samples(
             latents, validation_fraction, parameters.max_images, parameters.seed, _WITH_CAPTIONS[parameters.form]
@@ -90,8 +92,10 @@ class Aligner:
 
     def _fit_blend(self, images: Sides) -> Alignment:
         """As `_fit_image`, but of the way to that map only the share with the least contrastive loss."""
-        p, whole = self._parameters, self._fit_image(images)
-        matrix, captions = whole.maps[IMAGE_MAP].double().numpy(), torch.from_numpy(np.array(self._texts[1]))
+        p = self._parameters
+        whole = self._fit_image(images)
+        matrix = whole.maps[IMAGE_MAP].double().numpy()
+        captions = torch.from_numpy(np.array(self._texts[1]))
         losses = {}
         for share in p.shares:
             mapped = _tensor(images[1] @ blend(matrix, share))
@@ -155,6 +159,9 @@ def align_encoders(
     """Align every encoder to the base, one after the other.
 
     Args:
+        parameters: of section `alignment`; its ``form`` must not be none.
+        latents: those that training read: their images, and their captions where the form asks for them.
+        validation_fraction: the training's share of held-out samples, so that the split is the same.
         encoders: what loads them, by their names as trained, `base` among them; one at a time is in memory beside it.
 
     Returns:
@@ -163,7 +170,8 @@ def align_encoders(
     started = time.monotonic()
     base = encoders[BASE]()
     aligner = Aligner(parameters, latents, validation_fraction, base)
-    maps, told = {}, {}
+    maps = {}
+    told = {}
     for name, load in show_progress(encoders.items(), desc="align", unit="encoder"):
         begun = time.monotonic()
         encoder = base if name == BASE else load()

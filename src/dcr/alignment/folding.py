@@ -18,12 +18,17 @@ if TYPE_CHECKING:
     from dcr.backbones.projection import Projection
 
 Maps = Mapping[str, "torch.Tensor"]
-IMAGE_MAP, TEXT_MAP = "image_map", "text_map"
+IMAGE_MAP = "image_map"
+TEXT_MAP = "text_map"
 """Names of the tensor in an alignment's file: which side of the model it goes behind."""
 
 
 def apply_maps(backbone: Backbone, maps: Mapping[str, torch.Tensor]) -> Backbone:
     """Fold an alignment's maps into a backbone, in place, and return it.
+
+    Args:
+        backbone: the encoder that the maps were fitted for, as trained.
+        maps: ``{IMAGE_MAP or TEXT_MAP: (d, d)}`` with d the width of its embeddings.
 
     Raises:
         UserError: the map is of another width, or the model has no layer that it could be folded into.
@@ -39,7 +44,15 @@ def apply_maps(backbone: Backbone, maps: Mapping[str, torch.Tensor]) -> Backbone
 
 
 def check_form(form: str, backbone: Backbone) -> None:
-    """Refuse a form whose map cannot be folded into this model."""
+    """Refuse a form whose map cannot be folded into this model.
+
+    Args:
+        form: ``image``, ``text`` or ``blend``.
+        backbone: the model; the tower that the form changes must end in a linear layer.
+
+    Raises:
+        UserError: it does not.
+    """
     _projection(backbone, TEXT_MAP if form == "text" else IMAGE_MAP)
 
 
@@ -87,6 +100,12 @@ def load_aligned(
 ) -> Backbone:
     """Return a copy of what ``load`` gives with the encoder's maps folded in.
 
+    Args:
+        name: the encoder's, as trained.
+        load: what loads it as trained.
+        alignments: what loads each encoder's maps, by its name as trained.
+        record: `alignment.json`, which the maps must agree with.
+
     Raises:
         UserError: the maps are not those of the record.
     """
@@ -94,7 +113,12 @@ def load_aligned(
 
 
 def load_maps(name: str, alignments: Mapping[str, Callable[[], Maps]], record: Mapping[str, Any]) -> Maps:
-    """Return an encoder's maps, by its name as trained.
+    """Return an encoder's maps, {} where there are none for it.
+
+    Args:
+        name: the encoder's, as trained.
+        alignments: what loads each encoder's maps, by the same names.
+        record: `alignment.json`.
 
     Raises:
         UserError: they are not those of the record.

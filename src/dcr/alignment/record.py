@@ -27,6 +27,7 @@ def check_alignment(record: Record, parameters: AlignmentParameters, trained: Re
 
     Args:
         record: `alignment.json`, {} without one; with form none it is not looked at.
+        parameters: of section `alignment`, as the recipe has them now.
         trained: `training.json`.
     """
     if parameters.form == "none":
@@ -47,7 +48,13 @@ def check_alignment(record: Record, parameters: AlignmentParameters, trained: Re
 
 
 def check_maps(record: Record, name: str, maps: Mapping[str, torch.Tensor]) -> None:
-    """Refuse maps that are not those which the record tells of for an encoder, by its name as trained."""
+    """Refuse maps that are not those which the record tells of for an encoder.
+
+    Args:
+        record: `alignment.json`, which holds their hash.
+        name: the encoder's, as trained.
+        maps: (d, d) by their names in the file.
+    """
     if tensors_hash(dict(maps)) != _hashes(record, name).get("maps"):
         raise UserError(
             f"the alignment of {name} is not the one that alignment.json tells of: alignment was cut before its end, "
@@ -56,7 +63,13 @@ def check_maps(record: Record, name: str, maps: Mapping[str, torch.Tensor]) -> N
 
 
 def expected_weights(record: Record, parameters: AlignmentParameters, trained: Record) -> dict[str, str]:
-    """Return the hash of the weights that each encoder must have, by the name that it is evaluated under."""
+    """Return the hash of the weights that each encoder must have, by the name that it is evaluated under.
+
+    Args:
+        record: `alignment.json`; with form none it is not looked at.
+        parameters: of section `alignment`; they say whether encoders are evaluated in both forms.
+        trained: `training.json`, with the hashes of the encoders that training made or started from.
+    """
     made = encoder_weights(trained)
     if parameters.form == "none":
         return made
@@ -65,7 +78,13 @@ def expected_weights(record: Record, parameters: AlignmentParameters, trained: R
 
 
 def tell_alignment(record: Record, parameters: AlignmentParameters, name: str) -> dict[str, Any]:
-    """Return what a model card tells of an encoder's alignment, {} where there is none."""
+    """Return what a model card tells of an encoder's alignment, {} where there is none.
+
+    Args:
+        record: `alignment.json`.
+        parameters: of section `alignment`; form none means that nothing followed training.
+        name: the encoder's, as trained.
+    """
     if parameters.form == "none":
         return {}
     return {"form": parameters.form, "chosen": record["encoders"][name]["chosen"]}

@@ -26,7 +26,7 @@ class CrossMoments:
         self._targets = np.zeros((width, width))
 
     def add(self, inputs: np.ndarray, targets: np.ndarray) -> None:
-        """Add a batch of X and Y, (B, d) each, of any floating dtype."""
+        """Add a batch of X, ``inputs``, and Y, ``targets``, (B, d) each, of any floating dtype."""
         inputs = inputs.astype(np.float64)
         self.num_pairs += len(inputs)
         self._inputs += inputs.T @ inputs
@@ -47,8 +47,9 @@ class CrossMoments:
 
 
 def mean_cosine(inputs: np.ndarray, targets: np.ndarray) -> float:
-    """Return the mean cosine of rows, (N, d) each; a row without length has the cosine 0."""
-    inputs, targets = inputs.astype(np.float64), targets.astype(np.float64)
+    """Return the mean cosine of rows of ``inputs`` and ``targets``, (N, d) each; one without length has cosine 0."""
+    inputs = inputs.astype(np.float64)
+    targets = targets.astype(np.float64)
     lengths = np.linalg.norm(inputs, axis=1) * np.linalg.norm(targets, axis=1)
     products = (inputs * targets).sum(axis=1)
     return float(np.divide(products, lengths, out=np.zeros_like(lengths), where=lengths > 0).mean())

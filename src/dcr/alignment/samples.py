@@ -46,6 +46,7 @@ def choose_samples(
     """Return the samples to fit on and those to choose by: those that training trained on and held out.
 
     Args:
+        latents: those that training read, with the samples' keys and captions.
         validation_fraction: of the training, which the split by keys depends on.
         max_images: how many of each part at most, drawn by ``seed``; 0 for all.
         captions: for each part, whether captions are needed; samples without one are then left out.
@@ -88,7 +89,16 @@ def _split(latents: Latents, positions: list[int], with_captions: bool) -> Split
 def embed_samples(
     backbone: Backbone, latents: Latents, split: Split, batch_size: int, num_workers: int, description: str
 ) -> np.ndarray:
-    """Return unit image embeddings, (N, d) float32, of the first crops of the samples, in order."""
+    """Return unit image embeddings, (N, d) float32, of the first crops of the samples, in order.
+
+    Args:
+        backbone: whose image tower embeds them.
+        latents: where the crops, uint8, are read.
+        split: the N samples.
+        batch_size: crops in one pass of the tower.
+        num_workers: processes that read ahead; 0 reads between passes.
+        description: for the progress bar and for errors.
+    """
     places = _batches(split.positions, batch_size)
     crops = load_ahead(partial(_load_crops, latents), places, num_workers, "alignment")
 
@@ -100,7 +110,14 @@ def embed_samples(
 
 
 def embed_captions(backbone: Backbone, captions: Sequence[str], batch_size: int, description: str) -> np.ndarray:
-    """Return unit text embeddings, (N, d) float32, in order."""
+    """Return unit text embeddings, (N, d) float32, in order.
+
+    Args:
+        backbone: whose text tower embeds them.
+        captions: N texts.
+        batch_size: texts in one pass of the tower.
+        description: for the progress bar and for errors.
+    """
     batches = map(backbone.encode_text, _batches(captions, batch_size))
     return _store(batches, len(captions), backbone.embed_dim, description)
 

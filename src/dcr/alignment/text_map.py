@@ -55,6 +55,13 @@ def fit_text_map(
     its rate on a half cosine down to 0; a fresh order of the pairs every epoch. The map of step 0 is a candidate: where
     nothing is gained, nothing is changed.
 
+    Args:
+        pairs: to train on.
+        held_out: M pairs to choose the step by, of which none is trained on.
+        contrast: the model's own loss.
+        options: of the training; a batch holds all pairs where there are fewer than ``batch_size``.
+        device: where the map is trained.
+
     Returns:
         the map B, (d, d) float32 on the CPU, text embeddings become ``texts @ B``; its step; and the held-out loss by
         step.
@@ -68,7 +75,8 @@ def fit_text_map(
     )
     out_images, out_texts = (torch.from_numpy(np.array(part)).to(device) for part in held_out)
     losses = {0: contrast.held_out(out_images, out_texts, options.batch_size)}
-    best, best_step = identity.cpu(), 0
+    best = identity.cpu()
+    best_step = 0
     sampler = StepSampler(range(len(pairs[0])), size, derive_seed(options.seed, "text map"), range(options.steps))
     for step, places in enumerate(show_progress(sampler, desc="fit text map", unit="step", leave=False), start=1):
         rows = np.array([position for position, _ in places])
@@ -82,5 +90,6 @@ def fit_text_map(
         matrix = identity + added.detach()
         losses[step] = contrast.held_out(out_images, out_texts @ matrix, options.batch_size)
         if losses[step] < losses[best_step]:
-            best, best_step = matrix.cpu(), step
+            best = matrix.cpu()
+            best_step = step
     return best, best_step, losses

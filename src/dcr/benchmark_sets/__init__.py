@@ -74,6 +74,8 @@ def make_set(kind: str, source: Path, target: Path, templates: Sequence[str] = (
 
     Args:
         kind: one of `KINDS`.
+        source: the folder to read; what must lie in it depends on the kind.
+        target: the set's folder, which must not exist yet.
         templates: of a classification set's prompts, with ``{c}``; its own by default.
     """
     if kind == "classification":

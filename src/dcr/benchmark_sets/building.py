@@ -18,7 +18,8 @@ from dcr.errors import UserError
 from dcr.files import atomic_folder
 from dcr.progress import show_progress
 
-CAPTIONS, PAIRS = "captions.csv", "pairs.csv"
+CAPTIONS = "captions.csv"
+PAIRS = "pairs.csv"
 _CAPTION_COLUMNS = ("image", "caption")
 _PAIR_COLUMNS = ("type", "first_image", "first_statement", "second_image", "second_statement")
 

@@ -57,6 +57,9 @@ def open_class_folders(folder: Folder) -> ClassificationSet:
     templates are those of ``zeroshot_classification_templates.txt``, or else `PROMPT`. What is left out is counted in
     the set's notes; see `Listing`.
 
+    Args:
+        folder: a local one.
+
     Raises:
         UserError: there are no two class folders or no image, or splits or names do not fit together.
     """

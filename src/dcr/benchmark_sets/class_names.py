@@ -14,7 +14,7 @@ _NUM_SHOWN = 3
 
 
 def read_class_names(folder: Folder) -> list[str]:
-    """Return the lines of ``classnames.txt``, each of which names the class whose number is the line's, from 0.
+    """Return the lines of a ``folder``'s ``classnames.txt``, each the name of the class of the line's number, from 0.
 
     Raises:
         UserError: a line in between is blank, which would number all that follow it anew.
@@ -40,6 +40,10 @@ def describe_class_names(names: Sequence[str]) -> list[str]:
 
 def order_folders(folders: Sequence[str], where: object) -> list[str]:
     """Return class folders in the order of their labels: numbers as numbers, other names as torchvision sorts them.
+
+    Args:
+        folders: names of all class folders, in any order.
+        where: what an error names as their place.
 
     Raises:
         UserError: two folders are the same number, as 1 and 01 are.

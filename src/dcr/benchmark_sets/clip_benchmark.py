@@ -19,7 +19,8 @@ from dcr.shards.sample import split_name
 from dcr.shards.tar_headers import Member, TarDamaged, read_members
 from dcr.shards.tar_streams import TarStream
 
-TEMPLATES, KIND = "zeroshot_classification_templates.txt", "dataset_type.txt"
+TEMPLATES = "zeroshot_classification_templates.txt"
+KIND = "dataset_type.txt"
 SPLITS = ("train", "test")
 _TEXTS = ("cls", "txt", "json")
 logger = logging.getLogger(__name__)
@@ -40,7 +41,8 @@ class TarPart(Part):
         return self.folder.sha256(self.name)
 
     def samples(self) -> Iterator[Sample]:
-        shard, num_samples = self.folder.place(self.name), 0
+        shard = self.folder.place(self.name)
+        num_samples = 0
         with self.folder.open(self.name) as stream:
             groups = _read_tar(stream, shard)
             while (members := _next_group(groups, shard)) is not None:
@@ -62,7 +64,10 @@ def open_clip_benchmark(folder: Folder) -> ClassificationSet | RetrievalSet:
 
 
 def kind_of(folder: Folder) -> str:
-    """Return ``retrieval`` or ``classification``, which a set is that says nothing, as in CLIP_benchmark."""
+    """Return which kind the set in ``folder`` is, ``retrieval`` or ``classification``.
+
+    As in CLIP_benchmark, a set whose folder says nothing is one of classification.
+    """
     kind = folder.read_text(KIND).strip().lower() if folder.has_file(KIND) else "classification"
     if kind not in ("classification", "retrieval"):
         raise UserError(f"{folder.place(KIND)} must say classification or retrieval, got {kind[:40]!r}")
@@ -70,7 +75,7 @@ def kind_of(folder: Folder) -> str:
 
 
 def read_templates(folder: Folder) -> list[str]:
-    """Return the lines of the templates' file, each of which must hold ``{c}``."""
+    """Return the lines of the templates' file in ``folder``, each of which must hold ``{c}``."""
     templates = folder.read_lines(TEMPLATES)
     for template in templates:
         if "{c}" not in template:
@@ -124,13 +129,17 @@ def _describe_surplus(folder: Folder, parts: Sequence[Part]) -> list[str]:
 
 def _read_tar(stream: BinaryIO, shard: str) -> Iterator[Members]:
     """Yield the members of each sample that sets use, undecoded, and its key; tell of members of no sample."""
-    tar, sample, num_passed_over, first = TarStream(stream), Members(), 0, ""
+    tar = TarStream(stream)
+    sample = Members()
+    num_passed_over = 0
+    first = ""
     for member in read_members(tar.read):
         if member.is_folder:
             continue
         name = split_name(member.name) if member.is_file else None
         if name is None:
-            num_passed_over, first = num_passed_over + 1, first or member.name
+            num_passed_over += 1
+            first = first or member.name
             continue
         key, extension = name
         if sample and sample["__key__"] != key:

@@ -42,12 +42,18 @@ def write_clip_benchmark(
 
 
 def write_lines(path: Path, lines: Sequence[str]) -> None:
-    """Write lines of text."""
+    """Write ``lines`` to the UTF-8 file ``path``, each ended by a line feed."""
     path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
 def write_split(folder: Path, samples: Iterator[Sample], max_shard_bytes: int) -> None:
-    """Write a split's tars and their number; each image is decoded once, and one with captions gets no label."""
+    """Write a split's tars and their number; each image is decoded once, and one with captions gets no label.
+
+    Args:
+        folder: the split's, in which the tars lie.
+        samples: all of it, in the order of the tars.
+        max_shard_bytes: of images after which a tar ends.
+    """
     num_shards = 0
     for shard, group in groupby(_numbered(samples, max_shard_bytes), key=lambda row: row[0]):
         write_tar(folder / f"{shard}.tar", (member for _, key, sample in group for member in _members(key, sample)))
@@ -60,7 +66,8 @@ def _numbered(samples: Iterator[Sample], max_shard_bytes: int) -> Iterator[tuple
     shard = filled = 0
     for index, sample in enumerate(samples):
         if filled and filled + len(sample.content) > max_shard_bytes:
-            shard, filled = shard + 1, 0
+            shard += 1
+            filled = 0
         filled += len(sample.content)
         yield shard, f"s{index:08d}", sample
 
@@ -74,7 +81,7 @@ def _members(key: str, sample: Sample) -> Iterator[tuple[str, bytes]]:
 
 
 def image_extension(sample: Sample) -> str:
-    """Return the extension of what an image is, whatever its file was called.
+    """Return the extension of what the image of ``sample`` is, whatever its file was called.
 
     Raises:
         UserError: it cannot be decoded, or is of a format that sets do not hold.

@@ -18,7 +18,15 @@ _CHUNK = 1 << 20
 
 
 def decode_image(data: bytes, where: str) -> Image.Image:
-    """Decode an image to RGB, see `dcr.decoding`; a broken one is a UserError that names ``where``."""
+    """Decode an image to RGB, see `dcr.decoding`.
+
+    Args:
+        data: the encoded image, of any format that `dcr.decoding` reads.
+        where: words that say which image it is, for the error.
+
+    Raises:
+        UserError: it is broken.
+    """
     from dcr.decoding import DecodingError, decode_rgb
 
     try:
@@ -39,6 +47,8 @@ def split_lines(text: str, keep_blank: bool = False) -> list[str]:
 
 class Folder:
     """A folder, by a local path or any fsspec URL, whose files are named relative to it.
+
+    In all methods ``name`` is the path of a file or folder relative to this one, with slashes.
 
     Raises UserError where a file is missing or cannot be read.
     """
@@ -70,15 +80,15 @@ class Folder:
         return sorted(entry.name for entry in os.scandir(self.path) if entry.is_dir())
 
     def place(self, name: str) -> str:
-        """Return the path of a file as messages show it."""
+        """Return the path of the file ``name`` as messages show it; of the folder itself if it is empty."""
         return f"{self.path}/{name}" if name else self.path
 
     def has_file(self, name: str) -> bool:
-        """Tell whether a file is there."""
+        """Tell whether there is a file ``name``."""
         return self._ask(self._files.isfile, name)
 
     def has_folder(self, name: str = "") -> bool:
-        """Tell whether a folder is there; over http no folder can be seen."""
+        """Tell whether there is a folder ``name``, or this one by default; over http no folder can be seen."""
         return self._ask(self._files.isdir, name)
 
     def _ask(self, question, name: str) -> bool:
@@ -89,7 +99,7 @@ class Folder:
 
     @contextmanager
     def open(self, name: str) -> Iterator[BinaryIO]:
-        """Open a file for reading bytes."""
+        """Open the file ``name`` for reading bytes."""
         try:
             file = self._files.open(f"{self._root}/{name}", "rb")
         except FileNotFoundError as error:
@@ -100,7 +110,7 @@ class Folder:
             yield file
 
     def sha256(self, name: str) -> str:
-        """Return the hex sha256 of a file's bytes, read in chunks."""
+        """Return the hex sha256 of the bytes of the file ``name``, read in chunks."""
         digest = hashlib.sha256()
         with self.open(name) as file:
             try:
@@ -111,7 +121,7 @@ class Folder:
         return digest.hexdigest()
 
     def read_bytes(self, name: str) -> bytes:
-        """Return the bytes of a file."""
+        """Return the bytes of the file ``name``."""
         with self.open(name) as file:
             try:
                 return file.read()
@@ -119,14 +129,14 @@ class Folder:
                 raise UserError(f"{self.place(name)} cannot be read: {error}") from error
 
     def read_text(self, name: str) -> str:
-        """Return the UTF-8 text of a file, without its byte-order mark."""
+        """Return the UTF-8 text of the file ``name``, without its byte-order mark."""
         try:
             return self.read_bytes(name).decode("utf-8-sig").replace("\r\n", "\n")
         except UnicodeDecodeError as error:
             raise UserError(f"{self.place(name)} cannot be read as UTF-8 text: {error}") from error
 
     def read_lines(self, name: str, keep_blank: bool = False) -> list[str]:
-        """Return the lines of a text file, of which there must be one; see `split_lines`."""
+        """Return the lines of the file ``name``, of which there must be one; ``keep_blank`` as in `split_lines`."""
         lines = split_lines(self.read_text(name), keep_blank)
         if not any(lines):
             raise UserError(f"{self.place(name)} is empty: it must hold one entry a line")

@@ -45,7 +45,7 @@ class Listing:
         return names
 
     def images(self, class_folder: Path) -> list[str]:
-        """Return the images of a class and of the folders in it, sorted, relative to the root."""
+        """Return the images in ``class_folder`` and in the folders in it, sorted, relative to the root."""
         return sorted(self._walk(class_folder, depth=0))
 
     def has_images(self, place: Path) -> bool:
@@ -64,12 +64,12 @@ class Listing:
         return notes
 
     def leave_out(self, kind: str, *names: str) -> None:
-        """Count something that the caller leaves out."""
+        """Count things of one ``kind``, in words, that the caller leaves out; ``names`` are relative to the root."""
         if names:
             self._left_out[kind] |= dict.fromkeys(names)
 
     def tell(self, *notes: str) -> None:
-        """Put sentences before the others."""
+        """Put ``notes``, a sentence each, before the others."""
         self._told.extend(notes)
 
     def _walk(self, place: Path, depth: int) -> Iterator[str]:

@@ -54,7 +54,14 @@ class MMVPSet(Part):
 
 
 def open_mmvp(location: Folder) -> MMVPSet:
-    """Open a local MMVP-VLM folder; every row is checked, and that its image is there, but no image is read."""
+    """Open an MMVP-VLM folder; every row is checked, and that its image is there, but no image is read.
+
+    Args:
+        location: a local folder, with ``Questions.csv`` and one of `IMAGE_FOLDERS`.
+
+    Raises:
+        UserError: the table cannot be read, its rows are no pairs, or an image is missing.
+    """
     folder = Path(location.path)
     questions = folder / "Questions.csv"
     image_folder = next((folder / name for name in IMAGE_FOLDERS if (folder / name).is_dir()), None)

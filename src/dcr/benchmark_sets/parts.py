@@ -61,11 +61,11 @@ class SplitSet:
     notes: tuple[str, ...] = field(default=(), kw_only=True)
 
     def has_split(self, split: str) -> bool:
-        """Tell whether there is such a split."""
+        """Tell whether the set has ``split``, ``train`` or ``test``."""
         return split in self.splits
 
     def samples(self, split: str) -> Iterator[Sample]:
-        """Yield the samples of all parts in order."""
+        """Yield the samples of all parts of ``split``, in order."""
         return chain.from_iterable(part.samples() for part in self.splits[split])
 
     @property

@@ -14,7 +14,7 @@ _NAMES = {
 
 
 def split_of(name: str) -> str | None:
-    """Return ``train``, ``test`` or ``validation`` for a folder that is called so, in any case; else None."""
+    """Return ``train``, ``test`` or ``validation`` where the folder ``name`` means it, in any case; else None."""
     return next((split for split, names in _NAMES.items() if name.casefold() in names), None)
 
 
@@ -22,6 +22,10 @@ def choose_splits(names: Iterable[str], where: object) -> tuple[dict[str, str], 
     """Return {``train`` or ``test``: folder name} of those folders that are splits, and what must be told.
 
     Scores are computed on the test split, or on the validation split where there is no test split.
+
+    Args:
+        names: of all folders; those that are no splits are passed over.
+        where: the set, as an error names it.
 
     Raises:
         UserError: two folders are the same split, or there is a train split alone.

@@ -35,7 +35,11 @@ class Bootstrap:
     def draw(self, num_items: int, groups: Sequence | None = None) -> Iterator[np.ndarray]:
         """Yield chunks (r, N) of draws, ``num_resamples`` rows in all: how often each item occurs.
 
-        With ``groups`` (N,) each group keeps its size. Draws that fit one chunk are kept for the next measure.
+        Draws that fit one chunk are kept for the next measure.
+
+        Args:
+            num_items: N, > 0.
+            groups: (N,), each of which keeps its size in every draw; None draws from all alike.
         """
         labels = np.zeros(num_items, dtype=np.int64) if groups is None else np.asarray(groups)
         if len(labels) != num_items or num_items == 0:
@@ -48,21 +52,31 @@ class Bootstrap:
     def replicates(
         self, statistics: Statistics, num_items: int, groups: Sequence | None = None
     ) -> dict[str, np.ndarray]:
-        """Return each value of ``statistics(counts (r, N)) -> {name: (r,)}`` in every resample, (R,) by name."""
+        """Return each value of ``statistics(counts (r, N)) -> {name: (r,)}`` in every resample, (R,) by name.
+
+        Args:
+            statistics: the values by name, from how often each item is drawn.
+            num_items: N.
+            groups: (N,), see `draw`.
+        """
         chunks = [statistics(counts) for counts in self.draw(num_items, groups)]
         return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
 
     def intervals(
         self, statistics: Statistics, num_items: int, groups: Sequence | None = None
     ) -> dict[str, tuple[float, float]]:
-        """Return the interval (low, high) of each value of ``statistics``; see `replicates`."""
+        """Return the interval (low, high) of each value of ``statistics``.
+
+        ``num_items`` and ``groups`` are drawn from as in `replicates`.
+        """
         replicates = self.replicates(statistics, num_items, groups)
         return {name: percentile_interval(values, self.confidence) for name, values in replicates.items()}
 
 
 def _draw(num_resamples: int, seed: int, labels: np.ndarray) -> Iterator[np.ndarray]:
     members = [np.flatnonzero(labels == label) for label in np.unique(labels)]
-    generator, num_items = np.random.default_rng(seed), len(labels)
+    generator = np.random.default_rng(seed)
+    num_items = len(labels)
     rows = max(1, _ELEMENTS // num_items)
     for start in range(0, num_resamples, rows):
         shape = (min(rows, num_resamples - start), num_items)
@@ -93,8 +107,10 @@ def mcnemar(before: np.ndarray, after: np.ndarray) -> tuple[int, int, float]:
     Args:
         before, after: (N,) bool, the same items answered right by one encoder and by the other.
     """
-    before, after = np.asarray(before, dtype=bool), np.asarray(after, dtype=bool)
+    before = np.asarray(before, dtype=bool)
+    after = np.asarray(after, dtype=bool)
     if before.shape != after.shape:
         raise ValueError(f"before and after must have one shape (N,), got {before.shape} and {after.shape}")
-    gained, lost = int(np.sum(after & ~before)), int(np.sum(before & ~after))
+    gained = int(np.sum(after & ~before))
+    lost = int(np.sum(before & ~after))
     return gained, lost, binomtest(gained, gained + lost).pvalue if gained + lost else 1.0

@@ -26,6 +26,13 @@ def cluster(
 
     Runs on one thread: with more, scikit-learn adds up the centres in the order in which threads finish, and
     the last bits, now and then a cluster, change from run to run.
+
+    Args:
+        embeddings: (N, d), of any length.
+        num_clusters: from 2 to N.
+        seed: of the starts.
+        num_init: starts, of which the one with the least inertia is kept.
+        batch_size: embeddings of a mini-batch; 0 takes all at once.
     """
     if not 2 <= num_clusters <= len(embeddings):
         raise ValueError(f"num_clusters must lie in [2, {len(embeddings)} embeddings], got {num_clusters}")
@@ -38,7 +45,11 @@ def cluster(
 
 
 def match_clusters(labels: np.ndarray, clusters: np.ndarray) -> np.ndarray:
-    """Return for each item (N,) whether its cluster is the one matched to its label (Hungarian method)."""
+    """Return for each item (N,) whether its cluster is the one matched to its label (Hungarian method).
+
+    Args:
+        labels, clusters: (N,), an item's label and its cluster.
+    """
     table = contingency_matrix(labels, clusters)
     rows, columns = linear_sum_assignment(table, maximize=True)
     matched = np.full(table.shape[1], -1)
@@ -64,13 +75,15 @@ def clustering_statistics(labels: np.ndarray, clusters: np.ndarray) -> Callable[
     (`dcr.metrics.embeddings.linearized`): copies of an item always fall together, so that their plain replicates lie
     above the value, and their quantiles may leave it out.
     """
-    labels, clusters = np.asarray(labels), np.asarray(clusters)
+    labels = np.asarray(labels)
+    clusters = np.asarray(clusters)
     if labels.shape != clusters.shape or labels.ndim != 1 or len(labels) == 0:
         raise ValueError(f"labels and clusters must have one shape (N,), got {labels.shape}, {clusters.shape}")
     cells = np.unique(np.stack([labels, clusters]), axis=1, return_inverse=True)[1].ravel()
     sizes = [_group_sizes(ids) for ids in (cells, labels, clusters)]
     matched = match_clusters(labels, clusters)
-    nmi, ari = _normalized_mutual_information(*sizes), _adjusted_rand_index(*sizes)
+    nmi = _normalized_mutual_information(*sizes)
+    ari = _adjusted_rand_index(*sizes)
 
     def scores(counts: np.ndarray) -> dict[str, np.ndarray]:
         return {
@@ -114,7 +127,8 @@ def _adjusted_rand_index(cell: np.ndarray, label: np.ndarray, cluster: np.ndarra
     total = max(number * (number - 1) / 2, 1)
     expected = by_label * (by_cluster / total)
     d_expected = (same_label * by_cluster + by_label * same_cluster - expected * (number - 1)) / total
-    room, d_room = (by_label + by_cluster) / 2 - expected, (same_label + same_cluster) / 2 - d_expected
+    room = (by_label + by_cluster) / 2 - expected
+    d_room = (same_label + same_cluster) / 2 - d_expected
     if room == 0:
         return 1.0, np.zeros(number)
     value = (pairs - expected) / room

@@ -21,7 +21,9 @@ def linear_cka(before: np.ndarray, after: np.ndarray, counts: np.ndarray | None 
     if len(before) != len(after) or len(before) < 2:
         raise ValueError(f"before and after must hold the same items, at least 2, got {len(before)} and {len(after)}")
     x, y = (_centred(features) for features in (before, after))
-    cross, own_x, own_y = x.T @ y, x.T @ x, y.T @ y
+    cross = x.T @ y
+    own_x = x.T @ x
+    own_y = y.T @ y
     norms = [np.square(moments).sum() for moments in (cross, own_x, own_y)]
     if min(norms[1:]) == 0:
         return np.full(np.shape(counts)[:-1] if counts is not None else (), np.nan)[()]
@@ -67,7 +69,12 @@ def find_neighbours(embeddings: np.ndarray, num_neighbours: int, queries: np.nda
 
 
 def neighbour_overlap(before: np.ndarray, after: np.ndarray, num_neighbours: int) -> np.ndarray:
-    """Return for each item (N,) the share of its nearest neighbours before that are nearest neighbours after."""
+    """Return for each item (N,) the share of its nearest neighbours before that are nearest neighbours after.
+
+    Args:
+        before: (N, d). after: (N, e), of the same items.
+        num_neighbours: K < N, how many count as nearest.
+    """
     if len(before) != len(after):
         raise ValueError(f"before and after must hold the same items, got {len(before)} and {len(after)}")
     first, second = (find_neighbours(features, num_neighbours) for features in (before, after))

@@ -10,7 +10,7 @@ _SCORES = 1 << 24  # of one part of a table: 64 MiB in float32
 
 
 def normalize(embeddings: np.ndarray) -> np.ndarray:
-    """Return rows of unit L2 norm, float32, of the same shape (..., d); a zero row stays zero.
+    """Return ``embeddings`` (..., N, d) with rows of unit L2 norm, float32; a zero row stays zero.
 
     Raises:
         ValueError: a value is NaN or infinite, or there is no feature axis.
@@ -25,7 +25,10 @@ def normalize(embeddings: np.ndarray) -> np.ndarray:
 
 
 def row_parts(num_rows: int, num_columns: int) -> Iterator[slice]:
-    """Yield slices of all rows, each of at most 2^24 scores: memory does not grow with the square of a set."""
+    """Yield slices of all ``num_rows`` rows, each of at most 2^24 scores, ``num_columns`` a row.
+
+    So memory does not grow with the square of a set; a slice holds one row at least.
+    """
     step = max(1, _SCORES // max(1, num_columns))
     for start in range(0, num_rows, step):
         yield slice(start, start + step)
@@ -34,8 +37,13 @@ def row_parts(num_rows: int, num_columns: int) -> Iterator[slice]:
 def linearized(value: float, influence: np.ndarray, counts: np.ndarray | None = None) -> np.ndarray:
     """Return a statistic under resampling to first order: value + sum_i (count_i - 1) influence_i.
 
-    ``influence`` (N,) is the statistic's derivative in each item's count. It stands in for statistics over pairs of
-    items, whose exact replicates would cost N^2 each (the infinitesimal jackknife: Efron, 1982, ch. 6).
+    It stands in for statistics over pairs of items, whose exact replicates would cost N^2 each (the infinitesimal
+    jackknife: Efron, 1982, ch. 6).
+
+    Args:
+        value: the statistic on all items, each counted once.
+        influence: (N,), the statistic's derivative in each item's count.
+        counts: (..., N), how often each item is drawn; None returns ``value``.
     """
     influence = np.asarray(influence, dtype=np.float64)
     if counts is None:

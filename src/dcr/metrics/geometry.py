@@ -47,6 +47,10 @@ def uniformity_scores(embeddings: np.ndarray, counts: np.ndarray | None = None) 
 
     0 where all are one point; features spread evenly over a sphere of many dimensions come near -4 (Wang and Isola,
     ICML 2020, t = 2). Distances are taken in parts: memory is O(N).
+
+    Args:
+        embeddings: (N, d), N >= 2.
+        counts: (..., N).
     """
     unit = normalize(embeddings)
     number = len(unit)
@@ -57,7 +61,8 @@ def uniformity_scores(embeddings: np.ndarray, counts: np.ndarray | None = None) 
         cosines = (unit[part] @ unit.T).astype(np.float64)
         kernel[part] = np.exp(4 * (np.minimum(cosines, 1) - 1)).sum(axis=1)
     kernel -= np.exp(4 * (np.minimum(np.einsum("nd,nd->n", unit, unit, dtype=np.float64), 1) - 1))  # each with itself
-    total, pairs = kernel.sum(), number * (number - 1)
+    total = kernel.sum()
+    pairs = number * (number - 1)
     influence = 2 * kernel / total - 2 * (number - 1) / pairs
     return {"uniformity": linearized(np.log(total / pairs), influence, counts)}
 
@@ -74,7 +79,8 @@ def alignment_of_pairs(
         owner: (T,), the row of ``first`` that a row of ``second`` is paired with.
         counts: (..., N), of rows of ``first``.
     """
-    first, second = normalize(first), normalize(second)
+    first = normalize(first)
+    second = normalize(second)
     distances = np.square(first[owner].astype(np.float64) - second).sum(axis=1)
     sums = np.bincount(owner, weights=distances, minlength=len(first))
     numbers = np.bincount(owner, minlength=len(first))

@@ -52,8 +52,15 @@ def answer_pairs(images: np.ndarray, texts: np.ndarray, logit_scale: float) -> P
 
 
 def mmvp_scores(correct: np.ndarray, types: Sequence[str], counts: np.ndarray | None = None) -> dict[str, np.ndarray]:
-    """Return each type's share of correct pairs, in order of appearance, and their ``mean``."""
-    correct, types = np.asarray(correct), np.asarray(types)
+    """Return each type's share of correct pairs, in order of appearance, and their ``mean``.
+
+    Args:
+        correct: (P,) bool, see `PairAnswers`.
+        types: (P,), the type of each pair.
+        counts: (..., P), how often each pair is drawn; once by default.
+    """
+    correct = np.asarray(correct)
+    types = np.asarray(types)
     if len(correct) != len(types) or len(types) == 0:
         raise ValueError(f"correct and types must have one length > 0, got {len(correct)} and {len(types)}")
     shares = {

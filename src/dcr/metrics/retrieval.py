@@ -17,7 +17,8 @@ def rank_matches(queries: np.ndarray, items: np.ndarray, query_owner: np.ndarray
         query_owner, item_owner: (Q,) and (M,) ints; an item is right for a query if they are equal, and
             every query has such an item.
     """
-    queries, items = normalize(queries), normalize(items)
+    queries = normalize(queries)
+    items = normalize(items)
     ranks = np.empty(len(queries), dtype=np.int64)
     for part in row_parts(len(queries), len(items)):
         scores = queries[part] @ items.T
@@ -61,12 +62,18 @@ def retrieval_scores(
 def alignment_scores(
     images: np.ndarray, texts: np.ndarray, caption_owner: np.ndarray, counts: np.ndarray | None = None
 ) -> dict[str, np.ndarray]:
-    """Return ``paired_cosine`` and ``modality_gap`` of images (N, d) and captions (T, d).
+    """Return ``paired_cosine`` and ``modality_gap`` of images and their captions.
 
     paired_cosine: mean cosine of a caption and its image, in [-1, 1]; it falls as one tower drifts.
     modality_gap: distance of the two modalities' mean unit vectors, in [0, 2] (Liang et al., NeurIPS 2022).
+
+    Args:
+        images, texts: embeddings, (N, d) and (T, d).
+        caption_owner: (T,) index of the image that a caption belongs to.
+        counts: (..., N), how often each image is drawn, with its captions; once by default.
     """
-    images, texts = normalize(images), normalize(texts)
+    images = normalize(images)
+    texts = normalize(texts)
     counts = np.ones(len(images)) if counts is None else np.asarray(counts, dtype=np.float64)
     captions = np.bincount(caption_owner, minlength=len(images))
     cosines = np.sum(images[caption_owner] * texts, axis=1, dtype=np.float64)

@@ -26,11 +26,17 @@ class Spread:
 
 
 def spread_over_runs(values: Sequence[float], confidence: float) -> Spread:
-    """Return mean and spread of one score over runs; ``values`` (R,), one a run."""
+    """Return mean and spread of one score over runs.
+
+    Args:
+        values: (R,), one a run.
+        confidence: coverage of the interval, in (0, 1).
+    """
     values = np.asarray(values, dtype=np.float64)
     if values.ndim != 1 or len(values) == 0 or not 0 < confidence < 1:
         raise ValueError(f"values must be (R,) with R > 0 and confidence in (0, 1), got {values.shape}, {confidence}")
-    mean, number = float(values.mean()), len(values)
+    mean = float(values.mean())
+    number = len(values)
     if number == 1:
         return Spread(1, mean, float("nan"), (float("nan"), float("nan")))
     std = float(values.std(ddof=1))
@@ -68,7 +74,8 @@ def interval_over_seeds_and_items(
         replicates: (S, R), the same values in R resamples of the items; a column is one draw for all seeds.
         confidence: the interval's coverage, in (0, 1).
     """
-    values, replicates = np.asarray(values, dtype=np.float64), np.asarray(replicates, dtype=np.float64)
+    values = np.asarray(values, dtype=np.float64)
+    replicates = np.asarray(replicates, dtype=np.float64)
     if values.ndim != 1 or len(values) == 0 or replicates.shape[:1] != values.shape or not 0 < confidence < 1:
         raise ValueError(
             f"values (S,) and replicates (S, R) must be of S > 0 seeds and confidence in (0, 1), got {values.shape},"

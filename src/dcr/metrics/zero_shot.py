@@ -8,7 +8,7 @@ from dcr.metrics.embeddings import normalize, row_parts, weighted_mean
 
 
 def build_classifier(texts: np.ndarray) -> np.ndarray:
-    """Return class weights (C, d) from the text embeddings of C classes in T templates, (C, T, d).
+    """Return class weights (C, d) from ``texts``, embeddings of C classes in T templates, (C, T, d).
 
     Each text is normalised, the mean over templates is normalised again.
     """
@@ -21,6 +21,11 @@ def rank_labels(images: np.ndarray, classifier: np.ndarray, labels: np.ndarray) 
     """Return how many other classes score at least as high as the true one: (N,) int, 0 is right.
 
     Equal scores count against the encoder, so that one that maps all to one point has accuracy 0.
+
+    Args:
+        images: embeddings, (N, d).
+        classifier: class weights of unit length, (C, d).
+        labels: (N,) int, the true class of each image.
     """
     if len(images) != len(labels):
         raise ValueError(f"labels must name a class for each of {len(images)} images, got {len(labels)}")
@@ -33,8 +38,15 @@ def rank_labels(images: np.ndarray, classifier: np.ndarray, labels: np.ndarray) 
 
 
 def zero_shot_scores(ranks: np.ndarray, labels: np.ndarray, counts: np.ndarray | None = None) -> dict[str, np.ndarray]:
-    """Return ``acc1``, ``acc5`` and ``mean_per_class_recall`` (over the classes that occur)."""
-    ranks, labels = np.asarray(ranks), np.asarray(labels)
+    """Return ``acc1``, ``acc5`` and ``mean_per_class_recall`` (over the classes that occur).
+
+    Args:
+        ranks: (N,) int of `rank_labels`, 0 for an image that is named rightly.
+        labels: (N,), the true class of each image.
+        counts: (..., N), how often each image is drawn; once by default.
+    """
+    ranks = np.asarray(ranks)
+    labels = np.asarray(labels)
     if ranks.shape != labels.shape or len(ranks) == 0:
         raise ValueError(f"ranks and labels must have one shape (N,), got {ranks.shape} and {labels.shape}")
     recalls = [
