@@ -27,6 +27,15 @@ def fit_alignments(
 ) -> tuple[dict[str, dict[str, torch.Tensor]], dict[str, Any]]:
     """Fit a map for the base and for every encoder that training made; return maps and what is told of them.
 
+    Args:
+        parameters: section `alignment`; with form ``none`` there is nothing to fit.
+        training: section `training`, whose method names ``encoder``.
+        training_record: `training.json`, with hashes of what training read and of the encoders it
+            made.
+        latents: the samples that were trained on, with their captions.
+        backbone, encoder: the base, and the encoder of the recipe's method.
+        baselines: what loads the encoder of each other method and seed, by name.
+
     Raises:
         UserError: encoders, base or samples are not those that the record and the parameters of training tell of.
     """
@@ -46,6 +55,7 @@ def fit_alignments(
         )
 
     def load(name: str) -> Backbone:
+        """Load the baseline called ``name``, or refuse it if it is not as the record tells."""
         if name not in baselines:
             raise UserError(
                 f"encoder {name}, of which training.json tells, is not there; run `kedro run --pipelines training`"

@@ -39,6 +39,14 @@ def gather_encoders(
 
     Where an alignment followed training, each of them but the others is there twice, see `dcr.encoder_names`.
 
+    Args:
+        training, alignment: the recipe's sections as they are now.
+        training_record, alignment_record: `training.json` and `alignment.json`, with hashes of what was made.
+        backbone, encoder: the base, and the encoder of the recipe's method.
+        baselines: what loads the encoder of each other method and seed, by name.
+        more_encoders: what loads encoders that the recipe brings, under names that no other has.
+        alignments: what loads the maps of each encoder, by name.
+
     Raises:
         UserError: the encoders are not those of the training that the record and the parameters tell of, or the
             alignment is not of them.
@@ -51,6 +59,7 @@ def gather_encoders(
     provenance.check_encoder(training_record, training.method, encoder)
 
     def checked(method: str) -> Backbone:
+        """Load the baseline of a ``method``, or refuse one that training did not write."""
         baseline = baselines[method]()
         provenance.check_encoder(training_record, method, baseline)
         return baseline
@@ -73,7 +82,13 @@ def gather_sets(
     retrieval: SetOpener | None,
     more_sets: dict[str, tuple[str, SetOpener]],
 ) -> list[NamedSet]:
-    """List the sets that the recipe evaluates."""
+    """List the sets that the recipe evaluates.
+
+    Args:
+        parameters: its ``sets`` are those to list.
+        mmvp_vlm, classification, retrieval: what opens each of the recipe's own, None where it has none.
+        more_sets: kind and opener of further sets, by name.
+    """
     from dcr.benchmark_sets import choose_sets
 
     own = {"mmvp_vlm": mmvp_vlm, "classification": classification, "retrieval": retrieval}
@@ -84,6 +99,10 @@ def evaluate_encoders(
     parameters: EvaluationParameters, encoders: Encoders, sets: list[NamedSet], cache: Path
 ) -> tuple[dict[str, list[Result]], list[dict[str, str]], dict[str, str]]:
     """Evaluate every encoder, one after the other, on the recipe's sets.
+
+    Args:
+        parameters: section `evaluation`.
+        encoders: what loads each, by name. sets: those to evaluate on. cache: folder of embeddings and results.
 
     Returns:
         results by encoder, what could not be evaluated, and hashes of the encoders' weights.
@@ -96,17 +115,24 @@ def evaluate_encoders(
     hashes: dict[str, str] = {}
 
     def hashed(name: str) -> Backbone:
+        """Load the encoder called ``name``, and keep the hash of its weights."""
         backbone = encoders[name]()
         hashes[name] = weights_hash(backbone.model)
         return backbone
 
-    options, openers = EvaluationOptions.of(parameters), {name: partial(hashed, name) for name in encoders}
+    options = EvaluationOptions.of(parameters)
+    openers = {name: partial(hashed, name) for name in encoders}
     evaluations, failures = evaluate_encoders(openers, sets, options, EvaluationCache(cache))
     return evaluations, [asdict(failure) for failure in failures], hashes
 
 
 def embed_sets(parameters: EvaluationParameters, encoders: Encoders, sets: list[NamedSet], cache: Path) -> None:
-    """Fill the cache of embeddings with this process's share of the sets' parts."""
+    """Fill the cache of embeddings with this process's share of the sets' parts.
+
+    Args:
+        parameters: ``rank`` and ``num_ranks`` are this process's share where torchrun gives none.
+        encoders, sets, cache: as in `evaluate_encoders`.
+    """
     from dcr.evaluation import EvaluationCache, EvaluationOptions, embed_parts
     from dcr.latents import pick_rank
 
@@ -117,7 +143,10 @@ def embed_sets(parameters: EvaluationParameters, encoders: Encoders, sets: list[
 def record_results(
     parameters: EvaluationParameters, evaluations: dict[str, list[Result]]
 ) -> tuple[dict[str, Any], dict[str, Any], list[dict[str, Any]]]:
-    """Gather scores, their intervals, and one record a result."""
+    """Gather scores, their intervals, and one record a result, from the ``evaluations``, which are results by encoder.
+
+    ``parameters`` give the names of model and language that stand in the records.
+    """
     from dcr.evaluation.tables import intervals_table, result_records, scores_table
 
     records = result_records(evaluations, parameters.model_name, parameters.language)
@@ -125,7 +154,7 @@ def record_results(
 
 
 def record_sets(sets: list[NamedSet], evaluations: dict[str, list[Result]]) -> list[dict[str, Any]]:
-    """Tell which sets were evaluated, and what was left out of each."""
+    """Tell which ``sets`` were evaluated, and what was left out of each in the ``evaluations``."""
     from dcr.evaluation.tables import set_records
 
     return set_records(sets, evaluations)
@@ -142,7 +171,13 @@ def record_seed(
     outcomes: pd.DataFrame,
     measurements: pd.DataFrame,
 ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-    """Keep the scores under the seed that training ran with, beside those of its other seeds, and what they are of."""
+    """Keep the scores under the seed that training ran with, beside those of its other seeds, and what they are of.
+
+    Args:
+        parameters, alignment: sections `evaluation` and `alignment`, on which the scores depend.
+        record: `training.json`. encoder_hashes: of the weights that were evaluated, by encoder.
+        scores, intervals, comparisons, outcomes, measurements: the tables, whose hashes are kept beside the scores.
+    """
     from dcr.evaluation.exchange import seed_record
     from dcr.provenance import evaluation_record, table_hashes
 
@@ -156,7 +191,12 @@ def record_seed(
 def write_for_others(
     parameters: EvaluationParameters, method: str, scores: dict[str, Any]
 ) -> dict[str, dict[str, Any]]:
-    """Put MMVP-VLM before and after into DIVA's file, if the recipe wants it."""
+    """Put MMVP-VLM before and after into DIVA's file, if the recipe wants it.
+
+    Args:
+        parameters: whether the file is wanted, and the name of the model in it.
+        method: the encoder that stands for "after". scores: by encoder, set and metric.
+    """
     from dcr.evaluation.exchange import diva_results
 
     results = diva_results(scores, parameters.model_name, method) if parameters.diva_results else {}
@@ -164,14 +204,14 @@ def write_for_others(
 
 
 def tabulate_outcomes(evaluations: dict[str, list[Result]]) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
-    """Gather what each encoder got right, item by item, and MMVP-VLM's per-question tables."""
+    """Gather from the ``evaluations`` what each encoder got right, item by item, and MMVP-VLM's per-question tables."""
     from dcr.evaluation.tables import answers_tables, outcomes_table
 
     return outcomes_table(evaluations), answers_tables(evaluations)
 
 
 def tabulate_measurements(evaluations: dict[str, list[Result]]) -> pd.DataFrame:
-    """Gather every measure of every encoder with its replicates, from which differences are taken draw by draw."""
+    """Gather every measure in the ``evaluations`` with its replicates, so that differences are taken draw by draw."""
     from dcr.evaluation.measurements import measure, measurements_table
 
     return measurements_table(measure(evaluations))
@@ -180,7 +220,12 @@ def tabulate_measurements(evaluations: dict[str, list[Result]]) -> pd.DataFrame:
 def compare_encoders(
     parameters: EvaluationParameters, training_record: dict[str, Any], measurements: pd.DataFrame
 ) -> dict[str, Any]:
-    """Compare every encoder, and every method over its training seeds, with the base in every measure."""
+    """Compare every encoder, and every method over its training seeds, with the base in every measure.
+
+    Args:
+        parameters: gives the confidence level. training_record: tells which encoders are seeds of one method.
+        measurements: the table of `tabulate_measurements`.
+    """
     from dcr.evaluation.comparison import Judge, comparison_records
     from dcr.evaluation.measurements import read_measurements
     from dcr.provenance import BASE, trained_methods
@@ -191,7 +236,12 @@ def compare_encoders(
 
 
 def tell_failures(failures: list[dict[str, str]], *written: Any) -> None:
-    """End the run with an error if anything could not be evaluated; scores come in so that they are written first."""
+    """End the run with an error if anything could not be evaluated.
+
+    Args:
+        failures: ``set``, ``encoder`` and ``error`` of each.
+        written: scores and tables; they come in so that they are written first.
+    """
     from dcr.evaluation import Failure, describe_failures
 
     if failures:

@@ -28,6 +28,15 @@ def compose_card(
 ) -> dict[str, Any]:
     """Gather what the model card tells: revision, hashes, settings, scores before and after, what got worse.
 
+    Args:
+        training, recipe, alignment: the recipe's sections as they are now.
+        training_record, alignment_record: `training.json` and `alignment.json`.
+        models: what pipeline `models` recorded of the weights it downloaded, {} if it never ran.
+        validation_summary: `validation.json`, which must be of the samples that were trained on.
+        scores, intervals: by encoder, set and metric.
+        comparisons: each encoder against the base, by its name.
+        evaluated: `this_seed.json`, which tells of which weights the scores are.
+
     Raises:
         UserError: the base or the method's encoder has no scores; or training, alignment, scores and data do not belong
             together.
@@ -76,6 +85,15 @@ def export_encoder(
     alignment_record: dict[str, Any],
 ) -> Callable[[Path], None]:
     """Put the method's weights into the base tower, and its alignment behind it; return what writes the folder.
+
+    Args:
+        parameters: section `export`: precision and variants of what is written.
+        training, alignment: the recipe's sections as they are now.
+        training_record, alignment_record: `training.json` and `alignment.json`.
+        card: what `compose_card` gathered.
+        backbone: the base, whose tower the weights are put into.
+        adapters: what loads the trained weights of each method and seed, by name.
+        alignments: what loads the maps of each encoder, by name.
 
     Raises:
         UserError: the weights, or the base's, are not those that the card tells of.

@@ -24,7 +24,16 @@ def encode_latents(
     backbone: Backbone,
     diffusion: Diffusion,
 ) -> LatentPlan:
-    """Plan the crops of every accepted sample, of the backbone's size, and their moments; saving computes them."""
+    """Plan the crops of every accepted sample, of the backbone's size, and their moments; saving computes them.
+
+    Args:
+        parameters: section `latents`; ``rank`` and ``num_ranks`` are this process's share where
+            torchrun gives none.
+        manifest: a row for each accepted sample.
+        shards: paths or URLs of the tars that the samples lie in.
+        backbone: gives the size of the crops, in pixels.
+        diffusion: its VAE encodes them.
+    """
     from dcr.latents import LatentOptions, pick_rank, plan_latents
 
     same = ("batch_size", "dtype", "crops_per_image", "crop_mode", "mixed_precision", "channels_last", "compile")
@@ -46,7 +55,18 @@ def verify_latents(
     diffusion: Diffusion,
     folder: Path,
 ) -> tuple[dict[str, Any], Verification, LatentPlan]:
-    """Reread every latent shard and encode a random sample of images again; list what fails."""
+    """Reread every latent shard and encode a random sample of images again; list what fails.
+
+    Args:
+        latents: section `latents`, by which the shards are planned anew.
+        verify: section `verify`: how many samples are encoded again, and how far their moments may
+            differ.
+        manifest, shards, backbone, diffusion: as `encode_latents` takes them.
+        folder: where the latent shards lie.
+
+    Returns:
+        the findings, once as plain values, and the plan that they were checked against.
+    """
     from dataclasses import asdict
 
     from dcr.latents import verify_latents
@@ -59,7 +79,15 @@ def verify_latents(
 def repair_latents(
     parameters: VerifyParameters, verification: Verification, plan: LatentPlan
 ) -> Iterator[tuple[LatentPlan, list[str]]]:
-    """Have the failing shards computed again, or say which they are."""
+    """Have the failing shards computed again, or say which they are.
+
+    Args:
+        parameters: section `verify`; without its ``repair`` nothing is computed.
+        verification, plan: what `verify_latents` found, and what should have been there.
+
+    Raises:
+        UserError: shards fail, and the recipe does not ask for their repair.
+    """
     from dcr.errors import UserError
     from dcr.latents import describe_failures
 

@@ -8,7 +8,12 @@ from dcr.parameters import ModelsParameters
 
 
 def fetch_models(parameters: ModelsParameters, previous_models: dict[str, Any]) -> dict[str, Any]:
-    """Download what is missing of the recipe's models, verify every file, tell sizes and licences."""
+    """Download what is missing of the recipe's models, verify every file, tell sizes and licences.
+
+    Args:
+        parameters: section `models`: the sources, and the hashes that some files must have.
+        previous_models: what the last run of this node recorded, {} before the first.
+    """
     from dcr import downloads
 
     sources = {"backbone": parameters.backbone, "diffusion": parameters.diffusion, **parameters.more_encoders}

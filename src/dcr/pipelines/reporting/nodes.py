@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from dcr.reporting.names import Scores
     from dcr.training.runs import Run
 
-BASE, MMVP = "base", "mmvp_vlm"
+BASE = "base"
+MMVP = "mmvp_vlm"
 
 
 def check_results(
@@ -38,7 +39,16 @@ def check_results(
     alignments: dict[str, Callable[[], Any]],
     **records: dict[str, Any],
 ) -> tuple[str, dict[str, Any], Scores, Backbone]:
-    """Refuse what does not belong together; hand on the method, its training's record, the scores and the product."""
+    """Refuse what does not belong together; hand on the method, its training's record, the scores and the product.
+
+    Args:
+        training, evaluation, alignment: the recipe's sections as they are now.
+        backbone, encoder, projector: the base, and what training wrote of the recipe's method.
+        outcomes, measurements: tables of the evaluation, item by item and draw by draw.
+        seed_scores, losses, alignments: what loads the records of seeds, the loss tables of runs, the maps of
+            encoders.
+        records: the other records and tables, by the names of the catalog.
+    """
     from dcr import provenance
     from dcr.alignment import check_alignment, expected_weights, load_aligned
 
@@ -75,7 +85,12 @@ def gather_methods(
     measurements: pd.DataFrame,
     comparisons: dict[str, Any],
 ) -> Methods:
-    """Put the seeds of each method together; compare the product with its rivals, and aligned with unaligned."""
+    """Put the seeds of each method together; compare the product with its rivals, and aligned with unaligned.
+
+    Args:
+        reporting: names the rivals. evaluation: gives the confidence level. method: the product's.
+        training_record, scores, measurements, comparisons: of training, and of its evaluation.
+    """
     from dcr.evaluation.comparison import Judge
     from dcr.evaluation.measurements import read_measurements
     from dcr.provenance import trained_methods
@@ -86,7 +101,11 @@ def gather_methods(
 
 
 def plot_scores(parameters: ReportingParameters, methods: Methods) -> tuple[go.Figure, go.Figure, go.Figure]:
-    """Draw the types of MMVP-VLM on a radar, detail over class separation, and every set's scores as bars."""
+    """Draw the types of MMVP-VLM on a radar, detail over class separation, and every set's scores as bars.
+
+    Args:
+        parameters: names the measures of detail and separation. methods: what `gather_methods` gave.
+    """
     from dcr.reporting.figures import plot_radar
     from dcr.reporting.p_against_d import plot_p_against_d
     from dcr.reporting.set_bars import plot_sets
@@ -106,6 +125,10 @@ def plot_training(
     """Draw every run's loss, in the record's order, with the bounds that its formula has; and the contrast.
 
     Further seeds would draw the same curve again: of each method the runs of the recipe's own seed are shown.
+
+    Args:
+        parameters: its ``loss_window`` is the number of logged steps in the curves' rolling median.
+        training, training_record: the section and the record. losses: what loads the table of each run.
     """
     from dcr.encoder_names import EncoderName
     from dcr.reporting.contrast import plot_contrast
@@ -114,6 +137,7 @@ def plot_training(
     from dcr.training.runs import all_runs
 
     def has_bounds(run: Run) -> bool:
+        """Return whether the loss of a ``run`` is the plain formula, whose bounds are known."""
         is_plain = objective_options(run).is_plain_contrast and not run.parameters.snr_gamma
         return run.objective == "dcr" and is_plain
 
@@ -134,6 +158,11 @@ def show_flipped_pairs(
     """Pick MMVP-VLM pairs that only one of base and another encoder answers: of the enhanced one, and of every method.
 
     Of each method the encoder of the recipe's own seed stands for all.
+
+    Args:
+        parameters: its ``num_flipped_pairs`` is the most that are shown. evaluation: tells whether the set was
+            evaluated.
+        method: the product's. mmvp_vlm: what opens the set, None without one. outcomes: of every item by encoder.
     """
     from dcr.encoder_names import EncoderName
     from dcr.reporting.images import find_flipped_pairs
@@ -157,7 +186,14 @@ def show_neighbours(
     encoder: Backbone,
     cache: Path,
 ) -> list[dict[str, Any]]:
-    """Find the images that the base and the enhanced encoder hold for most alike to the recipe's queries."""
+    """Find the images that the base and the enhanced encoder hold for most alike to the recipe's queries.
+
+    Args:
+        parameters: the queries, and how many neighbours of each are shown.
+        evaluation, cache: how images are embedded, and the folder of those that were.
+        method: the name of ``encoder``. classification: what opens the set, None without one.
+        backbone, encoder: the base and the enhanced encoder.
+    """
     from dcr.evaluation import Embedder, EvaluationCache
     from dcr.reporting.neighbours import show_neighbours
 
@@ -180,7 +216,14 @@ def draw_reconstructions(
     diffusion: Diffusion,
     projector: dict[str, torch.Tensor],
 ) -> dict[str, Any]:
-    """Let the diffusion model draw MMVP-VLM images from what the base and the enhanced encoder tell of them."""
+    """Let the diffusion model draw MMVP-VLM images from what the base and the enhanced encoder tell of them.
+
+    Args:
+        parameters: seed, number of images and of denoising steps, and the scale of guidance.
+        evaluation: tells whether the set was evaluated. mmvp_vlm: what opens it, None without one.
+        method: the name of ``encoder``. projector: weights of the one that its features go through.
+        backbone, encoder, diffusion: the base, the enhanced encoder, and the model that draws.
+    """
     import torch
 
     from dcr.generation import reconstruct_under_conditions
@@ -209,7 +252,11 @@ def draw_reconstructions(
 def describe_models(
     backbone: Backbone, encoder: Backbone, diffusion: Diffusion, projector: dict[str, torch.Tensor]
 ) -> dict[str, Any]:
-    """Tell what the models are, and hash the weights that training made."""
+    """Tell what the models are, and hash the weights that training made.
+
+    Args:
+        backbone, diffusion: the base models. encoder, projector: what is hashed.
+    """
     from dcr.fingerprints import weights_hash
     from dcr.reporting.models import describe
     from dcr.training.stages import load_projector
@@ -225,6 +272,9 @@ def tell_selection(
     """Say how the recipe's setting was found, if it keeps the outcome of a search.
 
     What `check_results` hands on comes in so that this run is known to be of these parameters.
+
+    Args:
+        training, alignment: the recipe's sections. kept_selection: the `selection.json` that it keeps, {} without one.
     """
     from dcr.selection.record import tell_selection
 
@@ -242,7 +292,13 @@ def write_page(
     contrast: go.Figure,
     **records: Any,
 ) -> str:
-    """Put everything on one page."""
+    """Put everything on one page.
+
+    Args:
+        reporting, evaluation: measures of the headline and notes; the confidence level.
+        recipe, parameters: the recipe's name and all its values, by section.
+        radar, p_against_d, loss, contrast: figures. records: the other attributes of `dcr.reporting.page.Run`.
+    """
     from dcr.reporting.page import Run, render_page
 
     run = Run(
@@ -267,7 +323,13 @@ def write_comparison_page(
     seed_scores: dict[str, Callable[[], dict[str, Any]]],
     **results: Any,
 ) -> str:
-    """Put all encoders side by side on one page."""
+    """Put all encoders side by side on one page.
+
+    Args:
+        reporting, evaluation, recipe: as in `write_page`. radar, p_against_d, set_bars: figures.
+        this_seed, seed_scores: this evaluation's record, and what loads those of all seeds.
+        results: the other attributes of `dcr.reporting.comparison_page.Encoders`.
+    """
     from dcr.evaluation.exchange import select_runs
     from dcr.reporting.comparison_page import Encoders, render_comparison
 

@@ -16,49 +16,73 @@ Writer = Callable[[Path], None]
 
 
 def draw_shards(parameters: ScenesParameters, drawn: dict[str, Any], hashes: dict[str, str | None]) -> Iterator[Writer]:
-    """Draw the training images, one shard at a time; yield nothing, so that nothing is saved, if they are there."""
+    """Draw the training images, one shard at a time; yield nothing, so that nothing is saved, if they are there.
+
+    Args:
+        parameters: section `scenes`.
+        drawn: what the last run recorded of its folders and their fingerprint, {} before the first.
+        hashes: of the folders as they are now, None for one that is missing.
+    """
     yield from _unless_drawn("shards", "write_shards", parameters, drawn, hashes)
 
 
 def draw_mmvp_vlm(
     parameters: ScenesParameters, drawn: dict[str, Any], hashes: dict[str, str | None]
 ) -> Iterator[Writer]:
-    """Draw the MMVP-VLM set, from images that the shards do not hold, if it is not there."""
+    """Draw the MMVP-VLM set, from images that the shards do not hold, if it is not there.
+
+    ``parameters``, ``drawn`` and ``hashes`` are as in `draw_shards`.
+    """
     yield from _unless_drawn("mmvp_vlm", "write_mmvp", parameters, drawn, hashes)
 
 
 def draw_classification(
     parameters: ScenesParameters, drawn: dict[str, Any], hashes: dict[str, str | None]
 ) -> Iterator[Writer]:
-    """Draw the classification set, likewise."""
+    """Draw the classification set, likewise.
+
+    ``parameters``, ``drawn`` and ``hashes`` are as in `draw_shards`.
+    """
     yield from _unless_drawn("classification", "write_classification", parameters, drawn, hashes)
 
 
 def draw_retrieval(
     parameters: ScenesParameters, drawn: dict[str, Any], hashes: dict[str, str | None]
 ) -> Iterator[Writer]:
-    """Draw the retrieval set, likewise."""
+    """Draw the retrieval set, likewise.
+
+    ``parameters``, ``drawn`` and ``hashes`` are as in `draw_shards`.
+    """
     yield from _unless_drawn("retrieval", "write_retrieval", parameters, drawn, hashes)
 
 
 def draw_validation_mmvp_vlm(
     parameters: ScenesParameters, drawn: dict[str, Any], hashes: dict[str, str | None]
 ) -> Iterator[Writer]:
-    """Draw another MMVP-VLM set, of images that neither the shards nor the test set hold, if it is not there."""
+    """Draw another MMVP-VLM set, of images that neither the shards nor the test set hold, if it is not there.
+
+    ``parameters`` are those of the test set; ``drawn`` and ``hashes`` tell of the folders of `scenes_validation`.
+    """
     yield from _unless_drawn("mmvp_vlm", "write_mmvp", parameters, drawn, hashes, split="validation")
 
 
 def draw_validation_classification(
     parameters: ScenesParameters, drawn: dict[str, Any], hashes: dict[str, str | None]
 ) -> Iterator[Writer]:
-    """Draw another classification set, likewise."""
+    """Draw another classification set, likewise.
+
+    ``parameters``, ``drawn`` and ``hashes`` are as in `draw_shards`.
+    """
     yield from _unless_drawn("classification", "write_classification", parameters, drawn, hashes, split="validation")
 
 
 def draw_validation_retrieval(
     parameters: ScenesParameters, drawn: dict[str, Any], hashes: dict[str, str | None]
 ) -> Iterator[Writer]:
-    """Draw another retrieval set, likewise."""
+    """Draw another retrieval set, likewise.
+
+    ``parameters``, ``drawn`` and ``hashes`` are as in `draw_shards`.
+    """
     yield from _unless_drawn("retrieval", "write_retrieval", parameters, drawn, hashes, split="validation")
 
 
@@ -78,7 +102,11 @@ def _unless_drawn(
 
 
 def record_scenes(parameters: ScenesParameters, hashes: dict[str, str | None], *_drawn: Any) -> dict[str, Any]:
-    """Note what was drawn from what; the folders come in so that they are written before they are hashed."""
+    """Note what was drawn from what; the folders come in so that they are written before they are hashed.
+
+    Args:
+        parameters: section `scenes`. hashes: of the folders, by dataset.
+    """
     from dcr.scenes.record import scenes_fingerprint
 
     return {"fingerprint": scenes_fingerprint(parameters), "sha256": hashes}
@@ -87,7 +115,18 @@ def record_scenes(parameters: ScenesParameters, hashes: dict[str, str | None], *
 def train_base_models(
     parameters: PretrainingParameters, shards: list[str], previous: dict[str, Any], hashes: dict[str, str | None]
 ) -> dict[str, Any]:
-    """Train the small CLIP, and VAE, UNet and text encoder; return neither if they are there already."""
+    """Train the small CLIP, and VAE, UNet and text encoder; return neither if they are there already.
+
+    Args:
+        parameters: section `pretraining`.
+        shards: paths of the tars to train on.
+        previous: the last run's record, {} before the first.
+        hashes: of the folders that the models are written to, as these are now; None for one that
+            is missing.
+
+    Returns:
+        ``backbone`` and ``diffusion``, or {}.
+    """
     from dcr.scenes.pretrain import train_base_models
     from dcr.scenes.pretrain_record import fingerprint, is_current
 
@@ -98,7 +137,7 @@ def train_base_models(
 
 
 def keep_base_clip(trained: dict[str, Any]) -> Iterator[Backbone]:
-    """Write the CLIP that was trained; yield nothing, so that nothing is written, if none was."""
+    """Write the CLIP that was ``trained``; yield nothing, so that nothing is written, if none was."""
     if trained:
         yield trained["backbone"]
 
@@ -117,7 +156,16 @@ def measure_base_models(
     previous: dict[str, Any],
     hashes: dict[str, str | None],
 ) -> dict[str, Any]:
-    """Measure the base models on held-out images, and record what they were made from and how they are."""
+    """Measure the base models on held-out images, and record what they were made from and how they are.
+
+    Args:
+        parameters: section `pretraining`: how many images are held out, and how often noise is
+            drawn for each.
+        shards: paths of the tars that the images lie in.
+        backbone, diffusion: the models as they were read from disk.
+        previous: the last run's record, which is returned if it is of the same models and checks.
+        hashes: of the folders that the models lie in.
+    """
     from dcr.fingerprints import weights_hash
     from dcr.scenes import pretrain_checks as checks
     from dcr.scenes.pretrain_data import load_images, split_images
@@ -134,7 +182,8 @@ def measure_base_models(
     if all(previous.get(name) == value for name, value in measured.items()):
         return previous
     _, held_out = split_images(load_images(shards, parameters.image_size), parameters.num_held_out)
-    backbone, diffusion = backbone.to("cpu"), diffusion.to("cpu")  # as they were trained
+    backbone = backbone.to("cpu")  # as both were trained
+    diffusion = diffusion.to("cpu")
     errors = checks.noise_errors(diffusion, held_out, parameters.check_draws, parameters.seed)
     details = checks.detail_errors(diffusion, held_out, parameters.check_draws, parameters.seed)
     return {
@@ -150,7 +199,15 @@ def measure_base_models(
 
 
 def check_base_models(parameters: PretrainingParameters, record: dict[str, Any]) -> None:
-    """Require of the UNet what the recipe asks; models that fail stay recorded, so that nothing is trained again."""
+    """Require of the UNet what the recipe asks; models that fail stay recorded, so that nothing is trained again.
+
+    Args:
+        parameters: section `pretraining`, with the least that is required.
+        record: what `measure_base_models` found.
+
+    Raises:
+        UserError: the UNet does not use its condition, or tells too few details.
+    """
     from dcr.scenes import pretrain_checks as checks
 
     if parameters.check_condition:

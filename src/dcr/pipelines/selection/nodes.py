@@ -39,6 +39,14 @@ def check_search(
 ) -> list[NamedSet]:
     """List the sets that candidates are evaluated on, under the names of the recipe's own ones.
 
+    Args:
+        selection: candidates, seeds, sets and rule.
+        training, alignment: the recipe's sections, which candidates change in part.
+        evaluation: how sets are evaluated.
+        backbone: the base, which is evaluated to learn what the sets measure.
+        cache: folder of embeddings and results.
+        validation_sets: what opens each set, by the name of the recipe's own one.
+
     Raises:
         UserError: there is no candidate, one changes stage 1, a set cannot be read, or the rule asks for what the sets
             do not measure: all of it before hours of training.
@@ -65,6 +73,12 @@ def train_shared_projector(
     """Train the recipe's stage 1, or find it finished; pipeline `training` finds it in turn.
 
     What `check_search` gives comes in so that it is checked first.
+
+    Args:
+        training: the recipe's section, of which stage 1 counts here.
+        latents, backbone, diffusion: the samples and the frozen models.
+        checkpoints: folder of the recipe's own runs, which pipeline `training` reads too.
+        made_positives: folder of synthetic positives; read only if the recipe trains with these.
     """
     from dcr.training import jobs
 
@@ -80,7 +94,14 @@ def try_candidates(
     cache: Path,
     **materials: Any,
 ) -> Iterator[dict[str, dict[str, Any]]]:
-    """Train and evaluate every candidate that is not done; each is written before the next begins."""
+    """Train and evaluate every candidate that is not done; each is written before the next begins.
+
+    Args:
+        selection, training, alignment: as in `check_search`.
+        previous: what loads the outcomes that earlier searches left, by candidate.
+        cache: folder of embeddings and results.
+        materials: the other attributes of `dcr.selection.materials.Materials`.
+    """
     from dcr.evaluation import EvaluationCache
     from dcr.selection.materials import Materials
     from dcr.selection.search import gather_trials, search
@@ -96,6 +117,11 @@ def choose_candidate(
 ) -> dict[str, Any]:
     """Choose by the recipe's rule.
 
+    Args:
+        selection, training, alignment: as in `check_search`.
+        results: what loads the outcome of each candidate, those that the recipe no longer has among
+            them.
+
     Raises:
         UserError: a candidate was not tried as the recipe declares it.
     """
@@ -108,7 +134,13 @@ def choose_candidate(
 
 
 def plot_candidates(selection: SelectionParameters, reporting: ReportingParameters, results: Outcomes) -> go.Figure:
-    """Draw detail over class separation of every candidate, with its seeds, and of the base."""
+    """Draw detail over class separation of every candidate, with its seeds, and of the base.
+
+    Args:
+        selection: names the candidates to draw.
+        reporting: says which measures are detail and which separation.
+        results: what loads each candidate's outcome.
+    """
     from dcr.reporting.p_against_d import plot_p_against_d
     from dcr.selection.record import tabulate_scores
 
@@ -117,7 +149,14 @@ def plot_candidates(selection: SelectionParameters, reporting: ReportingParamete
 
 
 def write_page(recipe: str, confidence: float, record: dict[str, Any], plot: go.Figure) -> str:
-    """Put rule, candidates and choice on one page."""
+    """Put rule, candidates and choice on one page.
+
+    Args:
+        recipe: its name.
+        confidence: level of the intervals, in (0, 1).
+        record: what `choose_candidate` came to.
+        plot: the figure of `plot_candidates`.
+    """
     from dcr.reporting.selection_page import render_selection
 
     return render_selection(recipe, confidence, record, plot)

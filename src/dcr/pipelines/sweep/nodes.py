@@ -19,6 +19,11 @@ def compare_runs(
 ) -> str:
     """Compare the signals of all finished runs over their seeds.
 
+    Args:
+        parameters: section `sweep`: measures, the baseline signal, and the level of the intervals.
+        scores, measurements, records, evaluations: what loads each of a run's tables and records,
+            by ``<signal>-<seed>``; a run that lacks one of them is not finished and left out.
+
     Raises:
         UserError: the files of a run are not of one training and its evaluation.
     """

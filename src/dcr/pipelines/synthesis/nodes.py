@@ -14,7 +14,14 @@ if TYPE_CHECKING:
 
 
 def synthesize_positives(parameters: SynthesisParameters, latents: LatentCache, diffusion: Diffusion) -> SynthesisPlan:
-    """Plan the positives of every cached image; saving makes them."""
+    """Plan the positives of every cached image; saving makes them.
+
+    Args:
+        parameters: section `synthesis`; ``rank`` and ``num_ranks`` are this process's share where
+            torchrun gives none.
+        latents: the cached images.
+        diffusion: the model that makes the positives.
+    """
     from dataclasses import fields
 
     from dcr.latents import pick_rank
@@ -27,7 +34,16 @@ def synthesize_positives(parameters: SynthesisParameters, latents: LatentCache, 
 def show_positives(
     parameters: SynthesisParameters, latents: LatentCache, candidates: LatentCache, backbone: Backbone
 ) -> tuple[dict[str, float], dict[str, Any], str]:
-    """Measure how like their images some positives are, and show them, for the report too."""
+    """Measure how like their images some positives are, and show them, for the report too.
+
+    Args:
+        parameters: says how many images are shown (``num_examples``).
+        latents, candidates: the images and the positives that were made of them.
+        backbone: the encoder that likeness is measured with.
+
+    Returns:
+        the measures, what the report shows, and a page of its own.
+    """
     import torch
 
     from dcr.pages import fill_template
@@ -35,6 +51,7 @@ def show_positives(
 
     @torch.no_grad()
     def encode(pixels: torch.Tensor) -> torch.Tensor:
+        """Return the base's features of ``pixels``, on the CPU in float32."""
         return backbone.encode_image(pixels.to(backbone.device)).float().cpu()
 
     pictures = show_candidates(latents, candidates, encode, parameters.num_examples)

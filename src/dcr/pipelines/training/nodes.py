@@ -29,7 +29,14 @@ def train_projector(
     checkpoints: Path,
     made_positives: Path,
 ) -> tuple[dict[str, torch.Tensor], dict[str, Any], RunResult, dict[str, str]]:
-    """Stage 1: train the projector; return its weights, held-out noise errors, the run and hashes of what went in."""
+    """Stage 1: train the projector; return its weights, held-out noise errors, the run and hashes of what went in.
+
+    Args:
+        parameters: section `training`.
+        latents, backbone, diffusion: the samples and the frozen models.
+        checkpoints: folder with one folder for each run.
+        made_positives: folder of synthetic positives; read only if the recipe trains with these.
+    """
     from dcr.files import sha256_file
     from dcr.training import jobs
     from dcr.training.fingerprint import code_hash
@@ -51,7 +58,13 @@ def train_adapters(
     made_positives: Path,
     stage1_projector: dict[str, torch.Tensor],
 ) -> tuple[dict[str, dict[str, torch.Tensor]], dict[str, torch.Tensor], dict[str, RunResult]]:
-    """Stage 2: train the tower by each method and seed from one start; return also the projector of the product."""
+    """Stage 2: train the tower by each method and seed from one start; return also the projector of the product.
+
+    Args:
+        parameters, latents, backbone, diffusion, checkpoints, made_positives: as in
+            `train_projector`.
+        stage1_projector: the weights that stage 1 left.
+    """
     from dcr.training import jobs
 
     job = jobs.open_job(parameters, latents, backbone, diffusion, checkpoints, made_positives)
@@ -60,7 +73,12 @@ def train_adapters(
 
 
 def record_losses(projector_run: RunResult, adapter_runs: dict[str, RunResult]) -> dict[str, pd.DataFrame]:
-    """Gather the loss logs, one table a run."""
+    """Gather the loss logs, one table a run.
+
+    Args:
+        projector_run, adapter_runs: stage 1's run, and those of stage 2 by name; one without steps
+            has no log.
+    """
     return {name: run.losses for name, run in _all_results(projector_run, adapter_runs).items()}
 
 
@@ -76,12 +94,25 @@ def record_training(
     baselines: dict[str, Opener],
     losses: object,
 ) -> dict[str, Any]:
-    """Gather what each run cost, what went in, and hashes of what came out, as it can be read from disk."""
+    """Gather what each run cost, what went in, and hashes of what came out, as it can be read from disk.
+
+    Args:
+        parameters: section `training`.
+        projector_run, adapter_runs: as in `record_losses`.
+        input_hashes: of data, models and code, taken before training.
+        conditions: the held-out noise errors.
+        projector: its weights as they were saved.
+        adapters: what loads the weights of each method and seed.
+        encoder: of the recipe's method.
+        baselines: what loads the encoders of the others.
+        losses: not read; comes in so that the tables are written before the record.
+    """
     from dcr.provenance import training_course
     from dcr.training.product import describe_run, hash_products
     from dcr.training.runs import all_runs, stage2_runs
 
-    runs, results = all_runs(parameters), _all_results(projector_run, adapter_runs)
+    runs = all_runs(parameters)
+    results = _all_results(projector_run, adapter_runs)
     names = list(stage2_runs(parameters))
     encoders = {name: baselines[name] for name in names if name != parameters.method}
     return {
@@ -107,7 +138,14 @@ def export_encoder(
     adapters: dict[str, Any],
     input_hashes: dict[str, str],
 ) -> tuple[Backbone, dict[str, Any], dict[str, Any]]:
-    """Put the method's weights into the base tower, for open_clip, transformers and LLaVA."""
+    """Put the method's weights into the base tower, for open_clip, transformers and LLaVA.
+
+    Args:
+        parameters, recipe: sections `training` and `recipe`.
+        backbone: the base, whose tower is changed in place.
+        adapters: what loads the trained weights of each method and seed.
+        input_hashes: what the model card tells of the inputs.
+    """
     return _merge(parameters, recipe, parameters.method, backbone, adapters, input_hashes)
 
 
@@ -118,7 +156,12 @@ def export_baselines(
     adapters: dict[str, Any],
     input_hashes: dict[str, str],
 ) -> dict[str, Callable[[], Any]]:
-    """Put the weights of other methods and seeds into towers, one encoder at a time when it is saved."""
+    """Put the weights of other methods and seeds into towers, one encoder at a time when it is saved.
+
+    Args:
+        parameters, recipe, adapters, input_hashes: as in `export_encoder`.
+        backbone: the base, of which each encoder gets a copy.
+    """
     from copy import deepcopy
 
     from dcr.training.runs import stage2_runs

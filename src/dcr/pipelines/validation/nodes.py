@@ -19,7 +19,12 @@ SetOpener = Callable[[], "BenchmarkSet"]
 
 
 def measure_samples(parameters: ValidationParameters, shards: list[str]) -> TablePlan:
-    """Decode and measure every sample, shard by shard; shards that have not changed since are not read again."""
+    """Decode and measure every sample, shard by shard; shards that have not changed since are not read again.
+
+    Args:
+        parameters: limits that an image is held to, and how the work is spread.
+        shards: paths or URLs of the tars.
+    """
     from dcr.shards import name_shards
     from dcr.validation.measuring import plan_measuring
     from dcr.validation.rows import Limits
@@ -46,7 +51,14 @@ def fingerprint_evaluation_images(
     more_sets: dict[str, tuple[str, SetOpener]],
     **own: SetOpener | None,
 ) -> Callable[[], Iterator[pa.Table]]:
-    """Hash the images of the sets that the recipe evaluates, which training must not see."""
+    """Hash the images of the sets that the recipe evaluates, which training must not see.
+
+    Args:
+        parameters: says how many pixels an image may have.
+        chosen: the sets that the recipe evaluates, by name.
+        more_sets: kind and opener of further sets, by name.
+        own: what opens each of the recipe's own sets, None where it has none.
+    """
     from dcr.benchmark_sets import choose_sets
     from dcr.validation.contamination import fingerprint_sets, open_sets
 
@@ -57,7 +69,14 @@ def fingerprint_evaluation_images(
 def judge_samples(
     parameters: ValidationParameters, samples: SampleTables, evaluation_images: pd.DataFrame
 ) -> TablePlan:
-    """Compare the samples with each other and with the evaluation sets, and accept or reject each."""
+    """Compare the samples with each other and with the evaluation sets, and accept or reject each.
+
+    Args:
+        parameters: in how many bits of 64 the hashes of like images may differ, and what follows
+            from each reason.
+        samples: the measured rows, shard by shard.
+        evaluation_images: hashes of the images that training must not see.
+    """
     from dcr.validation.contamination import EvaluationImages
     from dcr.validation.judging import plan_judging
 
@@ -67,14 +86,23 @@ def judge_samples(
 
 
 def summarize_samples(judged: SampleTables) -> tuple[dict[str, Any], Callable[[], Iterator[pa.Table]]]:
-    """Count what was found, and set the rejected samples apart."""
+    """Count what was found, and set the rejected samples apart.
+
+    Args:
+        judged: the rows with their verdicts, shard by shard.
+    """
     from dcr.validation.judging import select, summarize
 
     return summarize(judged), partial(select, judged, "rejected")
 
 
 def check_expectations(judged: SampleTables, suite: dict[str, Any]) -> dict[str, Any]:
-    """Check the sample table against the recipe's suite of expectations."""
+    """Check the sample table against the recipe's suite of expectations.
+
+    Args:
+        judged: the rows with their verdicts; only the columns that the suite names are read.
+        suite: name and expectations, as `dcr.datasets.suites.SuiteDataset` gives them.
+    """
     from dcr.expectations import named_columns, validate_expectations
 
     columns = named_columns(suite, next(judged.tables()).rows.column_names)
@@ -89,7 +117,14 @@ def render_validation_page(
     evaluation_images: pd.DataFrame,
     shards: list[str],
 ) -> str:
-    """Draw the page that a person reads."""
+    """Draw the page that a person reads.
+
+    Args:
+        parameters: policies, and how many examples are shown of each reason.
+        judged, summary, expectations: rows, their counts, and how the suite fared.
+        evaluation_images: a row for each image of the evaluation sets.
+        shards: paths or URLs, from which the examples are read.
+    """
     from dcr.shards import name_shards
     from dcr.validation.contamination import count_images
     from dcr.validation.page import render_page
@@ -106,7 +141,16 @@ def release_manifest(
     summary: dict[str, Any],
     page: str,
 ) -> Callable[[], Iterator[pa.Table]]:
-    """Give out the accepted samples, unless something fails; the last two inputs are here to be written first."""
+    """Give out the accepted samples, unless something fails; the last two inputs are here to be written first.
+
+    Args:
+        parameters: its policies say which reasons fail a run.
+        judged, expectations: the rows, and how the suite fared.
+        summary, page: not read.
+
+    Raises:
+        UserError: a policy or a critical expectation fails, or no sample was accepted.
+    """
     from dcr.expectations import describe_failure
     from dcr.validation.judging import check_release, select
 
