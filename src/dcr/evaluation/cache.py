@@ -37,7 +37,7 @@ class EncoderFingerprint:
 
     @classmethod
     def of(cls, backbone: Backbone) -> EncoderFingerprint:
-        """Return the fingerprint of an encoder as it is now."""
+        """Return the fingerprint of ``backbone`` as it is now, with whatever was merged or folded into it."""
         state = backbone.model.state_dict(keep_vars=True)
         seen = {id(tensor) for tensor in backbone.visual.state_dict(keep_vars=True).values()}
         images = {name: tensor for name, tensor in state.items() if id(tensor) in seen}
@@ -71,8 +71,11 @@ class EvaluationCache:
     def embeddings(self, key: str, compute: Callable[[], np.ndarray], description: str) -> np.ndarray:
         """Return embeddings (N, d), float32, as they were kept under ``key``, or compute and keep them.
 
-        ``description`` is written beside them for people who look into a file; one entry, since safetensors writes
-        several in an order that changes from process to process.
+        Args:
+            key: hex fingerprint of all that they depend on.
+            compute: returns them, (N, d).
+            description: written beside them for people who look into a file; one entry, since safetensors writes
+                several in an order that changes from process to process.
         """
         from safetensors.numpy import save_file
 
@@ -85,7 +88,7 @@ class EvaluationCache:
         return embeddings
 
     def results(self, key: str, compute: Callable[[], list[Result]]) -> list[Result]:
-        """Return the results kept under ``key``, or compute and keep them."""
+        """Return the results kept under the fingerprint ``key``, or those of ``compute``, which are then kept."""
         path = self._place(key, "npz")
         if (kept := _load_results(path)) is not None:
             return kept
@@ -128,11 +131,13 @@ def _load_results(path: Path) -> list[Result] | None:
         return None
     try:
         with np.load(path, allow_pickle=False) as file:
-            records, rows = json.loads(file["records"].tobytes()), list(file["replicates"])
+            records = json.loads(file["records"].tobytes())
+            rows = list(file["replicates"])
         results = []
         for record in records:
             metrics = list(record["intervals"])
-            own, rows = rows[: len(metrics)], rows[len(metrics) :]
+            own = rows[: len(metrics)]
+            rows = rows[len(metrics) :]
             results.append(Result.from_record(record, dict(zip(metrics, own, strict=True))))
         return results
     except (OSError, ValueError, TypeError, KeyError, EOFError, RuntimeError, BadZipFile):

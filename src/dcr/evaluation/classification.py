@@ -97,7 +97,14 @@ def _evaluate_clustering(dataset: ClassificationSet, test: LabelledFeatures, opt
 def evaluate_zero_shot(
     embedder: Embedder, dataset: ClassificationSet, test: LabelledFeatures, options: EvaluationOptions
 ) -> Result:
-    """Each test image named by the class whose prompts it is nearest to; arguments as above."""
+    """Each test image named by the class whose prompts it is nearest to.
+
+    Args:
+        embedder: the encoder, whose text tower embeds every class name in every template.
+        dataset: the set, of which ``test`` is the test split.
+        test: its features.
+        options: of which resampling alone matters here.
+    """
     prompts = [template.replace("{c}", name) for name in dataset.class_names for template in dataset.templates]
     texts = embedder.texts(prompts, f"{dataset.name} prompts")
     classifier = build_classifier(texts.reshape(len(dataset.class_names), len(dataset.templates), -1))
@@ -115,7 +122,8 @@ def evaluate_zero_shot(
 
 
 def _describe_classes(dataset: ClassificationSet, labels: np.ndarray) -> list[str]:
-    there, names = set(labels.tolist()), dataset.class_names
+    there = set(labels.tolist())
+    names = dataset.class_names
     absent = [name for label, name in enumerate(names) if label not in there]
     notes = []
     if absent:

@@ -23,8 +23,11 @@ from dcr.evaluation.measurements import Measured, Measurements, check_items
 from dcr.metrics.direction import is_share
 from dcr.metrics.runs import interval_over_seeds_and_items
 
-BETTER, WORSE, NOISE = "better", "worse", "within noise"
-HIGHER, LOWER = "higher", "lower"
+BETTER = "better"
+WORSE = "worse"
+NOISE = "within noise"
+HIGHER = "higher"
+LOWER = "lower"
 ONE_SEED = "one seed"
 
 
@@ -83,6 +86,10 @@ def judge(difference: Estimate, has_better_end: bool = True) -> str:
 
     ``better`` or ``worse``, or ``higher`` or ``lower`` where there is no better end; ``within noise`` if the interval
     holds zero; and ``one seed`` where it is over the items of one training alone.
+
+    Args:
+        difference: after minus before.
+        has_better_end: whether more of the measure is better; cosines and distances have no better end.
     """
     if difference.num_seeds == 1:
         return ONE_SEED
@@ -122,7 +129,9 @@ class Judge:
     """
 
     def __init__(self, measurements: Measurements, confidence: float, trained: Collection[str]) -> None:
-        self._measurements, self._confidence, self._trained = measurements, confidence, set(trained)
+        self._measurements = measurements
+        self._confidence = confidence
+        self._trained = set(trained)
         self._seeds = {
             name: {EncoderName.parse(encoder).seed: encoder for encoder in encoders}
             for name, encoders in group_seeds(measurements).items()
@@ -134,7 +143,11 @@ class Judge:
         return list(self._seeds)
 
     def estimates(self, name: str) -> dict[str, dict[str, Estimate]]:
-        """Return {benchmark: {metric: its mean over seeds}} of an encoder or method."""
+        """Return {benchmark: {metric: its mean over seeds}} of an encoder or method, ``name`` without a seed.
+
+        Raises:
+            UserError: it has no scores.
+        """
         encoders = list(self._of(name).values())
         return {
             benchmark: {metric: self._estimate(encoders, benchmark, metric) for metric in metrics}
@@ -197,7 +210,8 @@ class Judge:
 
     def _pair(self, before: str, after: str) -> list[tuple[str, str]]:
         """Return (before, after) of each seed; what was not trained stands beside every seed."""
-        first, second = self._of(before), self._of(after)
+        first = self._of(before)
+        second = self._of(after)
         if not self._is_trained(before):
             return [(first[None], name) for name in second.values()]
         if not self._is_trained(after):
@@ -212,7 +226,7 @@ class Judge:
 
 
 def comparison_records(comparisons: Sequence[Comparison]) -> dict[str, dict[str, Any]]:
-    """Return {benchmark: {metric: its comparison and verdict as plain values}}."""
+    """Return ``comparisons`` as {benchmark: {metric: its estimates and verdict as plain values}}, fit for JSON."""
     records: dict[str, dict[str, Any]] = {}
     for comparison in comparisons:
         values = {side: asdict(getattr(comparison, side)) for side in ("before", "after", "difference")}
@@ -221,7 +235,7 @@ def comparison_records(comparisons: Sequence[Comparison]) -> dict[str, dict[str,
 
 
 def read_comparisons(records: Mapping[str, Mapping[str, Any]]) -> list[Comparison]:
-    """Return the comparisons that `comparison_records` made plain."""
+    """Return the comparisons of ``records`` that `comparison_records` made; verdicts are judged anew."""
     return [
         Comparison(benchmark, metric, **{side: Estimate(**record[side]) for side in ("before", "after", "difference")})
         for benchmark, metrics in records.items()

@@ -71,7 +71,17 @@ def _embed_pixels(backbone: Backbone, pixels: Iterable[torch.Tensor], batch_size
 
 
 def embed_texts(backbone: Backbone, texts: Iterable[str], batch_size: int, description: str = "texts") -> np.ndarray:
-    """Return the text embeddings (N, d), float32, not normalised."""
+    """Return the text embeddings (N, d), float32, not normalised.
+
+    Args:
+        backbone: the encoder.
+        texts: N of them, one at least.
+        batch_size: texts in one pass of the tower.
+        description: for the progress bar and for errors.
+
+    Raises:
+        UserError: there is no text, or an embedding is not finite.
+    """
     return _embed(backbone.encode_text, texts, batch_size, description)
 
 
@@ -94,7 +104,8 @@ def _map_ahead(function: Callable, items: Iterable, num_workers: int, ahead: int
 
 
 def _embed(encode: Callable[[list], torch.Tensor], items: Iterable, batch_size: int, description: str) -> np.ndarray:
-    items, parts = iter(items), []
+    items = iter(items)
+    parts = []
     with torch.inference_mode(), show_progress(desc=description, unit="item", leave=False) as progress:
         while batch := list(islice(items, batch_size)):
             parts.append(encode(batch).float().cpu().numpy())
@@ -125,8 +136,11 @@ class Embedder:
         cache: EvaluationCache | None = None,
         memory: Memory | None = None,
     ) -> None:
-        self.backbone, self.cache, self._memory = backbone, cache, memory
-        self._batch_size, self._num_workers = batch_size, num_workers
+        self.backbone = backbone
+        self.cache = cache
+        self._memory = memory
+        self._batch_size = batch_size
+        self._num_workers = num_workers
 
     @cached_property
     def fingerprint(self) -> EncoderFingerprint:
@@ -134,7 +148,10 @@ class Embedder:
         return EncoderFingerprint.of(self.backbone)
 
     def images(self, part: Part, description: str) -> np.ndarray:
-        """Return the embeddings (N, d), float32, not normalised, of a part's images in order."""
+        """Return the embeddings (N, d), float32, not normalised, of the images of ``part`` in order.
+
+        ``description`` names them in the progress bar, in errors and in the cache's file.
+        """
 
         def read() -> Iterator[torch.Tensor]:
             ahead = 2 * self._batch_size
@@ -151,16 +168,16 @@ class Embedder:
         return self.cache.embeddings(key, compute, f"images: {description}, {part.name}")
 
     def words(self, key: Hashable, read: Callable[[], Words]) -> Words:
-        """Return what ``read`` reads of a set beside its images; see `Memory.words`."""
+        """Return what ``read`` reads of a set beside its images, once for each ``key``; see `Memory.words`."""
         return self._memory.words(key, read) if self._memory else read()
 
     def split(self, parts: Iterable[Part], description: str) -> np.ndarray:
-        """Return the embeddings of several parts, one after the other."""
+        """Return the embeddings (N, d) of all ``parts``, one after the other; ``description`` as in `images`."""
         shown = show_progress(parts, desc=f"embed {description}", unit="part", leave=False)
         return np.concatenate([self.images(part, description) for part in shown])
 
     def texts(self, texts: list[str], description: str) -> np.ndarray:
-        """Return the embeddings (N, d), float32, not normalised, of texts."""
+        """Return the embeddings (N, d), float32, not normalised, of ``texts``; ``description`` as in `images`."""
 
         def compute() -> np.ndarray:
             return embed_texts(self.backbone, texts, self._batch_size, description)
@@ -173,7 +190,16 @@ class Embedder:
 
 
 def embed_split(embedder: Embedder, dataset: ClassificationSet, split: str) -> LabelledFeatures:
-    """Return the embeddings of one split with its labels and attributes."""
+    """Return the embeddings of one split with its labels and attributes.
+
+    Args:
+        embedder: the encoder.
+        dataset: the set.
+        split: ``train`` or ``test``; the set must have it.
+
+    Raises:
+        UserError: a sample is broken, or not all name the same attributes.
+    """
     embeddings = embedder.split(dataset.splits[split], f"{dataset.name} {split}")
     words = embedder.words((dataset.fingerprint, split), lambda: _read_labels(dataset, split))
     return LabelledFeatures(embeddings, *words)
@@ -181,7 +207,9 @@ def embed_split(embedder: Embedder, dataset: ClassificationSet, split: str) -> L
 
 def _read_labels(dataset: ClassificationSet, split: str) -> tuple[list[str], np.ndarray, dict[str, np.ndarray]]:
     """Return keys (N,), labels (N,) and attributes, (N,) by name."""
-    keys, labels, attributes = [], [], []
+    keys = []
+    labels = []
+    attributes = []
     for sample in dataset.samples(split):
         keys.append(sample.key)
         labels.append(sample.label)

@@ -8,7 +8,8 @@ from typing import Any
 from dcr.fingerprints import fingerprint
 
 Scores = Mapping[str, Mapping[str, Mapping[str, float]]]
-BASE, MMVP = "base", "mmvp_vlm"
+BASE = "base"
+MMVP = "mmvp_vlm"
 
 
 def diva_results(scores: Scores, model: str, encoder: str) -> dict[str, dict[str, dict[str, float]]]:
@@ -16,6 +17,11 @@ def diva_results(scores: Scores, model: str, encoder: str) -> dict[str, dict[str
 
     ``{results_before: {model: {type: percent, ..., average_score: percent}}, results_final_after: ...}``; {} where
     MMVP-VLM was not evaluated.
+
+    Args:
+        scores: {encoder: {benchmark: {metric: fraction}}}, of the base and of ``encoder`` at least.
+        model: what the file calls the model.
+        encoder: the encoder after training; before it is the base.
     """
 
     def show(benchmarks: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
@@ -43,7 +49,12 @@ def seed_record(scores: Scores, record: Mapping[str, Any], alignment: Mapping[st
 
 
 def select_runs(records: Iterable[Mapping[str, Any]], configuration: str) -> dict[int, Scores]:
-    """Return the scores by seed of the runs of one configuration: those that differ in nothing but their seed."""
+    """Return the scores by seed of the runs of one configuration: those that differ in nothing but their seed.
+
+    Args:
+        records: of any runs, see `seed_record`.
+        configuration: the fingerprint that the chosen ones share.
+    """
     return {
         record["seed"]: record["scores"]
         for record in sorted(records, key=lambda record: record["seed"])

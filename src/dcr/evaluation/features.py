@@ -17,9 +17,17 @@ from dcr.metrics.geometry import similarity_scores, uniformity_scores
 def evaluate_features(
     dataset: ClassificationSet, test: LabelledFeatures, options: EvaluationOptions, reference: Embedder | None
 ) -> Iterator[Result]:
-    """How the test images' features lie, and with a ``reference`` encoder, how far they are from its features."""
+    """How the test images' features lie, and with a ``reference`` encoder, how far they are from its features.
+
+    Args:
+        dataset: the set, of which ``test`` is the test split.
+        test: its features.
+        options: how many images are compared, with how many neighbours.
+        reference: the encoder to compare with; None leaves the comparison out.
+    """
     chosen = choose_items(len(test.keys), options)
-    embeddings, labels = test.embeddings[chosen], test.labels[chosen]
+    embeddings = test.embeddings[chosen]
+    labels = test.labels[chosen]
 
     def geometry(counts: np.ndarray) -> dict[str, np.ndarray]:
         return similarity_scores(embeddings, labels, counts) | uniformity_scores(embeddings, counts)
@@ -59,7 +67,8 @@ def measure_drift(
     images_per_item = len(after) // len(items.ids)
     chosen = choose_items(len(items.ids), options)
     rows = (chosen[:, None] * images_per_item + np.arange(images_per_item)).ravel()
-    before, after = before[rows], after[rows]
+    before = before[rows]
+    after = after[rows]
     number = min(options.num_compared_neighbours, len(rows) - 1)
     overlap = neighbour_overlap(before, after, number)
 
@@ -71,7 +80,10 @@ def measure_drift(
 
 
 def choose_items(num_items: int, options: EvaluationOptions) -> np.ndarray:
-    """Return the rows of the items whose features are compared: all, or as many as the options allow, by chance."""
+    """Return the rows of the items whose features are compared, sorted, of ``num_items`` in all.
+
+    All of them, or ``options.num_compared_images``, drawn by the bootstrap's seed.
+    """
     if num_items <= options.num_compared_images:
         return np.arange(num_items)
     generator = np.random.default_rng(options.bootstrap.seed)

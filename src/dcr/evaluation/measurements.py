@@ -40,7 +40,7 @@ class Measured:
 
 
 def check_items(measured: Sequence[Measured]) -> None:
-    """Raise UserError unless all are of the same items, resampled by the same draws."""
+    """Raise UserError unless all in ``measured`` are of the same items, resampled by the same draws."""
     if len({one.items for one in measured}) > 1:
         raise UserError(
             "two scores are of other items, or of other resamples of them, so that their difference has no interval; "
@@ -53,7 +53,7 @@ Measurements = Mapping[str, Mapping[str, Mapping[str, Measured]]]
 
 
 def measure(evaluations: Mapping[str, Sequence[Result]]) -> dict[str, dict[str, dict[str, Measured]]]:
-    """Return the measurements of results by encoder."""
+    """Return the measurements in ``evaluations``, the results of each encoder by its name."""
     return {
         encoder: {
             result.benchmark: {
@@ -67,7 +67,7 @@ def measure(evaluations: Mapping[str, Sequence[Result]]) -> dict[str, dict[str, 
 
 
 def measurements_table(measurements: Measurements) -> pd.DataFrame:
-    """Return one row a measurement, with :data:`COLUMNS`; ``replicates`` holds an array in each row."""
+    """Return ``measurements``, one a row, with :data:`COLUMNS`; ``replicates`` holds an array in each row."""
     rows = [
         (encoder, benchmark, metric, measured.value, measured.items, measured.replicates)
         for encoder, benchmarks in measurements.items()
@@ -78,7 +78,7 @@ def measurements_table(measurements: Measurements) -> pd.DataFrame:
 
 
 def read_measurements(table: pd.DataFrame) -> dict[str, dict[str, dict[str, Measured]]]:
-    """Return the measurements that `measurements_table` put into a table."""
+    """Return the measurements that `measurements_table` put into ``table``."""
     measurements: dict[str, dict[str, dict[str, Measured]]] = {}
     for row in table.itertuples():
         metrics = measurements.setdefault(row.encoder, {}).setdefault(row.benchmark, {})

@@ -26,6 +26,12 @@ def evaluate_mmvp(
 
     With ``options.compare_features`` also how far its images lie from their statements, and their features' drift from
     ``reference``'s.
+
+    Args:
+        embedder: the encoder.
+        mmvp: the set; an item of its resamples is a pair.
+        options: see `EvaluationOptions`.
+        reference: the encoder that features are compared with; None leaves the drift out.
     """
     statements = [text for pair in mmvp.pairs for text in pair.texts]
     images = embedder.images(mmvp, f"{mmvp.name} images")

@@ -32,6 +32,14 @@ def embed_parts(
     A part or encoder that is broken is logged and left: evaluation tells of it. The encoders come on
     the device that they are to be used on (`dcr.devices.resolve_device`).
 
+    Args:
+        encoders: what loads each, by its name; one at a time is in memory.
+        sets: whose parts are numbered through in this order, the same in every process.
+        options: of which ``batch_size`` and ``num_workers`` matter here.
+        cache: where embeddings go, shared by all processes.
+        rank: of this process, from 0 to ``num_ranks`` - 1.
+        num_ranks: processes in all.
+
     Raises:
         UserError: there is no such rank.
     """

@@ -41,7 +41,7 @@ class EvaluationOptions:
 
     @classmethod
     def of(cls, parameters: EvaluationParameters) -> EvaluationOptions:
-        """Return the options that a recipe's section `evaluation` sets."""
+        """Return the options that ``parameters``, a recipe's section `evaluation`, set."""
         bootstrap = Bootstrap(parameters.num_resamples, parameters.confidence, parameters.seed)
         names = [option.name for option in fields(cls) if option.name != "bootstrap"]
         return cls(**{name: getattr(parameters, name) for name in names}, bootstrap=bootstrap)
@@ -99,7 +99,7 @@ class Result:
 
     @classmethod
     def from_record(cls, record: dict[str, Any], replicates: dict[str, np.ndarray]) -> Result:
-        """Build from what `to_record` gave, after a way through JSON, and the replicates."""
+        """Build from ``record``, what `to_record` gave, after a way through JSON; ``replicates`` are (R,) by metric."""
         typed = {
             "intervals": {metric: tuple(interval) for metric, interval in record["intervals"].items()},
             "outcomes": [tuple(outcome) for outcome in record["outcomes"]],
@@ -130,5 +130,10 @@ def score(statistics: Statistics, items: Items, bootstrap: Bootstrap) -> dict[st
 
 
 def outcomes_of(items: Sequence[str], groups: Sequence[str], correct: np.ndarray) -> list[Outcome]:
-    """Return one (item, group, correct) for each item."""
+    """Return one (item, group, correct) for each item.
+
+    Args:
+        items, groups: (N,), names of the items and of what each belongs to: a class, a type, an attribute.
+        correct: (N,), bool or a share in [0, 1].
+    """
     return [(item, str(group), float(value)) for item, group, value in zip(items, groups, correct, strict=True)]

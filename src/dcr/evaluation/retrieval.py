@@ -32,6 +32,12 @@ def evaluate_retrieval(
     """Recall at K both ways, and how far paired images and texts lie apart.
 
     With ``options.compare_features`` also the drift of the images' features from ``reference``'s.
+
+    Args:
+        embedder: the encoder.
+        dataset: the set, of which the test split is read.
+        options: see `EvaluationOptions`; ``recall_at`` are the K.
+        reference: the encoder that features are compared with; None leaves the drift out.
     """
     pairs = _embed(embedder, dataset)
     yield _measure_recall(dataset, pairs, options)
@@ -50,7 +56,9 @@ def _embed(embedder: Embedder, dataset: RetrievalSet) -> _Pairs:
 
 def _read_captions(dataset: RetrievalSet) -> tuple[list[str], list[str], np.ndarray]:
     """Return the images' keys (N,), all captions (T,), and each caption's image (T,)."""
-    keys, captions, owner = [], [], []
+    keys = []
+    captions = []
+    owner = []
     for number, sample in enumerate(dataset.samples("test")):
         keys.append(sample.key)
         captions += sample.captions

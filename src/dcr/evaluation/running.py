@@ -49,7 +49,17 @@ class Failure:
 def evaluate_encoder(
     backbone: Backbone, sets: Sequence[BenchmarkSet], options: EvaluationOptions, description: str = "encoder"
 ) -> list[Result]:
-    """Evaluate one encoder on every set, without a cache; the first set that is broken raises UserError."""
+    """Evaluate one encoder on every set, without a cache.
+
+    Args:
+        backbone: the encoder.
+        sets: opened ones.
+        options: how scores are computed; features are compared with no other encoder.
+        description: names the encoder in the progress bar.
+
+    Raises:
+        UserError: a set is broken; those after it are not evaluated.
+    """
     embedder = Embedder(backbone, options.batch_size, options.num_workers)
     progress = show_progress(sets, desc=f"evaluate {description}", unit="set")
     return [result for benchmark_set in progress for result in evaluate_set(embedder, benchmark_set, options)]
@@ -60,7 +70,11 @@ def evaluate_set(
 ) -> list[Result]:
     """Evaluate one encoder on one set; results that the embedder's cache holds are not computed again.
 
-    ``reference`` is the encoder that features are compared with, if the options ask for it.
+    Args:
+        embedder: the encoder.
+        benchmark_set: the set; its kind decides what is computed.
+        options: how scores are computed.
+        reference: the encoder that features are compared with, if the options ask for it.
     """
 
     def compute() -> list[Result]:
@@ -128,6 +142,12 @@ def evaluate_encoders(
     Where there are several sets of a kind, a result's benchmark is ``<benchmark>/<set>``, and ``<benchmark>`` is the
     mean over the sets, given only if none of them failed.
 
+    Args:
+        encoders: what loads each, by its name.
+        sets: of the recipe, in the order of the results.
+        options: how scores are computed.
+        cache: where embeddings and results are kept; None keeps none.
+
     Returns:
         results by encoder, and what failed: sets and samples that are broken, encoders that do not load or give NaN.
     """
@@ -135,7 +155,8 @@ def evaluate_encoders(
         logger.warning("the recipe has no evaluation set: nothing is scored (see `sets` in parameters_evaluation.yml)")
         return {encoder: [] for encoder in encoders}, []
     opened, failures = open_sets(sets)
-    evaluations, reference = {}, None
+    evaluations = {}
+    reference = None
     memory = Memory() if len(encoders) > 1 else None
     for encoder, load in encoders.items():
         try:
@@ -155,8 +176,9 @@ def evaluate_encoders(
 
 
 def open_sets(sets: Sequence[NamedSet]) -> tuple[dict[str, BenchmarkSet], list[Failure]]:
-    """Open every set; return those that can be, by name, and why the others cannot."""
-    opened, failures = {}, []
+    """Open every one of ``sets``; return those that can be opened, by name, and why the others cannot."""
+    opened = {}
+    failures = []
     for entry in sets:
         try:
             opened[entry.name] = entry.open()
@@ -189,7 +211,7 @@ def _name_by_set(found: Mapping[str, list[Result]], sets: Sequence[NamedSet], bo
 
 
 def describe_failures(failures: Sequence[Failure]) -> str:
-    """Say in one sentence which sets and encoders could not be evaluated and why."""
+    """Say in one sentence which sets and encoders could not be evaluated and why; ``failures`` holds one at least."""
     reasons: dict[str, list[str]] = {}
     for failure in failures:
         reasons.setdefault(failure.error, []).append(failure.set or f"encoder {failure.encoder}")

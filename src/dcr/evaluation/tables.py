@@ -13,17 +13,18 @@ from dcr.evaluation.running import open_sets
 from dcr.evaluation.several_sets import MEAN_OF_SETS
 
 Evaluations = Mapping[str, Sequence[Result]]
+"""Results by encoder, in the order of the tables' rows."""
 
 
 def scores_table(evaluations: Evaluations) -> dict[str, dict[str, dict[str, float]]]:
-    """Return ``{encoder: {benchmark: {metric: value}}}``."""
+    """Return the values of all ``evaluations``, ``{encoder: {benchmark: {metric: value}}}``."""
     return {
         encoder: {result.benchmark: result.scores for result in results} for encoder, results in evaluations.items()
     }
 
 
 def intervals_table(evaluations: Evaluations) -> dict[str, dict[str, dict[str, list[float]]]]:
-    """Return ``{encoder: {benchmark: {metric: [low, high]}}}``."""
+    """Return the intervals of all ``evaluations``, ``{encoder: {benchmark: {metric: [low, high]}}}``."""
     return {
         encoder: {
             result.benchmark: {metric: list(interval) for metric, interval in result.intervals.items()}
@@ -34,7 +35,7 @@ def intervals_table(evaluations: Evaluations) -> dict[str, dict[str, dict[str, l
 
 
 def outcomes_table(evaluations: Evaluations) -> pd.DataFrame:
-    """Return one row per encoder, benchmark, item and group, with ``correct`` in [0, 1]."""
+    """Return a row per encoder, benchmark, item and group of ``evaluations``, with ``correct`` in [0, 1]."""
     rows = [
         (encoder, result.benchmark, *outcome)
         for encoder, results in evaluations.items()
@@ -45,7 +46,10 @@ def outcomes_table(evaluations: Evaluations) -> pd.DataFrame:
 
 
 def answers_tables(evaluations: Evaluations) -> dict[str, pd.DataFrame]:
-    """Return MMVP-VLM's per-question table of each encoder, and of each set where there are several, by file name."""
+    """Return MMVP-VLM's per-question tables in ``evaluations``, by file name.
+
+    There is one for each encoder, and for each set where there are several.
+    """
     return {
         "_".join(["mmvp", *result.benchmark.split("/")[1:], encoder]): pd.DataFrame(result.answers)
         for encoder, results in evaluations.items()
@@ -55,7 +59,13 @@ def answers_tables(evaluations: Evaluations) -> dict[str, pd.DataFrame]:
 
 
 def result_records(evaluations: Evaluations, model: str, language: str) -> list[dict[str, Any]]:
-    """Return one record per set and result with CLIP_benchmark's keys; ``pretrained`` names the encoder."""
+    """Return one record per set and result with CLIP_benchmark's keys; ``pretrained`` names the encoder.
+
+    Args:
+        evaluations: of all encoders; means over sets are left out, since each set has its own record.
+        model: what the records call the model, under the key ``model``.
+        language: of class names and captions, under the key ``language``.
+    """
     return [
         {
             "dataset": result.dataset,
@@ -76,6 +86,10 @@ def set_records(sets: Sequence[NamedSet], evaluations: Evaluations) -> list[dict
 
     ``dataset`` is what records call it, ``benchmarks`` are those that were computed on it, and ``notes`` sentences on
     what was left out of it and what its scores lack.
+
+    Args:
+        sets: of the recipe, in the order of the records.
+        evaluations: of all encoders, from which ``benchmarks`` and part of the notes come.
     """
     opened, _ = open_sets(sets)
     results = [result for found in evaluations.values() for result in found]
