@@ -24,7 +24,7 @@ class AtomicFileSystem(LocalFileSystem):
     """
 
     def open(self, path: str, mode: str = "rb", *arguments: Any, **options: Any) -> Any:
-        """Open a file; see `LocalFileSystem.open`."""
+        """Open the file at a local ``path`` in a ``mode`` of Python's `open`; see `LocalFileSystem.open`."""
         if "b" in mode or "w" not in mode:
             return super().open(path, mode, *arguments, **options)
         text = {name: options.pop(name) for name in ("encoding", "errors", "newline") if name in options}

@@ -48,7 +48,8 @@ class BenchmarkSetDataset(FolderDataset):
     ) -> None:
         super().__init__(filepath=filepath or "", **options)
         self._advice = advice or self._advice
-        self._is_named, self._kind = filepath is not None, kind
+        self._is_named = filepath is not None
+        self._kind = kind
 
     def load(self) -> Callable[[], BenchmarkSet] | None:
         return self._open if self._is_named else None
@@ -64,6 +65,10 @@ class BenchmarkSetsDataset(AbstractDataset):
 
     ``load`` returns ``{name: (kind, function that opens the set)}``.
 
+    Args:
+        sets: of each set ``name``, ``kind`` and ``path``, and nothing else; names differ.
+        metadata: for Kedro's plugins alone, such as the layer that Kedro-Viz draws.
+
     YAML example:
 
         more_sets:
@@ -78,7 +83,8 @@ class BenchmarkSetsDataset(AbstractDataset):
     """
 
     def __init__(self, *, sets: list[dict[str, str]], metadata: dict[str, Any] | None = None) -> None:
-        self._sets, self.metadata = [_check_entry(entry) for entry in sets], metadata
+        self._sets = [_check_entry(entry) for entry in sets]
+        self.metadata = metadata
         names = [entry["name"] for entry in self._sets]
         if doubled := sorted({name for name in names if names.count(name) > 1}):
             raise UserError(
@@ -89,6 +95,7 @@ class BenchmarkSetsDataset(AbstractDataset):
         return {entry["name"]: (entry["kind"], partial(_open, entry)) for entry in self._sets}
 
     def save(self, data: object) -> None:
+        """Refuse ``data``: sets are the user's."""
         raise DatasetError("benchmark sets are read only; `kedro make-set` makes one")
 
     def _exists(self) -> bool:
@@ -105,7 +112,8 @@ _KINDS = ("mmvp_vlm", "classification", "retrieval")
 def _check_entry(entry: Any) -> dict[str, str]:
     if not isinstance(entry, Mapping) or set(entry) != set(_KEYS):
         raise UserError(f"an entry of more_sets needs exactly the keys {', '.join(_KEYS)}, got {entry!r}")
-    name, kind = entry["name"], entry["kind"]
+    name = entry["name"]
+    kind = entry["kind"]
     if kind not in _KINDS:
         raise UserError(f"more_sets: the kind of {name!r} must be one of {', '.join(_KINDS)}, got {kind!r}")
     if not re.fullmatch(r"[\w-]+", str(name)):

@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 class DiffusionDataset(AbstractDataset):
     """A diffusers model: a local folder, or a hub id or short name that can only be loaded.
 
+    Args:
+        source: see `dcr.diffusion.load_diffusion`.
+        device: where the model is loaded to.
+        metadata: for Kedro's plugins alone, such as the layer that Kedro-Viz draws.
+
     YAML example:
 
         diffusion:
@@ -29,7 +34,9 @@ class DiffusionDataset(AbstractDataset):
     """
 
     def __init__(self, *, source: str, device: str = "cpu", metadata: dict[str, Any] | None = None) -> None:
-        self._source, self._device, self.metadata = source, device, metadata
+        self._source = source
+        self._device = device
+        self.metadata = metadata
 
     def load(self) -> Diffusion:
         from dcr.diffusion import load_diffusion
@@ -43,7 +50,7 @@ class DiffusionDataset(AbstractDataset):
         diffusion_folder(self._source)
 
     def save(self, data: Diffusion) -> None:
-        """Write the whole folder or nothing; a model that this project made is replaced."""
+        """Write the model ``data`` as a whole folder or not at all; one that this project made is replaced."""
         with owned_folder(self._target()) as folder:
             data.save(folder)
 

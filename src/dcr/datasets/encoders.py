@@ -28,11 +28,19 @@ class EncodersDataset(AbstractDataset):
     """
 
     def __init__(self, *, sources: dict[str, str], device: str = "cpu", metadata: dict[str, Any] | None = None) -> None:
-        """Create a dataset of encoders by name; a source is what `dcr.backbones.load_backbone` takes."""
+        """Create a dataset of encoders by name.
+
+        Args:
+            sources: by name, what `dcr.backbones.load_backbone` takes.
+            device: where encoders are loaded to.
+            metadata: for Kedro's plugins alone, such as the layer that Kedro-Viz draws.
+        """
         for name in sources:
             if not str(name).isidentifier():
                 raise UserError(f"more_encoders: a name must be a plain word, as my_encoder, got {name!r}")
-        self._sources, self._device, self.metadata = dict(sources), device, metadata
+        self._sources = dict(sources)
+        self._device = device
+        self.metadata = metadata
 
     def load(self) -> dict[str, Callable[[], Backbone]]:
         from dcr.backbones import load_backbone
@@ -40,6 +48,7 @@ class EncodersDataset(AbstractDataset):
         return {name: partial(load_backbone, source, self._device) for name, source in self._sources.items()}
 
     def save(self, data: object) -> None:
+        """Refuse ``data``: an encoder lies where its source says."""
         raise DatasetError("encoders are named by their sources and cannot be saved here")
 
     def _exists(self) -> bool:

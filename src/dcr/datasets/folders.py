@@ -17,6 +17,11 @@ class FolderDataset(AbstractDataset):
 
     ``save`` takes a function that fills the empty folder it is given; ``load`` returns the folder's path.
 
+    Args:
+        filepath: the folder.
+        made_by: the command that makes it, told when it is missing; None if users bring it.
+        metadata: for Kedro's plugins alone, such as the layer that Kedro-Viz draws.
+
     YAML example:
 
         checkpoint:
@@ -34,12 +39,15 @@ class FolderDataset(AbstractDataset):
     _advice = "name another folder in the recipe's globals.yml"
 
     def __init__(self, *, filepath: str, made_by: str | None, metadata: dict[str, Any] | None = None) -> None:
-        self._filepath, self._made_by, self.metadata = Path(filepath), made_by, metadata
+        self._filepath = Path(filepath)
+        self._made_by = made_by
+        self.metadata = metadata
 
     def load(self) -> Path:
         return self.require()
 
     def save(self, data: Callable[[Path], object]) -> None:
+        """Let ``data`` fill an empty folder, which then takes the place of the old one."""
         with owned_folder(self._filepath) as folder:
             data(folder)
 
@@ -66,6 +74,10 @@ class WorkingFolderDataset(AbstractDataset):
 
     ``load`` returns the folder's path; nothing is saved through the catalog.
 
+    Args:
+        filepath: the folder; it need not exist.
+        metadata: for Kedro's plugins alone, such as the layer that Kedro-Viz draws.
+
     YAML example:
 
         checkpoints:
@@ -78,12 +90,14 @@ class WorkingFolderDataset(AbstractDataset):
     """
 
     def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
-        self._filepath, self.metadata = Path(filepath), metadata
+        self._filepath = Path(filepath)
+        self.metadata = metadata
 
     def load(self) -> Path:
         return self._filepath
 
     def save(self, data: None) -> None:
+        """Refuse ``data``: the nodes write there themselves."""
         raise NotImplementedError(f"{self._filepath} is written by the nodes that load it")
 
     def _exists(self) -> bool:

@@ -17,6 +17,10 @@ class JSONLinesDataset(AbstractDataset):
 
     Equal records are written once, so that a run that measures the same again leaves the same bytes.
 
+    Args:
+        filepath: the file, UTF-8.
+        metadata: for Kedro's plugins alone, such as the layer that Kedro-Viz draws.
+
     YAML example:
 
         eval_results:
@@ -28,12 +32,14 @@ class JSONLinesDataset(AbstractDataset):
     """
 
     def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
-        self._filepath, self.metadata = Path(filepath), metadata
+        self._filepath = Path(filepath)
+        self.metadata = metadata
 
     def load(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self._read_lines()]
 
     def save(self, data: list[dict[str, Any]]) -> None:
+        """Append those records of ``data`` that the file does not hold."""
         lines = self._read_lines()
         new = dict.fromkeys(json.dumps(record) for record in data)
         with atomic_path(self._filepath) as path:

@@ -19,6 +19,10 @@ class LatentsDataset(AbstractDataset):
     or not at all; shards that are current are not touched, those that no longer belong are removed. ``load`` gives
     random access to the samples.
 
+    Args:
+        filepath: the folder of shards.
+        metadata: for Kedro's plugins alone, such as the layer that Kedro-Viz draws.
+
     YAML example:
 
         latents:
@@ -31,7 +35,8 @@ class LatentsDataset(AbstractDataset):
     """
 
     def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
-        self._filepath, self.metadata = Path(filepath), metadata
+        self._filepath = Path(filepath)
+        self.metadata = metadata
 
     def load(self) -> LatentCache | OnlineLatents:
         from dcr.latents import open_latents
@@ -39,6 +44,7 @@ class LatentsDataset(AbstractDataset):
         return open_latents(self._filepath)
 
     def save(self, data: LatentPlan) -> None:
+        """Compute what the folder lacks of the plan ``data``."""
         data.write(self._filepath)
 
     def _exists(self) -> bool:
@@ -59,12 +65,17 @@ class RepairedLatentsDataset(LatentsDataset):
     """
 
     def save(self, data: tuple[LatentPlan, list[str]]) -> None:
+        """Compute the shards named in ``data``, a plan and names, and what the folder lacks of the plan."""
         plan, failing = data
         plan.write(self._filepath, again=failing)
 
 
 class LatentFolderDataset(AbstractDataset):
     """Where latent shards lie, for a check that trusts none of them; it need not exist.
+
+    Args:
+        filepath: the folder; it need not exist.
+        metadata: for Kedro's plugins alone, such as the layer that Kedro-Viz draws.
 
     YAML example:
 
@@ -74,12 +85,14 @@ class LatentFolderDataset(AbstractDataset):
     """
 
     def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
-        self._filepath, self.metadata = Path(filepath), metadata
+        self._filepath = Path(filepath)
+        self.metadata = metadata
 
     def load(self) -> Path:
         return self._filepath
 
     def save(self, data: Path) -> None:
+        """Refuse ``data``: a check changes nothing."""
         raise DatasetError("a folder to check is read-only: latent shards are written by the entry `latents`")
 
     def _exists(self) -> bool:
@@ -95,6 +108,10 @@ class SyntheticPositivesDataset(AbstractDataset):
     ``save`` takes a `SynthesisPlan` and makes what the folder lacks of it; ``load`` gives random access, a candidate an
     epoch.
 
+    Args:
+        filepath: the folder of shards.
+        metadata: for Kedro's plugins alone, such as the layer that Kedro-Viz draws.
+
     YAML example:
 
         synthetic_positives:
@@ -107,7 +124,8 @@ class SyntheticPositivesDataset(AbstractDataset):
     """
 
     def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
-        self._filepath, self.metadata = Path(filepath), metadata
+        self._filepath = Path(filepath)
+        self.metadata = metadata
 
     def load(self) -> LatentCache:
         from dcr.latents import LatentCache
@@ -116,6 +134,7 @@ class SyntheticPositivesDataset(AbstractDataset):
         return LatentCache(self._filepath, PIPELINE)
 
     def save(self, data: SynthesisPlan) -> None:
+        """Make what the folder lacks of the plan ``data``."""
         data.write(self._filepath)
 
     def _exists(self) -> bool:

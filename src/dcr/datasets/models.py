@@ -56,7 +56,9 @@ class BackboneDataset(AbstractDataset["Backbone", "Backbone"]):
             device: where the model is loaded to.
             metadata: ignored by Kedro, read by its plugins.
         """
-        self._source, self._made_by, self._device = source, made_by, device
+        self._source = source
+        self._made_by = made_by
+        self._device = device
         self.metadata = metadata
 
     def load(self) -> Backbone:
@@ -66,6 +68,7 @@ class BackboneDataset(AbstractDataset["Backbone", "Backbone"]):
         return load_backbone(self._source, self._device)
 
     def save(self, data: Backbone) -> None:
+        """Write the backbone ``data`` as an open_clip folder, whole or not at all."""
         from dcr.export import write_open_clip
 
         with owned_folder(self._target()) as folder:
@@ -128,6 +131,7 @@ class EncoderDataset(FolderDataset):
         return self._load_one(self.require())
 
     def save(self, data: EncoderParts) -> None:
+        """Write ``data``, see `EncoderParts`, as one folder, whole or not at all."""
         from dcr.export import write_encoder
 
         with owned_folder(self._filepath) as folder:
@@ -160,6 +164,14 @@ class BaselinesDataset(EncoderDataset):
         return {folder.name: partial(self._load_one, folder) for folder in folders}
 
     def save(self, data: dict[str, Callable[[], EncoderParts]]) -> None:
+        """Write every encoder, one after the other; all of them appear at once, or none.
+
+        Args:
+            data: by an encoder's name, the function that makes its parts.
+
+        Raises:
+            ValueError: a name is not plain, and so no name for a folder.
+        """
         from dcr.export import write_encoder
 
         with owned_folder(self._filepath) as folder:

@@ -30,6 +30,7 @@ class WholePartitionsDataset(PartitionedDataset):
     """
 
     def save(self, data: dict[str, Any]) -> None:
+        """Write the partitions in ``data``, by name, and remove all others."""
         with owned_folder(self._path) as folder:
             new = copy(self)
             new._path = str(folder)

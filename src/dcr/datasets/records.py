@@ -16,6 +16,10 @@ class RecordDataset(AbstractDataset):
 
     Two entries over one path let a step read what its last run left.
 
+    Args:
+        filepath: the JSON file, UTF-8.
+        metadata: for Kedro's plugins alone, such as the layer that Kedro-Viz draws.
+
     YAML example:
 
         base_models:
@@ -24,7 +28,8 @@ class RecordDataset(AbstractDataset):
     """
 
     def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
-        self._filepath, self.metadata = Path(filepath), metadata
+        self._filepath = Path(filepath)
+        self.metadata = metadata
 
     def load(self) -> dict[str, Any]:
         try:
@@ -34,6 +39,7 @@ class RecordDataset(AbstractDataset):
         return record if isinstance(record, dict) else {}
 
     def save(self, data: dict[str, Any]) -> None:
+        """Write the object ``data`` as JSON."""
         with atomic_path(self._filepath) as path:
             path.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
 
@@ -49,6 +55,10 @@ class FolderHashesDataset(AbstractDataset):
 
     A list of places, or nothing, may stand where a folder is due, as a recipe may name its shards so: None, too.
 
+    Args:
+        folders: by name, the folder to hash.
+        metadata: for Kedro's plugins alone, such as the layer that Kedro-Viz draws.
+
     YAML example:
 
         base_model_hashes:
@@ -58,12 +68,14 @@ class FolderHashesDataset(AbstractDataset):
     """
 
     def __init__(self, *, folders: dict[str, str | list[str] | None], metadata: dict[str, Any] | None = None) -> None:
-        self._folders, self.metadata = folders, metadata
+        self._folders = folders
+        self.metadata = metadata
 
     def load(self) -> dict[str, str | None]:
         return {name: _hash(path) for name, path in self._folders.items()}
 
     def save(self, data: dict[str, str | None]) -> None:
+        """Refuse ``data``: hashes follow from the folders."""
         raise DatasetError("hashes are computed from the folders and cannot be saved")
 
     def _exists(self) -> bool:

@@ -25,6 +25,10 @@ class SampleTablesDataset(AbstractDataset):
     hold are kept, and those of shards that are not named are removed. ``load`` gives the tables, to be read one shard
     at a time.
 
+    Args:
+        filepath: the folder of Parquet files.
+        metadata: for Kedro's plugins alone, such as the layer that Kedro-Viz draws.
+
     YAML example:
 
         samples:
@@ -37,7 +41,8 @@ class SampleTablesDataset(AbstractDataset):
     """
 
     def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
-        self._filepath, self.metadata = Path(filepath), metadata
+        self._filepath = Path(filepath)
+        self.metadata = metadata
 
     def load(self) -> SampleTables:
         from dcr.validation.tables import SampleTables
@@ -45,6 +50,7 @@ class SampleTablesDataset(AbstractDataset):
         return SampleTables(self._filepath)
 
     def save(self, data: TablePlan) -> None:
+        """Make what the folder lacks of the plan ``data``."""
         from dcr.validation.tables import write_tables
 
         write_tables(self._filepath, data)
@@ -62,6 +68,10 @@ class SelectedSamplesDataset(AbstractDataset):
     ``save`` takes a function that yields tables, of which one at a time is in memory; the file is written whole or
     not at all. ``load`` gives all rows as pandas.
 
+    Args:
+        filepath: the Parquet file.
+        metadata: for Kedro's plugins alone, such as the layer that Kedro-Viz draws.
+
     YAML example:
 
         manifest:
@@ -73,7 +83,8 @@ class SelectedSamplesDataset(AbstractDataset):
     """
 
     def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
-        self._filepath, self.metadata = Path(filepath), metadata
+        self._filepath = Path(filepath)
+        self.metadata = metadata
 
     def load(self) -> pd.DataFrame:
         import pyarrow.parquet as pq
@@ -83,6 +94,7 @@ class SelectedSamplesDataset(AbstractDataset):
         return to_frame(pq.read_table(self._filepath))
 
     def save(self, data: Callable[[], Iterable[pa.Table]]) -> None:
+        """Write the tables that ``data`` yields, at least one, one after the other."""
         import pyarrow.parquet as pq
 
         writer = None

@@ -31,6 +31,7 @@ class ShardsDataset(AbstractDataset):
         filepath: a folder, a glob, a brace pattern (``name-{000000..000999}.tar``), an fsspec URL, or a list; see
             `dcr.shards.find_shards`.
         made_by: what to tell a user who has none.
+        metadata: for Kedro's plugins alone, such as the layer that Kedro-Viz draws.
 
     YAML example:
 
@@ -46,7 +47,9 @@ class ShardsDataset(AbstractDataset):
     def __init__(
         self, *, filepath: str | list[str], made_by: str | None = None, metadata: dict[str, Any] | None = None
     ) -> None:
-        self._filepath, self._made_by, self.metadata = filepath, made_by, metadata
+        self._filepath = filepath
+        self._made_by = made_by
+        self.metadata = metadata
         self.listing: ShardListing | None = None
 
     def load(self) -> list[str]:
@@ -62,6 +65,7 @@ class ShardsDataset(AbstractDataset):
         return listing.shards
 
     def save(self, data: Callable[[Path], None]) -> None:
+        """Let ``data`` fill an empty folder with all shards."""
         with owned_folder(self._target()) as folder:
             data(folder)
 

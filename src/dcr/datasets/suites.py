@@ -26,8 +26,14 @@ class SuiteDataset(AbstractDataset):
     """
 
     def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
-        """Create a dataset of the file ``filepath``."""
-        self._filepath, self.metadata = Path(filepath), metadata
+        """Create a dataset of a suite.
+
+        Args:
+            filepath: the YAML file.
+            metadata: for Kedro's plugins alone, such as the layer that Kedro-Viz draws.
+        """
+        self._filepath = Path(filepath)
+        self.metadata = metadata
 
     def load(self) -> dict[str, Any]:
         """Return the suite's name and its expectations."""
@@ -42,7 +48,7 @@ class SuiteDataset(AbstractDataset):
         return suite
 
     def save(self, data: dict[str, Any]) -> None:
-        """Refuse to."""
+        """Refuse ``data``: a person writes suites."""
         raise DatasetError("a suite of expectations is kept by hand")
 
     def _exists(self) -> bool:

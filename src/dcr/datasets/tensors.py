@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 class SafetensorsDataset(AbstractDataset):
     """A dict of tensors in one safetensors file, written whole or not at all; all of them are finite.
 
+    Args:
+        filepath: the safetensors file.
+        made_by: the command that makes it, told when it is missing or damaged.
+        metadata: for Kedro's plugins alone, such as the layer that Kedro-Viz draws.
+
     YAML example:
 
         projector:
@@ -30,7 +35,9 @@ class SafetensorsDataset(AbstractDataset):
     """
 
     def __init__(self, *, filepath: str, made_by: str, metadata: dict[str, Any] | None = None) -> None:
-        self._filepath, self._made_by, self.metadata = Path(filepath), made_by, metadata
+        self._filepath = Path(filepath)
+        self._made_by = made_by
+        self.metadata = metadata
 
     def load(self) -> dict[str, torch.Tensor]:
         from safetensors import SafetensorError
@@ -48,6 +55,7 @@ class SafetensorsDataset(AbstractDataset):
         return tensors
 
     def save(self, data: dict[str, torch.Tensor]) -> None:
+        """Write the tensors in ``data``, by name; raises UserError if one is not finite."""
         from safetensors.torch import save_file
 
         require_finite(data, f"what is to become {self._filepath}", f"mend what makes it, `{self._made_by}`")
