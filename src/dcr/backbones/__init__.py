@@ -80,6 +80,9 @@ def check_backbone(source: str) -> None:
 def find_library(source: str) -> tuple[str, Kind]:
     """Return a local source, with open_clip's prefix where it is one of its folders, and the library that reads it.
 
+    Args:
+        source: as `dcr.sources.backbone_location` returns it.
+
     Raises:
         UserError: it is a folder without the configuration of a model.
     """

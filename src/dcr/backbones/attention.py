@@ -26,14 +26,22 @@ class SplitAttention(nn.Module):
 
     Shape: query (B, L, w), key and value (B, S, w) if ``batch_first``, else (L, B, w) and (S, B, w); the output is
     (attention output, None). The attention mask is additive, (L, S), or None.
+
+    Args:
+        fused: the attention whose weights are copied; q, k and v must be of one width.
+
+    Raises:
+        ValueError: ``fused`` has different widths, or an extra key or value.
     """
 
     def __init__(self, fused: nn.MultiheadAttention) -> None:
         super().__init__()
         if not fused._qkv_same_embed_dim or fused.bias_k is not None or fused.add_zero_attn:
             raise ValueError("fused must have equal q, k, v widths and no extra key or value, got another kind")
-        self.embed_dim, self.num_heads = fused.embed_dim, fused.num_heads
-        self.dropout, self.batch_first = fused.dropout, fused.batch_first
+        self.embed_dim = fused.embed_dim
+        self.num_heads = fused.num_heads
+        self.dropout = fused.dropout
+        self.batch_first = fused.batch_first
         weights = fused.in_proj_weight.chunk(3)
         biases = (None,) * 3 if fused.in_proj_bias is None else fused.in_proj_bias.chunk(3)
         for name, weight, bias in zip(_PROJECTIONS, weights, biases, strict=True):
@@ -50,7 +58,15 @@ class SplitAttention(nn.Module):
         need_weights: bool = False,
         attn_mask: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, None]:
-        """Return (attention output, None), shapes as in the class docstring."""
+        """Return (attention output, None), shapes as in the class docstring.
+
+        Args:
+            query: (B, L, w).
+            key: (B, S, w).
+            value: (B, S, w).
+            need_weights: False: the weights of the attention are not computed.
+            attn_mask: additive, (L, S), or None.
+        """
         if need_weights:
             raise ValueError("need_weights must be False, got True")
         if not self.batch_first:
@@ -88,6 +104,9 @@ def split_attention(visual: nn.Module) -> None:
     A pooling head's attention stays as it is: it is no target of LoRA. Towers whose blocks already have layers that
     are called as modules (transformers, timm) keep them. EVA's fused q, k and v are such a layer only where the bias
     is added afterwards; timm can do either, with equal results.
+
+    Args:
+        visual: the image tower.
     """
     from timm.models.eva import EvaAttention
 
@@ -99,7 +118,7 @@ def split_attention(visual: nn.Module) -> None:
 
 
 def fuse_attention(visual: nn.Module) -> None:
-    """Undo `split_attention`, in place; the weights, merged adapters included, are the same bit for bit."""
+    """Undo `split_attention` on ``visual``, in place; the weights, merged adapters included, keep every bit."""
     _replace(visual, SplitAttention, SplitAttention.fuse)
 
 
@@ -122,6 +141,7 @@ def lora_targets(visual: nn.Module, layers: Sequence[str] = LORA_LAYERS) -> list
     attention is still there (`split_attention` comes first).
 
     Args:
+        visual: the image tower.
         layers: which of `LORA_LAYERS`; timm's q, k and v are one layer, which is a target if all three are named.
 
     Raises:
@@ -152,7 +172,7 @@ def _is_chosen(name: str, layers: Sequence[str]) -> bool:
 
 
 def merge_lora(visual: nn.Module) -> None:
-    """Add the trained LoRA factors to the weights they adapt and take the adapter off, in place."""
+    """Add the trained LoRA factors of ``visual`` to the weights they adapt and take the adapter off, in place."""
     from peft.tuners.lora import LoraLayer
 
     _replace(visual, LoraLayer, _merged)
@@ -161,7 +181,7 @@ def merge_lora(visual: nn.Module) -> None:
 
 
 def has_adapter(module: nn.Module) -> bool:
-    """Tell whether PEFT layers are still on the module."""
+    """Tell whether PEFT layers are still on ``module`` or on a part of it."""
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     return any(isinstance(child, BaseTunerLayer) for child in module.modules())
@@ -190,7 +210,7 @@ def _replace(module: nn.Module, kind: type, build) -> None:
 
 
 def transformer_blocks(visual: nn.Module) -> Iterator[nn.Module]:
-    """Yield the tower's residual attention blocks in order; UserError if it has none of a kind that is known."""
+    """Yield the residual attention blocks of ``visual`` in order; UserError if it has none of a known kind."""
     from open_clip.transformer import ResidualAttentionBlock
     from timm.models.eva import EvaBlock, EvaBlockPostNorm
     from timm.models.vision_transformer import Block

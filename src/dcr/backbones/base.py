@@ -25,6 +25,9 @@ from dcr.transforms import Preprocessing
 class Backbone(ABC):
     """An image tower with its preprocessing and its text side.
 
+    Args:
+        load_tokenizer: returns the tokenizer as its library builds it; called at the first use of `tokenizer`.
+
     Attributes:
         model: the whole model, as its own library built it.
         visual: the image tower alone, normalised pixels to embedding; what LoRA is put on. It shares its modules
@@ -96,11 +99,15 @@ class Backbone(ABC):
         """Return embeddings (B, d) as `encode_image` does and patch tokens (B, P, w), in one pass; differentiable.
 
         The tokens are those after block ``layer``, without class token and final norm. The default, the last block but
-        one, is what LLaVA reads. Pixels are (B, 3, H, H) in [0, 1].
+        one, is what LLaVA reads.
+
+        Args:
+            pixels: (B, 3, H, H) in [0, 1].
+            layer: the block, counted from the end: -1 is the last.
         """
 
     def patch_tokens(self, pixels: torch.Tensor, layer: int = -2) -> torch.Tensor:
-        """Return the patch tokens alone, see `encode_tokens`."""
+        """Return the patch tokens (B, P, w) of ``pixels`` after block ``layer`` alone, see `encode_tokens`."""
         return self.encode_tokens(pixels, layer)[1]
 
     @abstractmethod
@@ -117,7 +124,11 @@ class Backbone(ABC):
 
     @torch.no_grad()
     def encode_text(self, texts: list[str]) -> torch.Tensor:
-        """Return text embeddings (N, d) before L2 normalisation; without gradient."""
+        """Return embeddings (N, d) of ``texts`` before L2 normalisation; without gradient.
+
+        Raises:
+            UserError: the tokenizer is another model's: it makes tokens that the text tower has no embeddings for.
+        """
         tokens = self.tokenize(texts)
         if tokens.numel() and not 0 <= tokens.min() <= tokens.max() < self.vocab_size:
             raise UserError(
@@ -141,10 +152,10 @@ class Backbone(ABC):
 
     @abstractmethod
     def count_tokens(self, texts: list[str]) -> list[int]:
-        """Return for each text the number of its tokens before any is cut, start and end tokens included."""
+        """Return for each of ``texts`` the number of its tokens before any is cut, start and end tokens included."""
 
     def tokenize(self, texts: list[str]) -> torch.Tensor:
-        """Return token ids (N, context length), int64, on the CPU."""
+        """Return token ids (N, context length), int64, on the CPU, of ``texts``; what is too long is cut."""
         tokenizer = self.tokenizer
         try:
             return self._tokenize(tokenizer, list(texts))

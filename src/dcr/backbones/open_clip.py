@@ -51,7 +51,7 @@ class OpenClipBackbone(Backbone):
         self.model_cfg = model_cfg
 
     def encode_tokens(self, pixels: torch.Tensor, layer: int = -2) -> tuple[torch.Tensor, torch.Tensor]:
-        """See `Backbone.encode_tokens`."""
+        """See `Backbone.encode_tokens`: ``pixels`` (B, 3, H, H) in [0, 1], ``layer`` counted from the end."""
         pixels = self.preprocessing.normalize(pixels)
         outputs = self.visual.forward_intermediates(pixels, indices=[layer], output_fmt="NLC")
         return outputs["image_features"], outputs["image_intermediates"][0]
@@ -77,7 +77,7 @@ class OpenClipBackbone(Backbone):
         return self.model.vocab_size
 
     def count_tokens(self, texts: list[str]) -> list[int]:
-        """See `Backbone.count_tokens`."""
+        """See `Backbone.count_tokens`; ``texts`` are not cut before they are counted."""
         tokenizer = self.tokenizer
         if isinstance(tokenizer, open_clip.SimpleTokenizer):
             return [len(tokenizer.encode(text)) + 2 for text in texts]
@@ -105,13 +105,17 @@ def build_open_clip(model_cfg: dict[str, Any], preprocess_cfg: dict[str, Any] | 
 
     Keys that ``preprocess_cfg`` leaves out take open_clip's defaults (OpenAI's mean and std, bicubic, shortest).
     The text side uses open_clip's own byte-pair tokenizer.
+
+    Args:
+        model_cfg: architecture of both towers, as open_clip spells it.
+        preprocess_cfg: how images become its input; None for the defaults alone.
     """
     source = OpenClipSource(model_cfg, Path(), Path("model_cfg"), preprocess_cfg or {})
     return _backbone(_build(model_cfg), source, "random weights")
 
 
 def load_open_clip(source: str, device: str | torch.device) -> OpenClipBackbone:
-    """Load ``local-dir:<folder>`` or ``<model name>/<pretrained tag or file>``.
+    """Load ``source``, a ``local-dir:<folder>`` or ``<model name>/<pretrained tag or file>``, to ``device``.
 
     Safetensors are read as such, other files by an unpickler that knows tensors alone, and OpenAI's TorchScript
     archives by `dcr.backbones.torchscript`, which runs none of their code. Whether quick_gelu is on is read from the
@@ -125,7 +129,7 @@ def load_open_clip(source: str, device: str | torch.device) -> OpenClipBackbone:
 
 
 def check_open_clip(source: str) -> None:
-    """Compare configuration and weights without loading them; UserError where they do not make a model."""
+    """Compare configuration and weights of ``source`` unloaded; UserError where they do not make a model."""
     read = read_source(source)
     _fitted(read, read_weights(read.weights, only_shapes=True))
 
@@ -172,6 +176,7 @@ class _Tokenizer(open_clip.SimpleTokenizer):
         self._kept: dict[str, list[int]] = {}
 
     def encode(self, text: str) -> list[int]:
+        """Return the token ids of ``text``, start and end token left out, in a list of the caller's own."""
         if text not in self._kept:
             if len(self._kept) >= self._NUM_KEPT:
                 self._kept.clear()

@@ -62,7 +62,7 @@ class OpenClipSource:
 
 
 def read_source(source: str) -> OpenClipSource:
-    """Return what ``local-dir:<folder>`` or ``<model name>/<pretrained tag or file>`` names.
+    """Return what ``source``, a ``local-dir:<folder>`` or ``<model name>/<pretrained tag or file>``, names.
 
     Raises:
         UserError: there is no such thing, or its configuration asks for what a folder may not ask for.

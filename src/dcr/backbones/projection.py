@@ -31,7 +31,7 @@ class Projection:
 
     @classmethod
     def of(cls, layer: nn.Linear | nn.Parameter, name: str) -> Projection:
-        """Return the projection that a layer, or a bare parameter (w, d), of that full name is."""
+        """Return the projection that ``layer``, or a bare parameter (w, d), of the full ``name`` is."""
         if isinstance(layer, nn.Parameter):
             return cls(name, is_input_first=True)
         return cls(f"{name}.weight", None if layer.bias is None else f"{name}.bias")

@@ -32,9 +32,11 @@ class _Unpickler(pickle.Unpickler):
 
     def __init__(self, archive: zipfile.ZipFile, root: str) -> None:
         super().__init__(archive.open(f"{root}/data.pkl"))
-        self._archive, self._root = archive, root
+        self._archive = archive
+        self._root = root
 
     def find_class(self, module: str, name: str) -> Any:
+        """Return what stands for ``name`` of ``module``; UnpicklingError for all but tensors and modules."""
         if module.split(".")[0] == "__torch__":
             return type(name, (_Module,), {})
         if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
@@ -48,6 +50,7 @@ class _Unpickler(pickle.Unpickler):
         raise pickle.UnpicklingError(f"the archive names {module}.{name}, which is neither a tensor nor a module")
 
     def persistent_load(self, pid: Any) -> torch.Tensor:
+        """Return the storage, as a flat tensor, that ``pid`` (kind, dtype, key, device, count) names."""
         _, dtype, key, _, count = pid
         if not str(key).isalnum():
             raise pickle.UnpicklingError(f"the archive has no storage {key!r}")
@@ -56,7 +59,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 def is_torchscript(path: str | Path) -> bool:
-    """Tell whether a file is a TorchScript archive, by the code that lies beside its tensors."""
+    """Tell whether the file ``path`` is a TorchScript archive, by the code that lies beside its tensors."""
     if not zipfile.is_zipfile(path):
         return False
     with zipfile.ZipFile(path) as archive:
@@ -64,7 +67,7 @@ def is_torchscript(path: str | Path) -> bool:
 
 
 def activation_of(path: str | Path) -> bool | None:
-    """Return whether an archive's program computes quick_gelu, as OpenAI's do, or gelu; None if it shows neither.
+    """Return whether the program in ``path`` computes quick_gelu, as OpenAI's do, or gelu; None if it shows neither.
 
     The program is read as text: quick_gelu is ``x * sigmoid(1.702 x)``, and nothing else in a CLIP takes a sigmoid.
     """
@@ -78,7 +81,7 @@ def activation_of(path: str | Path) -> bool | None:
 
 
 def read_torchscript(path: str | Path) -> dict[str, torch.Tensor]:
-    """Return the archive's tensors by the dotted names of its modules, on the CPU, in the types they are stored in.
+    """Return the tensors of archive ``path`` by the dotted names of its modules, on the CPU, in their stored types.
 
     Raises:
         pickle.UnpicklingError: the archive names anything but tensors and modules.

@@ -55,12 +55,18 @@ class TransformersTower(nn.Module):
         self.visual_projection = getattr(model, "visual_projection", nn.Identity())
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Return the pooled and, for CLIP, projected embedding."""
+        """Return the pooled and, for CLIP, projected embedding of normalised ``pixels``."""
         return self.visual_projection(self.vision_model(pixel_values=pixels).pooler_output)
 
 
 class TransformersBackbone(Backbone):
-    """A backbone around a transformers CLIPModel or SiglipModel."""
+    """A backbone around a transformers CLIPModel or SiglipModel.
+
+    Args:
+        model: with image and text tower, on any device.
+        preprocessing: how images become its input.
+        folder: where it was loaded from; its tokenizer is read from there at first use.
+    """
 
     def __init__(self, model: PreTrainedModel, preprocessing: Preprocessing, folder: Path) -> None:
         vision = model.config.vision_config
@@ -70,7 +76,7 @@ class TransformersBackbone(Backbone):
         self._num_patches = (vision.image_size // vision.patch_size) ** 2
 
     def encode_tokens(self, pixels: torch.Tensor, layer: int = -2) -> tuple[torch.Tensor, torch.Tensor]:
-        """See `Backbone.encode_tokens`."""
+        """See `Backbone.encode_tokens`: ``pixels`` (B, 3, H, H) in [0, 1], ``layer`` counted from the end."""
         pixels = self.preprocessing.normalize(pixels)
         outputs = self.visual.vision_model(pixel_values=pixels, output_hidden_states=True)
         embeddings = self.visual.visual_projection(outputs.pooler_output)
@@ -103,7 +109,7 @@ class TransformersBackbone(Backbone):
         return self.model.config.text_config.vocab_size
 
     def count_tokens(self, texts: list[str]) -> list[int]:
-        """See `Backbone.count_tokens`."""
+        """See `Backbone.count_tokens`; ``texts`` are not cut before they are counted."""
         return [len(ids) for ids in self.tokenizer(list(texts)).input_ids]
 
     def _encode_tokens(self, tokens: torch.Tensor) -> torch.Tensor:
@@ -112,7 +118,12 @@ class TransformersBackbone(Backbone):
 
 
 def load_transformers(folder: Path, device: str | torch.device) -> TransformersBackbone:
-    """Load a CLIPModel or SiglipModel folder: safetensors, or ``pytorch_model.bin`` read as tensors alone."""
+    """Load a CLIPModel or SiglipModel in float32; UserError where it cannot be.
+
+    Args:
+        folder: holds safetensors, or ``pytorch_model.bin``, which is read as tensors alone.
+        device: where the model goes.
+    """
     config, weights = _read_folder(folder)
     state = _fitted(folder, config, read_weights(weights), weights)
     model = _MODELS[config.model_type].from_pretrained(
@@ -122,7 +133,7 @@ def load_transformers(folder: Path, device: str | torch.device) -> TransformersB
 
 
 def check_transformers(folder: Path) -> None:
-    """Compare configuration and weights without loading them; UserError where they do not make a model."""
+    """Compare configuration and weights in ``folder`` unloaded; UserError where they do not make a model."""
     config, weights = _read_folder(folder)
     _fitted(folder, config, read_weights(weights, only_shapes=True), weights)
     _preprocessing(folder, config)
@@ -184,7 +195,8 @@ def _preprocessing(folder: Path, config: PreTrainedConfig) -> Preprocessing:
         raise UserError(f"{path} has resample {resample}, supported are 2 (bilinear) and 3 (bicubic).")
     image_size = config.vision_config.image_size
     resize_mode = _resize_mode(processor, image_size, path)
-    mean, std = processor["image_mean"], processor["image_std"]
+    mean = processor["image_mean"]
+    std = processor["image_std"]
     return checked_preprocessing(image_size, mean, std, interpolation, resize_mode, path)
 
 
