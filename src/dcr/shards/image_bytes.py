@@ -12,13 +12,17 @@ import re
 
 # Parts (segments, chunks, single bytes between them) of any image, and one more for every so many bytes. Encoders cut
 # the pixels of a PNG into chunks of 8 KiB or more, and profiles and previews in JPEGs into segments of 64 KiB.
-_PARTS, _BYTES_PER_PART = 256, 256
+_PARTS = 256
+_BYTES_PER_PART = 256
 _EXIF_SEGMENTS = 16  # of 64 KiB; almost all files have one
 _PACKED_TEXTS = 16  # of a PNG: profile, texts; a kilobyte unpacks to a megabyte
-_GIF_BLOCKS, _BYTES_PER_GIF_BLOCK = 4096, 64  # pixels take a block for 255 bytes, XMP one for a hundred
+_GIF_BLOCKS = 4096
+_BYTES_PER_GIF_BLOCK = 64  # pixels take a block for 255 bytes, XMP one for a hundred
 _SCANS = 32  # libjpeg writes 10, optimizers up to about 20
 _PNG = b"\x89PNG\r\n\x1a\n"
-_SOS, _EOI, _EXIF = 0xDA, 0xD9, b"Exif\0\0"
+_SOS = 0xDA
+_EOI = 0xD9
+_EXIF = b"Exif\0\0"
 _ALONE = frozenset({0x01, *range(0xD0, 0xDA)})  # markers without a length
 _ONE_SCAN_FRAMES = (0xC0, 0xC1)
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -30,7 +34,7 @@ class CostlyImage(ValueError):
 
 
 def check_image_bytes(content: bytes) -> None:
-    """Refuse an encoded image whose structure is made to cost time; takes microseconds for others.
+    """Refuse encoded ``content`` whose structure is made to cost time; takes microseconds for others.
 
     Whether the bytes are a sound image is left to the decoder.
 
@@ -47,7 +51,11 @@ def check_image_bytes(content: bytes) -> None:
 
 def _check_jpeg(content: bytes) -> None:
     """Walk the segments as Pillow does, to the first scan."""
-    place, parts, exif, frame, most = 2, 0, 0, None, _most_parts(content)
+    place = 2
+    parts = 0
+    exif = 0
+    frame = None
+    most = _most_parts(content)
     while place + 4 <= len(content):
         parts += 1
         if parts > most:
@@ -71,9 +79,12 @@ def _check_scans(content: bytes, place: int, frame: tuple[int, bytes] | None) ->
         return  # the first scan has all components, and decoders stop behind it
     if content.count(b"\xff\xda", place) <= _SCANS:  # markers, and perhaps bytes of metadata that look like them
         return
-    scans, parts, most = 1, 0, _most_parts(content)
+    scans = 1
+    parts = 0
+    most = _most_parts(content)
     while (found := _IN_SCAN.search(content, _next(content, place))) is not None:
-        place, parts = found.start(), parts + 1
+        place = found.start()
+        parts += 1
         marker = content[place + 1]
         if marker == _EOI:
             return
@@ -83,9 +94,13 @@ def _check_scans(content: bytes, place: int, frame: tuple[int, bytes] | None) ->
 
 
 def _check_png(content: bytes) -> None:
-    place, parts, packed, most = len(_PNG), 0, 0, _most_parts(content)
+    place = len(_PNG)
+    parts = 0
+    packed = 0
+    most = _most_parts(content)
     while place + 8 <= len(content) and (name := content[place + 4 : place + 8]) != b"IEND":
-        parts, packed = parts + 1, packed + (name in (b"zTXt", b"iTXt", b"iCCP"))
+        parts += 1
+        packed += name in (b"zTXt", b"iTXt", b"iCCP")
         if parts > most or packed > _PACKED_TEXTS:
             raise CostlyImage(f"more than {most} chunks, or {_PACKED_TEXTS} packed texts")
         place += 12 + int.from_bytes(content[place : place + 4], "big")
@@ -93,17 +108,22 @@ def _check_png(content: bytes) -> None:
 
 def _check_gif(content: bytes) -> None:
     """Walk the blocks to the second picture, as Pillow does to tell whether there is one."""
-    place, pictures, most = 13 + _palette_bytes(content[10:11]), 0, _GIF_BLOCKS + len(content) // _BYTES_PER_GIF_BLOCK
+    place = 13 + _palette_bytes(content[10:11])
+    pictures = 0
+    most = _GIF_BLOCKS + len(content) // _BYTES_PER_GIF_BLOCK
     blocks = comments = 0
     while place < len(content) and content[place] != 0x3B and pictures < 2:
         comment = content[place : place + 2] == b"!\xfe"
         pictures += content[place] == 0x2C
         if content[place] not in (0x21, 0x2C):
-            place, blocks = place + 1, blocks + 1
+            place += 1
+            blocks += 1
         else:
             place += 2 if content[place] == 0x21 else 11 + _palette_bytes(content[place + 9 : place + 10])
             while place < len(content) and content[place] and blocks <= most:
-                place, blocks, comments = place + 1 + content[place], blocks + 1, comments + comment
+                place = place + 1 + content[place]
+                blocks += 1
+                comments += comment
             place += 1
         if blocks > most or comments > _PARTS:
             raise CostlyImage(f"more than {most} blocks, or {_PARTS} of comments")

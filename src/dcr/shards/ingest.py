@@ -31,6 +31,7 @@ class _Tally:
     told: Told = field(default_factory=Told)
 
     def note(self, entry: Entry, error: str | None) -> None:
+        """Count ``entry``; ``error`` says why it was not packed, None that it was."""
         self.packed += error is None
         self.failed += error is not None
         self.without_caption += not entry.captions
@@ -47,6 +48,9 @@ def write_ingested(folder: Path, source: Source, max_shard_bytes: int, max_faile
     Memory holds one sample and its shard's records.
 
     Args:
+        folder: where the files go; it has to exist.
+        source: images and captions; it is read twice, first for the sizes.
+        max_shard_bytes: of images, about which a shard may hold; the number of shards follows from it.
         max_failed_share: of the images, that may fail.
 
     Raises:
@@ -60,7 +64,8 @@ def write_ingested(folder: Path, source: Source, max_shard_bytes: int, max_faile
     if not sizes:
         where = f"{source.table or source.images}{_describe(told, ', passed over: ')}"
         raise UserError(f"ingest: no image in {where}; name a folder or table that has some")
-    num_shards, tally = max(1, -(-sum(sizes) // max_shard_bytes)), _Tally()
+    num_shards = max(1, -(-sum(sizes) // max_shard_bytes))
+    tally = _Tally()
     numbers = iter(list(_share_out(sizes, num_shards)))
     entries = show_progress(iterate_entries(source, tally.told), total=len(sizes), desc="ingest", unit="image")
     groups = groupby(entries, key=lambda _: next(numbers))
@@ -107,7 +112,8 @@ def _write_group(folder: Path, number: int, entries: Iterable[Entry], source: So
 
 def _share_out(sizes: list[int], num_shards: int) -> Iterator[int]:
     """Yield each image's shard: the one in whose equal share of all bytes its middle byte lies."""
-    total, before = max(1, sum(sizes)), 0
+    total = max(1, sum(sizes))
+    before = 0
     for size in sizes:
         yield min(num_shards - 1, (2 * before + size) * num_shards // (2 * total))
         before += size

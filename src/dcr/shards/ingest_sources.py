@@ -50,6 +50,10 @@ class Entry:
 def iterate_entries(source: Source, told: Told) -> Iterator[Entry]:
     """Yield the images in order, and count in ``told`` what is passed over.
 
+    Args:
+        source: where images and captions are; each image is looked at, none is read.
+        told: is counted up, in place.
+
     Raises:
         UserError: folder or table are missing or cannot be read, or the table lacks a column.
     """
@@ -143,7 +147,8 @@ def _rows(source: Source) -> Iterator[tuple[str, Any, str | None]]:
     columns = [source.path_column, *([source.caption_column] if source.caption_column else [])]
     try:
         for number, row in enumerate(readers[table.suffix.lower()](table, columns), 1):
-            path, caption = row.get(source.path_column), row.get(source.caption_column or "")
+            path = row.get(source.path_column)
+            caption = row.get(source.caption_column or "")
             error = None if isinstance(path, str) and path else f"row {number} of the table names no path"
             yield path if error is None else "", caption, error
     except (OSError, ValueError, csv.Error) as exc:

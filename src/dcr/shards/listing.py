@@ -36,7 +36,7 @@ class ShardListing:
 
 
 def list_shards(source: str | list[str]) -> list[str]:
-    """Return the tars that ``source`` means, see `find_shards`."""
+    """Return paths or URLs of the tars that ``source`` means, in the order and by the rules of `find_shards`."""
     return find_shards(source).shards
 
 
@@ -52,7 +52,8 @@ def find_shards(source: str | list[str]) -> ShardListing:
         UserError: a part of ``source`` names no tar, or not all that it names is there or can be read.
     """
     patterns = [source] if isinstance(source, str) else list(source)
-    listing, seen = ShardListing(), set()
+    listing = ShardListing()
+    seen = set()
     for pattern in (part for text in patterns for part in _split(text)):
         for path, identity in _find(pattern, listing.passed_over):
             if identity in seen:
@@ -104,6 +105,7 @@ class _Search:
     passed_over: Counter[str]
 
     def tars(self, inner: str) -> Iterator[str]:
+        """Yield the tars that ``inner`` names, which is the pattern without its protocol."""
         folder, rest = self._split_at_first_mark(inner)
         matches = {name: self._match(folder, name) for name in self._expand(rest)}
         if missing := [name for name, found in matches.items() if not found]:

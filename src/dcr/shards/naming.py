@@ -9,7 +9,7 @@ from dcr.errors import UserError
 
 
 def name_shards(shards: list[str]) -> dict[str, str]:
-    """Return a short unique name for each shard: ``a/00000.tar`` is ``00000``.
+    """Return a short unique name for each path or URL of ``shards``: ``a/00000.tar`` is ``00000``.
 
     Names do not depend on where the data lies, so tables made of them are equal on every machine. Where two
     folders hold the same file name, as much of the path as tells them apart is put before it, joined by `-`.

@@ -20,7 +20,7 @@ _COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")  # gzip, b
 
 
 def read_samples(shard: str) -> Iterator[Sample]:
-    """Yield the samples of a tar (local path or fsspec URL) in its order, as far as it is sound.
+    """Yield the samples of ``shard``, a tar (local path or fsspec URL), in its order, as far as it is sound.
 
     See `ShardReader` for what is refused and how damage is reported.
     """
@@ -51,8 +51,12 @@ class ShardReader:
     """
 
     def __init__(self, shard: str, start: int = 0) -> None:
-        self.shard, self.start = shard, start
-        self.size, self.damage, self.unreadable_bytes, self.apart = 0, None, 0, None
+        self.shard = shard
+        self.start = start
+        self.size = 0
+        self.damage: str | None = None
+        self.unreadable_bytes = 0
+        self.apart: str | None = None
         self._seen: dict[str, int] = {}  # by key, which kinds of members came already
 
     def __enter__(self) -> ShardReader:
@@ -86,7 +90,8 @@ class ShardReader:
 
     def _finish(self, group: _Group) -> Sample:
         """Return a group's sample; pieces of one sample differ in what they hold, samples of one key do not."""
-        roles, before = group.roles(), self._seen.get(group.key, 0)
+        roles = group.roles()
+        before = self._seen.get(group.key, 0)
         if before and not before & roles and self.apart is None:
             self.apart = group.key
         self._seen[group.key] = before | roles
@@ -113,7 +118,8 @@ class ShardReader:
         return f"its tar structure is damaged ({problem})" if start else "it is empty"
 
     def _note(self, damage: str, offset: int) -> None:
-        self.damage, self.unreadable_bytes = damage, max(0, self.size - offset)
+        self.damage = damage
+        self.unreadable_bytes = max(0, self.size - offset)
 
     def _read(self, position: int, size: int) -> bytes:
         self._file.seek(position)

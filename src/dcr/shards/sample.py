@@ -41,6 +41,9 @@ def split_name(name: str) -> tuple[str, str] | None:
 
     The name is cut at the first dot of its last part, which is WebDataset's rule: ``a.b/c.d.jpg`` has the key
     ``a.b/c`` and the extension ``d.jpg``.
+
+    Args:
+        name: as the tar has it, folders included.
     """
     match = re.fullmatch(r"((?:.*/)?[^./]+)\.([^/]+)", name, flags=re.DOTALL)
     if match is None or name.startswith("__"):  # WebDataset keeps names like __meta__ for itself

@@ -13,8 +13,10 @@ from dataclasses import dataclass
 
 MAX_NAME_BYTES = 4096  # Linux's longest path
 MAX_HEADER_BYTES = 1 << 20  # of PAX keys before one member; macOS writes extended attributes there
-_MAX_HEADERS, _MAX_KEYS = 8, 256  # before one member; two headers and a dozen keys are many
-_MAX_DIGITS, _MOST_BYTES = 18, 10**18  # of a size: no store holds more
+_MAX_HEADERS = 8  # before one member; two are many
+_MAX_KEYS = 256  # before one member; a dozen are many
+_MAX_DIGITS = 18  # of a number in a PAX header
+_MOST_BYTES = 10**18  # of a size: no store holds more
 _EMPTY_MEMBERS = 10_000  # more than those with content: each costs time and, in a table, memory
 BLOCK = 512  # bytes; everything in a tar begins at a multiple
 _FILES = b"0\x007"  # regular, as it was before POSIX, and contiguous
@@ -66,7 +68,8 @@ def read_members(read: Read, offset: int = 0) -> Iterator[Member]:
     empty = filled = 0
     while (member := read_member(read, offset)) is not None:
         yield member
-        empty, filled = empty + (member.size == 0), filled + (member.size > 0)
+        empty += member.size == 0
+        filled += member.size > 0
         if empty > filled + _EMPTY_MEMBERS:
             raise TarDamaged("most of its members are empty")
         offset = member.end
@@ -100,14 +103,16 @@ def read_member(read: Read, offset: int) -> Member | None:
     Raises:
         TarDamaged: the headers declare what no tar of data holds.
     """
-    place, names = offset, {}
+    place = offset
+    names = {}
     for _ in range(_MAX_HEADERS + 1):
         block = read(place, BLOCK)
         if not _is_header(block):
             if place > offset:
                 raise TarDamaged("no member comes after a header of names")
             return None
-        kind, size = block[156:157], _size(block)
+        kind = block[156:157]
+        size = _size(block)
         if kind not in (b"x", b"X", b"g", b"L", b"K"):
             return _member(read, offset, place, block, names)
         place += BLOCK
@@ -117,7 +122,8 @@ def read_member(read: Read, offset: int) -> Member | None:
 
 
 def _member(read: Read, offset: int, place: int, block: bytes, names: dict[bytes, bytes]) -> Member:
-    kind, name = block[156:157], names.get(b"path")
+    kind = block[156:157]
+    name = names.get(b"path")
     sparse = kind == b"S" or any(key.startswith(b"GNU.sparse.") for key in names)
     name = names.get(b"GNU.sparse.name", name) if sparse else name
     text = _plain_name(block) if name is None else name.decode("utf-8", "surrogateescape")
@@ -189,7 +195,8 @@ def _names(read: Read, place: int, kind: bytes, size: int) -> dict[bytes, bytes]
 
 def _pax_keys(block: bytes) -> dict[bytes, bytes]:
     """Return the keys of a PAX header: records of ``<length> <key>=<value>\\n``."""
-    keys, place = {}, 0
+    keys = {}
+    place = 0
     while place < len(block) and block[place]:
         space = block.find(b" ", place, place + len(str(MAX_HEADER_BYTES)) + 1)
         end = place + _digits(block[place : max(place, space)])
@@ -215,7 +222,8 @@ def _digits(number: bytes) -> int:
 
 def _sparse_blocks(read: Read, place: int, block: bytes) -> int:
     """Return how many bytes the map of a sparse file takes behind its header."""
-    start, more = place + BLOCK, len(block) == BLOCK and block[482]
+    start = place + BLOCK
+    more = len(block) == BLOCK and block[482]
     place = start
     while more:
         more = read(place, BLOCK)[504:505] not in (b"", b"\0")

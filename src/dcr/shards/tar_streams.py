@@ -12,7 +12,8 @@ from typing import Any, BinaryIO
 from dcr.shards.tar_headers import TarDamaged
 
 _PIECE = 1 << 16  # bytes
-_LEAST_EXPANDED, _MOST_TIMES = 64 << 20, 100  # headers and padding of small files shrink to a tenth or twentieth
+_LEAST_EXPANDED = 64 << 20  # bytes to which any stream may expand
+_MOST_TIMES = 100  # its own bytes; headers and padding of small files shrink to a tenth or twentieth
 _MOST_MEMORY = 256 << 20  # of xz, which needs 65 MiB at its highest level
 _MARK_BYTES = 10
 _UNPACKERS: dict[bytes, Callable[[], Any]] = {  # by the expression that the first bytes match
@@ -33,10 +34,11 @@ class TarStream:
 
     def __init__(self, stream: BinaryIO) -> None:
         self._pieces = _pieces(stream)
-        self._start, self._held = 0, bytearray()  # the bytes from a place on
+        self._start = 0
+        self._held = bytearray()  # the bytes from that place on
 
     def read(self, place: int, size: int) -> bytes:
-        """Return as many bytes from a place on, fewer where the stream ends; no place before it can be read again.
+        """Return ``size`` bytes from ``place`` on, fewer where the stream ends; no place before it can be read again.
 
         Raises:
             TarDamaged: the compressed bytes are damaged or cut short, or expand to too much.
@@ -67,7 +69,8 @@ def _plain(start: bytes, stream: BinaryIO) -> Iterator[bytes]:
 
 def _unpacked(unpacker: Any, packed: bytes, stream: BinaryIO) -> Iterator[bytes]:
     """Yield pieces of bounded size; an unpacker is zlib's, which gives back what it left, or like bz2's."""
-    taken, given = len(packed), 0
+    taken = len(packed)
+    given = 0
     while True:
         try:
             piece = unpacker.decompress(packed, _PIECE)

@@ -15,11 +15,12 @@ from dcr.shards.sample import Sample
 
 
 def write_tar(path: str | Path, members: Iterable[tuple[str, bytes]]) -> Path:
-    """Write (name, content) members to a tar, whole or not at all; equal members give equal bytes."""
+    """Write (name, content) ``members`` to the tar ``path``, whole or not at all; equal members give equal bytes."""
     with atomic_path(path) as temporary, tarfile.open(temporary, "w", format=tarfile.PAX_FORMAT) as tar:
         for name, content in members:
             info = tarfile.TarInfo(name)
-            info.size, info.mode = len(content), 0o444
+            info.size = len(content)
+            info.mode = 0o444
             tar.addfile(info, io.BytesIO(content))
     return Path(path)
 
@@ -30,10 +31,16 @@ def write_shard(folder: str | Path, name: str, samples: Iterable[Sample]) -> Pat
     The samples stream through. Members carry no time; the stats file, which comes last and marks the shard as
     whole, states zero for times, which were not measured. `describe_sample` fills in the metadata that
     img2dataset states and a sample lacks.
+
+    Args:
+        folder: is there; files of these names in it are replaced.
+        name: of the three files, without extension; five digits at img2dataset's.
+        samples: in the order in which they shall stand; each is asked for once.
     """
     from webdataset import TarWriter
 
-    folder, records = Path(folder), []
+    folder = Path(folder)
+    records = []
     with (
         atomic_path(folder / f"{name}.tar") as temporary,
         open(temporary, "wb") as stream,
@@ -48,7 +55,7 @@ def write_shard(folder: str | Path, name: str, samples: Iterable[Sample]) -> Pat
 
 
 def describe_sample(sample: Sample) -> dict[str, Any]:
-    """Return a sample's json: img2dataset's columns, filled in from the image, overridden by its metadata.
+    """Return the json of ``sample``: img2dataset's columns, filled in from the image, overridden by its metadata.
 
     Bytes of a caption that are not UTF-8 (surrogates, as Python reads them) stand in the txt alone.
     """
