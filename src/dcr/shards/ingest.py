@@ -48,7 +48,7 @@ def write_ingested(folder: Path, source: Source, max_shard_bytes: int, max_faile
     Memory holds one sample and its shard's records.
 
     Args:
-        folder: where the files go; it has to exist.
+        folder: where the files go; made where it is missing.
         source: images and captions; it is read twice, first for the sizes.
         max_shard_bytes: of images, about which a shard may hold; the number of shards follows from it.
         max_failed_share: of the images, that may fail.

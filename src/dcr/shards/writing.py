@@ -33,7 +33,7 @@ def write_shard(folder: str | Path, name: str, samples: Iterable[Sample]) -> Pat
     img2dataset states and a sample lacks.
 
     Args:
-        folder: is there; files of these names in it are replaced.
+        folder: made where it is missing; files of these names in it are replaced.
         name: of the three files, without extension; five digits at img2dataset's.
         samples: in the order in which they shall stand; each is asked for once.
     """

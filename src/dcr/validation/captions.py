@@ -27,6 +27,7 @@ def choose_caption(sample: Sample, choice: str) -> str | None:
     """Return the one of a sample's captions that all steps take, None where it has none.
 
     Args:
+        sample: with its captions, and its image for ``drawn``.
         choice: ``first``, or ``drawn`` by the image's bytes alone, so that neither order nor shards change it.
     """
     if choice == "first" or len(sample.captions) < 2:
@@ -39,6 +40,7 @@ def caption_findings(caption: str | None, problems: Sequence[str]) -> Iterator[s
     """Yield the names of what is wrong with a caption, its length in tokens aside.
 
     Args:
+        caption: as it stands in the shard; None where there is none.
         problems: what reading its sample found wrong.
     """
     if caption is None:

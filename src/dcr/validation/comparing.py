@@ -21,12 +21,12 @@ _BIT = {reason: np.uint64(1 << number) for number, reason in enumerate(REASONS)}
 
 
 def to_bits(reasons: set[str] | frozenset[str]) -> np.uint64:
-    """Return some reasons as one number."""
+    """Return ``reasons``, names of `dcr.validation.reasons.REASONS`, as one number: a bit each."""
     return np.uint64(sum(int(_BIT[reason]) for reason in reasons))
 
 
 def from_bits(bits: int) -> list[str]:
-    """Return the reasons in a number, sorted."""
+    """Return the reasons that ``bits`` of `to_bits` stand for, sorted."""
     return sorted(reason for reason, bit in _BIT.items() if int(bits) & int(bit))
 
 
@@ -87,10 +87,13 @@ def _gather(
 ) -> tuple[np.ndarray, ...]:
     count = tables.num_samples()
     reasons, keys, phash = (np.zeros(count, np.uint64) for _ in range(3))
-    sha256, lost, matches = np.zeros((count, 2), np.uint64), np.zeros(count, bool), np.full(count, -1, np.int32)
+    sha256 = np.zeros((count, 2), np.uint64)
+    lost = np.zeros(count, bool)
+    matches = np.full(count, -1, np.int32)
     start = 0
     for table in tables.tables(COLUMNS):
-        rows, here = table.rows, slice(start, start + len(table.rows))
+        rows = table.rows
+        here = slice(start, start + len(table.rows))
         reasons[here] = found = _findings_bits(rows["findings"])
         keys[here] = _hash_keys(rows["key"])
         sha256[here] = hex_to_uint64(rows["sha256"].to_pylist(), 2)
@@ -106,7 +109,8 @@ def _gather(
 def _match(
     evaluation: EvaluationImages, sha256: np.ndarray, phash: np.ndarray, found: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    equal, near = evaluation.equal_to(sha256), evaluation.near_to(phash)
+    equal = evaluation.equal_to(sha256)
+    near = evaluation.near_to(phash)
     near[~_is_picture(found, phash)] = -1
     named = np.where(near >= 0, _BIT["near_evaluation_image"], np.uint64(0))
     return np.where(equal >= 0, equal, near), np.where(equal >= 0, _BIT["evaluation_image"], named)

@@ -29,10 +29,14 @@ SCHEMA = pa.schema({"image": pa.string(), "sha256": pa.string(), "phash": pa.str
 def open_sets(sets: Sequence[NamedSet]) -> dict[str, BenchmarkSet]:
     """Open every set, before hours are spent on the shards; return them by name.
 
+    Args:
+        sets: as the recipe lists them; names are unique.
+
     Raises:
         UserError: naming every set that cannot be opened.
     """
-    opened, failures = {}, []
+    opened = {}
+    failures = []
     for named in sets:
         try:
             opened[named.name] = named.open()
@@ -64,7 +68,7 @@ def fingerprint_sets(sets: Mapping[str, BenchmarkSet], max_pixels: int) -> Itera
 
 
 def count_images(images: Iterable[str]) -> dict[str, int]:
-    """Return how many images each set has, of names as in `SCHEMA`."""
+    """Return how many of ``images``, named as in `SCHEMA`, each set has."""
     return dict(Counter(image.partition("/")[0] for image in images))
 
 
@@ -83,11 +87,15 @@ class EvaluationImages:
 
     Args:
         names: what each image is called.
-        sha256: uint64 (E, 2), the first 128 bits. phash: uint64 (E,). distance: of perceptual hashes, in bits.
+        sha256: uint64 (E, 2), the first 128 bits.
+        phash: uint64 (E,).
+        distance: of perceptual hashes, in bits.
     """
 
     def __init__(self, names: list[str], sha256: np.ndarray, phash: np.ndarray, distance: int) -> None:
-        self.names, self._phash, self._distance = names, phash, distance
+        self.names = names
+        self._phash = phash
+        self._distance = distance
         self._rows = {bits.tobytes(): row for row, bits in reversed(list(enumerate(sha256)))}
         masks = [np.bitwise_or(*pair) for pair in combinations(bit_blocks(distance + 2), 2)]
         orders = [np.argsort(phash & mask, kind="stable") for mask in masks]
@@ -95,17 +103,18 @@ class EvaluationImages:
 
     @classmethod
     def of_table(cls, table: pd.DataFrame, distance: int) -> EvaluationImages:
-        """Build from rows of `SCHEMA`."""
+        """Build from ``table``, rows of `SCHEMA`, to look within ``distance`` bits."""
         sha256 = hex_to_uint64(table["sha256"], 2)
         return cls(list(table["image"]), sha256, hex_to_uint64(table["phash"], 1)[:, 0], distance)
 
     def equal_to(self, sha256: np.ndarray) -> np.ndarray:
-        """Return for each of ``sha256`` (N, 2) the image that equals it, -1 for none."""
+        """Return for each of ``sha256``, uint64 (N, 2), the image that equals it, -1 for none."""
         return np.array([self._rows.get(bits.tobytes(), -1) for bits in sha256], np.int32)
 
     def near_to(self, phash: np.ndarray) -> np.ndarray:
-        """Return for each of ``phash`` (N,) the nearest image within the distance, -1 for none."""
-        nearest, best = np.full(len(phash), -1, np.int32), np.full(len(phash), self._distance + 1)
+        """Return for each of ``phash``, uint64 (N,), the nearest image within the distance, -1 for none."""
+        nearest = np.full(len(phash), -1, np.int32)
+        best = np.full(len(phash), self._distance + 1)
         for mask, order, keys in self._tables:
             at, stop = (np.searchsorted(keys, phash & mask, side) for side in ("left", "right"))
             active = np.flatnonzero(at < stop)
@@ -113,14 +122,15 @@ class EvaluationImages:
                 rows = order[at[active]]
                 found = np.bitwise_count(phash[active] ^ self._phash[rows])
                 nearer = found < best[active]
-                nearest[active[nearer]], best[active[nearer]] = rows[nearer], found[nearer]
+                nearest[active[nearer]] = rows[nearer]
+                best[active[nearer]] = found[nearer]
                 at[active] += 1
                 active = active[at[active] < stop[active]]
         return nearest
 
 
 def hex_to_uint64(texts: Iterable[str | None], words: int) -> np.ndarray:
-    """Return the first ``words`` * 64 bits of each hex text, uint64 (N, words); zeros for None."""
+    """Return the first ``words`` * 64 bits of each of ``texts`` in hex, uint64 (N, words); zeros for None."""
     digits = 16 * words
     joined = "".join(text[:digits] if text else "0" * digits for text in texts)
     return np.frombuffer(bytes.fromhex(joined), ">u8").astype(np.uint64).reshape(-1, words)

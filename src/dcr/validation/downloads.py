@@ -17,12 +17,12 @@ _MAX_STATS_BYTES = 1 << 20
 
 
 def hash_of_download(metadata: dict[str, Any]) -> bool:
-    """Tell whether a json's sha256 is that of a download, perhaps of other bytes than the image stored."""
+    """Tell whether the sha256 in ``metadata`` is that of a download, perhaps of other bytes than the image stored."""
     return "original_width" in metadata and "original_height" in metadata
 
 
 def was_resized(metadata: dict[str, Any]) -> bool:
-    """Tell whether a json says that the image stored has another size than the download had."""
+    """Tell whether ``metadata`` say that the image stored has another size than the download had."""
     sizes = [(metadata.get(side), metadata.get(f"original_{side}")) for side in ("width", "height")]
     return hash_of_download(metadata) and any(stored != original for stored, original in sizes)
 
@@ -39,7 +39,14 @@ class EncodedAgain:
         self._agreeing = 0
 
     def add(self, number: int, metadata: dict[str, Any], declared: str | None, actual: str | None) -> None:
-        """Note one sample's hashes."""
+        """Note one sample's hashes.
+
+        Args:
+            number: of the sample in its shard, counted from 0.
+            metadata: its json.
+            declared: the sha256 that the json states, None without one.
+            actual: that of the bytes stored, None without an image.
+        """
         if None in (declared, actual) or not hash_of_download(metadata) or was_resized(metadata):
             return
         if declared == actual:
@@ -52,7 +59,7 @@ class EncodedAgain:
 
 
 def all_failed(shard: str) -> bool:
-    """Tell whether img2dataset's stats beside a shard say that it tried, and that no download succeeded."""
+    """Tell whether img2dataset's stats beside ``shard`` say that it tried, and that no download succeeded."""
     try:
         with fsspec.open(f"{shard.removesuffix('.tar')}_stats.json", "rb") as file:
             stats = json.loads(file.read(_MAX_STATS_BYTES))

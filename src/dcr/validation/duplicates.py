@@ -46,7 +46,9 @@ def first_of_near(hashes: np.ndarray, last: np.ndarray, eligible: np.ndarray, di
     order of choice a sample is kept if no kept one is near.
 
     Args:
-        hashes: uint64 (N,). last, eligible: as in `first_of_equals`. distance: in bits.
+        hashes: uint64 (N,).
+        last, eligible: as in `first_of_equals`.
+        distance: in bits.
     """
     leaders = first_of_equals([hashes], last, eligible)
     firsts = np.flatnonzero(eligible & (leaders < 0))
@@ -90,6 +92,7 @@ def _choose_blocks(count: int, distance: int) -> int:
     """Return the number of equal blocks with the least expected work."""
 
     def work(num_equal: int) -> float:
+        """Return the expected cost with ``num_equal`` equal blocks, in units of one hash sorted."""
         bits = num_equal * _BITS // (distance + num_equal)
         return comb(distance + num_equal, num_equal) * (count + _PAIR_COST * count**2 / 2**bits)
 
@@ -99,7 +102,9 @@ def _choose_blocks(count: int, distance: int) -> int:
 def _equal_neighbours(keys: np.ndarray) -> Iterator[np.ndarray]:
     """Yield all pairs of positions whose keys are equal, those at the same distance in sorted order together."""
     order = np.argsort(keys).astype(np.int32)
-    keys, active, step = keys[order], np.arange(len(keys) - 1), 1
+    keys = keys[order]
+    active = np.arange(len(keys) - 1)
+    step = 1
     while len(active := active[active + step < len(keys)]):
         active = active[keys[active] == keys[active + step]]
         yield np.stack([order[active], order[active + step]], axis=1)
@@ -108,7 +113,8 @@ def _equal_neighbours(keys: np.ndarray) -> Iterator[np.ndarray]:
 
 def _keep(pairs: np.ndarray, count: int) -> np.ndarray:
     """Return the kept neighbour of each of ``count`` samples, -1 for the kept; smaller positions choose first."""
-    leaders, undecided = np.full(count, -1, np.int64), np.ones(count, bool)
+    leaders = np.full(count, -1, np.int64)
+    undecided = np.ones(count, bool)
     pairs = pairs[np.lexsort([pairs[:, 0], pairs[:, 1]])[::-1]]  # of several kept neighbours the first writes last
     while len(pairs):
         blocked = np.zeros(count, bool)

@@ -36,12 +36,12 @@ class ImageMeasures:
 
 
 def measure_image(content: bytes, max_pixels: int) -> ImageMeasures:
-    """Return the measures of one encoded image, see `measure_images`."""
+    """Return the measures of one encoded image, ``content``, of at most ``max_pixels``; see `measure_images`."""
     return measure_images([content], max_pixels)[0]
 
 
 def measure_images(contents: list[bytes | None], max_pixels: int) -> list[ImageMeasures]:
-    """Return the measures of encoded images; decode those that declare at most ``max_pixels``, one at a time.
+    """Return the measures of ``contents``; decode those that declare at most ``max_pixels``, one at a time.
 
     Never raises for what the bytes hold: a failure is named in ``reason`` and told in ``decode_error``. Of None
     nothing is known. Many at once are measured faster than one by one: small arrays cost the same as small batches.
@@ -53,7 +53,9 @@ def measure_images(contents: list[bytes | None], max_pixels: int) -> list[ImageM
         means, spreads = _mean_and_spread(np.array(counts, np.float64))
         hashes = perceptual_hashes(np.stack([np.asarray(image) for image in small]))
         for measures, mean, spread, phash in zip(decoded, means, spreads, hashes, strict=True):
-            measures.luminance_mean, measures.luminance_spread, measures.phash = mean, spread, phash
+            measures.luminance_mean = mean
+            measures.luminance_spread = spread
+            measures.phash = phash
     return [measures for measures, _ in found]
 
 
@@ -62,7 +64,8 @@ def _decode(content: bytes, max_pixels: int) -> tuple[ImageMeasures, tuple[list[
     measures = ImageMeasures()
     try:
         with open_picture(content, max_pixels) as image:
-            measures.format, (measures.width, measures.height) = image.format, image.size
+            measures.format = image.format
+            measures.width, measures.height = image.size
             measures.mode = image.mode
             if luma_tells_all(image):
                 image.draft("L", None)
@@ -70,10 +73,12 @@ def _decode(content: bytes, max_pixels: int) -> tuple[ImageMeasures, tuple[list[
             grey = _reduce(picture.image)
             measures.animated = _is_animated(image)  # last, as it may look for a second frame
     except DecodingError as exc:
-        measures.reason, measures.decode_error = exc.reason, str(exc)
+        measures.reason = exc.reason
+        measures.decode_error = str(exc)
         return measures, None
     measures.width, measures.height = picture.image.size
-    measures.exif_orientation, measures.changes = picture.orientation, picture.changes
+    measures.exif_orientation = picture.orientation
+    measures.changes = picture.changes
     return measures, grey
 
 
@@ -104,7 +109,8 @@ def _reduce(image: Image.Image) -> tuple[list[int], Image.Image]:
 
 def _mean_and_spread(counts: np.ndarray) -> tuple[list[float], list[float]]:
     """Return mean and standard deviation, to three places, of histograms (N, 256) of levels 0 to 255."""
-    levels, total = np.arange(256.0), counts.sum(axis=1)
+    levels = np.arange(256.0)
+    total = counts.sum(axis=1)
     mean = counts @ levels / total
     variance = ((counts @ levels**2) / total - mean**2).clip(min=0)
     return mean.round(3).tolist(), np.sqrt(variance).round(3).tolist()
@@ -115,6 +121,9 @@ def perceptual_hashes(small: np.ndarray) -> list[str]:
 
     Of an image's type-II DCT the lowest 8 x 8 coefficients are compared with their median (Zauner, "Implementation
     and Benchmarking of Perceptual Image Hash Functions", 2010).
+
+    Args:
+        small: (N, 32, 32), luminance of any number type.
     """
     low = (_DCT @ small.astype(np.float64) @ _DCT.T).reshape(-1, 64)
     bits = low > np.median(low, axis=1, keepdims=True)

@@ -36,6 +36,7 @@ def plan_judging(
     """
 
     def make(_: dict[str, str | None]) -> Iterator[ShardTable]:
+        """Judge all shards anew: the fate of a sample depends on all others."""
         fatal = {reason for reason, policy in policies.items() if policy in ("reject", "fail")}
         lost = {record["shard"] for record in tables.records() if fatal.intersection(record["findings"])}
         comparison = compare(tables, evaluation, distance, fatal, lost)
@@ -78,8 +79,13 @@ def summarize(judged: SampleTables) -> dict[str, Any]:
     ``accepted + rejected = samples``. ``reasons`` counts the samples that have a reason, those only warned of
     included, and the shards for reasons that concern a whole shard; a sample may have several. ``accepted_sha256`` is
     of the accepted samples' keys and images in order, as a latent cache tells which samples it holds.
+
+    Args:
+        judged: what became of every sample, see `plan_judging`.
     """
-    records, found, accepted = judged.records(), Counter(), hashlib.sha256()
+    records = judged.records()
+    found = Counter()
+    accepted = hashlib.sha256()
     for table in judged.tables(["reasons", "status", "key", "sha256"]):
         found.update(split_reasons(table.record["reasons"]))
         for row in table.rows.filter(pc.equal(table.rows["status"], "accepted")).select(["key", "sha256"]).to_pylist():
@@ -98,7 +104,7 @@ def summarize(judged: SampleTables) -> dict[str, Any]:
 
 
 def select(judged: SampleTables, status: str) -> Iterator[pa.Table]:
-    """Yield the rows of one status, shard by shard."""
+    """Yield the rows of ``judged`` that have ``status``, ``accepted`` or ``rejected``, shard by shard."""
     for table in judged.tables():
         yield table.rows.filter(pc.equal(table.rows["status"], status))
 
@@ -106,21 +112,28 @@ def select(judged: SampleTables, status: str) -> Iterator[pa.Table]:
 def check_release(judged: SampleTables, policies: dict[str, str], failed_expectations: list[str]) -> None:
     """Let the data pass, or say in one sentence what stops them.
 
+    Args:
+        judged: what became of every sample, see `plan_judging`.
+        policies: of every reason.
+        failed_expectations: a clause for each that is critical, see
+            `dcr.expectations.describe_failure`.
+
     Raises:
         UserError: a policy or a critical expectation fails, or no sample was accepted.
     """
     failing = {reason for reason, policy in policies.items() if policy == "fail"}
-    first, count = None, 0
+    first = None
+    count = 0
     for sentence in _failures(judged, failing):
-        first, count = first or sentence, count + 1
+        first = first or sentence
+        count += 1
     advice = "mend the data, or change the limits or the expectations of the recipe"
     for failure in failed_expectations:
-        first, count = first or f"expectation {failure}{_main_reason(judged, policies)}; {advice}", count + 1
+        first = first or f"expectation {failure}{_main_reason(judged, policies)}; {advice}"
+        count += 1
     if first is None and not any(record["accepted"] for record in judged.records()):
-        first, count = (
-            f"no sample was accepted{_main_reason(judged, policies)}; mend the data or change the policies",
-            1,
-        )
+        first = f"no sample was accepted{_main_reason(judged, policies)}; mend the data or change the policies"
+        count = 1
     if first:
         more = f"; {count - 1} more and" if count > 1 else ";"
         raise UserError(f"validation stopped: {first}{more} all findings are in validation.html")
@@ -156,5 +169,5 @@ def _advice(reason: str) -> str:
 
 
 def split_reasons(reasons: str) -> list[str]:
-    """Return the names in a ``reasons`` column's value."""
+    """Return the names in ``reasons``, a value of the column of that name."""
     return [reason for reason in reasons.split(",") if reason]

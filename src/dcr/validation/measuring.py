@@ -21,7 +21,8 @@ from dcr.validation.tables import ShardTable, TablePlan
 from dcr.validation.watchdog import GivenUp, watched
 from dcr.validation.workers import Workers
 
-_BATCH_SAMPLES, _BATCH_BYTES = 64, 16 << 20  # read and measured at once; a batch ends with the sample that fills it
+_BATCH_SAMPLES = 64  # read and measured at once
+_BATCH_BYTES = 16 << 20  # a batch ends with the sample that fills it
 _ROWS_AT_ONCE = 4096
 # Their findings depend on more than the fingerprint: on stats that img2dataset writes last, on the machine's load.
 _LOOKED_AT_AGAIN = frozenset({"shard_empty", "shard_all_failed", "shard_too_costly"})
@@ -39,6 +40,7 @@ def plan_measuring(shards: dict[str, str], limits: Limits, workers: Workers) -> 
     """
 
     def make(known: dict[str, str | None]) -> Iterator[ShardTable]:
+        """Measure the shards whose fingerprint in ``known`` does not hold, as they are done."""
         from dcr.progress import show_progress
 
         calls = ((path, name, limits, known.get(name)) for path, name in shards.items())
@@ -57,6 +59,10 @@ def fingerprint_shard(path: str, limits: Limits) -> str:
     Local shards are hashed whole, because sizes and times can stay the same when bytes do not; of remote ones the
     store's own marks of change are taken (fsspec's ``ukey``, and size, times and tags, as HTTP's ``ukey`` is the URL
     alone), so that they need not be read twice.
+
+    Args:
+        path: of the shard, or its URL.
+        limits: those that rows depend on take part.
 
     Raises:
         UserError: the shard cannot be read.
@@ -78,6 +84,12 @@ def _measured_by(limits: Limits) -> dict[str, Any]:
 
 def measure_shard(path: str, name: str, limits: Limits, known: str | None = None) -> ShardTable | None:
     """Read one shard and return a row for every sample found in it, whatever is wrong with the sample.
+
+    Args:
+        path: of the shard, or its URL.
+        name: the name that it has in tables.
+        limits: where a sample begins to be wrong, and what the shard may cost.
+        known: fingerprint of the table that is there, None without one.
 
     Returns:
         The rows of `SCHEMA` and a record of shard, fingerprint, num_bytes, num_samples, damage, unreadable_bytes,
@@ -106,7 +118,13 @@ def measure_shard(path: str, name: str, limits: Limits, known: str | None = None
 
 
 def give_up_shard(path: str, name: str, why: str) -> ShardTable:
-    """Return what stands for the table of a shard that cannot be measured, with the reason ``shard_too_costly``."""
+    """Return what stands for the table of a shard that cannot be measured, with the reason ``shard_too_costly``.
+
+    Args:
+        path: of the shard, or its URL; it is opened, for its size.
+        name: the name that it has in tables.
+        why: told as its damage.
+    """
     with ShardReader(path) as reader:
         record = {
             "shard": name, "fingerprint": None, "num_bytes": reader.size, "num_samples": 0,
@@ -121,7 +139,10 @@ def _lose_shard(path: str, name: str, *_: Any) -> ShardTable:
 
 def _measure_all(reader: ShardReader, name: str, limits: Limits, look: Callable[[], None]) -> pa.Table:
     """Return the rows of a shard; as rows take twenty times the memory of a table's, few of them are kept as such."""
-    tables, rows, number, encoded_again = [SCHEMA.empty_table()], [], 0, EncodedAgain()
+    tables = [SCHEMA.empty_table()]
+    rows = []
+    number = 0
+    encoded_again = EncodedAgain()
     for batch in _batches(reader):
         look()
         measured = measure_samples(batch, name, limits)

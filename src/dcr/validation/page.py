@@ -71,6 +71,7 @@ def render_page(
     rows = judged.at(np.array(survey.positions(), np.int64)).set_index(np.unique(survey.positions()))
 
     def examples(positions: list[int]) -> list[Example]:
+        """Return what to show of the samples at ``positions``, which the survey named."""
         return collect_examples(rows.loc[positions], shards)
 
     ranked = sorted(summary["reasons"].items(), key=lambda item: (_ORDER.index(policies[item[0]]), -item[1], item[0]))
@@ -101,7 +102,7 @@ def render_page(
 
 
 def collect_examples(rows: pd.DataFrame, shards: dict[str, str]) -> list[Example]:
-    """Return an example for each row, its image read again from its place in the shard."""
+    """Return an example for each of ``rows``, its image read again from its place in ``shards``, {name: path}."""
     return [_example(row, shards[row.shard]) for row in rows.astype(object).where(rows.notna(), None).itertuples()]
 
 
@@ -130,7 +131,8 @@ def _thumbnail(row: Any, sample: Sample) -> str | None:
 
 def _charts(judged: SampleTables) -> list[dict[str, Any]]:
     """Draw histograms, with one or two columns in memory at a time."""
-    width, height = judged.numbers("width"), judged.numbers("height")
+    width = judged.numbers("width")
+    height = judged.numbers("height")
     charts = [
         ("Shorter side (px)", np.minimum(width, height)),
         ("Aspect ratio (width / height)", width[height > 0] / height[height > 0]),

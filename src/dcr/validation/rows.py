@@ -54,7 +54,13 @@ class Limits:
 
 
 def measure_samples(samples: list[Sample], shard: str, limits: Limits) -> list[dict[str, Any]]:
-    """Return a row of `SCHEMA` for each sample; ``findings`` names all reasons that the sample alone gives."""
+    """Return a row of `SCHEMA` for each sample; ``findings`` names all reasons that the sample alone gives.
+
+    Args:
+        samples: some of one shard, measured together.
+        shard: its name in tables.
+        limits: where a sample begins to be wrong.
+    """
     images = measure_images([sample.image for sample in samples], limits.max_image_pixels)
     captions = [_measure_caption(choose_caption(sample, limits.caption_choice), limits) for sample in samples]
     return [_row(sample, shard, *measures, limits) for sample, *measures in zip(samples, images, captions, strict=True)]
@@ -67,7 +73,8 @@ def _row(sample: Sample, shard: str, image: ImageMeasures, caption: dict[str, An
         "num_bytes": None if sample.image is None else len(sample.image),
         "sha256": None if sample.image is None else hashlib.sha256(sample.image).hexdigest(),
     }  # fmt: skip
-    reason, changes = row.pop("reason"), row.pop("changes")
+    reason = row.pop("reason")
+    changes = row.pop("changes")
     found = {
         *sample.problems,
         *changes,
@@ -96,6 +103,7 @@ def _measure_caption(caption: str | None, limits: Limits) -> dict[str, Any]:
 
 def _declared(metadata: dict[str, Any]) -> dict[str, Any]:
     def size(name: str) -> int | None:
+        """Return the number of pixels stated under ``name``, None for what is none that a table holds."""
         value = metadata.get(name)
         return value if type(value) is int and 0 <= value < 2**31 else None
 
@@ -136,5 +144,5 @@ def _fit(declared: Any, found: Any) -> bool:
 
 
 def clean_text(text: str) -> str:
-    """Replace what UTF-8 cannot hold (lone surrogates of undecodable names), so that a table can."""
+    """Replace, in ``text``, what UTF-8 cannot hold (lone surrogates of undecodable names), so that a table can."""
     return text.encode("utf-8", "backslashreplace").decode()

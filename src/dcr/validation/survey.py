@@ -51,8 +51,11 @@ def survey_samples(judged: SampleTables, num_accepted: int, num_examples: int) -
         num_examples: samples for each reason and of each group.
     """
     wanted = np.unique(np.linspace(0, num_accepted - 1, _NUM_ACCEPTED).astype(int)) if num_accepted else np.arange(0)
-    reasons, formats, accepted = defaultdict(list), Counter(), []
-    positions, groups = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+    reasons = defaultdict(list)
+    formats = Counter()
+    accepted = []
+    positions = [np.empty(0, np.int64)]
+    groups = [np.empty(0, np.int64)]
     start = passed = 0
     for table in judged.tables(_COLUMNS):
         rows = table.rows
@@ -64,7 +67,8 @@ def survey_samples(judged: SampleTables, num_accepted: int, num_examples: int) -
         groups.append(rows["duplicate_group"].drop_null().to_numpy())
         kinds = rows.filter(pc.is_valid(rows["format"])).group_by(["format", "mode"]).aggregate([([], "count_all")])
         formats.update({(kind["format"], kind["mode"]): kind["count_all"] for kind in kinds.to_pylist()})
-        start, passed = start + len(rows), passed + len(here)
+        start += len(rows)
+        passed += len(here)
     num_groups, largest = _largest_groups(np.concatenate(groups), np.concatenate(positions), num_examples)
     ranked = sorted(formats.items(), key=lambda item: (-item[1], item[0]))
     kinds = [{"format": format, "mode": mode, "count": count} for (format, mode), count in ranked]

@@ -50,8 +50,13 @@ def write_tables(folder: Path, plan: TablePlan) -> None:
     """Bring a folder in line with a plan: tables that still hold stay, shards that are not named lose theirs.
 
     Each table is written whole or not at all, so after a kill the next call makes only what is missing.
+
+    Args:
+        folder: where they lie, one Parquet file a shard; leftovers of a killed run are removed.
+        plan: all the tables that shall lie there.
     """
-    names, known = set(plan.names), {}
+    names = set(plan.names)
+    known = {}
     remove_leftovers(folder)
     for path in folder.glob("*.parquet"):
         record = _read_record(path)
@@ -77,6 +82,9 @@ class SampleTables:
 
     A sample's *position* is its place in that order, from 0.
 
+    Args:
+        folder: holds a Parquet file for each shard, as `write_tables` leaves it.
+
     Raises:
         FileNotFoundError: there are none.
     """
@@ -95,24 +103,26 @@ class SampleTables:
         return sum(record["num_samples"] for record in self.records())
 
     def tables(self, columns: list[str] | None = None) -> Iterator[ShardTable]:
-        """Yield each shard's rows, all columns or those named, with its record."""
+        """Yield each shard's rows, all ``columns`` or those named, with its record."""
         for path in self._paths:
             with pq.ParquetFile(path) as file:
                 rows = file.read(columns)
             yield ShardTable(rows.replace_schema_metadata(None), json.loads(rows.schema.metadata[_RECORD]))
 
     def numbers(self, column: str) -> np.ndarray:
-        """Return the values of one numeric column that are not null, float32 (N,): four bytes a sample."""
+        """Return the values of the numeric ``column`` that are not null, float32 (N,): four bytes a sample."""
         parts = [table.rows[column].drop_null().to_numpy() for table in self.tables([column])]
         return np.concatenate(parts).astype(np.float32)
 
     def frame(self, columns: list[str] | None = None) -> pd.DataFrame:
-        """Return the rows of all shards, which is only for columns that fit in memory."""
+        """Return the rows of all shards, which is only for ``columns`` that fit in memory; all of them if None."""
         return to_frame(pa.concat_tables(table.rows for table in self.tables(columns)))
 
     def at(self, positions: np.ndarray) -> pd.DataFrame:
-        """Return the rows at some positions, in ascending order."""
-        positions, start, parts = np.unique(positions), 0, []
+        """Return the rows at ``positions``, in ascending order, each once."""
+        positions = np.unique(positions)
+        start = 0
+        parts = []
         for table in self.tables():
             stop = start + len(table.rows)
             parts.append(table.rows.take(positions[(positions >= start) & (positions < stop)] - start))
@@ -121,7 +131,7 @@ class SampleTables:
 
 
 def to_frame(rows: pa.Table) -> pd.DataFrame:
-    """Return a table as pandas, whole numbers as such also where some are missing."""
+    """Return ``rows`` as pandas, whole numbers as such also where some are missing."""
     import pandas as pd
 
     types = {pa.int32(): pd.Int32Dtype(), pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}

@@ -41,7 +41,9 @@ def watched(megabytes: float, seconds_per_megabyte: float, gigabytes: float) -> 
         seconds_per_megabyte: of computing that it may take, and a minute besides.
         gigabytes: by which the process may grow.
     """
-    most, start, before = _LEAST_SECONDS + seconds_per_megabyte * megabytes, time.thread_time(), _resident_bytes()
+    most = _LEAST_SECONDS + seconds_per_megabyte * megabytes
+    start = time.thread_time()
+    before = _resident_bytes()
     alone = threading.current_thread() is threading.main_thread()
 
     def look(*_: object) -> None:

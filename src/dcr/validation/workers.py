@@ -47,7 +47,8 @@ class Workers:
         """
         from joblib.externals.loky.process_executor import BrokenProcessPool
 
-        calls, under_way = _Numbered(calls), {}
+        calls = _Numbered(calls)
+        under_way = {}
         while True:
             try:
                 yield from self._run_all(function, calls, under_way)
@@ -131,7 +132,8 @@ class _Numbered:
     """Calls with their numbers, which go on where they were; any thread may ask for the next."""
 
     def __init__(self, calls: Iterable[tuple]) -> None:
-        self._calls, self._lock = enumerate(calls), Lock()
+        self._calls = enumerate(calls)
+        self._lock = Lock()
 
     def __iter__(self) -> _Numbered:
         return self
