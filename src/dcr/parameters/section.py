@@ -41,6 +41,9 @@ _Checked = TypeVar("_Checked", bound=Checked)
 def build_parameters(parameters: dict[str, Any]) -> dict[str, Section]:
     """Return every section of a recipe as its class, by name.
 
+    Args:
+        parameters: what the recipe's files say, merged: by section, values by name.
+
     Raises:
         UserError: naming the first key that is unknown, missing, of the wrong type, or at odds with another section.
     """
@@ -61,6 +64,7 @@ def build(cls: type[_Checked], values: Any, kind: str, prefix: str, see: str) ->
     """Return values as their class.
 
     Args:
+        cls, values: the class, and what the recipe says under its name.
         kind: what a value is called. prefix: of its name. see: where it is explained.
 
     Raises:
@@ -103,7 +107,7 @@ def _parts(annotation: Any) -> list[type]:
 
 
 def did_you_mean(name: str, known: list[str]) -> str:
-    """Return ``, did you mean ...?``, or nothing where no known name is close."""
+    """Return ``, did you mean ...?`` with the ``known`` name closest to ``name``, or nothing where none is close."""
     close = difflib.get_close_matches(name, known, n=1)
     return f", did you mean {close[0]!r}?" if close else ""
 
@@ -112,6 +116,8 @@ def check_name(kind: str, name: str, known: list[str], option: str) -> None:
     """Raise UserError if a name that a user gave by an option is none of those known.
 
     Args:
+        name, option: what the user gave, and by which option of the command line.
+        known: the names that there are, in the order in which they are told.
         kind: of thing that the name names, for the message.
     """
     if name not in known:

@@ -66,6 +66,9 @@ class Candidate(Checked):
     ) -> tuple[TrainingParameters, AlignmentParameters]:
         """Return the recipe's sections with this candidate's values; its phases stand beside the recipe's.
 
+        Args:
+            training, alignment: the recipe's sections as its files give them.
+
         Raises:
             UserError: naming candidate and key, one is unknown, of the wrong type, or not the candidate's to set.
         """
@@ -110,6 +113,9 @@ class SelectionParameters(Section):
 
     def check_with(self, sections: Mapping[str, Section]) -> None:
         """Refuse candidates that are no recipe, and seeds that the recipe itself is judged by.
+
+        Args:
+            sections: all of the recipe, by name, this one among them.
 
         Raises:
             UserError: naming the candidate and the key, or the seed.

@@ -57,7 +57,7 @@ class Materials:
         return input_hashes(self.latents, self.backbone, self.diffusion)
 
     def hashes_for(self, training: TrainingParameters) -> dict[str, str]:
-        """Return the hashes of what a training reads."""
+        """Return the hashes of what a ``training`` reads, those of synthetic positives only if it trains with them."""
         if training.positives != "synthetic":
             return self.hashes
         return self.hashes | {"positives": LatentCache(self.positives, PIPELINE).fingerprint()}
@@ -74,7 +74,7 @@ class Materials:
         }
 
     def evaluate(self, encoders: Encoders) -> dict[str, list[Result]]:
-        """Return the results of encoders by name; see `evaluate`."""
+        """Return the results of ``encoders`` by name, on these sets; see `evaluate`."""
         return evaluate(encoders, self.sets, self.evaluation, self.cache)
 
 
@@ -82,6 +82,11 @@ def evaluate(
     encoders: Encoders, sets: Sequence[NamedSet], evaluation: EvaluationParameters, cache: EvaluationCache
 ) -> dict[str, list[Result]]:
     """Return the results of encoders by name.
+
+    Args:
+        encoders: what loads each, by name; one at a time is in memory.
+        sets: those to evaluate on. evaluation: how, the recipe's section. cache: of embeddings and
+            results.
 
     Raises:
         UserError: a set or an encoder cannot be evaluated, so that candidates cannot be compared.

@@ -24,9 +24,9 @@ def make_record(
     """Return what the search came to.
 
     Args:
+        selection: the rule, with seeds, sets and the hours that the search was given.
         outcomes: of the recipe's candidates, at least one, in its order.
         all_outcomes: these, and those of candidates that the recipe had before, which count as tried.
-
     """
     rule = rule_of(selection)
     gains = {name: _gains(outcome, rule) for name, outcome in outcomes.items()}
@@ -88,8 +88,14 @@ def _of_seeds(outcome: Outcome, key: str) -> dict[str, float]:
 
 
 def tabulate_scores(outcomes: Mapping[str, Outcome]) -> tuple[Scores, Scores, Scores]:
-    """Return scores and intervals of base and candidates, means over seeds, and scores of base and every seed."""
-    scores, intervals, encoders = {}, {}, {}
+    """Return scores and intervals of base and candidates, means over seeds, and scores of base and every seed.
+
+    Args:
+        outcomes: by candidate; the values are fractions, by set and metric.
+    """
+    scores: dict[str, Any] = {}
+    intervals: dict[str, Any] = {}
+    encoders: dict[str, Any] = {}
     for name, outcome in outcomes.items():
         against_base = outcome["comparisons"][BASE]
         scores |= {BASE: _pick(against_base, "before", _value), name: _pick(against_base, "after", _value)}
@@ -118,7 +124,8 @@ def _explain(
     chosen: str, judgements: Mapping[str, Judgement], gains: Mapping[str, Mapping[str, float]], rule: Rule
 ) -> str:
     """Return in one sentence why a candidate was chosen."""
-    own, number = judgements[chosen], len(judgements)
+    own = judgements[chosen]
+    number = len(judgements)
     if own.violations:
         worst = max(own.violations, key=own.violations.__getitem__)
         return (
@@ -139,7 +146,12 @@ def _points(share: float) -> str:
 
 
 def check_recipe(record: Record, training: TrainingParameters, alignment: AlignmentParameters) -> list[str]:
-    """Return in words where a recipe differs from the setting that was chosen for it, nothing if it is that."""
+    """Return in words where a recipe differs from the setting that was chosen for it, nothing if it is that.
+
+    Args:
+        record: the `selection.json` that the recipe keeps.
+        training, alignment: as the recipe has them now.
+    """
     return compare_settings(record["setting"], describe_setting(training, alignment))
 
 
@@ -164,7 +176,7 @@ def tell_selection(record: Record, training: TrainingParameters, alignment: Alig
 
 
 def tell_rule(record: Record) -> str:
-    """Return the rule in words."""
+    """Return in words the rule that stands in a ``record``, the `selection.json` of a search."""
     improve = " and ".join(
         f"{measure_name(entry['measure'])} in units of {_points(entry['scale'])} points"
         for entry in record["rule"]["improve"]

@@ -33,7 +33,7 @@ class Rule:
 
 
 def rule_of(selection: SelectionParameters) -> Rule:
-    """Return the rule that a recipe declares."""
+    """Return the rule that section ``selection`` of a recipe declares."""
     return Rule(
         improve={entry.measure: entry.scale for entry in selection.improve},
         keep={entry.measure: entry.loss for entry in selection.keep},
@@ -64,6 +64,7 @@ def judge_setting(rule: Rule, gains: Mapping[str, float]) -> Judgement:
     """Return what the rule says of a setting.
 
     Args:
+        rule: scales and allowed losses, as fractions too.
         gains: by measure, the setting's mean over seeds minus the base's value; a fraction, as the scores are.
     """
     standardised = {measure: gains[measure] / scale for measure, scale in rule.improve.items()}
@@ -74,7 +75,7 @@ def judge_setting(rule: Rule, gains: Mapping[str, float]) -> Judgement:
 
 
 def choose(judgements: Mapping[str, Judgement]) -> tuple[str, bool]:
-    """Return the name of the chosen setting, and whether it keeps all that the rule asks to be kept.
+    """Return which of the settings in ``judgements`` is chosen, and whether it keeps all that the rule asks to be kept.
 
     Where no setting keeps all, it is the one whose worst violation is the smallest. Of equal ones the first is chosen.
     """

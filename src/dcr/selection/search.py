@@ -32,6 +32,10 @@ def gather_trials(
 ) -> dict[str, Trial]:
     """Return the candidates by name, in the order in which what they have in common is trained once.
 
+    Args:
+        selection: candidates and seeds. training, alignment: the recipe's sections, which
+            candidates change.
+
     Raises:
         UserError: there is no candidate, or one changes what stage 1 depends on.
     """
@@ -51,6 +55,7 @@ def check_stage1(name: str, candidate: TrainingParameters, recipe: TrainingParam
     """Refuse a candidate that changes what stage 1 depends on: all of them start from the recipe's projector.
 
     Args:
+        candidate, recipe: section `training` with the candidate's values, and without them.
         name: of the candidate.
     """
     theirs, ours = (run_fingerprint(stage1_run(parameters), {}, None) for parameters in (candidate, recipe))
@@ -70,6 +75,10 @@ def check_measures(
 ) -> None:
     """Refuse a rule that asks for what the sets do not give; the base tells what they give.
 
+    Args:
+        selection: the rule. sets: those that candidates are evaluated on.
+        backbone: the base. evaluation, cache: how it is evaluated, and where results are kept.
+
     Raises:
         UserError: naming the measure, or a set that cannot be read.
     """
@@ -86,7 +95,14 @@ def check_measures(
 def search(
     selection: SelectionParameters, trials: Mapping[str, Trial], materials: Materials, previous: Outcomes
 ) -> Iterator[tuple[str, Outcome]]:
-    """Yield name and outcome of each candidate that is not done yet, as soon as it is."""
+    """Yield name and outcome of each candidate that is not done yet, as soon as it is.
+
+    Args:
+        selection: seeds and budget, for the log.
+        trials: the candidates by name, in the order in which they are tried.
+        materials: what all start from; its models must be as they were loaded.
+        previous: what loads the outcomes that earlier searches left; those that still fit are done.
+    """
     assert materials.hashes  # taken while the models are as they were loaded
     done = {name: outcome for name, trial in trials.items() if (outcome := _fitting(trial, materials, previous))}
     finished: list[Path] = [folder for name in done for folder in trials[name].folders(materials)]
@@ -103,6 +119,9 @@ def search(
 
 def load_outcome(trial: Trial, outcomes: Outcomes) -> Outcome:
     """Return a candidate's outcome.
+
+    Args:
+        trial: the candidate as the recipe declares it now. outcomes: what loads each, by name.
 
     Raises:
         UserError: there is none of the candidate as the recipe declares it.
@@ -122,7 +141,8 @@ def _fitting(trial: Trial, materials: Materials, previous: Outcomes) -> Outcome 
     name = trial.candidate.name
     if name not in previous:
         return None
-    outcome, made_of = previous[name](), trial.made_of(materials)
+    outcome = previous[name]()
+    made_of = trial.made_of(materials)
     theirs = outcome.get("made_of", {})
     changed = [key for key in made_of.keys() | theirs.keys() if theirs.get(key) != made_of.get(key)]
     if changed:

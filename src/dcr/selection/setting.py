@@ -16,7 +16,11 @@ Setting = Mapping[str, Any]
 
 
 def describe_setting(training: TrainingParameters, alignment: AlignmentParameters) -> dict[str, Any]:
-    """Return the setting of a recipe, or of a candidate, whatever its method is called."""
+    """Return the setting of a recipe, or of a candidate, whatever its method is called.
+
+    Args:
+        training, alignment: its sections; of the phases those of its method count.
+    """
     phases = []
     for run in method_runs(training, training.method):
         numbers = {name: value for name, value in training_course(run.parameters).items() if name not in _NAMES}

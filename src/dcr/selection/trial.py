@@ -60,7 +60,7 @@ class Trial:
         return list(chain.from_iterable(self._runs_of(seed) for seed in self.seeds))
 
     def folders(self, materials: Materials) -> list[Path]:
-        """Return where the checkpoints of every run are."""
+        """Return where the checkpoints of every run are, below those of the ``materials``."""
         return [self._folder(materials, seed) / run.name for seed in self.seeds for run in self._runs_of(seed)]
 
     @property
@@ -69,13 +69,14 @@ class Trial:
         return {"setting": json_hash(self.setting), "seeds": list(self.seeds)}
 
     def made_of(self, materials: Materials) -> dict[str, Any]:
-        """Return all that the outcome depends on, by name."""
+        """Return all that the outcome depends on, by name, if the candidate starts from these ``materials``."""
         return {**self.made_of_itself, **materials.hashes_for(self.training), **materials.fingerprint}
 
     def perform(self, materials: Materials, finished: list[Path], before: Outcome) -> dict[str, Any]:
         """Return the candidate's outcome.
 
         Args:
+            materials: what all candidates start from and are measured on.
             finished: folders of runs that are finished, from whose checkpoints a run that begins in the same way goes
                 on; the folders of these runs are appended.
             before: the outcome that stood under this name, {} for none.
@@ -86,7 +87,8 @@ class Trial:
             product over its seeds, by what it is compared with; ``seconds``.
         """
         started = time.monotonic()
-        towers, runs = {}, {}
+        towers: dict[str, jobs.State] = {}
+        runs: dict[str, dict[str, Any]] = {}
         for seed in self.seeds:
             trained = self._train(materials, seed, finished)
             towers[str(EncoderName(self.training.method, seed=seed))] = trained.towers[self.training.method]
@@ -119,7 +121,8 @@ class Trial:
         return materials.checkpoints / self.candidate.name / f"seed-{seed}"
 
     def _train(self, materials: Materials, seed: int, finished: list[Path]) -> jobs.Trained:
-        m, training = materials, self._of_seed(seed)
+        m = materials
+        training = self._of_seed(seed)
         job = jobs.open_job(training, m.latents, m.backbone, m.diffusion, self._folder(m, seed), m.positives)
         job.hashes = m.hashes_for(training)  # an earlier training may have cast the models
         job.done = finished
@@ -129,6 +132,7 @@ class Trial:
         """Return what loads the base and the encoder of each seed, in both forms where an alignment follows."""
 
         def merged(name: str) -> Backbone:
+            """Return the base with the weights of the encoder ``name`` in its tower."""
             backbone = deepcopy(materials.backbone)
             put_into_tower(self.training, backbone, towers[name])
             return backbone
@@ -142,7 +146,8 @@ class Trial:
 
     def _compare(self, results: Mapping[str, list[Result]], confidence: float) -> dict[str, Any]:
         """Compare the product with the base, and where an alignment followed also with the base aligned and itself."""
-        method, others = self.training.method, [BASE]
+        method = self.training.method
+        others = [BASE]
         if self.alignment.form != "none":
             others += [aligned_name(BASE), unaligned_name(method)]
         judge = Judge(measure(results), confidence, {method})

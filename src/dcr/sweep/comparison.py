@@ -79,7 +79,7 @@ def _gather_run(name: str, measured: Measurements, record: Mapping[str, Any], me
 
 
 def runs_table(runs: Sequence[SweepRun]) -> pd.DataFrame:
-    """Return one row a run: ``signal``, ``seed``, each measure, and ``seconds_per_step``."""
+    """Return one row for each of the ``runs``: ``signal``, ``seed``, each measure, and ``seconds_per_step``."""
     return pd.DataFrame(
         {
             "signal": run.signal,
@@ -101,6 +101,12 @@ def compare_signals(
     Columns of measure m: ``m``, ``m_low``, ``m_high`` (the mean over seeds and its interval over seeds and items),
     ``m_difference`` to the baseline with ``m_difference_low`` and ``m_difference_high``, and ``m_verdict``:
     ``baseline``, or one of the judge's, ``one seed`` where chance cannot be told.
+
+    Args:
+        runs: all that are finished.
+        measures: columns of the runs that are compared.
+        baseline: the signal that the others are compared with.
+        confidence: level of the intervals of means, in (0, 1); that of differences is widened.
 
     Raises:
         UserError: the baseline has no run, or runs were not measured on the same items.
@@ -130,7 +136,13 @@ def _columns(name: str, found: Estimate) -> dict[str, float]:
 
 
 def headline(table: pd.DataFrame, measures: Mapping[str, str], baseline: str) -> str:
-    """Return in a sentence which signals beat the baseline, naming none that chance explains."""
+    """Return in a sentence which signals beat the baseline, naming none that chance explains.
+
+    Args:
+        table: from `compare_signals`, with its verdicts.
+        measures: the columns that are told.
+        baseline: the signal that the others were compared with.
+    """
     told: dict[str, list[str]] = {}
     for measure in measures:
         better = table.loc[table[f"{measure}_verdict"] == "better", "signal"].tolist()

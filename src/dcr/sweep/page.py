@@ -15,6 +15,7 @@ def render_comparison(runs: Sequence[SweepRun], measures: Mapping[str, str], bas
     """Return the page of a sweep.
 
     Args:
+        baseline, confidence: the signal and the level that `compare_signals` takes.
         runs: from `gather_runs`.
         measures: column to ``<benchmark>.<metric>``, in the order of the page.
     """
