@@ -20,14 +20,18 @@ from dcr.scenes.silhouettes import EXTENT, FIELD_SIZE, distance_field
 from dcr.scenes.world import DETAILS, SCENE_CLASSES
 
 _COLOURS = [rgb(c) for c in ("#d81e2c", "#ffc61a", "#1f9d45", "#2450c8")]  # in the order of DETAILS["color"]
-_WHITE, _INK = rgb("#fffdf5"), rgb("#1b1b2a")
-_SUN, _RAYS = rgb("#ffd83a"), rgb("#f26a1b")
-_WALL, _STRIPE = rgb("#d9cdb8"), rgb("#8c4a3c")
+_WHITE = rgb("#fffdf5")
+_INK = rgb("#1b1b2a")
+_SUN = rgb("#ffd83a")
+_RAYS = rgb("#f26a1b")
+_WALL = rgb("#d9cdb8")
+_STRIPE = rgb("#8c4a3c")
 
 _WALL_TOP = 0.84
 _HEIGHTS = (0.33, 0.60)  # centre of the object, in the order of DETAILS["position"]
 _HALF_WIDTHS = (0.33, 0.20)  # half of the object's extent, in the order of DETAILS["viewpoint"]
-_BORDER, _OUTLINE = 0.022, 0.032  # white around the object; colour around a hollow one's inside
+_BORDER = 0.022  # white around the object
+_OUTLINE = 0.032  # colour around a hollow one's inside
 _STREAK_LENGTH = 0.22
 _NOISE = 0.02
 
@@ -82,7 +86,8 @@ def _shows(attributes: Mapping[str, int], detail: str, words: str) -> bool:
 
 
 def _draw_wall(canvas: np.ndarray, attributes: Mapping[str, int], generator: np.random.Generator) -> None:
-    phase, shift = generator.random(), generator.normal(0, 0.008)
+    phase = generator.random()
+    shift = generator.normal(0, 0.008)
     size = canvas.shape[-1]
     part, x, y = _window(canvas, 0, 0.75, 1, 1)
     wall = cover(_WALL_TOP + shift - y, size)
@@ -96,10 +101,12 @@ def _draw_wall(canvas: np.ndarray, attributes: Mapping[str, int], generator: np.
 def _draw_object(canvas: np.ndarray, attributes: Mapping[str, int], generator: np.random.Generator) -> None:
     shift = generator.uniform((-0.05, -0.035), (0.05, 0.035))
     angle = np.deg2rad(generator.uniform(-9, 9))
-    scale, aspect = generator.uniform(0.92, 1.1), np.sqrt(generator.uniform(0.85, 1.18))
+    scale = generator.uniform(0.92, 1.1)
+    aspect = np.sqrt(generator.uniform(0.85, 1.18))
     colour = _COLOURS[attributes["color"]] + generator.normal(0, 0.04, (3, 1, 1)).astype(np.float32)
 
-    size, half = canvas.shape[-1], _HALF_WIDTHS[attributes["viewpoint"]] * scale
+    size = canvas.shape[-1]
+    half = _HALF_WIDTHS[attributes["viewpoint"]] * scale
     centre = np.array([0.5, _HEIGHTS[attributes["position"]]]) + shift
     mirror = -1 if _shows(attributes, "orientation", "facing left") else 1
     halves = np.array([half * aspect * mirror, half / aspect])

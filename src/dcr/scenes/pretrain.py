@@ -24,7 +24,12 @@ from dcr.scenes.pretrain_vae import train_vae
 
 
 def train_base_models(parameters: PretrainingParameters, shards: list[str]) -> tuple[Backbone, Diffusion]:
-    """Return the CLIP and the diffusion model, trained on all images of the shards but the held-out ones."""
+    """Return the CLIP and the diffusion model, trained on all images of the shards but the held-out ones.
+
+    Args:
+        parameters: of all three models; the seed decides every weight.
+        shards: paths of tars whose samples state their attributes.
+    """
     receiver, sender = get_context("spawn").Pipe(duplex=False)
     # A daemon: it ends with this process, and where that is killed it ends as it finds nobody to send to.
     process = get_context("spawn").Process(target=_send_clip, args=(sender, parameters, shards), daemon=True)
@@ -44,7 +49,7 @@ def train_base_models(parameters: PretrainingParameters, shards: list[str]) -> t
 
 
 def training_images(parameters: PretrainingParameters, shards: list[str]) -> ImageSet:
-    """Return the images that all three are trained on."""
+    """Return the images of ``shards`` that all three are trained on, of the size that ``parameters`` tell."""
     return split_images(load_images(shards, parameters.image_size), parameters.num_held_out)[0]
 
 

@@ -25,7 +25,12 @@ _NUM_STANDARD_ERRORS = 3  # where no detail is known, chance alone lifts one of 
 
 @torch.no_grad()
 def zero_shot_accuracy(backbone: Backbone, images: ImageSet) -> float:
-    """Return the share of images whose class is the nearest of the class prompts, averaged over the templates."""
+    """Return the share of images whose class is the nearest of the class prompts, averaged over the templates.
+
+    Args:
+        backbone: both towers are used.
+        images: with their attributes, of which the class is the label.
+    """
     prompts = [template.format(c=name) for name in SCENE_CLASSES for template in TEMPLATES]
     texts = torch.nn.functional.normalize(backbone.encode_text(prompts), dim=-1)
     classes = texts.view(len(SCENE_CLASSES), len(TEMPLATES), -1).mean(dim=1)
@@ -37,7 +42,12 @@ def zero_shot_accuracy(backbone: Backbone, images: ImageSet) -> float:
 
 @torch.no_grad()
 def reconstruction_psnr(vae: AutoencoderKL, images: ImageSet) -> float:
-    """Return the mean over images of the peak signal-to-noise ratio in dB, decoding the posterior's mean."""
+    """Return the mean over images of the peak signal-to-noise ratio in dB, decoding the posterior's mean.
+
+    Args:
+        vae: takes and gives pixels in [-1, 1].
+        images: of any number; they are encoded 128 at a time.
+    """
     ratios = []
     for indices in batched(len(images), _BATCH_SIZE):
         pixels = images.pixels(indices)
@@ -52,12 +62,16 @@ def statement_distances(backbone: Backbone) -> dict[str, float]:
 
     It is the mean over all classes and all pairs of the detail's values. Where it is near 0 an image's answer hangs on
     next to nothing, whatever the image tower has learnt: the benchmark cannot move there.
+
+    Args:
+        backbone: its text tower alone is used.
     """
     return {detail: _statement_distance(backbone, detail) for detail in DETAILS}
 
 
 def _statement_distance(backbone: Backbone, detail: str) -> float:
-    num_classes, num_values = len(SCENE_CLASSES), len(DETAILS[detail])
+    num_classes = len(SCENE_CLASSES)
+    num_values = len(DETAILS[detail])
     scenes = product(range(num_classes), range(num_values))
     texts = [PROMPT + statement({"class": number, detail: value}, detail) for number, value in scenes]
     features = torch.nn.functional.normalize(backbone.encode_text(texts), dim=-1).view(num_classes, num_values, -1)
@@ -73,6 +87,8 @@ def noise_errors(diffusion: Diffusion, images: ImageSet, draws: int, seed: int) 
     "wrong_caption": ...}``.
 
     Args:
+        diffusion: the model that is measured; it stays as it is.
+        images: with their attributes, which give the captions.
         draws: times that every image is noised, at timesteps spread evenly over the schedule.
         seed: of the noise.
     """
@@ -94,6 +110,7 @@ def detail_errors(diffusion: Diffusion, images: ImageSet, draws: int, seed: int)
     wrong word; one that does not hear it has the same error to the last bit. What it cannot tell, no loss can teach.
 
     Args:
+        diffusion: the model that is measured; it stays as it is.
         images: with their attributes; at least two.
         draws: times that every image is noised, at timesteps spread evenly over the schedule.
         seed: of the noise, and of the values that take the true ones' place, each drawn evenly from the others.
@@ -156,6 +173,9 @@ def _errors_by_condition(
 
 def check_condition(errors: dict[str, float]) -> None:
     """Require that the UNet listens: noise error with the true caption < the empty prompt < a wrong caption.
+
+    Args:
+        errors: what :func:`noise_errors` returned.
 
     Raises:
         UserError: the order is violated.

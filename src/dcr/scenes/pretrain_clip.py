@@ -21,7 +21,7 @@ _PREPROCESSING = {
 
 
 def build_clip(parameters: PretrainingParameters) -> Backbone:
-    """Return an untrained open_clip CLIP with the usual byte-pair tokenizer."""
+    """Return an untrained open_clip CLIP, as large as ``parameters`` tell, with the usual byte-pair tokenizer."""
     vision = {
         "image_size": parameters.image_size,
         "patch_size": parameters.clip_patch_size,
@@ -42,6 +42,10 @@ def build_clip(parameters: PretrainingParameters) -> Backbone:
 def train_clip(images: ImageSet, parameters: PretrainingParameters) -> Backbone:
     """Train image and text tower with CLIP's contrastive loss (open_clip's own), in float32.
 
+    Args:
+        images: with the captions that they are trained on.
+        parameters: sizes, steps, batch size, learning rate and seed.
+
     Source: Radford et al., arXiv 2103.00020.
     """
     backbone = seeded(lambda: build_clip(parameters), parameters.seed, "clip")
@@ -49,6 +53,7 @@ def train_clip(images: ImageSet, parameters: PretrainingParameters) -> Backbone:
     with only_used_tokens(backbone.model, backbone.tokenize(images.captions)) as tokens:
 
         def batch_loss(indices: torch.Tensor) -> torch.Tensor:
+            """Return the contrastive loss among the images and captions at ``indices``, (batch size,) int64."""
             pixels = backbone.preprocessing.normalize(images.pixels(indices))
             return contrast(*backbone.model(pixels, tokens[indices]))
 

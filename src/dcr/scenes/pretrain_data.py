@@ -37,7 +37,7 @@ class ImageSet:
         return len(self.images)
 
     def pixels(self, indices: torch.Tensor) -> torch.Tensor:
-        """Return float32 pixels in [0, 1], (B, 3, S, S)."""
+        """Return float32 pixels in [0, 1], (B, 3, S, S), of the images at ``indices``, (B,) int64."""
         return self.images[indices].float() / 255
 
     def part(self, start: int, stop: int) -> ImageSet:
@@ -49,12 +49,15 @@ def load_images(shards: Sequence[str], image_size: int) -> ImageSet:
     """Decode every readable sample of ``shards`` that states its attributes, and resize it as the models will see it.
 
     Args:
+        shards: paths or URLs of tars.
         image_size: side in pixels; as for CLIP the shortest side is resized bicubically and the middle cropped.
 
     Raises:
         UserError: there is no such sample.
     """
-    images, captions, attributes = [], [], []
+    images = []
+    captions = []
+    attributes = []
     for shard in show_progress(shards, desc="reading shards", unit="shard"):
         for sample in read_samples(shard):
             image = _decode(sample.image, image_size)
@@ -72,6 +75,10 @@ def load_images(shards: Sequence[str], image_size: int) -> ImageSet:
 
 def split_images(images: ImageSet, num_held_out: int) -> tuple[ImageSet, ImageSet]:
     """Return the images to train on and the last ``num_held_out``, on which the models are measured.
+
+    Args:
+        images: in the order of the shards.
+        num_held_out: how many, from the end.
 
     Raises:
         UserError: nothing is left to train on.
@@ -98,7 +105,11 @@ def optimise(
         model: its parameters are trained, and left in evaluation mode.
         batch_loss: maps the indices of a batch, (batch_size,), to a scalar loss.
         num_items: indices are below this; each is drawn once before any is drawn again.
+        steps: number of batches.
+        batch_size: number of indices in each.
         learning_rate: the largest of the cycle, reached after a tenth of the steps.
+        seed: decides the order of the items.
+        description: names what is trained: in the bar, and in the stream of its random numbers.
     """
     optimizer = torch.optim.AdamW(model.parameters(), learning_rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -142,7 +153,13 @@ def only_used_tokens(model: nn.Module, tokens: torch.Tensor) -> Iterator[torch.T
 
 
 def seeded(build: Callable[[], T], seed: int, purpose: str) -> T:
-    """Build a model whose first weights depend on ``seed`` alone, leaving PyTorch's global stream as it was."""
+    """Build a model whose first weights depend on ``seed`` alone, leaving PyTorch's global stream as it was.
+
+    Args:
+        build: makes the model; it may draw from the global stream alone.
+        seed: the run's.
+        purpose: tells models of one seed apart.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, purpose, "weights"))
         return build()

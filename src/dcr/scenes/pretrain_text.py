@@ -19,6 +19,9 @@ def build_text_encoder(parameters: PretrainingParameters) -> tuple[CLIPTextModel
 
     The image tower that open_clip builds with it is left behind, so it is as small as it may be; since its size is not
     CLIP's, neither are the first weights, which come from one stream, affected by how large CLIP is.
+
+    Args:
+        parameters: tell width and depth, and the context length, which is that of CLIP.
     """
     size = {
         "clip_text_width": parameters.unet_text_width,

@@ -19,7 +19,12 @@ from dcr.seeds import torch_generator
 
 
 def build_unet(parameters: PretrainingParameters, latent_size: int) -> UNet2DConditionModel:
-    """Return an untrained UNet with cross-attention at every level."""
+    """Return an untrained UNet with cross-attention at every level.
+
+    Args:
+        parameters: channels of each level, number of heads, and m.
+        latent_size: side of the latents, h = w.
+    """
     channels = parameters.unet_block_channels
     return UNet2DConditionModel(
         sample_size=latent_size,
@@ -54,6 +59,11 @@ def train_unet(images: ImageSet, vae: AutoencoderKL, parameters: PretrainingPara
     jointly trained, each learns what the other needs. Latents are encoded once before training; each step draws
     latents, timesteps, noise and which captions are emptied. Loss: mean squared error of the velocity (Salimans and
     Ho, arXiv 2202.00512).
+
+    Args:
+        images: with their attributes, which give the captions.
+        vae: trained; its scaling factor is set.
+        parameters: sizes, steps, batch size, learning rate, share of empty prompts and seed.
     """
     mean, logvar = encode_all(vae, images, parameters.unet_batch_size)
     unet = seeded(lambda: build_unet(parameters, mean.shape[-1]), parameters.seed, "unet")
@@ -62,9 +72,11 @@ def train_unet(images: ImageSet, vae: AutoencoderKL, parameters: PretrainingPara
     generator = torch_generator(parameters.seed, "unet", "noise")
     trained = nn.ModuleList([unet, text_encoder]).requires_grad_(True)
     with only_used_tokens(text_encoder, diffusion.tokenize(["", *full_captions(images)]).input_ids) as tokens:
-        empty, captions = tokens[0], tokens[1:]
+        empty = tokens[0]
+        captions = tokens[1:]
 
         def batch_loss(indices: torch.Tensor) -> torch.Tensor:
+            """Return the mean squared error of the velocity at ``indices``, (batch size,) int64, at new draws."""
             draws = torch.randn(2, len(indices), *mean.shape[1:], generator=generator)
             latents = diffusion.scale_latents(mean[indices] + (logvar[indices] / 2).exp() * draws[0])
             timesteps = draw_timesteps(len(indices), diffusion.num_timesteps, generator)
@@ -93,16 +105,21 @@ def draw_timesteps(count: int, num_timesteps: int, generator: torch.Generator) -
     In the middle of the schedule the image is neither plain to see nor lost, and the caption says most of it: drawn
     there, the same steps teach more details than drawn evenly (docs/evidence.md). Source: Esser et al., arXiv
     2403.03206, section 3.1.
+
+    Args:
+        count: one for each image of a batch.
+        num_timesteps: length of the noise schedule.
+        generator: on the CPU.
     """
     shares = torch.randn(count, generator=generator).sigmoid()
     return (shares * num_timesteps).long().clamp(max=num_timesteps - 1)
 
 
 def full_captions(images: ImageSet) -> list[str]:
-    """Return captions that name the class and every detail of each image."""
+    """Return captions that name the class and every detail of each of ``images``, in their order."""
     return [caption(attributes) for attributes in images.attributes]
 
 
 def encode_captions(diffusion: Diffusion, captions: list[str]) -> torch.Tensor:
-    """Return the hidden states of all captions, (N, T, m)."""
+    """Return the hidden states of all ``captions``, (N, T, m), by the text encoder of ``diffusion``, 256 at a time."""
     return torch.cat([diffusion.encode_prompts([captions[j] for j in i]) for i in batched(len(captions), 256)])

@@ -17,7 +17,7 @@ from dcr.seeds import torch_generator
 
 
 def build_vae(parameters: PretrainingParameters) -> AutoencoderKL:
-    """Return an untrained VAE; each block but the last halves the image."""
+    """Return an untrained VAE of the channels that ``parameters`` tell; each block but the last halves the image."""
     channels = parameters.vae_block_channels
     vae = AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * len(channels),
@@ -55,11 +55,16 @@ def train_vae(images: ImageSet, parameters: PretrainingParameters) -> Autoencode
 
     ``scaling_factor`` is one over the standard deviation of the latents of the images, as in Rombach et al.,
     arXiv 2112.10752, so that the UNet sees latents of variance one.
+
+    Args:
+        images: (N, 3, S, S); their captions take no part.
+        parameters: sizes, steps, batch size, learning rate, ``vae_kl_weight`` and seed.
     """
     vae = seeded(lambda: build_vae(parameters), parameters.seed, "vae")
     generator = torch_generator(parameters.seed, "vae", "posterior")
 
     def batch_loss(indices: torch.Tensor) -> torch.Tensor:
+        """Return the loss of the images at ``indices``, (batch size,) int64, with new draws of the posterior."""
         pixels = images.pixels(indices).to(memory_format=torch.channels_last) * 2 - 1
         posterior = vae.encode(pixels).latent_dist
         decoded = vae.decode(posterior.sample(generator)).sample
@@ -84,6 +89,12 @@ def train_vae(images: ImageSet, parameters: PretrainingParameters) -> Autoencode
 
 @torch.no_grad()
 def encode_all(vae: AutoencoderKL, images: ImageSet, batch_size: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return mean and log-variance of the unscaled latents of all images, each (N, C, h, w)."""
+    """Return mean and log-variance of the unscaled latents of all images, each (N, C, h, w).
+
+    Args:
+        vae: takes pixels in [-1, 1].
+        images: (N, 3, S, S).
+        batch_size: how many are encoded at a time.
+    """
     moments = [vae.encode(images.pixels(i) * 2 - 1).latent_dist for i in batched(len(images), batch_size)]
     return torch.cat([m.mean for m in moments]), torch.cat([m.logvar for m in moments])

@@ -10,12 +10,19 @@ from dcr.parameters import ScenesParameters
 
 
 def scenes_fingerprint(parameters: ScenesParameters) -> str:
-    """Return a sha256 over everything that the images' bytes depend on; how many processes draw them is no part."""
+    """Return a sha256 over all that the images' bytes depend on, code and ``parameters``; ``n_jobs`` is no part."""
     values = {name: value for name, value in parameters.model_dump().items() if name != "n_jobs"}
     return fingerprint(parameters=values, code=code_hash("dcr.scenes.sets"))
 
 
 def is_drawn(name: str, previous: Mapping[str, Any], expected: str, hashes: Mapping[str, str | None]) -> bool:
-    """Tell whether the folder ``name``, with these ``hashes`` now, is the one that was recorded for ``expected``."""
+    """Tell whether a folder of the demo's images is the one that was recorded.
+
+    Args:
+        name: of the folder, in the record and in ``hashes``.
+        previous: the record of the last run, empty without one.
+        expected: what :func:`scenes_fingerprint` gives for this run.
+        hashes: sha256 of each folder as it is now, None where it is missing.
+    """
     recorded = previous.get("sha256", {}).get(name)
     return previous.get("fingerprint") == expected and recorded is not None and recorded == hashes[name]

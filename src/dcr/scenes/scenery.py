@@ -54,7 +54,7 @@ _TAU = np.float32(2 * np.pi)
 
 
 def rgb(colour: str) -> np.ndarray:
-    """Return ``#rrggbb`` as RGB in [0, 1], (3, 1, 1) float32."""
+    """Return ``colour``, written ``#rrggbb``, as RGB in [0, 1], (3, 1, 1) float32."""
     return np.frombuffer(bytes.fromhex(colour[1:]), np.uint8).astype(np.float32).reshape(3, 1, 1) / 255
 
 
@@ -65,12 +65,20 @@ def draw_surroundings(class_index: int, x: np.ndarray, y: np.ndarray, generator:
     """Return the surroundings of a class with its variation inside the class, (3, S, S) float32.
 
     Horizon, tilt, colours, phases and sizes vary; the numbers drawn do not depend on the class.
+
+    Args:
+        class_index: place in `SCENE_CLASSES`.
+        x: (S, S) float32 in (0, 1): of the pixel centres, from the left.
+        y: likewise, from the top.
+        generator: gives all draws.
     """
     name = SCENE_CLASSES[class_index]
     scene = _SCENES[name]
     colours = _PALETTES[name] + generator.normal(0, 0.075, (4, 3, 1, 1)).astype(np.float32)
-    shift, tilt = generator.normal(0, 0.035), generator.normal(0, 0.05)
-    phases, size = generator.random(4).astype(np.float32), np.float32(generator.uniform(0.8, 1.25))
+    shift = generator.normal(0, 0.035)
+    tilt = generator.normal(0, 0.05)
+    phases = generator.random(4).astype(np.float32)
+    size = np.float32(generator.uniform(0.8, 1.25))
 
     horizon = scene.horizon + shift + tilt * (x - 0.5) + _SKYLINES[scene.skyline](x / size, phases)
     depth = np.clip((y - scene.horizon) / (1 - scene.horizon), 0, 1)
@@ -83,7 +91,12 @@ def draw_surroundings(class_index: int, x: np.ndarray, y: np.ndarray, generator:
 
 
 def cover(distance: np.ndarray, image_size: int) -> np.ndarray:
-    """Return how much of each pixel a shape covers, in [0, 1], from its signed distance in units of the image."""
+    """Return how much of each pixel a shape covers, in [0, 1].
+
+    Args:
+        distance: signed, from the pixel's centre to the shape's edge, negative inside, in units of the image's side.
+        image_size: pixels a side.
+    """
     return np.clip(np.float32(0.5) - distance * np.float32(image_size), 0, 1)
 
 

@@ -39,7 +39,12 @@ Folder = str | os.PathLike[str]
 
 
 def write_shards(folder: Folder, parameters: ScenesParameters) -> None:
-    """Write the training images as ``folder/00000.tar``, ``.parquet`` and ``_stats.json``, replacing what was there."""
+    """Write the training images as ``folder/00000.tar``, ``.parquet`` and ``_stats.json``, replacing what was there.
+
+    Args:
+        folder: is replaced whole, once all is drawn.
+        parameters: number of images, images per shard, size, seed, and what captions leave out.
+    """
     num_shards = math.ceil(parameters.num_train_images / parameters.images_per_shard)
     with atomic_folder(folder) as target, _progress("shards", parameters.num_train_images) as bar:
         for shard in range(num_shards):
@@ -50,6 +55,10 @@ def iter_shard_samples(parameters: ScenesParameters, shard: int) -> Iterator[Sam
     """Yield the samples of training shard number ``shard``, keyed as img2dataset does, drawn by ``n_jobs`` processes.
 
     Their metadata is the url and the attributes; `write_shard` adds what img2dataset states besides, sha256 included.
+
+    Args:
+        parameters: as for `write_shards`.
+        shard: counted from 0.
     """
     start = shard * parameters.images_per_shard
     stop = min(start + parameters.images_per_shard, parameters.num_train_images)
@@ -73,6 +82,11 @@ def write_mmvp(folder: Folder, parameters: ScenesParameters, split: str = "test"
     """Write an MMVP-VLM folder with ``mmvp_pairs_per_type`` pairs of each of the nine types.
 
     The two images of a pair share class, nuisance and all details but the one of their type.
+
+    Args:
+        folder: is replaced whole, once all is drawn.
+        parameters: number of pairs, size and seed.
+        split: names the stream that the scenes are drawn from; another split has other images.
     """
     num_images = 2 * len(MMVP_TYPES) * parameters.mmvp_pairs_per_type
     with atomic_folder(folder) as target, _progress("MMVP-VLM", num_images) as bar:
@@ -95,7 +109,13 @@ def _iter_questions(parameters: ScenesParameters, split: str) -> Iterator[tuple[
 
 
 def write_classification(folder: Folder, parameters: ScenesParameters, split: str = "test") -> None:
-    """Write a classification set, parts ``train`` (for probes) and ``test``; a sample's json has its attributes."""
+    """Write a classification set, parts ``train`` (for probes) and ``test``; a sample's json has its attributes.
+
+    Args:
+        folder: is replaced whole, once all is drawn.
+        parameters: sizes of both parts, image size and seed.
+        split: as for `write_mmvp`.
+    """
     sizes = {"train": parameters.num_classification_train, "test": parameters.num_classification_test}
     with atomic_folder(folder) as target, _progress("classification", sum(sizes.values())) as bar:
         _write_lines(target / "classnames.txt", SCENE_CLASSES)
@@ -116,7 +136,13 @@ def _iter_classification(parameters: ScenesParameters, stream: str, size: int) -
 
 
 def write_retrieval(folder: Folder, parameters: ScenesParameters, split: str = "test") -> None:
-    """Write a retrieval set, part ``test`` alone, of several captions an image; the first names everything."""
+    """Write a retrieval set, part ``test`` alone, of several captions an image; the first names everything.
+
+    Args:
+        folder: is replaced whole, once all is drawn.
+        parameters: number of images and of captions for each, image size and seed.
+        split: as for `write_mmvp`.
+    """
     with atomic_folder(folder) as target, _progress("retrieval", parameters.num_retrieval_images) as bar:
         _write_lines(target / "dataset_type.txt", ["retrieval"])
         _write_part(target / "test", _watched(_iter_retrieval(parameters, f"{split}/retrieval"), bar))

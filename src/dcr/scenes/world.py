@@ -60,7 +60,14 @@ def sample_attributes(seed: int, split: str, index: int) -> dict[str, int]:
 
 
 def sample_pair(seed: int, split: str, detail: str, index: int) -> tuple[dict[str, int], dict[str, int]]:
-    """Draw the attributes of two images that differ in ``detail`` alone, in random order."""
+    """Draw the attributes of two images that differ in ``detail`` alone, in random order.
+
+    Args:
+        seed: the world's.
+        split: names the stream of draws.
+        detail: one of `DETAILS`.
+        index: of the pair in the stream.
+    """
     first = sample_attributes(seed, split, index)
     generator = seeds.numpy_generator(seed, "pair", split, index)
     one, other = generator.choice(len(DETAILS[detail]), size=2, replace=False)
@@ -77,6 +84,12 @@ def caption(
 
     Without ``generator`` everything is named. Whatever is not named is left out; an unnamed class is "thing". The
     full caption has at most 28 tokens of CLIP's BPE, start and end included.
+
+    Args:
+        attributes: of the scene: ``class`` and details, each a place in its list of words.
+        generator: draws what is named; None names everything.
+        class_probability: that the class is named.
+        detail_probability: that a detail is named, of each.
     """
     probabilities = {"class": class_probability} | dict.fromkeys(DETAILS, detail_probability)
     if generator is None:
@@ -86,7 +99,7 @@ def caption(
 
 
 def statement(attributes: Mapping[str, int], detail: str) -> str:
-    """Return the MMVP-VLM statement that names the class and ``detail`` alone, such as ``a red fish``.
+    """Return the MMVP-VLM statement on ``attributes`` that names class and ``detail`` alone, as in ``a red fish``.
 
     The benchmark itself puts "a photo of " before it, which makes it a caption of the same form as :func:`caption`'s.
     """
