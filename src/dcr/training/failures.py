@@ -21,6 +21,9 @@ def leave_failure(folder: Path, rank: int | str, exc: Exception, came_first: boo
     """Write a rank's failure, which is being handled, into the job's folder.
 
     Args:
+        folder: of the job; the file is ``rank-{rank}.json`` in it.
+        rank: of the worker, or ``agent`` for the process that starts them.
+        exc: what it failed of.
         came_first: all others, even those that were written before, are its consequences.
     """
     fault = None if isinstance(exc, Stopped) else explain(exc)
@@ -37,7 +40,7 @@ def leave_failure(folder: Path, rank: int | str, exc: Exception, came_first: boo
 
 
 def first_failure(folder: Path) -> dict[str, Any] | None:
-    """Return the failure that came first, as the others have lost their peer; None if there is none."""
+    """Return the failure in the job's ``folder`` that came first, as the others have lost their peer; None if none."""
     failures = [json.loads(path.read_text(encoding="utf-8")) for path in folder.glob("rank-*.json")]
     return min(failures, key=lambda failure: failure["time"], default=None)
 
@@ -46,6 +49,8 @@ def raise_first(folder: Path, exit_code: int, stopped: bool) -> None:
     """Raise what ended the workers; nothing if nothing did.
 
     Args:
+        folder: of the job.
+        exit_code: of torch.distributed.run, 0 where all workers ended well.
         stopped: the node was asked to stop meanwhile.
 
     Raises:

@@ -35,6 +35,11 @@ def input_hashes(latents: LatentCache | OnlineLatents, backbone: Backbone, diffu
     """Return hashes of the data and of the frozen models; take them before training casts the UNet.
 
     Weights alone do not tell a model: the last two hashes are of what decides about its outputs beside them.
+
+    Args:
+        latents: samples that are trained on, from a cache or not.
+        backbone: the CLIP model as it was loaded.
+        diffusion: as it was loaded, in float32.
     """
     return {
         "data": latents.fingerprint(),
@@ -60,9 +65,13 @@ def run_fingerprint(
     and so does the run's name. Runs of one fingerprint are one up to the shorter one's end.
 
     Args:
+        run: of stage 1 or 2.
+        hashes: of `input_hashes`, and of made positives under ``positives``.
+        projector: stage 1's weights; None for stage 1 itself.
         start: the tower's trained weights that a phase goes on from; None where it starts from the base.
     """
-    parameters, objective = run.parameters, objective_options(run)
+    parameters = run.parameters
+    objective = objective_options(run)
     values: dict[str, Any] = {**asdict(run_options(run)), **asdict(objective), **asdict(batch_options(parameters))}
     del values["contrast"]["diagnostics"]  # measures and changes nothing
     values["contrast"]["name"] = parameters.signal if values["contrast"]["signal"] else None  # numbers do not tell
@@ -83,7 +92,9 @@ def run_fingerprint(
 
 def _levers(run: Run, start: dict[str, torch.Tensor] | None) -> dict[str, Any]:
     """Return what a run of one phase without decay does not depend on: it is absent there."""
-    options, objective, found = run_options(run), objective_options(run), {}
+    options = run_options(run)
+    objective = objective_options(run)
+    found: dict[str, Any] = {}
     if options.learning_rate_decay != "none":
         found |= {"learning_rate_decay": options.learning_rate_decay, "max_train_steps": options.max_train_steps}
     if start is not None:

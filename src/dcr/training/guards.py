@@ -15,12 +15,12 @@ _log = logging.getLogger(__name__)
 
 
 def is_finite_step(row: Mapping[str, float]) -> bool:
-    """Return whether loss and gradient of a logged step are finite; if not, the step was not taken."""
+    """Return whether ``loss`` and ``grad_norm`` of a logged step, a ``row``, are finite; if not, it was not taken."""
     return math.isfinite(row["loss"]) and math.isfinite(row["grad_norm"])
 
 
 def count_skipped(rows: Sequence[Mapping[str, float]]) -> int:
-    """Return how many steps at the end of a run were not taken, one after the other."""
+    """Return how many steps at the end of a run's log, ``rows``, were not taken, one after the other."""
     return sum(1 for _ in takewhile(lambda row: not is_finite_step(row), reversed(rows)))
 
 
@@ -36,7 +36,8 @@ def check_end(name: str, rows: Sequence[Mapping[str, float]], scales_loss: bool)
     Raises:
         UserError: the last steps, or the held-out error, are not finite.
     """
-    last, skipped = rows[-1], count_skipped(rows)
+    last = rows[-1]
+    skipped = count_skipped(rows)
     allowed = 1 if scales_loss and math.isfinite(last["loss"]) and len(rows) > 1 else 0
     advice = "lower the learning rate, or train in float32 (mixed_precision: no)"
     if skipped > allowed:
@@ -52,7 +53,15 @@ def check_end(name: str, rows: Sequence[Mapping[str, float]], scales_loss: bool)
 
 
 def check_errors(name: str, errors: Mapping[str, float]) -> None:
-    """Refuse held-out noise errors that are not finite."""
+    """Refuse held-out noise errors that are not finite.
+
+    Args:
+        name: of the run.
+        errors: mean squared errors by condition, as `dcr.training.stages.train_projector` returns them.
+
+    Raises:
+        UserError: one is not.
+    """
     for condition, error in errors.items():
         if not math.isfinite(error):
             raise UserError(
@@ -69,14 +78,17 @@ class IgnoredCondition:
     Args:
         name: of the run.
         num_columns: images that a row is contrasted with, itself included (B).
+        num_views: V.
     """
 
     def __init__(self, name: str, num_columns: int, num_views: int = 1) -> None:
-        self._name, self._num_views, self._count = name, num_views, 0
+        self._name = name
+        self._num_views = num_views
+        self._count = 0
         self._level = math.log(num_columns + num_views)
 
     def watch(self, loss: float) -> None:
-        """Look at a step's loss."""
+        """Look at a step's ``loss``, the mean over its rows."""
         self._count = self._count + 1 if abs(loss - self._level) <= _TOLERANCE * self._level else 0
         if self._count == _PATIENCE:
             _log.warning(

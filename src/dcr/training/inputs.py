@@ -11,7 +11,16 @@ from dcr.positives.synthesis import PIPELINE, shard_keys
 
 
 def check_latents(latents: LatentCache | OnlineLatents, backbone: Backbone, diffusion: Diffusion) -> None:
-    """Refuse latents that were made for other models than those at hand."""
+    """Refuse latents that were made for other models than those at hand.
+
+    Args:
+        latents: samples to train on; their settings tell what they were made for.
+        backbone: whose image size, in pixels, the crops must have.
+        diffusion: whose VAE the moments must be of.
+
+    Raises:
+        UserError: crops or moments are of another model.
+    """
     check_vae(latents, diffusion)
     if latents.settings["image_size"] != backbone.image_size:
         raise UserError(
@@ -21,7 +30,15 @@ def check_latents(latents: LatentCache | OnlineLatents, backbone: Backbone, diff
 
 
 def check_candidates(latents: LatentCache | OnlineLatents, candidates: LatentCache) -> None:
-    """Refuse positives that were made of other images, or of other latents of them."""
+    """Refuse positives that were made of other images, or of other latents of them.
+
+    Args:
+        latents: samples to train on.
+        candidates: positives made of them by the pipeline ``synthesis``.
+
+    Raises:
+        UserError: they are not of these samples.
+    """
     if isinstance(latents, LatentCache):
         belong = candidates.shard_keys() == shard_keys(latents, candidates.settings)
     else:  # they were made from a cache, of which there is none now

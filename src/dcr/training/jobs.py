@@ -109,7 +109,7 @@ class Job:
         return hashes
 
     def checkpoints(self, run: Run, projector: State | None = None, start: State | None = None) -> Checkpoints:
-        """Return the checkpoints of a run; see `dcr.training.fingerprint.run_fingerprint`."""
+        """Return the checkpoints of a run; ``projector`` and ``start`` as for `run_fingerprint`."""
         p = self.parameters
         return Checkpoints(
             self.folder / run.name,
@@ -121,7 +121,7 @@ class Job:
         )
 
     def check_finished(self, run: Run, checkpoints: Checkpoints) -> None:
-        """Refuse to train here what workers should have trained."""
+        """Refuse to train here a ``run`` of which workers should have left the last step in its ``checkpoints``."""
         found = checkpoints.find(run.max_train_steps)
         if found is None or found.name != f"checkpoint-{run.max_train_steps}":
             raise UserError(
@@ -140,7 +140,7 @@ class Trained:
 
 
 def train_projector(job: Job) -> tuple[State, dict[str, float], RunResult]:
-    """Stage 1; return the projector's weights, held-out noise errors and the run."""
+    """Train a ``job``'s stage 1; return the projector's weights, held-out noise errors and the run."""
     if path := job.parameters.stage1_projector_file:
         if job.parameters.condition != "broadcast":
             raise UserError(
@@ -157,9 +157,10 @@ def train_projector(job: Job) -> tuple[State, dict[str, float], RunResult]:
 
 
 def train_adapters(job: Job, projector: State) -> Trained:
-    """Stage 2; every method starts from the same tower and, but for end_to_end, from stage 1's projector."""
+    """Train a ``job``'s stage 2: all methods from the same tower and, but for end_to_end, stage 1's ``projector``."""
     _train_in_workers(job, projector)
-    runs, found = stage2_runs(job.parameters), {}
+    runs = stage2_runs(job.parameters)
+    found = {}
     for encoder, phases in shorter_first(runs).items():
         found[encoder] = train_method(job, phases, projector)
     towers = {encoder: found[encoder][0] for encoder in runs}
@@ -168,10 +169,16 @@ def train_adapters(job: Job, projector: State) -> Trained:
 
 
 def train_method(job: Job, phases: list[Run], projector: State) -> tuple[State, dict[str, RunResult], State]:
-    """Return the tower's trained weights, each phase's result by name, and the projector that fits them."""
-    tuning, state, results = options.tuning_options(job.parameters), None, {}
+    """Train a method of ``job`` through its ``phases``, the first from stage 1's ``projector``.
+
+    Return the tower's trained weights, each phase's result by name, and the projector that fits them.
+    """
+    tuning = options.tuning_options(job.parameters)
+    state = None
+    results = {}
     for run in phases:
-        work, backbone = _open_work(job, run, projector, state), deepcopy(job.backbone)
+        work = _open_work(job, run, projector, state)
+        backbone = deepcopy(job.backbone)
         if run.method == END_TO_END:
             trained = stages.train_end_to_end(backbone, job.diffusion, work, tuning, job.parameters.condition)
             state, results[run.name], own = trained
@@ -184,17 +191,15 @@ def train_method(job: Job, phases: list[Run], projector: State) -> tuple[State, 
 
 def _open_work(job: Job, run: Run, projector: State | None = None, start: State | None = None) -> stages.Work:
     """Return what a run needs, having said which approximations it makes."""
-    data, checkpoints = job.data, job.checkpoints(run, projector, start)
+    data = job.data
+    checkpoints = job.checkpoints(run, projector, start)
     if job.finished:
         job.check_finished(run, checkpoints)
     for approximation in options.approximations(run):
         _log.warning("%s is approximate: %s.", run.name, approximation)
     data = replace(data, batches=options.batch_options(run.parameters))
-    numbers, monitor = (
-        (options.run_options(run), options.objective_options(run)),
-        options.monitor_options(job.parameters),
-    )
-    return stages.Work(data, *numbers, job.processes, checkpoints, monitor)
+    numbers = (options.run_options(run), options.objective_options(run))
+    return stages.Work(data, *numbers, job.processes, checkpoints, options.monitor_options(job.parameters))
 
 
 def _on_cpu(module: torch.nn.Module) -> State:
@@ -209,7 +214,8 @@ def open_job(
     folder: Path,
     candidates: Path | None = None,
 ) -> Job:
-    """Return the job of one process.
+    """Return the job of one process: ``parameters``, ``latents``, ``backbone`` and ``diffusion`` are the recipe's,
+    ``folder`` is to hold each run's checkpoints, ``candidates`` is the folder of made positives, if there is one.
 
     Raises:
         UserError: resume_from_checkpoint is a path that is no checkpoint of this recipe, or a phase has numbers that do

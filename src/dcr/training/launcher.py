@@ -36,8 +36,10 @@ def launch(
     """Run stage 1, or stage 2 if there is a projector, in ``num_processes`` workers on each of ``num_hosts``.
 
     Args:
+        parameters: the recipe's; they give the numbers of processes and hosts.
         latents, backbone, diffusion: where the workers load them from; the same path on every host.
         checkpoints: folder that every host sees; the workers leave each run's final checkpoint in it.
+        projector: stage 1's weights; None for stage 1.
         candidates: folder of made positives, likewise.
         at_once: above 1, so many workers instead, each of which trains whole methods of stage 2 by itself.
         device: ``cuda``, of which each worker takes its own, or ``cpu``.

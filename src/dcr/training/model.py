@@ -21,6 +21,10 @@ class ConditionModel(nn.Module):
 
     Shape: pixels (B, 3, H, W) in [0, 1] -> image features (B, d), projections (B, m), or (B, 1 + P, m) of a projector
     of tokens.
+
+    Args:
+        backbone: whose image tower is called, and may be trained.
+        projector: a `dcr.projector.Projector` or `dcr.projector.TokenProjector` for it.
     """
 
     def __init__(self, backbone: Backbone, projector: nn.Module) -> None:
@@ -30,6 +34,7 @@ class ConditionModel(nn.Module):
         self.projector = projector
 
     def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return image features and projections of ``pixels``, (B, 3, H, W) in [0, 1]."""
         return project(self.backbone, self.projector, pixels)
 
     def trainable(self) -> dict[str, nn.Parameter]:
@@ -38,7 +43,7 @@ class ConditionModel(nn.Module):
 
 
 def freeze_for_stage1(model: ConditionModel) -> None:
-    """Leave only the projector trainable."""
+    """Leave only the projector of ``model`` trainable."""
     model.requires_grad_(False)
     model.projector.requires_grad_(True)
 
@@ -73,6 +78,10 @@ class TuningOptions:
 def prepare_tower(backbone: Backbone, options: TuningOptions) -> LoraConfig | None:
     """Make trainable what is to be trained of the tower and freeze the rest; return PEFT's configuration of LoRA.
 
+    Args:
+        backbone: whose image tower is changed, in place.
+        options: say what of it trains.
+
     Raises:
         UserError: the tower has fewer blocks than are to be trained.
     """
@@ -96,6 +105,10 @@ def add_lora(backbone: Backbone, options: LoraOptions) -> LoraConfig:
 
     Fused attention is split into separate q, k, v and output layers first, so that each gets its own factors as
     in the paper. The text tower is not touched.
+
+    Args:
+        backbone: whose image tower is changed, in place.
+        options: LoRA's numbers, and the kinds of layers that get it.
     """
     split_attention(backbone.visual)
     config = LoraConfig(
@@ -115,7 +128,12 @@ def add_lora(backbone: Backbone, options: LoraOptions) -> LoraConfig:
 
 
 def tower_state(backbone: Backbone, options: TuningOptions) -> dict[str, torch.Tensor]:
-    """Return the weights that training may have changed, on the CPU: LoRA's in PEFT's names, others in the tower's."""
+    """Return the weights that training may have changed, on the CPU: LoRA's in PEFT's names, others in the tower's.
+
+    Args:
+        backbone: whose tower `prepare_tower` has made ready.
+        options: with which it did.
+    """
     if options.mode == "lora":
         state = get_peft_model_state_dict(backbone.visual)
     else:
@@ -126,10 +144,16 @@ def tower_state(backbone: Backbone, options: TuningOptions) -> dict[str, torch.T
 def load_tower(backbone: Backbone, options: TuningOptions, state: dict[str, torch.Tensor]) -> None:
     """Put trained weights into a tower that `prepare_tower` has made ready; what trains stays trainable.
 
+    Args:
+        backbone: whose tower it is.
+        options: with which it was made ready.
+        state: trained weights, as `tower_state` returns them.
+
     Raises:
         UserError: they were trained on another tower, or another part of it.
     """
-    own, is_lora = tower_state(backbone, options), options.mode == "lora"
+    own = tower_state(backbone, options)
+    is_lora = options.mode == "lora"
     if own.keys() != state.keys() or any(own[name].shape != state[name].shape for name in own):
         what = f"LoRA of rank {options.lora.rank}" if is_lora else f"tuning: {options.mode}"
         raise UserError(
@@ -144,6 +168,11 @@ def load_tower(backbone: Backbone, options: TuningOptions, state: dict[str, torc
 
 def merge_tower(backbone: Backbone, options: TuningOptions, state: dict[str, torch.Tensor]) -> LoraConfig | None:
     """Put trained weights into the image tower, in place; return PEFT's configuration of LoRA.
+
+    Args:
+        backbone: with the tower that training started from.
+        options: with which it was trained.
+        state: trained weights, as `tower_state` returns them.
 
     Raises:
         UserError: they were trained on another tower, or another part of it.

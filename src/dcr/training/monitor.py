@@ -41,6 +41,8 @@ class Monitor:
     """Shows one run. Only the first process writes; diagnostics are a matter of all.
 
     Args:
+        options: what to show, and how often.
+        micro_step: of the run.
         trainable: the parameters that train, by name.
         folder: for trackers and pictures; None writes neither.
         draw: returns a picture of what the model tells the UNet of held-out images, as a PIL image.
@@ -54,24 +56,33 @@ class Monitor:
         folder: Path | None,
         draw: Callable[[], Any] | None = None,
     ) -> None:
-        self._options, self._micro_step, self._trainable = options, micro_step, trainable
-        self._folder, self._draw, self._trackers, self._bar = folder, draw, None, None
+        self._options = options
+        self._micro_step = micro_step
+        self._trainable = trainable
+        self._folder = folder
+        self._draw = draw
+        self._trackers = None
+        self._bar = None
         self._is_first = micro_step.processes.is_first
-        self._waited, self._started, self._first_seen = 0.0, 0.0, 0
+        self._waited = 0.0
+        self._started = 0.0
+        self._first_seen = 0
 
     def start(self, progress: Progress) -> None:
-        """Open the bar and the trackers."""
-        run, names = self._micro_step.run, list(self._options.report_to)
+        """Open the bar and the trackers, at the step that ``progress`` says is done."""
+        run = self._micro_step.run
+        names = list(self._options.report_to)
         self._bar = show_progress(
             total=run.max_train_steps, initial=progress.step, desc=run.name, unit="step", disable=not self._is_first
         )
-        self._started, self._first_seen = time.perf_counter(), progress.num_samples
+        self._started = time.perf_counter()
+        self._first_seen = progress.num_samples
         if self._is_first and self._folder and names:
             settings = {**asdict(run), **asdict(self._micro_step.options), **asdict(self._micro_step.batches)}
             self._trackers = Trackers(names, self._folder, run.name, settings, progress.rows)
 
     def waiting(self, batches: Iterator[dict]) -> Iterator[dict]:
-        """Pass batches on and note the time that they took to come."""
+        """Pass ``batches`` on and note the time that they took to come."""
         while True:
             asked = time.perf_counter()
             try:
@@ -82,14 +93,25 @@ class Monitor:
             yield batch
 
     def diagnose(self, step: int, batch: Batch, rows_per_chunk: int) -> dict[str, float]:
-        """Return a step's diagnostics where they are due; see `dcr.training.diagnostics`."""
+        """Return a step's diagnostics where they are due; see `dcr.training.diagnostics`.
+
+        Args:
+            step: optimizer steps done with this one.
+            batch: the last that it saw.
+            rows_per_chunk: rows of the grid whose graph is held at once.
+        """
         every = self._options.diagnostics_every_steps
         if not every or step % every:
             return {}
         return diagnose(self._micro_step, self._trainable, batch, step, rows_per_chunk)
 
     def show(self, row: dict[str, float], progress: Progress) -> None:
-        """Move the bar on, and give the row to the trackers and a picture to the folder."""
+        """Move the bar on, and give the row to the trackers and a picture to the folder.
+
+        Args:
+            row: the step's numbers by name.
+            progress: with this step done.
+        """
         seconds = time.perf_counter() - self._started
         self._bar.update()
         self._bar.set_postfix(
@@ -117,9 +139,18 @@ class Monitor:
 
 
 def log_plan(micro_step: MicroStep, trainable: dict[str, nn.Parameter], plan: Plan, progress: Progress) -> None:
-    """Tell what the run is about to do and to cost."""
+    """Tell what the run is about to do and to cost.
+
+    Args:
+        micro_step: of the run.
+        trainable: the parameters that train, by name.
+        plan: what a step costs, on one process.
+        progress: the steps that are done.
+    """
     tell_slow_precision(micro_step.diffusion.device, micro_step.run.mixed_precision, "training")
-    run, processes, diffusion = micro_step.run, micro_step.processes, micro_step.diffusion
+    run = micro_step.run
+    processes = micro_step.processes
+    diffusion = micro_step.diffusion
     modules = (micro_step.model, diffusion.unet, diffusion.vae, diffusion.text_encoder)
     numbers = sum(p.numel() for p in trainable.values())
     total = sum(p.numel() for module in modules for p in module.parameters())
