@@ -28,8 +28,9 @@ _STAGE1_OFF = {"reconstruction_share": 0.0, "base_embedding_weight": 0.0}  # lev
 
 
 def run_options(run: Run) -> RunOptions:
-    """Return the options of a run."""
-    p, stage = run.parameters, STAGE1 if run.method == STAGE1 else "stage2"
+    """Return the numbers that the trainer takes for ``run``, those of its own stage among them."""
+    p = run.parameters
+    stage = STAGE1 if run.method == STAGE1 else "stage2"
     own = {
         "name": run.name,
         "objective": run.objective,
@@ -47,7 +48,7 @@ def run_options(run: Run) -> RunOptions:
 
 
 def objective_options(run: Run) -> ObjectiveOptions:
-    """Return what the methods share, for a run."""
+    """Return the numbers that the methods share, for ``run``; in stage 1 the levers of stage 2 are off."""
     own = {f.name: getattr(run.parameters, f.name) for f in fields(ObjectiveOptions) if f.name != "contrast"}
     off = _STAGE1_OFF if run.method == STAGE1 else {}
     return ObjectiveOptions(**own | off, contrast=contrast_options(run))
@@ -59,7 +60,9 @@ def contrast_options(run: Run) -> ContrastOptions:
     Raises:
         UserError: the method, or another parameter, does not go with them.
     """
-    p, objective, stage2 = run.parameters, run.objective, run.method != STAGE1
+    p = run.parameters
+    objective = run.objective
+    stage2 = run.method != STAGE1
     if objective == "reconstruction":
         return ContrastOptions()
     asked = p.positives if stage2 else "augmentation"
@@ -74,7 +77,14 @@ def contrast_options(run: Run) -> ContrastOptions:
 
 
 def build_signal(parameters: TrainingParameters) -> Signal | FeatureSignal:
-    """Return the recipe's signal with its own numbers; for infonce there are none but the temperature."""
+    """Return the recipe's signal with its own numbers; for infonce there are none but the temperature.
+
+    Args:
+        parameters: of the recipe; ``{signal}_*`` are the signal's numbers.
+
+    Raises:
+        UserError: a number is out of the signal's range.
+    """
     name = parameters.signal
     kind = (SIGNALS | FEATURE_SIGNALS)[name]
     if name == "infonce":
@@ -87,7 +97,8 @@ def build_signal(parameters: TrainingParameters) -> Signal | FeatureSignal:
 
 def _check_contrast(p: TrainingParameters, objective: str, options: ContrastOptions) -> None:
     """Refuse what has no meaning together."""
-    signal, resampler = options.signal, options.resampler
+    signal = options.signal
+    resampler = options.resampler
     if isinstance(signal, FeatureSignal) and objective == "dcr":
         raise UserError(f"training.signal {p.signal} works on image features: set training.method to naive")
     if isinstance(signal, FeatureSignal) and resampler:
@@ -118,25 +129,25 @@ def _check_resampling(p: TrainingParameters, objective: str, signal: Signal | No
 
 
 def batch_options(parameters: TrainingParameters) -> BatchOptions:
-    """Return how batches are drawn."""
+    """Return how batches are drawn under a run's ``parameters``."""
     return BatchOptions(**{f.name: getattr(parameters, f.name) for f in fields(BatchOptions)})
 
 
 def monitor_options(parameters: TrainingParameters) -> MonitorOptions:
-    """Return what is shown of a run."""
+    """Return what the recipe's ``parameters`` have shown of each run."""
     values = {f.name: getattr(parameters, f.name) for f in fields(MonitorOptions)}
     return MonitorOptions(**values | {"report_to": tuple(parameters.report_to)})
 
 
 def tuning_options(parameters: TrainingParameters) -> TuningOptions:
-    """Return what of the tower trains."""
+    """Return what of the tower trains under the recipe's ``parameters``."""
     lora = {f.name: getattr(parameters, f"lora_{f.name}") for f in fields(LoraOptions)}
     lora["targets"] = tuple(lora["targets"])
     return TuningOptions(parameters.tuning, parameters.num_tuned_blocks, LoraOptions(**lora))
 
 
 def tuning_in_words(parameters: TrainingParameters) -> str:
-    """Return how the tower trains, for a sentence."""
+    """Return how the tower trains under the recipe's ``parameters``, for a sentence."""
     words = {
         "lora": "with LoRA",
         "full": "as a whole",
@@ -146,7 +157,7 @@ def tuning_in_words(parameters: TrainingParameters) -> str:
 
 
 def approximations(run: Run) -> list[str]:
-    """Return in words what makes a run's loss or gradient differ from its exact one; empty where they are exact."""
+    """Return in words what makes the loss or gradient differ from its exact one; empty where they are exact."""
     found = []
     if run.objective != "dcr":
         return found
@@ -158,7 +169,12 @@ def approximations(run: Run) -> list[str]:
 
 
 def view_augmentation(parameters: TrainingParameters, preprocessing: Preprocessing) -> Augmentation:
-    """Return what makes the positive views of images that a tower sees with this preprocessing."""
+    """Return what makes the positive views of images.
+
+    Args:
+        parameters: of the recipe; ``view_*`` are the strengths.
+        preprocessing: of the tower that sees the views; the published ones are made on pixels that it has normalised.
+    """
     names = ("brightness", "contrast", "saturation", "hue", "horizontal_flip", "vertical_flip")
     augmentation = ViewAugmentation(
         **{name: getattr(parameters, f"view_{name}") for name in names},

@@ -26,9 +26,13 @@ def draw_reconstructions(
     """Return the images in a row and their reconstructions under their own conditions below.
 
     Args:
+        model: tower and projector; its mode, training or evaluation, is left as it was.
+        diffusion: draws what the conditions say.
         pixels: (N, 3, H, W) in [0, 1].
         latent_shape: (C, h, w) of one image's latents.
+        seed: of the noise.
         num_steps: DDIM steps, see `dcr.generation.reconstruct`.
+        mask_padding: of the empty prompt, see `dcr.training.predictor.Predictor`.
     """
     was_training = model.training
     model.eval()

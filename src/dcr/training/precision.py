@@ -27,14 +27,21 @@ class Precision:
 
     def __init__(self, mixed_precision: str, device: torch.device, num_parts: int = 1) -> None:
         self.scaler = torch.amp.GradScaler(device.type, enabled=mixed_precision == "fp16")
-        self._dtype, self._device, self._num_parts = WEIGHT_DTYPES[mixed_precision], device, num_parts
+        self._dtype = WEIGHT_DTYPES[mixed_precision]
+        self._device = device
+        self._num_parts = num_parts
 
     def autocast(self) -> torch.autocast:
         """Return the context in which modules with float32 weights compute in the run's precision."""
         return torch.autocast(self._device.type, self._dtype, enabled=self._dtype != torch.float32)
 
     def encode(self, model: nn.Module, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return image features (B, d) and projections (B, m), float32, of pixels (B, 3, H, W) in [0, 1]."""
+        """Return a model's image features (B, d) and projections (B, m), float32, of pixels (B, 3, H, W) in [0, 1].
+
+        Args:
+            model: tower and projector, as `dcr.training.model.ConditionModel`.
+            pixels: of images and views.
+        """
         with self.autocast():
             features, projections = model(pixels)
         return features.float(), projections.float()

@@ -38,6 +38,7 @@ class Predictor:
     image to image, so they take the general path. The UNet is left as it was after every call.
 
     Args:
+        diffusion: frozen; its UNet predicts and its text encoder reads the empty prompt.
         constant_prompt: precompute keys and values of the empty prompt, where the UNet allows it.
         shared_prefix: compute what the condition does not reach once a row.
         mask_padding: hide the padding of the empty prompt from the text encoder, as the published code does.
@@ -50,7 +51,8 @@ class Predictor:
         shared_prefix: bool = False,
         mask_padding: bool = False,
     ) -> None:
-        self._diffusion, self._shared_prefix = diffusion, shared_prefix
+        self._diffusion = diffusion
+        self._shared_prefix = shared_prefix
         self._empty_prompt = diffusion.encode_prompts([""], mask_padding)
         self._constant_prompt = constant_prompt and allows_constant_prompt(diffusion.unet)
         if constant_prompt and not self._constant_prompt:
@@ -61,7 +63,8 @@ class Predictor:
         self._shared: dict[bool, list[nn.Module]] = {}
 
     def __call__(self, noisy_latents: torch.Tensor, timesteps: torch.Tensor, projections: torch.Tensor) -> torch.Tensor:
-        columns, constant = projections.shape[1], self._constant_prompt and projections.ndim == 3
+        columns = projections.shape[1]
+        constant = self._constant_prompt and projections.ndim == 3
         if constant:
             self._prepare()
         share = self._shared_prefix and columns > 1
@@ -74,7 +77,8 @@ class Predictor:
     def _predict(
         self, noisy: torch.Tensor, timesteps: torch.Tensor, projections: torch.Tensor, constant: bool
     ) -> torch.Tensor:
-        columns, flat = projections.shape[1], projections.flatten(0, 1)
+        columns = projections.shape[1]
+        flat = projections.flatten(0, 1)
         conditions = flat[:, None] if constant else condition(self._empty_prompt, flat)
         predictions = self._diffusion.predict(
             noisy.repeat_interleave(columns, dim=0), timesteps.repeat_interleave(columns), conditions

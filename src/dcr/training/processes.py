@@ -43,7 +43,7 @@ class Processes:
         return int(os.environ.get("LOCAL_RANK", 0)), int(os.environ.get("LOCAL_WORLD_SIZE", 1))
 
     def own(self, size: int) -> slice:
-        """Return this process's share of a batch of ``count * size`` samples."""
+        """Return this process's share of a batch of ``count * size`` samples, ``size`` of them."""
         return slice(self.rank * size, (self.rank + 1) * size)
 
     def sum_(self, tensor: torch.Tensor) -> torch.Tensor:
@@ -53,7 +53,7 @@ class Processes:
         return tensor
 
     def mean(self, values: list[float]) -> list[float]:
-        """Return the means of numbers over the processes, waiting for the device once where there are several."""
+        """Return the means of ``values`` over the processes, waiting for the device once where there are several."""
         if self.count == 1:
             return values
         tensor = torch.tensor(values, dtype=torch.float64).to(self.device, non_blocking=True)
@@ -68,7 +68,11 @@ class Processes:
         return torch.cat(parts)
 
     def mean_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
-        """Replace every gradient by its mean over the processes, in one exchange; those of sharded weights are so."""
+        """Replace every gradient by its mean over the processes, in one exchange; those of sharded weights are so.
+
+        Args:
+            parameters: that train, alike and in the same order in all processes; those without a gradient are left out.
+        """
         gradients = [p.grad for p in parameters if p.grad is not None and not isinstance(p.grad, DTensor)]
         if self.count == 1 or not gradients:
             return
@@ -133,7 +137,8 @@ def _own_device(parameter: str, kind: str) -> torch.device:
     """Return the GPU of this process, made PyTorch's current one, or the CPU where there or asked for is none."""
     if kind == "cpu" or not torch.cuda.is_available():
         return torch.device("cpu")
-    local_rank, num_gpus = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+    local_rank = int(os.environ["LOCAL_RANK"])
+    num_gpus = torch.cuda.device_count()
     if local_rank >= num_gpus:
         raise UserError(f"{parameter} is more than the {num_gpus} GPU(s) of this host, of which each takes one")
     device = torch.device("cuda", local_rank)

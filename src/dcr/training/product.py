@@ -20,7 +20,13 @@ from dcr.training.runs import Run, encoder_runs
 def put_into_tower(
     parameters: TrainingParameters, backbone: Backbone, weights: dict[str, torch.Tensor]
 ) -> dict[str, Any] | None:
-    """Merge trained weights into the backbone's tower; return the adapter to keep beside it, None without LoRA."""
+    """Merge trained weights into the backbone's tower; return the adapter to keep beside it, None without LoRA.
+
+    Args:
+        parameters: with which the tower was trained.
+        backbone: with the tower that training started from; it is changed in place.
+        weights: trained ones, as `dcr.training.model.tower_state` returns them.
+    """
     config = merge_tower(backbone, tuning_options(parameters), weights)
     return {"config": config, "weights": weights} if config else None
 
@@ -29,6 +35,10 @@ def describe_run(run: Run, result: RunResult) -> dict[str, Any]:
     """Return what a run was and cost, for `training.json`.
 
     Steps that an earlier run had in common with it are counted with the seconds that they took there.
+
+    Args:
+        run: names the objective.
+        result: what it left; its last loss is told.
     """
     return {
         "objective": run.objective,
@@ -46,7 +56,13 @@ def hash_products(
     adapters: Mapping[str, Callable[[], dict[str, torch.Tensor]]],
     encoders: Mapping[str, Callable[[], Backbone]],
 ) -> dict[str, Any]:
-    """Return hashes of what training made: the projector, and by encoder the trained weights and the encoder."""
+    """Return hashes of what training made: the projector, and by encoder the trained weights and the encoder.
+
+    Args:
+        projector: stage 1's weights.
+        adapters: by encoder, what loads the trained weights.
+        encoders: by name, what loads them, one by one.
+    """
     return {
         "projector": tensors_hash(projector),
         "adapters": {name: tensors_hash(load()) for name, load in adapters.items()},
@@ -57,7 +73,14 @@ def hash_products(
 def describe(
     parameters: TrainingParameters, recipe: RecipeParameters, encoder: str, hashes: dict[str, str]
 ) -> dict[str, Any]:
-    """Return what `dcr.model_card.model_card` tells of the making; the base model's name is not in it."""
+    """Return what `dcr.model_card.model_card` tells of the making; the base model's name is not in it.
+
+    Args:
+        parameters: of the recipe's training.
+        recipe: its name and its licence.
+        encoder: whose card it is, ``dcr`` or ``dcr@1``.
+        hashes: of data and models that went in, by name.
+    """
     runs = encoder_runs(parameters, encoder)
     several = len(runs) > 1
     return {

@@ -17,7 +17,8 @@ from dcr.backbones import Backbone
 from dcr.devices import constant
 from dcr.views import ViewAugmentation
 
-OPENAI_MEAN, OPENAI_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
+OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 @dataclass(frozen=True)
@@ -38,11 +39,16 @@ class PublishedViews:
 
     @staticmethod
     def draw(count: int, generator: torch.Generator) -> torch.Tensor:
-        """Return one seed a sample, (count, 1) int64."""
+        """Return one seed a sample from ``generator``, (count, 1) int64."""
         return torch.randint(2**62, (count, 1), generator=generator)
 
     def apply(self, pixels: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
-        """Return views of ``pixels``, (B, 3, H, W) in [0, 1]; normalised, they are what the published tower sees."""
+        """Return views of ``pixels``, (B, 3, H, W) in [0, 1]; normalised, they are what the published tower sees.
+
+        Args:
+            pixels: of the images, (B, 3, H, W) in [0, 1].
+            draws: seeds of `draw`, (B, 1).
+        """
         mean, std = (constant(v, pixels.dtype, pixels.device).view(3, 1, 1) for v in (self.mean, self.std))
         augment = self.transform(pixels.shape[-1])
         views = []
@@ -53,7 +59,7 @@ class PublishedViews:
         return torch.stack(views).to(pixels) * std + mean
 
     def transform(self, image_size: int) -> transforms.Compose:
-        """Return torchvision's transform of one image."""
+        """Return torchvision's transform of one image, whose views have ``image_size`` pixels a side."""
         a = self.augmentation
         return transforms.Compose(
             [

@@ -52,7 +52,7 @@ class Run:
 
 
 def stage1_run(parameters: TrainingParameters) -> Run:
-    """Return the run of stage 1."""
+    """Return the run of stage 1 under the recipe's ``parameters``."""
     return Run(STAGE1, STAGE1, parameters.stage1_loss, parameters, parameters.seed)
 
 
@@ -60,6 +60,8 @@ def method_runs(parameters: TrainingParameters, method: str, seed: int | None = 
     """Return the phases of a method in their order; one of the recipe's own numbers where it has none.
 
     Args:
+        parameters: of the recipe, ``phases`` among them.
+        method: of stage 2.
         seed: of `stage2_seeds`; None for ``training.seed``. A phase after the first draws from a seed derived from it,
             so that it does not see the first one's noise again.
     """
@@ -77,7 +79,11 @@ def method_runs(parameters: TrainingParameters, method: str, seed: int | None = 
 
 
 def stage2_runs(parameters: TrainingParameters) -> dict[str, list[Run]]:
-    """Return every method's phases, with every seed of stage 2, by the encoder's name; the product stands first."""
+    """Return every method's phases, with every seed of stage 2, by the encoder's name; the product stands first.
+
+    Args:
+        parameters: of the recipe; ``method`` is the product's, ``baselines`` are the others.
+    """
     methods = dict.fromkeys([parameters.method, *parameters.baselines])
     return {
         str(EncoderName(method, seed=seed)): method_runs(parameters, method, seed)
@@ -87,12 +93,12 @@ def stage2_runs(parameters: TrainingParameters) -> dict[str, list[Run]]:
 
 
 def all_runs(parameters: TrainingParameters) -> dict[str, Run]:
-    """Return stage 1 and every run of stage 2 by name."""
+    """Return stage 1 and every run of stage 2 by name, all that the recipe's ``parameters`` ask for."""
     return {run.name: run for run in (stage1_run(parameters), *chain(*stage2_runs(parameters).values()))}
 
 
 def encoder_runs(parameters: TrainingParameters, encoder: str) -> list[Run]:
-    """Return the phases by which an encoder is trained, ``dcr`` or ``dcr@1``."""
+    """Return the phases by which ``encoder``, such as ``dcr`` or ``dcr@1``, is trained under ``parameters``."""
     name = EncoderName.parse(encoder)
     return method_runs(parameters, name.method, name.seed)
 
@@ -101,5 +107,8 @@ def shorter_first(runs: dict[str, list[Run]]) -> dict[str, list[Run]]:
     """Return the methods in the order in which what they have in common is trained once.
 
     Of two that are alike up to a phase which is longer in one of them, the longer can go on from the shorter's end.
+
+    Args:
+        runs: phases by encoder, as `stage2_runs` returns them.
     """
     return dict(sorted(runs.items(), key=lambda item: [run.max_train_steps for run in item[1]]))

@@ -64,6 +64,12 @@ class Data:
     ) -> Data:
         """Split the samples and fix the held-out noise.
 
+        Args:
+            latents, validation_fraction: see `split_positions`.
+            diffusion, augmentation, seed, mask_padding: see `HeldOutNoise`.
+            num_validation_samples: how many of the held-out ones are measured on, at most.
+            batches: how batches are drawn; None for the paper's method.
+
         Raises:
             UserError: the fraction leaves no sample on one side.
         """
@@ -89,7 +95,7 @@ class Work:
     monitor: MonitorOptions = field(default_factory=MonitorOptions)
 
     def fit(self, model: ConditionModel, diffusion: Diffusion, base: Backbone | None = None) -> RunResult:
-        """Train whatever in the model requires a gradient."""
+        """Train whatever in ``model`` requires a gradient, by the frozen ``diffusion``; ``base`` as in `MicroStep`."""
         data = self.data
         micro_step = MicroStep(
             model, diffusion, data.augmentation, self.run, self.options, data.batches, self.processes, base
@@ -104,7 +110,10 @@ class Work:
 def train_projector(
     backbone: Backbone, diffusion: Diffusion, work: Work, condition: str = "broadcast"
 ) -> tuple[nn.Module, RunResult, dict[str, float]]:
-    """Stage 1. Return the projector, its run, and held-out noise errors under several conditions."""
+    """Stage 1. Return the projector, its run, and held-out noise errors under several conditions.
+
+    ``backbone`` and ``diffusion`` stay as they are, ``work`` is the run's, ``condition`` a kind of `build_projector`.
+    """
     model = _untrained_projector(backbone, diffusion, work.run.seed, condition)
     freeze_for_stage1(model)
     held_out = work.data.held_out
@@ -120,11 +129,17 @@ def import_projector(
 ) -> tuple[Projector, RunResult, dict[str, float]]:
     """Take stage 1's projector from a file. Return what `train_projector` does; the run has no steps.
 
+    Args:
+        backbone, diffusion: whose widths the projector must have.
+        work: data to measure on, and the seed of the projector that the file's is measured against.
+        path: see `load_published_projector`.
+
     Raises:
         UserError: the file is no projector's, or one of other sizes.
     """
     model = _untrained_projector(backbone, diffusion, work.run.seed, "broadcast")
-    held_out, own = work.data.held_out, model.projector.state_dict()
+    held_out = work.data.held_out
+    own = model.projector.state_dict()
     errors = {"empty_prompt": held_out.empty_prompt(), "before": held_out.model(model)}
     state = load_published_projector(path)
     if any(state[name].shape != own[name].shape for name in own):
@@ -150,6 +165,8 @@ def train_adapter(
     """Stage 2, or a phase of it. Return the tower's trained weights and the run. ``backbone`` is changed in place.
 
     Args:
+        diffusion, projector_state: what the tower is trained through, both frozen.
+        work, tuning: data and numbers of the run, and what of the tower trains.
         start: the trained weights that the phase before left, by which it goes on; None for the first.
     """
     projector = load_projector(projector_state).to(diffusion.device)
@@ -161,7 +178,10 @@ def train_adapter(
 def train_end_to_end(
     backbone: Backbone, diffusion: Diffusion, work: Work, tuning: TuningOptions, condition: str = "broadcast"
 ) -> tuple[dict[str, torch.Tensor], RunResult, nn.Module]:
-    """Both stages at once, from the projector that stage 1 starts from. Return also the trained projector."""
+    """Both stages at once, from the projector that stage 1 starts from. Return also the trained projector.
+
+    ``backbone``, ``diffusion``, ``work`` and ``tuning`` as in `train_adapter`, ``condition`` as in `train_projector`.
+    """
     model = _untrained_projector(backbone, diffusion, work.run.seed, condition)
     model.requires_grad_(False).projector.requires_grad_(True)
     state, result = _train_tower(model, diffusion, work, tuning, "end_to_end")
@@ -204,7 +224,7 @@ def _untrained_projector(backbone: Backbone, diffusion: Diffusion, seed: int, co
 
 
 def load_projector(state: dict[str, Any]) -> Projector | TokenProjector:
-    """Build a projector of the kind and size its weights have.
+    """Build a projector of the kind and size that its weights, ``state``, have.
 
     Raises:
         UserError: the weights are not a projector's.

@@ -11,11 +11,17 @@ from dcr.errors import UserError
 from dcr.training.run import RunOptions
 from dcr.training.sharding import part_like, whole
 
-_WEIGHT, _MOMENT = "weight:", "adamw:"
+_WEIGHT = "weight:"
+_MOMENT = "adamw:"
 
 
 def build_optimizer(trainable: dict[str, torch.nn.Parameter], run: RunOptions) -> torch.optim.AdamW:
-    """Return AdamW; where tower and projector train at once, each has its own learning rate."""
+    """Return AdamW; where tower and projector train at once, each has its own learning rate.
+
+    Args:
+        trainable: the parameters that train, by name; the projector's begin with ``projector.``.
+        run: gives learning rates, betas, epsilon and weight decay.
+    """
     projector = [p for name, p in trainable.items() if name.startswith("projector.")]
     tower = [p for name, p in trainable.items() if not name.startswith("projector.")]
     both = [{"params": tower}, {"params": projector, "lr": run.projector_learning_rate}]
@@ -33,14 +39,21 @@ def decay_factor(decay: str, step: int, num_steps: int) -> float:
 
     Args:
         decay: ``none``, ``linear``, (N - k) / N, or ``cosine``, (1 + cos(pi k / N)) / 2, where k steps of N are done.
-        step: from 1. num_steps: of the run.
+        step: from 1.
+        num_steps: of the run.
     """
     share = (step - 1) / num_steps
     return {"none": 1.0, "linear": 1 - share, "cosine": (1 + math.cos(math.pi * share)) / 2}[decay]
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, run: RunOptions, step: int) -> float:
-    """Set every group's learning rate, which depends on the step's number alone; return the first one's."""
+    """Set every group's learning rate, which depends on the step's number alone; return the first one's.
+
+    Args:
+        optimizer: of `build_optimizer`.
+        run: gives decay and number of steps.
+        step: that is about to be taken, from 1.
+    """
     factor = decay_factor(run.learning_rate_decay, step, run.max_train_steps)
     for group in optimizer.param_groups:
         group["lr"] = factor * group.setdefault("initial_lr", group["lr"])
@@ -53,6 +66,8 @@ def training_state(
     """Return weights and optimizer state by name; parameters that never had a gradient have no moments.
 
     Args:
+        trainable: the parameters that train, by name.
+        optimizer: of `build_optimizer`.
         keep: nothing is returned without it. Of sharded tensors every process must bring its part, whoever keeps them.
     """
     tensors = {f"{_WEIGHT}{name}": parameter.detach() for name, parameter in trainable.items()}
@@ -66,7 +81,16 @@ def training_state(
 def restore_state(
     trainable: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]
 ) -> None:
-    """Undo `training_state`, in place; UserError if the weights are not those that are trained."""
+    """Undo `training_state`, in place.
+
+    Args:
+        trainable: the parameters that train, by name.
+        optimizer: of `build_optimizer`.
+        tensors: what `training_state` returned.
+
+    Raises:
+        UserError: the weights are not those that are trained.
+    """
     weights = {name.removeprefix(_WEIGHT): t for name, t in tensors.items() if name.startswith(_WEIGHT)}
     if {name: t.shape for name, t in weights.items()} != {name: p.shape for name, p in trainable.items()}:
         raise UserError(

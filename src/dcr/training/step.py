@@ -46,8 +46,14 @@ class MicroStep:
         processes: Processes,
         base: Backbone | None = None,
     ) -> None:
-        self.model, self.diffusion, self.augmentation, self.run = model, diffusion, augmentation, run
-        self.options, self.batches, self.processes, self.base = options, batches, processes, base
+        self.model = model
+        self.diffusion = diffusion
+        self.augmentation = augmentation
+        self.run = run
+        self.options = options
+        self.batches = batches
+        self.processes = processes
+        self.base = base
         if run.gradient_checkpointing != "none":
             model.backbone.enable_gradient_checkpointing()
         self.precision = Precision(run.mixed_precision, diffusion.device, run.gradient_accumulation_steps)
@@ -65,7 +71,12 @@ class MicroStep:
         return self.objective.step(batch, rows_per_chunk), batch
 
     def build_objective(self, name: str, options: ObjectiveOptions) -> Objective:
-        """Return an objective on this model, the run's own or another one to measure by."""
+        """Return an objective on this model, the run's own or another one to measure by.
+
+        Args:
+            name: ``dcr``, ``naive`` or ``reconstruction``.
+            options: its numbers.
+        """
         return OBJECTIVES[name](options, self.model, self.predict, self.precision, self.processes)
 
     def compile_blocks(self) -> None:
@@ -97,7 +108,7 @@ class MicroStep:
             batch.base_features = own
 
     def seed_dropout(self, number: int) -> None:
-        """LoRA's dropout draws from the global stream: seed it by the step, and apart in every process."""
+        """LoRA's dropout draws from the global stream: seed it by the micro-step's ``number`` and by rank."""
         others = [self.processes.rank] if self.processes.rank else []
         torch.manual_seed(derive_seed(self.run.seed, "dropout", number, *others))
 

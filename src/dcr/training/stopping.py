@@ -32,7 +32,8 @@ class StopRequest:
     """
 
     def __init__(self, file: Path | None = None) -> None:
-        self._file, self._came = file, False
+        self._file = file
+        self._came = False
 
     @property
     def requested(self) -> bool:

@@ -77,7 +77,12 @@ class Trackers:
             self.log({name: value for name, value in row.items() if name != "step"}, row["step"])
 
     def log(self, row: dict[str, float], step: int) -> None:
-        """Note a step's numbers; those that are not finite are left out, as no tracker draws them."""
+        """Note a step's numbers; those that are not finite are left out, as no tracker draws them.
+
+        Args:
+            row: the numbers by name.
+            step: optimizer steps done.
+        """
         finite = {name: value for name, value in row.items() if math.isfinite(value)}
         self._each(lambda tracker: tracker.log(finite, step=step))
 
@@ -117,7 +122,8 @@ def _open(name: str, folder: Path, run_name: str) -> Any:
     from accelerate.tracking import LOGGER_TYPE_TO_CLASS
 
     PartialState()  # accelerate's trackers log through it
-    tracker, own = LOGGER_TYPE_TO_CLASS[name], folder / name
+    tracker = LOGGER_TYPE_TO_CLASS[name]
+    own = folder / name
     if name == "mlflow":
         return tracker(_PROJECT, run_name=run_name)
     if name == "wandb":

@@ -55,8 +55,8 @@ class Trainer:
         monitor: MonitorOptions | None = None,
         draw: Callable[[], Any] | None = None,
     ) -> None:
-        self.run, self.processes = micro_step.run, micro_step.processes
-        run = self.run
+        self.run = run = micro_step.run
+        self.processes = micro_step.processes
         self._step_samples = run.train_batch_size * self.processes.count
         columns = self._step_samples if micro_step.options.gather_negatives else run.train_batch_size
         if len(positions) < self._step_samples:
@@ -80,7 +80,8 @@ class Trainer:
         self.optimizer = build_optimizer(self.trainable, run)
         folder = checkpoints.folder if checkpoints else None
         self.monitor = Monitor(monitor or MonitorOptions(), micro_step, self.trainable, folder, draw)
-        self._skipped_in_a_row, self._is_of_another = 0, False
+        self._skipped_in_a_row = 0
+        self._is_of_another = False
         watched = run.objective == "dcr" and micro_step.is_plain_contrast
         self._ignored_condition = IgnoredCondition(run.name, columns, batches.num_views) if watched else None
 
@@ -118,7 +119,8 @@ class Trainer:
         return planned
 
     def _loop(self, progress: Progress, stop: StopRequest, rows_per_chunk: int) -> None:
-        run, before = self.run, progress.seconds
+        run = self.run
+        before = progress.seconds
         batches = self.monitor.waiting(self._batches(progress))
         started = time.perf_counter()
         for step in range(progress.step + 1, run.max_train_steps + 1):
@@ -134,7 +136,8 @@ class Trainer:
                 row["validation_loss"] = self.validate()
             if self._ignored_condition and self.processes.is_first:
                 self._ignored_condition.watch(row["loss"])
-            progress.step, progress.num_samples = step, progress.num_samples + self._samples_a_step
+            progress.step = step
+            progress.num_samples += self._samples_a_step
             progress.rows.append({"step": step, **row})
             progress.seconds = before + time.perf_counter() - started
             self.monitor.show(row, progress)
@@ -192,7 +195,8 @@ class Trainer:
         return (self.run.train_batch_size if alike else self._step_samples) * self.run.gradient_accumulation_steps
 
     def _batches(self, progress: Progress) -> Iterator[dict]:
-        run, count = self.run, self.run.gradient_accumulation_steps
+        run = self.run
+        count = run.gradient_accumulation_steps
         steps = range(progress.step * count, run.max_train_steps * count)
         return iterate_batches(
             self.latents, self.positions, run.train_batch_size, run.seed, steps, run.num_workers,

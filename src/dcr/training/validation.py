@@ -36,6 +36,7 @@ class _HeldOut:
 
     @classmethod
     def of(cls, crops: torch.Tensor, batch: Batch) -> _HeldOut:
+        """Keep of ``batch`` what is read of it, and the ``crops`` that it was made of, on its device."""
         on_device = crops.to(batch.pixels.device, non_blocking=True)
         return cls(on_device, batch.noisy_latents, batch.targets, batch.timesteps)
 
@@ -49,7 +50,11 @@ class HeldOutNoise:
     """Noise error per condition on held-out samples.
 
     Args:
+        latents: all samples.
         positions: of the held-out samples; the first ``num_samples`` are used.
+        diffusion: frozen, on the device that measures.
+        augmentation: makes views, which are not looked at.
+        seed: of latents, noise and timesteps.
         batch_size: of one pass of tower and UNet.
         mask_padding: of the empty prompt, see `dcr.training.predictor.Predictor`.
     """
@@ -66,7 +71,9 @@ class HeldOutNoise:
         mask_padding: bool = False,
     ) -> None:
         chosen = list(positions)[:num_samples]
-        self._diffusion, self._seed, self._mask_padding = diffusion, seed, mask_padding
+        self._diffusion = diffusion
+        self._seed = seed
+        self._mask_padding = mask_padding
         self._predict = Predictor(diffusion, mask_padding=mask_padding)
         self._width = diffusion.unet.config.cross_attention_dim
         self._batches = []
@@ -80,7 +87,7 @@ class HeldOutNoise:
         return self._mean_error(lambda batch: torch.zeros(len(batch.crops), self._width, device=batch.crops.device))
 
     def model(self, model: ConditionModel) -> float:
-        """Return the noise error with the model's own condition."""
+        """Return the noise error with the condition that ``model`` makes of each image."""
         was_training = model.training
         model.eval()
         error = self._mean_error(lambda batch: model(batch.pixels)[1])
@@ -88,11 +95,17 @@ class HeldOutNoise:
         return error
 
     def wrong_image(self, model: ConditionModel) -> float:
-        """Return the noise error when each image gets the condition of its neighbour in the batch."""
+        """Return the noise error when each image gets the condition that ``model`` makes of its neighbour's pixels."""
         return self._mean_error(lambda batch: model(batch.pixels)[1].roll(1, dims=0))
 
     def draw(self, model: ConditionModel, num_images: int, num_steps: int) -> Image.Image:
-        """Return the first images and what the UNet makes of their conditions, see `dcr.training.pictures`."""
+        """Return the first images and what the UNet makes of their conditions, see `dcr.training.pictures`.
+
+        Args:
+            model: makes the conditions.
+            num_images: how many, at most a batch of them.
+            num_steps: DDIM steps.
+        """
         batch = self._batches[0]
         return draw_reconstructions(
             model, self._diffusion, batch.pixels[:num_images], batch.targets.shape[1:], self._seed, num_steps,
@@ -102,7 +115,9 @@ class HeldOutNoise:
     @torch.no_grad()
     def _mean_error(self, project: Callable[[_HeldOut], torch.Tensor]) -> float:
         """Return the error under a condition, computed in the precision that the UNet is in, as training does."""
-        errors, count, dtype = [], 0, self._diffusion.dtype
+        errors = []
+        count = 0
+        dtype = self._diffusion.dtype
         for batch in self._batches:
             with torch.autocast(self._diffusion.device.type, dtype, enabled=dtype != torch.float32):
                 projections = project(batch).float()

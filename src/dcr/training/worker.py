@@ -20,7 +20,7 @@ from dcr.training.failures import NODE_PID, leave_failure
 
 
 def main(config: str) -> None:
-    """Train the job's stage with the other ranks."""
+    """Train the job's stage with the other ranks; ``config`` is the path of its config.json."""
     threading.Thread(target=_end_with_parents, daemon=True).start()
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     rank = int(os.environ["RANK"])
@@ -66,7 +66,8 @@ def _train(config: Path) -> None:
 
 def _end_with_parents() -> None:
     """Kill this process once its starter or the node is gone: an orphan would write beside the next run."""
-    parent, node = os.getppid(), int(os.environ.get(NODE_PID, os.getppid()))
+    parent = os.getppid()
+    node = int(os.environ.get(NODE_PID, parent))
     while os.getppid() == parent and _is_alive(node):
         time.sleep(0.2)
     os.kill(os.getpid(), signal.SIGKILL)

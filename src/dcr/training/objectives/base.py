@@ -66,8 +66,11 @@ class Objective(ABC):
     def __init__(
         self, options: ObjectiveOptions, model: nn.Module, predict: Predict, precision: Precision, processes: Processes
     ) -> None:
-        self.options, self.model, self.predict = options, model, predict
-        self.precision, self.processes = precision, processes
+        self.options = options
+        self.model = model
+        self.predict = predict
+        self.precision = precision
+        self.processes = processes
 
     @abstractmethod
     def step(self, batch: Batch, rows_per_chunk: int) -> dict[str, float]:
@@ -86,10 +89,17 @@ class Objective(ABC):
     ) -> list[dict[str, torch.Tensor]]:
         """Send the weighted mean squared error of the noise back into ``projections``, (B, m).
 
+        Args:
+            batch: what the step sees.
+            projections: of its images, a leaf that gathers the gradient.
+            rows_per_chunk: rows of DCR's grid, of B + 1 predictions each, whose graph is held at once.
+            weight: of this error in the loss.
+
         Returns:
             Each chunk's share of it, as ``loss``; the chunks are as large as DCR's.
         """
-        size, chunks = len(projections), []
+        size = len(projections)
+        chunks = []
         for rows in torch.arange(size, device=projections.device).split(rows_per_chunk * (size + 1)):
             conditions = projections[rows][:, None]
             predictions = self.predict(batch.noisy_latents[rows], batch.timesteps[rows], conditions)[:, 0]
@@ -105,6 +115,10 @@ class Objective(ABC):
     def pull_to_base(self, features: torch.Tensor, batch: Batch) -> tuple[dict[str, torch.Tensor], torch.Tensor | None]:
         """Send back one minus the cosine of each image's embedding and the base encoder's.
 
+        Args:
+            features: of the images, and of views behind them, (B, d) or more rows.
+            batch: has the base encoder's features where there is a pull.
+
         Returns:
             It by name, and its gradient in all ``features``; nothing and None where there is no pull.
         """
@@ -118,7 +132,7 @@ class Objective(ABC):
 
 
 def noise_errors(predictions: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Return the mean squared error of each prediction, (R,), of (R, C, h, w)."""
+    """Return the mean squared error, (R,), of ``predictions`` against ``targets``, (R, C, h, w) each."""
     return F.mse_loss(at_least_float32(predictions), targets, reduction="none").flatten(1).mean(dim=1)
 
 

@@ -27,8 +27,9 @@ class DcrObjective(Objective):
     """The DCR loss, with a share of plain noise error where that is asked for."""
 
     def step(self, batch: Batch, rows_per_chunk: int) -> dict[str, float]:
-        """See `Objective.step`."""
-        options, size = self.options, len(batch.pixels)
+        """Add the gradients of a ``batch``, ``rows_per_chunk`` rows at a time; see `Objective.step`."""
+        options = self.options
+        size = len(batch.pixels)
 
         # Encode images and views in one pass. Rows gather their gradients in leaves: `columns` and `views`.
         pixels = torch.cat([batch.pixels, batch.view_pixels])
@@ -38,7 +39,8 @@ class DcrObjective(Objective):
         resampling = self._resample(batch, columns)
 
         # Predict some rows of the grid, contrast them, and send them back before the next ones are predicted.
-        chunks, chunk = [], size if options.contrast.whole_batch else rows_per_chunk
+        chunks = []
+        chunk = size if options.contrast.whole_batch else rows_per_chunk
         for rows in torch.arange(size, device=projections.device).split(chunk):
             grid, anchors, of_views = self._predict_rows(batch, rows, columns, views)
             targets = batch.targets[rows]
@@ -81,7 +83,8 @@ class DcrObjective(Objective):
             columns: conditions of all images that a row is contrasted with.
             views: conditions of all its views, (V, B, m).
         """
-        inputs, anchors = (batch.noisy_latents[rows], batch.timesteps[rows]), rows + columns.first
+        inputs = (batch.noisy_latents[rows], batch.timesteps[rows])
+        anchors = rows + columns.first
         own_views = views[:, rows].transpose(0, 1)
         if batch.negatives is None and self.options.negatives_gradient:
             predictions = self.predict(*inputs, torch.cat([columns.for_every(rows), own_views], dim=1))
@@ -145,11 +148,13 @@ class DcrObjective(Objective):
         It is the recipe's signal, or DCR's own contrast, in which the sum over negatives is scaled up where they are a
         sample.
         """
-        contrast, temperature = self.options.contrast, self.options.temperature
+        contrast = self.options.contrast
+        temperature = self.options.temperature
         if contrast.signal is not None or contrast.resampler is not None:
             signal = contrast.signal or InfoNCE(temperature)
             return partial(resampled_losses, signal, resampling=resampling, num_shared=1)
-        num_views, of_target = num_positives - 1, self.options.target_weight
+        num_views = num_positives - 1
+        of_target = self.options.target_weight
         weights = [(1 - of_target) / num_views] * num_views + [of_target]
         factor = (num_columns - 1) / num_negatives if num_negatives else 1.0
         alike = len(set(weights)) == 1

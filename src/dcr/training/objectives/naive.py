@@ -19,10 +19,11 @@ class NaiveObjective(Objective):
     """``contrast_weight`` * InfoNCE between image features of two views + ``reconstruction_weight`` * noise error."""
 
     def step(self, batch: Batch, rows_per_chunk: int) -> dict[str, float]:
-        """See `Objective.step`."""
+        """Add the gradients of a ``batch``, its noise error by ``rows_per_chunk``; see `Objective.step`."""
         pixels = torch.cat([batch.pixels, batch.view_pixels])
         features, projections = self.precision.encode(self.model, pixels)
-        size, leaf = len(batch.pixels), projections.detach().requires_grad_()
+        size = len(batch.pixels)
+        leaf = projections.detach().requires_grad_()
         chunks = self.reconstruct(batch, leaf[:size], rows_per_chunk, self.options.reconstruction_weight)
         contrast, feature_gradient = self._contrast(features, batch)
         pull, pull_gradient = self.pull_to_base(features, batch)
@@ -74,7 +75,8 @@ class NaiveObjective(Objective):
 
     def _resampled(self, leaves: torch.Tensor, batch: Batch) -> torch.Tensor:
         """What the frozen CLIP says of an image holds for both of its views as anchors."""
-        options, clip = self.options, batch.clip_features
+        options = self.options
+        clip = batch.clip_features
         if options.gather_negatives:
             clip = [self.processes.gather(part) for part in clip]
         resampling = resample(*clip, 0, torch.Tensor.detach, options.contrast.resampler)

@@ -10,7 +10,7 @@ class ReconstructionObjective(Objective):
     """Mean squared error between prediction and target, as DIVA and GenHancer minimise."""
 
     def step(self, batch: Batch, rows_per_chunk: int) -> dict[str, float]:
-        """See `Objective.step`."""
+        """Add the gradients of a ``batch``, by ``rows_per_chunk``; see `Objective.step`."""
         features, projections = self.precision.encode(self.model, batch.pixels)
         leaf = projections.detach().requires_grad_()
         chunks = self.reconstruct(batch, leaf, rows_per_chunk, weight=1.0)
