@@ -116,7 +116,7 @@ def to_open_clip(clip_model: CLIPModel) -> tuple[dict[str, Any], dict[str, torch
 
 
 def to_clip_module_name(name: str) -> str:
-    """Return CLIPModel's name of a module or parameter of open_clip's image tower."""
+    """Return CLIPModel's name of what open_clip's image tower calls ``name``: a module or parameter."""
     return "vision_model." + rename(f"{name}.", _VISION_NAMES).removesuffix(".")
 
 

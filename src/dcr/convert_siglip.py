@@ -36,7 +36,7 @@ _TARGET = "a transformers SiglipModel"
 
 
 def to_siglip_model(model: nn.Module) -> SiglipModel:
-    """Return an open_clip CustomTextCLIP with a SigLIP tower as a SiglipModel with equal features and logits.
+    """Return ``model``, an open_clip CustomTextCLIP with SigLIP's tower, as a SiglipModel of equal features and logits.
 
     Raises:
         UserError: the model has a part that SiglipModel lacks.
@@ -103,7 +103,7 @@ def to_siglip_adapter(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tenso
 
 
 def is_siglip(model: nn.Module) -> bool:
-    """Tell whether an open_clip model has SigLIP's tower: timm's ViT with attention pooling."""
+    """Tell whether open_clip's ``model`` has SigLIP's tower: timm's ViT with attention pooling."""
     trunk = getattr(model.visual, "trunk", None)
     return isinstance(trunk, VisionTransformer) and isinstance(trunk.attn_pool, AttentionPoolLatent)
 

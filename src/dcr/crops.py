@@ -78,7 +78,12 @@ def base_crop(
 
 
 def center_crop(image: Image.Image, image_size: int) -> Crop:
-    """Return the largest centred square of an RGB image, resized to image_size pixels a side, bicubic."""
+    """Return the largest centred square of an RGB image, resized to image_size pixels a side, bicubic.
+
+    Args:
+        image: the whole picture, RGB.
+        image_size: side S of the crop in pixels.
+    """
     width, height = image.size
     side = min(width, height)
     left, top = (width - side) // 2, (height - side) // 2

@@ -95,7 +95,7 @@ def decode_rgb(content: bytes, max_pixels: int = MAX_PIXELS, side: int | None = 
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Return a PIL image of any mode, opened or made, as `decode_rgb` returns its file.
+    """Return ``image``, of PIL and of any mode, opened or made, as `decode_rgb` returns its file.
 
     A colour that stands for transparency counts only in an image as its file gave it: Pillow hands it on to converted
     copies, where other pixels may have that colour.
@@ -135,7 +135,7 @@ def open_picture(content: bytes, max_pixels: int = MAX_PIXELS) -> Iterator[Image
 
 
 def develop(image: Image.Image, max_pixels: int = MAX_PIXELS) -> Picture:
-    """Decode an opened image of at most ``max_pixels``; may raise anything, as decoders do."""
+    """Decode an opened ``image`` of at most ``max_pixels``; may raise anything, as decoders do."""
     _check_size(*image.size, max_pixels)
     depth = _png_depth(image)
     image.load()

@@ -59,7 +59,7 @@ def describe_failure(result: dict[str, Any]) -> str:
 
 
 def named_columns(suite: dict[str, Any], columns: list[str]) -> list[str] | None:
-    """Return those of a table's columns that a suite needs, so that no other is loaded; None for all of them."""
+    """Return those of a table's ``columns`` that ``suite`` needs, so that no other is loaded; None for all of them."""
     texts = set()
     whole = False
     for expectation in suite.get("expectations") or []:

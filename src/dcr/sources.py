@@ -103,7 +103,7 @@ def parse_hub_model(name: str) -> HubModel | None:
 
 
 def diffusion_models(source: str) -> list[HubModel]:
-    """Return the repositories, mirrors in order, of a short name or a hub id; none for a local folder.
+    """Return the repositories, mirrors in order, of ``source``, a short name or a hub id; none for a local folder.
 
     Raises:
         UserError: the source is neither a folder, a short name nor a hub id.
@@ -243,5 +243,5 @@ def needed_files(kind: Kind, names: Iterable[str]) -> list[str]:
 
 
 def files_in(folder: Path) -> list[str]:
-    """Return the relative names of all files in a folder, sorted."""
+    """Return the names of all files in ``folder`` and below, relative to it, sorted."""
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())

@@ -118,7 +118,7 @@ def eos_token_id(backbone: Backbone) -> int:
 
 
 def is_open_clip_vocabulary(tokenizer: Any) -> bool:
-    """Tell whether a transformers tokenizer has the very ids of open_clip's default tokenizer."""
+    """Tell whether ``tokenizer``, of transformers, has the very ids of open_clip's default tokenizer."""
     return tokenizer.get_vocab() == _clip_vocabulary()[0]
 
 

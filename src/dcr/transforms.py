@@ -49,7 +49,7 @@ class Preprocessing:
         return self._transform(to_rgb(image))
 
     def normalize(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Normalise pixels in [0, 1], (B, 3, H, H), with the backbone's mean and standard deviation."""
+        """Normalise ``pixels`` in [0, 1], (B, 3, H, H), with the backbone's mean and standard deviation."""
         mean, std = (constant(v, pixels.dtype, pixels.device).view(1, 3, 1, 1) for v in (self.mean, self.std))
         return (pixels - mean) / std
 

@@ -44,7 +44,7 @@ class ViewAugmentation:
         return torch.rand(count, 10, generator=generator)
 
     def apply(self, pixels: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
-        """Return views of ``pixels``, (B, 3, H, W) in [0, 1], from their draws, (B, 10)."""
+        """Return views of ``pixels``, (B, 3, H, W) in [0, 1], from their ``draws``, (B, 10), see `draw`."""
         draws = draws.to(pixels)
         views = self._geometry(self._colour(pixels, draws[:, :4]), draws[:, 4:])
         return views.clamp(0, 1)

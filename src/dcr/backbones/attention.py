@@ -123,7 +123,7 @@ def fuse_attention(visual: nn.Module) -> None:
 
 
 def fused_state_dict(model: nn.Module) -> dict[str, torch.Tensor]:
-    """Return the model's state with the names it has when its attention is fused; the model is not changed."""
+    """Return the state of ``model`` with the names it has when its attention is fused; the model is not changed."""
     state = model.state_dict()
     for name, module in model.named_modules():
         if isinstance(module, SplitAttention):

@@ -87,11 +87,11 @@ class Backbone(ABC):
         return self.preprocessing.interpolation
 
     def preprocess(self, image: Image.Image) -> torch.Tensor:
-        """Return the image as (3, H, H) float32 in [0, 1], resized and cropped, not normalised."""
+        """Return ``image``, of any mode, as (3, H, H) float32 in [0, 1], resized and cropped, not normalised."""
         return self.preprocessing(image)
 
     def encode_image(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Return embeddings (B, d) before L2 normalisation of pixels (B, 3, H, H) in [0, 1]; differentiable."""
+        """Return embeddings (B, d) before L2 normalisation of ``pixels`` (B, 3, H, H) in [0, 1]; differentiable."""
         return self.visual(self.preprocessing.normalize(pixels))
 
     @abstractmethod

@@ -166,7 +166,7 @@ def _tag_file(source: str, name: str, pretrained: str) -> Path:
 
 
 def cached_tag_file(tag: dict[str, Any]) -> Path | None:
-    """Return the local file of a pretrained tag's entry in open_clip's table, None if it was never downloaded."""
+    """Return the local file of ``tag``, an entry of open_clip's table, None if it was never downloaded."""
     repo_id, filename = os.path.split(tag.get("hf_hub", ""))
     for candidate in [filename] if filename else ["open_clip_model.safetensors", "open_clip_pytorch_model.bin"]:
         found = try_to_load_from_cache(repo_id, candidate) if repo_id else None

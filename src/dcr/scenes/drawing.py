@@ -41,6 +41,14 @@ def render(attributes: Mapping[str, int], seed: int, split: str, index: int, ima
 
     Nuisance (variation of the scene, jitter, scale, shift, rotation, aspect, light, noise) depends on ``(seed, split,
     index)`` alone: two pictures of one index that differ in a detail differ in nothing else.
+
+    Args:
+        attributes: class and details, each a place in its list of words; see
+            `dcr.scenes.world`.
+        seed: the world's.
+        split: names the stream of draws.
+        index: of the picture in the stream.
+        image_size: in pixels.
     """
     generator = seeds.numpy_generator(seed, "nuisance", split, index)
     canvas = draw_surroundings(attributes["class"], *_pixel_centres(image_size), generator)

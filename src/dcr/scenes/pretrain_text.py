@@ -35,7 +35,7 @@ def build_text_encoder(parameters: PretrainingParameters) -> tuple[CLIPTextModel
 
 
 def text_side(backbone: Backbone) -> tuple[CLIPTextModel, CLIPTokenizer]:
-    """Return the text tower and tokenizer of an open_clip backbone as transformers' classes, for a diffusion model."""
+    """Return text tower and tokenizer of open_clip's ``backbone`` as transformers' classes, as diffusers needs them."""
     with TemporaryDirectory() as folder:
         write_clip_tokenizer(Path(folder), backbone.model.context_length)
         tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)

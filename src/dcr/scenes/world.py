@@ -53,6 +53,11 @@ def sample_attributes(seed: int, split: str, index: int) -> dict[str, int]:
     """Draw the class and the nine details of image ``index`` of ``split``, each uniform and independent.
 
     The draw depends on ``(seed, split, index)`` alone, so that neither order nor number of images matters.
+
+    Args:
+        seed: the world's.
+        split: names the stream of draws.
+        index: of the image in the stream.
     """
     generator = seeds.numpy_generator(seed, "attributes", split, index)
     attributes = {"class": int(generator.integers(len(SCENE_CLASSES)))}

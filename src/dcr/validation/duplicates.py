@@ -83,7 +83,7 @@ def near_pairs(hashes: np.ndarray, distance: int) -> Iterator[np.ndarray]:
 
 
 def bit_blocks(count: int) -> np.ndarray:
-    """Return masks, uint64 (count,), that cut 64 bits into blocks of nearly equal width."""
+    """Return masks, uint64 (count,), that cut 64 bits into ``count`` blocks of nearly equal width."""
     edges = np.linspace(0, _BITS, count + 1).astype(int)
     return np.array([((1 << (b - a)) - 1) << a for a, b in pairwise(edges)], np.uint64)
 

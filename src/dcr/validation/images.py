@@ -90,7 +90,7 @@ def _is_animated(image: Image.Image) -> bool:
 
 
 def luma_tells_all(image: Image.Image) -> bool:
-    """Tell whether an opened image is a JPEG that can be decoded in colour if and only if its luma can.
+    """Tell whether an opened ``image`` is a JPEG that can be decoded in colour if and only if its luma can.
 
     For luma alone libjpeg reads and checks every bit of the colours too and omits what comes after: their transforms,
     which cannot fail, and their enlargement, which fails for factors that are not whole.
