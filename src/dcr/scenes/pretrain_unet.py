@@ -53,17 +53,12 @@ def build_scheduler() -> DDPMScheduler:
 
 
 def train_unet(images: ImageSet, vae: AutoencoderKL, parameters: PretrainingParameters) -> Diffusion:
-    """Train UNet and text encoder together on the images' full captions, and return the whole diffusion model.
+    """Train UNet and text encoder on the full captions of ``images``, as ``parameters`` tell; return the whole model.
 
     A text encoder that was trained for CLIP leaves out what CLIP does not ask for, and the UNet cannot bring it back:
-    jointly trained, each learns what the other needs. Latents are encoded once before training; each step draws
+    jointly trained, each learns what the other needs. The trained ``vae`` encodes all latents before; each step draws
     latents, timesteps, noise and which captions are emptied. Loss: mean squared error of the velocity (Salimans and
     Ho, arXiv 2202.00512).
-
-    Args:
-        images: with their attributes, which give the captions.
-        vae: trained; its scaling factor is set.
-        parameters: sizes, steps, batch size, learning rate, share of empty prompts and seed.
     """
     mean, logvar = encode_all(vae, images, parameters.unet_batch_size)
     unet = seeded(lambda: build_unet(parameters, mean.shape[-1]), parameters.seed, "unet")
