@@ -25,11 +25,16 @@ class AlignUniform(FeatureSignal):
         require_positive(t=self.t)
 
     def contrast(self, anchors: torch.Tensor, keys: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """As `FeatureSignal.contrast`, of ``anchors`` and ``keys``; nothing is drawn from ``generator``."""
         return squared_distances(anchors, keys) + self.weight * uniformity(anchors, self.t)
 
 
 def squared_distances(features: torch.Tensor, view_features: torch.Tensor) -> torch.Tensor:
-    """Return the squared distance of each pair of rows, (B,), after L2 normalisation."""
+    """Return the squared distance of each pair of rows, (B,), after L2 normalisation.
+
+    Args:
+        features, view_features: image embeddings before it, (B, d).
+    """
     return (unit_vectors(features) - unit_vectors(view_features)).square().sum(dim=1)
 
 
@@ -47,6 +52,7 @@ def uniformity(features: torch.Tensor, t: float) -> torch.Tensor:
 
     Args:
         features: image embeddings before L2 normalisation, (B, d), B >= 2.
+        t: sharpness of the Gaussian potential, above 0.
     """
     units = unit_vectors(features)
     rows, columns = torch.triu_indices(len(units), len(units), offset=1, device=units.device)

@@ -26,7 +26,8 @@ class CACR(Signal):
     t_minus: float
 
     def __call__(self, positives: torch.Tensor, negatives: torch.Tensor) -> torch.Tensor:
-        near, there = 2 - 2 * at_least_float32(positives), present(negatives)
+        near = 2 - 2 * at_least_float32(positives)
+        there = present(negatives)
         far = 2 - 2 * at_least_float32(negatives).masked_fill(~there, 0.0)
         pull = (torch.softmax(self.t_plus * near, dim=1) * near).sum(dim=1)
         weights = torch.softmax((-self.t_minus * far).masked_fill(~there, -torch.inf), dim=1)

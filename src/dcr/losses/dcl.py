@@ -35,6 +35,13 @@ def decoupled(
     temperature: float | torch.Tensor,
     weights: torch.Tensor | float = 1.0,
 ) -> torch.Tensor:
-    """Return ``-w_ip s_ip / tau + log sum_n exp(s_in / tau)`` of each anchor and positive, (B, P)."""
+    """Return ``-w_ip s_ip / tau + log sum_n exp(s_in / tau)`` of each anchor and positive, (B, P).
+
+    Args:
+        positives: similarities s_ip, (B, P).
+        negatives: similarities s_in, (B, N); -inf where there is none.
+        temperature: tau > 0, a number or a scalar tensor.
+        weights: w_ip of the positives, (B, P), or one number for all.
+    """
     attraction = weights * at_least_float32(positives) / temperature
     return torch.logsumexp(at_least_float32(negatives) / temperature, dim=1)[:, None] - attraction

@@ -49,7 +49,12 @@ def dcr_loss_rows(
     rows: torch.Tensor,
     temperature: float,
 ) -> torch.Tensor:
-    """Return the DCR loss of some rows of the grid, (R,); see `dcr_similarities` for the arguments."""
+    """Return the DCR loss of some rows of the grid, (R,).
+
+    Args:
+        predictions, view_predictions, targets, rows: see `dcr_similarities`.
+        temperature: tau > 0.
+    """
     return infonce(*dcr_similarities(predictions, view_predictions, targets, rows), temperature)
 
 

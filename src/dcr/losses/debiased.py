@@ -42,8 +42,17 @@ def require_share(tau_plus: float) -> None:
 def debiased(
     positives: torch.Tensor, negatives: torch.Tensor, temperature: float, tau_plus: float, beta: float
 ) -> torch.Tensor:
-    """Return the loss of each anchor, (B,); ``beta`` weighs hard negatives, see `dcr.losses.hcl`."""
-    positives, negatives = at_least_float32(positives) / temperature, at_least_float32(negatives) / temperature
+    """Return the loss of each anchor, (B,).
+
+    Args:
+        positives: similarities, (B, P).
+        negatives: similarities, (B, M); -inf where there is none.
+        temperature: tau > 0.
+        tau_plus: share of negatives that are positives in truth, in [0, 1).
+        beta: weighs hard negatives, see `dcr.losses.hcl`; 0 for all alike.
+    """
+    positives = at_least_float32(positives) / temperature
+    negatives = at_least_float32(negatives) / temperature
     log_count = present(negatives).sum(dim=1).to(negatives.dtype).log()
     log_mass = log_hard_mass(negatives, beta)
     log_share = math.log(tau_plus) if tau_plus > 0 else -math.inf

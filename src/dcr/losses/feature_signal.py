@@ -35,4 +35,5 @@ class FeatureSignal(ABC):
 
         Args:
             anchors, keys: unit vectors, (B, d); row i of both is of image i.
+            generator: on the CPU, for signals that draw.
         """

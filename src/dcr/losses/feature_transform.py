@@ -33,7 +33,9 @@ class FeatureTransform(FeatureSignal):
         )
 
     def contrast(self, anchors: torch.Tensor, keys: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        size, similarities = len(anchors), anchors @ keys.T
+        """As `FeatureSignal.contrast`, of ``anchors`` and ``keys``; ``generator`` draws l, mu and the order."""
+        size = len(anchors)
+        similarities = anchors @ keys.T
         share = 1 + moved_to(draw_beta(self.positive_beta, (size, 1), generator), anchors)
         moved = (share * anchors + (1 - share) * keys) * (share * keys + (1 - share) * anchors)
         places = torch.arange(size, device=keys.device)
@@ -48,6 +50,12 @@ class FeatureTransform(FeatureSignal):
 
 
 def draw_beta(concentration: float, shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
-    """Return draws of Beta(c, c), float64; torch's own draw from the global stream alone."""
+    """Return draws of Beta(c, c), float64, on the CPU; torch's own draw from the global stream alone.
+
+    Args:
+        concentration: c > 0.
+        shape: of the result.
+        generator: on the CPU; it moves on by one draw, whatever the shape.
+    """
     seed = int(torch.randint(2**63 - 1, (1,), generator=generator))
     return torch.from_numpy(np.random.default_rng(seed).beta(concentration, concentration, shape))

@@ -38,10 +38,15 @@ def view_similarities(views: torch.Tensor, layout: Layout) -> tuple[torch.Tensor
 
     Args:
         views: image embeddings before L2 normalisation, (V, B, d), V >= 2.
+        layout: which of the three.
+
+    Raises:
+        ValueError: there is one view alone.
     """
     if len(views) < 2:
         raise ValueError(f"views must be at least two, got {len(views)}")
-    units, numbers = [unit_vectors(view) for view in views], range(len(views))
+    units = [unit_vectors(view) for view in views]
+    numbers = range(len(views))
     grid = {(a, b): units[a] @ units[b].T for a in numbers for b in numbers if a <= b}
     grid |= {(b, a): block.T for (a, b), block in grid.items() if a < b}
     own = torch.eye(views.shape[1], dtype=torch.bool, device=views.device)

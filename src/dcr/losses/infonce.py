@@ -43,10 +43,8 @@ def infonce(
         ValueError: temperature is not positive.
     """
     require_positive(temperature=temperature)
-    positives, negatives = (
-        at_least_float32(positives) / temperature,
-        at_least_float32(negatives) / temperature,
-    )
+    positives = at_least_float32(positives) / temperature
+    negatives = at_least_float32(negatives) / temperature
     if negatives_factor != 1:
         negatives = negatives + math.log(negatives_factor)
     log_denominator = torch.logsumexp(torch.cat([positives, negatives], dim=1), dim=1)
@@ -61,7 +59,16 @@ def published_infonce(positives: torch.Tensor, negatives: torch.Tensor, temperat
     """Return the same loss as DCR's published code computes it: logarithm of exponentials, in bfloat16.
 
     It is for the reproduction of published checkpoints only; it gives NaN for tau <= 0.011, where exp(1 / tau) is
-    beyond bfloat16. Arguments, shapes and errors as in `infonce`; the loss is bfloat16.
+    beyond bfloat16.
+
+    Args:
+        positives, negatives, temperature: see `infonce`.
+
+    Returns:
+        Loss per anchor, (R,), bfloat16.
+
+    Raises:
+        ValueError: temperature is not positive.
     """
     require_positive(temperature=temperature)
     positives, negatives = (torch.exp(s.bfloat16() / temperature) for s in (positives, negatives))

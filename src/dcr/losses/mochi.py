@@ -29,6 +29,7 @@ class MoCHi(FeatureSignal):
         require_positive(temperature=self.temperature, num_hardest=self.num_hardest)
 
     def contrast(self, anchors: torch.Tensor, keys: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """As `FeatureSignal.contrast`, of ``anchors`` and ``keys``; ``generator`` draws what is mixed, and how."""
         similarities = anchors @ keys.T
         itself = torch.eye(len(keys), dtype=torch.bool, device=keys.device)
         negatives = similarities.masked_fill(itself, -torch.inf)
@@ -42,21 +43,26 @@ class MoCHi(FeatureSignal):
         """Return the made negatives of each anchor, (B, num_mixed + num_query_mixed, d), of unit length.
 
         Args:
-            anchors: unit vectors, (B, d). keys: unit vectors, (K, d).
+            anchors: unit vectors, (B, d).
+            keys: unit vectors, (K, d).
             similarities: of anchors to keys, (B, K); -inf at each anchor's own key, the one that is no negative.
+            generator: on the CPU.
         """
         count = min(self.num_hardest, len(keys) - 1)
         hardest = keys[similarities.topk(count, dim=1).indices]
         size = len(anchors)
 
         def draw(number: int) -> torch.Tensor:
+            """Return ``number`` of each anchor's hardest negatives, drawn with replacement, (B, number, d)."""
             chosen = torch.randint(count, (size, number), generator=generator).to(keys.device, non_blocking=True)
             return hardest.gather(1, chosen[..., None].expand(-1, -1, hardest.shape[2]))
 
         def share(number: int, most: float) -> torch.Tensor:
+            """Return ``number`` shares an anchor, uniform in [0, ``most``), (B, number, 1)."""
             return most * moved_to(torch.rand(size, number, 1, generator=generator), keys)
 
-        a, b = share(self.num_mixed, 1.0), share(self.num_query_mixed, 0.5)
+        a = share(self.num_mixed, 1.0)
+        b = share(self.num_query_mixed, 0.5)
         mixed = a * draw(self.num_mixed) + (1 - a) * draw(self.num_mixed)
         query_mixed = b * anchors[:, None] + (1 - b) * draw(self.num_query_mixed)
         return unit_vectors(torch.cat([mixed, query_mixed], dim=1), 2)

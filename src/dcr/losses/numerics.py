@@ -12,13 +12,13 @@ def at_least_float32(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def unit_vectors(tensor: torch.Tensor, start_dim: int = 1, dtype: torch.dtype | None = None) -> torch.Tensor:
-    """Flatten the dimensions from ``start_dim`` on and scale to unit length, in ``dtype`` or at least float32."""
+    """Return ``tensor`` flattened from ``start_dim`` on and scaled to unit length, in ``dtype`` or at least float32."""
     tensor = at_least_float32(tensor) if dtype is None else tensor.to(dtype)
     return F.normalize(tensor.flatten(start_dim), dim=-1)
 
 
 def moved_to(draws: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-    """Return draws, made on the CPU, on another tensor's device and in its dtype, without waiting for the device."""
+    """Return ``draws``, made on the CPU, on the device and in the dtype of ``like``, without waiting for the device."""
     return draws.to(like.device, like.dtype, non_blocking=True)
 
 
@@ -39,6 +39,10 @@ def log_hard_mass(logits: torch.Tensor, beta: float) -> torch.Tensor:
 
     It is the log of ``sum_n w_n e^{x_n}`` with weights ``M softmax(beta x)``, whose mean is 1. At beta 0 it is the
     plain logsumexp, towards infinity log M plus the largest logit.
+
+    Args:
+        logits: x = s / tau, (B, N); -inf where there is no negative, which M does not count.
+        beta: 0 weighs all alike; the larger, the more the hard ones weigh.
     """
     there = present(logits)
     finite = logits.masked_fill(~there, 0.0)  # 0 * inf is no number

@@ -35,6 +35,7 @@ def sample_like(
     sample's own skips. w = 1 is DDIM, bit for bit what diffusers' own pipeline gives.
 
     Args:
+        diffusion: the frozen model; samples are drawn on its device.
         anchors: latents of the images to be like, (B, C, h, w), float32.
         encoder_hidden_states: condition of sample and anchor, (B, T, m).
         seeds: of each sample's noise; what a sample becomes does not depend on the others.
@@ -50,7 +51,8 @@ def sample_like(
     """
     if diffusion.unet.mid_block is None:
         raise UserError(f"diffusion model {diffusion.source}: its UNet has no middle block, which synthesis works on")
-    scheduler, device = ddim_scheduler(diffusion, num_steps), diffusion.device
+    scheduler = ddim_scheduler(diffusion, num_steps)
+    device = diffusion.device
     own = [torch.Generator().manual_seed(seed) for seed in seeds]
     of_anchors = [torch_generator(seed, "anchor") for seed in seeds]
     anchors = anchors.to(device, torch.float32)
@@ -70,9 +72,17 @@ def sample_like(
 def encode_to_middle(
     diffusion: Diffusion, noisy_latents: torch.Tensor, timesteps: torch.Tensor, encoder_hidden_states: torch.Tensor
 ) -> torch.Tensor:
-    """Return the UNet's features behind its middle block; the decoder does not run."""
+    """Return the UNet's features behind its middle block; the decoder does not run.
+
+    Args:
+        diffusion: the frozen model; its UNet has a middle block.
+        noisy_latents: (B, C, h, w).
+        timesteps: (B,) int64.
+        encoder_hidden_states: (B, T, m).
+    """
 
     def stop(module: torch.nn.Module, inputs: Any, output: torch.Tensor) -> None:
+        """End the pass with the ``output`` of the middle block, ``module``, whatever its ``inputs``."""
         raise _MiddleReached(output)
 
     handle = diffusion.unet.mid_block.register_forward_hook(stop)

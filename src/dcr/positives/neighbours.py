@@ -76,6 +76,10 @@ class Resampler:
 def nearest_neighbours(similarities: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
     """Return for each row the other image that CLIP finds nearest, (R,).
 
+    Args:
+        similarities: c of the rows, (R, B).
+        rows: index of each row in the batch, (R,).
+
     Raises:
         ValueError: the batch has fewer than three images, so that a row would have no negative left.
     """
@@ -85,17 +89,34 @@ def nearest_neighbours(similarities: torch.Tensor, rows: torch.Tensor) -> torch.
 
 
 def false_negatives(similarities: torch.Tensor, rows: torch.Tensor, share: float) -> torch.Tensor:
-    """Return which negatives CLIP finds too near to be any: the row's top ``share``, (R, B)."""
+    """Return which negatives CLIP finds too near to be any: the row's top ``share``, (R, B) bool.
+
+    Args:
+        similarities: c of the rows, (R, B).
+        rows: index of each row in the batch, (R,).
+        share: of its B - 1 negatives.
+    """
     return _highest(_others(similarities, rows, -torch.inf), similarities.shape[1] - 1, share)
 
 
 def easy_negatives(similarities: torch.Tensor, rows: torch.Tensor, share: float) -> torch.Tensor:
-    """Return which negatives CLIP finds too far to teach anything: the row's lowest ``share``, (R, B)."""
+    """Return which negatives CLIP finds too far to teach anything: the row's lowest ``share``, (R, B) bool.
+
+    Args:
+        similarities: c of the rows, (R, B).
+        rows: index of each row in the batch, (R,).
+        share: of its B - 1 negatives.
+    """
     return _highest(-_others(similarities, rows, torch.inf), similarities.shape[1] - 1, share)
 
 
 def false_positives(own: torch.Tensor, share: float) -> torch.Tensor:
-    """Return which anchors' own views CLIP finds unlike them: the batch's lowest ``share``, (B,)."""
+    """Return which anchors' own views CLIP finds unlike them: the batch's lowest ``share``, (B,) bool.
+
+    Args:
+        own: c of every image of the batch to its own view, (B,).
+        share: of the B anchors.
+    """
     return _highest(-own[None], len(own), share)[0]
 
 
@@ -123,6 +144,7 @@ def resample(
         features, view_features: the frozen CLIP's image features of this process's images and of their views, (R, d).
         first: place of this process's first image in the whole batch.
         gather: joins every process's tensor by rank; the identity where each keeps to its own.
+        resampler: one of the four rules.
     """
     similarities = unit_vectors(features) @ gather(unit_vectors(view_features)).T
     rows = first + torch.arange(len(features), device=features.device)

@@ -25,8 +25,10 @@ def measure_likeness(
     """Return means over anchors and candidates, own against those of other anchors.
 
     Args:
-        anchors: pixels in [0, 1], (N, 3, H, W), N >= 2. candidates: of each, (N, K, 3, H, W).
-        features: of the anchors, (N, d). candidate_features: (N, K, d).
+        anchors: pixels in [0, 1], (N, 3, H, W), N >= 2.
+        candidates: of each anchor, (N, K, 3, H, W).
+        features: of the anchors, (N, d).
+        candidate_features: of the candidates, (N, K, d).
 
     Returns:
         ``feature_cosine`` and ``unrelated_feature_cosine``; ``pixel_difference``, the mean absolute difference of
@@ -52,6 +54,8 @@ def show_candidates(latents: LatentCache, candidates: LatentCache, encode: Encod
 
     Args:
         latents, candidates: caches of the same samples in the same order.
+        encode: gives the features that cosines are taken of.
+        num_examples: how many images, at most all.
     """
     count = min(num_examples, len(latents))
     positions = np.linspace(0, len(latents) - 1, count).astype(int).tolist()

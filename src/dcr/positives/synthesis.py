@@ -68,6 +68,9 @@ def plan_synthesis(
     """Return what is to be made; nothing is computed yet but hashes.
 
     Args:
+        latents: cache of the images to make positives of.
+        diffusion: the frozen model that makes them.
+        options: how they are made.
         rank, num_ranks: this process's share of the shards: every num_ranks-th, from the rank-th on.
 
     Raises:
@@ -97,7 +100,12 @@ class SynthesisPlan:
     """The shards of candidates that there should be.
 
     Attributes:
-        settings: what decides about the bytes, the images apart. keys: of each shard.
+        latents: cache of the images that candidates are made of.
+        diffusion: the frozen model that makes them.
+        options: how they are made.
+        settings: what decides about the bytes, the images apart.
+        keys: of each shard.
+        rank, num_ranks: this process's share of the shards.
     """
 
     latents: LatentCache
@@ -192,8 +200,14 @@ class SynthesisPlan:
 
     @torch.no_grad()
     def make(self, positions: range, seeds: list[list[int]]) -> dict[str, torch.Tensor]:
-        """Return the candidates of some images: ``pixels`` uint8 (B, n, S, S, 3), ``moments`` (B, n, 2C, h, w)."""
-        count, options = self.options.num_candidates, self.options
+        """Return the candidates of some images: ``pixels`` uint8 (B, n, S, S, 3), ``moments`` (B, n, 2C, h, w).
+
+        Args:
+            positions: of the images in the cache.
+            seeds: n of each image.
+        """
+        options = self.options
+        count = options.num_candidates
         means = [torch.from_numpy(self.latents[position]["moments"]).chunk(2)[0] for position in positions]
         anchors = self.diffusion.scale_latents(torch.stack(means)).repeat_interleave(count, dim=0)
         hidden = self.diffusion.encode_prompts(self._prompts(positions)).repeat_interleave(count, dim=0)

@@ -157,7 +157,7 @@ def tuning_in_words(parameters: TrainingParameters) -> str:
 
 
 def approximations(run: Run) -> list[str]:
-    """Return in words what makes the loss or gradient differ from its exact one; empty where they are exact."""
+    """Return in words what makes the loss or gradient of ``run`` differ from the exact one; empty if it does not."""
     found = []
     if run.objective != "dcr":
         return found

@@ -115,6 +115,7 @@ class Predictor:
         depends: dict[nn.Module, bool] = {}
 
         def note(module: nn.Module, _: Any, output: Any) -> None:
+            """Note of ``module`` whether any tensor of its ``output`` needs a gradient."""
             depends[module] = depends.get(module, False) or any(t.requires_grad for t in _tensors(output))
 
         unet = self._diffusion.unet
@@ -137,6 +138,7 @@ def _once_a_row(modules: list[nn.Module], columns: int) -> Iterator[None]:
     """Let the modules see each row once and repeat what they return for its columns."""
 
     def forward(own: Any, *args: Any, **kwargs: Any) -> Any:
+        """Call ``own``, the module's forward, with the first column of every row, and repeat what it returns."""
         size = max(t.shape[0] for t in _tensors((args, kwargs)) if t.ndim)
         args, kwargs = _map((args, kwargs), lambda t: t[::columns] if _is_batch(t, size) else t)
         return _map(
