@@ -23,6 +23,12 @@ def embed_folder(encoder: Encoder, images: Path, output: Path, batch_size: int) 
 
     Images come in the order of their paths; one batch at a time is in memory, and the table is whole or absent.
 
+    Args:
+        encoder: whose image tower embeds them.
+        images: the folder, read with all that lies in it.
+        output: the Parquet file, replaced if it exists.
+        batch_size: images in one pass of the tower.
+
     Returns:
         The number of rows, and the paths of images that could not be read with the reasons.
 
@@ -34,7 +40,9 @@ def embed_folder(encoder: Encoder, images: Path, output: Path, batch_size: int) 
 
     from dcr.progress import show_progress
 
-    paths, unread, rows = list(image_paths(images)), {}, 0
+    paths = list(image_paths(images))
+    unread = {}
+    rows = 0
     embedding = pa.list_(pa.float32(), encoder.backbone.embed_dim)
     schema = pa.schema([("path", pa.string()), ("embedding", embedding)])
     with atomic_path(output) as temporary:
@@ -54,7 +62,7 @@ def embed_folder(encoder: Encoder, images: Path, output: Path, batch_size: int) 
 
 
 def image_paths(folder: Path) -> Iterator[str]:
-    """Yield the folder's image files, sorted, relative to it; links that lead out of it are left out."""
+    """Yield the image files in ``folder``, sorted, relative to it; links that lead out of it are left out."""
     from dcr.shards.sample import IMAGE_EXTENSIONS
 
     root = folder.resolve()

@@ -22,6 +22,9 @@ class Encoder:
         >>> encoder = dcr.load_encoder("data/06_models/demo/export")
         >>> image_features = encoder.encode_image([Image.open("fish.jpg")])
         >>> text_features = encoder.encode_text(["a photo of a fish"])
+
+    Args:
+        backbone: the model with its preprocessing and its tokenizer; it stays on its device.
     """
 
     def __init__(self, backbone: Backbone) -> None:
@@ -29,7 +32,12 @@ class Encoder:
 
     @torch.no_grad()
     def encode_image(self, images: list[Image.Image], batch_size: int = 64) -> torch.Tensor:
-        """Return embeddings (N, d) float32 on the CPU, before L2 normalisation."""
+        """Return embeddings (N, d) float32 on the CPU, before L2 normalisation.
+
+        Args:
+            images: N pictures of any mode and size; an empty list gives (0, d).
+            batch_size: pictures in one pass of the tower.
+        """
         features = [torch.empty(0, self.backbone.embed_dim)]
         for start in range(0, len(images), batch_size):
             pixels = torch.stack([self.backbone.preprocess(image) for image in images[start : start + batch_size]])
@@ -50,7 +58,8 @@ class Encoder:
         """
         if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
             raise UserError("texts must be a list of strings: put a single text into a list")
-        features, lengths = [torch.empty(0, self.backbone.embed_dim)], []
+        features = [torch.empty(0, self.backbone.embed_dim)]
+        lengths = []
         for start in range(0, len(texts), batch_size):
             batch = list(texts[start : start + batch_size])
             lengths += self.backbone.count_tokens(batch)
@@ -66,7 +75,15 @@ class Encoder:
 
 
 def load_encoder(folder: str | Path, device: str | torch.device = "cpu") -> Encoder:
-    """Load an exported folder, or any model folder, for image and text features; UserError if it holds no model."""
+    """Load an exported folder, or any model folder, for image and text features.
+
+    Args:
+        folder: that pipeline `export` or `training` wrote, or one of open_clip's or transformers' own layout.
+        device: where the towers run, such as ``cpu`` or ``cuda:1``; see `dcr.devices.resolve_device`.
+
+    Raises:
+        UserError: there is no such folder, or it holds no model.
+    """
     folder = Path(folder)
     if not folder.is_dir():
         raise UserError(f"Encoder folder {folder} does not exist: run `kedro run --pipelines training` or `make demo`.")

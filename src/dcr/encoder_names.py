@@ -12,7 +12,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 BASE = "base"
-ALIGNED, UNALIGNED = "_aligned", "_unaligned"
+ALIGNED = "_aligned"
+UNALIGNED = "_unaligned"
 METHOD_PATTERN = r"(?!base$)[a-z][a-z0-9_]*(?<!_aligned)(?<!_unaligned)"
 """What a method may be called, so that its encoders' names can be told apart."""
 
@@ -55,6 +56,7 @@ def run_name(method: str, phase: int | None = None, seed: int | None = None) -> 
     """Return the name of a run of stage 2, as its checkpoints and losses have it: ``dcr``, ``dcr.2``, ``dcr.2@1``.
 
     Args:
+        method: of stage 2.
         phase: its place among the method's, from 1; None where there is one phase.
         seed: of stage 2 where the method is trained again; None for the recipe's own.
     """
@@ -62,24 +64,24 @@ def run_name(method: str, phase: int | None = None, seed: int | None = None) -> 
 
 
 def split_run(name: str) -> tuple[str, int | None]:
-    """Return which encoder a run of stage 2 trains and in which phase, None where it is the only one."""
+    """Return which encoder the run ``name`` of stage 2 trains and in which phase, None where it is the only one."""
     run = EncoderName.parse(name)
     method, dot, phase = run.method.rpartition(".")
     return (str(replace(run, method=method)), int(phase)) if dot and phase.isdecimal() else (name, None)
 
 
 def aligned_name(name: str) -> str:
-    """Return what an encoder goes by once it is aligned: the base tells it, every other one keeps its name."""
+    """Return what the encoder ``name`` goes by once it is aligned: only the base changes its name."""
     return str(replace(EncoderName.parse(name), form=ALIGNED)) if name == BASE else name
 
 
 def unaligned_name(name: str) -> str:
-    """Return what an encoder as trained goes by beside its aligned form: the base keeps its name."""
+    """Return what the encoder ``name`` goes by as trained, beside its aligned form: only the base keeps its name."""
     return name if name == BASE else str(replace(EncoderName.parse(name), form=UNALIGNED))
 
 
 def group_seeds(names: Iterable[str]) -> dict[str, list[str]]:
-    """Return the names of each method's seeds, the recipe's own first, by the name without a seed."""
+    """Return ``names`` by method, a method's seeds together under the name without one, the recipe's own first."""
     groups: dict[str, list[str]] = {}
     for name in sorted(names, key=lambda name: EncoderName.parse(name).seed is not None):
         groups.setdefault(EncoderName.parse(name).without_seed, []).append(name)

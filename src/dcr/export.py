@@ -79,8 +79,10 @@ def write_encoder(
 
 
 def write_open_clip(folder: str | Path, backbone: Backbone) -> None:
-    """Write an open_clip folder (config, safetensors, tokenizer if it is not open_clip's own) that loads as
-    ``local-dir:<folder>``, whole or not at all."""
+    """Write ``backbone`` in open_clip's layout: config, float32 safetensors, tokenizer if it is not open_clip's own.
+
+    ``folder`` is written whole or not at all, and loads as ``local-dir:<folder>``.
+    """
     _require_finite(backbone.model.state_dict(), torch.float32)
     with atomic_folder(folder) as temporary:
         _write_open_clip_files(temporary, backbone, torch.float32)
@@ -92,7 +94,8 @@ def _write_open_clip_files(folder: Path, backbone: Backbone, dtype: torch.dtype)
 
     preprocessing = backbone.preprocessing
     if isinstance(backbone, OpenClipBackbone):
-        model_cfg, state = backbone.model_cfg, fused_state_dict(backbone.model)
+        model_cfg = backbone.model_cfg
+        state = fused_state_dict(backbone.model)
         if model_cfg["text_cfg"].get("hf_tokenizer_name"):
             write_tokenizer(folder, backbone)
     else:
@@ -137,7 +140,7 @@ def _transformers_model(backbone: Backbone) -> Any:
 
 
 def write_vision_tower(folder: Path, target: Path) -> None:
-    """Write the image tower of a transformers CLIPModel or SiglipModel folder as a model of its own.
+    """Write the image tower of a transformers CLIPModel or SiglipModel ``folder`` as a model of its own to ``target``.
 
     Weights keep the names that every version of transformers knows; LLaVA reads only these.
     """
@@ -226,7 +229,8 @@ def _require_finite(tensors: dict[str, torch.Tensor], dtype: torch.dtype) -> Non
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
-    def plain(value: Any) -> Any:  # PEFT's enumerations and sets
+    def plain(value: Any) -> Any:
+        """Return ``value``, one of PEFT's enumerations or sets, as JSON can hold it."""
         return sorted(value) if isinstance(value, set) else getattr(value, "value", str(value))
 
     path.write_text(json.dumps(content, indent=2, sort_keys=True, default=plain) + "\n", encoding="utf-8")

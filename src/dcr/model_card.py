@@ -128,7 +128,8 @@ def _front_matter(card: dict[str, Any], missing: dict[str, str]) -> str:
 
 
 def _summary(card: dict[str, Any]) -> str:
-    base_model, method = card["base_model"], card["method"]
+    base_model = card["base_model"]
+    method = card["method"]
     revision = f" at commit {code(card['base_revision'])}" if card.get("base_revision") else ""
     return (
         f"# {text(_title(card))}, image tower enhanced by {text(method)}\n\n"
@@ -141,7 +142,8 @@ def _summary(card: dict[str, Any]) -> str:
 
 def _alignment(card: dict[str, Any]) -> str:
     """Return the section on what followed training, how it was chosen, and what an adapter's user does."""
-    form, method = _form(card), card["method"]
+    form = _form(card)
+    method = card["method"]
     chosen = ", ".join(f"{key.replace('_', ' ')} {value:.6g}" for key, value in card["alignment"]["chosen"].items())
     name, layer = _MAPPED[form]
     return (
@@ -195,6 +197,7 @@ def _scores(scores: dict[str, Any], intervals: dict[str, Any]) -> str:
 
 def _cell(benchmark: str, value: float | None, interval: list[float] | None) -> str:
     def show(number: float) -> str:
+        """Return ``number`` in percent where it is a share."""
         return f"{100 * number:.1f}" if is_share(benchmark) else f"{number:.3f}"
 
     if value is None:

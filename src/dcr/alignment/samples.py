@@ -103,6 +103,7 @@ def embed_samples(
     crops = load_ahead(partial(_load_crops, latents), places, num_workers, "alignment")
 
     def encode(batch: torch.Tensor) -> torch.Tensor:
+        """Return embeddings (B, d), not normalised, of ``batch``: crops (B, H, W, 3), uint8."""
         pixels = batch.to(backbone.device).permute(0, 3, 1, 2).float() / 255
         return backbone.encode_image(pixels)
 

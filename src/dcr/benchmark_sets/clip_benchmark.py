@@ -53,7 +53,7 @@ class TarPart(Part):
 
 
 def open_clip_benchmark(folder: Folder) -> ClassificationSet | RetrievalSet:
-    """Open a folder of this layout; see `kind_of`."""
+    """Open the set in ``folder``, of the kind that `kind_of` tells; UserError if its files do not fit together."""
     if kind_of(folder) == "retrieval":
         splits, notes = _find_splits(folder, _retrieval_sample)
         return RetrievalSet(folder.name, str(folder), splits, notes=tuple(notes))

@@ -51,6 +51,9 @@ class Folder:
     In all methods ``name`` is the path of a file or folder relative to this one, with slashes.
 
     Raises UserError where a file is missing or cannot be read.
+
+    Args:
+        path: of the folder; what holds ``://`` is a URL, opened by fsspec.
     """
 
     def __init__(self, path: str) -> None:

@@ -63,6 +63,9 @@ class EvaluationCache:
 
     Files are written whole or not at all, and one that cannot be read is made again. Nothing is ever removed: the
     folder may be deleted at any time.
+
+    Args:
+        folder: made with the first file.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -83,6 +83,7 @@ def _evaluate_clustering(dataset: ClassificationSet, test: LabelledFeatures, opt
     by_clustering = [clustering_statistics(test.labels, clusters) for clusters in clusterings]
 
     def statistics(counts: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the means over k-means' seeds, images drawn ``counts`` (..., N) times."""
         by_seed = [scores(counts) for scores in by_clustering]
         means = {name: np.mean([scores[name] for scores in by_seed], axis=0) for name in by_seed[0]}
         return {**means, "between_class_share": between_class_share(test.embeddings, test.labels, counts)}
@@ -143,6 +144,7 @@ def _evaluate_class_probes(
     groups = [dataset.class_names[label] for label in test.labels]
 
     def statistics(counts: np.ndarray) -> dict[str, np.ndarray]:
+        """Return both accuracies without their mean, images drawn ``counts`` (..., N) times."""
         scores = probe_scores(correct, counts)
         return {name: scores[name] for name in correct}
 

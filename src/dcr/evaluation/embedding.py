@@ -57,6 +57,7 @@ def embed_images(
     """
 
     def prepare(item: Any) -> torch.Tensor:
+        """Return the pixels (3, H, H), float32, of one ``item`` of ``images``."""
         return backbone.preprocess(open_image(item))
 
     pixels = _map_ahead(prepare, images, num_workers, ahead=2 * batch_size)
@@ -65,6 +66,7 @@ def embed_images(
 
 def _embed_pixels(backbone: Backbone, pixels: Iterable[torch.Tensor], batch_size: int, description: str) -> np.ndarray:
     def encode(batch: list[torch.Tensor]) -> torch.Tensor:
+        """Return embeddings (B, d) of ``batch``: B preprocessed images, (3, H, H) each."""
         return backbone.encode_image(torch.stack(batch).to(backbone.device))
 
     return _embed(encode, pixels, batch_size, description)

@@ -25,6 +25,7 @@ def diva_results(scores: Scores, model: str, encoder: str) -> dict[str, dict[str
     """
 
     def show(benchmarks: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
+        """Return what DIVA's file holds of one encoder, from its ``benchmarks``, fractions by metric."""
         types = {name: 100 * value for name, value in benchmarks[MMVP].items() if name != "mean"}
         return {model: {**types, "average_score": 100 * benchmarks[MMVP]["mean"]}}
 

@@ -30,6 +30,7 @@ def evaluate_features(
     labels = test.labels[chosen]
 
     def geometry(counts: np.ndarray) -> dict[str, np.ndarray]:
+        """Return likeness and uniformity, chosen images drawn ``counts`` (..., N) times."""
         return similarity_scores(embeddings, labels, counts) | uniformity_scores(embeddings, counts)
 
     scored = score(geometry, Items("image", [test.keys[row] for row in chosen]), options.bootstrap)
@@ -73,6 +74,7 @@ def measure_drift(
     overlap = neighbour_overlap(before, after, number)
 
     def drift(counts: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the drift, chosen items drawn ``counts`` times, and each item's images with it."""
         return drift_scores(before, after, overlap, number, np.repeat(counts, images_per_item, axis=-1))
 
     compared = Items(items.unit, [items.ids[row] for row in chosen])

@@ -70,6 +70,7 @@ def _align(mmvp: MMVPSet, images: np.ndarray, texts: np.ndarray, options: Evalua
     owner = np.arange(len(images))
 
     def alignment(counts: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the alignment, pairs drawn ``counts`` (..., P) times, and both images of each with it."""
         return alignment_scores(images, texts, owner, np.repeat(counts, 2, axis=-1))
 
     scored = score(alignment, Items(_UNIT, _names(mmvp)), options.bootstrap)
@@ -82,6 +83,7 @@ def _names(mmvp: MMVPSet) -> list[str]:
 
 def _question_rows(mmvp: MMVPSet, answers: PairAnswers) -> list[dict]:
     def choice(probability: np.float32) -> str:
+        """Return which image a statement chose, from the ``probability`` that it gave to the first."""
         return "tie" if probability == 0.5 else "img1" if probability > 0.5 else "img2"
 
     return [

@@ -73,6 +73,7 @@ def _measure_recall(dataset: RetrievalSet, pairs: _Pairs, options: EvaluationOpt
     text_ranks = rank_matches(images, texts, every_image, owner)
 
     def recalls(counts: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the recalls, images with their captions drawn ``counts`` (..., N) times."""
         return retrieval_scores(image_ranks, text_ranks, owner, options.recall_at, counts)
 
     outcomes = outcomes_of(keys, ["text_retrieval_recall@1"] * len(keys), text_ranks < 1)
@@ -86,6 +87,7 @@ def _measure_alignment(dataset: RetrievalSet, pairs: _Pairs, options: Evaluation
     images, texts, keys, owner = pairs
 
     def alignment(counts: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the alignment, images with their captions drawn ``counts`` (..., N) times."""
         scores = alignment_scores(images, texts, owner, counts)
         if options.compare_features:
             scores |= alignment_of_pairs(images, texts, owner, counts)

@@ -20,6 +20,11 @@ class Bootstrap:
 
     The draws depend on ``seed``, the number of items and their groups alone: two encoders on one set are
     compared on the same resamples.
+
+    Attributes:
+        num_resamples: R, draws of all items, 1 or more.
+        confidence: coverage of the intervals, in (0, 1).
+        seed: of the draws.
     """
 
     num_resamples: int
@@ -95,7 +100,7 @@ def _kept_draws(num_resamples: int, seed: int, labels: tuple) -> list[np.ndarray
 
 
 def percentile_interval(replicates: np.ndarray, confidence: float) -> tuple[float, float]:
-    """Return the interval (low, high) that holds the middle ``confidence`` of replicates (R,), NaN left out."""
+    """Return the interval (low, high) that holds the middle ``confidence`` of ``replicates`` (R,), NaN left out."""
     tail = (1 - confidence) / 2
     low, high = np.nanquantile(np.asarray(replicates, dtype=np.float64), [tail, 1 - tail])
     return float(low), float(high)

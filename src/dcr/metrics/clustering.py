@@ -62,7 +62,12 @@ def match_clusters(labels: np.ndarray, clusters: np.ndarray) -> np.ndarray:
 def clustering_scores(
     labels: np.ndarray, clusters: np.ndarray, counts: np.ndarray | None = None
 ) -> dict[str, np.ndarray]:
-    """Return ``acc``, ``nmi`` (arithmetic) and ``ari`` of clusters (N,) against labels (N,); counts are (..., N)."""
+    """Return ``acc``, ``nmi`` (arithmetic) and ``ari`` of clusters against labels.
+
+    Args:
+        labels, clusters: (N,), an item's label and its cluster.
+        counts: (..., N), how often each item is drawn; once by default.
+    """
     counts = np.ones(len(labels)) if counts is None else counts
     return clustering_statistics(labels, clusters)(counts)
 
@@ -74,6 +79,9 @@ def clustering_statistics(labels: np.ndarray, clusters: np.ndarray) -> Callable[
     sampling of items, not of the starts of k-means. NMI and ARI are taken to first order
     (`dcr.metrics.embeddings.linearized`): copies of an item always fall together, so that their plain replicates lie
     above the value, and their quantiles may leave it out.
+
+    Args:
+        labels, clusters: (N,), an item's label and its cluster.
     """
     labels = np.asarray(labels)
     clusters = np.asarray(clusters)
@@ -86,6 +94,7 @@ def clustering_statistics(labels: np.ndarray, clusters: np.ndarray) -> Callable[
     ari = _adjusted_rand_index(*sizes)
 
     def scores(counts: np.ndarray) -> dict[str, np.ndarray]:
+        """Return `clustering_scores`, items drawn ``counts`` (..., N) times."""
         return {
             "acc": weighted_mean(matched, counts),
             "nmi": np.clip(linearized(*nmi, counts), 0, 1),

@@ -52,7 +52,7 @@ class Encoders:
 
 
 def render_comparison(encoders: Encoders, figures: Mapping[str, go.Figure]) -> str:
-    """Return the page; ``figures`` are ``radar``, ``p_against_d`` and ``set_bars``."""
+    """Return the page on ``encoders``; ``figures`` are ``radar``, ``p_against_d`` and ``set_bars``."""
     published = published_scores(encoders.published) if encoders.published else {}
     methods = encoders.methods.without_forms()
     rows = build_score_rows(methods, published)
@@ -79,6 +79,10 @@ def build_score_rows(methods: Methods, published: Mapping[str, Mapping[str, floa
     """Return a row a measure: each method's value with its interval and verdict, then the published values.
 
     Types and attributes stand behind their mean, which alone is shown.
+
+    Args:
+        methods: a column each.
+        published: fractions by measure, ``benchmark.metric``, of each published method; see `published_scores`.
     """
     verdicts = {name: {c.key: c for c in found} for name, found in methods.comparisons.items()}
     rows = []

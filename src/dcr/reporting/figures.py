@@ -31,7 +31,7 @@ _GRID = "rgba(132, 138, 148, 0.25)"
 
 
 def colour(name: str) -> str:
-    """Return the colour of an encoder or run, the same in every chart, for every seed of a method and each phase."""
+    """Return the colour of the encoder or run ``name``: one for all seeds and phases of a method, in every chart."""
     method = EncoderName.parse(split_run(name)[0]).method
     return COLOURS.get(method, _OTHER_COLOURS[sum(method.encode()) % len(_OTHER_COLOURS)])
 
@@ -39,11 +39,12 @@ def colour(name: str) -> str:
 def plot_radar(scores: Scores, benchmark: str = "mmvp_vlm", chance: float | None = 0.25) -> go.Figure:
     """Draw every method's score in every type of a benchmark on a radar, in percent.
 
+    Without any type the figure is empty.
+
     Args:
         scores: {method: {benchmark: {metric: value}}}; every metric but ``mean`` is a type.
-        chance: score of guessing, drawn as a dotted ring; None draws none.
-
-    Without any type the figure is empty.
+        benchmark: the one whose types are drawn.
+        chance: score of guessing, a fraction, drawn as a dotted ring; None draws none.
     """
     types = [metric for metric in next(iter(scores.values())).get(benchmark, {}) if metric != "mean"]
     figure = go.Figure()
@@ -131,7 +132,11 @@ def plot_losses(
 
 
 def dcr_loss_bounds(batch_size: int) -> dict[str, float]:
-    """Return the DCR loss's floor, and its value when all similarities are equal (arXiv 2603.04803)."""
+    """Return the DCR loss's floor, and its value when all similarities are equal (arXiv 2603.04803).
+
+    Args:
+        batch_size: images of a batch, B: one of B + 1 similarities is then the positive's.
+    """
     return {"floor, log 2": math.log(2), f"no contrast, log {batch_size + 1}": math.log(batch_size + 1)}
 
 
@@ -159,7 +164,7 @@ def _held_out_line(run: str, frame: pd.DataFrame) -> go.Scatter:
 
 
 def layout(height: int) -> dict:
-    """Return what all charts share."""
+    """Return the layout that all charts share; ``height`` in px."""
     return {
         "template": "none",
         "height": height,

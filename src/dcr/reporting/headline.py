@@ -8,7 +8,9 @@ from dcr.evaluation.comparison import BETTER, HIGHER, LOWER, NOISE, ONE_SEED, WO
 from dcr.reporting.names import measure_name
 from dcr.reporting.numbers import show_difference, show_interval
 
-DETAIL, SEPARATION, TEXT = "detail", "class separation", "text scores"
+DETAIL = "detail"
+SEPARATION = "class separation"
+TEXT = "text scores"
 """What the headline's measures ask for: P-Ability, D-Ability, and what image and text still have in common."""
 
 _VERBS = {
@@ -18,7 +20,7 @@ _VERBS = {
 
 
 def select(comparisons: Iterable[Comparison], keys: Sequence[str]) -> list[Comparison]:
-    """Return the comparisons named by ``keys`` (``benchmark.metric``) in that order; absent ones are left out."""
+    """Return those of ``comparisons`` that ``keys`` (``benchmark.metric``) name, in that order; others are left out."""
     by_key = {comparison.key: comparison for comparison in comparisons}
     return [by_key[key] for key in keys if key in by_key]
 
@@ -56,5 +58,5 @@ def _tell_moves(comparisons: Sequence[Comparison]) -> str:
 
 
 def enumerate_words(words: Sequence[str]) -> str:
-    """Return ``a, b and c``."""
+    """Return ``words`` as ``a, b and c``; nothing for none."""
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}" if words else ""

@@ -25,6 +25,12 @@ def find_flipped_pairs(
 
     Shown are the first pairs of every type in turn, so that no choice is made by looks.
 
+    Args:
+        pairs: of the set, in its order; those without an outcome are left out.
+        outcomes: see `pair_outcomes`.
+        before, after: names of the two encoders.
+        num_shown: pairs shown at most of those gained, and of those lost.
+
     Returns:
         ``num_pairs``, ``p_value`` (McNemar's exact test), and for ``gained`` and ``lost`` a ``count`` and up to
         ``num_shown`` ``pairs`` with ``type``, ``statements`` and ``images`` as data URIs.
@@ -83,17 +89,17 @@ def _show_pair(pair: Pair) -> dict[str, Any]:
 
 
 def show_statement(text: str) -> str:
-    """Return a pair's text without the words that the benchmark puts before every statement."""
+    """Return ``text``, one of a pair's, without the words that the benchmark puts before every statement."""
     return text.removeprefix(PROMPT)
 
 
 def open_images(pair: Pair) -> list[Image.Image]:
-    """Return the two images of a pair."""
+    """Return the two images of ``pair`` as RGB, the odd id's first; UserError if one is broken."""
     return [decode_image(path.read_bytes(), str(path)) for path in pair.images]
 
 
 def choose_examples(pairs: Sequence[Pair], number: int) -> list[Pair]:
-    """Return ``number`` pairs, one of each type in turn."""
+    """Return ``number`` of the ``pairs``, or all if there are fewer, one of each type in turn."""
     return _spread_over_types(pairs, number)
 
 
@@ -105,6 +111,7 @@ def tabulate_images(
     Args:
         columns: by name, pixels (N, H, W, 3) in [0, 1].
         rows: N rows' own words, such as ``type`` and ``statement``.
+        original: the column that the others are measured against.
 
     Returns:
         ``columns`` with ``name`` and ``error``, and ``rows`` with ``images`` as data URIs in the columns' order.

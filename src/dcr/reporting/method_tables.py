@@ -19,7 +19,7 @@ Measures = Mapping[str, Sequence[str]]
 
 
 def measures_of(scores: Scores) -> list[str]:
-    """Return the measures (``benchmark.metric``) of all encoders in their order, without types and attributes."""
+    """Return the measures (``benchmark.metric``) in ``scores`` in their order, without types and attributes."""
     keys: dict[str, None] = {}
     for benchmarks in scores.values():
         for benchmark, metrics in benchmarks.items():
@@ -28,7 +28,7 @@ def measures_of(scores: Scores) -> list[str]:
 
 
 def build_method_table(methods: Methods) -> dict[str, Any]:
-    """Return a table with one column a method and one row a measure, types and attributes left out."""
+    """Return a table with a column for each of ``methods`` and a row a measure, types and attributes left out."""
     rows = [
         {
             "name": measure_name(key),
@@ -59,7 +59,12 @@ def _show_score(scores: Mapping[str, Any], key: str) -> str:
 
 
 def build_sentences(comparisons: Mapping[str, Sequence[Comparison]], measures: Measures) -> list[str]:
-    """Return the headline sentence of every method; see `dcr.reporting.headline.headline`."""
+    """Return the headline sentence of every method; see `dcr.reporting.headline.headline`.
+
+    Args:
+        comparisons: of each method with the base.
+        measures: of the headline.
+    """
     return [headline(encoder_name(method), found, measures) for method, found in comparisons.items()]
 
 
@@ -67,6 +72,10 @@ def build_rival_table(methods: Methods, measures: Measures) -> dict[str, Any]:
     """Return a table of the product minus each rival: one row a measure of the headline, one column a rival.
 
     ``rivals`` have ``name`` and ``seeds``, the number of training seeds that both have.
+
+    Args:
+        methods: of which ``rivals`` are read.
+        measures: of the headline; one that no rival shares with the product has no row.
     """
     keys = list(chain.from_iterable(measures.values()))
     rows = []
@@ -87,6 +96,10 @@ def build_alignment_table(methods: Methods, measures: Measures) -> dict[str, Any
     Its columns are the headline's measures in two ``groups``: those of image features alone and those that ask images
     and texts together. An entry of ``encoders`` has ``name`` and ``rows``: words, and a cell for each column, which
     for the two encoders tells the difference from the base, and for the change that between the two.
+
+    Args:
+        methods: of which ``alignments`` are read; without any the table is empty.
+        measures: of the headline.
     """
     keys = [key for key in chain.from_iterable(measures.values()) if _is_measured(methods, key)]
     of_images = [key for key in keys if not _asks_text(key)]

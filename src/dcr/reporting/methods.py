@@ -45,6 +45,7 @@ class Methods:
         """Return these methods without those that stand beside a method to show what alignment did to it."""
 
         def kept(table: Mapping[str, Any]) -> dict[str, Any]:
+            """Return the entries of ``table`` whose key is a method's own name."""
             return {name: value for name, value in table.items() if not EncoderName.parse(name).form}
 
         names = ("encoders", "seeds", "scores", "intervals", "comparisons")

@@ -12,8 +12,10 @@ if TYPE_CHECKING:
 
 
 def describe(backbone: Backbone, diffusion: Diffusion, projector: nn.Module) -> list[tuple[str, str]]:
-    """Return lines of (part, what it is) on the models that a run started from."""
-    unet, vae, scheduler = diffusion.unet.config, diffusion.vae.config, diffusion.scheduler.config
+    """Return lines of (part, what it is) on ``backbone``, ``projector`` and ``diffusion``, which a run started from."""
+    unet = diffusion.unet.config
+    vae = diffusion.vae.config
+    scheduler = diffusion.scheduler.config
     return [
         ("Backbone", backbone.source),
         (

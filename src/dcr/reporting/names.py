@@ -109,7 +109,7 @@ MEASURES = {
 
 
 def encoder_name(encoder: str) -> str:
-    """Return the words for an encoder or method, its form and its seed; see `dcr.encoder_names`."""
+    """Return the words for ``encoder``, its method, form and seed; see `dcr.encoder_names`."""
     name = EncoderName.parse(encoder)
     seed = "" if name.seed is None else f", seed {name.seed}"
     return f"{_method_words(name.method)}{FORMS[name.form]}{seed}"
@@ -126,7 +126,7 @@ def _method_words(method: str) -> str:
 
 
 def run_name(run: str) -> str:
-    """Return the words for a training run, or for one phase of it."""
+    """Return the words for the training ``run``, or for one phase of it."""
     encoder, phase = split_run(run)
     words = RUNS.get(encoder) or encoder_name(encoder)
     return words if phase is None else f"{words}, phase {phase}"
@@ -145,6 +145,6 @@ def metric_name(metric: str) -> str:
 
 
 def measure_name(key: str) -> str:
-    """Return the words for a measure ``benchmark.metric`` as they stand inside a sentence."""
+    """Return the words for the measure ``key``, ``benchmark.metric``, as they stand inside a sentence."""
     benchmark, _, metric = key.partition(".")
     return MEASURES.get(key, f"{benchmark_name(benchmark)} {metric_name(metric)}")

@@ -17,11 +17,20 @@ if TYPE_CHECKING:
 def show_neighbours(
     dataset: ClassificationSet, embedders: Mapping[str, Embedder], queries: Sequence[str], num_neighbours: int
 ) -> list[dict[str, Any]]:
-    """Return for each query, a key of the test split, the nearest other test images by every encoder.
+    """Return for each query the nearest other test images by every encoder.
+
+    Args:
+        dataset: the set, of which the test split is searched.
+        embedders: the encoders by name.
+        queries: keys of test images.
+        num_neighbours: images shown for a query and encoder, nearest first by cosine.
 
     Returns:
         a row a query: ``image``, ``label`` and ``encoders``, by name a list of ``image``, ``label`` and ``same``,
         whether the class is the query's; images as data URIs. No row for no query, and then no image is read.
+
+    Raises:
+        UserError: a query is no key of the test split.
     """
     if not queries:
         return []
@@ -40,6 +49,7 @@ def show_neighbours(
     images = {row: to_data_uri(s.image) for row, s in enumerate(dataset.samples("test")) if row in wanted}
 
     def show(row: int) -> dict[str, Any]:
+        """Return image and class of the test image at ``row`` of the split."""
         return {"image": images[row], "label": dataset.class_names[samples[row][1]]}
 
     return [

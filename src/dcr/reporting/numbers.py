@@ -10,14 +10,14 @@ SIGNS = {BETTER: "▲", WORSE: "▼", HIGHER: "△", LOWER: "▽", NOISE: "≈",
 
 
 def show_value(value: float, is_share: bool = True) -> str:
-    """Return a share as percent with one decimal, any other value with three."""
+    """Return ``value`` as percent with one decimal where ``is_share``, else as it is with three; a dash for NaN."""
     if not math.isfinite(value):
         return "–"
     return (f"{value * 100:.1f}" if is_share else f"{value:.3f}").replace("-", "−")
 
 
 def show_difference(value: float, is_share: bool = True) -> str:
-    """Return a difference with its sign; one that rounds to zero has none."""
+    """Return the difference ``value`` with its sign, none where it rounds to zero; ``is_share`` as in `show_value`."""
     shown = show_value(value, is_share)
     if not any(digit in shown for digit in "123456789"):
         return shown.lstrip("−")
@@ -25,13 +25,14 @@ def show_difference(value: float, is_share: bool = True) -> str:
 
 
 def show_interval(interval: tuple[float, float], is_share: bool = True) -> str:
-    """Return ``low to high``."""
+    """Return ``interval``, (low, high), as ``low to high``; ``is_share`` as in `show_value`."""
     return " to ".join(show_value(bound, is_share) for bound in interval)
 
 
 def change_cell(comparison: Comparison) -> dict[str, str]:
-    """Return value, difference with its interval, verdict and sign of a comparison as words."""
-    difference, share = comparison.difference, comparison.is_share
+    """Return value, difference with its interval, verdict and sign of ``comparison`` as words."""
+    difference = comparison.difference
+    share = comparison.is_share
     return {
         "value": show_value(comparison.after.value, share),
         "difference": show_difference(difference.value, share),

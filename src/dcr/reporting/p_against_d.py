@@ -41,7 +41,8 @@ def plot_p_against_d(
     rows = -(-len(panels) // columns) or 1
     figure = make_subplots(rows=rows, cols=columns, horizontal_spacing=0.1, vertical_spacing=0.2 / rows)
     for place, (detail, separation) in enumerate(panels):
-        row, column = place // columns + 1, place % columns + 1
+        row = place // columns + 1
+        column = place % columns + 1
         traces = _seed_points(scores, encoders, detail, separation)
         traces += _means(scores, intervals, detail, separation, show_legend=place == 0)
         figure.add_traces(traces, rows=row, cols=column)
@@ -61,7 +62,8 @@ def _points(scores: Scores, detail: str, separation: str) -> dict[str, tuple[flo
     """Return (D, P) in percent of those that have both."""
     points = {}
     for name, benchmarks in scores.items():
-        x, y = _value(benchmarks, separation), _value(benchmarks, detail)
+        x = _value(benchmarks, separation)
+        y = _value(benchmarks, detail)
         if x is not None and y is not None:
             points[name] = (100 * x, 100 * y)
     return points

@@ -78,7 +78,8 @@ def render_page(run: Run, figures: Mapping[str, go.Figure]) -> str:
         figures: ``radar``, ``p_against_d``, ``losses`` and ``contrast``.
     """
     methods = run.methods.without_forms()
-    name, own = encoder_name(methods.product), methods.comparisons[methods.product]
+    name = encoder_name(methods.product)
+    own = methods.comparisons[methods.product]
     return render_template(
         "report.html",
         figures,

@@ -35,7 +35,7 @@ BACKBONES = tuple(_MMVP)
 
 
 def published_scores(backbone: str) -> dict[str, dict[str, float]]:
-    """Return ``{method: {measure: fraction}}`` of one of `BACKBONES`; measures as ``benchmark.metric``."""
+    """Return ``{method: {benchmark.metric: fraction}}`` of ``backbone``, one of `BACKBONES`."""
     scores: dict[str, dict[str, float]] = {}
     for method, percent in zip(METHODS, _MMVP[backbone], strict=True):
         if percent is not None:

@@ -16,6 +16,10 @@ def plot_sets(scores: Scores, intervals: Scores) -> go.Figure:
     """Draw each benchmark's first measure on each of its sets (``<benchmark>/<set>``, or the one there is), in percent.
 
     The mean over sets stands beside them. Benchmarks whose values have no better end are left out.
+
+    Args:
+        scores: of methods, one bar each in a group.
+        intervals: of the same, as error bars.
     """
     panels = _panels(scores)
     titles = [f"{benchmark_name(family)}, {metric_name(metric)}" for family, (metric, _) in panels.items()]

@@ -30,7 +30,7 @@ def build_findings(validation: Mapping[str, Any], policies: Mapping[str, str]) -
 
 
 def build_tiles(comparisons: Sequence[Comparison]) -> list[dict[str, str]]:
-    """Return the headline measures as tiles: what it was, what it is, and whether that is a change."""
+    """Return ``comparisons``, a tile each: what it was, what it is, and whether that is a change."""
     return [
         {
             "name": measure_name(c.key),
@@ -48,6 +48,7 @@ def build_benchmark_tables(
     """Return one table a benchmark, before and after with intervals, in the order of the scores.
 
     Args:
+        comparisons: of the product with the base.
         sets: see `dcr.evaluation.tables.set_records`; a table names those that its benchmark was computed on.
     """
     tables = []
@@ -69,7 +70,8 @@ def build_benchmark_tables(
 
 
 def _benchmark_row(comparison: Comparison, extent: float) -> dict[str, Any]:
-    share, difference = comparison.is_share, comparison.difference
+    share = comparison.is_share
+    difference = comparison.difference
     return {
         "name": metric_name(comparison.metric),
         "is_summary": comparison.metric in _SUMMARIES,
@@ -95,6 +97,10 @@ def build_cost_table(runs: Mapping[str, Mapping[str, Any]]) -> list[dict[str, An
     """Return what each training run cost, and its seconds a step as a multiple of the cheapest second-stage run.
 
     ``seed`` is that of a further training of the method, None for the recipe's own.
+
+    Args:
+        runs: by name, ``stage1`` among them: ``steps``, ``seconds``, ``samples_per_second`` and
+            ``trainable_parameters``, and in stage 2 its ``objective``.
     """
     per_step = {run: cost["seconds"] / max(1, cost["steps"]) for run, cost in runs.items()}
     cheapest = min((value for run, value in per_step.items() if run != "stage1"), default=0)
@@ -152,7 +158,11 @@ def _gate(name: str, note: str, order: Sequence[tuple[str, float]]) -> dict[str,
 
 
 def flatten_parameters(parameters: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return every parameter as (dotted name, value), by name: the order of files is another one in every run."""
+    """Return every parameter as (dotted name, value), by name: the order of files is another one in every run.
+
+    Args:
+        parameters: by section, nested as the YAML is.
+    """
     rows = []
     for name, value in sorted(parameters.items()):
         if isinstance(value, Mapping):
