@@ -35,6 +35,7 @@ def read_plan(folder: str | Path, pipeline: str = "latents") -> dict[str, Any]:
     """Return what the folder is meant to hold: ``mode``, ``settings``, and ``shards`` with their keys.
 
     Args:
+        folder: where the shards lie, or are to lie.
         pipeline: that writes it, for the errors.
 
     Raises:
@@ -55,6 +56,9 @@ def write_plan(folder: Path, mode: str, settings: dict[str, Any], shards: dict[s
     """Write what `read_plan` reads.
 
     Args:
+        folder: where the shards are to lie.
+        mode: ``cache`` or ``online``.
+        settings: what decides about the latents, the samples apart.
         shards: by name, their keys; in mode ``online`` path and key of each input shard.
     """
     plan = {"mode": mode, "settings": settings, "shards": shards}
@@ -80,7 +84,8 @@ class LatentCache(Sequence):
     """
 
     def __init__(self, folder: str | Path, pipeline: str = "latents") -> None:
-        self.folder, plan = Path(folder), read_plan(folder, pipeline)
+        self.folder = Path(folder)
+        plan = read_plan(folder, pipeline)
         self._pipeline = pipeline
         self.settings: dict[str, Any] = plan["settings"]
         self.shards = [self.folder / f"{name}.tar" for name in sorted(plan["shards"])]
@@ -113,7 +118,8 @@ class LatentCache(Sequence):
         position, epoch = place if isinstance(place, tuple) else (place, 0)
         shard, row = self._find(position)
         record = self._records[shard]
-        number, arrays = epoch % record.crop_shape[0], []
+        number = epoch % record.crop_shape[0]
+        arrays = []
         for name, shape, dtype in (
             ("crop", record.crop_shape[1:], np.dtype(np.uint8)),
             ("moments", record.moments_shape[1:], record.stored_dtype),
@@ -128,16 +134,16 @@ class LatentCache(Sequence):
         }
 
     def record(self, position: int) -> dict[str, Any]:
-        """Return caption, image hash, box and flip of each crop, and resize method of one sample."""
+        """Return caption, image hash, box and flip of each crop, and resize method of the sample at ``position``."""
         shard, row = self._find(position)
         return json.loads(self._read(shard, int(row["json"]), int(row["json_size"])))
 
     def caption(self, position: int) -> str | None:
-        """Return a sample's caption, as validation chose it; None where it has none."""
+        """Return the caption of the sample at ``position``, as validation chose it; None where it has none."""
         return self.record(position)["caption"]
 
     def key(self, position: int) -> str:
-        """Return a sample's key."""
+        """Return the key of the sample at ``position``."""
         return self._find(position)[1]["key"].decode("utf-8", "surrogateescape")
 
     def shard_keys(self) -> dict[str, str]:
@@ -175,7 +181,7 @@ class LatentCache(Sequence):
         _checked.add(state)
 
     def positions(self, shard: str) -> range:
-        """Return the positions of a shard's samples."""
+        """Return the positions of the samples of ``shard``, given by its name."""
         number = [path.stem for path in self.shards].index(shard)
         return range(self._starts[number], self._starts[number + 1])
 

@@ -28,7 +28,7 @@ class CropTask:
     captions: dict[int, str | None]
 
     def part(self, offsets: Iterable[int]) -> CropTask:
-        """Return the task of some of its samples."""
+        """Return the task of some of its samples, given by their ``offsets`` in the tar, in bytes."""
         chosen = list(offsets)
         return CropTask(self.shard, *({at: values[at] for at in chosen} for values in (self.hashes, self.captions)))
 
@@ -41,7 +41,7 @@ class CropBatch(NamedTuple):
 
 
 def iterate_samples(task: CropTask) -> Iterator[Sample]:
-    """Yield the task's samples, each with exactly the image that was validated.
+    """Yield the samples of ``task``, each with exactly the image that was validated.
 
     Raises:
         UserError: the shard does not hold a sample of the task, or its image changed since validation.
@@ -69,12 +69,15 @@ def load_crops(task: CropTask, options: LatentOptions, numbers: Sequence[int] | 
     """Decode and crop the samples of a task.
 
     Args:
+        task: samples of one input shard.
+        options: say how crops are cut.
         numbers: which crops of each image; all that are stored when None.
 
     Raises:
         UserError: see `iterate_samples`; or an image cannot be decoded.
     """
-    crops, records = [], []
+    crops = []
+    records = []
     for sample in iterate_samples(task):
         image_hash = task.hashes[sample.offset]
         cut = _cut(sample, image_hash, options, range(options.crops_per_image) if numbers is None else numbers)
@@ -94,11 +97,18 @@ def _cut(sample: Sample, image_hash: str, options: LatentOptions, numbers: Seque
         ) from exc
     if options.crop_mode == "center":
         return [center_crop(image, options.image_size)] * len(numbers)
-    size, scale, flip = options.image_size, options.scale, options.horizontal_flip
-    return [base_crop(image, size, image_hash, scale, number, flip) for number in numbers]
+    size = options.image_size
+    flip = options.horizontal_flip
+    return [base_crop(image, size, image_hash, options.scale, number, flip) for number in numbers]
 
 
 def iterate_crops(tasks: list[CropTask], options: LatentOptions, pin_memory: bool) -> Iterator[CropBatch]:
-    """Yield the crops of each task, in order, decoded ahead by ``options.num_workers`` processes."""
+    """Yield the crops of each of ``tasks``, in order, decoded ahead by ``options.num_workers`` processes.
+
+    Args:
+        tasks: each becomes one batch.
+        options: say how crops are cut.
+        pin_memory: put crops where a GPU can read them directly.
+    """
     workers = min(options.num_workers, len(tasks))
     return load_ahead(partial(load_crops, options=options), tasks, workers, "latents", pin_memory)

@@ -45,8 +45,11 @@ class MomentsEncoder:
 
     def __init__(self, vae: torch.nn.Module, options: LatentOptions, device: torch.device | None = None) -> None:
         device = device or next(vae.parameters()).device
-        self.options, self.device, self.num_upcast = options, device, 0
-        self._source, self._dtype = vae, PRECISIONS[options.mixed_precision]
+        self.options = options
+        self.device = device
+        self.num_upcast = 0
+        self._source = vae
+        self._dtype = PRECISIONS[options.mixed_precision]
         tell_slow_precision(device, options.mixed_precision, "latents")
         layout = torch.channels_last if options.channels_last else torch.contiguous_format
         # torch's own `to`: diffusers' warns that casting is not loading
@@ -59,18 +62,24 @@ class MomentsEncoder:
 
         On a CUDA device this returns before the work is done, so that the next batch can be prepared meanwhile.
         """
-        count, padded = len(crops), crops
+        count = len(crops)
+        padded = crops
         if self.options.compile and count < self.options.batch_size:  # one shape, compiled once
             padded = F.pad(crops, (0, 0, 0, 0, 0, 0, 0, self.options.batch_size - count))
         parameters = self._run(self._vae, self._pixels(padded))[:count]
         if self.device.type != "cuda":
             return Launched(crops, parameters.cpu(), None)
-        copied, event = parameters.to("cpu", non_blocking=True), torch.cuda.Event()
+        copied = parameters.to("cpu", non_blocking=True)
+        event = torch.cuda.Event()
         event.record(torch.cuda.current_stream(self.device))  # which copies; another GPU may be the current one
         return Launched(crops, copied, event)
 
     def finish(self, launched: Launched, keys: Sequence[str]) -> torch.Tensor:
         """Return mean and log-variance, float32 (N, 2C, h, w) on the CPU, of what `launch` started.
+
+        Args:
+            launched: what `launch` returned.
+            keys: of the N crops' samples, for the error.
 
         Raises:
             UserError: the values of one of ``keys`` are not finite even in float32.
@@ -88,7 +97,7 @@ class MomentsEncoder:
         return torch.cat([mean, log_variance.clamp(-30, 20)], dim=1)  # diffusers' own bounds
 
     def encode(self, crops: torch.Tensor, keys: Sequence[str]) -> torch.Tensor:
-        """Return the moments of crops, uint8 (N, S, S, 3): float32 (N, 2C, h, w) on the CPU."""
+        """Return the moments of ``crops``, uint8 (N, S, S, 3), as `finish` does; ``keys`` are their samples'."""
         return self.finish(self.launch(crops), keys)
 
     def _encode_exactly(self, crops: torch.Tensor, keys: Sequence[str]) -> torch.Tensor:
@@ -134,7 +143,7 @@ def to_stored(moments: torch.Tensor, dtype: str, keys: Sequence[str]) -> np.ndar
 
 
 def from_stored(values: np.ndarray, dtype: str) -> np.ndarray:
-    """Return stored moments as float32."""
+    """Return moments as float32 from ``values`` as they are stored; ``dtype`` names what they were rounded to."""
     if dtype == "bfloat16":
         return (values.astype(np.uint32) << 16).view(np.float32)
     return values.astype(np.float32)
@@ -147,6 +156,7 @@ def encode_collated(collated: dict, diffusion: Diffusion) -> torch.Tensor:
 
     Args:
         collated: ``keys``, ``crops`` uint8 (B, S, S, 3), and ``encoding``, the options they are encoded with.
+        diffusion: whose VAE encodes them, on its device.
     """
     options = collated["encoding"]
     encoder = _encoder(diffusion.vae, options, diffusion.device)

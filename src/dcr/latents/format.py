@@ -27,8 +27,10 @@ import numpy as np
 
 from dcr.latents.encoding import STORED_DTYPES
 
-RECORD_NAME, INDEX_NAME = "__shard__/record.json", "__shard__/index.npy"
-BLOCK, RECORD_SIZE = tarfile.BLOCKSIZE, 4096
+RECORD_NAME = "__shard__/record.json"
+INDEX_NAME = "__shard__/index.npy"
+BLOCK = tarfile.BLOCKSIZE
+RECORD_SIZE = 4096
 BODY = BLOCK + RECORD_SIZE  # where the hashed part begins
 _CHUNK = 1 << 22
 
@@ -74,15 +76,20 @@ class ShardRecord:
 
 
 def index_dtype(key_bytes: int) -> np.dtype:
-    """Return the dtype of an index row: key in UTF-8, image hash, offsets of crops, moments and JSON in the file."""
+    """Return the dtype of an index row: key in UTF-8, image hash, offsets of crops, moments and JSON in the file.
+
+    Args:
+        key_bytes: length of the longest key.
+    """
     offsets = [(name, "<i8") for name in ("crop", "moments", "json", "json_size")]
     return np.dtype([("key", f"S{key_bytes}"), ("sha256", "S64"), *offsets])
 
 
 def tar_member(name: str, content: bytes) -> bytes:
-    """Return a tar member with its header, padded to whole blocks; equal content gives equal bytes."""
+    """Return a tar member with its header, padded to whole blocks; equal ``name`` and ``content`` give equal bytes."""
     info = tarfile.TarInfo(name)
-    info.size, info.mode = len(content), 0o444
+    info.size = len(content)
+    info.mode = 0o444
     header = info.tobuf(tarfile.PAX_FORMAT, errors="surrogateescape")
     return header + content.ljust(_padded(len(content)), b"\0")
 
@@ -92,13 +99,22 @@ def _padded(size: int) -> int:
 
 
 class ShardWriter:
-    """Appends samples to a file and fills in its record at the end."""
+    """Appends samples to a file and fills in its record at the end.
+
+    Args:
+        file: new and open for writing; it can seek.
+        key: of the shard, see `dcr.latents.keys.shard_key`.
+        settings: what decides about the bytes, the samples apart.
+    """
 
     def __init__(self, file: BinaryIO, key: str, settings: dict[str, Any]) -> None:
-        self._file, self._key, self._settings = file, key, settings
+        self._file = file
+        self._key = key
+        self._settings = settings
         self._rows: list[tuple] = []
         self._shapes: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
-        self._digest, self._offset = hashlib.sha256(), BODY
+        self._digest = hashlib.sha256()
+        self._offset = BODY
         file.write(bytes(BODY))
 
     def add(self, records: Sequence[dict[str, Any]], crops: np.ndarray, moments: np.ndarray) -> None:
@@ -152,14 +168,15 @@ class ShardWriter:
 
 
 def read_record(path: Path) -> ShardRecord:
-    """Return what a latent shard says of itself, after checking that the file is as long as it should be.
+    """Return what the latent shard at ``path`` says of itself, after checking that the file is as long as it should be.
 
     Raises:
         DamagedShardError: the file is missing, cut short, or no latent shard.
     """
     try:
         with open(path, "rb") as file:
-            head, size = file.read(BODY), os.fstat(file.fileno()).st_size
+            head = file.read(BODY)
+            size = os.fstat(file.fileno()).st_size
     except OSError as exc:
         raise DamagedShardError("it is missing" if isinstance(exc, FileNotFoundError) else str(exc)) from exc
     try:
@@ -186,7 +203,7 @@ def _is_plausible(record: ShardRecord) -> bool:
 
 
 def check_bytes(path: Path, record: ShardRecord) -> None:
-    """Read all of a shard and compare it with its hash; hashing leaves other threads running.
+    """Read all of the shard at ``path`` and compare it with the hash in its ``record``; other threads go on meanwhile.
 
     Raises:
         DamagedShardError: a byte is not as it was written.
@@ -201,7 +218,7 @@ def check_bytes(path: Path, record: ShardRecord) -> None:
 
 
 def read_index(path: Path, record: ShardRecord) -> np.ndarray:
-    """Return the index, one row a sample (`index_dtype`).
+    """Return the index of the shard at ``path``, which its ``record`` locates, one row a sample (`index_dtype`).
 
     Raises:
         DamagedShardError: the index points out of the file.

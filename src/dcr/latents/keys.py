@@ -20,7 +20,12 @@ if TYPE_CHECKING:
 
 
 def latent_settings(options: LatentOptions, vae: torch.nn.Module) -> dict[str, Any]:
-    """Return everything but the samples that decides about a shard's bytes."""
+    """Return everything but the samples that decides about a shard's bytes.
+
+    Args:
+        options: how samples become crops and moments.
+        vae: in float32.
+    """
     return {
         "code": code_hash("dcr.latents.making"),
         **options.crop_settings(),
@@ -34,6 +39,10 @@ def shard_key(settings: dict[str, Any], samples: pd.DataFrame) -> str:
     """Return the hex sha256 over the settings and each sample's ``key``, ``sha256`` of its image and ``caption``.
 
     Where a sample lies in the input shard is not part of it.
+
+    Args:
+        settings: of `latent_settings`.
+        samples: a row for each sample of the shard, in its order; a ``caption`` that is no text counts as none.
     """
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     columns = samples.reindex(columns=["key", "sha256", "caption"]).astype(object)

@@ -29,9 +29,11 @@ def encode_shards(
 
     Args:
         folder: where ``<name>.tar`` is written.
+        tasks: by the name of the shard, its samples.
         keys: of the shards by name.
         settings: what decides about the bytes, the samples apart.
         vae: in float32.
+        options: how samples become crops and moments.
     """
     batches = {name: _split(task, options.images_per_batch) for name, task in tasks.items()}
     encoder = MomentsEncoder(vae, options)
@@ -50,6 +52,11 @@ def encode_batches(
     """Yield each task's crops with their moments in the stored dtype, (B, n, 2C, h, w), in order.
 
     The VAE works on the next batch while this one is taken.
+
+    Args:
+        tasks: each becomes one batch.
+        options: how samples become crops, and the dtype that moments are stored in.
+        encoder: built with the same options.
     """
     waiting = None
     for batch in iterate_crops(tasks, options, pin_memory=encoder.device.type == "cuda"):

@@ -23,7 +23,7 @@ _COLUMNS = ("key", "shard", "offset", "sha256", "caption")
 
 
 def open_latents(folder: str | Path) -> LatentCache | OnlineLatents:
-    """Open what the pipeline `latents` left: cached shards, or in mode ``online`` the list of images.
+    """Open what the pipeline `latents` left in ``folder``: cached shards, or in mode ``online`` the list of images.
 
     Raises:
         UserError: there is nothing, or it is incomplete.
@@ -42,6 +42,7 @@ def write_online(
     """Write what `OnlineLatents` reads.
 
     Args:
+        folder: of the latents.
         samples: columns ``key``, ``shard``, ``offset``, ``sha256``, ``caption``; in the order of positions.
         paths, keys: of the input shards by name; a key stands for all that the latents of its samples depend on.
         settings: what decides about the latents, the samples apart.
@@ -70,7 +71,8 @@ class OnlineLatents(Sequence):
     def __init__(self, folder: str | Path) -> None:
         import pandas as pd
 
-        self.folder, plan = Path(folder), read_plan(folder)
+        self.folder = Path(folder)
+        plan = read_plan(folder)
         self.settings: dict[str, Any] = plan["settings"]
         try:
             if sha256_file(self.folder / SAMPLES_NAME) != self.settings["samples"]:
@@ -103,16 +105,16 @@ class OnlineLatents(Sequence):
         return {"key": self.key(position), "crop": batch.crops[0, 0].numpy(), "encoding": self.options}
 
     def record(self, position: int) -> dict[str, Any]:
-        """Return caption, image hash, and box and flip of the first crop of one sample."""
+        """Return caption, image hash, and box and flip of the first crop of the sample at ``position``."""
         record = load_crops(self._task(position), self.options, [0]).records[0]
         return {**{name: record[name] for name in ("caption", "sha256", "crops")}, "resize": "bicubic"}
 
     def caption(self, position: int) -> str | None:
-        """Return a sample's caption, as validation chose it; None where it has none."""
+        """Return the caption of the sample at ``position``, as validation chose it; None where it has none."""
         return self._samples["caption"][position]
 
     def key(self, position: int) -> str:
-        """Return a sample's key."""
+        """Return the key of the sample at ``position``."""
         return self._samples["key"][position]
 
     def content_hash(self) -> str:

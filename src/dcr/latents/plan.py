@@ -49,6 +49,8 @@ def plan_latents(
     Args:
         manifest: accepted samples with columns ``shard``, ``offset`` (in the tar), ``sha256``, ``key``, ``caption``.
         shards: paths or URLs of the input shards; a latent shard is named like its input.
+        diffusion: whose VAE is to encode.
+        options: how samples become crops and moments.
         rank, num_ranks: this process's share of the shards: every num_ranks-th, from the rank-th on.
 
     Raises:
@@ -72,7 +74,7 @@ def plan_latents(
 
 
 def pick_rank(rank: int, num_ranks: int) -> tuple[int, int]:
-    """Return rank and number of processes: torchrun's where it started this process, else those given."""
+    """Return rank and number of processes: torchrun's where it started this one, else ``rank`` and ``num_ranks``."""
     return read_ranks() or (rank, num_ranks)
 
 
@@ -82,8 +84,12 @@ class LatentPlan:
 
     Attributes:
         samples: the accepted samples, in the order of the cache.
-        tasks: all samples of each shard. keys: of each shard. settings: what decides about the bytes.
+        tasks: all samples of each shard, by its name.
+        keys: of each shard, likewise.
+        settings: what decides about the bytes, the samples apart.
+        options: how samples become crops and moments.
         vae: in float32.
+        rank, num_ranks: this process's share of the shards.
     """
 
     samples: pd.DataFrame
@@ -107,7 +113,7 @@ class LatentPlan:
         return self.options.crops_per_image, 2 * self.vae.config.latent_channels, side, side
 
     def num_bytes(self, name: str) -> int:
-        """Return about how large a shard becomes."""
+        """Return about how many bytes the shard ``name`` takes."""
         moments = int(np.prod(self.moments_shape)) * STORED_DTYPES[self.options.dtype].itemsize
         return len(self.tasks[name].hashes) * (int(np.prod(self.crop_shape)) + moments + _OVERHEAD)
 
@@ -155,6 +161,7 @@ class LatentPlan:
 
     def _check_images(self, names: list[str]) -> None:
         def check(name: str) -> None:
+            """Read every image of the shard ``name``, whose hash `iterate_samples` compares."""
             for _ in iterate_samples(self.tasks[name]):
                 pass
 
@@ -167,7 +174,8 @@ class LatentPlan:
         start = perf_counter()
         tasks = {name: self.tasks[name] for name in names}
         num_upcast = encode_shards(folder, tasks, self.keys, self.settings, self.vae, self.options)
-        seconds, count = perf_counter() - start, sum(len(task.hashes) for task in tasks.values())
+        seconds = perf_counter() - start
+        count = sum(len(task.hashes) for task in tasks.values())
         logger.info("latents: encoded %d images in %.1f s, %.1f images/s", count, seconds, count / seconds)
         if num_upcast:
             logger.warning(

@@ -15,13 +15,21 @@ if TYPE_CHECKING:
 
 
 def vae_settings(vae: torch.nn.Module) -> dict[str, Any]:
-    """Return what tells one VAE from another: a hash of weights and configuration, and the latents' scale."""
+    """Return what tells ``vae`` from another: a hash of weights and configuration, and the latents' scale."""
     config = {name: value for name, value in vae.config.items() if not name.startswith("_")}
     return {"vae": fingerprint(weights=weights_hash(vae), config=config), "scaling_factor": vae.config.scaling_factor}
 
 
 def check_vae(latents: LatentCache | OnlineLatents, diffusion: Diffusion) -> None:
-    """Refuse latents that were made, or planned, for the VAE of another diffusion model."""
+    """Refuse latents that were made, or planned, for the VAE of another diffusion model.
+
+    Args:
+        latents: whose settings tell their VAE.
+        diffusion: the model at hand, its VAE in float32.
+
+    Raises:
+        UserError: the VAEs differ.
+    """
     needed = vae_settings(diffusion.vae)
     if {name: latents.settings.get(name) for name in needed} != needed:
         raise UserError(

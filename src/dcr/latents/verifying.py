@@ -32,6 +32,8 @@ def verify_latents(plan: LatentPlan, folder: str | Path, num_samples: int, toler
     """Check every planned shard: key, hash, shape, finiteness; and encode a random sample of images again.
 
     Args:
+        plan: the shards that there should be.
+        folder: where they lie.
         num_samples: how many images are cropped and encoded again; crops must be equal.
         tolerance: allowed difference of moments, relative to one plus their size.
         seed: which images.
@@ -41,9 +43,11 @@ def verify_latents(plan: LatentPlan, folder: str | Path, num_samples: int, toler
     """
     if plan.options.mode == "online":
         raise UserError("latents.mode is online, so there are no latent shards to verify; set it to cache to keep some")
-    names, folder = list(plan.tasks), Path(folder)
+    names = list(plan.tasks)
+    folder = Path(folder)
 
     def check(name: str) -> str | None:
+        """Return what is wrong with the shard ``name``, None if nothing is."""
         try:
             check_shard(folder / f"{name}.tar", plan, name)
         except DamagedShardError as exc:
@@ -61,7 +65,16 @@ def verify_latents(plan: LatentPlan, folder: str | Path, num_samples: int, toler
 
 
 def check_shard(path: Path, plan: LatentPlan, name: str) -> None:
-    """Raise DamagedShardError unless a shard is whole, current and finite."""
+    """Refuse a shard that is not whole, current and finite.
+
+    Args:
+        path: of the shard.
+        plan: the shards that there should be.
+        name: of this one among them.
+
+    Raises:
+        DamagedShardError: it says why.
+    """
     record = read_record(path)
     if record.key != plan.keys[name]:
         raise DamagedShardError("it was made of other images or with other settings")
@@ -76,8 +89,16 @@ def check_shard(path: Path, plan: LatentPlan, name: str) -> None:
 
 
 def compare_samples(plan: LatentPlan, folder: Path, chosen: list[tuple[str, int]], tolerance: float) -> dict[str, str]:
-    """Crop and encode samples, given as (shard, row), again; return per shard the first that differs."""
-    encoder, failures = MomentsEncoder(plan.vae, plan.options), {}
+    """Crop and encode samples again; return per shard the first that differs, and how.
+
+    Args:
+        plan: tells of each shard's images and how they are encoded.
+        folder: where the shards lie.
+        chosen: samples, as (shard's name, row in the shard).
+        tolerance: allowed difference of moments, relative to one plus their size.
+    """
+    encoder = MomentsEncoder(plan.vae, plan.options)
+    failures = {}
     for name, row in show_progress(chosen, desc="encode again", unit="image"):
         if name not in failures and (reason := _compare(plan, folder / f"{name}.tar", name, row, encoder, tolerance)):
             failures[name] = reason
@@ -85,8 +106,9 @@ def compare_samples(plan: LatentPlan, folder: Path, chosen: list[tuple[str, int]
 
 
 def describe_failures(verification: Verification) -> str:
-    """Return one sentence about what failed."""
-    (name, reason), count = next(iter(verification.failures.items())), len(verification.failures)
+    """Return one sentence about what failed in ``verification``, which must hold a failure."""
+    name, reason = next(iter(verification.failures.items()))
+    count = len(verification.failures)
     more = f" (and {count - 1} more)" if count > 1 else ""
     return f"{count} of {verification.num_shards} latent shards fail: {name}: {reason}{more}"
 
@@ -101,7 +123,8 @@ def _compare(
     except UserError as exc:
         return str(exc)
     record = read_record(path)
-    entry, key = read_index(path, record)[row], batch.records[0]["key"]
+    entry = read_index(path, record)[row]
+    key = batch.records[0]["key"]
     crops = _read(path, int(entry["crop"]), record.crop_shape, np.dtype(np.uint8))
     if not np.array_equal(crops, batch.crops[0].numpy()):
         return f"the crops of sample {key} are not those of its image"

@@ -36,10 +36,13 @@ def write_latent_shard(
     """Write a shard, whole or not at all, in a thread of its own while the next batch is encoded.
 
     Args:
+        path: of the shard, which appears there when it is whole.
+        key, settings: see `dcr.latents.format.ShardWriter`.
         encoded: crops and their moments in the stored dtype, (B, n, 2C, h, w).
         encoder: tells how many crops it had to encode again.
     """
-    upcast_before, waiting = encoder.num_upcast, deque()
+    upcast_before = encoder.num_upcast
+    waiting = deque()
     with (
         atomic_path(path) as temporary,
         open(temporary, "wb") as file,
@@ -59,6 +62,7 @@ def check_free_space(folder: Path, sizes: dict[str, int], pipeline: str = "laten
     """Refuse to begin what cannot fit.
 
     Args:
+        folder: where the shards go.
         sizes: expected bytes of each shard to be written; one that is there is replaced.
         pipeline: that writes them.
 
@@ -82,6 +86,7 @@ def clean_stop(folder: Path, pipeline: str = "latents") -> Iterator[None]:
     """Tell a full disk in one sentence; shards that are whole stay.
 
     Args:
+        folder: where the shards go.
         pipeline: that writes them.
 
     Raises:
@@ -99,7 +104,7 @@ def clean_stop(folder: Path, pipeline: str = "latents") -> Iterator[None]:
 
 
 def is_current(folder: Path, name: str, key: str) -> bool:
-    """Return whether a shard is there and was made from what the key stands for."""
+    """Return whether ``folder`` has the shard ``name`` and it was made from what ``key`` stands for."""
     try:
         return read_record(folder / f"{name}.tar").key == key
     except DamagedShardError:
@@ -110,6 +115,7 @@ def remove_strangers(folder: Path, shards: Collection[str], is_first: bool) -> N
     """Remove what a killed run left half written, and shards that belong to the plan no more.
 
     Args:
+        folder: where the shards lie.
         shards: names of all that there should be.
         is_first: whether this process removes what belongs to none.
     """
