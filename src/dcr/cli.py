@@ -66,6 +66,14 @@ def _understood(option: click.Parameter) -> click.Parameter:
         return option
 
     def read_or_refuse(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+        """Read what ``value`` the user gave of an option, or refuse it with the form that is due.
+
+        Args:
+            ctx, param, value: as click calls back with them.
+
+        Raises:
+            UserError: Kedro cannot read the value.
+        """
         try:
             return read(ctx, param, value)
         except (click.ClickException, UserError):
@@ -97,6 +105,11 @@ def make_set(source: Path, target: Path, kind: str, templates: tuple[str, ...]) 
                       test/ (or val/), or at its top for a test split alone
       retrieval       images, and captions.csv (image,caption) or a .txt beside each image
       mmvp_vlm        images, and pairs.csv (type,first_image,first_statement,second_image,second_statement)
+
+    \f
+    Args:
+        source, target, kind: as above.
+        templates: prompts for classes, each with {c} where the name goes; empty for the set's own.
     """
     from dcr.benchmark_sets import make_set
 
@@ -114,7 +127,14 @@ def make_set(source: Path, target: Path, kind: str, templates: tuple[str, ...]) 
     "--output", type=click.Path(dir_okay=False, path_type=Path), help="Another file than stages/<recipe>/dvc.yaml."
 )
 def make_dvc(env: str | None, conf_source: str | None, output: Path | None) -> None:
-    """Write a recipe's pipelines as stages for `dvc repro`."""
+    """Write a recipe's pipelines as stages for `dvc repro`.
+
+    \f
+    Args:
+        env: the recipe's folder, None for the demo.
+        conf_source: the folder with the recipes, None for that of the project.
+        output: the file to write, None for ``stages/<env>/dvc.yaml`` or, without ``env``, the project's.
+    """
     from dcr.make_dvc import write_stages
 
     click.echo(f"written: {write_stages(env, conf_folder(conf_source), output)}")

@@ -23,6 +23,7 @@ def read_mapping(path: Path, broken: dict[str, Any] | None = None) -> dict[str, 
     """Return what a YAML file says, unresolved; {} where there is none.
 
     Args:
+        path: the file, UTF-8.
         broken: what to return for a file that cannot be read, None to raise.
 
     Raises:
@@ -37,7 +38,7 @@ def read_mapping(path: Path, broken: dict[str, Any] | None = None) -> dict[str, 
 
 
 def explain_file(folder: Path) -> str | None:
-    """Return what is wrong with the first broken file of configuration in a folder, None if all can be read."""
+    """Return what is wrong with the first broken file of configuration in ``folder``, None if all can be read."""
     paths = sorted(path for path in folder.rglob("*") if path.suffix in (".yml", ".yaml", ".json") and path.is_file())
     return next((reason for path in paths if (reason := _fault(path))), None) or _doubled(paths)
 
@@ -46,6 +47,10 @@ def check_names(path: Path, content: DictConfig) -> None:
     """Raise UserError unless a file, as OmegaConf has read it, gives values to names.
 
     A file of mere words is read as one name without a value.
+
+    Args:
+        path: of the file, for messages; its text is looked at, too.
+        content: what OmegaConf made of it.
     """
     if (wrong := next((key for key in content if not isinstance(key, str)), None)) is not None:
         raise UserError(f"{shown(path)}: the key {wrong!r} is not a word: put it in quotes, or take it out")
@@ -83,7 +88,8 @@ def _clash(paths: list[Path]) -> str | None:
             kind, above = seen.setdefault(key, (type(value), path))
             if {kind, type(value)} == {list, dict}:
                 words = {list: "a list", dict: "names with values"}
-                here, there = words[type(value)], words[kind]
+                here = words[type(value)]
+                there = words[kind]
                 return f"{shown(path)}: {key!r} is {here}, got {value!r}, where {shown(above)} has {there}"
     return None
 

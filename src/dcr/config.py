@@ -15,7 +15,8 @@ from dcr.parameters import RecipeGlobals, check_globals
 DEMO = "demo"
 """The recipe that the default environment, ``local``, runs and changes for one machine."""
 
-GLOBALS, BASE = "globals.yml", "base"
+GLOBALS = "globals.yml"
+BASE = "base"
 
 
 class RecipeConfigLoader(OmegaConfigLoader):

@@ -33,7 +33,7 @@ def local_path(place: Any) -> str | None:
 
 
 def data_paths(entry: dict[str, Any]) -> list[str]:
-    """Return the local paths of an entry of the catalog."""
+    """Return the local paths of an ``entry`` of the catalog."""
     places: list[Any] = []
     for key in ("filepath", "path", "source"):
         places += entry[key] if isinstance(entry.get(key), list) else [entry.get(key)]
@@ -47,12 +47,16 @@ class Recipe:
 
     Args:
         env: the recipe's folder in ``conf_source``.
+        conf_source: the folder with the recipes.
+        project: the folder that paths are relative to.
         runtime_params: as ``--params`` gives them.
     """
 
     def __init__(self, env: str, conf_source: str, project: Path, runtime_params: dict[str, Any] | None = None) -> None:
         loader = RecipeConfigLoader(conf_source, env, runtime_params, **settings.CONFIG_LOADER_ARGS)
-        self.env, self.project, conf = env, project, Path(conf_source)
+        self.env = env
+        self.project = project
+        conf = Path(conf_source)
         self.absent: set[str] = set()
         self.catalog = {name: e for name, e in loader["catalog"].items() if not name.startswith("_")}
         self.parameters = loader["parameters"]
@@ -66,20 +70,20 @@ class Recipe:
         self._keys = {path: yaml.safe_load(text) or {} for path, text in self._texts.items()}
 
     def is_written(self, name: str) -> bool:
-        """Tell whether a run leaves anything under an entry that some recipes do not fill."""
+        """Tell whether a run leaves anything under the entry ``name``, which some recipes do not fill."""
         evaluation = self.parameters["evaluation"]
         kinds = {*evaluation["sets"], *(item["kind"] for item in self.catalog["more_sets"]["sets"])}
         return {"diva_results": evaluation["diva_results"], "mmvp_answers": "mmvp_vlm" in kinds}.get(name, True)
 
     def modules(self, name: str) -> set[str]:
-        """Return the modules of an entry's own dataset classes: its type, and that of its partitions."""
+        """Return the modules of our dataset classes in the entry ``name``: its type, and that of its partitions."""
         entry = self.catalog.get(name, {})
         inner = entry.get("dataset", {})
         kinds = [entry.get("type", ""), inner if isinstance(inner, str) else inner.get("type", "")]
         return {kind.rpartition(".")[0] for kind in kinds if kind.startswith("dcr.")}
 
     def inputs(self, name: str, made: set[str]) -> Iterator[str]:
-        """Yield the paths that an input is read from: those that an earlier stage ``made``, and the user's own.
+        """Yield the paths that input ``name`` is read from: those that an earlier stage ``made``, and the user's own.
 
         The user's data that are not there are noted in ``absent``: DVC runs no stage that depends on them.
         """
@@ -101,7 +105,11 @@ class Recipe:
         return data_paths(self.catalog.get(name, {}))
 
     def tracked(self, read: Iterable[str], written: Iterable[str]) -> list[dict[str, list[str]]]:
-        """Return DVC's ``params`` for inputs and outputs: sections of parameters, entries of the catalog, globals."""
+        """Return DVC's ``params`` for a stage: sections of parameters, entries of the catalog, globals, by file.
+
+        Args:
+            read, written: the datasets that the stage loads and saves; ``params:<section>`` among those that it loads.
+        """
         sections = {name.removeprefix("params:").split(".")[0] for name in read if name.startswith("params:")}
         if "parameters" in read:
             sections |= self.parameters.keys()

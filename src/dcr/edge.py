@@ -19,12 +19,12 @@ class Command(click.Command):
     """A command whose faults, those of its options included, are one sentence and exit code 1."""
 
     def make_context(self, *arguments: Any, **options: Any) -> click.Context:
-        """Read the command line."""
+        """Read the command line; ``arguments`` and ``options`` are those of click's method."""
         with told():
             return super().make_context(*arguments, **options)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Do what the command does."""
+        """Do what the command does with the options in ``ctx``."""
         with told(ctx.params.get("env")):
             return super().invoke(ctx)
 
@@ -37,7 +37,9 @@ def told(env: str | None = None) -> Iterator[None]:
         env: the recipe that the command was given, which the commands in its advice name too.
     """
     hooks = sys.unraisablehook, threading.excepthook, logging.raiseExceptions
-    sys.unraisablehook, threading.excepthook, logging.raiseExceptions = _drop, _tell, False
+    sys.unraisablehook = _drop
+    threading.excepthook = _tell
+    logging.raiseExceptions = False
     try:
         yield
         sys.unraisablehook, threading.excepthook, logging.raiseExceptions = hooks  # after a fault they stay to the end

@@ -165,9 +165,11 @@ _READERS = ("pyarrow", "pandas", "json", "plotly", "numpy", "yaml", "zipfile", "
 
 def _raised_in(exc: BaseException, modules: tuple[str, ...]) -> bool:
     """Whether an exception comes from one of some libraries, by the last frame of its traceback."""
-    frame, last = exc.__traceback__, ""
+    frame = exc.__traceback__
+    last = ""
     while frame is not None:
-        frame, last = frame.tb_next, frame.tb_frame.f_globals.get("__name__", "")
+        last = frame.tb_frame.f_globals.get("__name__", "")
+        frame = frame.tb_next
     return any(f"{last}.".startswith(f"{module}.") for module in modules)
 
 
@@ -179,7 +181,8 @@ _UNDEFINED = ("Failed while", "Saving 'None'")
 
 def _of_kedro(exc: BaseException) -> str | None:
     """Return the sentence on a catalog or configuration that Kedro refuses."""
-    name, message = f"{type(exc).__module__}.{type(exc).__name__}", str(exc.args[0] if exc.args else exc)
+    name = f"{type(exc).__module__}.{type(exc).__name__}"
+    message = str(exc.args[0] if exc.args else exc)
     is_refusal = name.startswith("kedro.io.core.") and not message.startswith(_UNDEFINED)
     if is_refusal or (
         isinstance(exc, KeyError | ValueError) and _raised_in(exc, ("kedro.io.catalog_config_resolver",))
@@ -209,7 +212,7 @@ def _first_line(message: str) -> str:
 
 
 def first_sentence(message: str) -> str:
-    """Return what Kedro's message says before its hints, in one line."""
+    """Return what Kedro's ``message`` says before its hints, in one line of at most 300 characters."""
     text = " ".join(message.partition("Hint:")[0].partition("https://")[0].split())
     text = re.sub(r"An exception occurred when parsing config for dataset '([^']*)':", r"\1:", text)
     return text.removesuffix(".")[:300]

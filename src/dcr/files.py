@@ -72,7 +72,7 @@ def atomic_folder(target: str | os.PathLike) -> Iterator[Path]:
 
 
 def sha256_file(path: str | os.PathLike) -> str:
-    """Return the hex sha256 of a file's bytes, read in chunks."""
+    """Return the hex sha256 of the bytes of the file at ``path``, read in chunks."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         while chunk := file.read(_CHUNK):
@@ -81,7 +81,7 @@ def sha256_file(path: str | os.PathLike) -> str:
 
 
 def sha256_folder(folder: str | os.PathLike) -> str:
-    """Return the hex sha256 over the sorted relative names and contents of a folder's files, but for its `RECORD`."""
+    """Return the hex sha256 over the sorted relative names and contents of files in ``folder``, `RECORD` left out."""
     folder = Path(folder)
     digest = hashlib.sha256()
     for path in sorted(p for p in folder.rglob("*") if p.is_file() and p != folder / RECORD):

@@ -30,14 +30,21 @@ class TypedParameters:
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
-        """Check the recipe's identity and build every section; raises UserError naming the key."""
+        """Check the recipe's identity and build every section, from the configuration that ``context`` loads.
+
+        Raises:
+            UserError: naming the key.
+        """
         if isinstance(context.config_loader, RecipeConfigLoader):
             context.config_loader.check_recipe()
         self._sections = build_parameters(context.config_loader["parameters"])
 
     @hook_impl
     def after_catalog_created(self, catalog: CatalogProtocol) -> None:
-        """Put the sections in the catalog as ``params:<section>``, the recipe's with the licence that is known now."""
+        """Put the sections in the ``catalog`` as ``params:<section>``.
+
+        The recipe's comes with the licence that is known now.
+        """
         models = catalog.get("previous_models")
         recipe = self._sections["recipe"].with_licence(
             models.load() if models else {}, self._sections["models"].backbone
@@ -51,7 +58,7 @@ class CatalogIsWhole:
 
     @hook_impl
     def before_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
-        """Make them; raises UserError naming the entry."""
+        """Make every dataset of the ``pipeline`` by the ``catalog``; raises UserError naming the entry."""
         for name in sorted(pipeline.datasets()):
             try:
                 catalog.get(name)
@@ -71,7 +78,15 @@ class InputsExist:
 
     @hook_impl
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol) -> None:
-        """Look for every input that this run does not make itself; raises UserError naming the command."""
+        """Look for every input that this run does not make itself.
+
+        Args:
+            run_params: what the run was started with; its ``env`` stands in the advice.
+            pipeline, catalog: what is to run, and where its inputs lie.
+
+        Raises:
+            UserError: an input is missing; names the command that makes it.
+        """
         recipe = _option(run_params)
         for name in sorted(pipeline.inputs()):
             dataset = catalog.get(name)
@@ -90,22 +105,23 @@ class Whereabouts:
 
     @hook_impl
     def before_pipeline_run(self, run_params: dict[str, Any], catalog: CatalogProtocol) -> None:
-        """Remember where paths are found."""
-        self._catalog, self._recipe = catalog, _option(run_params)
+        """Remember where paths are found, in the ``catalog``, and the recipe of ``run_params``."""
+        self._catalog = catalog
+        self._recipe = _option(run_params)
 
     @hook_impl
     def before_dataset_loaded(self, dataset_name: str, node: Node) -> None:
-        """Remember what is read."""
+        """Remember that ``node`` reads the dataset ``dataset_name``."""
         self._look_at(node, dataset_name, writing=False)
 
     @hook_impl
     def before_dataset_saved(self, dataset_name: str, node: Node) -> None:
-        """Remember what is written."""
+        """Remember that ``node`` has its result written as the dataset ``dataset_name``."""
         self._look_at(node, dataset_name, writing=True)
 
     @hook_impl
     def before_node_run(self, node: Node) -> None:
-        """Remember what runs."""
+        """Remember that ``node`` runs, and reads or writes nothing yet."""
         faults.NOW.__init__(node=node.name)
 
     def _look_at(self, node: Node, dataset: str, writing: bool) -> None:

@@ -24,12 +24,12 @@ class Outcomes:
 
     @hook_impl
     def before_pipeline_run(self, catalog: CatalogProtocol) -> None:
-        """Remember where results are found."""
+        """Remember the ``catalog``, where results are found."""
         self._catalog = catalog
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str) -> None:
-        """Tell a result if this dataset is a pipeline's last."""
+        """Tell a pipeline's result if ``dataset_name`` is the dataset that it writes last."""
         if describe := _LAST.get(dataset_name):
             logger.info("%s", describe(self._catalog, self._place))
 
@@ -47,7 +47,8 @@ def _scenes(catalog: CatalogProtocol, place: Place) -> str:
 
 
 def _validation(catalog: CatalogProtocol, place: Place) -> str:
-    found, listing = catalog.load("validation_summary"), getattr(catalog.get("shards"), "listing", None)
+    found = catalog.load("validation_summary")
+    listing = getattr(catalog.get("shards"), "listing", None)
     shards = listing.describe() if listing else f"{found['shards']:,} shards"
     return (
         f"validation: {found['accepted']:,} of {found['samples']:,} samples accepted, in {shards};"
@@ -77,7 +78,8 @@ def _alignment(catalog: CatalogProtocol, place: Place) -> str:
 
 
 def _evaluation(catalog: CatalogProtocol, place: Place) -> str:
-    scores, reporting = catalog.load("scores"), catalog.load("params:reporting")
+    scores = catalog.load("scores")
+    reporting = catalog.load("params:reporting")
     measures = [*reporting.detail_measures[:1], *reporting.separation_measures[:2], *reporting.text_measures[:1]]
     told = []
     for method, encoders in group_seeds(scores).items():

@@ -40,7 +40,7 @@ def _extend_record(folder: Path, more: str) -> None:
 
 
 def check_ours(folder: str | os.PathLike) -> None:
-    """Return if a folder is absent, empty, or as this project left it; every file is read.
+    """Return if ``folder`` is absent, empty, or as this project left it; every file is read.
 
     Raises:
         UserError: there is something else, which writing would destroy.

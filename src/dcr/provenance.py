@@ -44,12 +44,12 @@ def evaluation_course(parameters: EvaluationParameters) -> dict[str, Any]:
 
 
 def check_training(record: Record, parameters: TrainingParameters) -> None:
-    """Refuse the record of a training with other parameters than the recipe has now."""
+    """Refuse the ``record`` of a training with other ``parameters`` than the recipe has now."""
     _check_parameters("training", record.get("parameters"), training_course(parameters), _TRAIN)
 
 
 def check_evaluation(record: Record, parameters: EvaluationParameters) -> None:
-    """Refuse scores that were computed with other parameters than the recipe has now."""
+    """Refuse the ``record`` of scores that were computed with other ``parameters`` than the recipe has now."""
     _check_parameters("evaluation", record.get("evaluation"), evaluation_course(parameters), _EVALUATE)
 
 
@@ -65,13 +65,13 @@ def _check_parameters(section: str, found: Record | None, asked: Record, again: 
 
 
 def check_backbone(record: Record, backbone: Backbone) -> None:
-    """Refuse a backbone that training did not start from."""
+    """Refuse a ``backbone`` that the training on ``record`` did not start from."""
     if weights_hash(backbone.model) != record["hashes"].get("backbone"):
         raise UserError(f"training started from other weights than those of backbone {backbone.source}; {_TRAIN}")
 
 
 def check_encoder(record: Record, method: str, encoder: Backbone) -> None:
-    """Refuse an encoder that is not the one that training wrote for this method."""
+    """Refuse an ``encoder`` that is not the one that the training on ``record`` wrote for this ``method``."""
     if weights_hash(encoder.model) != _products(record, "encoders").get(method):
         raise UserError(
             f"encoder {method} ({encoder.source}) does not hold the weights that training.json tells of: training was "
@@ -80,7 +80,7 @@ def check_encoder(record: Record, method: str, encoder: Backbone) -> None:
 
 
 def check_adapter(record: Record, method: str, weights: Mapping[str, torch.Tensor]) -> None:
-    """Refuse trained weights that are not those of the record."""
+    """Refuse trained ``weights`` that are not those of the ``method`` on ``record``."""
     if tensors_hash(dict(weights)) != _products(record, "adapters").get(method):
         raise UserError(
             f"the trained weights of {method} are not those that training.json tells of: training was cut before its "
@@ -89,7 +89,7 @@ def check_adapter(record: Record, method: str, weights: Mapping[str, torch.Tenso
 
 
 def check_projector(record: Record, projector: Mapping[str, torch.Tensor]) -> None:
-    """Refuse a projector that is not the record's."""
+    """Refuse a ``projector`` that is not the one of the training on ``record``."""
     if tensors_hash(dict(projector)) != _products(record, "projector"):
         raise UserError(
             f"the projector is not the one that training.json tells of: training was cut before its end; {_TRAIN}"
@@ -97,7 +97,7 @@ def check_projector(record: Record, projector: Mapping[str, torch.Tensor]) -> No
 
 
 def encoder_weights(record: Record) -> dict[str, str]:
-    """Return the hash of the base's weights, and of every encoder's that training made, by name."""
+    """Return the hash of the base's weights, and of every encoder's that the training on ``record`` made, by name."""
     return {BASE: record["hashes"].get("backbone"), **_products(record, "encoders")}
 
 
@@ -109,7 +109,7 @@ def _products(record: Record, kind: str) -> Any:
 
 
 def trained_methods(record: Record) -> set[str]:
-    """Return the methods that training made encoders of, with one seed or several."""
+    """Return the methods that the training on ``record`` made encoders of, with one seed or several."""
     return {EncoderName.parse(name).method for name in _products(record, "encoders")}
 
 
@@ -117,6 +117,7 @@ def check_logs(record: Record, conditions: Record, last_losses: Mapping[str, flo
     """Refuse held-out errors, or loss tables, of another training.
 
     Args:
+        record, conditions: `training.json` and `conditions.json`.
         last_losses: of each run in the record, the loss in the last row of its table; None without a table.
     """
     if json_hash(conditions) != json_hash(record.get("conditions")):
@@ -128,7 +129,7 @@ def check_logs(record: Record, conditions: Record, last_losses: Mapping[str, flo
 
 
 def check_samples(record: Record, validation: Record) -> None:
-    """Refuse validation's counts if they are of other samples than those that were trained on."""
+    """Refuse the counts of ``validation`` if they are of other samples than the training on ``record`` saw."""
     if validation.get("accepted_sha256") != record["hashes"].get("samples"):
         raise UserError(
             "validation.json does not tell of the samples that were trained on; run `kedro run --pipelines "
@@ -137,7 +138,7 @@ def check_samples(record: Record, validation: Record) -> None:
 
 
 def check_base_models(record: Record, base_models: Record) -> None:
-    """Refuse measures of base models that training did not start from; there may be none."""
+    """Refuse measures of ``base_models`` that the training on ``record`` did not start from; there may be none."""
     names = ("backbone", "vae", "unet", "text_encoder")
     if base_models and base_models.get("weights") != {name: record["hashes"].get(name) for name in names}:
         raise UserError(
@@ -147,8 +148,9 @@ def check_base_models(record: Record, base_models: Record) -> None:
 
 
 def check_synthesis(record: Record, pictures: Record) -> None:
-    """Refuse pictures of positives of other samples, or of others than were trained with; there may be none."""
-    told, hashes = pictures.get("made_from", {}), record["hashes"]
+    """Refuse ``pictures`` of positives of other samples, or of others, than those on ``record``; there may be none."""
+    told = pictures.get("made_from", {})
+    hashes = record["hashes"]
     same = told.get("samples") == hashes.get("samples")
     if pictures and not (same and told.get("positives") == hashes.get("positives", told.get("positives"))):
         raise UserError(
@@ -163,6 +165,7 @@ def evaluation_record(
     """Return what `this_seed.json` keeps of an evaluation.
 
     Args:
+        parameters: section `evaluation`.
         encoders: hash of the weights by encoder. tables: of what was written, by name, see `table_hashes`.
     """
     return {"evaluation": evaluation_course(parameters), "encoders": dict(encoders), "tables": dict(tables)}
@@ -186,7 +189,7 @@ def check_scores(
     """Refuse scores of other encoders than those at hand, and tables that one evaluation did not write together.
 
     Args:
-        evaluated: `this_seed.json`. trained: `training.json`.
+        evaluated: `this_seed.json`. trained: `training.json`. method: the product's.
         tables: hashes of the tables at hand.
         scores: by encoder; one that answered no set has none, and there is nothing that could be of other weights.
         aligned: hash of the weights that each encoder must have, where an alignment followed training.
@@ -210,7 +213,7 @@ def check_scores(
 
 
 def check_seed(evaluated: Record, seeds: Mapping[str, Record]) -> None:
-    """Refuse the seeds' scores if those kept of this seed are not this evaluation's."""
+    """Refuse the records of ``seeds`` if the one kept of this seed is not of the evaluation at hand, ``evaluated``."""
     if json_hash(seeds.get(f"seed_{evaluated['seed']}")) != json_hash(evaluated):
         raise UserError(f"seeds/seed_{evaluated['seed']}.json is not of the evaluation in this_seed.json; {_EVALUATE}")
 

@@ -13,6 +13,9 @@ _VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
 def read_ranks(environment: Mapping[str, str] = os.environ) -> tuple[int, int] | None:
     """Return rank and number of processes, None where torchrun did not start this process.
 
+    Args:
+        environment: variables by name, of which RANK, WORLD_SIZE and LOCAL_RANK count.
+
     Raises:
         UserError: the variables are not whole, or contradict each other, as stray ones do.
     """
@@ -25,7 +28,8 @@ def read_ranks(environment: Mapping[str, str] = os.environ) -> tuple[int, int] |
             f"{next(iter(found))} is set in the environment and {missing[0]} is not: start the processes by torchrun, "
             f"which sets both, or run `unset {' '.join(found)}`"
         )
-    rank, count = numbers["RANK"], numbers["WORLD_SIZE"]
+    rank = numbers["RANK"]
+    count = numbers["WORLD_SIZE"]
     if not 0 <= rank < count or not 0 <= numbers.get("LOCAL_RANK", 0) < count:
         raise UserError(
             f"{', '.join(f'{name}={value}' for name, value in found.items())} of the environment contradict each "

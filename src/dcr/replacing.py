@@ -22,22 +22,23 @@ _TOKEN = secrets.token_hex(4)  # tells this process from an earlier one of the s
 _numbers = itertools.count()
 _TEMPORARY = re.compile(r"\..+\.(?P<host>[\w-]+)\.(?P<pid>\d+)\.(?P<token>[0-9a-f]{8})\.\d+\.tmp", re.DOTALL)
 
-_AT_FDCWD, _RENAME_EXCHANGE = -100, 2
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2
 _CANNOT_EXCHANGE = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)  # as on NFS
 
 
 def temporary_path(folder: Path, name: str) -> Path:
-    """Return a path in ``folder`` that no other process, thread or call uses."""
+    """Return a path in ``folder`` for what will be called ``name``, which no other process, thread or call uses."""
     return folder / f".{name}.{_HOST}.{os.getpid()}.{_TOKEN}.{next(_numbers)}.tmp"
 
 
 def is_temporary(name: str) -> bool:
-    """Return whether a file or folder is called as `temporary_path` calls it."""
+    """Return whether ``name``, of a file or folder, is one that `temporary_path` gives."""
     return _TEMPORARY.fullmatch(name) is not None
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what dead processes of this host were writing in a folder; what another host writes stays."""
+    """Remove what dead processes of this host were writing in ``folder``; what another host writes stays."""
     with suppress(FileNotFoundError), os.scandir(folder) as entries:
         dead = [entry.path for entry in entries if entry.name.endswith(".tmp") and _is_dead(entry.name)]
         for path in dead:
@@ -60,7 +61,7 @@ def _is_dead(name: str) -> bool:
 
 
 def remove(path: Path) -> None:
-    """Remove a file, a link or a folder with all that is in it, if it is there."""
+    """Remove what lies at ``path``, a file, a link or a folder with all that is in it, if it is there."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -80,7 +81,7 @@ def follow_links(path: str | os.PathLike) -> Path:
 
 
 def is_mount(folder: Path) -> bool:
-    """Return whether something is mounted at a place; unlike os.path.ismount this sees bind mounts."""
+    """Return whether something is mounted at ``folder``; unlike os.path.ismount this sees bind mounts."""
     if os.path.ismount(folder):
         return True
     try:
@@ -98,6 +99,7 @@ def settle(path: Path, mode: int) -> None:
     A rename may reach the disk before the bytes do; after a power cut the name would then stand for an empty file.
 
     Args:
+        path: the file or folder, in which links are left alone.
         mode: of a new file or folder under this umask; libraries write some files for the owner alone.
     """
     if path.is_symlink():
@@ -114,7 +116,7 @@ def settle(path: Path, mode: int) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Bring the names in a folder to the disk, where the file system can."""
+    """Bring the names in ``folder`` to the disk, where the file system can."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -124,7 +126,10 @@ def sync_folder(folder: Path) -> None:
 
 
 def replace_file(temporary: Path, target: Path) -> None:
-    """Put a file in the place of another; what is mounted at the place cannot be renamed over and is written into."""
+    """Put the file ``temporary`` in the place of ``target``.
+
+    What is mounted at that place cannot be renamed over and is written into.
+    """
     try:
         os.replace(temporary, target)
     except OSError as exc:
@@ -135,7 +140,7 @@ def replace_file(temporary: Path, target: Path) -> None:
 
 
 def replace_folder(temporary: Path, target: Path) -> None:
-    """Put a folder in the place of another, whose contents then lie in ``temporary``.
+    """Put the folder ``temporary`` in the place of ``target``; what was there then lies in ``temporary`` or is gone.
 
     On Linux the two are exchanged, so that at every moment the old or the new one has the name. Where that cannot
     be, the old one is set aside first; `recover` brings it back after a kill between the two renames.
@@ -151,7 +156,7 @@ def replace_folder(temporary: Path, target: Path) -> None:
 
 
 def replace_contents(temporary: Path, target: Path, last: str) -> None:
-    """Put the contents of a folder in the place of those of its parent ``target``, entry by entry.
+    """Put the contents of ``temporary`` in the place of those of its parent ``target``, entry by entry.
 
     Args:
         last: the entry that is put in its place when all others are, and all that is old is gone.
@@ -172,7 +177,7 @@ def _put(new: Path, place: Path) -> None:
 
 
 def recover(target: Path) -> None:
-    """Finish what a kill left of a replacement in two steps: the old folder comes back if no new one is there."""
+    """Finish what a kill left of replacing ``target`` in two steps: the old one comes back if no new one is there."""
     aside = _aside(target)
     if not aside.is_dir():
         return
@@ -202,7 +207,7 @@ def _exchange(one: Path, other: Path) -> bool:
 
 
 def new_file_mode(path: Path) -> int:
-    """Create an empty file and return the permissions that the umask left it."""
+    """Create an empty file at ``path``, where there is none, and return the permissions that the umask left it."""
     descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
     try:
         return stat.S_IMODE(os.fstat(descriptor).st_mode)

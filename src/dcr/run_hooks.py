@@ -33,12 +33,12 @@ class OutputsAreOurs:
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
-        """Note the paths that the recipe names."""
+        """Note the paths that the recipe names in the globals.yml that ``context`` reads."""
         self._given = list(_given_paths(context.config_loader["globals"], context.project_path))
 
     @hook_impl
     def before_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
-        """Ask every dataset that this run writes; raises UserError naming the path."""
+        """Ask every dataset of ``catalog`` that the ``pipeline`` writes; raises UserError naming the path."""
         for name in sorted(pipeline.all_outputs() & set(catalog.keys())):
             if hasattr(dataset := catalog.get(name), "check_target"):
                 dataset.check_target()
@@ -60,12 +60,16 @@ class OneRunAtATime:
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
-        """Note where the recipe's folders are."""
+        """Note where the recipe's folders are, from the project's path in ``context``."""
         self._data = context.project_path / "data"
 
     @hook_impl
     def before_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
-        """Take the locks, always in the same order; raises UserError naming the folder."""
+        """Lock the folders of ``catalog`` that the ``pipeline`` reads and writes, always in the same order.
+
+        Raises:
+            UserError: naming a folder that another run uses.
+        """
         release_all()  # those of a run that was interrupted in this process
         written = {self._layer(path) or path.parent.resolve() for _, path in _written(pipeline, catalog)}
         read = {self._layer(path) for path in _local_paths(pipeline.inputs(), catalog).values()} - written - {None}
@@ -98,7 +102,7 @@ class NothingStale:
 
     @hook_impl
     def before_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
-        """Remove outputs that `withdraw`, if this run writes them or what they are made from."""
+        """Remove datasets of ``catalog`` that `withdraw`, if ``pipeline`` writes them or what they are made from."""
         makers = [maker for name, maker in pipelines.items() if name != "__default__"]
         for maker in (maker for maker in makers if maker.all_outputs() & pipeline.all_outputs()):
             for name in maker.outputs():
@@ -133,7 +137,8 @@ def _local(key: str, value: Any, project: Path) -> Iterator[tuple[str, Path]]:
 
 def _clash(output: Path, given: Path) -> bool:
     """Return whether writing an output destroys something given: it is that, holds it, or lies beside others in it."""
-    output, given = follow_links(output), follow_links(given)
+    output = follow_links(output)
+    given = follow_links(given)
     return output == given or given.is_relative_to(output) or (output.parent == given and given.is_dir())
 
 

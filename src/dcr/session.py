@@ -55,6 +55,11 @@ class RecipeSession(KedroSession):
 
     Whatever folder it is started from, a run's working directory is the project's folder: a relative path in a recipe
     means the same file for Kedro, for the libraries that are handed it, and for the processes that they start.
+
+    Args:
+        conf_source: the folder with the recipes, None for ``conf`` of the project; archives and
+            URLs are refused.
+        args, kwargs: as ``KedroSession`` takes them.
     """
 
     _context: KedroContext | None = None
@@ -69,6 +74,14 @@ class RecipeSession(KedroSession):
 
     def run(self, pipeline_names: Iterable[str] | None = None, **kwargs: Any) -> dict[str, Any]:
         """Run pipelines of the recipe.
+
+        Args:
+            pipeline_names: those to run, of the registry; None or none for those that the recipe
+                lists.
+            kwargs: as ``KedroSession.run`` takes them.
+
+        Returns:
+            as ``KedroSession.run``.
 
         Raises:
             UserError: a name is unknown, or the recipe, the runner or the environment does not allow the run.
@@ -117,7 +130,7 @@ def _check_runner(options: dict[str, Any]) -> None:
 
 
 def refusal(what: str) -> str:
-    """Return why a way to run nodes at the same time is refused."""
+    """Return why ``what``, a way to run nodes at the same time, is refused."""
     return (
         f"{what}: nodes run one after another here, because each takes the whole accelerator or all cores, and models "
         "are in memory once; leave it out, and share work by n_jobs, num_workers and num_processes of the parameters"

@@ -116,9 +116,9 @@ def check_name(kind: str, name: str, known: list[str], option: str) -> None:
     """Raise UserError if a name that a user gave by an option is none of those known.
 
     Args:
+        kind: of thing that the name names, for the message.
         name, option: what the user gave, and by which option of the command line.
         known: the names that there are, in the order in which they are told.
-        kind: of thing that the name names, for the message.
     """
     if name not in known:
         close = difflib.get_close_matches(name, known, n=1)

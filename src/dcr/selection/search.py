@@ -55,8 +55,8 @@ def check_stage1(name: str, candidate: TrainingParameters, recipe: TrainingParam
     """Refuse a candidate that changes what stage 1 depends on: all of them start from the recipe's projector.
 
     Args:
-        candidate, recipe: section `training` with the candidate's values, and without them.
         name: of the candidate.
+        candidate, recipe: section `training` with the candidate's values, and without them.
     """
     theirs, ours = (run_fingerprint(stage1_run(parameters), {}, None) for parameters in (candidate, recipe))
     if changed := [key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key)]:

@@ -15,9 +15,9 @@ def render_comparison(runs: Sequence[SweepRun], measures: Mapping[str, str], bas
     """Return the page of a sweep.
 
     Args:
-        baseline, confidence: the signal and the level that `compare_signals` takes.
         runs: from `gather_runs`.
         measures: column to ``<benchmark>.<metric>``, in the order of the page.
+        baseline, confidence: the signal and the level that `compare_signals` takes.
     """
     table = compare_signals(runs, list(measures), baseline, confidence)
     reach = {measure: _reach(table, measure) for measure in measures}
