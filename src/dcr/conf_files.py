@@ -134,7 +134,7 @@ def _read(path: Path, changed: int) -> dict[str, Any]:
 
 
 def shown(path: str | Path) -> str:
-    """Return a path as messages show it: relative to where the command runs, if it lies below."""
+    """Return ``path`` as messages show it: relative to where the command runs, if it lies below."""
     return os.path.relpath(path) if Path(path).absolute().is_relative_to(Path.cwd()) else str(path)
 
 

@@ -20,7 +20,7 @@ _MARKS = re.compile(r"[*?\[{]")
 
 
 def local_path(place: Any) -> str | None:
-    """Return the file or folder that DVC can follow for a place of the catalog: a pattern's folder, None for a URL.
+    """Return the file or folder that DVC can follow for a ``place`` of the catalog: a pattern's folder, None for a URL.
 
     What may name a model of the hub as well is taken for a path.
     """

@@ -32,13 +32,13 @@ _NO_SCORE = {"batch_size", "num_workers", "num_ranks", "rank", "model_name", "la
 
 
 def training_course(parameters: TrainingParameters) -> dict[str, Any]:
-    """Return the parameters that a training's result depends on."""
+    """Return those ``parameters`` that a training's result depends on."""
     values = parameters.model_dump(mode="json")
     return {name: value for name, value in values.items() if name not in WITHOUT_EFFECT}
 
 
 def evaluation_course(parameters: EvaluationParameters) -> dict[str, Any]:
-    """Return the parameters that scores and intervals depend on."""
+    """Return those ``parameters`` that scores and intervals depend on."""
     values = parameters.model_dump(mode="json")
     return {name: value for name, value in values.items() if name not in _NO_SCORE}
 

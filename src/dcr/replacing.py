@@ -69,7 +69,7 @@ def remove(path: Path) -> None:
 
 
 def follow_links(path: str | os.PathLike) -> Path:
-    """Return the place that a path leads to, so that a write goes through links.
+    """Return the place that ``path`` leads to, so that a write goes through links.
 
     A link to a file without write permission stands for itself: DVC links to its cache so, which nobody may change.
     """

@@ -32,7 +32,7 @@ class Section(Checked):
     """A section of parameters, without defaults."""
 
     def check_with(self, sections: Mapping[str, Section]) -> None:
-        """Raise UserError where these values do not go with other sections', by name; most go with all."""
+        """Raise UserError where these values do not go with those of other ``sections``, by name; most go with all."""
 
 
 _Checked = TypeVar("_Checked", bound=Checked)

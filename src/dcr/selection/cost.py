@@ -9,7 +9,7 @@ from dcr.training.runs import Run
 
 
 def count_steps(runs: Iterable[Run]) -> int:
-    """Return the optimizer steps of runs."""
+    """Return the optimizer steps of all ``runs`` together."""
     return sum(run.max_train_steps for run in runs)
 
 
@@ -39,5 +39,5 @@ def _pace(runs: Iterable[Mapping[str, Any]]) -> float:
 
 
 def hours(seconds: float) -> str:
-    """Return seconds as hours, for people."""
+    """Return ``seconds`` as hours with two decimals, for people."""
     return f"{seconds / 3600:.2f}"

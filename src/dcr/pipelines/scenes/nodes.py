@@ -143,7 +143,7 @@ def keep_base_clip(trained: dict[str, Any]) -> Iterator[Backbone]:
 
 
 def keep_base_diffusion(trained: dict[str, Any]) -> Iterator[Diffusion]:
-    """Write the diffusion model that was trained, likewise."""
+    """Write the diffusion model that was ``trained``, likewise."""
     if trained:
         yield trained["diffusion"]
 
