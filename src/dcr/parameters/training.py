@@ -154,7 +154,7 @@ class TrainingParameters(SignalParameters, Section):
         return self
 
     def of_phase(self, phase: Phase, seed: int) -> TrainingParameters:
-        """Return the parameters as ``phase`` sees them: with its own numbers, its ``seed`` of draws, and without any phases."""
+        """Return the parameters as ``phase`` sees them: with its own numbers and ``seed``, and without any phases."""
         alone = {"method": phase.objective, "baselines": [], "phases": {}, "stage2_seeds": []}
         return type(self).model_validate(self.model_dump() | phase.own_numbers() | alone | {"seed": seed})
 
