@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 
 def resolve_device(device: str | torch.device) -> torch.device:
-    """Return the device by name; ``auto`` is the first accelerator that PyTorch finds, else the CPU.
+    """Return the ``device`` of a name; ``auto`` is the first accelerator that PyTorch finds, else the CPU.
 
     Where torchrun started this process, its own GPU is made PyTorch's current one first: ``auto`` and ``cuda`` are
     that one.
@@ -42,6 +42,8 @@ def constant(values: tuple[float, ...], dtype: torch.dtype, device: torch.device
 
     Args:
         values: (N,); the tensor is not to be changed.
+        dtype: of the tensor.
+        device: where it is.
     """
     with torch.inference_mode(False):  # whoever asks first may be in it, and training could not use the result
         return torch.tensor(values, dtype=dtype, device=device)

@@ -63,7 +63,10 @@ class Diffusion:
         return self
 
     def tokenize(self, prompts: list[str]) -> BatchEncoding:
-        """Return ``input_ids`` and ``attention_mask``, each (N, T) int64, T being the tokenizer's maximum length."""
+        """Return ``input_ids`` and ``attention_mask`` of N ``prompts``, each (N, T) int64; longer ones are cut.
+
+        T is the tokenizer's maximum length.
+        """
         return self.tokenizer(
             prompts,
             padding="max_length",
@@ -74,7 +77,7 @@ class Diffusion:
 
     @torch.no_grad()
     def encode_prompts(self, prompts: list[str], mask_padding: bool = False) -> torch.Tensor:
-        """Return the text encoder's last hidden states, (N, T, m).
+        """Return the text encoder's last hidden states of N ``prompts``, (N, T, m).
 
         T is the tokenizer's maximum length. By default no attention mask is passed, as diffusers does for Stable
         Diffusion; ``mask_padding`` passes the tokenizer's, as DCR's published code does.
@@ -87,28 +90,36 @@ class Diffusion:
     def encode_moments(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return mean and log-variance of the unscaled latents, each (B, C, h, w).
 
-        pixels: (B, 3, H, W) in [0, 1]; the VAE sees them in [-1, 1].
+        Args:
+            pixels: (B, 3, H, W) in [0, 1]; the VAE sees them in [-1, 1].
         """
         distribution = self.vae.encode(pixels.to(self.vae.dtype) * 2 - 1).latent_dist
         return distribution.mean, distribution.logvar
 
     def scale_latents(self, latents: torch.Tensor) -> torch.Tensor:
-        """Turn a draw from the moments into the latents the UNet was trained on."""
+        """Turn a draw from the moments, ``latents`` (B, C, h, w), into those that the UNet was trained on."""
         return (latents - (self.vae.config.shift_factor or 0.0)) * self.vae.config.scaling_factor
 
     def unscale_latents(self, latents: torch.Tensor) -> torch.Tensor:
-        """Undo `scale_latents`."""
+        """Undo `scale_latents`: return what the VAE decodes of scaled ``latents``, (B, C, h, w)."""
         return latents / self.vae.config.scaling_factor + (self.vae.config.shift_factor or 0.0)
 
     @torch.no_grad()
     def decode_latents(self, latents: torch.Tensor) -> torch.Tensor:
-        """Return pixels in [0, 1], (B, 3, H, W), of scaled latents."""
+        """Return pixels in [0, 1], (B, 3, H, W), of scaled ``latents``, (B, C, h, w)."""
         return (self.vae.decode(self.unscale_latents(latents).to(self.vae.dtype)).sample / 2 + 0.5).clamp(0, 1)
 
     def add_noise(
         self, latents: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor, dtype: torch.dtype = torch.float32
     ) -> torch.Tensor:
-        """Return x_t = sqrt(alpha_bar) z + sqrt(1 - alpha_bar) noise, float32, computed in ``dtype``."""
+        """Return x_t = sqrt(alpha_bar) z + sqrt(1 - alpha_bar) noise, (B, C, h, w) float32, computed in ``dtype``.
+
+        Args:
+            latents: z, scaled, (B, C, h, w).
+            noise: of unit variance, (B, C, h, w).
+            timesteps: t, which alpha_bar is of, (B,) int64.
+            dtype: float32, or what published code computed in.
+        """
         return self.scheduler.add_noise(latents.to(dtype), noise.to(dtype), timesteps).float()
 
     def target(
@@ -119,12 +130,18 @@ class Diffusion:
         prediction_type: str | None = None,
         dtype: torch.dtype = torch.float32,
     ) -> torch.Tensor:
-        """Return what the UNet was trained to predict, float32, computed in ``dtype``.
+        """Return what the UNet was trained to predict, (B, C, h, w) float32, computed in ``dtype``.
 
-        prediction_type: ``epsilon``, ``v_prediction`` or ``sample``; by default the scheduler's.
+        Args:
+            latents, noise, timesteps, dtype: see `add_noise`.
+            prediction_type: ``epsilon``, ``v_prediction`` or ``sample``; by default the scheduler's.
+
+        Raises:
+            UserError: it is none of these.
         """
         kind = prediction_type or self.scheduler.config.prediction_type
-        latents, noise = latents.to(dtype), noise.to(dtype)
+        latents = latents.to(dtype)
+        noise = noise.to(dtype)
         if kind == "epsilon":
             return noise.float()
         if kind == "v_prediction":
@@ -138,7 +155,13 @@ class Diffusion:
     def predict(
         self, noisy_latents: torch.Tensor, timesteps: torch.Tensor, encoder_hidden_states: torch.Tensor
     ) -> torch.Tensor:
-        """Return the UNet's prediction, (B, C, h, w), in the UNet's dtype."""
+        """Return the UNet's prediction, (B, C, h, w), in the UNet's dtype.
+
+        Args:
+            noisy_latents: (B, C, h, w); cast to the UNet's dtype.
+            timesteps: (B,) int64.
+            encoder_hidden_states: the condition, (B, T, m); cast likewise.
+        """
         return self.unet(noisy_latents.to(self.dtype), timesteps, encoder_hidden_states.to(self.dtype)).sample
 
     def settings(self) -> dict[str, Any]:
@@ -152,7 +175,7 @@ class Diffusion:
         }
 
     def save(self, folder: str | Path) -> None:
-        """Write the parts in diffusers' folder layout, weights as safetensors."""
+        """Write the parts into ``folder`` in diffusers' layout, weights as safetensors, which must be finite."""
         for part in (self.vae, self.unet, self.text_encoder):
             require_finite(part.state_dict(), f"{type(part).__name__} for {folder}", "train it again")
         for name in PARTS:
@@ -199,7 +222,8 @@ def _load_text_encoder(read: DiffusionSource) -> CLIPTextModel:
 
 def _check_tokenizer(tokenizer: CLIPTokenizer, read: DiffusionSource) -> None:
     """Refuse token ids and lengths that the text encoder has no embedding for; its length where none is stated."""
-    positions, vocabulary = read.text_encoder.max_position_embeddings, read.text_encoder.vocab_size
+    positions = read.text_encoder.max_position_embeddings
+    vocabulary = read.text_encoder.vocab_size
     if tokenizer.pad_token_id is None:
         raise UserError(f"diffusion model {read.source}: its tokenizer has no pad_token: get the whole model again")
     length = tokenizer.model_max_length

@@ -67,7 +67,14 @@ class DiffusionSource:
     source: str
 
     def build(self, part: str) -> torch.nn.Module:
-        """Return ``vae``, ``unet`` or ``text_encoder`` with weights of the current device; on ``meta`` without any."""
+        """Return a part with weights on the current device, and with none on ``meta``.
+
+        Args:
+            part: ``vae``, ``unet`` or ``text_encoder``.
+
+        Raises:
+            UserError: the library refuses its configuration.
+        """
         try:
             if part == "text_encoder":
                 return CLIPTextModel(self.text_encoder)
@@ -93,7 +100,15 @@ class DiffusionSource:
         return scheduler
 
     def fitted(self, part: str, only_shapes: bool) -> tuple[torch.nn.Module, dict[str, torch.Tensor]]:
-        """Return the part without values, and its weights under the part's names; UserError where they do not fit."""
+        """Return the part without values, and its weights under the part's names.
+
+        Args:
+            part: ``vae``, ``unet`` or ``text_encoder``.
+            only_shapes: read no values: the weights then are tensors on ``meta``.
+
+        Raises:
+            UserError: the weights are missing or do not fit.
+        """
         config = self.text_encoder.to_dict() if part == "text_encoder" else getattr(self, part)
         path = find_weights(self.folder / part, [f"{_WEIGHTS[part]}.safetensors"])
         state = read_weights(path, only_shapes)
@@ -138,7 +153,15 @@ def read_diffusion(folder: Path, source: str) -> DiffusionSource:
 
 
 def check_diffusion(folder: Path, source: str) -> None:
-    """Compare configurations and weights of a folder without loading them; UserError where they make no model."""
+    """Compare configurations and weights of a folder without loading them.
+
+    Args:
+        folder: with parts as diffusers writes them.
+        source: how the recipe names it, for messages.
+
+    Raises:
+        UserError: they make no model, or none that can be used.
+    """
     read = read_diffusion(folder, source)
     read.build_scheduler()
     for part in _WEIGHTS:
@@ -180,7 +203,8 @@ def _reasons(read: DiffusionSource, stated: dict[str, dict[str, Any]]) -> Any:
 
 def _unequal_widths(read: DiffusionSource) -> Any:
     latents = read.vae.get("latent_channels", 4)
-    width, text_width = read.unet.get("cross_attention_dim", 1280), read.text_encoder.hidden_size
+    width = read.unet.get("cross_attention_dim", 1280)
+    text_width = read.text_encoder.hidden_size
     for key, what in (("in_channels", "takes"), ("out_channels", "predicts")):
         channels = read.unet.get(key, 4)
         if channels != latents:

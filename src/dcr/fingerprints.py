@@ -71,7 +71,7 @@ def weights_hash(module: torch.nn.Module) -> str:
 
 
 def tensors_hash(tensors: dict[str, torch.Tensor]) -> str:
-    """Return the hex sha256 over sorted tensor names, dtypes, shapes and values."""
+    """Return the hex sha256 over sorted names, dtypes, shapes and values of ``tensors``."""
     import torch
 
     digest = hashlib.sha256()
@@ -82,7 +82,7 @@ def tensors_hash(tensors: dict[str, torch.Tensor]) -> str:
 
 
 def without_origin(config: Any) -> Any:
-    """Return a library's configuration of a model without what tells where and by which version it was written."""
+    """Return ``config``, a library's of a model, without what tells where and by which version it was written."""
     if not isinstance(config, Mapping):
         return config
     return {

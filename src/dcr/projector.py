@@ -64,13 +64,17 @@ class TokenProjector(nn.Module):
         self.patches = Projector(token_dim, out_features)
 
     def forward(self, features: torch.Tensor, patch_tokens: torch.Tensor) -> torch.Tensor:
+        """Return condition tokens of ``features``, (B, d), and ``patch_tokens``, (B, P, w); the former's come first."""
         return torch.cat([self.embedding(features)[:, None], self.patches(patch_tokens)], dim=1)
 
 
 def build_projector(backbone: Backbone, out_features: int, kind: str) -> Projector | TokenProjector:
     """Return an untrained projector for a tower.
 
-    kind: ``broadcast``, one vector for all tokens of the empty prompt, or ``patch_tokens``, tokens beside them.
+    Args:
+        backbone: whose tower it is; its widths d and w are taken.
+        out_features: the UNet's ``cross_attention_dim`` m.
+        kind: ``broadcast``, one vector for all tokens of the empty prompt, or ``patch_tokens``, tokens beside them.
     """
     if kind == "broadcast":
         return Projector(backbone.embed_dim, out_features)
@@ -81,7 +85,13 @@ def build_projector(backbone: Backbone, out_features: int, kind: str) -> Project
 
 
 def project(backbone: Backbone, projector: nn.Module, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return image features (B, d) and their projections, (B, m) or (B, 1 + P, m), of pixels in [0, 1]."""
+    """Return image features (B, d) and their projections, (B, m) or (B, 1 + P, m).
+
+    Args:
+        backbone: encodes the images.
+        projector: a `TokenProjector` also sees the patch tokens.
+        pixels: (B, 3, H, W) in [0, 1].
+    """
     if isinstance(projector, TokenProjector):
         features, patch_tokens = backbone.encode_tokens(pixels)
         return features, projector(features, patch_tokens)
@@ -94,6 +104,9 @@ def load_published_projector(path: str | Path) -> dict[str, torch.Tensor]:
 
     A ``.bin`` is read with ``weights_only=True``. Prefixes such as ``module.`` or ``project_clip.``, which training
     wrappers leave, are taken off. The result is float32, under this module's names.
+
+    Args:
+        path: of the file; without the suffix ``.safetensors`` it is read as a ``.bin``.
 
     Raises:
         UserError: the file is missing, unsafe, or holds something else than a projector.

@@ -17,14 +17,14 @@ def derive_seed(seed: int, *purpose: str | int) -> int:
 
 
 def torch_generator(seed: int, *purpose: str | int) -> torch.Generator:
-    """Return a CPU ``torch.Generator`` seeded for ``purpose``."""
+    """Return a CPU ``torch.Generator`` for ``purpose``, seeded by `derive_seed` from ``seed``."""
     import torch
 
     return torch.Generator().manual_seed(derive_seed(seed, *purpose))
 
 
 def numpy_generator(seed: int, *purpose: str | int) -> np.random.Generator:
-    """Return a NumPy generator seeded for ``purpose``."""
+    """Return a NumPy generator for ``purpose``, seeded by `derive_seed` from ``seed``."""
     import numpy as np
 
     return np.random.default_rng(derive_seed(seed, *purpose))

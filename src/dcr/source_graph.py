@@ -79,7 +79,8 @@ class Sources:
         Raises:
             ValueError: one of them is no module of the project.
         """
-        waiting, seen = list(modules), set()
+        waiting = list(modules)
+        seen = set()
         while waiting:
             name = waiting.pop()
             if name not in seen:
@@ -88,7 +89,7 @@ class Sources:
         return seen
 
     def libraries(self, modules: Iterable[str]) -> set[str]:
-        """Return the top names of what all reached modules import from outside of the project."""
+        """Return the top names of what ``modules`` and all that they reach import from outside of the project."""
         names = (name for module in self.reached(modules) for name, _ in self._text(module).imported)
         return {name.partition(".")[0] for name in names} - {_PACKAGE}
 
