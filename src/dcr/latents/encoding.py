@@ -128,7 +128,12 @@ def _not_finite(key: str) -> UserError:
 
 
 def to_stored(moments: torch.Tensor, dtype: str, keys: Sequence[str]) -> np.ndarray:
-    """Return moments, float32, as they are stored; bfloat16 as its bits in uint16.
+    """Return moments as they are stored; bfloat16 as its bits in uint16.
+
+    Args:
+        moments: float32, (N, 2C, h, w).
+        dtype: ``float32``, ``float16`` or ``bfloat16``.
+        keys: of their samples, N, for the error.
 
     Raises:
         UserError: the values of one of ``keys`` overflow the stored dtype.

@@ -124,6 +124,7 @@ class LatentPlan:
         ``online`` only the list of images is written.
 
         Args:
+            folder: where the latent shards lie; made if it is not there.
             again: shards to compute even if they seem current.
 
         Raises:

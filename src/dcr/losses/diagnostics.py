@@ -21,6 +21,7 @@ def slopes(positives: torch.Tensor, negatives: torch.Tensor, loss: Loss) -> tupl
     Args:
         positives: similarities, (B, P).
         negatives: similarities, (B, N); -inf where there is none, whose slope is 0.
+        loss: of the contrast, per anchor.
     """
     with torch.enable_grad():
         leaves = [at_least_float32(similarities).detach().requires_grad_() for similarities in (positives, negatives)]

@@ -157,10 +157,13 @@ def resampled_losses(
     """Return a signal's loss of each row after resampling, (R,).
 
     Args:
+        signal: similarities to positives and negatives -> loss per row.
         positives: similarities, (R, P); the last ``num_shared`` columns stay positives beside a neighbour, as DCR's
             target does.
         negatives: similarities, (R, B); -inf at the row's own image. A neighbour is taken from here, and is no negative
             in its own half of the loss.
+        resampling: of these rows.
+        num_shared: 1 for DCR's target, 0 where there is none.
     """
     if resampling.dropped is not None:
         negatives = negatives.masked_fill(resampling.dropped, -torch.inf)

@@ -91,7 +91,7 @@ def _model_hash(diffusion: Diffusion) -> str:
 
 
 def shard_keys(latents: LatentCache, settings: dict[str, Any]) -> dict[str, str]:
-    """Return the keys, by shard, of candidates that are made of these latents with these settings."""
+    """Return the keys, by shard, of candidates that are made of ``latents`` with ``settings``, those of a plan."""
     return {name: json_hash([settings, key]) for name, key in latents.shard_keys().items()}
 
 
@@ -121,6 +121,9 @@ class SynthesisPlan:
 
         Shards are written whole or not at all. The batches of a shard that is not whole yet are kept beside it, so a
         run that was stopped goes on at the next batch.
+
+        Args:
+            folder: where the shards of candidates lie; made if it is not there.
 
         Raises:
             UserError: the disk is too small or full; a latent shard is damaged, or a candidate is not finite.

@@ -33,7 +33,7 @@ class Columns:
         return len(self.leaf)
 
     def for_every(self, rows: torch.Tensor) -> torch.Tensor:
-        """Return all columns for each of the rows, (R, B, ...)."""
+        """Return all columns for each of ``rows``, places in the batch, (R,), as (R, B, ...)."""
         return self.leaf.expand(len(rows), *self.leaf.shape)
 
     def others(self, anchors: torch.Tensor, offsets: torch.Tensor | None) -> torch.Tensor:

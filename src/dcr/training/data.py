@@ -101,7 +101,7 @@ class StepSampler:
 
 
 def collate(samples: list[dict]) -> dict:
-    """Stack samples: ``crops`` uint8 (B, H, W, 3), ``keys``, and ``moments`` float32 (B, 2C, h, w).
+    """Stack ``samples`` of a cache: ``crops`` uint8 (B, H, W, 3), ``keys``, and ``moments`` float32 (B, 2C, h, w).
 
     Samples without a cache have ``encoding`` in place of moments, which `dcr.training.batches` then computes. Samples
     with a made positive add ``candidates``, uint8 (B, H, W, 3).

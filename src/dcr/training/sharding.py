@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def shard(model: ConditionModel, processes: Processes) -> None:
-    """Spread the model's weights over the processes, in place; its parameters are new ones, under the same names."""
+    """Spread the weights of ``model`` over ``processes``, in place; its parameters are new ones of the same names."""
     mesh = init_device_mesh(processes.device.type, (processes.count,))
     for block in transformer_blocks(model.tower):
         fully_shard(block, mesh=mesh)
@@ -40,7 +40,12 @@ def own_part(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def part_like(tensor: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
-    """Return this process's part of a whole tensor, as it has one of the parameter; on the parameter's device."""
+    """Return this process's part of a whole tensor, on the parameter's device.
+
+    Args:
+        tensor: whole, the same in all processes.
+        parameter: of that shape; it says how the part is cut, and all of the tensor is returned if it is not sharded.
+    """
     tensor = tensor.to(parameter.device)
     if not isinstance(parameter, DTensor):
         return tensor

@@ -39,7 +39,7 @@ class Trainer:
         positions: of the samples in ``latents`` to train on.
         validate: returns the noise error on a fixed held-out set, called every ``validate_every_steps``.
         checkpoints: where to go on from and to save; None keeps nothing.
-        monitor: what is shown beside the bar. draw: see `dcr.training.monitor.Monitor`.
+        monitor, draw: what is shown beside the bar, see `dcr.training.monitor.Monitor`.
 
     Raises:
         UserError: there are fewer samples than one step needs.
