@@ -131,9 +131,7 @@ def make_batch(
         collated: the samples, as `dcr.training.data.collate` stacks them.
         diffusion: encodes samples that come without moments; its schedule decides noise and target.
         augmentation: makes the views.
-        seed: of the run.
-        step: number of the micro-step, or a name for a batch that is none of training.
-        processes: that share the batch; None for one that trains alone.
+        seed, step, processes: see `Draws`.
         options: how the batch is drawn; None for the paper's method.
     """
     device = diffusion.device
