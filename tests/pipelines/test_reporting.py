@@ -285,7 +285,7 @@ def test_pictures_are_of_the_aligned_encoder_where_there_is_one(folder):
 
 def test_only_a_phase_whose_loss_is_the_contrast_alone_is_marked_with_its_bounds():
     """A share of the noise error, or a pull, moves floor and level."""
-    from dcr.pipelines.reporting.nodes import plot_training
+    from dcr.pipelines.reporting.figure_nodes import plot_training
 
     phases = [
         {"objective": "reconstruction"},

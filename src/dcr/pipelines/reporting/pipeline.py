@@ -2,15 +2,11 @@
 
 from kedro.pipeline import Node, Pipeline
 
+from .figure_nodes import draw_reconstructions, plot_scores, plot_training, show_flipped_pairs, show_neighbours
 from .nodes import (
     check_results,
     describe_models,
-    draw_reconstructions,
     gather_methods,
-    plot_scores,
-    plot_training,
-    show_flipped_pairs,
-    show_neighbours,
     tell_selection,
     write_comparison_page,
     write_page,
