@@ -168,13 +168,13 @@ def cut_at(name: str, step: int, place: str, how: int = signal.SIGKILL) -> None:
         setattr(owner, attribute, replacement)
 
     here = {"name": None, "step": 0}
-    optimizer_step = trainer.Trainer._optimizer_step
+    take_step = trainer.Trainer.optimizer_step
 
-    def note(self, number, batches):
+    def note(self, number, *rest):
         here.update(name=self.run.name, step=number)
-        return optimizer_step(self, number, batches)
+        return take_step(self, number, *rest)
 
-    trainer.Trainer._optimizer_step = note
+    trainer.Trainer.optimizer_step = note
 
     def now(*_):
         return (here["name"], here["step"]) == (name, step)

@@ -59,13 +59,13 @@ class Bench:
             NamedSet("classification", "classification", lambda: open_set(world / "classification")),
             NamedSet("retrieval", "retrieval", lambda: open_set(world / "retrieval")),
         ]
-        original = Trainer._optimizer_step
+        original = Trainer.optimizer_step
 
-        def counted(trainer, number, batches):
+        def counted(trainer, number, *rest):
             self.steps.append((trainer.run.name, trainer.run.seed, number))
-            return original(trainer, number, batches)
+            return original(trainer, number, *rest)
 
-        monkeypatch.setattr(Trainer, "_optimizer_step", counted)
+        monkeypatch.setattr(Trainer, "optimizer_step", counted)
 
     def materials(self):
         backbone, diffusion, latents = load_world(self.world)

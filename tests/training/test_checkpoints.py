@@ -224,14 +224,14 @@ def test_sigterm_finishes_the_step_saves_it_and_says_so(world, undisturbed, tmp_
 def test_sigterm_in_the_last_step_ends_what_would_come_after_the_run(world, undisturbed, tmp_path, monkeypatch):
     from dcr.training import jobs, trainer
 
-    optimizer_step = trainer.Trainer._optimizer_step
+    take_step = trainer.Trainer.optimizer_step
 
-    def strike(self, step, batches):
+    def strike(self, step, *rest):
         if step == self.run.max_train_steps:
             signal.raise_signal(signal.SIGTERM)
-        return optimizer_step(self, step, batches)
+        return take_step(self, step, *rest)
 
-    monkeypatch.setattr(trainer.Trainer, "_optimizer_step", strike)
+    monkeypatch.setattr(trainer.Trainer, "optimizer_step", strike)
     with pytest.raises(Stopped, match="stage1: stopped at step 6"):
         jobs.train_projector(open_job(world, tmp_path))
     projector, _, _ = jobs.train_projector(open_job(world, tmp_path))  # finished: nothing is trained

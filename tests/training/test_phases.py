@@ -26,13 +26,13 @@ def world(tmp_path_factory):
 @pytest.fixture
 def steps(monkeypatch):
     """Optimizer steps that were taken, by the run's name."""
-    taken, step = {}, trainer.Trainer._optimizer_step
+    taken, step = {}, trainer.Trainer.optimizer_step
 
-    def note(self, number, batches):
+    def note(self, number, *rest):
         taken[self.run.name] = taken.get(self.run.name, 0) + 1
-        return step(self, number, batches)
+        return step(self, number, *rest)
 
-    monkeypatch.setattr(trainer.Trainer, "_optimizer_step", note)
+    monkeypatch.setattr(trainer.Trainer, "optimizer_step", note)
     return taken
 
 

@@ -199,7 +199,7 @@ def test_gradients_of_stage_1_are_not_reduced(world, folder, name, published, ex
         world, folder, name, OneOfTwo(1, 2, torch.device("cpu")), published_reduction=published, stage1_loss="dcr"
     )
     progress = trainer._resume()
-    row, seen = trainer._optimizer_step(1, trainer._batches(progress), 2)
+    row, seen = trainer.optimizer_step(1, trainer._batches(progress), 2)
     trainer._update(row, seen[0].keys, progress)
     assert OneOfTwo.exchanges == exchanges
 

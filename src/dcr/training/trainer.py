@@ -112,10 +112,9 @@ class Trainer:
 
     def _make_plan(self, progress: Progress) -> Plan:
         """Find what a step costs and how many rows fit, and tell it."""
-        micro_step = self.micro_step
-        cost = self._cost or measure(micro_step, self.model.backbone.image_size)
-        planned = plan(micro_step, cost, {name: own_part(p) for name, p in self.trainable.items()})
-        log_plan(micro_step, self.trainable, planned, progress)
+        cost = self._cost or measure(self.micro_step, self.model.backbone.image_size)
+        planned = plan(self.micro_step, cost, {name: own_part(p) for name, p in self.trainable.items()})
+        log_plan(self.micro_step, self.trainable, planned, progress)
         return planned
 
     def _loop(self, progress: Progress, stop: StopRequest, rows_per_chunk: int) -> None:
@@ -124,12 +123,11 @@ class Trainer:
         batches = self.monitor.waiting(self._batches(progress))
         started = time.perf_counter()
         for step in range(progress.step + 1, run.max_train_steps + 1):
-            row, seen = self._optimizer_step(step, batches, rows_per_chunk)
+            row, seen = self.optimizer_step(step, batches, rows_per_chunk)
             *values, stops = self.processes.mean([*row.values(), float(stop.requested)])
             row = dict(zip(row, values, strict=True))
             self._update(row, [key for batch in seen for key in batch.keys], progress)
-            measured = self.monitor.diagnose(step, seen[-1], rows_per_chunk)
-            row = measured | row  # the step's own values are of the whole batch
+            row = self.monitor.diagnose(step, seen[-1], rows_per_chunk) | row  # its own values are of the whole batch
             last = step == run.max_train_steps
             asked = self.processes.is_first or run.is_sharded
             if asked and (last or step % run.validate_every_steps == 0):
@@ -149,10 +147,13 @@ class Trainer:
                 self.processes.wait()  # one that ends takes the others with it, and the first may still be writing
                 raise Stopped(f"{run.name}: stopped at step {step}; {self._saved}the same command goes on from there")
 
-    def _optimizer_step(
+    def optimizer_step(
         self, step: int, batches: Iterator[dict], rows_per_chunk: int
     ) -> tuple[dict[str, float], list[Batch]]:
-        """Leave this process's gradients in the model; return its losses and what it saw."""
+        """Leave the gradients of ``step`` from the next ``batches`` in the model, ``rows_per_chunk`` rows held at once.
+
+        Returns: its losses, and the batches of its micro-steps.
+        """
         sums, seen, count = {}, [], self.run.gradient_accumulation_steps
         for number in range((step - 1) * count, step * count):
             parts, batch = self.micro_step(next(batches), number, rows_per_chunk)
