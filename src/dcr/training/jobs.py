@@ -242,8 +242,9 @@ def _train_in_workers(job: Job, projector: State | None) -> None:
         return
     code_hash()  # from here on that of the code which the workers start with: their result outlives an edit
     job.leave_device()
-    launch(
-        p, job.latents.folder, job.backbone.source, job.diffusion.source, job.folder, projector, job.candidates,
-        at_once, job.processes.device.type,
-    )  # fmt: skip
+    sources = {
+        "latents": job.latents.folder, "backbone": job.backbone.source, "diffusion": job.diffusion.source,
+        "candidates": job.candidates,
+    }  # fmt: skip
+    launch(p, sources, job.folder, projector, at_once, job.processes.device.type)
     job.finished = True

@@ -8,6 +8,7 @@ import os
 import shlex
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -24,12 +25,9 @@ _log = logging.getLogger(__name__)
 
 def launch(
     parameters: TrainingParameters,
-    latents: Path,
-    backbone: str,
-    diffusion: str,
+    sources: Mapping[str, str | Path | None],
     checkpoints: Path,
     projector: dict[str, torch.Tensor] | None,
-    candidates: Path | None = None,
     at_once: int = 1,
     device: str = "cuda",
 ) -> None:
@@ -37,10 +35,10 @@ def launch(
 
     Args:
         parameters: the recipe's; they give the numbers of processes and hosts.
-        latents, backbone, diffusion: where the workers load them from; the same path on every host.
+        sources: where the workers load ``latents``, ``backbone`` and ``diffusion`` from, and ``candidates``, the folder
+            of made positives or None; the same path on every host.
         checkpoints: folder that every host sees; the workers leave each run's final checkpoint in it.
         projector: stage 1's weights; None for stage 1.
-        candidates: folder of made positives, likewise.
         at_once: above 1, so many workers instead, each of which trains whole methods of stage 2 by itself.
         device: ``cuda``, of which each worker takes its own, or ``cpu``.
 
@@ -49,18 +47,15 @@ def launch(
         UserError: a worker met a mistake of the user.
         RuntimeError: a worker failed; the message holds its own traceback.
     """
-    if not diffusion:
+    if not sources["diffusion"]:
         raise ValueError("diffusion must have been loaded from a folder or hub id, got one made in memory")
     job = {
         "parameters": parameters.model_dump(mode="json"),
-        "latents": str(latents),
-        "backbone": backbone,
-        "diffusion": diffusion,
+        **{name: source and str(source) for name, source in sources.items()},
         "checkpoints": str(checkpoints),
         "has_projector": projector is not None,
         "at_once": at_once > 1,
         "device": device,
-        "candidates": candidates and str(candidates),
     }
     folder = checkpoints / JOB
     with atomic_folder(folder) as temporary:
