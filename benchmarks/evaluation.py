@@ -21,7 +21,7 @@ import numpy as np
 import open_clip
 import torch
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 
 from common import alternate, environment, noisy_jpeg, parser, rate, ratios, tell
 from dcr.backbones import Backbone, load_backbone

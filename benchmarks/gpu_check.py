@@ -24,7 +24,7 @@ import torch
 from common import environment, parser, tell
 from dcr.devices import resolve_device
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 from device_runs import prepare
 from training_world import write_world
 

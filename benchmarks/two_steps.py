@@ -28,7 +28,7 @@ from dcr.training.run import RunOptions
 from dcr.training.step import MicroStep
 from dcr.views import ViewAugmentation
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 from diffusion_models import scaled_down_diffusion
 from full_size import full_size_diffusion
 

@@ -13,12 +13,13 @@ import pytest
 from corpus import good_samples
 from dcr.shards import Sample, write_shard
 
-TESTS = Path(__file__).parents[1]
+PROJECT = Path(__file__).parents[2]
+SUPPORT = PROJECT / "tests" / "support"
 
 
 def start(shards: Path, folder: Path) -> subprocess.Popen:
-    paths = os.pathsep.join([str(TESTS.parent / "src"), str(TESTS)])
-    command = [sys.executable, str(TESTS / "validation_run.py"), str(shards), str(folder)]
+    paths = os.pathsep.join([str(PROJECT / "src"), str(SUPPORT)])
+    command = [sys.executable, str(SUPPORT / "validation_run.py"), str(shards), str(folder)]
     with open(folder / "log.txt", "a") as log:
         return subprocess.Popen(
             command, env={**os.environ, "PYTHONPATH": paths}, stdout=log, stderr=log, start_new_session=True

@@ -43,7 +43,7 @@ def test_bombs_cost_their_own_shard_alone(torture, tmp_path):
 def measure_in_a_child(folders: list[Path]) -> list[dict]:
     """Return what is found in each folder's shards, and the time and memory that it took."""
     here = Path(__file__).parents[2]
-    paths = [here / "src", here / "tests"]
+    paths = [here / "src", here / "tests" / "support"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths)), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, __file__, *map(str, folders)]
     result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False)

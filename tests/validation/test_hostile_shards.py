@@ -73,4 +73,4 @@ def test_a_declared_picture_of_60000_squared_costs_less_than_a_gibibyte(tmp_path
 
 def _environment() -> dict[str, str]:
     here = Path(__file__).parents[2]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(here / "src"), str(here / "tests")])}
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(here / "src"), str(here / "tests" / "support")])}

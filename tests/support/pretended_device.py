@@ -26,7 +26,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 DEVICE = torch.device("cuda", 0)
-PROJECT = Path(__file__).parents[1]
+PROJECT = Path(__file__).parents[2]
 
 _WAITS = {
     "_local_scalar_dense": "item", "nonzero": "nonzero", "masked_select": "masked_select", "equal": "equal",

@@ -13,7 +13,7 @@ from dcr.fingerprints import tensors_hash, weights_hash
 from dcr.parameters import AlignmentParameters, EvaluationParameters, TrainingParameters
 from dcr.provenance import evaluation_record, table_hashes, training_course
 
-CONF = Path(__file__).parents[1] / "conf" / "base"
+CONF = Path(__file__).parents[2] / "conf" / "base"
 SAMPLES = "5a" * 32
 
 

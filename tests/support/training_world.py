@@ -28,7 +28,7 @@ from dcr.training.model import ConditionModel, frozen_copy, prepare_tower
 from dcr.training.precision import make_ready
 from diffusion_models import tiny_diffusion
 
-CONF = Path(__file__).parents[1] / "conf" / "base" / "parameters_training.yml"
+CONF = Path(__file__).parents[2] / "conf" / "base" / "parameters_training.yml"
 NUM_IMAGES = 24
 
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-PROJECT = Path(__file__).parents[1]
+PROJECT = Path(__file__).parents[2]
 PARTS = (".telemetry", "conf", "notebooks", "src", "pyproject.toml", "dvc.yaml", ".dvcignore")
 
 

@@ -16,7 +16,7 @@ from dcr.datasets.shards import ShardsDataset
 from dcr.parameters import ValidationParameters
 from dcr.pipelines.validation import create_pipeline
 
-CONF = Path(__file__).parents[1] / "conf"
+CONF = Path(__file__).parents[2] / "conf"
 SETS = ("mmvp_vlm", "classification", "retrieval")
 
 
