@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 from kedro.runner import ThreadRunner
-from test_inputs_doc import table_of
 
 from dcr import faults
 from dcr.errors import UserError
 from dcr.locks import lock, release_all
 from dcr.ranks import read_ranks
 from dcr.session import RecipeSession, _check_ranks, _check_runner
+from inputs_doc import table_of
 
 TESTS = Path(__file__).parent
 ROWS = table_of("Machines and environments")

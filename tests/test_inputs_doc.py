@@ -1,7 +1,6 @@
 """docs/inputs.md agrees with what happens."""
 
 import re
-from pathlib import Path
 
 import pytest
 
@@ -12,19 +11,9 @@ from dcr.shards import list_shards
 from dcr.validation.images import measure_image
 from dcr.validation.measuring import measure_shard
 from dcr.validation.reasons import REASONS
+from inputs_doc import table_of
 from picture_cases import CASES
 from validation_tables import LIMITS
-
-DOCUMENT = Path(__file__).parents[1] / "docs" / "inputs.md"
-
-
-def table_of(section: str) -> list[list[str]]:
-    """Return the rows of a section's table, without its head."""
-    text = DOCUMENT.read_text(encoding="utf-8").split(f"\n## {section}\n")[1].split("\n## ")[0]
-    lines = [
-        line.removeprefix("|").removesuffix("|").split(" | ") for line in text.splitlines() if line.startswith("|")
-    ]
-    return [[cell.strip() for cell in line] for line in lines[2:]]
 
 
 def reasons_of(section: str) -> dict[str, set[str]]:

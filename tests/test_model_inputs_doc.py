@@ -8,12 +8,12 @@ import pytest
 import torch
 from open_clip.pretrained import _PRETRAINED
 from safetensors.torch import load_file, save_file
-from test_inputs_doc import table_of
 
 from dcr.backbones import load_backbone
 from dcr.diffusion import load_diffusion
 from dcr.errors import UserError
 from diffusion_models import tiny_diffusion
+from inputs_doc import table_of
 from models import pixels, tiny_hf_clip, tiny_model_cfg, tiny_open_clip
 
 WEIGHTS = "open_clip_model.safetensors"
