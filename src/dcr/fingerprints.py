@@ -23,10 +23,10 @@ SOURCES = Sources(Path(__file__).parent)
 """The sources that this process runs."""
 
 LIBRARIES = {
-    **{name: name for name in ("diffusers", "ftfy", "numpy", "peft", "scipy", "timm", "tokenizers", "torch")},
-    **{name: name for name in ("torchvision", "transformers", "webdataset")},
-    **{"PIL": "pillow", "open_clip": "open_clip_torch", "sklearn": "scikit-learn"},
-}
+    "PIL": "pillow", "diffusers": "diffusers", "ftfy": "ftfy", "numpy": "numpy", "open_clip": "open_clip_torch",
+    "peft": "peft", "scipy": "scipy", "sklearn": "scikit-learn", "timm": "timm", "tokenizers": "tokenizers",
+    "torch": "torch", "torchvision": "torchvision", "transformers": "transformers", "webdataset": "webdataset",
+}  # fmt: skip
 """The libraries that decide about values, from the name that is imported to the one that is installed."""
 
 _ORIGIN = ("transformers_version", "architectures", "dtype", "torch_dtype")

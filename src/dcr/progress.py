@@ -18,6 +18,15 @@ INTERVAL = 30.0
 """Seconds from one line to the next."""
 
 
+_ALWAYS_IN_LINES = False
+
+
+def use_lines() -> None:
+    """Tell in lines from here on, also on a terminal: bars of several processes would write over each other."""
+    global _ALWAYS_IN_LINES
+    _ALWAYS_IN_LINES = True
+
+
 def show_progress(
     items: Iterable[T] | None = None,
     *,
@@ -39,7 +48,7 @@ def show_progress(
         leave: whether a bar stays when the loop has ended.
         disable: show nothing, as in all processes but the first.
     """
-    if disable or sys.stderr.isatty():
+    if disable or (sys.stderr.isatty() and not _ALWAYS_IN_LINES):
         options = {"total": total, "initial": initial, "leave": leave, "disable": disable}
         return tqdm(items, desc=desc, unit=unit, **options)
     if total is None and hasattr(items, "__len__"):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import multiprocessing
 from typing import ClassVar
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from PIL import Image
@@ -14,9 +16,9 @@ from PIL import Image
 from dcr.errors import UserError
 from dcr.fingerprints import weights_hash
 from dcr.parameters import PretrainingParameters
-from dcr.scenes import pretrain_clip, pretrain_data, pretrain_text, pretrain_unet
+from dcr.scenes import pretrain, pretrain_clip, pretrain_data, pretrain_text, pretrain_unet
 from dcr.scenes.pretrain_record import checks_fingerprint, fingerprint, is_current
-from dcr.scenes.world import caption
+from dcr.scenes.world import caption, sample_attributes
 from dcr.shards import Sample, write_shard
 
 
@@ -237,6 +239,52 @@ class TestModels:
         changed = (backbone.model.token_embedding.weight != untrained.model.token_embedding.weight).any(dim=1)
         seen = backbone.tokenize(images.captions).unique()
         assert changed.nonzero()[:, 0].tolist() == seen.tolist()
+
+
+def train_until_killed(parameters, shards):
+    pretrain.train_base_models(parameters, shards)
+
+
+class TestTwoProcesses:
+    """CLIP is trained in another process, which has no end of its own."""
+
+    @pytest.fixture
+    def shards(self, tmp_path):
+        attributes = [sample_attributes(0, "test", n) for n in range(4)]
+        samples = [Sample(f"{n}", png(value=n), "png", caption(a), {"attributes": a}) for n, a in enumerate(attributes)]
+        return [str(write_shard(tmp_path, "0", samples))]
+
+    def test_a_mistake_of_the_user_is_told_once(self, parameters, shards, capfd):
+        with pytest.raises(UserError, match="num_held_out must be below the 4 images"):
+            pretrain.train_base_models(parameters.model_copy(update={"num_held_out": 4}), shards)
+        assert "Traceback" not in capfd.readouterr().err
+        assert multiprocessing.active_children() == []
+
+    def test_a_failure_beside_it_ends_it(self, parameters, shards, monkeypatch):
+        def fail(*_):
+            raise ValueError("no VAE")
+
+        monkeypatch.setattr(pretrain, "train_vae", fail)
+        with pytest.raises(ValueError, match="no VAE"):
+            pretrain.train_base_models(parameters.model_copy(update={"num_held_out": 1, "clip_steps": 10**6}), shards)
+        assert multiprocessing.active_children() == []
+
+    def test_its_own_failure_is_told(self, parameters, shards, capfd):
+        """An embedding of no width cannot be built."""
+        with pytest.raises(RuntimeError, match="the process that trained CLIP ended without a result"):
+            pretrain.train_base_models(parameters.model_copy(update={"num_held_out": 1, "clip_embed_dim": -1}), shards)
+        assert "Traceback" in capfd.readouterr().err
+
+    @pytest.mark.slow
+    def test_it_does_not_outlive_a_run_that_is_killed(self, parameters, shards):
+        endless = parameters.model_copy(update={"num_held_out": 1, "clip_steps": 10**6, "vae_steps": 10**6})
+        run = multiprocessing.get_context("spawn").Process(target=train_until_killed, args=(endless, shards))
+        run.start()
+        while not (started := psutil.Process(run.pid).children(recursive=True)):
+            run.join(0.1)
+        run.kill()
+        run.join()
+        assert psutil.wait_procs(started, timeout=60)[1] == []
 
 
 class TestRecord:

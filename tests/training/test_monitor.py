@@ -15,7 +15,7 @@ from dcr.training import jobs
 from dcr.training.cost import Cost, _Saved, plan
 from dcr.training.diagnostics import diagnose
 from dcr.training.objectives import OBJECTIVES, ObjectiveOptions
-from dcr.training.processes import alone
+from dcr.training.processes import Processes, alone
 from tiny_conditions import Exact, TinyConditions, draw_batch, step_of, tiny_predict
 from training_world import fixed_projector, open_job, write_world
 
@@ -143,6 +143,18 @@ def test_what_the_allocator_keeps_is_as_good_as_free(monkeypatch, kept, used, ro
     micro_step.diffusion.device = torch.device("cuda", 0)
     found = plan(micro_step, Cost(2, 5, 18, 7), {}).rows_per_chunk
     assert found == min(6, (0.7 * (600 + kept - used) - 24) // 126) == rows
+
+
+def test_processes_beside_each_other_leave_each_other_memory(monkeypatch):
+    monkeypatch.setattr(cost_module.psutil, "virtual_memory", lambda: SimpleNamespace(available=800))
+    found = []
+    for count in (1, 2):
+        micro_step = setting("dcr")
+        micro_step.diffusion.device = torch.device("cpu")
+        micro_step.processes = Processes(0, 1, torch.device("cpu"), is_worker=True)
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", str(count))
+        found.append(plan(micro_step, Cost(2, 5, 18, 7), {}).rows_per_chunk)
+    assert found == [(0.7 * 800 - 24) // 126, (0.7 * 400 - 24) // 126]
 
 
 def test_rows_are_never_none_and_never_more_than_there_are(monkeypatch):

@@ -41,6 +41,15 @@ def test_more_processes_than_gpus_are_refused(monkeypatch):
         join()
 
 
+def test_workers_share_the_memory_of_their_host_however_they_train(monkeypatch):
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    cpu = torch.device("cpu")
+    assert stand_apart("cpu").num_on_host == 2
+    assert Processes(5, 8, cpu, is_worker=True).num_on_host == 2  # of four hosts
+    assert alone().num_on_host == 1
+
+
 def test_a_recipe_for_the_cpu_trains_there_though_there_are_gpus(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)

@@ -6,17 +6,22 @@ machines with any number of cores: other rounding would train other models, on w
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection
 
+import numpy as np
 import torch
 from safetensors.torch import load, save
 
 from dcr.backbones import Backbone
 from dcr.diffusion import Diffusion
 from dcr.parameters import PretrainingParameters
+from dcr.progress import use_lines
 from dcr.scenes.pretrain_clip import build_clip, train_clip
 from dcr.scenes.pretrain_data import ImageSet, load_images, split_images
 from dcr.scenes.pretrain_unet import train_unet
@@ -30,27 +35,23 @@ def train_base_models(parameters: PretrainingParameters, shards: list[str]) -> t
         parameters: of all three models; the seed decides every weight.
         shards: paths of tars whose samples state their attributes.
     """
-    receiver, sender = get_context("spawn").Pipe(duplex=False)
-    # A daemon: it ends with this process, and where that is killed it ends as it finds nobody to send to.
-    process = get_context("spawn").Process(target=_send_clip, args=(sender, parameters, shards), daemon=True)
+    images, _ = split_images(load_images(shards, parameters.image_size), parameters.num_held_out)
+    context = get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    arrays = (images.images.numpy(), images.captions, images.attributes)
+    process = context.Process(target=_send_clip, args=(sender, parameters, *arrays), daemon=True)
     process.start()
     sender.close()
-    with one_thread():
-        images = training_images(parameters, shards)
-        diffusion = train_unet(images, train_vae(images, parameters), parameters)
     try:
-        weights = receiver.recv_bytes()
-    except EOFError:
-        raise RuntimeError("the process that trained CLIP ended without a result; its own error stands above") from None
-    process.join()
+        with one_thread():
+            diffusion = train_unet(images, train_vae(images, parameters), parameters)
+        weights = _receive(receiver)
+    finally:
+        process.terminate()
+        process.join()
     backbone = build_clip(parameters)
     backbone.model.load_state_dict(load(weights))
     return backbone, diffusion
-
-
-def training_images(parameters: PretrainingParameters, shards: list[str]) -> ImageSet:
-    """Return the images of ``shards`` that all three are trained on, of the size that ``parameters`` tell."""
-    return split_images(load_images(shards, parameters.image_size), parameters.num_held_out)[0]
 
 
 @contextmanager
@@ -64,7 +65,30 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _send_clip(sender: Connection, parameters: PretrainingParameters, shards: list[str]) -> None:
+def _receive(receiver: Connection) -> bytes:
+    try:
+        return receiver.recv_bytes()
+    except EOFError:
+        raise RuntimeError("the process that trained CLIP ended without a result; its own error stands above") from None
+
+
+def _send_clip(
+    sender: Connection,
+    parameters: PretrainingParameters,
+    pixels: np.ndarray,
+    captions: list[str],
+    attributes: list[dict[str, int]],
+) -> None:
+    """Train CLIP and send its weights; Ctrl-C is the parent's to answer, and its end is this process's, too."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    use_lines()
+    images = ImageSet(torch.from_numpy(pixels), captions, attributes)
     with one_thread():
-        model = train_clip(training_images(parameters, shards), parameters).model
+        model = train_clip(images, parameters).model
     sender.send_bytes(save({name: tensor.contiguous() for name, tensor in model.state_dict().items()}))
+
+
+def _end_with_parent() -> None:
+    parent_process().join()
+    os._exit(1)

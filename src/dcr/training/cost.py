@@ -106,7 +106,7 @@ def plan(micro_step: MicroStep, cost: Cost, trainable: dict[str, nn.Parameter]) 
 
 def _rows_that_fit(micro_step: MicroStep, row_bytes: int, kept: int) -> int:
     """Return how many rows fit in free memory, at least one and at most all."""
-    free = _free_bytes(micro_step.diffusion.device, micro_step.processes.count)
+    free = _free_bytes(micro_step.diffusion.device, micro_step.processes.num_on_host)
     return max(1, min(micro_step.run.train_batch_size, math.floor((_SHARE * free - kept) / max(1, row_bytes))))
 
 

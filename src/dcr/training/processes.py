@@ -42,6 +42,11 @@ class Processes:
             return 0, 1
         return int(os.environ.get("LOCAL_RANK", 0)), int(os.environ.get("LOCAL_WORLD_SIZE", 1))
 
+    @property
+    def num_on_host(self) -> int:
+        """Processes that share this host's memory, whether they train together or beside each other."""
+        return int(os.environ.get("LOCAL_WORLD_SIZE", 1)) if self.is_worker else self.count
+
     def own(self, size: int) -> slice:
         """Return this process's share of a batch of ``count * size`` samples, ``size`` of them."""
         return slice(self.rank * size, (self.rank + 1) * size)

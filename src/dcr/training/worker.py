@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 from torch import distributed
 
@@ -24,9 +25,11 @@ def main(config: str) -> None:
     threading.Thread(target=_end_with_parents, daemon=True).start()
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     rank = int(os.environ["RANK"])
-    logging.getLogger("dcr").setLevel(logging.INFO if rank == 0 else logging.ERROR)
     try:
-        _train(Path(config))
+        job = json.loads(Path(config).read_text(encoding="utf-8"))
+        speaks = rank == 0 or job["at_once"]  # what trains together has one voice, what trains apart one each
+        logging.getLogger("dcr").setLevel(logging.INFO if speaks else logging.ERROR)
+        _train(job, Path(config).parent)
     except Exception as exc:
         leave_failure(Path(config).parent, rank, exc)
         sys.exit(getattr(exc, "exit_code", 1))
@@ -34,17 +37,17 @@ def main(config: str) -> None:
         distributed.destroy_process_group()
 
 
-def _train(config: Path) -> None:
+def _train(job: dict[str, Any], folder: Path) -> None:
     from safetensors.torch import load_file
 
     from dcr.backbones import load_backbone
     from dcr.diffusion import load_diffusion
     from dcr.latents import open_latents
     from dcr.parameters import TrainingParameters
+    from dcr.progress import use_lines
     from dcr.training import at_once, jobs
     from dcr.training.processes import join, stand_apart
 
-    job = json.loads(config.read_text(encoding="utf-8"))
     enter = stand_apart if job["at_once"] else join
     processes = enter(job["device"])  # before anything is loaded: from here on its own GPU is the current one
     work = jobs.Job(
@@ -57,9 +60,10 @@ def _train(config: Path) -> None:
         candidates=job["candidates"] and Path(job["candidates"]),
     )
     if job["at_once"]:
-        at_once.train_share(work, load_file(config.parent / "projector.safetensors"), config.parent)
+        use_lines()
+        at_once.train_share(work, load_file(folder / "projector.safetensors"), folder)
     elif job["has_projector"]:
-        jobs.train_adapters(work, load_file(config.parent / "projector.safetensors"))
+        jobs.train_adapters(work, load_file(folder / "projector.safetensors"))
     else:
         jobs.train_projector(work)
 
