@@ -148,13 +148,16 @@ def test_the_text_maps_losses_are_the_models_own_on_held_out_pairs(latents, base
 def test_the_text_map_has_its_share_of_the_least_squares_map_of_texts_to_images(latents, base, tuned, share):
     trained = fit("text", latents, base, tuned).maps[TEXT_MAP].numpy()
     alignment = fit("text", latents, base, tuned, closed_form_share=share, ridges=[1e-3])
-    (images, texts), _ = embeddings(tuned, latents)
+    (images, texts), held_out = embeddings(tuned, latents)
     rows = np.sqrt(1e-3 * len(texts)) * np.eye(24)
     closed = np.linalg.lstsq(np.vstack([texts, rows]), np.vstack([images, np.zeros((24, 24))]), rcond=None)[0]
     expected = (1 - share) * trained / np.linalg.norm(trained) + share * closed / np.linalg.norm(closed)
     found = alignment.maps[TEXT_MAP].numpy() / np.linalg.norm(trained)
     np.testing.assert_allclose(found, expected, atol=1e-4)
     assert (alignment.chosen["closed_form_share"], alignment.chosen["ridge"]) == (share, 1e-3)
+    out_images, out_texts = map(torch.from_numpy, held_out)
+    loss = Contrast(base.logit_scale).held_out(out_images, out_texts @ alignment.maps[TEXT_MAP], 6)
+    assert alignment.chosen["held_out_loss"] == pytest.approx(loss, rel=1e-4)
 
 
 def test_a_blend_is_the_share_of_the_way_with_the_least_loss(latents, base, tuned):

@@ -114,7 +114,9 @@ class Aligner:
         if share := self._parameters.closed_form_share:
             closed_form, ridge, cosines = self._solve(self._texts, images)
             matrix = mix_maps(matrix, closed_form, share)
-            chosen |= {"closed_form_share": share, "ridge": ridge}
+            out_images, out_texts = (torch.from_numpy(np.array(part)) for part in held_out)
+            loss = self._contrast.held_out(out_images, out_texts @ matrix, self._parameters.batch_size)
+            chosen |= {"closed_form_share": share, "ridge": ridge, "held_out_loss": loss}
             tried["ridges"] = [{"ridge": r, "held_out_cosine": cosine} for r, cosine in cosines.items()]
         return Alignment({TEXT_MAP: matrix}, chosen, tried)
 
