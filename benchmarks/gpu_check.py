@@ -1,7 +1,7 @@
 """Is this card right, and how fast is it: every path's weights against the CPU's, hidden waits, then the step's speed.
 
     python benchmarks/gpu_check.py            # both parts
-    python benchmarks/gpu_check.py --check    # the first alone, as `make test-gpu` does; meant to take under four minutes
+    python benchmarks/gpu_check.py --check    # the first alone, meant for four minutes: `make test-gpu`
 
 The first part trains the tests' small models in float32 and in bfloat16, on the CPU and on the GPU. They round
 otherwise, and AdamW makes a step of the same length of the smallest gradient, so weights are compared by the length of

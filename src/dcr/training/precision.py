@@ -13,6 +13,11 @@ if TYPE_CHECKING:
 WEIGHT_DTYPES = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
+def autocast(device: torch.device, dtype: torch.dtype) -> torch.autocast:
+    """Return the context in which modules with float32 weights compute in ``dtype`` on ``device``."""
+    return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
+
+
 class Precision:
     """Tower and UNet in the run's precision, losses in float32; in fp16 they are scaled on their way back.
 
@@ -33,7 +38,7 @@ class Precision:
 
     def autocast(self) -> torch.autocast:
         """Return the context in which modules with float32 weights compute in the run's precision."""
-        return torch.autocast(self._device.type, self._dtype, enabled=self._dtype != torch.float32)
+        return autocast(self._device, self._dtype)
 
     def encode(self, model: nn.Module, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return a model's image features (B, d) and projections (B, m), float32, of pixels (B, 3, H, W) in [0, 1].

@@ -18,6 +18,7 @@ from dcr.training.batches import Augmentation, Batch, make_batch, to_pixels
 from dcr.training.data import collate
 from dcr.training.model import ConditionModel
 from dcr.training.pictures import draw_reconstructions
+from dcr.training.precision import autocast
 from dcr.training.predictor import Predictor
 
 
@@ -117,9 +118,8 @@ class HeldOutNoise:
         """Return the error under a condition, computed in the precision that the UNet is in, as training does."""
         errors = []
         count = 0
-        dtype = self._diffusion.dtype
         for batch in self._batches:
-            with torch.autocast(self._diffusion.device.type, dtype, enabled=dtype != torch.float32):
+            with autocast(self._diffusion.device, self._diffusion.dtype):
                 projections = project(batch).float()
             predictions = self._predict(batch.noisy_latents, batch.timesteps, projections[:, None])[:, 0].float()
             errors.append(F.mse_loss(predictions, batch.targets, reduction="sum"))
