@@ -1,10 +1,12 @@
-"""Processor time and quality of k-means: Lloyd's algorithm, mini-batches, and faiss if it is installed.
+"""Processor time and quality of k-means: Lloyd's algorithm, mini-batches, and faiss if it is
+installed.
 
     pip install faiss-cpu
     python benchmarks/clustering.py --json clustering.json
 
-Unit vectors around random centres, one start each, one thread. ``dcr.metrics.clustering.cluster`` is what evaluation
-calls; scikit-learn with random starts and faiss run the same number of Lloyd's steps from the same kind of start.
+Unit vectors around random centres, one start each, one thread. ``dcr.metrics.clustering.cluster``
+is what evaluation calls; scikit-learn with random starts and faiss run the same number of Lloyd's
+steps from the same kind of start.
 """
 
 from __future__ import annotations
@@ -25,12 +27,16 @@ def make_embeddings(count: int, width: int, num_classes: int) -> tuple[np.ndarra
     generator = np.random.default_rng(0)
     labels = generator.integers(num_classes, size=count)
     centres = generator.normal(size=(num_classes, width)).astype(np.float32)
-    return normalize(centres[labels] + 3 * generator.normal(size=(count, width)).astype(np.float32)), labels
+    return normalize(
+        centres[labels] + 3 * generator.normal(size=(count, width)).astype(np.float32)
+    ), labels
 
 
 def cluster_from_random_starts(embeddings: np.ndarray, num_clusters: int) -> np.ndarray:
     """Return the clusters of scikit-learn's Lloyd steps from random items, as faiss starts."""
-    return KMeans(num_clusters, init="random", n_init=1, max_iter=NUM_STEPS, random_state=0).fit_predict(embeddings)
+    return KMeans(
+        num_clusters, init="random", n_init=1, max_iter=NUM_STEPS, random_state=0
+    ).fit_predict(embeddings)
 
 
 def cluster_with_faiss(embeddings: np.ndarray, num_clusters: int) -> np.ndarray:
@@ -39,7 +45,9 @@ def cluster_with_faiss(embeddings: np.ndarray, num_clusters: int) -> np.ndarray:
 
     faiss.omp_set_num_threads(1)
     count, width = embeddings.shape
-    kmeans = faiss.Kmeans(width, num_clusters, niter=NUM_STEPS, seed=0, max_points_per_centroid=count)
+    kmeans = faiss.Kmeans(
+        width, num_clusters, niter=NUM_STEPS, seed=0, max_points_per_centroid=count
+    )
     kmeans.train(embeddings)
     return kmeans.index.search(embeddings, 1)[1].ravel()
 
@@ -54,7 +62,9 @@ def main() -> None:
     embeddings, labels = make_embeddings(options.images, options.width, options.classes)
     kinds = {
         "k-means++, Lloyd": lambda: cluster(embeddings, options.classes, seed=0, num_init=1),
-        "k-means++, mini-batches": lambda: cluster(embeddings, options.classes, 0, num_init=1, batch_size=10_000),
+        "k-means++, mini-batches": lambda: cluster(
+            embeddings, options.classes, 0, num_init=1, batch_size=10_000
+        ),
         "random starts, Lloyd": lambda: cluster_from_random_starts(embeddings, options.classes),
         "faiss": lambda: cluster_with_faiss(embeddings, options.classes),
     }
@@ -66,7 +76,10 @@ def main() -> None:
                 seconds = measure(lambda run=run, found=found: found.append(run()))
         except ImportError:
             continue
-        scores = {metric: round(float(value), 3) for metric, value in clustering_scores(labels, found[0]).items()}
+        scores = {
+            metric: round(float(value), 3)
+            for metric, value in clustering_scores(labels, found[0]).items()
+        }
         figures[name] = {"processor_s": round(seconds.processor, 1), **scores}
     tell(figures | environment("scikit-learn", "numpy"), options.json)
 

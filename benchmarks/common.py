@@ -1,6 +1,8 @@
-"""What the benchmarks share: images, the clock, and what a figure must say of the machine it was measured on.
+"""What the benchmarks share: images, the clock, and what a figure must say of the machine it was
+measured on.
 
-PyTorch is imported where it is needed, as it would count in the memory of what is measured without it.
+PyTorch is imported where it is needed, as it would count in the memory of what is measured without
+it.
 """
 
 from __future__ import annotations
@@ -22,7 +24,9 @@ from PIL import Image
 
 
 def noisy_jpeg(generator: np.random.Generator) -> bytes:
-    """Return a JPEG of 341 x 256 pixels, quality 95: what img2dataset stores of a photograph for 224 px models."""
+    """Return a JPEG of 341 x 256 pixels, quality 95: what img2dataset stores of a photograph
+    for 224 px models.
+    """
     small = Image.fromarray(generator.integers(0, 256, (32, 43, 3), dtype=np.uint8))
     pixels = np.asarray(small.resize((341, 256), Image.Resampling.BICUBIC)).astype(int)
     noisy = (pixels + generator.normal(0, 8, pixels.shape)).clip(0, 255).astype(np.uint8)
@@ -32,7 +36,9 @@ def noisy_jpeg(generator: np.random.Generator) -> bytes:
 
 
 class Seconds(NamedTuple):
-    """By the clock on the wall, and of the processor's time that this process got, all of its threads together."""
+    """By the clock on the wall, and of the processor's time that this process got, all of its
+    threads together.
+    """
 
     wall: float
     processor: float
@@ -50,15 +56,19 @@ def measure(function: Callable[[], object]) -> Seconds:
 
 
 def alternate(functions: list[Callable[[], object]], repeats: int) -> list[list[Seconds]]:
-    """Return for each function its seconds in every round; in a round they run one after the other."""
+    """Return for each function its seconds in every round; in a round they run one after the
+    other.
+    """
     rounds = [[measure(function) for function in functions] for _ in range(repeats)]
     return [list(column) for column in zip(*rounds, strict=True)]
 
 
 def ratios(first: list[Seconds], second: list[Seconds]) -> tuple[float, float]:
-    """Return the median over rounds of first over second: by the wall's clock, and by the processor's time.
+    """Return the median over rounds of first over second: by the wall's clock, and by the
+    processor's time.
 
-    On a processor that others use too the second is the one to look at, as long as this process does all the work.
+    On a processor that others use too the second is the one to look at, as long as this process
+    does all the work.
     """
     rounds = [np.divide(a, b) for a, b in zip(first, second, strict=True)]
     return tuple(round(float(value), 3) for value in np.median(rounds, axis=0))
@@ -78,13 +88,16 @@ def environment(*packages: str) -> dict[str, Any]:
         "cores": len(os.sched_getaffinity(0)),
         "threads": torch.get_num_threads(),
         "load": round(os.getloadavg()[0], 1),
-        "versions": {"python": platform.python_version()} | {name: version(name) for name in ("torch", *packages)},
+        "versions": {"python": platform.python_version()}
+        | {name: version(name) for name in ("torch", *packages)},
     }
 
 
 def parser(description: str) -> argparse.ArgumentParser:
     """Return a parser that knows ``--json`` and ``--repeats``."""
-    made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     made.add_argument("--json", type=Path, help="write the figures to this file")
     made.add_argument("--repeats", type=int, default=3, help="rounds, of which the median counts")
     return made
@@ -105,5 +118,9 @@ def device_name(device: str) -> str:
 
         return torch.cuda.get_device_name()
     info = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    models = [line.partition(":")[2].strip() for line in info.splitlines() if line.startswith("model name")]
+    models = [
+        line.partition(":")[2].strip()
+        for line in info.splitlines()
+        if line.startswith("model name")
+    ]
     return f"{models[0] if models else platform.machine()}, {os.cpu_count()} cores"

@@ -1,11 +1,14 @@
-"""Is this card right, and how fast is it: every path's weights against the CPU's, hidden waits, then the step's speed.
+"""Is this card right, and how fast is it: every path's weights against the CPU's, hidden waits,
+then the step's speed.
 
     python benchmarks/gpu_check.py            # both parts
-    python benchmarks/gpu_check.py --check    # the first alone, meant for four minutes: `make test-gpu`
+    python benchmarks/gpu_check.py --check    # the first alone, meant for four minutes:
+    `make test-gpu`
 
-The first part trains the tests' small models in float32 and in bfloat16, on the CPU and on the GPU. They round
-otherwise, and AdamW makes a step of the same length of the smallest gradient, so weights are compared by the length of
-their difference over that of the CPU's weights. Waits are those that PyTorch tells of (`set_sync_debug_mode`).
+The first part trains the tests' small models in float32 and in bfloat16, on the CPU and on the GPU.
+They round otherwise, and AdamW makes a step of the same length of the smallest gradient, so weights
+are compared by the length of their difference over that of the CPU's weights. Waits are those that
+PyTorch tells of (`set_sync_debug_mode`).
 """
 
 from __future__ import annotations
@@ -41,10 +44,24 @@ PATHS = {
     "naive": ("naive", {}),
     "savings": ("dcr", SAVINGS),
     "recomputed": ("dcr", {"gradient_checkpointing": "all"}),
-    "approximate": ("dcr", {"negatives_count": 2, "negatives_gradient": False, "target_weight": 0.3}),
-    "pulled": ("dcr", {"reconstruction_share": 0.3, "base_embedding_weight": 0.5, "num_views": 2, "snr_gamma": 5.0}),
+    "approximate": (
+        "dcr",
+        {"negatives_count": 2, "negatives_gradient": False, "target_weight": 0.3},
+    ),
+    "pulled": (
+        "dcr",
+        {
+            "reconstruction_share": 0.3,
+            "base_embedding_weight": 0.5,
+            "num_views": 2,
+            "snr_gamma": 5.0,
+        },
+    ),
     "macl": ("dcr", {"signal": "macl"}),
-    "tokens": ("dcr", {"condition": "patch_tokens", "tuning": "last_blocks", "num_tuned_blocks": 1}),
+    "tokens": (
+        "dcr",
+        {"condition": "patch_tokens", "tuning": "last_blocks", "num_tuned_blocks": 1},
+    ),
 }
 
 
@@ -67,7 +84,10 @@ class Found:
 def check_path(world: Path, folder: Path, path: str, precision: str, device: torch.device) -> Found:
     """Train by a path on both devices and compare."""
     name, changes = PATHS[path]
-    changes = changes | {"mixed_precision": precision, "lora_dropout": 0.0}  # each device draws its own dropout
+    changes = changes | {
+        "mixed_precision": precision,
+        "lora_dropout": 0.0,
+    }  # each device draws its own dropout
     results = [
         prepare(world, folder / f"{path}-{precision}-{number}", name, STEPS, **changes)(where)
         for number, where in enumerate((torch.device("cpu"), device))
@@ -81,11 +101,15 @@ def check_path(world: Path, folder: Path, path: str, precision: str, device: tor
 
 
 def count_waits(world: Path, folder: Path, path: str, device: torch.device) -> Counter[str]:
-    """Return the waits of one step of a path, ``file:line`` to their number, as PyTorch tells of them."""
+    """Return the waits of one step of a path, ``file:line`` to their number, as PyTorch tells
+    of them.
+    """
     name, changes = PATHS[path]
     found = []
     for steps in (STEPS, STEPS + 1):
-        run = prepare(world, folder / f"{path}-{steps}-waits", name, steps, rows_per_chunk=1, **changes)
+        run = prepare(
+            world, folder / f"{path}-{steps}-waits", name, steps, rows_per_chunk=1, **changes
+        )
         with warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always")
             torch.cuda.set_sync_debug_mode("warn")
@@ -93,29 +117,45 @@ def count_waits(world: Path, folder: Path, path: str, device: torch.device) -> C
                 run(device)
             finally:
                 torch.cuda.set_sync_debug_mode("default")
-        found.append(Counter(f"{w.filename}:{w.lineno}" for w in told if "synchroniz" in str(w.message)))
+        found.append(
+            Counter(f"{w.filename}:{w.lineno}" for w in told if "synchroniz" in str(w.message))
+        )
     return found[1] - found[0]
 
 
-def check(device: torch.device, precisions: tuple[str, ...] = ("no", "bf16")) -> tuple[list[Found], dict[str, Counter]]:
-    """Return every path's differences, and where a step waits more often than it should, by path."""
+def check(
+    device: torch.device, precisions: tuple[str, ...] = ("no", "bf16")
+) -> tuple[list[Found], dict[str, Counter]]:
+    """Return every path's differences, and where a step waits more often than it should, by
+    path.
+    """
     with tempfile.TemporaryDirectory() as temporary:
         world = write_world(Path(temporary, "world"))
         found = [
-            check_path(world, Path(temporary), path, precision, device) for precision in precisions for path in PATHS
+            check_path(world, Path(temporary), path, precision, device)
+            for precision in precisions
+            for path in PATHS
         ]
         asked = PATHS if device.type == "cuda" else ()
         waits = {path: count_waits(world, Path(temporary), path, device) for path in asked}
-    return found, {path: counted for path, counted in waits.items() if counted.total() > WAITS_A_STEP}
+    return found, {
+        path: counted for path, counted in waits.items() if counted.total() > WAITS_A_STEP
+    }
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the check, print what was found, and end with code 1 if anything is wrong; then measure the speed."""
+    """Run the check, print what was found, and end with code 1 if anything is wrong; then
+    measure the speed.
+    """
     made = parser(__doc__)
     made.add_argument("--check", action="store_true", help="the first part alone")
     options = made.parse_args(arguments)
     if not torch.cuda.is_available():
-        made.exit(1, "gpu_check: PyTorch finds no CUDA device on this machine; run it where `nvidia-smi` lists one\n")
+        made.exit(
+            1,
+            "gpu_check: PyTorch finds no CUDA device on this machine; run it where `nvidia-smi`"
+            " lists one\n",
+        )
     started = time.perf_counter()
     found, waits = check(resolve_device("cuda"))
     tell(
@@ -126,15 +166,26 @@ def main(arguments: list[str] | None = None) -> None:
         | {"waits": {path: dict(counted) for path, counted in waits.items()}},
         options.json,
     )
-    wrong = [f"{one.path} ({one.precision})" for one in found if not one.is_right] + [f"{path} waits" for path in waits]
+    wrong = [f"{one.path} ({one.precision})" for one in found if not one.is_right] + [
+        f"{path} waits" for path in waits
+    ]
     if wrong:
         made.exit(1, f"gpu_check: not as on the CPU: {', '.join(wrong)}\n")
     if not options.check:
-        step = [sys.executable, str(Path(__file__).with_name("step.py")), "--repeats", str(options.repeats)]
+        step = [
+            sys.executable,
+            str(Path(__file__).with_name("step.py")),
+            "--repeats",
+            str(options.repeats),
+        ]
         try:
             made.exit(subprocess.run(step, timeout=SPEED_SECONDS).returncode)
         except subprocess.TimeoutExpired:
-            made.exit(1, f"gpu_check: step.py took more than {SPEED_SECONDS} s; run it by itself, with --repeats 1\n")
+            made.exit(
+                1,
+                f"gpu_check: step.py took more than {SPEED_SECONDS} s; run it by itself, with"
+                " --repeats 1\n",
+            )
 
 
 if __name__ == "__main__":

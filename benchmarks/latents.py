@@ -1,12 +1,14 @@
-"""Speed of the latent cache: encoding beside the bare VAE, and reading beside decoding JPEGs, in one run.
+"""Speed of the latent cache: encoding beside the bare VAE, and reading beside decoding JPEGs, in
+one run.
 
     python benchmarks/latents.py --json latents.json
     python benchmarks/latents.py --variants
 
-The bare VAE encodes crops that already lie in memory, in the same batches on the same device; the pipeline reads a
-shard of JPEGs, decodes, crops, encodes, and writes. Both run in turn, and the median over rounds counts. On a GPU the
-VAE has Stable Diffusion's shape, on a CPU a quarter of its widths; weights are random. ``--variants`` measures the
-bare VAE in every form that `parameters_latents.yml` offers; a first pass of each, which compiles, is timed apart.
+The bare VAE encodes crops that already lie in memory, in the same batches on the same device; the
+pipeline reads a shard of JPEGs, decodes, crops, encodes, and writes. Both run in turn, and the
+median over rounds counts. On a GPU the VAE has Stable Diffusion's shape, on a CPU a quarter of its
+widths; weights are random. ``--variants`` measures the bare VAE in every form that
+`parameters_latents.yml` offers; a first pass of each, which compiles, is timed apart.
 """
 
 from __future__ import annotations
@@ -30,10 +32,10 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 from diffusers import AutoencoderKL
 
 from common import alternate, environment, measure, noisy_jpeg, parser, rate, ratios, tell
-from dcr.crops import base_crop
-from dcr.diffusion import Diffusion
+from dcr.data.crops import base_crop
+from dcr.data.shards import Sample, read_samples, write_shard
 from dcr.latents import LatentCache, LatentOptions, MomentsEncoder, load_crops, plan_latents
-from dcr.shards import Sample, read_samples, write_shard
+from dcr.models.diffusion import Diffusion
 from diffusion_models import scaled_down_diffusion
 
 ON_GPU = torch.cuda.is_available()
@@ -44,14 +46,20 @@ VARIANTS = {
     "float32, compile": {"compile": True},
     "bf16": {"mixed_precision": "bf16"},
     "bf16, channels_last": {"mixed_precision": "bf16", "channels_last": True},
-    "bf16, channels_last, compile": {"mixed_precision": "bf16", "channels_last": True, "compile": True},
+    "bf16, channels_last, compile": {
+        "mixed_precision": "bf16",
+        "channels_last": True,
+        "compile": True,
+    },
     "fp16": {"mixed_precision": "fp16"},
     "fp16, channels_last": {"mixed_precision": "fp16", "channels_last": True},
 }
 
 
 def build_diffusion(folder: Path) -> Diffusion:
-    """Return a model whose VAE has Stable Diffusion's shape, on a CPU with a quarter of its widths."""
+    """Return a model whose VAE has Stable Diffusion's shape, on a CPU with a quarter of its
+    widths.
+    """
     diffusion = scaled_down_diffusion(folder / "tokenizer")
     if ON_GPU:
         diffusion.vae = AutoencoderKL(
@@ -64,16 +72,26 @@ def build_diffusion(folder: Path) -> Diffusion:
 def write_images(folder: Path, count: int) -> tuple[str, pd.DataFrame, list[bytes]]:
     """Write one shard of JPEGs; return its path, the manifest and the files' bytes."""
     generator = np.random.default_rng(0)
-    samples = [Sample(f"{number:09d}", noisy_jpeg(generator), "jpg", f"image {number}") for number in range(count)]
+    samples = [
+        Sample(f"{number:09d}", noisy_jpeg(generator), "jpg", f"image {number}")
+        for number in range(count)
+    ]
     path = str(write_shard(folder / "shards", "00000", samples))
     rows = [
-        {"shard": "00000", "key": s.key, "offset": s.offset, "sha256": hashlib.sha256(s.image).hexdigest()}
+        {
+            "shard": "00000",
+            "key": s.key,
+            "offset": s.offset,
+            "sha256": hashlib.sha256(s.image).hexdigest(),
+        }
         for s in read_samples(path)
     ]
     return path, pd.DataFrame(rows), [sample.image for sample in samples]
 
 
-def measure_encoding(diffusion: Diffusion, shard: str, manifest: pd.DataFrame, options: LatentOptions, repeats: int):
+def measure_encoding(
+    diffusion: Diffusion, shard: str, manifest: pd.DataFrame, options: LatentOptions, repeats: int
+):
     """Return seconds of the bare VAE and of the pipeline in every round, and the cache."""
     plan = plan_latents(manifest, [shard], diffusion, options)
     crops = load_crops(plan.tasks["00000"], options).crops.flatten(0, 1)
@@ -91,8 +109,12 @@ def measure_encoding(diffusion: Diffusion, shard: str, manifest: pd.DataFrame, o
     return *alternate([encode_bare, encode_with_cache], repeats), LatentCache(folder)
 
 
-def measure_reading(cache: LatentCache, images: list[bytes], hashes: list[str], options: LatentOptions, repeats: int):
-    """Return seconds of decoding with cropping, and of reading the cache in random order, in every round; both warm."""
+def measure_reading(
+    cache: LatentCache, images: list[bytes], hashes: list[str], options: LatentOptions, repeats: int
+):
+    """Return seconds of decoding with cropping, and of reading the cache in random order, in
+    every round; both warm.
+    """
     order = np.random.default_rng(0).integers(len(cache), size=NUM_READS).tolist()
 
     def decode() -> None:
@@ -108,7 +130,9 @@ def measure_reading(cache: LatentCache, images: list[bytes], hashes: list[str], 
     return alternate([decode, read], repeats)
 
 
-def measure_variants(diffusion: Diffusion, crops: torch.Tensor, options: LatentOptions, repeats: int) -> dict:
+def measure_variants(
+    diffusion: Diffusion, crops: torch.Tensor, options: LatentOptions, repeats: int
+) -> dict:
     """Return images per second of the bare VAE in each form, and the seconds of its first pass."""
     rates, keys = {}, [""] * len(crops)
     for name, changes in tqdm(VARIANTS.items(), desc="variants"):
@@ -119,13 +143,20 @@ def measure_variants(diffusion: Diffusion, crops: torch.Tensor, options: LatentO
 
         first = measure(encode)
         times = [measure(encode) for _ in range(repeats)]
-        rates[name] = {"images_per_s": rate(times, len(crops)), "first_pass_s": round(first.wall, 1)}
-        rates[name]["processor_s_per_image"] = round(min(s.processor for s in times) / len(crops), 3)
+        rates[name] = {
+            "images_per_s": rate(times, len(crops)),
+            "first_pass_s": round(first.wall, 1),
+        }
+        rates[name]["processor_s_per_image"] = round(
+            min(s.processor for s in times) / len(crops), 3
+        )
         tqdm.write(f"{name}: {rates[name]}")
     return rates
 
 
-def measure_cache(diffusion: Diffusion, folder: Path, options: LatentOptions, count: int, repeats: int) -> dict:
+def measure_cache(
+    diffusion: Diffusion, folder: Path, options: LatentOptions, count: int, repeats: int
+) -> dict:
     """Return the figures of writing and reading a cache."""
     shard, manifest, images = write_images(folder, count)
     bare, whole, cache = measure_encoding(diffusion, shard, manifest, options, repeats)
@@ -149,12 +180,18 @@ def main() -> None:
     arguments.add_argument("--image-size", type=int, default=224)
     arguments.add_argument("--num-workers", type=int, default=8 if ON_GPU else 0)
     arguments.add_argument("--mixed-precision", choices=["no", "bf16", "fp16"], default="no")
-    arguments.add_argument("--variants", action="store_true", help="measure precisions, layout and compilation instead")
+    arguments.add_argument(
+        "--variants", action="store_true", help="measure precisions, layout and compilation instead"
+    )
     chosen = arguments.parse_args()
     options = LatentOptions(
-        image_size=chosen.image_size, scale=(0.9, 1.0), batch_size=chosen.batch_size, dtype="float32",
-        mixed_precision=chosen.mixed_precision, num_workers=chosen.num_workers,
-    )  # fmt: skip
+        image_size=chosen.image_size,
+        scale=(0.9, 1.0),
+        batch_size=chosen.batch_size,
+        dtype="float32",
+        mixed_precision=chosen.mixed_precision,
+        num_workers=chosen.num_workers,
+    )
     with tempfile.TemporaryDirectory() as name:
         diffusion = build_diffusion(Path(name))
         if chosen.variants:
@@ -164,7 +201,11 @@ def main() -> None:
         else:
             figures = measure_cache(diffusion, Path(name), options, chosen.images, chosen.repeats)
             figures |= {"images": chosen.images, "num_workers": chosen.num_workers}
-    figures |= {"image_size": chosen.image_size, "batch_size": chosen.batch_size, "repeats": chosen.repeats}
+    figures |= {
+        "image_size": chosen.image_size,
+        "batch_size": chosen.batch_size,
+        "repeats": chosen.repeats,
+    }
     tell(figures | environment("pillow", "diffusers"), chosen.json)
 
 

@@ -18,7 +18,8 @@ _STEPS_A_TURN = 3  # on a GPU, after one that warms the allocator
 def peak_memory(step: Callable[[int], None], device: str) -> int:
     """Return the peak memory in bytes while ``step(0)`` runs.
 
-    On a CPU it is resident memory above what was there before, on a GPU all that is allocated there.
+    On a CPU it is resident memory above what was there before, on a GPU all that is allocated
+    there.
     """
     if device != "cpu":
         torch.cuda.reset_peak_memory_stats()
@@ -33,7 +34,8 @@ def peak_memory(step: Callable[[int], None], device: str) -> int:
 
 
 def time_step(step: Callable[[int], None], device: str) -> tuple[float, float]:
-    """Return seconds of a step, and seconds that the cores worked on it, which other load touches less.
+    """Return seconds of a step, and seconds that the cores worked on it, which other load touches
+    less.
 
     On a GPU it is the median of a few; its memory is given back for the other's turn.
     """
@@ -55,7 +57,9 @@ def _time(step: Callable[[int], None], number: int) -> tuple[float, float]:
 
 
 def count_operations(step: Callable[[int], None]) -> int:
-    """Return the operations of a step's matrix products, convolutions and attention, as executed."""
+    """Return the operations of a step's matrix products, convolutions and attention, as
+    executed.
+    """
     with FlopCounterMode(display=False) as counter:
         step(0)
     return counter.get_total_flops()

@@ -1,19 +1,22 @@
 """Time and memory of one DCR step beside the published formulation, in one run.
 
     python benchmarks/step.py --json step.json
-    python benchmarks/step.py --image-size 336 --largest-batch 24 80 --json step_336.json      # on a GPU
+    python benchmarks/step.py --image-size 336 --largest-batch 24 80 --json step_336.json      # on
+    a GPU
 
-The plain step is written straight from the published description: it encodes images with the VAE and the empty prompt
-with the text encoder, augments image by image on the CPU, and holds the whole B x B grid of predictions in one graph.
-The trainer's step is the trainer's own, from cached crops and moments. On a CPU it is compiled, which keeps less of the
-UNet's blocks and so leaves room for more rows at once (--no-compile goes without). Weights are random. On a CPU the
-models have Stable Diffusion 2.1's shape scaled down, in float32; on a GPU they are Stable Diffusion 2.1 and ViT-L/14,
+The plain step is written straight from the published description: it encodes images with the VAE
+and the empty prompt with the text encoder, augments image by image on the CPU, and holds the whole
+B x B grid of predictions in one graph. The trainer's step is the trainer's own, from cached crops
+and moments. On a CPU it is compiled, which keeps less of the UNet's blocks and so leaves room for
+more rows at once (--no-compile goes without). Weights are random. On a CPU the models have Stable
+Diffusion 2.1's shape scaled down, in float32; on a GPU they are Stable Diffusion 2.1 and ViT-L/14,
 in bfloat16.
 
-Each step runs in a process of its own, so that neither finds a heap that the other has grown, and they take turns, so
-that other load meets both alike; medians are compared. Memory is the peak of a step after a first one: on a CPU above
-what the process holds before it, on a GPU all that is allocated, weights included. Loss and gradients are compared on
-one fixed batch in float32, without dropout; on a GPU on its first four samples.
+Each step runs in a process of its own, so that neither finds a heap that the other has grown, and
+they take turns, so that other load meets both alike; medians are compared. Memory is the peak of a
+step after a first one: on a CPU above what the process holds before it, on a GPU all that is
+allocated, weights included. Loss and gradients are compared on one fixed batch in float32, without
+dropout; on a GPU on its first four samples.
 """
 
 from __future__ import annotations
@@ -37,26 +40,57 @@ from common import device_name
 from measuring import count_operations, free_memory, peak_memory, time_step
 from two_steps import PlainStep, Setting, Step, TrainerStep, draw_samples
 
-# Dense bfloat16 operations a second of NVIDIA's data sheets, by words of the device's name; the first that fits.
+# Dense bfloat16 operations a second of NVIDIA's data sheets, by words of the device's name; the
+# first that fits.
 PEAKS = {
-    "H200": 989e12, "H100 PCIe": 756e12, "H100 NVL": 835e12, "H100": 989e12, "GH200": 989e12, "B200": 2250e12,
-    "A100": 312e12, "A800": 312e12, "A10G": 70e12, "A10": 125e12, "A40": 149.7e12, "A30": 165e12, "RTX A6000": 154.8e12,
-    "L40S": 362e12, "L40": 181e12, "L4": 121e12, "RTX 6000 Ada": 364e12, "RTX 4090": 165.2e12, "RTX 3090": 71e12,
-}  # fmt: skip
+    "H200": 989e12,
+    "H100 PCIe": 756e12,
+    "H100 NVL": 835e12,
+    "H100": 989e12,
+    "GH200": 989e12,
+    "B200": 2250e12,
+    "A100": 312e12,
+    "A800": 312e12,
+    "A10G": 70e12,
+    "A10": 125e12,
+    "A40": 149.7e12,
+    "A30": 165e12,
+    "RTX A6000": 154.8e12,
+    "L40S": 362e12,
+    "L40": 181e12,
+    "L4": 121e12,
+    "RTX 6000 Ada": 364e12,
+    "RTX 4090": 165.2e12,
+    "RTX 3090": 71e12,
+}
 
 ON_CPU = {
-    "models": "small", "batch_size": 8, "image_size": 128, "rows_per_chunk": 3, "compile": True,
-    "mixed_precision": "no", "gradient_checkpointing": "none",
-}  # fmt: skip
+    "models": "small",
+    "batch_size": 8,
+    "image_size": 128,
+    "rows_per_chunk": 3,
+    "compile": True,
+    "mixed_precision": "no",
+    "gradient_checkpointing": "none",
+}
 ON_GPU = {
-    "models": "full", "batch_size": 16, "image_size": 224, "rows_per_chunk": 2, "compile": False,
-    "mixed_precision": "bf16", "gradient_checkpointing": "tower",
-}  # fmt: skip
+    "models": "full",
+    "batch_size": 16,
+    "image_size": 224,
+    "rows_per_chunk": 2,
+    "compile": False,
+    "mixed_precision": "bf16",
+    "gradient_checkpointing": "tower",
+}
 
 
 def serve(kind: type[Step], setting: Setting, connection: Connection) -> None:
-    """Build a step in this process, tell its results and cost, then take timed steps at every request."""
-    torch.backends.cudnn.allow_tf32 = False  # float32 is float32 in the comparison; bfloat16 knows no other
+    """Build a step in this process, tell its results and cost, then take timed steps at every
+    request.
+    """
+    torch.backends.cudnn.allow_tf32 = (
+        False  # float32 is float32 in the comparison; bfloat16 knows no other
+    )
     step = kind(setting)
     loss, gradient = step.compare(setting.batch_size if setting.device == "cpu" else 4)
     free_memory()
@@ -64,18 +98,26 @@ def serve(kind: type[Step], setting: Setting, connection: Connection) -> None:
     try:
         step(0)  # compiles, and allocates what stays
         peak = peak_memory(step, setting.device)
-        operations = count_operations(step) if setting.device != "cpu" and kind is TrainerStep else None
+        operations = (
+            count_operations(step) if setting.device != "cpu" and kind is TrainerStep else None
+        )
     except torch.cuda.OutOfMemoryError:
         peak = operations = None
     free_memory()
-    connection.send({"loss": loss, "gradient": gradient.numpy(), "peak": peak, "operations": operations})
+    connection.send(
+        {"loss": loss, "gradient": gradient.numpy(), "peak": peak, "operations": operations}
+    )
     while connection.recv():
         connection.send(time_step(step, setting.device))
 
 
 def serve_largest(setting: Setting, limit: int, connection: Connection) -> None:
-    """Tell the largest batch whose step of the trainer, one row at a time, fits in ``limit`` bytes."""
-    torch.cuda.set_per_process_memory_fraction(limit / torch.cuda.get_device_properties(0).total_memory)
+    """Tell the largest batch whose step of the trainer, one row at a time, fits in ``limit``
+    bytes.
+    """
+    torch.cuda.set_per_process_memory_fraction(
+        limit / torch.cuda.get_device_properties(0).total_memory
+    )
     step = TrainerStep(replace(setting, rows_per_chunk=1))
     step.prepare()
 
@@ -119,8 +161,8 @@ class Child:
         except EOFError:
             self.process.join()
             raise SystemExit(
-                f"a measured process ended with code {self.process.exitcode} (-9: the machine had no memory left); "
-                "take a smaller --batch-size or --image-size"
+                f"a measured process ended with code {self.process.exitcode} (-9: the machine had"
+                " no memory left); take a smaller --batch-size or --image-size"
             ) from None
 
     def ask(self) -> Any:
@@ -135,7 +177,9 @@ class Child:
 
 
 def measure(setting: Setting, repeats: int) -> dict[str, Any]:
-    """Run both steps in turns and return ratios, times, peaks and how far apart their results are."""
+    """Run both steps in turns and return ratios, times, peaks and how far apart their results
+    are.
+    """
     children = [Child(serve, kind, setting) for kind in (PlainStep, TrainerStep)]
     told = [child.receive() for child in children]
     turns: list[list[tuple[float, float]]] = [[], []]
@@ -145,7 +189,10 @@ def measure(setting: Setting, repeats: int) -> dict[str, Any]:
                 times.append(child.ask())
     for child in children:
         child.close()
-    medians = [[statistics.median(column) for column in zip(*times, strict=True)] or [None, None] for times in turns]
+    medians = [
+        [statistics.median(column) for column in zip(*times, strict=True)] or [None, None]
+        for times in turns
+    ]
     (plain_seconds, plain_work), (seconds, work) = medians
     plain, own = told
     gradients = [torch.from_numpy(side["gradient"]) for side in told]
@@ -169,8 +216,13 @@ def _ratio(own: float | None, plain: float | None) -> float | None:
 
 
 def measure_gpu(result: dict[str, Any], setting: Setting, limits: list[int]) -> dict[str, Any]:
-    """Return the achieved share of the device's peak, and the largest batches that fit in ``limits`` gigabytes."""
-    total, peak = torch.cuda.get_device_properties(0).total_memory, peak_operations(torch.cuda.get_device_name())
+    """Return the achieved share of the device's peak, and the largest batches that fit in
+    ``limits`` gigabytes.
+    """
+    total, peak = (
+        torch.cuda.get_device_properties(0).total_memory,
+        peak_operations(torch.cuda.get_device_name()),
+    )
     done = peak is not None and result["seconds"] is not None
     largest_batches = {}
     for limit in limits:
@@ -185,36 +237,58 @@ def measure_gpu(result: dict[str, Any], setting: Setting, limits: list[int]) -> 
 
 
 def peak_operations(name: str) -> float | None:
-    """Return the dense bfloat16 operations a second of a device by its name, None if it is not known."""
+    """Return the dense bfloat16 operations a second of a device by its name, None if it is not
+    known.
+    """
     return next((peak for words, peak in PEAKS.items() if re.search(rf"\b{words}\b", name)), None)
 
 
 def parse(arguments: list[str] | None = None) -> tuple[argparse.Namespace, Setting]:
     """Return the options and what they ask to measure; defaults depend on the device."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--json", type=Path, help="write the result to this file")
-    parser.add_argument("--device", choices=["cpu", "cuda"], default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument(
+        "--device", choices=["cpu", "cuda"], default="cuda" if torch.cuda.is_available() else "cpu"
+    )
     parser.add_argument("--models", choices=["small", "full"], help="by default full on a GPU")
     parser.add_argument("--batch-size", type=int, help="by default 8, on a GPU 16")
     parser.add_argument("--image-size", type=int, help="by default 128, on a GPU 224")
     parser.add_argument("--rows-per-chunk", type=int, help="by default 3, on a GPU 2")
     parser.add_argument(
-        "--compile", action=argparse.BooleanOptionalAction, help="the trainer's blocks; by default on a CPU alone"
+        "--compile",
+        action=argparse.BooleanOptionalAction,
+        help="the trainer's blocks; by default on a CPU alone",
     )
-    parser.add_argument("--mixed-precision", choices=["no", "bf16"], help="by default bf16 on a GPU")
     parser.add_argument(
-        "--gradient-checkpointing", choices=["none", "tower", "all"], help="the trainer's; by default tower on a GPU"
+        "--mixed-precision", choices=["no", "bf16"], help="by default bf16 on a GPU"
+    )
+    parser.add_argument(
+        "--gradient-checkpointing",
+        choices=["none", "tower", "all"],
+        help="the trainer's; by default tower on a GPU",
     )
     parser.add_argument("--repeats", type=int, default=5, help="turns that each step takes")
     parser.add_argument(
-        "--largest-batch", type=int, nargs="*", default=[], metavar="GB", help="on a GPU: find what fits in so much"
+        "--largest-batch",
+        type=int,
+        nargs="*",
+        default=[],
+        metavar="GB",
+        help="on a GPU: find what fits in so much",
     )
     options = parser.parse_args(arguments)
-    chosen = {name: value for name, value in vars(options).items() if name in ON_CPU and value is not None}
-    setting = Setting(device=options.device, **(ON_GPU if options.device == "cuda" else ON_CPU) | chosen)
+    chosen = {
+        name: value for name, value in vars(options).items() if name in ON_CPU and value is not None
+    }
+    setting = Setting(
+        device=options.device, **(ON_GPU if options.device == "cuda" else ON_CPU) | chosen
+    )
     if setting.compile and not shutil.which(os.environ.get("CXX", "g++")):
         parser.error(
-            "there is no C++ compiler (g++, or what CXX names) for --compile; install one, or give --no-compile"
+            "there is no C++ compiler (g++, or what CXX names) for --compile; install one, or give"
+            " --no-compile"
         )
     return options, setting
 

@@ -1,10 +1,11 @@
-"""Counts what makes sources long to read: sizes, packed assignments, arguments without a word, many parameters.
+"""Counts what makes sources long to read: sizes, packed assignments, arguments without a word, many
+parameters.
 
     python benchmarks/structure.py                 # src/dcr
     python benchmarks/structure.py <another checkout>/src/dcr
 
-An argument of a public function counts as named if its name is a word of the function's own docstring. An assignment is
-packed if both sides are tuples written out.
+An argument of a public function counts as named if its name is a word of the function's own
+docstring. An assignment is packed if both sides are tuples written out.
 """
 
 from __future__ import annotations
@@ -56,8 +57,12 @@ def count(folder: Path) -> dict[str, float]:
         "functions": len(functions),
         "median lines of a function, with its docstring": statistics.median(sizes),
         "functions over 40 lines": sum(size > 40 for size in sizes),
-        "functions of more than 8 arguments": sum(len(arguments(function)) > 8 for function in functions),
-        "packed assignments per 1000 lines": round(1000 * sum(map(is_packed, nodes)) / sum(lengths), 2),
+        "functions of more than 8 arguments": sum(
+            len(arguments(function)) > 8 for function in functions
+        ),
+        "packed assignments per 1000 lines": round(
+            1000 * sum(map(is_packed, nodes)) / sum(lengths), 2
+        ),
         "share of arguments named in docstrings": round(sum(words) / len(words), 3),
     }
 

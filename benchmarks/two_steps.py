@@ -1,4 +1,5 @@
-"""The two steps that benchmarks/step.py compares: the published formulation, plainly written, and the trainer's own.
+"""The two steps that benchmarks/step.py compares: the published formulation, plainly written, and
+the trainer's own.
 
 Notation: B batch, m the UNet's cross-attention width, H x W image size, C x h x w latent shape.
 """
@@ -17,16 +18,16 @@ from torch.nn import functional as F
 from torchvision.transforms import v2
 
 from dcr import Projector
-from dcr.backbones.open_clip import build_open_clip
-from dcr.diffusion import Diffusion
+from dcr.data.views import ViewAugmentation
+from dcr.models.backbones.open_clip import build_open_clip
+from dcr.models.diffusion import Diffusion
 from dcr.training.batches import Batch, BatchOptions, make_batch
+from dcr.training.distributed.processes import Processes
 from dcr.training.model import ConditionModel, LoraOptions, add_lora
 from dcr.training.objectives import ObjectiveOptions
 from dcr.training.precision import WEIGHT_DTYPES, make_ready
-from dcr.training.processes import Processes
 from dcr.training.run import RunOptions
 from dcr.training.step import MicroStep
-from dcr.views import ViewAugmentation
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 from diffusion_models import scaled_down_diffusion
@@ -38,7 +39,9 @@ TEMPERATURE = 0.1
 
 @dataclass(frozen=True)
 class Setting:
-    """What is measured: models ``full`` or ``small``, precision ``no`` or ``bf16``; see `main`'s options."""
+    """What is measured: models ``full`` or ``small``, precision ``no`` or ``bf16``; see
+    `main`'s options.
+    """
 
     device: str
     models: str
@@ -51,7 +54,9 @@ class Setting:
 
 
 def build_models(setting: Setting) -> tuple[ConditionModel, Diffusion]:
-    """Return a tower with LoRA as published, a projector and a diffusion model, the same random weights every time."""
+    """Return a tower with LoRA as published, a projector and a diffusion model, the same random
+    weights every time.
+    """
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as folder:
         build = full_size_diffusion if setting.models == "full" else scaled_down_diffusion
@@ -63,7 +68,9 @@ def build_models(setting: Setting) -> tuple[ConditionModel, Diffusion]:
     projector = Projector(backbone.embed_dim, width).requires_grad_(False)
     model = ConditionModel(backbone, projector)
     for parameter in model.trainable().values():
-        torch.nn.init.normal_(parameter, std=0.02)  # LoRA's factor B starts at 0, which leaves A without gradient
+        torch.nn.init.normal_(
+            parameter, std=0.02
+        )  # LoRA's factor B starts at 0, which leaves A without gradient
     return model.to(setting.device), diffusion.to(setting.device)
 
 
@@ -72,7 +79,13 @@ def tower_config(setting: Setting) -> dict[str, Any]:
     if setting.models == "full":
         config = open_clip.get_model_config("ViT-L-14-quickgelu")
         return config | {"vision_cfg": config["vision_cfg"] | {"image_size": setting.image_size}}
-    vision = {"image_size": setting.image_size, "patch_size": 16, "width": 128, "layers": 4, "head_width": 32}
+    vision = {
+        "image_size": setting.image_size,
+        "patch_size": 16,
+        "width": 128,
+        "layers": 4,
+        "head_width": 32,
+    }
     text = {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1}
     return {"embed_dim": 64, "vision_cfg": vision, "text_cfg": text}
 
@@ -80,15 +93,21 @@ def tower_config(setting: Setting) -> dict[str, Any]:
 def draw_samples(setting: Setting, diffusion: Diffusion) -> dict[str, Any]:
     """Return what the loader would: random crops, and moments as the VAE gives them for noise."""
     generator, size = torch.Generator().manual_seed(1), setting.image_size
-    crops = torch.randint(256, (setting.batch_size, size, size, 3), generator=generator, dtype=torch.uint8)
+    crops = torch.randint(
+        256, (setting.batch_size, size, size, 3), generator=generator, dtype=torch.uint8
+    )
     side = size // 2 ** (len(diffusion.vae.config.block_out_channels) - 1)
-    mean = torch.randn(setting.batch_size, diffusion.unet.config.in_channels, side, side, generator=generator)
+    mean = torch.randn(
+        setting.batch_size, diffusion.unet.config.in_channels, side, side, generator=generator
+    )
     keys = [str(number) for number in range(setting.batch_size)]
     return {"keys": keys, "crops": crops, "moments": torch.cat([mean, mean - 10], dim=1)}
 
 
 class Step:
-    """A step on models of its own. What is timed is calling it; ``run`` and ``compute_gradients`` are its own."""
+    """A step on models of its own. What is timed is calling it; ``run`` and
+    ``compute_gradients`` are its own.
+    """
 
     def __init__(self, setting: Setting) -> None:
         self.setting = setting
@@ -101,7 +120,9 @@ class Step:
         self.run(number)
 
     def compare(self, size: int) -> tuple[float, torch.Tensor]:
-        """Return loss and gradient of the first ``size`` samples as one fixed batch, in float32 without dropout."""
+        """Return loss and gradient of the first ``size`` samples as one fixed batch, in float32
+        without dropout.
+        """
         self.model.eval().zero_grad(set_to_none=True)
         samples = {name: values[:size] for name, values in self.collated.items()}
         loss = self.compute_gradients(make_batch(samples, self.diffusion, VIEW, 0, 0))
@@ -121,7 +142,9 @@ class Step:
 
 
 class PlainStep(Step):
-    """The published formulation: VAE and empty prompt encoded, views made image by image on the CPU, one B x B grid."""
+    """The published formulation: VAE and empty prompt encoded, views made image by image on the
+    CPU, one B x B grid.
+    """
 
     dtype = torch.float32
 
@@ -133,7 +156,10 @@ class PlainStep(Step):
                 part.to(self.dtype)
         crop = v2.RandomResizedCrop(self.setting.image_size, VIEW.scale, VIEW.ratio, antialias=True)
         jitter = v2.ColorJitter(VIEW.brightness, VIEW.contrast, VIEW.saturation, VIEW.hue)
-        flips = v2.RandomHorizontalFlip(VIEW.horizontal_flip), v2.RandomVerticalFlip(VIEW.vertical_flip)
+        flips = (
+            v2.RandomHorizontalFlip(VIEW.horizontal_flip),
+            v2.RandomVerticalFlip(VIEW.vertical_flip),
+        )
         self.augment = v2.Compose([jitter, *flips, crop])
 
     def run(self, number: int) -> None:
@@ -142,20 +168,32 @@ class PlainStep(Step):
         views = torch.stack([self.augment(image) for image in images]).to(device)
         pixels = images.to(device)
         mean, log_variance = (part.float() for part in diffusion.encode_moments(pixels))
-        latents = diffusion.scale_latents(mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean))
+        latents = diffusion.scale_latents(
+            mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
+        )
         noise = torch.randn_like(latents)
         timesteps = torch.randint(diffusion.num_timesteps, (len(latents),), device=device)
-        noisy, targets = (f(latents, noise, timesteps) for f in (diffusion.add_noise, diffusion.target))
+        noisy, targets = (
+            f(latents, noise, timesteps) for f in (diffusion.add_noise, diffusion.target)
+        )
         self.compute_gradients(Batch([], pixels, views, noisy, targets, timesteps))
 
     def compute_gradients(self, batch: Batch) -> float:
         size = len(batch.pixels)
         empty = self.diffusion.encode_prompts([""])
         with torch.autocast(self.setting.device, self.dtype, enabled=self.dtype != torch.float32):
-            conditions, view_conditions = (self.model(p)[1] for p in (batch.pixels, batch.view_pixels))
-        own, of_views = (empty + c.float()[:, None] for c in (conditions, view_conditions))  # (B, T, m)
-        noisy, timesteps = (t.repeat_interleave(size, 0) for t in (batch.noisy_latents, batch.timesteps))
-        grid = self.diffusion.predict(noisy, timesteps, own.repeat(size, 1, 1)).unflatten(0, (size, size))
+            conditions, view_conditions = (
+                self.model(p)[1] for p in (batch.pixels, batch.view_pixels)
+            )
+        own, of_views = (
+            empty + c.float()[:, None] for c in (conditions, view_conditions)
+        )  # (B, T, m)
+        noisy, timesteps = (
+            t.repeat_interleave(size, 0) for t in (batch.noisy_latents, batch.timesteps)
+        )
+        grid = self.diffusion.predict(noisy, timesteps, own.repeat(size, 1, 1)).unflatten(
+            0, (size, size)
+        )
         views = self.diffusion.predict(batch.noisy_latents, batch.timesteps, of_views)
         loss = published_loss(grid, views, batch.targets)
         loss.backward()
@@ -163,18 +201,25 @@ class PlainStep(Step):
 
 
 def published_loss(grid: torch.Tensor, views: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Return the DCR loss of predictions (B, B, C, h, w), (B, C, h, w), and targets, as its formula stands."""
+    """Return the DCR loss of predictions (B, B, C, h, w), (B, C, h, w), and targets, as its
+    formula stands.
+    """
     grid, views, targets = grid.float().flatten(2), views.float().flatten(1), targets.flatten(1)
     anchors = grid.diagonal().T  # (B, C * h * w)
     of_views, of_targets = (F.cosine_similarity(anchors, p) / TEMPERATURE for p in (views, targets))
     others = ~torch.eye(len(grid), dtype=torch.bool, device=grid.device)
     of_grid = F.cosine_similarity(anchors[:, None], grid, dim=-1) / TEMPERATURE
     denominators = of_views.exp() + of_targets.exp() + (of_grid.exp() * others).sum(dim=1)
-    return -0.5 * ((of_views.exp() / denominators).log() + (of_targets.exp() / denominators).log()).mean()
+    return (
+        -0.5
+        * ((of_views.exp() / denominators).log() + (of_targets.exp() / denominators).log()).mean()
+    )
 
 
 class TrainerStep(Step):
-    """The trainer's own micro-step: cached moments, batched views, row by row, with all exact savings."""
+    """The trainer's own micro-step: cached moments, batched views, row by row, with all exact
+    savings.
+    """
 
     def __init__(self, setting: Setting) -> None:
         super().__init__(setting)
@@ -184,14 +229,31 @@ class TrainerStep(Step):
 
     def build(self, mixed_precision: str, gradient_checkpointing: str) -> MicroStep:
         """Return the trainer's micro-step on these models."""
-        numbers = {"adam_beta1": 0.9, "adam_beta2": 0.999, "adam_epsilon": 1e-8, "adam_weight_decay": 0.01}
+        numbers = {
+            "adam_beta1": 0.9,
+            "adam_beta2": 0.999,
+            "adam_epsilon": 1e-8,
+            "adam_weight_decay": 0.01,
+        }
         run = RunOptions(
-            name="dcr", objective="dcr", seed=0, max_train_steps=1, train_batch_size=self.setting.batch_size,
-            gradient_accumulation_steps=1, learning_rate=1e-5, max_grad_norm=1.0, max_skipped_steps=1,
-            mixed_precision=mixed_precision, constant_prompt=True, shared_prefix=True, num_workers=0,
-            validate_every_steps=1, gradient_checkpointing=gradient_checkpointing,
-            compile=self.setting.compile, **numbers,
-        )  # fmt: skip
+            name="dcr",
+            objective="dcr",
+            seed=0,
+            max_train_steps=1,
+            train_batch_size=self.setting.batch_size,
+            gradient_accumulation_steps=1,
+            learning_rate=1e-5,
+            max_grad_norm=1.0,
+            max_skipped_steps=1,
+            mixed_precision=mixed_precision,
+            constant_prompt=True,
+            shared_prefix=True,
+            num_workers=0,
+            validate_every_steps=1,
+            gradient_checkpointing=gradient_checkpointing,
+            compile=self.setting.compile,
+            **numbers,
+        )
         options = ObjectiveOptions(TEMPERATURE, self.setting.rows_per_chunk, False, 0.0, 0.0)
         processes = Processes(0, 1, torch.device(self.setting.device))
         make_ready(self.diffusion, processes.device, mixed_precision, gradient_checkpointing)
@@ -199,7 +261,9 @@ class TrainerStep(Step):
 
     def prepare(self) -> None:
         super().prepare()
-        self.micro_step = self.build(self.setting.mixed_precision, self.setting.gradient_checkpointing)
+        self.micro_step = self.build(
+            self.setting.mixed_precision, self.setting.gradient_checkpointing
+        )
 
     def run(self, number: int) -> None:
         self.micro_step(self.collated, number, self.setting.rows_per_chunk)

@@ -1,14 +1,17 @@
-"""Samples per second of validation with all checks on, beside Pillow's bare decoding of the same bytes.
+"""Samples per second of validation with all checks on, beside Pillow's bare decoding of the same
+bytes.
 
     python benchmarks/validation.py [--num-images 1200] [--rounds 9] [--json FILE]
 
-The images are JPEGs of 256 to 512 px whose spectrum falls with frequency as that of photographs does, in eight shards.
-In each round Pillow decodes them all in colour, then in luma alone (what validation takes of a JPEG), then they are
-validated in one process and in two. Ratios are made within a round, and their median counts, as others may share the
-machine; for the same reason decoding and one process are compared in CPU time, one process and two in time that passes.
-Two processes seldom compute twice as fast as one, as cores share caches, clock and host: what this machine makes of it
-is shown by bare decoding, shared out among the same workers in the same round (``decode_two_over_one``).
-Then a million perceptual hashes are searched for near duplicates, and a million made-up samples are judged for memory.
+The images are JPEGs of 256 to 512 px whose spectrum falls with frequency as that of photographs
+does, in eight shards. In each round Pillow decodes them all in colour, then in luma alone (what
+validation takes of a JPEG), then they are validated in one process and in two. Ratios are made
+within a round, and their median counts, as others may share the machine; for the same reason
+decoding and one process are compared in CPU time, one process and two in time that passes. Two
+processes seldom compute twice as fast as one, as cores share caches, clock and host: what this
+machine makes of it is shown by bare decoding, shared out among the same workers in the same round
+(``decode_two_over_one``). Then a million perceptual hashes are searched for near duplicates, and a
+million made-up samples are judged for memory.
 """
 
 from __future__ import annotations
@@ -34,7 +37,7 @@ import pyarrow as pa
 from PIL import Image
 
 from common import device_name
-from dcr.shards import Sample, read_samples, write_shard
+from dcr.data.shards import Sample, read_samples, write_shard
 from dcr.validation.contamination import EvaluationImages
 from dcr.validation.duplicates import first_of_near
 from dcr.validation.judging import plan_judging, summarize
@@ -44,27 +47,54 @@ from dcr.validation.tables import SampleTables, ShardTable, TablePlan, write_tab
 from dcr.validation.workers import Workers
 
 LIMITS = Limits(224, 3.0, 89_478_485, 2.0, "first", "clip", 77, 2.0, 4.0)
-WORDS = ("photo", "brown", "dog", "running", "grass", "red", "ball", "old", "city", "street", "night", "in", "the")
+WORDS = (
+    "photo",
+    "brown",
+    "dog",
+    "running",
+    "grass",
+    "red",
+    "ball",
+    "old",
+    "city",
+    "street",
+    "night",
+    "in",
+    "the",
+)
 
 
 def textures(rng: np.random.Generator) -> np.ndarray:
     """Return planes (12, 768, 768) whose amplitude falls as 1 / f**1.2, of mean 0 and spread 1."""
     frequency = np.hypot(np.fft.fftfreq(768)[:, None], np.fft.rfftfreq(768)) + 1 / 768
-    waves = (rng.normal(size=(12, *frequency.shape)) + 1j * rng.normal(size=(12, *frequency.shape))) / frequency**1.2
+    waves = (
+        rng.normal(size=(12, *frequency.shape)) + 1j * rng.normal(size=(12, *frequency.shape))
+    ) / frequency**1.2
     planes = np.fft.irfft2(waves, (768, 768))
-    return ((planes - planes.mean(axis=(1, 2), keepdims=True)) / planes.std(axis=(1, 2), keepdims=True)).astype(
-        np.float32
-    )
+    return (
+        (planes - planes.mean(axis=(1, 2), keepdims=True)) / planes.std(axis=(1, 2), keepdims=True)
+    ).astype(np.float32)
 
 
 def photograph(rng: np.random.Generator, planes: np.ndarray) -> bytes:
-    """Return a JPEG of random size: luma and two weaker colours, each of two places in two planes."""
+    """Return a JPEG of random size: luma and two weaker colours, each of two places in two
+    planes.
+    """
     height, width = rng.integers(256, 513, 2)
 
     def channel() -> np.ndarray:
         tops, lefts = rng.integers(0, 768 - height, 2), rng.integers(0, 768 - width, 2)
-        chosen = zip(planes[rng.choice(12, 2, replace=False)], tops, lefts, rng.choice((-1, 1), 2), strict=True)
-        return sum(plane[top : top + height, left : left + width][::turn] for plane, top, left, turn in chosen)
+        chosen = zip(
+            planes[rng.choice(12, 2, replace=False)],
+            tops,
+            lefts,
+            rng.choice((-1, 1), 2),
+            strict=True,
+        )
+        return sum(
+            plane[top : top + height, left : left + width][::turn]
+            for plane, top, left, turn in chosen
+        )
 
     pixels = 128 + np.stack([40 * channel(), 12 * channel(), 12 * channel()], axis=-1)
     buffer = io.BytesIO()
@@ -79,7 +109,10 @@ def write_shards(folder: Path, num_images: int, num_shards: int) -> dict[str, st
     for number in range(num_shards):
         samples = (
             Sample(
-                f"{number:05d}{i:04d}", photograph(rng, planes), "jpg", " ".join(rng.choice(WORDS, rng.integers(5, 25)))
+                f"{number:05d}{i:04d}",
+                photograph(rng, planes),
+                "jpg",
+                " ".join(rng.choice(WORDS, rng.integers(5, 25))),
             )
             for i in range(num_images // num_shards)
         )
@@ -95,7 +128,9 @@ class Stopwatch:
 
     def rates(self, count: int) -> tuple[float, float]:
         """Return how many of ``count`` were done in a second of either kind."""
-        return count / (perf_counter() - self._starts[0]), count / (process_time() - self._starts[1])
+        return count / (perf_counter() - self._starts[0]), count / (
+            process_time() - self._starts[1]
+        )
 
 
 def decode(images: list[bytes], mode: str = "RGB") -> tuple[float, float]:
@@ -121,12 +156,18 @@ def decode_shards(shards: dict[str, str], n_jobs: int, num_images: int) -> tuple
 
 
 def validate(shards: dict[str, str], n_jobs: int) -> tuple[float, float]:
-    """Measure, write and judge all samples with every check on; return samples per second, see `Stopwatch`."""
+    """Measure, write and judge all samples with every check on; return samples per second, see
+    `Stopwatch`.
+    """
     nothing = EvaluationImages([], np.zeros((0, 2), np.uint64), np.zeros(0, np.uint64), 4)
     with tempfile.TemporaryDirectory() as folder:
         stopwatch = Stopwatch()
-        write_tables(Path(folder, "measured"), plan_measuring(shards, LIMITS, Workers("loky", n_jobs)))
-        plan = plan_judging(SampleTables(Path(folder, "measured")), nothing, 4, dict.fromkeys(REASONS, "reject"))
+        write_tables(
+            Path(folder, "measured"), plan_measuring(shards, LIMITS, Workers("loky", n_jobs))
+        )
+        plan = plan_judging(
+            SampleTables(Path(folder, "measured")), nothing, 4, dict.fromkeys(REASONS, "reject")
+        )
         write_tables(Path(folder, "judged"), plan)
         summary = summarize(SampleTables(Path(folder, "judged")))
         rates = stopwatch.rates(summary["samples"])
@@ -135,28 +176,47 @@ def validate(shards: dict[str, str], n_jobs: int) -> tuple[float, float]:
 
 
 def find_near(count: int) -> dict[str, float]:
-    """Look for near duplicates within 4 bits among random hashes, of which a twentieth has a near copy."""
+    """Look for near duplicates within 4 bits among random hashes, of which a twentieth has a
+    near copy.
+    """
     rng = np.random.default_rng(0)
     hashes = rng.integers(0, 2**64, count, dtype=np.uint64)
     copies = count // 20
     for_copies = rng.integers(0, 64, (2, copies)).astype(np.uint64)
-    hashes[-copies:] = hashes[:copies] ^ (np.uint64(1) << for_copies[0]) ^ (np.uint64(1) << for_copies[1])
+    hashes[-copies:] = (
+        hashes[:copies] ^ (np.uint64(1) << for_copies[0]) ^ (np.uint64(1) << for_copies[1])
+    )
     start = perf_counter()
     found = int((first_of_near(hashes, np.zeros(count, bool), np.ones(count, bool), 4) >= 0).sum())
     return {"seconds": round(perf_counter() - start, 2), "found": found, "planted": copies}
 
 
 def judge(count: int) -> int:
-    """Judge ``count`` made-up samples in shards of 10 000 and return this process's peak memory in bytes."""
+    """Judge ``count`` made-up samples in shards of 10 000 and return this process's peak memory
+    in bytes.
+    """
     rng = np.random.default_rng(0)
 
     def shard(name: str, first: int) -> ShardTable:
         rows = [
-            {"key": f"{first + i:09d}", "shard": name, "offset": 512 * i, "sha256": f"{number:016x}" * 4,
-             "findings": [], "phash": f"{phash:016x}", "caption": "a caption of usual length for a picture"}
+            {
+                "key": f"{first + i:09d}",
+                "shard": name,
+                "offset": 512 * i,
+                "sha256": f"{number:016x}" * 4,
+                "findings": [],
+                "phash": f"{phash:016x}",
+                "caption": "a caption of usual length for a picture",
+            }
             for i, (number, phash) in enumerate(rng.integers(0, 2**63, (10_000, 2)).tolist())
-        ]  # fmt: skip
-        record = {"shard": name, "num_samples": 10_000, "findings": [], "unreadable_bytes": 0, "damage": None}
+        ]
+        record = {
+            "shard": name,
+            "num_samples": 10_000,
+            "findings": [],
+            "unreadable_bytes": 0,
+            "damage": None,
+        }
         return ShardTable(pa.Table.from_pylist(rows, schema=SCHEMA), record)
 
     nothing = EvaluationImages([], np.zeros((0, 2), np.uint64), np.zeros(0, np.uint64), 4)
@@ -165,21 +225,32 @@ def judge(count: int) -> int:
         measured, judged = Path(folder, "measured"), Path(folder, "judged")
         shards = (shard(name, 10_000 * number) for number, name in enumerate(names))
         write_tables(measured, TablePlan(names, lambda _: shards))
-        write_tables(judged, plan_judging(SampleTables(measured), nothing, 4, dict.fromkeys(REASONS, "reject")))
+        write_tables(
+            judged,
+            plan_judging(SampleTables(measured), nothing, 4, dict.fromkeys(REASONS, "reject")),
+        )
         assert summarize(SampleTables(judged))["samples"] == count
     return peak_bytes()
 
 
 def peak_bytes() -> int:
-    """Return this process's peak memory; not ``ru_maxrss``, which a process inherits from the one that started it."""
+    """Return this process's peak memory; not ``ru_maxrss``, which a process inherits from the
+    one that started it.
+    """
     status = Path("/proc/self/status").read_text()
     return int(re.search(r"VmHWM:\s*(\d+) kB", status)[1]) * 1024
 
 
 def judging_bytes_per_sample() -> float:
-    """Compare the peaks of two processes, one of which judges ten times as many samples in ten times the shards."""
+    """Compare the peaks of two processes, one of which judges ten times as many samples in ten
+    times the shards.
+    """
     peaks = [
-        int(subprocess.run([sys.executable, __file__, "--judge", str(count)], capture_output=True, check=True).stdout)
+        int(
+            subprocess.run(
+                [sys.executable, __file__, "--judge", str(count)], capture_output=True, check=True
+            ).stdout
+        )
         for count in (100_000, 1_000_000)
     ]
     return round((peaks[1] - peaks[0]) / 900_000, 1)
@@ -201,19 +272,32 @@ def measure(num_images: int, rounds: int) -> dict[str, object]:
         "two_over_one": passed[:, 3] / passed[:, 2],
         "decode_two_over_one": passed[:, 5] / passed[:, 4],
     }
-    ratios = {name: np.percentile(values, (50, 0, 100)).round(3).tolist() for name, values in ratios.items()}
+    ratios = {
+        name: np.percentile(values, (50, 0, 100)).round(3).tolist()
+        for name, values in ratios.items()
+    }
     bare, luma, one, *_ = np.median(computed, axis=0).round(1).tolist()
     two = round(float(np.median(passed[:, 3])), 1)
     near = {f"near_{count}": find_near(count) for count in (250_000, 1_000_000)}
     return {
-        "num_images": len(images), "mean_bytes": round(float(np.mean([len(image) for image in images]))),
-        "decode_per_s": bare, "decode_luma_per_s": luma, "validate_per_s": one, "two_processes_per_s": two,
-        "median_least_most": ratios, **near, "judging_bytes_per_sample": judging_bytes_per_sample(),
+        "num_images": len(images),
+        "mean_bytes": round(float(np.mean([len(image) for image in images]))),
+        "decode_per_s": bare,
+        "decode_luma_per_s": luma,
+        "validate_per_s": one,
+        "two_processes_per_s": two,
+        "median_least_most": ratios,
+        **near,
+        "judging_bytes_per_sample": judging_bytes_per_sample(),
         "peak_gib": round(peak_bytes() / 2**30, 2),
-        "rounds": rounds, "load": round(os.getloadavg()[0], 1), "date": date.today().isoformat(),
+        "rounds": rounds,
+        "load": round(os.getloadavg()[0], 1),
+        "date": date.today().isoformat(),
         "device": device_name("cpu"),
-        "python": platform.python_version(), "pillow": PIL.__version__, "numpy": np.__version__,
-    }  # fmt: skip
+        "python": platform.python_version(),
+        "pillow": PIL.__version__,
+        "numpy": np.__version__,
+    }
 
 
 def _round(shards: dict[str, str], images: list[bytes]) -> list[tuple[float, float]]:

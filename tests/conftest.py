@@ -11,15 +11,21 @@ from torture_options import Torture, counts
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--torture", action="store_true", help="run tests/torture whole instead of a sample of it")
-    parser.addoption("--torture-seed", type=int, default=0, help="what the tests in tests/torture draw from")
+    parser.addoption(
+        "--torture", action="store_true", help="run tests/torture whole instead of a sample of it"
+    )
+    parser.addoption(
+        "--torture-seed", type=int, default=0, help="what the tests in tests/torture draw from"
+    )
 
 
 def pytest_terminal_summary(terminalreporter) -> None:
     """Tell how many kills, mutations, bombs, mistakes and faults were tried."""
     passed = counts([r for r in terminalreporter.getreports("passed") if r.when == "call"])
     if passed:
-        terminalreporter.write_line("torture: " + ", ".join(f"{n} {what}" for what, n in sorted(passed.items())))
+        terminalreporter.write_line(
+            "torture: " + ", ".join(f"{n} {what}" for what, n in sorted(passed.items()))
+        )
 
 
 @pytest.fixture

@@ -35,14 +35,16 @@ def error_of(result):
 
 
 def test_a_typo_in_a_recipes_name():
-    assert error_of(kedro("run", "--env", "smok")) == (
-        "Error: --env smok: there is no recipe 'smok'; did you mean 'smoke'?"
+    assert (
+        error_of(kedro("run", "--env", "smok"))
+        == "Error: --env smok: there is no recipe 'smok'; did you mean 'smoke'?"
     )
 
 
 def test_a_typo_in_a_pipelines_name():
-    assert error_of(kedro("run", "--pipeline", "trainig")) == (
-        "Error: --pipelines trainig: there is no pipeline 'trainig'; did you mean 'training'?"
+    assert (
+        error_of(kedro("run", "--pipeline", "trainig"))
+        == "Error: --pipelines trainig: there is no pipeline 'trainig'; did you mean 'training'?"
     )
 
 
@@ -56,18 +58,25 @@ def test_a_typo_in_a_pipelines_name():
         ("trainng.seed=1", "unknown parameter 'trainng', did you mean 'training'?; see conf/base"),
         (
             "training.temperature=-0.1",
-            "parameter 'training.temperature': input should be greater than 0, got -0.1; "
-            "see conf/base/parameters_training.yml",
+            (
+                "parameter 'training.temperature': input should be greater than 0, got -0.1; "
+                "see conf/base/parameters_training.yml"
+            ),
         ),
         (
             "training.method=diva",
-            "parameter 'training.method': must be dcr, reconstruction, naive, end_to_end or a name in training.phases, "
-            "got 'diva'; see conf/base/parameters_training.yml",
+            (
+                "parameter 'training.method': must be dcr, reconstruction, naive, end_to_end or a"
+                " name in training.phases, got 'diva'; see conf/base/parameters_training.yml"
+            ),
         ),
     ],
 )
 def test_a_wrong_parameter_even_of_a_pipeline_that_does_not_run(params, sentence):
-    assert error_of(kedro("run", "--pipelines", "validation", "--params", params)) == f"Error: {sentence}"
+    assert (
+        error_of(kedro("run", "--pipelines", "validation", "--params", params))
+        == f"Error: {sentence}"
+    )
 
 
 def test_listing_the_pipelines_imports_nothing_heavy():
@@ -81,7 +90,9 @@ from kedro.framework.project import pipelines
 print(sorted(pipelines))
 sys.exit(" ".join({HEAVY!r} & set(sys.modules)) or 0)
 """
-    result = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, timeout=120)
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, timeout=120
+    )
     assert result.returncode == 0, result.stderr
     for name in (
         "alignment",

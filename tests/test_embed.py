@@ -7,8 +7,8 @@ import torch
 from click.testing import CliRunner
 
 from dcr.embed import embed_folder, image_paths, main
-from dcr.encoder import load_encoder
 from dcr.errors import UserError
+from dcr.models.encoder import load_encoder
 from models import images, tiny_hf_clip
 
 
@@ -41,7 +41,9 @@ def test_every_image_has_the_encoders_embedding(model, folder, tmp_path, batch_s
 
 def test_what_cannot_be_read_is_named_and_left_out(model, folder, tmp_path):
     (folder / "broken.jpg").write_bytes(b"\xff\xd8 not a JPEG")
-    result = CliRunner().invoke(main, [str(folder), str(tmp_path / "out.parquet"), "--encoder", str(model)])
+    result = CliRunner().invoke(
+        main, [str(folder), str(tmp_path / "out.parquet"), "--encoder", str(model)]
+    )
     assert result.exit_code == 0
     assert "3 embeddings" in result.output
     assert "not an image that can be read: broken.jpg" in result.output

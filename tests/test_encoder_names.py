@@ -57,7 +57,14 @@ def test_seeds_of_a_method_stand_together_its_own_first_in_the_order_of_the_meth
 
 @pytest.mark.parametrize(
     ("name", "fits"),
-    [("dcr", True), ("dcr_pure", True), ("base", False), ("x_aligned", False), ("x_unaligned", False), ("x@1", False)],
+    [
+        ("dcr", True),
+        ("dcr_pure", True),
+        ("base", False),
+        ("x_aligned", False),
+        ("x_unaligned", False),
+        ("x@1", False),
+    ],
 )
 def test_a_method_may_be_called_what_can_be_told_apart(name, fits):
     assert bool(re.fullmatch(METHOD_PATTERN, name)) is fits
@@ -65,7 +72,11 @@ def test_a_method_may_be_called_what_can_be_told_apart(name, fits):
 
 @pytest.mark.parametrize(
     ("name", "aligned", "unaligned"),
-    [("base", "base_aligned", "base"), ("dcr", "dcr", "dcr_unaligned"), ("dcr@2", "dcr@2", "dcr_unaligned@2")],
+    [
+        ("base", "base_aligned", "base"),
+        ("dcr", "dcr", "dcr_unaligned"),
+        ("dcr@2", "dcr@2", "dcr_unaligned@2"),
+    ],
 )
 def test_the_product_keeps_its_name_and_so_does_the_base(name, aligned, unaligned):
     assert (aligned_name(name), unaligned_name(name)) == (aligned, unaligned)

@@ -18,12 +18,29 @@ def raised(inner, outer, explicit):
 
 
 def test_a_users_error_is_found_among_the_causes():
-    exc = raised(UserError("temperature must be > 0\ngot -1"), RuntimeError("Failed while saving"), explicit=True)
+    exc = raised(
+        UserError("temperature must be > 0\ngot -1"),
+        RuntimeError("Failed while saving"),
+        explicit=True,
+    )
     assert str(explain(exc, PLACE)) == "temperature must be > 0 got -1"
 
 
-@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EMFILE, errno.EFBIG, errno.EACCES, errno.EIO,
-                                  errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.ENODEV])  # fmt: skip
+@pytest.mark.parametrize(
+    "code",
+    [
+        errno.ENOSPC,
+        errno.EROFS,
+        errno.EMFILE,
+        errno.EFBIG,
+        errno.EACCES,
+        errno.EIO,
+        errno.ENAMETOOLONG,
+        errno.ENOTDIR,
+        errno.EISDIR,
+        errno.ENODEV,
+    ],
+)
 def test_what_the_system_refuses_names_the_path(code):
     assert str(explain(OSError(code, "words", "/data/x"), PLACE)).startswith("/data/x: ")
     assert str(explain(OSError(code, "words"), PLACE)).startswith("data/scores.json: ")
@@ -45,10 +62,18 @@ def test_a_librarys_words_for_a_full_disk(message):
     ("exc", "words"),
     [
         (MemoryError(), "memory does not suffice"),
-        (RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"), "memory"),
+        (
+            RuntimeError(
+                "[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"
+            ),
+            "memory",
+        ),
         (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), "memory does not suffice"),
         (RuntimeError("CUDA error: no kernel image is available"), "the accelerator failed"),
-        (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed."), "a loader process was killed"),
+        (
+            RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed."),
+            "a loader process was killed",
+        ),
         (RuntimeError("DataLoader worker (pid 7) is killed by signal: Bus error."), "--shm-size"),
         (RuntimeError("can't start new thread"), "ulimit -u"),
     ],
@@ -67,9 +92,16 @@ def test_a_damaged_file_is_named_with_what_makes_it():
 
 @pytest.mark.parametrize(
     "exc",
-    [TypeError("x"), KeyError("x"), ValueError("x"), RuntimeError("shapes do not match"), AssertionError(),
-     RuntimeError("CUDA error: device-side assert triggered"), BrokenPipeError(errno.EPIPE, "x")],
-)  # fmt: skip
+    [
+        TypeError("x"),
+        KeyError("x"),
+        ValueError("x"),
+        RuntimeError("shapes do not match"),
+        AssertionError(),
+        RuntimeError("CUDA error: device-side assert triggered"),
+        BrokenPipeError(errno.EPIPE, "x"),
+    ],
+)
 def test_a_mistake_in_the_code_and_a_reader_that_went_away_are_none(exc):
     assert explain(exc, PLACE) is None
 

@@ -81,7 +81,9 @@ def test_what_is_being_written_by_others_stays(tmp_path):
             three.touch()
         assert one.exists()
         assert two.exists()
-    elsewhere = tmp_path / f".x.{platform.node()}-2.{2**22 + 1}.{'0' * 8}.0.tmp"  # a process of another host
+    elsewhere = (
+        tmp_path / f".x.{platform.node()}-2.{2**22 + 1}.{'0' * 8}.0.tmp"
+    )  # a process of another host
     elsewhere.touch()
     with atomic_path(tmp_path / "one") as one:
         one.touch()
@@ -115,8 +117,12 @@ def test_a_link_into_a_store_that_nobody_may_change_is_replaced(tmp_path):
     assert ((tmp_path / "cache").read_text(), (tmp_path / "file").read_text()) == ("old", "new")
 
 
-@pytest.mark.parametrize(("umask", "file_mode", "folder_mode"), [(0o022, 0o644, 0o755), (0o002, 0o664, 0o775)])
-def test_files_and_folders_get_the_permissions_of_the_umask(tmp_path, umask, file_mode, folder_mode):
+@pytest.mark.parametrize(
+    ("umask", "file_mode", "folder_mode"), [(0o022, 0o644, 0o755), (0o002, 0o664, 0o775)]
+)
+def test_files_and_folders_get_the_permissions_of_the_umask(
+    tmp_path, umask, file_mode, folder_mode
+):
     def write_for_the_owner_alone(path):
         path.unlink(missing_ok=True)
         os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))  # as safetensors and tempfile do
@@ -131,7 +137,9 @@ def test_files_and_folders_get_the_permissions_of_the_umask(tmp_path, umask, fil
             write_for_the_owner_alone(folder / "deep" / "file")
     finally:
         os.umask(before)
-    modes = {str(p.relative_to(tmp_path)): stat.S_IMODE(p.stat().st_mode) for p in tmp_path.rglob("*")}
+    modes = {
+        str(p.relative_to(tmp_path)): stat.S_IMODE(p.stat().st_mode) for p in tmp_path.rglob("*")
+    }
     assert modes == {
         "file": file_mode, "folder": folder_mode, "folder/file": file_mode,
         "folder/deep": folder_mode, "folder/deep/file": file_mode,
@@ -151,7 +159,12 @@ def test_at_every_moment_the_old_or_the_new_folder_has_the_name(tmp_path, monkey
 
         return look
 
-    for module, name in ((os, "rename"), (os, "replace"), (shutil, "rmtree"), (replacing, "sync_folder")):
+    for module, name in (
+        (os, "rename"),
+        (os, "replace"),
+        (shutil, "rmtree"),
+        (replacing, "sync_folder"),
+    ):
         monkeypatch.setattr(module, name, watched(getattr(module, name)))
     with atomic_folder(target) as folder:
         (folder / "new").touch()
@@ -177,12 +190,15 @@ def test_a_system_without_exchange_brings_the_old_folder_back_after_a_kill(tmp_p
     assert [p.name for p in target.iterdir()] == ["three"]
 
 
-@pytest.mark.skipif(subprocess.run(["unshare", "-rm", "true"], check=False).returncode != 0, reason="needs unshare")
+@pytest.mark.skipif(
+    subprocess.run(["unshare", "-rm", "true"], check=False).returncode != 0, reason="needs unshare"
+)
 def test_a_mount_point_gets_the_new_contents(tmp_path):
     script = """
 import os, subprocess, sys
 from dcr.files import atomic_folder, atomic_path
-os.makedirs("disk"), os.makedirs("folder/sub"), open("disk-file", "w").close(), open("file", "w").close()
+os.makedirs("disk"), os.makedirs("folder/sub")
+open("disk-file", "w").close(), open("file", "w").close()
 subprocess.run(["mount", "--bind", "disk", "folder"], check=True)
 subprocess.run(["mount", "--bind", "disk-file", "file"], check=True)
 for name in ("old", "new"):
@@ -194,7 +210,15 @@ for name in ("old", "new"):
         path.write_text(name)
 """
     command = ["unshare", "-rm", sys.executable, "-c", script]
-    subprocess.run(command, cwd=tmp_path, check=True, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
+    subprocess.run(
+        command,
+        cwd=tmp_path,
+        check=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
     found = sorted(str(p.relative_to(tmp_path / "disk")) for p in (tmp_path / "disk").rglob("*"))
     assert found == ["both", "new", "new/deep"]
-    assert ((tmp_path / "disk" / "both").read_text(), (tmp_path / "disk-file").read_text()) == ("new", "new")
+    assert ((tmp_path / "disk" / "both").read_text(), (tmp_path / "disk-file").read_text()) == (
+        "new",
+        "new",
+    )

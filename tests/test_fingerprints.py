@@ -1,4 +1,6 @@
-"""What keys depend on: the code that makes a result and no other, on a copy of the sources in which lines change."""
+"""What keys depend on: the code that makes a result and no other, on a copy of the sources in
+which lines change.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +19,18 @@ import latent_world
 import models
 from benchmark_folders import write_retrieval
 from dcr import fingerprints
-from dcr.backbones import load_backbone
-from dcr.benchmark_sets import open_set
+from dcr.data.benchmark_sets import open_set
 from dcr.evaluation import Embedder, EvaluationOptions
 from dcr.evaluation.cache import EncoderFingerprint
 from dcr.evaluation.running import evaluate_set
 from dcr.fingerprints import LIBRARIES, SOURCES, code_hash
-from dcr.parameters import EvaluationParameters, PretrainingParameters, ScenesParameters, SynthesisParameters
+from dcr.models.backbones import load_backbone
+from dcr.parameters import (
+    EvaluationParameters,
+    PretrainingParameters,
+    ScenesParameters,
+    SynthesisParameters,
+)
 from dcr.pipelines.synthesis.nodes import synthesize_positives
 from dcr.scenes import pretrain_record
 from dcr.scenes.record import scenes_fingerprint
@@ -61,11 +68,25 @@ EDITS = {
 
 # Of what shows, starts or plans, and of the checks of parameters, no result is made.
 IDLE = (
-    "validation/page.py", "reporting/page.py", "reporting/templates/report.html", "sweep/page.py", "pages/__init__.py",
-    "cli.py", "hooks.py", "make_dvc.py", "model_card.py", "export.py", "parameters/__init__.py",
-    "parameters/training.py", "latents/plan.py", "latents/verifying.py", "training/launcher.py", "training/worker.py",
-    "pipelines/training/nodes.py", "selection/search.py",
-)  # fmt: skip
+    "validation/page.py",
+    "reporting/page.py",
+    "reporting/templates/report.html",
+    "sweep/page.py",
+    "pages/__init__.py",
+    "cli.py",
+    "hooks.py",
+    "make_dvc.py",
+    "model_card.py",
+    "export.py",
+    "parameters/__init__.py",
+    "parameters/training.py",
+    "latents/plan.py",
+    "latents/verifying.py",
+    "training/launcher.py",
+    "training/worker.py",
+    "pipelines/training/nodes.py",
+    "selection/search.py",
+)
 
 
 class Keys:
@@ -137,7 +158,11 @@ def before(keys):
 def sources(tmp_path_factory):
     """A copy of the project's sources, elsewhere."""
     return Path(
-        shutil.copytree(PACKAGE, tmp_path_factory.mktemp("copy") / "dcr", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(
+            PACKAGE,
+            tmp_path_factory.mktemp("copy") / "dcr",
+            ignore=shutil.ignore_patterns("__pycache__"),
+        )
     )
 
 
@@ -164,7 +189,9 @@ def test_a_copy_of_the_sources_elsewhere_changes_no_key(keys, before, sources, m
 
 
 @pytest.mark.parametrize("edited", EDITS)
-def test_a_changed_line_changes_the_keys_of_what_it_makes_and_no_other(keys, before, sources, monkeypatch, edited):
+def test_a_changed_line_changes_the_keys_of_what_it_makes_and_no_other(
+    keys, before, sources, monkeypatch, edited
+):
     with lines_added(sources, [edited], monkeypatch):
         assert changed(before, keys()) == EDITS[edited]
 
@@ -191,10 +218,12 @@ def test_the_code_of_a_process_is_what_it_started_with(sources, monkeypatch):
         (("dcr.evaluation.running",), "scikit-learn"),
         (("dcr.latents.making",), "pillow"),
         (("dcr.training.stages",), "diffusers"),
-        (("dcr.backbones.open_clip",), "open_clip_torch"),
+        (("dcr.models.backbones.open_clip",), "open_clip_torch"),
     ],
 )
-def test_another_version_of_a_library_that_computes_counts_and_another_build_does_not(monkeypatch, makers, library):
+def test_another_version_of_a_library_that_computes_counts_and_another_build_does_not(
+    monkeypatch, makers, library
+):
     def hash_with(versions):
         code_hash.cache_clear()
         monkeypatch.setattr(fingerprints, "version", lambda name: versions.get(name, "1.0"))
@@ -208,20 +237,50 @@ def test_another_version_of_a_library_that_computes_counts_and_another_build_doe
 
 
 def test_a_class_stands_for_its_module_and_those_of_its_bases():
-    from dcr.backbones.open_clip import OpenClipBackbone
+    from dcr.models.backbones.open_clip import OpenClipBackbone
 
     class Own(OpenClipBackbone):
         """Of no module of the project."""
 
     assert code_hash(Own) == code_hash(OpenClipBackbone)
-    assert code_hash(OpenClipBackbone) == code_hash("dcr.backbones.open_clip", "dcr.backbones.base")
+    assert code_hash(OpenClipBackbone) == code_hash(
+        "dcr.models.backbones.open_clip", "dcr.models.backbones.base"
+    )
 
 
 # Libraries that read, write, show, start or describe, and change no value.
 OTHERS = {
-    *("accelerate", "braceexpand", "click", "distributed", "dvclive", "fsspec", "great_expectations"),
-    *("huggingface_hub", "jinja2", "joblib", "kedro", "kedro_datasets", "markupsafe", "mlflow", "omegaconf", "pandas"),
-    *("plotly", "psutil", "pyarrow", "pydantic", "ray", "safetensors", "scmrepo", "threadpoolctl", "tqdm"),
+    *(
+        "accelerate",
+        "braceexpand",
+        "click",
+        "distributed",
+        "dvclive",
+        "fsspec",
+        "great_expectations",
+    ),
+    *(
+        "huggingface_hub",
+        "jinja2",
+        "joblib",
+        "kedro",
+        "kedro_datasets",
+        "markupsafe",
+        "mlflow",
+        "omegaconf",
+        "pandas",
+    ),
+    *(
+        "plotly",
+        "psutil",
+        "pyarrow",
+        "pydantic",
+        "ray",
+        "safetensors",
+        "scmrepo",
+        "threadpoolctl",
+        "tqdm",
+    ),
     *("wandb", "yaml"),
 }
 
@@ -239,12 +298,42 @@ def test_every_library_of_the_project_is_known_to_compute_or_not_to():
 
 
 SHOWN = {
-    *("pages", "reporting", "cli", "edge", "hooks", "run_hooks", "session", "settings", "config", "make_dvc", "faults"),
-    *("pipelines", "pipeline_registry", "datasets", "export", "model_card", "sweep", "selection", "advice"),
+    *(
+        "pages",
+        "reporting",
+        "cli",
+        "edge",
+        "hooks",
+        "run_hooks",
+        "session",
+        "settings",
+        "config",
+        "make_dvc",
+        "faults",
+    ),
+    *(
+        "pipelines",
+        "pipeline_registry",
+        "datasets",
+        "export",
+        "model_card",
+        "sweep",
+        "selection",
+        "advice",
+    ),
 }
 MAKERS = {
-    "checkpoints": ("dcr.training.stages", "dcr.training.options", "dcr.backbones", "dcr.diffusion"),
-    "embeddings": ("dcr.evaluation.embedding", "dcr.backbones.open_clip", "dcr.backbones.transformers"),
+    "checkpoints": (
+        "dcr.training.stages",
+        "dcr.training.options",
+        "dcr.models.backbones",
+        "dcr.models.diffusion",
+    ),
+    "embeddings": (
+        "dcr.evaluation.embedding",
+        "dcr.models.backbones.open_clip",
+        "dcr.models.backbones.transformers",
+    ),
     "results": ("dcr.evaluation.running",),
     "latents": ("dcr.latents.making",),
     "rows": ("dcr.validation.measuring",),
@@ -255,8 +344,15 @@ MAKERS = {
 @pytest.mark.parametrize("what", MAKERS)
 def test_nothing_that_shows_or_starts_is_among_the_code_of_a_result(what):
     reached = SOURCES.reached(MAKERS[what])
-    rooms = {name.split(".")[1] for name in reached} | {".".join(name.split(".")[1:3]) for name in reached}
+    rooms = {name.split(".")[1] for name in reached} | {
+        ".".join(name.split(".")[1:3]) for name in reached
+    }
     assert not rooms & SHOWN
-    own = {"checkpoints": "training", "rows": "validation", "results": "evaluation", "embeddings": "evaluation"}
+    own = {
+        "checkpoints": "training",
+        "rows": "validation",
+        "results": "evaluation",
+        "embeddings": "evaluation",
+    }
     others = set(own.values()) - {own.get(what)}
     assert not rooms & others

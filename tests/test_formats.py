@@ -1,4 +1,6 @@
-"""Each family in each format on disk: what goes out equals what came in, in every library, before and after LoRA."""
+"""Each family in each format on disk: what goes out equals what came in, in every library,
+before and after LoRA.
+"""
 
 import json
 
@@ -18,10 +20,10 @@ from transformers import (
     SiglipVisionModel,
 )
 
-from dcr.backbones import load_backbone, lora_targets, merge_lora, split_attention
-from dcr.encoder import load_encoder
 from dcr.errors import UserError
-from dcr.export import write_encoder
+from dcr.export.folder import write_encoder
+from dcr.models.backbones import load_backbone, lora_targets, merge_lora, split_attention
+from dcr.models.encoder import load_encoder
 from models import (
     TEXTS,
     images,
@@ -38,7 +40,9 @@ CARD = {"base_model": "tiny", "recipe": "demo", "method": "dcr", "licence": "apa
 
 
 def single_file(root, folder, model_cfg, save):
-    """Return ``<open_clip model>/<file>`` for a folder's weights, under a model name that open_clip then knows."""
+    """Return ``<open_clip model>/<file>`` for a folder's weights, under a model name that
+    open_clip then knows.
+    """
     config = root / "configs" / f"tiny-{root.name}.json"
     config.parent.mkdir()
     if "hf_tokenizer_name" in model_cfg["text_cfg"]:
@@ -60,21 +64,35 @@ def openai_torchscript(root):
 
 
 def wrapped(state, path):
-    """Save as a trainer would: inside ``state_dict``, with the prefix of a data-parallel wrapper, in half precision."""
-    torch.save({"epoch": 3, "state_dict": {f"module.{name}": tensor for name, tensor in state.items()}}, path)
+    """Save as a trainer would: inside ``state_dict``, with the prefix of a data-parallel
+    wrapper, in half precision.
+    """
+    torch.save(
+        {"epoch": 3, "state_dict": {f"module.{name}": tensor for name, tensor in state.items()}},
+        path,
+    )
 
 
 def with_sentencepiece(folder):
-    """Give a SigLIP folder the tokenizer that Google's repositories hold: a sentencepiece model, and nothing else."""
+    """Give a SigLIP folder the tokenizer that Google's repositories hold: a sentencepiece
+    model, and nothing else.
+    """
     import sentencepiece
     from transformers import SiglipTokenizer
 
     for path in folder.glob("*token*"):
         path.unlink()
     sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(["a red fish", "two dots on a wall"] * 20), model_prefix=str(folder / "spiece"),
-        vocab_size=24, pad_id=0, eos_id=1, unk_id=2, bos_id=-1, minloglevel=2, hard_vocab_limit=False,
-    )  # fmt: skip
+        sentence_iterator=iter(["a red fish", "two dots on a wall"] * 20),
+        model_prefix=str(folder / "spiece"),
+        vocab_size=24,
+        pad_id=0,
+        eos_id=1,
+        unk_id=2,
+        bos_id=-1,
+        minloglevel=2,
+        hard_vocab_limit=False,
+    )
     SiglipTokenizer(str(folder / "spiece.model"), model_max_length=8).save_pretrained(folder)
     return folder
 
@@ -94,8 +112,12 @@ SOURCES = {
     "clip, a trainer's .pt": single(tiny_open_clip, tiny_model_cfg(), wrapped),
     "clip, OpenAI's TorchScript": openai_torchscript,
     "siglip, transformers": lambda root: str(tiny_siglip(root / "m")),
-    "siglip with exact gelu, transformers": lambda root: str(tiny_siglip(root / "m", hidden_act="gelu")),
-    "siglip with its own tokenizer, transformers": lambda root: str(with_sentencepiece(tiny_siglip(root / "m"))),
+    "siglip with exact gelu, transformers": lambda root: str(
+        tiny_siglip(root / "m", hidden_act="gelu")
+    ),
+    "siglip with its own tokenizer, transformers": lambda root: str(
+        with_sentencepiece(tiny_siglip(root / "m"))
+    ),
     "siglip, open_clip": lambda root: f"local-dir:{tiny_open_clip_siglip(root / 'm')}",
     "siglip with tanh gelu, open_clip": lambda root: (
         f"local-dir:{tiny_open_clip_siglip(root / 'm', 'vit_tanh_patch8_siglip_32')}"
@@ -110,7 +132,9 @@ IN_TRANSFORMERS = [name for name in SOURCES if not name.startswith("eva")]
 
 @pytest.fixture(scope="module")
 def case(request, tmp_path_factory):
-    """A source, its backbone with LoRA merged, the features before the merge, and exports before and after training."""
+    """A source, its backbone with LoRA merged, the features before the merge, and exports
+    before and after training.
+    """
     root = tmp_path_factory.mktemp("formats")
     source = SOURCES[request.param](root)
     backbone = load_backbone(source)
@@ -119,9 +143,14 @@ def case(request, tmp_path_factory):
     adapter, adapted = train(backbone)
     write_encoder(root / "after", backbone, adapter, CARD)
     return {
-        "name": request.param, "source": source, "backbone": backbone, "root": root, "original": original,
-        "adapted": adapted, "targets": adapter["targets"],
-    }  # fmt: skip
+        "name": request.param,
+        "source": source,
+        "backbone": backbone,
+        "root": root,
+        "original": original,
+        "adapted": adapted,
+        "targets": adapter["targets"],
+    }
 
 
 every = pytest.mark.parametrize("case", SOURCES, indirect=True)
@@ -130,19 +159,31 @@ before_and_after = pytest.mark.parametrize("stage", ["before", "after"])
 
 
 def train(backbone):
-    """Put LoRA on the tower, change it as training would, merge it; return adapter and features before the merge."""
+    """Put LoRA on the tower, change it as training would, merge it; return adapter and features
+    before the merge.
+    """
     split_attention(backbone.visual)
     targets = lora_targets(backbone.visual)
     config = LoraConfig(r=4, lora_alpha=4, bias="lora_only", target_modules=targets)
     backbone.visual.requires_grad_(False)
     inject_adapter_in_model(config, backbone.visual)
-    factors = {name.split(".lora_")[0] for name, _ in backbone.visual.named_parameters() if ".lora_" in name}
+    factors = {
+        name.split(".lora_")[0]
+        for name, _ in backbone.visual.named_parameters()
+        if ".lora_" in name
+    }
     assert factors == set(targets)
     randomize_adapter(backbone.visual.eval())
-    weights = {name: tensor.clone() for name, tensor in get_peft_model_state_dict(backbone.visual).items()}
+    weights = {
+        name: tensor.clone() for name, tensor in get_peft_model_state_dict(backbone.visual).items()
+    }
     adapted = backbone.encode_image(pixels())
     adapted.square().sum().backward()
-    ignored = [n for n, p in backbone.visual.named_parameters() if ".lora_" in n and not p.grad.abs().sum() > 0]
+    ignored = [
+        n
+        for n, p in backbone.visual.named_parameters()
+        if ".lora_" in n and not p.grad.abs().sum() > 0
+    ]
     assert not ignored, "these adapters have no effect"
     merge_lora(backbone.visual)
     return {"config": config, "weights": weights, "targets": targets}, adapted.detach()
@@ -170,7 +211,9 @@ class TestLogits:
     @torch.no_grad()
     def test_open_clip(self, case, stage):
         source = f"local-dir:{case['root'] / stage}"
-        model, _, preprocess = open_clip.create_model_and_transforms(source, require_pretrained=True)
+        model, _, preprocess = open_clip.create_model_and_transforms(
+            source, require_pretrained=True
+        )
         batch = torch.stack([preprocess(image) for image in images()])
         result = model.eval().get_logits(batch, open_clip.get_tokenizer(source)(TEXTS))[0]
         torch.testing.assert_close(result, expected(case, stage), atol=1e-4, rtol=0)
@@ -188,7 +231,9 @@ class TestTransformers:
         model, report = model_class.from_pretrained(folder, output_loading_info=True)
         assert not report["missing_keys"]
         assert not report["unexpected_keys"]
-        batch = AutoImageProcessor.from_pretrained(folder, backend="pil")(images(), return_tensors="pt").pixel_values
+        batch = AutoImageProcessor.from_pretrained(folder, backend="pil")(
+            images(), return_tensors="pt"
+        ).pixel_values
         length = model.config.text_config.max_position_embeddings
         tokens = AutoTokenizer.from_pretrained(folder)(
             TEXTS, padding="max_length", truncation=True, max_length=length, return_tensors="pt"
@@ -216,7 +261,11 @@ def test_all_three_make_the_same_pixels(case, size):
 def test_llava_reads_the_towers_patch_tokens_from_every_source(case):
     """The hidden states before the last layer, from the folder as LLaVA opens it."""
     is_siglip = case["name"].startswith("siglip")
-    tower = (SiglipVisionModel if is_siglip else CLIPVisionModel).from_pretrained(case["root"] / "after").eval()
+    tower = (
+        (SiglipVisionModel if is_siglip else CLIPVisionModel)
+        .from_pretrained(case["root"] / "after")
+        .eval()
+    )
     normalized = case["backbone"].preprocessing.normalize(pixels())
     states = tower(normalized, output_hidden_states=True).hidden_states[-2]
     patches = states if is_siglip else states[:, 1:]
@@ -226,7 +275,9 @@ def test_llava_reads_the_towers_patch_tokens_from_every_source(case):
 class TestLora:
     @every
     def test_merged_and_unmerged_agree(self, case):
-        torch.testing.assert_close(case["backbone"].encode_image(pixels()), case["adapted"], atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(
+            case["backbone"].encode_image(pixels()), case["adapted"], atol=1e-5, rtol=1e-5
+        )
 
     @every
     def test_touches_attention_and_mlp_of_blocks_alone(self, case):
@@ -287,7 +338,7 @@ class TestTorchScript:
         assert not (tmp_path / "ran").exists()
 
     def test_values_equal_pytorchs_own_reading(self, tmp_path):
-        from dcr.backbones.torchscript import is_torchscript, read_torchscript
+        from dcr.models.backbones.torchscript import is_torchscript, read_torchscript
 
         openai_torchscript(tmp_path)
         own = torch.jit.load(tmp_path / "weights.pt").state_dict()
@@ -297,7 +348,7 @@ class TestTorchScript:
         assert all(torch.equal(tensor, own[name]) for name, tensor in read.items())
 
     def test_a_state_dict_is_no_archive(self, tmp_path):
-        from dcr.backbones.torchscript import is_torchscript
+        from dcr.models.backbones.torchscript import is_torchscript
 
         torch.save({"a": torch.ones(2)}, tmp_path / "a.pt")
         (tmp_path / "b.safetensors").write_bytes(b"x")

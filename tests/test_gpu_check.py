@@ -1,4 +1,6 @@
-"""The check of a card, as far as it goes without one: it compares, finds what is wrong, and refuses in one sentence."""
+"""The check of a card, as far as it goes without one: it compares, finds what is wrong, and
+refuses in one sentence.
+"""
 
 import subprocess
 import sys
@@ -32,8 +34,10 @@ def test_without_a_gpu_it_says_so_in_a_sentence():
     result = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert result.returncode == 1
     assert result.stdout == ""
-    assert result.stderr == (
-        "gpu_check: PyTorch finds no CUDA device on this machine; run it where `nvidia-smi` lists one\n"
+    assert (
+        result.stderr
+        == "gpu_check: PyTorch finds no CUDA device on this machine; run it where `nvidia-smi`"
+        " lists one\n"
     )
 
 
@@ -72,9 +76,13 @@ def test_waits_are_counted_by_line_and_by_step(world, tmp_path, monkeypatch):
     def prepare(world, folder, name, steps, **changes):
         def run(device):
             for _ in range(4 * steps):
-                warnings.warn_explicit("called a synchronizing CUDA operation", UserWarning, "loop.py", 7)
+                warnings.warn_explicit(
+                    "called a synchronizing CUDA operation", UserWarning, "loop.py", 7
+                )
             warnings.warn_explicit("of something else", UserWarning, "loop.py", 8)
-            warnings.warn_explicit("called a synchronizing CUDA operation", UserWarning, "once.py", 1)
+            warnings.warn_explicit(
+                "called a synchronizing CUDA operation", UserWarning, "once.py", 1
+            )
 
         return run
 

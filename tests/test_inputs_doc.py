@@ -6,8 +6,8 @@ import pytest
 
 from caption_cases import CAPTIONS
 from corpus import encode, write_members
+from dcr.data.shards import list_shards
 from dcr.errors import UserError
-from dcr.shards import list_shards
 from dcr.validation.images import measure_image
 from dcr.validation.measuring import measure_shard
 from dcr.validation.reasons import REASONS
@@ -22,7 +22,9 @@ def reasons_of(section: str) -> dict[str, set[str]]:
 
 
 def test_every_kind_of_picture_is_told():
-    decoded = {row for row, reasons in reasons_of("Pictures").items() if reasons != {"unsupported_format"}}
+    decoded = {
+        row for row, reasons in reasons_of("Pictures").items() if reasons != {"unsupported_format"}
+    }
     assert {case.row for case in CASES} == decoded
 
 
@@ -37,10 +39,18 @@ def test_a_picture_has_the_reasons_that_its_row_tells(case):
 
 def test_the_formats_that_are_told_not_to_be_decoded_are_not():
     first_bytes = {
-        "TIFF": b"II*\0", "AVIF": b"\0\0\0\x20ftypavif", "HEIC": b"\0\0\0\x18ftypheic", "JPEG XL": b"\xff\x0a",
-        "JPEG 2000": b"\0\0\0\x0cjP  ", "SVG": b"<svg xmlns=", "PDF": b"%PDF-1.4", "HTML": b"<!DOCTYPE html>",
-    }  # fmt: skip
-    (row,) = [row for row, reasons in reasons_of("Pictures").items() if reasons == {"unsupported_format"}]
+        "TIFF": b"II*\0",
+        "AVIF": b"\0\0\0\x20ftypavif",
+        "HEIC": b"\0\0\0\x18ftypheic",
+        "JPEG XL": b"\xff\x0a",
+        "JPEG 2000": b"\0\0\0\x0cjP  ",
+        "SVG": b"<svg xmlns=",
+        "PDF": b"%PDF-1.4",
+        "HTML": b"<!DOCTYPE html>",
+    }
+    (row,) = [
+        row for row, reasons in reasons_of("Pictures").items() if reasons == {"unsupported_format"}
+    ]
     assert row.split(", ") == list(first_bytes)
     for content in first_bytes.values():
         assert measure_image(content, 10_000).reason == "unsupported_format"
@@ -51,8 +61,17 @@ def test_every_reason_that_is_told_exists():
 
 
 def make_shards(folder):
-    """Return for each row about shards a source as it is written there, and how many shards it means."""
-    for name in ("tars/0.tar", "tars/1.TAR", "tars/.2.tar", "tars/notes.txt", "tars/old/3.tar", "deep/a/0.tar"):
+    """Return for each row about shards a source as it is written there, and how many shards it
+    means.
+    """
+    for name in (
+        "tars/0.tar",
+        "tars/1.TAR",
+        "tars/.2.tar",
+        "tars/notes.txt",
+        "tars/old/3.tar",
+        "deep/a/0.tar",
+    ):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).touch()
     for name in ("[1]/0.tar", "zipped/0.tar", "zipped/1.tar.gz", "dangling/0.tar", "none/x.bin"):
@@ -64,21 +83,28 @@ def make_shards(folder):
     return {
         "a folder": [(tars, 3), (f"{folder}/none", "it holds")],
         "a folder whose tars lie in folders of it": [
-            (f"{folder}/deep", "its tars lie in folders of it"), (f"{folder}/deep/*/*.tar", 1),
+            (f"{folder}/deep", "its tars lie in folders of it"),
+            (f"{folder}/deep/*/*.tar", 1),
         ],
         "a tar": [(f"{tars}/0.tar", 1), (f"{folder}/none/x.bin", "is no .tar")],
         "a glob, `{00000..00331}`, `{a,b}`": [
-            (f"{tars}/*.tar", 2), (f"{tars}/{{0,4}}.tar", 2), (f"{tars}/{{0..9}}.tar", "are missing"),
+            (f"{tars}/*.tar", 2),
+            (f"{tars}/{{0,4}}.tar", 2),
+            (f"{tars}/{{0..9}}.tar", "are missing"),
         ],
         "a folder with `[`, `{`, `*` or `?` in its name": [(f"{folder}/[1]", 1)],
         "paths joined by `::`, as in webdataset and open_clip": [(f"{tars}::{folder}/[1]", 4)],
-        "paths joined by anything else": [(f"{tars}/0.tar {tars}/4.tar", "several places are a list")],
-        "compressed tars (.tar.gz, .tgz, .tar.zst …), alone or beside others": [(f"{folder}/zipped", "are compressed")],
+        "paths joined by anything else": [
+            (f"{tars}/0.tar {tars}/4.tar", "several places are a list")
+        ],
+        "compressed tars (.tar.gz, .tgz, .tar.zst …), alone or beside others": [
+            (f"{folder}/zipped", "are compressed")
+        ],
         "`pipe:` and a command": [("pipe:cat 0.tar", "commands (pipe:) are not run")],
         "a link to nothing": [(f"{folder}/dangling", "is a link to a file that is not there")],
         "a shard named twice": [([tars, f"{tars}/0.tar"], 3)],
         "hidden and other files, folders beside tars": [(tars, 3)],
-    }  # fmt: skip
+    }
 
 
 def test_every_way_to_name_shards_does_what_its_row_tells(tmp_path):

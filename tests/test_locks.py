@@ -25,7 +25,9 @@ class Holder:
 
     def __init__(self, folder, how):
         command = [sys.executable, "-c", HOLD, str(folder), how]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
         assert self.process.stdout.readline() == "held\n"
 
     def end(self, signal_number=None):
@@ -42,7 +44,12 @@ def nothing_held():
 
 @pytest.mark.parametrize(
     ("theirs", "mine", "goes"),
-    [("alone", False, False), ("alone", True, False), ("shared", False, False), ("shared", True, True)],
+    [
+        ("alone", False, False),
+        ("alone", True, False),
+        ("shared", False, False),
+        ("shared", True, True),
+    ],
 )
 def test_who_goes_with_whom(tmp_path, theirs, mine, goes):
     holder = Holder(tmp_path, theirs)
@@ -78,7 +85,9 @@ def test_a_run_that_has_ended_leaves_an_empty_file(tmp_path):
 
 
 def test_forked_workers_hold_nothing_and_started_ones_only_what_they_are_given(tmp_path):
-    """A loader's worker may live for seconds after its master was killed; a training worker goes on with the run."""
+    """A loader's worker may live for seconds after its master was killed; a training worker
+    goes on with the run.
+    """
     locks.lock(tmp_path, shared=False)
     reading, writing = os.pipe()
     if (child := os.fork()) == 0:

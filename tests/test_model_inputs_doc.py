@@ -9,9 +9,9 @@ import torch
 from open_clip.pretrained import _PRETRAINED
 from safetensors.torch import load_file, save_file
 
-from dcr.backbones import load_backbone
-from dcr.diffusion import load_diffusion
 from dcr.errors import UserError
+from dcr.models.backbones import load_backbone
+from dcr.models.diffusion import load_diffusion
 from diffusion_models import tiny_diffusion
 from inputs_doc import table_of
 from models import pixels, tiny_hf_clip, tiny_model_cfg, tiny_open_clip
@@ -72,13 +72,17 @@ def without(folder, pattern, use):
 
 
 def under_a_name(folder, traced=False, published=False):
-    """Write one file of weights with gelu, and return how to load it under a model's name with quick_gelu."""
+    """Write one file of weights with gelu, and return how to load it under a model's name with
+    quick_gelu.
+    """
     tiny_open_clip(folder, tiny_model_cfg(quick_gelu=False))
     model = open_clip.create_model(f"local-dir:{folder}").eval()
     name = f"doc-{folder.parent.name}"
     (folder / f"{name}.json").write_text(json.dumps(tiny_model_cfg(quick_gelu=traced or published)))
     open_clip.add_model_config(folder / f"{name}.json")
-    _PRETRAINED[name] = {"tag": {"url": f"https://nowhere/{name}.pt", "quick_gelu": False}} if published else {}
+    _PRETRAINED[name] = (
+        {"tag": {"url": f"https://nowhere/{name}.pt", "quick_gelu": False}} if published else {}
+    )
     path = folder / f"{name if published else 'other'}.pt"
     if traced:
         example = (torch.rand(1, 3, 32, 32), torch.zeros(1, 20, dtype=torch.long))
@@ -117,19 +121,34 @@ EXAMPLES = [  # in the order of the rows: ways to make what is read, and what is
     ([], [empty]),
     ([], [lambda f: without(f, WEIGHTS, open_clip_with(f))]),
     (
-        [lambda f: transformers_with(f, auto_map={"AutoModel": "evil.Evil"}, trust_remote_code=True)],
+        [
+            lambda f: transformers_with(
+                f, auto_map={"AutoModel": "evil.Evil"}, trust_remote_code=True
+            )
+        ],
         [lambda f: open_clip_with(f, "text_cfg", tokenizer_kwargs={"trust_remote_code": True})],
     ),
     ([], [lambda f: open_clip_with(f, "text_cfg", hf_model_name="org/name")]),
     (
-        [lambda f: weights_as(f, "open_clip_pytorch_model.bin"), lambda f: weights_as(f, "model.pth")],
-        [lambda f: weights_as(f, "pytorch_model.bin", lambda state: {"state_dict": state, "run": print})],
+        [
+            lambda f: weights_as(f, "open_clip_pytorch_model.bin"),
+            lambda f: weights_as(f, "model.pth"),
+        ],
+        [
+            lambda f: weights_as(
+                f, "pytorch_model.bin", lambda state: {"state_dict": state, "run": print}
+            )
+        ],
     ),
     ([], [lambda f: weights_as(f, "model.pkl"), lambda f: weights_as(f, "flax_model.msgpack")]),
     (
         [
-            lambda f: weights_as(f, "model.pth", lambda state: {"state_dict": prefixed("module._orig_mod.", state)}),
-            lambda f: weights_as(f, "model.pth", lambda state: {"model": prefixed("model.", state)}),
+            lambda f: weights_as(
+                f, "model.pth", lambda state: {"state_dict": prefixed("module._orig_mod.", state)}
+            ),
+            lambda f: weights_as(
+                f, "model.pth", lambda state: {"model": prefixed("model.", state)}
+            ),
             lambda f: weights_as(f, "model.pth", lambda state: prefixed("visual.", state)),
         ],
         [],
@@ -138,7 +157,12 @@ EXAMPLES = [  # in the order of the rows: ways to make what is read, and what is
         [],
         [
             lambda f: weights_as(f, WEIGHTS, lambda s: s | {"more": torch.ones(1)}, save_file),
-            lambda f: weights_as(f, WEIGHTS, lambda s: s | {"visual.proj": s["visual.proj"].to(torch.int8)}, save_file),
+            lambda f: weights_as(
+                f,
+                WEIGHTS,
+                lambda s: s | {"visual.proj": s["visual.proj"].to(torch.int8)},
+                save_file,
+            ),
         ],
     ),
     ([], [lambda f: open_clip_with(f, "vision_cfg", image_size=64)]),
@@ -157,14 +181,22 @@ EXAMPLES = [  # in the order of the rows: ways to make what is read, and what is
     ),
     ([], [texts_without_tokenizer]),
     ([diffusion_with], []),
-    ([], [lambda f: diffusion_with(f, in_channels=9), lambda f: diffusion_with(f, num_class_embeds=10)]),
+    (
+        [],
+        [
+            lambda f: diffusion_with(f, in_channels=9),
+            lambda f: diffusion_with(f, num_class_embeds=10),
+        ],
+    ),
 ]
 ROWS = table_of("Checkpoints and model folders")
 
 
 @pytest.fixture(autouse=True)
 def _open_clips_table_as_it_was():
-    """Examples enter models of their own into open_clip's table, which other tests of this process read."""
+    """Examples enter models of their own into open_clip's table, which other tests of this
+    process read.
+    """
     before = dict(_PRETRAINED)
     yield
     _PRETRAINED.clear()
@@ -175,7 +207,9 @@ def test_every_row_has_an_example():
     assert len(ROWS) == len(EXAMPLES)
 
 
-@pytest.mark.parametrize(("row", "examples"), zip(ROWS, EXAMPLES, strict=True), ids=[row[0][:40] for row in ROWS])
+@pytest.mark.parametrize(
+    ("row", "examples"), zip(ROWS, EXAMPLES, strict=True), ids=[row[0][:40] for row in ROWS]
+)
 def test_what_is_there_becomes_what_its_row_tells(tmp_path, row, examples, caplog):
     _, becomes, otherwise = row
     read, refused = examples

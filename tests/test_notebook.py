@@ -1,4 +1,6 @@
-"""The walkthrough runs from its first cell to its last on a finished run, and defines nothing of its own."""
+"""The walkthrough runs from its first cell to its last on a finished run, and defines nothing
+of its own.
+"""
 
 import ast
 from pathlib import Path
@@ -31,7 +33,9 @@ def test_the_walkthrough_defines_nothing(notebook):
     for cell in notebook.cells:
         if cell.cell_type == "code":
             nodes = ast.walk(ast.parse(cell.source))
-            assert not any(isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Lambda) for node in nodes)
+            assert not any(
+                isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Lambda) for node in nodes
+            )
 
 
 def test_the_walkthrough_is_kept_without_outputs(notebook):

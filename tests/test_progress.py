@@ -73,7 +73,9 @@ def test_a_terminal_gets_a_bar_and_other_processes_nothing(monkeypatch):
     assert show_progress(total=1, desc="a", unit="b", disable=True).disable
 
 
-def test_of_several_processes_that_show_themselves_each_tells_in_lines_on_a_terminal_too(monkeypatch):
+def test_of_several_processes_that_show_themselves_each_tells_in_lines_on_a_terminal_too(
+    monkeypatch,
+):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     monkeypatch.setattr(progress, "_ALWAYS_IN_LINES", False)
     progress.use_lines()
@@ -82,7 +84,8 @@ def test_of_several_processes_that_show_themselves_each_tells_in_lines_on_a_term
 
 
 @pytest.mark.parametrize(
-    ("seconds", "words"), [(0, "0 s"), (59.6, "1 min 0 s"), (3599, "59 min 59 s"), (90061, "25 h 1 min")]
+    ("seconds", "words"),
+    [(0, "0 s"), (59.6, "1 min 0 s"), (3599, "59 min 59 s"), (90061, "25 h 1 min")],
 )
 def test_times_have_two_units(seconds, words):
     assert describe_seconds(seconds) == words

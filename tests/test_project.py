@@ -1,4 +1,6 @@
-"""The whole project as a user runs it: every pipeline on the smallest recipe, and what goes wrong in it."""
+"""The whole project as a user runs it: every pipeline on the smallest recipe, and what goes
+wrong in it.
+"""
 
 import json
 import re
@@ -38,7 +40,10 @@ def test_a_run_leaves_what_others_rely_on(smoke_project):
     methods = ("dcr", "reconstruction", "naive")
     names = [*methods, *(f"{method}@1" for method in methods)]
     assert set(scores) == {"base", "base_aligned", *names, *map(unaligned_name, names)}
-    assert all({"mmvp_vlm", "clustering", "zero_shot", "probes"} <= set(benchmarks) for benchmarks in scores.values())
+    assert all(
+        {"mmvp_vlm", "clustering", "zero_shot", "probes"} <= set(benchmarks)
+        for benchmarks in scores.values()
+    )
     summary = json.loads((reporting / "validation.json").read_text())
     counts = {"shards", "samples", "accepted", "rejected", "unreadable_bytes"}
     assert set(summary) == {*counts, "reasons", "accepted_sha256"}
@@ -63,21 +68,40 @@ def test_the_encoder_opens_in_every_library(smoke_project, name):
         hf = CLIPModel.from_pretrained(folder).eval().get_image_features(pixels)
         hf = getattr(hf, "pooler_output", hf)
         assert torch.allclose(hf, features, atol=1e-4)
-        assert CLIPVisionModel.from_pretrained(folder)(pixels, output_hidden_states=True).hidden_states[-2].ndim == 3
+        assert (
+            CLIPVisionModel.from_pretrained(folder)(pixels, output_hidden_states=True)
+            .hidden_states[-2]
+            .ndim
+            == 3
+        )
 
 
 def test_the_report_opens_offline(smoke_project):
     """No address is loaded: neither scripts nor styles nor pictures come from elsewhere."""
     for name in ("report.html", "validation.html"):
         page = (smoke_project / REPORTING / name).read_text()
-        assert re.findall(r"""<(?:script|link|img|iframe)[^>]+(?:src|href)=["'](?!data:|#)[^"']+""", page) == []
+        assert (
+            re.findall(
+                r"""<(?:script|link|img|iframe)[^>]+(?:src|href)=["'](?!data:|#)[^"']+""", page
+            )
+            == []
+        )
 
 
 def test_a_second_training_gives_the_same_scores_bit_for_bit(project):
     first = (project / REPORTING / "scores.json").read_bytes()
     weights = (project / "data/06_models/smoke/encoder/model.safetensors").read_bytes()
     anew = ("--params", "training.resume_from_checkpoint=none")
-    run("kedro", "run", "--env", "smoke", "--pipelines", "training,alignment,evaluation", *anew, cwd=project)
+    run(
+        "kedro",
+        "run",
+        "--env",
+        "smoke",
+        "--pipelines",
+        "training,alignment,evaluation",
+        *anew,
+        cwd=project,
+    )
     assert (project / "data/06_models/smoke/encoder/model.safetensors").read_bytes() == weights
     assert (project / REPORTING / "scores.json").read_bytes() == first
 
@@ -97,14 +121,36 @@ def test_scenes_run_again_change_no_byte_and_train_nothing(project):
     ("pipeline", "missing", "command"),
     [
         ("validation", "data/01_raw/smoke/shards", "kedro run --env smoke --pipelines scenes"),
-        ("latents", "data/03_primary/smoke/manifest.parquet", "kedro run --env smoke --pipelines validation"),
-        ("training", "data/05_model_input/smoke/latents", "kedro run --env smoke --pipelines latents"),
-        ("evaluation", "data/06_models/smoke/encoder", "kedro run --env smoke --pipelines training"),
-        ("evaluation", "data/01_raw/smoke/sets/mmvp_vlm", "kedro run --env smoke --pipelines scenes"),
-        ("reporting", "data/08_reporting/smoke/scores.json", "kedro run --env smoke --pipelines evaluation"),
+        (
+            "latents",
+            "data/03_primary/smoke/manifest.parquet",
+            "kedro run --env smoke --pipelines validation",
+        ),
+        (
+            "training",
+            "data/05_model_input/smoke/latents",
+            "kedro run --env smoke --pipelines latents",
+        ),
+        (
+            "evaluation",
+            "data/06_models/smoke/encoder",
+            "kedro run --env smoke --pipelines training",
+        ),
+        (
+            "evaluation",
+            "data/01_raw/smoke/sets/mmvp_vlm",
+            "kedro run --env smoke --pipelines scenes",
+        ),
+        (
+            "reporting",
+            "data/08_reporting/smoke/scores.json",
+            "kedro run --env smoke --pipelines evaluation",
+        ),
     ],
 )
-def test_a_step_without_its_input_names_the_command_that_makes_it(project, pipeline, missing, command):
+def test_a_step_without_its_input_names_the_command_that_makes_it(
+    project, pipeline, missing, command
+):
     path = project / missing
     shutil.rmtree(path) if path.is_dir() else path.unlink()
     assert command in error_of(project, "--pipelines", pipeline)
@@ -159,14 +205,22 @@ def test_an_empty_shard_is_named(project):
 
 def test_a_tar_that_is_no_tar_is_named_and_no_manifest_stands(project):
     (project / "data/01_raw/smoke/shards/00000.tar").write_bytes(b"not a tar" * 1000)
-    latents = {path: path.read_bytes() for path in (project / "data/05_model_input/smoke/latents").iterdir()}
+    latents = {
+        path: path.read_bytes()
+        for path in (project / "data/05_model_input/smoke/latents").iterdir()
+    }
     assert "00000" in error_of(project, "--pipelines", "validation")
     assert "manifest.parquet does not exist" in error_of(project, "--pipelines", "latents")
     assert {path: path.read_bytes() for path in latents} == latents
 
 
 @pytest.mark.parametrize(
-    "config", ["base/clip/open_clip_config.json", "base/diffusion/unet/config.json", "base/diffusion/scheduler"]
+    "config",
+    [
+        "base/clip/open_clip_config.json",
+        "base/diffusion/unet/config.json",
+        "base/diffusion/scheduler",
+    ],
 )
 def test_a_model_folder_without_a_config_is_named(project, config):
     path = project / "data/06_models/smoke" / config
@@ -177,28 +231,60 @@ def test_a_model_folder_without_a_config_is_named(project, config):
 
 
 def test_a_clone_at_another_place_with_compiled_modules_finds_all_that_is_finished(project):
-    """Nothing is trained, encoded, measured or evaluated again, and no cache gets a second name for the same thing."""
+    """Nothing is trained, encoded, measured or evaluated again, and no cache gets a second name
+    for the same thing.
+    """
     caches = ("02_intermediate", "04_feature", "05_model_input", "06_models/smoke/checkpoints")
     for part in ("training", "evaluation", "metrics", "benchmark_sets", "latents"):
         (project / f"src/dcr/{part}/__pycache__").mkdir(exist_ok=True)
-        (project / f"src/dcr/{part}/__pycache__/other.cpython-399.pyc").write_bytes(b"compiled elsewhere")
+        (project / f"src/dcr/{part}/__pycache__/other.cpython-399.pyc").write_bytes(
+            b"compiled elsewhere"
+        )
 
     def files():
-        found = [path for cache in caches for path in (project / "data" / cache).rglob("*") if path.is_file()]
-        made = [path for path in found if path.name not in ("plan.json", ".dcr.lock")]  # a list and a lock, made anew
+        found = [
+            path
+            for cache in caches
+            for path in (project / "data" / cache).rglob("*")
+            if path.is_file()
+        ]
+        made = [
+            path for path in found if path.name not in ("plan.json", ".dcr.lock")
+        ]  # a list and a lock, made anew
         return {str(path.relative_to(project)): path.stat().st_mtime_ns for path in made}
 
     before = files()
-    result = run("kedro", "run", "--env", "smoke", "--pipelines", "latents,training,alignment,evaluation", cwd=project)
+    result = run(
+        "kedro",
+        "run",
+        "--env",
+        "smoke",
+        "--pipelines",
+        "latents,training,alignment,evaluation",
+        cwd=project,
+    )
     assert {name for name, time in files().items() if before.get(name) != time} == set()
-    assert result.stderr.count("is finished, taken from") == 1 + 2 * (2 + 1 + 1)  # stage 1; two seeds of phases
+    assert result.stderr.count("is finished, taken from") == 1 + 2 * (
+        2 + 1 + 1
+    )  # stage 1; two seeds of phases
 
 
-STAGES = ("scenes", "validation", "latents", "training", "alignment", "evaluation", "export", "reporting")
+STAGES = (
+    "scenes",
+    "validation",
+    "latents",
+    "training",
+    "alignment",
+    "evaluation",
+    "export",
+    "reporting",
+)
 
 
 def changed(project):
-    """Return the stages that DVC would run again for something that they read, not for what others would write."""
+    """Return the stages that DVC would run again for something that they read, not for what
+    others would write.
+    """
     status = json.loads(run("dvc", "status", "--json", cwd=project).stdout)
     return {stage for stage in STAGES if stage in status}
 
@@ -215,7 +301,9 @@ def changed_by(project, name, old, new):
 
 
 def test_dvc_repeats_only_what_changed_and_carries_data_to_another_clone(smoke_project, tmp_path):
-    """A finished run is DVC's as it stands; then a changed training parameter, and through a folder as remote."""
+    """A finished run is DVC's as it stands; then a changed training parameter, and through a
+    folder as remote.
+    """
     project = shutil.copytree(smoke_project, tmp_path / "project")
     run("kedro", "make-dvc", "--env", "smoke", "--output", "dvc.yaml", cwd=project)
     (project / ".gitignore").write_text("/data/*\n__pycache__/\n")
@@ -232,7 +320,9 @@ def test_dvc_repeats_only_what_changed_and_carries_data_to_another_clone(smoke_p
     assert changed_by(project, "conf/base/globals.yml", "device: auto", "device: cpu") == {
         "scenes", "latents", "training", "alignment", "evaluation", "export", "reporting",
     }  # fmt: skip
-    assert changed_by(project, "conf/base/expectations.yml", "max_value: 245", "max_value: 244") == {"validation"}
+    assert changed_by(
+        project, "conf/base/expectations.yml", "max_value: 245", "max_value: 244"
+    ) == {"validation"}
     assert changed_by(project, "src/dcr/losses/infonce.py", '"""', '"""Edited. ') >= {"training"}
     (project / "conf/smoke/catalog_new.yml").write_text("{}")
     assert changed(project) == set(STAGES)
@@ -246,7 +336,17 @@ def test_dvc_repeats_only_what_changed_and_carries_data_to_another_clone(smoke_p
 
     run("dvc", "remote", "add", "-d", "folder", str(tmp_path / "remote"), cwd=project)
     run("git", "add", "-A", cwd=project)
-    run("git", "-c", "user.name=a", "-c", "user.email=a@example.org", "commit", "-qm", "run", cwd=project)
+    run(
+        "git",
+        "-c",
+        "user.name=a",
+        "-c",
+        "user.email=a@example.org",
+        "commit",
+        "-qm",
+        "run",
+        cwd=project,
+    )
     run("dvc", "push", "-q", cwd=project)
     clone = tmp_path / "clone"
     run("git", "clone", "-q", str(project), str(clone), cwd=tmp_path)

@@ -1,4 +1,6 @@
-"""What a module runs through, on the project's own sources, and against what Python calls when a pipeline runs."""
+"""What a module runs through, on the project's own sources, and against what Python calls when
+a pipeline runs.
+"""
 
 from __future__ import annotations
 
@@ -16,15 +18,18 @@ from project import PROJECT
 PACKAGE = Path(dcr.__file__).parent
 SOURCES = Sources(PACKAGE)
 
-# Prints the modules of the project of which a run calls a function, those that are called by imports apart.
+# Prints the modules of the project of which a run calls a function, those that are called by
+# imports apart.
 _RUN = """
 import atexit, sys, threading
 sys.argv = ["kedro", *sys.argv[1:]]
 called = set()
 def note(frame, event, argument):
     name = frame.f_globals.get("__name__", "")
-    code = frame.f_code  # of modules and classes it has no flag 1, of what a decorator writes it has no file
-    if event == "call" and name.startswith("dcr.") and code.co_flags & 1 and code.co_filename.endswith(".py"):
+    code = frame.f_code
+    # Of modules and classes it has no flag 1, of what a decorator writes it has no file.
+    written = code.co_flags & 1 and code.co_filename.endswith(".py")
+    if event == "call" and name.startswith("dcr.") and written:
         called.add(name)
 from kedro.framework.startup import bootstrap_project
 import kedro.runner.task
@@ -63,7 +68,9 @@ def test_imports_in_functions_count_and_so_do_modules_started_by_name():
 
 
 def test_templates_belong_to_those_who_fill_them_and_so_does_what_they_extend():
-    sweep, latents = (SOURCES.listed([f"dcr.pipelines.{name}.nodes"]) for name in ("sweep", "latents"))
+    sweep, latents = (
+        SOURCES.listed([f"dcr.pipelines.{name}.nodes"]) for name in ("sweep", "latents")
+    )
     for template in ("sweep/templates/page.html", "pages/templates/base.html"):
         assert covered(template, sweep)
         assert not covered(template, latents)
@@ -96,8 +103,8 @@ def test_a_module_that_is_not_there_is_an_error():
 
 FRONT = {
     "room/__init__.py": (
-        "from dcr.room.one import first\nfrom dcr.room.two import second as other\nimport dcr.room.two\n"
-        "from dcr.shelf import LABEL\nFROM_HERE = 1\n"
+        "from dcr.room.one import first\nfrom dcr.room.two import second as other\nimport"
+        " dcr.room.two\nfrom dcr.shelf import LABEL\nFROM_HERE = 1\n"
     ),
     "room/one.py": "def first(): ...\n",
     "room/two.py": "import json\ndef second(): ...\n",
@@ -117,11 +124,16 @@ FRONT = {
         ("from .room import first", {"dcr.room.one"}),
         ("def f():\n    from dcr.room import first", {"dcr.room.one"}),
         ("START = ['-m', 'dcr.room.two']", {"dcr.room.two"}),
-        ("from dcr.room import FROM_HERE", {"dcr.room", "dcr.room.one", "dcr.room.two", "dcr.shelf.labels"}),
+        (
+            "from dcr.room import FROM_HERE",
+            {"dcr.room", "dcr.room.one", "dcr.room.two", "dcr.shelf.labels"},
+        ),
         ("import dcr.room", {"dcr.room", "dcr.room.one", "dcr.room.two", "dcr.shelf.labels"}),
     ],
 )
-def test_a_name_that_a_package_hands_on_leads_to_the_module_that_defines_it(tmp_path, taken, expected):
+def test_a_name_that_a_package_hands_on_leads_to_the_module_that_defines_it(
+    tmp_path, taken, expected
+):
     sources = write(tmp_path, {**FRONT, "user.py": f"{taken}\n"})
     assert sources.reached(["dcr.user"]) == {"dcr.user"} | expected
 
@@ -139,7 +151,9 @@ def test_the_front_of_a_package_has_no_effect_but_to_hand_on_or_to_define():
 
 
 def test_libraries_are_those_of_all_that_is_reached(tmp_path):
-    sources = write(tmp_path, {**FRONT, "user.py": "import numpy.linalg\nfrom dcr.room import other\n"})
+    sources = write(
+        tmp_path, {**FRONT, "user.py": "import numpy.linalg\nfrom dcr.room import other\n"}
+    )
     assert sources.libraries(["dcr.user"]) == {"numpy", "json"}
 
 
@@ -153,7 +167,11 @@ def test_a_hash_of_sources_is_that_of_their_names_and_bytes_wherever_they_lie(tm
         named = {name.replace("_", "/") + ".py": text for name, text in files.items()}
         return write(tmp_path / place, {"part/__init__.py": "", **named}).hash(["dcr.user"])
 
-    files = {"user": "import dcr.part.one, dcr.part.two\n", "part_one": "a = 1\n", "part_two": "b = 1\n"}
+    files = {
+        "user": "import dcr.part.one, dcr.part.two\n",
+        "part_one": "a = 1\n",
+        "part_two": "b = 1\n",
+    }
     first = hash_of("here", **files)
     assert hash_of("there/and/further", **files) == first
     assert hash_of("written in another order", **dict(reversed(files.items()))) == first
@@ -176,8 +194,17 @@ def test_whatever_a_run_calls_is_a_dependency_of_its_stage(smoke_project, pipeli
     sources = [dep.removeprefix("src/dcr/") for dep in stage["deps"] if dep.startswith("src/dcr/")]
     called = done.stdout.rpartition("called:")[2].split()
     assert f"dcr.pipelines.{pipeline}.nodes" in called
-    around = {"dcr.hooks", "dcr.run_hooks", "dcr.session", "dcr.faults", "dcr.outcome"}  # what Kedro calls beside nodes
-    around |= {"dcr.datasets.atomic", "dcr.datasets.records"}  # every run reads the record of `models` for the licence
+    around = {
+        "dcr.framework.hooks",
+        "dcr.framework.run_hooks",
+        "dcr.framework.session",
+        "dcr.faults",
+        "dcr.framework.outcome",
+    }  # what Kedro calls beside nodes
+    around |= {
+        "dcr.datasets.atomic",
+        "dcr.datasets.records",
+    }  # every run reads the record of `models` for the licence
     for name in {*called} - around:
         parts = name.split(".")[1:]
         module = PACKAGE.joinpath(*parts)

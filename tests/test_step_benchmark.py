@@ -1,4 +1,6 @@
-"""The benchmark of the step, as far as it goes without a GPU: both steps agree, and what is asked is measured."""
+"""The benchmark of the step, as far as it goes without a GPU: both steps agree, and what is
+asked is measured.
+"""
 
 import sys
 from dataclasses import replace
@@ -11,7 +13,7 @@ import torch
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 import step as benchmark
 from dcr import dcr_loss
-from dcr.backbones.open_clip import build_open_clip
+from dcr.models.backbones.open_clip import build_open_clip
 from two_steps import PlainStep, Setting, TrainerStep, build_models, published_loss, tower_config
 
 SETTING = Setting("cpu", "small", 2, 32, 1, False, "no", "none")
@@ -42,9 +44,12 @@ def test_both_steps_have_the_same_loss_and_gradient_on_a_gpu(steps):
 def test_the_loss_as_its_formula_stands_is_the_librarys():
     generator = torch.Generator().manual_seed(0)
     grid, views, targets = (
-        torch.randn(*s, 4, 2, 2, generator=generator, dtype=torch.float32) for s in ((3, 3), (3,), (3,))
+        torch.randn(*s, 4, 2, 2, generator=generator, dtype=torch.float32)
+        for s in ((3, 3), (3,), (3,))
     )
-    assert published_loss(grid, views, targets).item() == pytest.approx(dcr_loss(grid, views, targets).item(), rel=1e-5)
+    assert published_loss(grid, views, targets).item() == pytest.approx(
+        dcr_loss(grid, views, targets).item(), rel=1e-5
+    )
 
 
 def test_both_steps_run_as_on_a_gpu_in_bf16():
@@ -61,7 +66,9 @@ def test_on_a_gpu_the_models_are_those_of_the_paper():
     assert setting == Setting("cuda", "full", 16, 224, 2, False, "bf16", "tower")
     with torch.device("meta"):
         model, diffusion = build_models(replace(setting, device="meta"))
-    numbers = [sum(p.numel() for p in part.parameters()) for part in (diffusion.unet, diffusion.vae)]
+    numbers = [
+        sum(p.numel() for p in part.parameters()) for part in (diffusion.unet, diffusion.vae)
+    ]
     assert numbers == [865_910_724, 83_653_863]  # Stable Diffusion 2.1's
     assert (model.backbone.embed_dim, diffusion.unet.config.cross_attention_dim) == (768, 1024)
 
@@ -98,7 +105,9 @@ def test_a_compiled_step_has_the_same_loss_and_gradient(steps, monkeypatch):
         graphs.append(graph)
         return graph.forward
 
-    monkeypatch.setattr(torch.nn.Module, "compile", partialmethod(torch.nn.Module.compile, backend=run_as_traced))
+    monkeypatch.setattr(
+        torch.nn.Module, "compile", partialmethod(torch.nn.Module.compile, backend=run_as_traced)
+    )
     expected, expected_gradient = steps[0].compare(2)
     loss, gradient = TrainerStep(replace(SETTING, compile=True)).compare(2)
     assert graphs
@@ -114,9 +123,15 @@ def test_the_largest_batch_is_found(limit):
 @pytest.mark.parametrize(
     ("name", "peak"),
     [
-        ("NVIDIA H100 80GB HBM3", 989e12), ("NVIDIA H100 PCIe", 756e12), ("NVIDIA H200", 989e12), ("NVIDIA L4", 121e12),
-        ("NVIDIA A100-SXM4-80GB", 312e12), ("NVIDIA A10", 125e12), ("NVIDIA L40S", 362e12), ("NVIDIA RTX A4000", None),
+        ("NVIDIA H100 80GB HBM3", 989e12),
+        ("NVIDIA H100 PCIe", 756e12),
+        ("NVIDIA H200", 989e12),
+        ("NVIDIA L4", 121e12),
+        ("NVIDIA A100-SXM4-80GB", 312e12),
+        ("NVIDIA A10", 125e12),
+        ("NVIDIA L40S", 362e12),
+        ("NVIDIA RTX A4000", None),
     ],
-)  # fmt: skip
+)
 def test_peaks_are_found_by_the_whole_name(name, peak):
     assert benchmark.peak_operations(name) == peak

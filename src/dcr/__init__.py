@@ -1,4 +1,5 @@
-"""Diffusion Contrastive Reconstruction: sharper CLIP image encoders through a frozen diffusion model.
+"""Diffusion Contrastive Reconstruction: sharper CLIP image encoders through a frozen diffusion
+model.
 
     from dcr import dcr_loss, Projector, load_encoder
 
@@ -11,14 +12,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dcr.encoder import load_encoder
     from dcr.losses.dcr import dcr_loss
-    from dcr.projector import Projector
+    from dcr.models.encoder import load_encoder
+    from dcr.models.projector import Projector
 
 __version__ = "0.1.0"
 __all__ = ["Projector", "__version__", "dcr_loss", "load_encoder"]
 
-_HOMES = {"Projector": "dcr.projector", "dcr_loss": "dcr.losses.dcr", "load_encoder": "dcr.encoder"}
+_HOMES = {
+    "Projector": "dcr.models.projector",
+    "dcr_loss": "dcr.losses.dcr",
+    "load_encoder": "dcr.models.encoder",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,6 @@
-"""`python -m dcr`, and the console script `dcr`, are `kedro run`; the project's other commands follow by name."""
+"""`python -m dcr`, and the console script `dcr`, are `kedro run`; the project's other commands
+follow by name.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +15,11 @@ from dcr.cli import cli, run
 
 
 def main() -> None:
-    """Run with `kedro run`'s options; ``dcr make-set …`` and the like are the commands of `kedro` by that name.
+    """Run with `kedro run`'s options; ``dcr make-set …`` and the like are the commands of `kedro`
+    by that name.
 
-    The project is the folder of this one or above it that has a pyproject.toml of Kedro's. Where there is none, as for
-    an installed wheel, it is this folder, with its own ``conf``.
+    The project is the folder of this one or above it that has a pyproject.toml of Kedro's. Where
+    there is none, as for an installed wheel, it is this folder, with its own ``conf``.
     """
     project = find_kedro_project(Path.cwd())
     if project is None:

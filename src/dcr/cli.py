@@ -10,12 +10,12 @@ from typing import Any
 import click
 from kedro.framework.cli.project import run as kedro_run
 
-from dcr.config import BASE
-from dcr.edge import Command
 from dcr.errors import UserError
-from dcr.home import conf_folder, name_the_user, use_project_logging
+from dcr.framework.config_loader import BASE
+from dcr.framework.edge import Command
+from dcr.framework.home import conf_folder, name_the_user, use_project_logging
+from dcr.framework.session import refusal
 from dcr.parameters import check_name
-from dcr.session import refusal
 
 
 @click.group(name="dcr")
@@ -47,10 +47,13 @@ def _check_recipe(env: str | None, conf_source: str | None) -> None:
         return
     if not (folder / BASE).is_dir():
         raise UserError(
-            f"--conf-source {folder}: there is no folder {BASE!r} in it; name the folder `conf` of a project"
+            f"--conf-source {folder}: there is no folder {BASE!r} in it; name the folder `conf` of"
+            " a project"
         )
     if name:
-        check_name("recipe", name, sorted(path.name for path in folder.iterdir() if path.is_dir()), option)
+        check_name(
+            "recipe", name, sorted(path.name for path in folder.iterdir() if path.is_dir()), option
+        )
 
 
 _FORMS = {
@@ -60,7 +63,9 @@ _FORMS = {
 
 
 def _understood(option: click.Parameter) -> click.Parameter:
-    """Return an option of Kedro's whose value, where Kedro cannot read it, is refused and not a traceback."""
+    """Return an option of Kedro's whose value, where Kedro cannot read it, is refused and not a
+    traceback.
+    """
     read = option.callback
     if read is None:
         return option
@@ -80,51 +85,78 @@ def _understood(option: click.Parameter) -> click.Parameter:
             raise
         except Exception as exc:  # of YAML, OmegaConf, or of a value that is not what Kedro expects
             form = _FORMS.get(param.name, "see `kedro run --help`")
-            raise UserError(f"{param.opts[0]} {value}: it cannot be understood; write {form}") from exc
+            raise UserError(
+                f"{param.opts[0]} {value}: it cannot be understood; write {form}"
+            ) from exc
 
     option = copy(option)
     option.callback = read_or_refuse
     return option
 
 
-run = Command("run", params=[_understood(option) for option in kedro_run.params], callback=_run, help=kedro_run.help)
+run = Command(
+    "run",
+    params=[_understood(option) for option in kedro_run.params],
+    callback=_run,
+    help=kedro_run.help,
+)
 cli.add_command(run)
 
 
 @cli.command("make-set", cls=Command)
 @click.argument("source", type=click.Path(path_type=Path))
 @click.argument("target", type=click.Path(path_type=Path))
-@click.option("--kind", type=click.Choice(["classification", "retrieval", "mmvp_vlm"]), default="classification")
-@click.option("--template", "templates", multiple=True, help="Prompt with {c} where the class name goes; repeatable.")
+@click.option(
+    "--kind",
+    type=click.Choice(["classification", "retrieval", "mmvp_vlm"]),
+    default="classification",
+)
+@click.option(
+    "--template",
+    "templates",
+    multiple=True,
+    help="Prompt with {c} where the class name goes; repeatable.",
+)
 def make_set(source: Path, target: Path, kind: str, templates: tuple[str, ...]) -> None:
-    """Write an evaluation set in the layout that this project and CLIP_benchmark read; TARGET is the new folder.
+    """Write an evaluation set in the layout that this project and CLIP_benchmark read; TARGET is
+    the new folder.
 
     \b
     What SOURCE holds, by kind:
       classification  one folder a class, as torchvision's ImageFolder reads them, in train/ and
                       test/ (or val/), or at its top for a test split alone
       retrieval       images, and captions.csv (image,caption) or a .txt beside each image
-      mmvp_vlm        images, and pairs.csv (type,first_image,first_statement,second_image,second_statement)
+      mmvp_vlm        images, and pairs.csv
+      (type,first_image,first_statement,second_image,second_statement)
 
     \f
     Args:
         source, target, kind: as above.
         templates: prompts for classes, each with {c} where the name goes; empty for the set's own.
     """
-    from dcr.benchmark_sets import make_set
+    from dcr.data.benchmark_sets import make_set
 
     make_set(kind, source, target, templates)
 
 
 @cli.command("make-dvc", cls=Command)
 @click.option(
-    "--env", "-e", help="The recipe's folder in conf/; without it the demo's stages go into the project's own dvc.yaml."
+    "--env",
+    "-e",
+    help=(
+        "The recipe's folder in conf/; without it the demo's stages go into the project's own"
+        " dvc.yaml."
+    ),
 )
 @click.option(
-    "--conf-source", type=click.Path(exists=True, file_okay=False), help="Where the recipes are: conf/ of the project."
+    "--conf-source",
+    type=click.Path(exists=True, file_okay=False),
+    help="Where the recipes are: conf/ of the project.",
 )
 @click.option(
-    "--output", type=click.Path(dir_okay=False, path_type=Path), help="Another file than stages/<recipe>/dvc.yaml."
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Another file than stages/<recipe>/dvc.yaml.",
 )
 def make_dvc(env: str | None, conf_source: str | None, output: Path | None) -> None:
     """Write a recipe's pipelines as stages for `dvc repro`.
@@ -133,8 +165,9 @@ def make_dvc(env: str | None, conf_source: str | None, output: Path | None) -> N
     Args:
         env: the recipe's folder, None for the demo.
         conf_source: the folder with the recipes, None for that of the project.
-        output: the file to write, None for ``stages/<env>/dvc.yaml`` or, without ``env``, the project's.
+        output: the file to write, None for ``stages/<env>/dvc.yaml`` or, without ``env``, the
+            project's.
     """
-    from dcr.make_dvc import write_stages
+    from dcr.framework.make_dvc import write_stages
 
     click.echo(f"written: {write_stages(env, conf_folder(conf_source), output)}")

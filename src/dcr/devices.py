@@ -14,10 +14,11 @@ logger = logging.getLogger(__name__)
 
 
 def resolve_device(device: str | torch.device) -> torch.device:
-    """Return the ``device`` of a name; ``auto`` is the first accelerator that PyTorch finds, else the CPU.
+    """Return the ``device`` of a name; ``auto`` is the first accelerator that PyTorch finds, else
+    the CPU.
 
-    Where torchrun started this process, its own GPU is made PyTorch's current one first: ``auto`` and ``cuda`` are
-    that one.
+    Where torchrun started this process, its own GPU is made PyTorch's current one first: ``auto``
+    and ``cuda`` are that one.
 
     Raises:
         UserError: no such device on this machine.
@@ -38,14 +39,17 @@ def resolve_device(device: str | torch.device) -> torch.device:
 
 @lru_cache(maxsize=64)
 def constant(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
-    """Return numbers as a tensor on a device, made once: each copy from the CPU would wait for what the device is at.
+    """Return numbers as a tensor on a device, made once: each copy from the CPU would wait for what
+    the device is at.
 
     Args:
         values: (N,); the tensor is not to be changed.
         dtype: of the tensor.
         device: where it is.
     """
-    with torch.inference_mode(False):  # whoever asks first may be in it, and training could not use the result
+    with torch.inference_mode(
+        False
+    ):  # whoever asks first may be in it, and training could not use the result
         return torch.tensor(values, dtype=dtype, device=device)
 
 
@@ -59,6 +63,8 @@ def tell_slow_precision(device: torch.device, mixed_precision: str, section: str
     """
     if device.type == "cpu" and mixed_precision != "no":
         logger.warning(
-            "%s.mixed_precision is %s and the device a CPU, most of which emulate it: slower than `no` (float32), and "
-            "less exact", section, mixed_precision,
-        )  # fmt: skip
+            "%s.mixed_precision is %s and the device a CPU, most of which emulate it: slower than"
+            " `no` (float32), and less exact",
+            section,
+            mixed_precision,
+        )

@@ -1,4 +1,6 @@
-"""Embeddings of a folder of images as a Parquet table: ``python -m dcr.embed IMAGES OUTPUT --encoder FOLDER``."""
+"""Embeddings of a folder of images as a Parquet table: ``python -m dcr.embed IMAGES OUTPUT
+--encoder FOLDER``.
+"""
 
 from __future__ import annotations
 
@@ -15,13 +17,17 @@ from dcr.files import atomic_path
 if TYPE_CHECKING:
     from PIL import Image
 
-    from dcr.encoder import Encoder
+    from dcr.models.encoder import Encoder
 
 
-def embed_folder(encoder: Encoder, images: Path, output: Path, batch_size: int) -> tuple[int, dict[str, str]]:
-    """Write one row an image, ``path`` (relative to the folder) and ``embedding`` (d float32, not normalised).
+def embed_folder(
+    encoder: Encoder, images: Path, output: Path, batch_size: int
+) -> tuple[int, dict[str, str]]:
+    """Write one row an image, ``path`` (relative to the folder) and ``embedding`` (d float32, not
+    normalised).
 
-    Images come in the order of their paths; one batch at a time is in memory, and the table is whole or absent.
+    Images come in the order of their paths; one batch at a time is in memory, and the table is
+    whole or absent.
 
     Args:
         encoder: whose image tower embeds them.
@@ -51,26 +57,34 @@ def embed_folder(encoder: Encoder, images: Path, output: Path, batch_size: int) 
             for batch in _batches(paths, batch_size):
                 read = _read(images, batch, unread)
                 features = encoder.encode_image(list(read.values())).numpy()
-                column = pa.FixedSizeListArray.from_arrays(pa.array(features.reshape(-1)), type=embedding)
+                column = pa.FixedSizeListArray.from_arrays(
+                    pa.array(features.reshape(-1)), type=embedding
+                )
                 writer.write_table(pa.table([list(read), column], schema=schema))
                 rows += len(read)
                 progress.update(len(batch))
         if not rows:
             first = f" ({paths[0]}: {unread[paths[0]]})" if paths else ""
-            raise UserError(f"{images} has no image that can be read{first}: name a folder of images")
+            raise UserError(
+                f"{images} has no image that can be read{first}: name a folder of images"
+            )
     return rows, unread
 
 
 def image_paths(folder: Path) -> Iterator[str]:
-    """Yield the image files in ``folder``, sorted, relative to it; links that lead out of it are left out."""
-    from dcr.shards.sample import IMAGE_EXTENSIONS
+    """Yield the image files in ``folder``, sorted, relative to it; links that lead out of it
+    are left out.
+    """
+    from dcr.data.shards.sample import IMAGE_EXTENSIONS
 
     root = folder.resolve()
     for directory, names, files in os.walk(root):
         names.sort()
         for name in sorted(files):
             path = Path(directory, name)
-            if path.suffix.lower().lstrip(".") in IMAGE_EXTENSIONS and path.resolve().is_relative_to(root):
+            if path.suffix.lower().lstrip(
+                "."
+            ) in IMAGE_EXTENSIONS and path.resolve().is_relative_to(root):
                 yield path.relative_to(root).as_posix()
 
 
@@ -80,8 +94,8 @@ def _batches(paths: list[str], size: int) -> Iterator[list[str]]:
 
 def _read(folder: Path, paths: list[str], unread: dict[str, str]) -> dict[str, Image.Image]:
     """Return images by path; note the reasons of those that cannot be read in ``unread``."""
-    from dcr.decoding import decode_rgb
-    from dcr.shards.reading import MAX_IMAGE_BYTES
+    from dcr.data.decoding import decode_rgb
+    from dcr.data.shards.reading import MAX_IMAGE_BYTES
 
     images = {}
     for path in paths:
@@ -100,11 +114,17 @@ def _read(folder: Path, paths: list[str], unread: dict[str, str]) -> dict[str, I
 @click.argument("images", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.argument("output", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--encoder", required=True, help="An exported folder, or any model folder.")
-@click.option("--batch-size", default=64, show_default=True, type=click.IntRange(min=1), help="Images at once.")
+@click.option(
+    "--batch-size",
+    default=64,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Images at once.",
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
 def main(images: Path, output: Path, encoder: str, batch_size: int, device: str) -> None:
     """Write the embeddings of all IMAGES in a folder to the Parquet file OUTPUT."""
-    from dcr.encoder import load_encoder
+    from dcr.models.encoder import load_encoder
 
     try:
         rows, unread = embed_folder(load_encoder(encoder, device), images, output, batch_size)

@@ -1,8 +1,10 @@
-"""Names of encoders: which method trained one, with which seed, and whether it stands as trained or was aligned after.
+"""Names of encoders: which method trained one, with which seed, and whether it stands as trained or
+was aligned after.
 
-`base` and a method's name are the encoders that the recipe is about: ``dcr``, ``reconstruction``. Beside them stand
-``dcr@2``, trained again with seed 2 in stage 2; ``dcr_unaligned``, as training left it, where ``dcr`` is what pipeline
-`alignment` made of it; and ``base_aligned``, the base treated in the same way.
+`base` and a method's name are the encoders that the recipe is about: ``dcr``, ``reconstruction``.
+Beside them stand ``dcr@2``, trained again with seed 2 in stage 2; ``dcr_unaligned``, as training
+left it, where ``dcr`` is what pipeline `alignment` made of it; and ``base_aligned``, the base
+treated in the same way.
 """
 
 from __future__ import annotations
@@ -26,7 +28,8 @@ class EncoderName:
 
     Attributes:
         method: `base`, a method of stage 2, or any name of ``more_encoders``.
-        form: ``""`` for the encoder that goes by the method's own name, else :data:`ALIGNED` or :data:`UNALIGNED`.
+        form: ``""`` for the encoder that goes by the method's own name, else :data:`ALIGNED` or
+            :data:`UNALIGNED`.
         seed: of stage 2 where it was trained again; None for the recipe's own.
     """
 
@@ -39,7 +42,9 @@ class EncoderName:
 
     @classmethod
     def parse(cls, name: str) -> EncoderName:
-        """Return the parts of ``name``; every name has some, so that nothing needs to be refused."""
+        """Return the parts of ``name``; every name has some, so that nothing needs to be
+        refused.
+        """
         found = _NAME.fullmatch(name)
         if found is None:
             return cls(name)
@@ -53,7 +58,8 @@ class EncoderName:
 
 
 def run_name(method: str, phase: int | None = None, seed: int | None = None) -> str:
-    """Return the name of a run of stage 2, as its checkpoints and losses have it: ``dcr``, ``dcr.2``, ``dcr.2@1``.
+    """Return the name of a run of stage 2, as its checkpoints and losses have it: ``dcr``,
+    ``dcr.2``, ``dcr.2@1``.
 
     Args:
         method: of stage 2.
@@ -64,24 +70,36 @@ def run_name(method: str, phase: int | None = None, seed: int | None = None) -> 
 
 
 def split_run(name: str) -> tuple[str, int | None]:
-    """Return which encoder the run ``name`` of stage 2 trains and in which phase, None where it is the only one."""
+    """Return which encoder the run ``name`` of stage 2 trains and in which phase, None where it
+    is the only one.
+    """
     run = EncoderName.parse(name)
     method, dot, phase = run.method.rpartition(".")
-    return (str(replace(run, method=method)), int(phase)) if dot and phase.isdecimal() else (name, None)
+    return (
+        (str(replace(run, method=method)), int(phase))
+        if dot and phase.isdecimal()
+        else (name, None)
+    )
 
 
 def aligned_name(name: str) -> str:
-    """Return what the encoder ``name`` goes by once it is aligned: only the base changes its name."""
+    """Return what the encoder ``name`` goes by once it is aligned: only the base changes its
+    name.
+    """
     return str(replace(EncoderName.parse(name), form=ALIGNED)) if name == BASE else name
 
 
 def unaligned_name(name: str) -> str:
-    """Return what the encoder ``name`` goes by as trained, beside its aligned form: only the base keeps its name."""
+    """Return what the encoder ``name`` goes by as trained, beside its aligned form: only the
+    base keeps its name.
+    """
     return name if name == BASE else str(replace(EncoderName.parse(name), form=UNALIGNED))
 
 
 def group_seeds(names: Iterable[str]) -> dict[str, list[str]]:
-    """Return ``names`` by method, a method's seeds together under the name without one, the recipe's own first."""
+    """Return ``names`` by method, a method's seeds together under the name without one, the
+    recipe's own first.
+    """
     groups: dict[str, list[str]] = {}
     for name in sorted(names, key=lambda name: EncoderName.parse(name).seed is not None):
         groups.setdefault(EncoderName.parse(name).without_seed, []).append(name)

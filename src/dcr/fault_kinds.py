@@ -20,7 +20,10 @@ SYSTEM = {
         f"raise the limit (ulimit -n) or lower num_workers and n_jobs of the parameters, {AGAIN}",
     ),
     errno.ENFILE: ("too many files are open on this machine", f"close other programs, {AGAIN}"),
-    errno.EFBIG: ("the file would be larger than this process or file system may write", f"raise ulimit -f, {AGAIN}"),
+    errno.EFBIG: (
+        "the file would be larger than this process or file system may write",
+        f"raise ulimit -f, {AGAIN}",
+    ),
     errno.EIO: ("the disk reports an input/output error", "check the disk or the mount"),
     errno.ENAMETOOLONG: ("the name is too long for the file system", "choose shorter names"),
     errno.ENOTDIR: ("there is a file where a folder is needed", "move it away"),
@@ -30,8 +33,14 @@ SYSTEM = {
     errno.ENOENT: ("there is no such file or folder", "check the path"),
     errno.ELOOP: ("its links lead in a circle", "mend the links"),
     errno.ESTALE: ("the network file system has lost it", f"mount it again, {AGAIN}"),
-    errno.ENOMEM: ("memory does not suffice", f"free memory or lower batch_size, num_workers and n_jobs, {AGAIN}"),
-    errno.EAGAIN: ("no further process can be started", f"raise the limit (ulimit -u) or lower num_workers, {AGAIN}"),
+    errno.ENOMEM: (
+        "memory does not suffice",
+        f"free memory or lower batch_size, num_workers and n_jobs, {AGAIN}",
+    ),
+    errno.EAGAIN: (
+        "no further process can be started",
+        f"raise the limit (ulimit -u) or lower num_workers, {AGAIN}",
+    ),
     errno.EBUSY: ("it is in use", f"stop the program that uses it, {AGAIN}"),
     errno.ETXTBSY: ("it is in use", f"stop the program that uses it, {AGAIN}"),
     errno.ECONNREFUSED: ("the connection is refused", "check that the other side runs"),
@@ -48,8 +57,14 @@ CODES = {
     ConnectionRefusedError: errno.ECONNREFUSED,
 }
 
-_MEMORY = f"lower batch_size, rows_per_chunk, num_workers or n_jobs of the parameters, or free memory, {AGAIN}"
-_KILLED = f"most often for lack of memory: lower n_jobs or num_workers of the parameters, or free memory, {AGAIN}"
+_MEMORY = (
+    "lower batch_size, rows_per_chunk, num_workers or n_jobs of the parameters, or free memory,"
+    f" {AGAIN}"
+)
+_KILLED = (
+    "most often for lack of memory: lower n_jobs or num_workers of the parameters, or free memory,"
+    f" {AGAIN}"
+)
 _ENDED = f"the log tells of it, {AGAIN}"
 
 
@@ -64,7 +79,12 @@ class Kind(NamedTuple):
 
 PROCESSES = [
     Kind("MemoryError|OutOfMemoryError", "", "memory does not suffice", _MEMORY),
-    Kind(".*", "CUDA (error: )?out of memory|DefaultCPUAllocator: .*memory", "memory does not suffice", _MEMORY),
+    Kind(
+        ".*",
+        "CUDA (error: )?out of memory|DefaultCPUAllocator: .*memory",
+        "memory does not suffice",
+        _MEMORY,
+    ),
     Kind("TerminatedWorkerError|BrokenProcessPool", "", "a worker process was killed", _KILLED),
     Kind(
         "RuntimeError",
@@ -73,12 +93,28 @@ PROCESSES = [
         f"give /dev/shm more room (docker run --shm-size) or set num_workers: 0, {AGAIN}",
     ),
     Kind("RuntimeError", "DataLoader worker ", "a loader process was killed", _KILLED),
-    Kind("RuntimeError", "can't start new thread", "no further thread can be started", f"raise ulimit -u, {AGAIN}"),
-    Kind("ChildFailedError|SignalException", "", "the processes that train together were ended from outside", _ENDED),
-    Kind("Dist(Backend|Network|Store)Error", "", "the processes that work together lost each other", _ENDED),
+    Kind(
+        "RuntimeError",
+        "can't start new thread",
+        "no further thread can be started",
+        f"raise ulimit -u, {AGAIN}",
+    ),
+    Kind(
+        "ChildFailedError|SignalException",
+        "",
+        "the processes that train together were ended from outside",
+        _ENDED,
+    ),
+    Kind(
+        "Dist(Backend|Network|Store)Error",
+        "",
+        "the processes that work together lost each other",
+        _ENDED,
+    ),
     Kind(
         ".*",
-        "CUDA error: (?!device-side assert|an illegal memory)|cuDNN error|NCCL error|CUDA driver|No CUDA GPUs",
+        "CUDA error: (?!device-side assert|an illegal memory)|cuDNN error|NCCL error|CUDA driver|No"
+        " CUDA GPUs",
         "the accelerator failed",
         f"check it with nvidia-smi, or set `device: cpu` in globals.yml, {AGAIN}",
     ),

@@ -1,8 +1,9 @@
-"""What goes wrong outside the code, as the sentence that a user reads: disk, memory, processes, damaged files.
+"""What goes wrong outside the code, as the sentence that a user reads: disk, memory, processes,
+damaged files.
 
-Libraries and the system raise errors of their own. `explain` knows those that say something about the machine, a file
-or a setting; anything else is a mistake in the code and keeps its traceback. Errors are known by the names of their
-classes, so that none of the libraries is imported for it.
+Libraries and the system raise errors of their own. `explain` knows those that say something about
+the machine, a file or a setting; anything else is a mistake in the code and keeps its traceback.
+Errors are known by the names of their classes, so that none of the libraries is imported for it.
 """
 
 from __future__ import annotations
@@ -19,10 +20,11 @@ from dcr.fault_kinds import AGAIN, CODES, PROCESSES, SYSTEM
 
 @dataclass
 class Place:
-    """What is being done at this moment; Kedro's hooks keep it (`dcr.hooks.Whereabouts`).
+    """What is being done at this moment; Kedro's hooks keep it (`dcr.framework.hooks.Whereabouts`).
 
     Attributes:
-        node: that runs. dataset: that is read or written, or None. path: of the dataset. maker: command that makes it.
+        node: that runs. dataset: that is read or written, or None. path: of the dataset. maker:
+            command that makes it.
         writing: whether it is written.
     """
 
@@ -51,12 +53,18 @@ def explain(exc: BaseException, place: Place = NOW) -> UserError | None:
     if found := next((path for one in _chain(exc) if (path := _DATASET.search(str(one)))), None):
         place = replace(place, path=found[1])  # of the one partition among many
     for one in _causes(exc):
-        if sentence := _of_the_system(one, place) or _of_a_process(one, place) or _of_a_file(one, place):
+        if (
+            sentence := _of_the_system(one, place)
+            or _of_a_process(one, place)
+            or _of_a_file(one, place)
+        ):
             return UserError(sentence)
     return next((UserError(sentence) for one in _causes(exc) if (sentence := _of_kedro(one))), None)
 
 
-_DATASET = re.compile(r"Failed while \w+ data (?:from|to) dataset .*?filepath=(?:\w+\()?'([^'\n]+)'")
+_DATASET = re.compile(
+    r"Failed while \w+ data (?:from|to) dataset .*?filepath=(?:\w+\()?'([^'\n]+)'"
+)
 
 
 def _chain(exc: BaseException | None) -> Iterator[BaseException]:
@@ -69,7 +77,9 @@ def _chain(exc: BaseException | None) -> Iterator[BaseException]:
 
 
 def _causes(exc: BaseException) -> list[BaseException]:
-    """Return an exception and what it was raised from, innermost first; what was merely being handled says nothing."""
+    """Return an exception and what it was raised from, innermost first; what was merely being
+    handled says nothing.
+    """
     causes = [exc]
     while (cause := causes[-1].__cause__) is not None and cause not in causes:
         causes.append(cause)
@@ -83,7 +93,9 @@ _PATH_IN_WORDS = re.compile(r"'((?:[^'\n]*/)[^'\n]*)'")
 
 
 def _of_the_system(exc: BaseException, place: Place) -> str | None:
-    """Return the sentence on what the operating system refused; a reader that went away is no fault."""
+    """Return the sentence on what the operating system refused; a reader that went away is no
+    fault.
+    """
     code = _code(exc)
     if code is None or code == errno.EPIPE:
         return None
@@ -121,7 +133,9 @@ def _doing(place: Place) -> str:
 
 
 def _of_a_process(exc: BaseException, place: Place) -> str | None:
-    """Return the sentence on memory that ran out, a process that was killed, or an accelerator that failed."""
+    """Return the sentence on memory that ran out, a process that was killed, or an accelerator
+    that failed.
+    """
     message = str(exc)
     for kind in PROCESSES:
         is_named = any(re.fullmatch(kind.name, cls.__name__) for cls in type(exc).__mro__)
@@ -142,7 +156,9 @@ _DAMAGED = re.compile(
 
 def _of_a_file(exc: BaseException, place: Place) -> str | None:
     """Return the sentence on a file that cannot be read."""
-    names = [f"{cls.__module__}.{cls.__name__}".removeprefix("builtins.") for cls in type(exc).__mro__]
+    names = [
+        f"{cls.__module__}.{cls.__name__}".removeprefix("builtins.") for cls in type(exc).__mro__
+    ]
     if any(re.fullmatch(r"huggingface_hub\..*HFValidationError", name) for name in names):
         return f"{_first_line(str(exc))}: write models of the hub as org/name@revision"
     reading = place.dataset is not None and not place.writing
@@ -150,14 +166,21 @@ def _of_a_file(exc: BaseException, place: Place) -> str | None:
     is_readers = reading and isinstance(exc, OSError | ValueError) and _raised_in(exc, _READERS)
     if not is_readers and not any(_DAMAGED.fullmatch(name) for name in names):
         return None
-    advice = f"remove it and make it again with `{place.maker}`" if place.maker else "mend or replace it"
+    advice = (
+        f"remove it and make it again with `{place.maker}`" if place.maker else "mend or replace it"
+    )
     mark = getattr(exc, "problem_mark", None)
     reason = getattr(exc, "problem", None) or _first_line(str(exc)) or "it ends too early"
     reason = f"line {mark.line + 1}: {reason}" if mark else reason
     found = _PATH_IN_WORDS.search(str(exc))
     if found or (reading and place.path):
-        return f"{found[1] if found else place.path} is damaged or half-written ({reason}); {advice}"
-    return f"a file that {f'node {place.node}' if place.node else 'this command'} reads is damaged ({reason}); {advice}"
+        return (
+            f"{found[1] if found else place.path} is damaged or half-written ({reason}); {advice}"
+        )
+    return (
+        f"a file that {f'node {place.node}' if place.node else 'this command'} reads is damaged"
+        f" ({reason}); {advice}"
+    )
 
 
 _READERS = ("pyarrow", "pandas", "json", "plotly", "numpy", "yaml", "zipfile", "fsspec")
@@ -185,7 +208,8 @@ def _of_kedro(exc: BaseException) -> str | None:
     message = str(exc.args[0] if exc.args else exc)
     is_refusal = name.startswith("kedro.io.core.") and not message.startswith(_UNDEFINED)
     if is_refusal or (
-        isinstance(exc, KeyError | ValueError) and _raised_in(exc, ("kedro.io.catalog_config_resolver",))
+        isinstance(exc, KeyError | ValueError)
+        and _raised_in(exc, ("kedro.io.catalog_config_resolver",))
     ):
         return f"the catalog: {first_sentence(message)}; see conf/base/catalog_*.yml"
     if name.startswith(("kedro.config.", "omegaconf.errors.", "kedro.pipeline.pipeline.")):
@@ -195,7 +219,9 @@ def _of_kedro(exc: BaseException) -> str | None:
 
 # ---- words ----
 
-_WORKERS_TRACEBACK = re.compile(r"Caught \w+ in .*\nOriginal Traceback.*\n(?:[\w.]+: )(.*)", re.DOTALL)
+_WORKERS_TRACEBACK = re.compile(
+    r"Caught \w+ in .*\nOriginal Traceback.*\n(?:[\w.]+: )(.*)", re.DOTALL
+)
 
 
 def _plain(exc: BaseException) -> str:
@@ -212,7 +238,9 @@ def _first_line(message: str) -> str:
 
 
 def first_sentence(message: str) -> str:
-    """Return what Kedro's ``message`` says before its hints, in one line of at most 300 characters."""
+    """Return what Kedro's ``message`` says before its hints, in one line of at most 300
+    characters.
+    """
     text = " ".join(message.partition("Hint:")[0].partition("https://")[0].split())
     text = re.sub(r"An exception occurred when parsing config for dataset '([^']*)':", r"\1:", text)
     return text.removesuffix(".")[:300]

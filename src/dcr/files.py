@@ -24,7 +24,9 @@ from dcr.replacing import (
 )
 
 RECORD = ".dcr.sha256"
-"""In a folder that this project made: the hash of each of its files; see `dcr.ownership`."""
+"""In a folder that this project made: the hash of each of its files; see
+`dcr.datasets.ownership`.
+"""
 
 _CHUNK = 1 << 20
 
@@ -33,8 +35,8 @@ _CHUNK = 1 << 20
 def atomic_path(target: str | os.PathLike) -> Iterator[Path]:
     """Yield the path of an empty temporary file that becomes ``target`` only if the block succeeds.
 
-    Links are written through, the file gets the umask's permissions, and what dead processes left half written in its
-    folder is removed.
+    Links are written through, the file gets the umask's permissions, and what dead processes left
+    half written in its folder is removed.
     """
     target = follow_links(target)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -51,10 +53,11 @@ def atomic_path(target: str | os.PathLike) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(target: str | os.PathLike) -> Iterator[Path]:
-    """Yield an empty temporary folder that replaces the folder ``target`` only if the block succeeds.
+    """Yield an empty temporary folder that replaces the folder ``target`` only if the block
+    succeeds.
 
-    At every moment the old or the new folder is under the name. Links are written through; a mount point cannot be
-    replaced and gets the new contents entry by entry.
+    At every moment the old or the new folder is under the name. Links are written through; a mount
+    point cannot be replaced and gets the new contents entry by entry.
     """
     target = follow_links(target)
     mounted = is_mount(target)
@@ -66,7 +69,9 @@ def atomic_folder(target: str | os.PathLike) -> Iterator[Path]:
     try:
         yield temporary
         settle(temporary, mode)
-        replace_contents(temporary, target, RECORD) if mounted else replace_folder(temporary, target)
+        replace_contents(temporary, target, RECORD) if mounted else replace_folder(
+            temporary, target
+        )
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -81,7 +86,9 @@ def sha256_file(path: str | os.PathLike) -> str:
 
 
 def sha256_folder(folder: str | os.PathLike) -> str:
-    """Return the hex sha256 over the sorted relative names and contents of files in ``folder``, `RECORD` left out."""
+    """Return the hex sha256 over the sorted relative names and contents of files in ``folder``,
+    `RECORD` left out.
+    """
     folder = Path(folder)
     digest = hashlib.sha256()
     for path in sorted(p for p in folder.rglob("*") if p.is_file() and p != folder / RECORD):

@@ -1,7 +1,9 @@
-"""What a result depends on: data, weights, the parameters that change it, and the code that makes it, as hashes.
+"""What a result depends on: data, weights, the parameters that change it, and the code that makes
+it, as hashes.
 
-A kept result is found again by a `fingerprint` of all four. The code is never listed by hand: it is the module that
-makes the result, all that this module imports, and the versions of the libraries among it that compute.
+A kept result is found again by a `fingerprint` of all four. The code is never listed by hand: it is
+the module that makes the result, all that this module imports, and the versions of the libraries
+among it that compute.
 """
 
 from __future__ import annotations
@@ -23,11 +25,24 @@ SOURCES = Sources(Path(__file__).parent)
 """The sources that this process runs."""
 
 LIBRARIES = {
-    "PIL": "pillow", "diffusers": "diffusers", "ftfy": "ftfy", "numpy": "numpy", "open_clip": "open_clip_torch",
-    "peft": "peft", "scipy": "scipy", "sklearn": "scikit-learn", "timm": "timm", "tokenizers": "tokenizers",
-    "torch": "torch", "torchvision": "torchvision", "transformers": "transformers", "webdataset": "webdataset",
-}  # fmt: skip
-"""The libraries that decide about values, from the name that is imported to the one that is installed."""
+    "PIL": "pillow",
+    "diffusers": "diffusers",
+    "ftfy": "ftfy",
+    "numpy": "numpy",
+    "open_clip": "open_clip_torch",
+    "peft": "peft",
+    "scipy": "scipy",
+    "sklearn": "scikit-learn",
+    "timm": "timm",
+    "tokenizers": "tokenizers",
+    "torch": "torch",
+    "torchvision": "torchvision",
+    "transformers": "transformers",
+    "webdataset": "webdataset",
+}
+"""The libraries that decide about values, from the name that is imported to the one that is
+installed.
+"""
 
 _ORIGIN = ("transformers_version", "architectures", "dtype", "torch_dtype")
 
@@ -39,14 +54,15 @@ def fingerprint(**parts: Any) -> str:
 
 @cache
 def code_hash(*makers: str | type) -> str:
-    """Return the hex sha256 of the code that makes a result, and of the libraries that it computes with.
+    """Return the hex sha256 of the code that makes a result, and of the libraries that it computes
+    with.
 
-    It is taken once a process, so that what a process makes is known by the code that it started with. A library's
-    build for one device or another is no part of it.
+    It is taken once a process, so that what a process makes is known by the code that it started
+    with. A library's build for one device or another is no part of it.
 
     Args:
-        makers: the modules that make the result, or classes of objects that take part in it: of a class, those of its
-            bases count too, and none that lies outside of the project.
+        makers: the modules that make the result, or classes of objects that take part in it: of a
+            class, those of its bases count too, and none that lies outside of the project.
     """
     modules = {module for maker in makers for module in _modules(maker)}
     libraries = sorted(LIBRARIES.keys() & SOURCES.libraries(modules))
@@ -82,7 +98,9 @@ def tensors_hash(tensors: dict[str, torch.Tensor]) -> str:
 
 
 def without_origin(config: Any) -> Any:
-    """Return ``config``, a library's of a model, without what tells where and by which version it was written."""
+    """Return ``config``, a library's of a model, without what tells where and by which version
+    it was written.
+    """
     if not isinstance(config, Mapping):
         return config
     return {

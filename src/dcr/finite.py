@@ -1,4 +1,6 @@
-"""No product that is not finite: tensors are looked through where they are read and where they are written."""
+"""No product that is not finite: tensors are looked through where they are read and where they
+are written.
+"""
 
 from __future__ import annotations
 
@@ -23,5 +25,7 @@ def require_finite(tensors: Mapping[str, torch.Tensor], what: str, advice: str) 
         UserError: naming the first such tensor.
     """
     for name, tensor in tensors.items():
-        if (tensor.is_floating_point() or tensor.is_complex()) and not bool(tensor.isfinite().all()):
+        if (tensor.is_floating_point() or tensor.is_complex()) and not bool(
+            tensor.isfinite().all()
+        ):
             raise UserError(f"{what}: {name} holds NaN or infinity; {advice}")

@@ -1,4 +1,6 @@
-"""One run at a time over the same folders: a lock that the system gives back when its holder dies, however it dies."""
+"""One run at a time over the same folders: a lock that the system gives back when its holder
+dies, however it dies.
+"""
 
 from __future__ import annotations
 
@@ -19,13 +21,15 @@ _held: dict[int, bool] = {}  # by descriptor, whether this process wrote its nam
 
 
 def lock(folder: Path, *, shared: bool) -> None:
-    """Lock a folder by its file `LOCK` until `release_all` or the end of this process, or refuse at once.
+    """Lock a folder by its file `LOCK` until `release_all` or the end of this process, or refuse at
+    once.
 
     Processes that this one forks do not hold the lock; `held_descriptors` are for those that shall.
 
     Args:
         folder: made if it is not there and the lock is not shared.
-        shared: with others that share it: those that read, and those that write different files on purpose.
+        shared: with others that share it: those that read, and those that write different files on
+            purpose.
 
     Raises:
         UserError: another process holds the folder in a way that does not go with this one.
@@ -38,8 +42,8 @@ def lock(folder: Path, *, shared: bool) -> None:
         fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
         raise UserError(
-            f"{folder} is in use by another run{_holder(descriptor)}: wait until it has ended, or give this run a "
-            "recipe of its own"
+            f"{folder} is in use by another run{_holder(descriptor)}: wait until it has ended, or"
+            " give this run a recipe of its own"
         ) from None
     except OSError as exc:
         if exc.errno not in _NO_LOCKS:  # a file system that knows no locks has none to give
@@ -50,7 +54,9 @@ def lock(folder: Path, *, shared: bool) -> None:
 
 
 def held_descriptors() -> tuple[int, ...]:
-    """Return what a process that goes on with this run inherits, so that the locks last as long as it does."""
+    """Return what a process that goes on with this run inherits, so that the locks last as long
+    as it does.
+    """
     return tuple(sorted(_held))
 
 
@@ -91,6 +97,10 @@ def _holder(descriptor: int) -> str:
     """Return who wrote into a lock's file last, if that process is still there."""
     text = os.pread(descriptor, 200, 0).decode("utf-8", "replace")
     pid, _, host = text.removeprefix("process ").partition(" on ")
-    if host == platform.node() and not os.path.exists(f"/proc/{pid}") and os.path.exists("/proc/self"):
+    if (
+        host == platform.node()
+        and not os.path.exists(f"/proc/{pid}")
+        and os.path.exists("/proc/self")
+    ):
         return ""
     return f" ({text})" if host else ""

@@ -1,4 +1,6 @@
-"""How far a long loop is: a bar on a terminal, and where there is none a line in the log every half minute."""
+"""How far a long loop is: a bar on a terminal, and where there is none a line in the log every
+half minute.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ _ALWAYS_IN_LINES = False
 
 
 def use_lines() -> None:
-    """Tell in lines from here on, also on a terminal: bars of several processes would write over each other."""
+    """Tell in lines from here on, also on a terminal: bars of several processes would write
+    over each other.
+    """
     global _ALWAYS_IN_LINES
     _ALWAYS_IN_LINES = True
 
@@ -67,7 +71,9 @@ class Lines(Generic[T]):
         initial: number of items that were done before: they count as done, not for the speed.
     """
 
-    def __init__(self, items: Iterable[T] | None, desc: str, unit: str, total: int | None, initial: int) -> None:
+    def __init__(
+        self, items: Iterable[T] | None, desc: str, unit: str, total: int | None, initial: int
+    ) -> None:
         self._items = items
         self._desc = desc
         self._unit = unit
@@ -110,11 +116,18 @@ class Lines(Generic[T]):
     def _sentence(self, seconds: float) -> str:
         units = f"{self._unit}{'' if self._done == 1 and self._total is None else 's'}"
         if not self._total:
-            return f"{self._desc}: {self._done:,} {units}, {describe_seconds(seconds)} so far{self._postfix}"
+            return (
+                f"{self._desc}: {self._done:,} {units}, {describe_seconds(seconds)} so"
+                f" far{self._postfix}"
+            )
         new = self._done - self._initial
-        left = f", {describe_seconds(seconds / new * (self._total - self._done))} left" if new else ""
+        left = (
+            f", {describe_seconds(seconds / new * (self._total - self._done))} left" if new else ""
+        )
         share = f"{100 * self._done / self._total:.0f} %"
-        return f"{self._desc}: {self._done:,} of {self._total:,} {units}, {share}{left}{self._postfix}"
+        return (
+            f"{self._desc}: {self._done:,} of {self._total:,} {units}, {share}{left}{self._postfix}"
+        )
 
 
 def describe_seconds(seconds: float) -> str:

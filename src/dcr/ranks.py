@@ -25,15 +25,16 @@ def read_ranks(environment: Mapping[str, str] = os.environ) -> tuple[int, int] |
     numbers = {name: _number(name, value) for name, value in found.items()}
     if missing := [name for name in ("RANK", "WORLD_SIZE") if name not in numbers]:
         raise UserError(
-            f"{next(iter(found))} is set in the environment and {missing[0]} is not: start the processes by torchrun, "
-            f"which sets both, or run `unset {' '.join(found)}`"
+            f"{next(iter(found))} is set in the environment and {missing[0]} is not: start the"
+            f" processes by torchrun, which sets both, or run `unset {' '.join(found)}`"
         )
     rank = numbers["RANK"]
     count = numbers["WORLD_SIZE"]
     if not 0 <= rank < count or not 0 <= numbers.get("LOCAL_RANK", 0) < count:
         raise UserError(
-            f"{', '.join(f'{name}={value}' for name, value in found.items())} of the environment contradict each "
-            f"other: a rank is below WORLD_SIZE; start the processes by torchrun, or run `unset {' '.join(found)}`"
+            f"{', '.join(f'{name}={value}' for name, value in found.items())} of the environment"
+            " contradict each other: a rank is below WORLD_SIZE; start the processes by torchrun,"
+            f" or run `unset {' '.join(found)}`"
         )
     return rank, count
 
@@ -41,6 +42,7 @@ def read_ranks(environment: Mapping[str, str] = os.environ) -> tuple[int, int] |
 def _number(name: str, value: str) -> int:
     if not value.isascii() or not value.isdigit():
         raise UserError(
-            f"{name}={value!r} of the environment must be a whole number: run `unset {name}`, or use torchrun"
+            f"{name}={value!r} of the environment must be a whole number: run `unset {name}`, or"
+            " use torchrun"
         )
     return int(value)

@@ -1,6 +1,7 @@
 """How a new file or folder takes the place of an old one; `dcr.files` puts these steps together.
 
-Temporary names hold host, process and a random token: ``.<name>.<host>.<pid>.<token>.<number>.tmp``.
+Temporary names hold host, process and a random token:
+``.<name>.<host>.<pid>.<token>.<number>.tmp``.
 """
 
 from __future__ import annotations
@@ -18,9 +19,13 @@ from contextlib import suppress
 from pathlib import Path
 
 _HOST = re.sub(r"\W", "-", platform.node()) or "host"
-_TOKEN = secrets.token_hex(4)  # tells this process from an earlier one of the same number, as in containers
+_TOKEN = secrets.token_hex(
+    4
+)  # tells this process from an earlier one of the same number, as in containers
 _numbers = itertools.count()
-_TEMPORARY = re.compile(r"\..+\.(?P<host>[\w-]+)\.(?P<pid>\d+)\.(?P<token>[0-9a-f]{8})\.\d+\.tmp", re.DOTALL)
+_TEMPORARY = re.compile(
+    r"\..+\.(?P<host>[\w-]+)\.(?P<pid>\d+)\.(?P<token>[0-9a-f]{8})\.\d+\.tmp", re.DOTALL
+)
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
@@ -28,7 +33,9 @@ _CANNOT_EXCHANGE = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)  # as on NFS
 
 
 def temporary_path(folder: Path, name: str) -> Path:
-    """Return a path in ``folder`` for what will be called ``name``, which no other process, thread or call uses."""
+    """Return a path in ``folder`` for what will be called ``name``, which no other process,
+    thread or call uses.
+    """
     return folder / f".{name}.{_HOST}.{os.getpid()}.{_TOKEN}.{next(_numbers)}.tmp"
 
 
@@ -38,9 +45,13 @@ def is_temporary(name: str) -> bool:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what dead processes of this host were writing in ``folder``; what another host writes stays."""
+    """Remove what dead processes of this host were writing in ``folder``; what another host
+    writes stays.
+    """
     with suppress(FileNotFoundError), os.scandir(folder) as entries:
-        dead = [entry.path for entry in entries if entry.name.endswith(".tmp") and _is_dead(entry.name)]
+        dead = [
+            entry.path for entry in entries if entry.name.endswith(".tmp") and _is_dead(entry.name)
+        ]
         for path in dead:
             remove(Path(path))
 
@@ -61,7 +72,9 @@ def _is_dead(name: str) -> bool:
 
 
 def remove(path: Path) -> None:
-    """Remove what lies at ``path``, a file, a link or a folder with all that is in it, if it is there."""
+    """Remove what lies at ``path``, a file, a link or a folder with all that is in it, if it is
+    there.
+    """
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -71,7 +84,8 @@ def remove(path: Path) -> None:
 def follow_links(path: str | os.PathLike) -> Path:
     """Return the place that ``path`` leads to, so that a write goes through links.
 
-    A link to a file without write permission stands for itself: DVC links to its cache so, which nobody may change.
+    A link to a file without write permission stands for itself: DVC links to its cache so, which
+    nobody may change.
     """
     path = Path(path)
     place = Path(os.path.realpath(path))
@@ -81,7 +95,9 @@ def follow_links(path: str | os.PathLike) -> Path:
 
 
 def is_mount(folder: Path) -> bool:
-    """Return whether something is mounted at ``folder``; unlike os.path.ismount this sees bind mounts."""
+    """Return whether something is mounted at ``folder``; unlike os.path.ismount this sees bind
+    mounts.
+    """
     if os.path.ismount(folder):
         return True
     try:
@@ -90,17 +106,23 @@ def is_mount(folder: Path) -> bool:
         return False
     points = [line.split(b" ")[4] for line in lines if line]
     place = os.fsencode(os.path.realpath(folder))
-    return any(re.sub(rb"\\(\d{3})", lambda octal: bytes([int(octal[1], 8)]), point) == place for point in points)
+    return any(
+        re.sub(rb"\\(\d{3})", lambda octal: bytes([int(octal[1], 8)]), point) == place
+        for point in points
+    )
 
 
 def settle(path: Path, mode: int) -> None:
-    """Bring a whole file, or all of a folder, to the disk, with the permissions that any new file gets.
+    """Bring a whole file, or all of a folder, to the disk, with the permissions that any new file
+    gets.
 
-    A rename may reach the disk before the bytes do; after a power cut the name would then stand for an empty file.
+    A rename may reach the disk before the bytes do; after a power cut the name would then stand for
+    an empty file.
 
     Args:
         path: the file or folder, in which links are left alone.
-        mode: of a new file or folder under this umask; libraries write some files for the owner alone.
+        mode: of a new file or folder under this umask; libraries write some files for the owner
+            alone.
     """
     if path.is_symlink():
         return
@@ -140,10 +162,12 @@ def replace_file(temporary: Path, target: Path) -> None:
 
 
 def replace_folder(temporary: Path, target: Path) -> None:
-    """Put the folder ``temporary`` in the place of ``target``; what was there then lies in ``temporary`` or is gone.
+    """Put the folder ``temporary`` in the place of ``target``; what was there then lies in
+    ``temporary`` or is gone.
 
-    On Linux the two are exchanged, so that at every moment the old or the new one has the name. Where that cannot
-    be, the old one is set aside first; `recover` brings it back after a kill between the two renames.
+    On Linux the two are exchanged, so that at every moment the old or the new one has the name.
+    Where that cannot be, the old one is set aside first; `recover` brings it back after a kill
+    between the two renames.
     """
     if not target.is_dir():
         os.rename(temporary, target)
@@ -156,7 +180,8 @@ def replace_folder(temporary: Path, target: Path) -> None:
 
 
 def replace_contents(temporary: Path, target: Path, last: str) -> None:
-    """Put the contents of ``temporary`` in the place of those of its parent ``target``, entry by entry.
+    """Put the contents of ``temporary`` in the place of those of its parent ``target``, entry by
+    entry.
 
     Args:
         last: the entry that is put in its place when all others are, and all that is old is gone.
@@ -177,7 +202,9 @@ def _put(new: Path, place: Path) -> None:
 
 
 def recover(target: Path) -> None:
-    """Finish what a kill left of replacing ``target`` in two steps: the old one comes back if no new one is there."""
+    """Finish what a kill left of replacing ``target`` in two steps: the old one comes back if
+    no new one is there.
+    """
     aside = _aside(target)
     if not aside.is_dir():
         return
@@ -207,7 +234,9 @@ def _exchange(one: Path, other: Path) -> bool:
 
 
 def new_file_mode(path: Path) -> int:
-    """Create an empty file at ``path``, where there is none, and return the permissions that the umask left it."""
+    """Create an empty file at ``path``, where there is none, and return the permissions that
+    the umask left it.
+    """
     descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
     try:
         return stat.S_IMODE(os.fstat(descriptor).st_mode)

@@ -1,15 +1,15 @@
 """Kedro settings: parameters of a recipe are merged key by key over those of conf/base."""
 
-from dcr.advice import made_by
-from dcr.config import BASE, RecipeConfigLoader
 from dcr.datasets.atomic import write_atomically
-from dcr.hooks import CatalogIsWhole, InputsExist, TypedParameters, Whereabouts
-from dcr.outcome import Outcomes
-from dcr.run_hooks import NothingStale, OneRunAtATime, OutputsAreOurs
-from dcr.session import RecipeSession
+from dcr.framework.advice import made_by
+from dcr.framework.config_loader import BASE, RecipeConfigLoader
+from dcr.framework.hooks import CatalogIsWhole, InputsExist, TypedParameters, Whereabouts
+from dcr.framework.outcome import Outcomes
+from dcr.framework.run_hooks import NothingStale, OneRunAtATime, OutputsAreOurs
+from dcr.framework.session import RecipeSession
 
-# Kedro calls the last first: every entry of the catalog is a dataset, then a run that may write takes its locks, and
-# withdraws what is stale if it has what it needs.
+# Kedro calls the last first: every entry of the catalog is a dataset, then a run that may write
+# takes its locks, and withdraws what is stale if it has what it needs.
 HOOKS = (
     TypedParameters(),
     Whereabouts(),

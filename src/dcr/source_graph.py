@@ -27,7 +27,9 @@ class _Text:
 
     @property
     def imported(self) -> Iterator[tuple[str, str | None]]:
-        """Every import: a module's dotted name, and the name that is taken from it, None for the module itself."""
+        """Every import: a module's dotted name, and the name that is taken from it, None for
+        the module itself.
+        """
         for node in self.nodes:
             if isinstance(node, ast.Import):
                 yield from ((alias.name, None) for alias in node.names)
@@ -37,7 +39,11 @@ class _Text:
     @property
     def quoted(self) -> set[str]:
         """Every text in quotes, some of which name modules."""
-        return {node.value for node in self.nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+        return {
+            node.value
+            for node in self.nodes
+            if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        }
 
     @property
     def handed_on(self) -> dict[str, tuple[str, str]]:
@@ -59,10 +65,11 @@ class _Text:
 class Sources:
     """A copy of the project's package, read once.
 
-    Imports inside functions count, those for type checking alone do not. A module's name in quotes, by which it is
-    started in another process, counts as an import; a package's with templates, as use of these. A name that a
-    package's ``__init__`` only hands on leads to the module that defines it, and to none of the others that are handed
-    on there: who takes one name of a room does not depend on the whole room.
+    Imports inside functions count, those for type checking alone do not. A module's name in quotes,
+    by which it is started in another process, counts as an import; a package's with templates, as
+    use of these. A name that a package's ``__init__`` only hands on leads to the module that
+    defines it, and to none of the others that are handed on there: who takes one name of a room
+    does not depend on the whole room.
 
     Args:
         root: the folder of the package.
@@ -89,22 +96,35 @@ class Sources:
         return seen
 
     def libraries(self, modules: Iterable[str]) -> set[str]:
-        """Return the top names of what ``modules`` and all that they reach import from outside of the project."""
-        names = (name for module in self.reached(modules) for name, _ in self._text(module).imported)
+        """Return the top names of what ``modules`` and all that they reach import from outside
+        of the project.
+        """
+        names = (
+            name for module in self.reached(modules) for name, _ in self._text(module).imported
+        )
         return {name.partition(".")[0] for name in names} - {_PACKAGE}
 
     def files(self, modules: Iterable[str]) -> set[Path]:
         """Return the files of what ``modules`` run through, templates included."""
         reached = self.reached(modules)
         files = {self._file(name) for name in reached}
-        for package in {name for module in reached for name in self._text(module).quoted if self._is_package(name)}:
+        for package in {
+            name
+            for module in reached
+            for name in self._text(module).quoted
+            if self._is_package(name)
+        }:
             files |= _files(self._file(package).parent / "templates")
         return files
 
     def listed(self, modules: Iterable[str]) -> list[str]:
-        """Return what ``modules`` run through as sorted paths relative to the package; a whole folder as one."""
+        """Return what ``modules`` run through as sorted paths relative to the package; a whole
+        folder as one.
+        """
         files = self.files(modules)
-        for folder in sorted({parent for path in files for parent in path.parents if parent != self.root}):
+        for folder in sorted(
+            {parent for path in files for parent in path.parents if parent != self.root}
+        ):
             if folder.is_relative_to(self.root) and (inside := _files(folder)) <= files:
                 files = files - inside | {folder}
         return sorted(path.relative_to(self.root).as_posix() for path in files)
@@ -112,28 +132,45 @@ class Sources:
     def hash(self, modules: Iterable[str]) -> str:
         """Return a hex sha256 over names and bytes of the files that ``modules`` run through.
 
-        Neither compiled modules beside them nor the place of the package count: a clone elsewhere has the same hash.
+        Neither compiled modules beside them nor the place of the package count: a clone elsewhere
+        has the same hash.
         """
         digest = hashlib.sha256()
         for file in sorted(self.files(modules)):
-            digest.update(f"{file.relative_to(self.root).as_posix()} {sha256_file(file)}\n".encode())
+            digest.update(
+                f"{file.relative_to(self.root).as_posix()} {sha256_file(file)}\n".encode()
+            )
         return digest.hexdigest()
 
     def _imports(self, name: str) -> frozenset[str]:
         if name not in self._edges:
             text = self._text(name)
-            found = {module for base, taken in text.imported if (module := self._home(base, taken)) is not None}
-            started = {quoted for quoted in text.quoted if self._path(quoted) and not self._is_package(quoted)}
+            found = {
+                module
+                for base, taken in text.imported
+                if (module := self._home(base, taken)) is not None
+            }
+            started = {
+                quoted
+                for quoted in text.quoted
+                if self._path(quoted) and not self._is_package(quoted)
+            }
             self._edges[name] = frozenset(found | started)
         return self._edges[name]
 
     def _home(self, base: str, taken: str | None) -> str | None:
-        """Return the module that defines what is taken from ``base``; None where that is no part of the project."""
+        """Return the module that defines what is taken from ``base``; None where that is no
+        part of the project.
+        """
         if taken is not None and self._path(f"{base}.{taken}"):
             return f"{base}.{taken}"
         if self._path(base) is None:
             return None
-        if taken is not None and self._is_package(base) and (elsewhere := self._text(base).handed_on.get(taken)):
+        if (
+            taken is not None
+            and self._is_package(base)
+            and (elsewhere := self._text(base).handed_on.get(taken))
+        ):
             return self._home(*elsewhere)
         return base
 
@@ -141,7 +178,9 @@ class Sources:
         if name not in self._texts:
             path = self._file(name)
             package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-            self._texts[name] = _Text(tuple(_walk(ast.parse(path.read_text(encoding="utf-8")))), package)
+            self._texts[name] = _Text(
+                tuple(_walk(ast.parse(path.read_text(encoding="utf-8")))), package
+            )
         return self._texts[name]
 
     def _is_package(self, name: str) -> bool:
@@ -158,7 +197,9 @@ class Sources:
         if not name.startswith(f"{_PACKAGE}."):
             return None
         path = self.root.joinpath(*name.split(".")[1:])
-        return next((p for p in (path.with_suffix(".py"), path / "__init__.py") if p.is_file()), None)
+        return next(
+            (p for p in (path.with_suffix(".py"), path / "__init__.py") if p.is_file()), None
+        )
 
 
 def _files(folder: Path) -> set[Path]:

@@ -8,7 +8,7 @@ from open_clip.loss import ClipLoss, SigLipLoss
 from torch.nn import functional as F
 
 from dcr.alignment.contrast import Contrast
-from dcr.backbones import load_backbone
+from dcr.models.backbones import load_backbone
 from models import tiny_hf_clip, tiny_open_clip, tiny_siglip
 from timm_models import tiny_open_clip_siglip
 
@@ -45,13 +45,19 @@ def test_held_out_batches_are_of_nearly_equal_size(batch):
     images, texts = batch
     expected = (3 * contrast(images[:3], texts[:3]) + 2 * contrast(images[3:], texts[3:])) / 5
     assert contrast.held_out(images, texts, batch_size=4) == pytest.approx(expected.item())
-    assert contrast.held_out(images, texts, batch_size=5) == pytest.approx(contrast(images, texts).item())
+    assert contrast.held_out(images, texts, batch_size=5) == pytest.approx(
+        contrast(images, texts).item()
+    )
 
 
-@pytest.mark.parametrize("write", [tiny_open_clip, tiny_hf_clip, tiny_siglip, tiny_open_clip_siglip])
+@pytest.mark.parametrize(
+    "write", [tiny_open_clip, tiny_hf_clip, tiny_siglip, tiny_open_clip_siglip]
+)
 def test_a_model_has_the_loss_that_it_was_trained_by(tmp_path, write):
     folder = write(tmp_path / "m")
-    backbone = load_backbone(str(folder) if (folder / "config.json").is_file() else f"local-dir:{folder}")
+    backbone = load_backbone(
+        str(folder) if (folder / "config.json").is_file() else f"local-dir:{folder}"
+    )
     contrast = Contrast.of(backbone)
     assert contrast.scale == pytest.approx(math.exp(2.5))
     is_siglip = "siglip" in write.__name__

@@ -14,10 +14,10 @@ from dcr.alignment import IMAGE_MAP, TEXT_MAP, apply_maps
 from dcr.alignment.contrast import Contrast
 from dcr.alignment.fitting import Aligner, align_encoders
 from dcr.alignment.ridge_map import blend, mean_cosine
-from dcr.backbones import load_backbone
 from dcr.errors import UserError
 from dcr.fingerprints import tensors_hash, weights_hash
 from dcr.latents import LatentCache
+from dcr.models.backbones import load_backbone
 from dcr.parameters import AlignmentParameters
 from dcr.training.data import split_positions
 from models import TEXTS, pixels, tiny_hf_clip, tiny_siglip
@@ -29,8 +29,16 @@ CONF = Path(__file__).parents[2] / "conf" / "base" / "parameters_alignment.yml"
 
 
 def parameters(form, **changes):
-    small = {"batch_size": 6, "steps": 12, "evaluate_every_steps": 4, "embedding_batch_size": 5, "learning_rate": 1e-2}
-    return AlignmentParameters(**yaml.safe_load(CONF.read_text())["alignment"] | small | {"form": form} | changes)
+    small = {
+        "batch_size": 6,
+        "steps": 12,
+        "evaluate_every_steps": 4,
+        "embedding_batch_size": 5,
+        "learning_rate": 1e-2,
+    }
+    return AlignmentParameters(
+        **yaml.safe_load(CONF.read_text())["alignment"] | small | {"form": form} | changes
+    )
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +73,12 @@ def fit(form, latents, base, encoder, **changes):
 
 def crops_of(latents, positions):
     """Return pixels in [0, 1], (B, 3, H, W), of the crops at some positions."""
-    return torch.stack([torch.tensor(latents[place]["crop"]) for place in positions]).permute(0, 3, 1, 2) / 255
+    return (
+        torch.stack([torch.tensor(latents[place]["crop"]) for place in positions]).permute(
+            0, 3, 1, 2
+        )
+        / 255
+    )
 
 
 @torch.no_grad()
@@ -76,7 +89,10 @@ def embeddings(backbone, latents):
         crops = crops_of(latents, positions)
         captions = [latents.record(p)["caption"] for p in positions]
         found.append(
-            [F.normalize(part).numpy() for part in (backbone.encode_image(crops), backbone.encode_text(captions))]
+            [
+                F.normalize(part).numpy()
+                for part in (backbone.encode_image(crops), backbone.encode_text(captions))
+            ]
         )
     return found
 
@@ -88,14 +104,19 @@ def test_the_image_map_is_the_least_squares_map_of_the_best_ridge(latents, base,
     solved = {}
     for ridge in (1e-4, 1e-1):
         rows = np.sqrt(ridge * len(x)) * np.eye(24)
-        solved[ridge] = np.linalg.lstsq(np.vstack([x, rows]), np.vstack([y, np.zeros((24, 24))]), rcond=None)[0]
+        solved[ridge] = np.linalg.lstsq(
+            np.vstack([x, rows]), np.vstack([y, np.zeros((24, 24))]), rcond=None
+        )[0]
     cosines = {ridge: mean_cosine(x_out @ matrix, y_out) for ridge, matrix in solved.items()}
     assert [row["ridge"] for row in alignment.tried["ridges"]] == [1e-4, 1e-1]
     assert [row["held_out_cosine"] for row in alignment.tried["ridges"]] == pytest.approx(
         list(cosines.values()), abs=1e-5
     )
     best = max(cosines, key=cosines.get)
-    assert alignment.chosen == {"ridge": best, "held_out_cosine": pytest.approx(cosines[best], abs=1e-5)}
+    assert alignment.chosen == {
+        "ridge": best,
+        "held_out_cosine": pytest.approx(cosines[best], abs=1e-5),
+    }
     np.testing.assert_allclose(alignment.maps[IMAGE_MAP], solved[best], atol=1e-3)
 
 
@@ -106,7 +127,10 @@ def test_the_base_mapped_to_itself_has_its_own_features(latents, base):
     alignment = aligner.fit(base, "base")
     aligned = apply_maps(copy.deepcopy(base), alignment.maps)
     crops = (
-        torch.stack([torch.tensor(latents[p]["crop"]) for p in aligner.splits[0].positions]).permute(0, 3, 1, 2) / 255
+        torch.stack(
+            [torch.tensor(latents[p]["crop"]) for p in aligner.splits[0].positions]
+        ).permute(0, 3, 1, 2)
+        / 255
     )
     before, after = (F.normalize(model.encode_image(crops)) for model in (base, aligned))
     torch.testing.assert_close(after, before, atol=1e-4, rtol=0)
@@ -115,7 +139,10 @@ def test_the_base_mapped_to_itself_has_its_own_features(latents, base):
 @torch.no_grad()
 def test_aligned_features_are_the_mapped_ones_and_patch_tokens_stay(latents, base, tuned):
     alignment = fit("image", latents, base, tuned)
-    expected, tokens = tuned.encode_image(pixels()) @ alignment.maps[IMAGE_MAP], tuned.patch_tokens(pixels())
+    expected, tokens = (
+        tuned.encode_image(pixels()) @ alignment.maps[IMAGE_MAP],
+        tuned.patch_tokens(pixels()),
+    )
     aligned = apply_maps(copy.deepcopy(tuned), alignment.maps)
     torch.testing.assert_close(aligned.encode_image(pixels()), expected, atol=1e-5, rtol=1e-5)
     assert torch.equal(aligned.patch_tokens(pixels()), tokens)
@@ -140,18 +167,26 @@ def test_the_text_maps_losses_are_the_models_own_on_held_out_pairs(latents, base
     assert list(rows) == [0, 4, 8, 12]
     assert rows[0] == pytest.approx(contrast.held_out(images, texts, 6), rel=1e-4)
     mapped = texts @ alignment.maps[TEXT_MAP]
-    assert alignment.chosen["held_out_loss"] == pytest.approx(contrast.held_out(images, mapped, 6), rel=1e-4)
+    assert alignment.chosen["held_out_loss"] == pytest.approx(
+        contrast.held_out(images, mapped, 6), rel=1e-4
+    )
     assert alignment.chosen["held_out_loss"] == min(rows.values())
 
 
 @pytest.mark.parametrize("share", [0.4, 1.0])
-def test_the_text_map_has_its_share_of_the_least_squares_map_of_texts_to_images(latents, base, tuned, share):
+def test_the_text_map_has_its_share_of_the_least_squares_map_of_texts_to_images(
+    latents, base, tuned, share
+):
     trained = fit("text", latents, base, tuned).maps[TEXT_MAP].numpy()
     alignment = fit("text", latents, base, tuned, closed_form_share=share, ridges=[1e-3])
     (images, texts), held_out = embeddings(tuned, latents)
     rows = np.sqrt(1e-3 * len(texts)) * np.eye(24)
-    closed = np.linalg.lstsq(np.vstack([texts, rows]), np.vstack([images, np.zeros((24, 24))]), rcond=None)[0]
-    expected = (1 - share) * trained / np.linalg.norm(trained) + share * closed / np.linalg.norm(closed)
+    closed = np.linalg.lstsq(
+        np.vstack([texts, rows]), np.vstack([images, np.zeros((24, 24))]), rcond=None
+    )[0]
+    expected = (1 - share) * trained / np.linalg.norm(trained) + share * closed / np.linalg.norm(
+        closed
+    )
     found = alignment.maps[TEXT_MAP].numpy() / np.linalg.norm(trained)
     np.testing.assert_allclose(found, expected, atol=1e-4)
     assert (alignment.chosen["closed_form_share"], alignment.chosen["ridge"]) == (share, 1e-3)
@@ -168,7 +203,9 @@ def test_a_blend_is_the_share_of_the_way_with_the_least_loss(latents, base, tune
     for share in (0.0, 0.3, 1.0):
         mapped = torch.from_numpy(images @ blend(whole, share)).float()
         losses[share] = contrast.held_out(mapped, torch.from_numpy(texts), 6)
-    assert {row["share"]: row["held_out_loss"] for row in alignment.tried["shares"]} == pytest.approx(losses, rel=1e-4)
+    assert {
+        row["share"]: row["held_out_loss"] for row in alignment.tried["shares"]
+    } == pytest.approx(losses, rel=1e-4)
     share = min(losses, key=losses.get)
     assert alignment.chosen["share"] == share
     np.testing.assert_allclose(alignment.maps[IMAGE_MAP], blend(whole, share), atol=1e-6)
@@ -188,9 +225,14 @@ def test_the_base_is_embedded_once_for_all_encoders(latents, base, tuned):
 @pytest.mark.parametrize("form", ["image", "text", "blend"])
 def test_all_encoders_and_their_record(latents, base, tuned, form):
     maps, record = align_encoders(
-        parameters(form), latents, FRACTION, {"base": lambda: base, "dcr": lambda: copy.deepcopy(tuned)}
+        parameters(form),
+        latents,
+        FRACTION,
+        {"base": lambda: base, "dcr": lambda: copy.deepcopy(tuned)},
     )
-    again = align_encoders(parameters(form), latents, FRACTION, {"base": lambda: base, "dcr": lambda: tuned})
+    again = align_encoders(
+        parameters(form), latents, FRACTION, {"base": lambda: base, "dcr": lambda: tuned}
+    )
     assert list(maps) == list(record["encoders"]) == ["base", "dcr"]
     assert (record["form"], record["num_images"] + record["num_held_out"]) == (form, len(latents))
     for name, encoder in (("base", base), ("dcr", tuned)):
@@ -200,23 +242,33 @@ def test_all_encoders_and_their_record(latents, base, tuned, form):
             "maps": tensors_hash(maps[name]),
             "aligned": weights_hash(aligned.model),
         }
-        assert record["encoders"][name]["hashes"] == again[1]["encoders"][name]["hashes"]  # the same bits
+        assert (
+            record["encoders"][name]["hashes"] == again[1]["encoders"][name]["hashes"]
+        )  # the same bits
         assert record["encoders"][name]["chosen"] == again[1]["encoders"][name]["chosen"]
 
 
 @pytest.mark.parametrize("write", [tiny_siglip, tiny_open_clip_siglip])
 @pytest.mark.parametrize("form", ["image", "blend"])
-def test_a_tower_that_ends_in_pooling_is_refused_before_anything_is_embedded(tmp_path, latents, write, form):
+def test_a_tower_that_ends_in_pooling_is_refused_before_anything_is_embedded(
+    tmp_path, latents, write, form
+):
     folder = write(tmp_path / "m")
-    siglip = load_backbone(str(folder) if (folder / "config.json").is_file() else f"local-dir:{folder}")
-    with pytest.raises(UserError, match=r"ends in a pooling that adds an MLP.*; set alignment\.form to text$"):
+    siglip = load_backbone(
+        str(folder) if (folder / "config.json").is_file() else f"local-dir:{folder}"
+    )
+    with pytest.raises(
+        UserError, match=r"ends in a pooling that adds an MLP.*; set alignment\.form to text$"
+    ):
         Aligner(parameters(form), latents, FRACTION, siglip)
 
 
 @pytest.mark.parametrize("write", [tiny_siglip, tiny_open_clip_siglip, tiny_hf_clip])
 def test_the_text_side_serves_every_family(tmp_path, latents, write):
     folder = write(tmp_path / "m")
-    model = load_backbone(str(folder) if (folder / "config.json").is_file() else f"local-dir:{folder}")
+    model = load_backbone(
+        str(folder) if (folder / "config.json").is_file() else f"local-dir:{folder}"
+    )
     alignment = fit("text", latents, model, model)
     aligned = apply_maps(copy.deepcopy(model), alignment.maps)
     expected = model.encode_text(TEXTS) @ alignment.maps[TEXT_MAP]

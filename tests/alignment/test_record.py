@@ -5,8 +5,8 @@ import torch
 
 import belonging
 from dcr.alignment.record import check_alignment, check_maps, expected_weights, tell_alignment
-from dcr.backbones.projection import Projection
 from dcr.errors import UserError
+from dcr.models.backbones.projection import Projection
 from dcr.parameters import AlignmentParameters
 from training_world import parameters
 
@@ -38,7 +38,9 @@ class Model(torch.nn.Module):
 
     def __init__(self, seed):
         super().__init__()
-        self.words = torch.nn.Parameter(torch.randn(3, 3, generator=torch.Generator().manual_seed(seed)))
+        self.words = torch.nn.Parameter(
+            torch.randn(3, 3, generator=torch.Generator().manual_seed(seed))
+        )
 
     @property
     def model(self):
@@ -50,7 +52,9 @@ class Model(torch.nn.Module):
 
 ENCODERS = {"base": Model(0), "dcr": Model(1), "naive@2": Model(2)}
 MAPS = {name: {"text_map": place * torch.eye(3)} for place, name in enumerate(ENCODERS, start=1)}
-TRAINED = belonging.training_record(parameters(), ENCODERS["base"], {n: ENCODERS[n] for n in ("dcr", "naive@2")})
+TRAINED = belonging.training_record(
+    parameters(), ENCODERS["base"], {n: ENCODERS[n] for n in ("dcr", "naive@2")}
+)
 
 
 def record(form=TEXT, **changes):
@@ -69,7 +73,9 @@ def test_a_changed_parameter_is_refused_where_the_result_depends_on_it(name, for
     if form not in forms:
         check_alignment(record(form), asked, TRAINED)
         return
-    with pytest.raises(UserError, match=rf"alignment ran with alignment\.{name} .*, the recipe says .*{value}"):
+    with pytest.raises(
+        UserError, match=rf"alignment ran with alignment\.{name} .*, the recipe says .*{value}"
+    ):
         check_alignment(record(form), asked, TRAINED)
 
 
@@ -103,17 +109,25 @@ def test_a_record_that_does_not_tell_of_an_encoder_is_refused(spoil):
     if spoil == "other":
         told["encoders"]["naive@2"]["hashes"]["encoder"] = "x"
     else:
-        told["encoders"] = {} if spoil == "empty" else {n: told["encoders"][n] for n in ("base", "dcr")}
-    with pytest.raises(UserError, match=r"does not tell of the encoder (base|naive@2) .*alignment,evaluation`"):
+        told["encoders"] = (
+            {} if spoil == "empty" else {n: told["encoders"][n] for n in ("base", "dcr")}
+        )
+    with pytest.raises(
+        UserError, match=r"does not tell of the encoder (base|naive@2) .*alignment,evaluation`"
+    ):
         check_alignment(told, belonging.alignment(TEXT), TRAINED)
 
 
 @pytest.mark.parametrize(
-    "maps", [{}, {"text_map": torch.eye(3)}, {"image_map": 2 * torch.eye(3)}], ids=["none", "other", "side"]
+    "maps",
+    [{}, {"text_map": torch.eye(3)}, {"image_map": 2 * torch.eye(3)}],
+    ids=["none", "other", "side"],
 )
 def test_maps_of_another_alignment_are_refused(maps):
     check_maps(record(), "dcr", MAPS["dcr"])
-    with pytest.raises(UserError, match=r"alignment of dcr is not the one that alignment.json tells of"):
+    with pytest.raises(
+        UserError, match=r"alignment of dcr is not the one that alignment.json tells of"
+    ):
         check_maps(record(), "dcr", maps)
 
 

@@ -1,8 +1,9 @@
-"""Encoders that stage 2 trained too far get their texts back: a small CLIP trained on rendered scenes, drifted by real
-steps of DCR through a UNet of random weights, which teaches nothing and moves everything.
+"""Encoders that stage 2 trained too far get their texts back: a small CLIP trained on rendered
+scenes, drifted by real steps of DCR through a UNet of random weights, which teaches nothing and
+moves everything.
 
-The drift is moderate (20 steps at 2e-3, seeds 1 and 3): of a dozen drifts tried, those that went further, or towers of
-32 dimensions, got 59 to 82 % of the text retrieval back."""
+The drift is moderate (20 steps at 2e-3, seeds 1 and 3): of a dozen drifts tried, those that went
+further, or towers of 32 dimensions, got 59 to 82 % of the text retrieval back."""
 
 import copy
 import io
@@ -17,15 +18,15 @@ from torch.nn import functional as F
 import belonging
 from dcr.alignment import apply_maps
 from dcr.alignment.fitting import Aligner
-from dcr.backbones import load_backbone
-from dcr.export import write_open_clip
+from dcr.data.shards import Sample, write_shard
+from dcr.export.folder import write_open_clip
 from dcr.latents import LatentCache, LatentOptions, plan_latents
+from dcr.models.backbones import load_backbone
 from dcr.parameters import PretrainingParameters
 from dcr.scenes.drawing import render
 from dcr.scenes.pretrain_clip import train_clip
 from dcr.scenes.pretrain_data import ImageSet
 from dcr.scenes.world import DETAILS, SCENE_CLASSES, TEMPLATES, sample_attributes
-from dcr.shards import Sample, write_shard
 from dcr.training import jobs, options
 from dcr.training.model import merge_tower
 from diffusion_models import tiny_diffusion
@@ -39,10 +40,17 @@ SMALL_CLIP = {
     "clip_context_length": 16, "clip_steps": 160, "clip_learning_rate": 4e-3,
 }  # fmt: skip
 TOO_FAR = {
-    "validation_fraction": FRACTION, "stage1_max_train_steps": 1, "stage2_max_train_steps": 20,
-    "stage2_train_batch_size": 6, "stage2_learning_rate": 2e-3, "rows_per_chunk": 6, "checkpointing_steps": 1000,
-    "validate_every_steps": 1000, "diagnostics_every_steps": 0, "contrast_diagnostics": False,
-}  # fmt: skip
+    "validation_fraction": FRACTION,
+    "stage1_max_train_steps": 1,
+    "stage2_max_train_steps": 20,
+    "stage2_train_batch_size": 6,
+    "stage2_learning_rate": 2e-3,
+    "rows_per_chunk": 6,
+    "checkpointing_steps": 1000,
+    "validate_every_steps": 1000,
+    "diagnostics_every_steps": 0,
+    "contrast_diagnostics": False,
+}
 
 
 def scenes(number, split):
@@ -53,15 +61,23 @@ def scenes(number, split):
     for a in attributes:
         near, colour, high = (DETAILS[name][a[name]] for name in ("viewpoint", "color", "position"))
         captions.append(f"a photo of a {near} {colour} {SCENE_CLASSES[a['class']]} {high}")
-    return ImageSet(torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).contiguous(), captions, attributes)
+    return ImageSet(
+        torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).contiguous(), captions, attributes
+    )
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A folder with a trained CLIP, a diffusion model and the latents of what CLIP was trained on."""
+    """A folder with a trained CLIP, a diffusion model and the latents of what CLIP was trained
+    on.
+    """
     folder, training = tmp_path_factory.mktemp("recovery"), scenes(1200, "train")
-    base = yaml.safe_load((belonging.CONF / "parameters_pretraining.yml").read_text())["pretraining"]
-    write_open_clip(folder / "clip", train_clip(training, PretrainingParameters(**base | SMALL_CLIP)))
+    base = yaml.safe_load((belonging.CONF / "parameters_pretraining.yml").read_text())[
+        "pretraining"
+    ]
+    write_open_clip(
+        folder / "clip", train_clip(training, PretrainingParameters(**base | SMALL_CLIP))
+    )
     samples = []
     for index, (image, caption) in enumerate(zip(training.images, training.captions, strict=True)):
         buffer = io.BytesIO()
@@ -70,7 +86,9 @@ def folder(tmp_path_factory):
     write_shard(folder / "shards", "00000", samples)
     shards = [str(folder / "shards" / "00000.tar")]
     crops = LatentOptions(image_size=32, scale=(0.9, 1.0), batch_size=64, dtype="float32")
-    plan_latents(manifest_of(shards), shards, tiny_diffusion(folder / "tokenizer"), crops).write(folder / "latents")
+    plan_latents(manifest_of(shards), shards, tiny_diffusion(folder / "tokenizer"), crops).write(
+        folder / "latents"
+    )
     return folder
 
 
@@ -81,7 +99,9 @@ def load_base(folder):
 def drift(folder, seed):
     """Return the CLIP after stage 2 at a rate that is too high."""
     p, diffusion = parameters(seed=seed, **TOO_FAR), tiny_diffusion(folder / "tokenizer")
-    job = jobs.open_job(p, LatentCache(folder / "latents"), load_base(folder), diffusion, folder / f"runs{seed}")
+    job = jobs.open_job(
+        p, LatentCache(folder / "latents"), load_base(folder), diffusion, folder / f"runs{seed}"
+    )
     weights = jobs.train_adapters(job, jobs.train_projector(job)[0]).towers["dcr"]
     encoder = load_base(folder)
     merge_tower(encoder, options.tuning_options(p), weights)
@@ -90,12 +110,18 @@ def drift(folder, seed):
 
 @torch.no_grad()
 def score(encoder, test):
-    """Return zero-shot accuracy over 20 classes, and how often an image's own caption is the nearest of all."""
+    """Return zero-shot accuracy over 20 classes, and how often an image's own caption is the
+    nearest of all.
+    """
     images = F.normalize(encoder.encode_image(test.pixels(torch.arange(len(test)))), dim=1)
     captions = sorted(set(test.captions))
     own = torch.tensor([captions.index(caption) for caption in test.captions])
     prompts = [template.replace("{c}", name) for name in SCENE_CLASSES for template in TEMPLATES]
-    classes = F.normalize(encoder.encode_text(prompts), dim=1).view(len(SCENE_CLASSES), len(TEMPLATES), -1).mean(1)
+    classes = (
+        F.normalize(encoder.encode_text(prompts), dim=1)
+        .view(len(SCENE_CLASSES), len(TEMPLATES), -1)
+        .mean(1)
+    )
     labels = torch.tensor([a["class"] for a in test.attributes])
     named = (images @ F.normalize(classes, dim=1).T).argmax(1) == labels
     found = (images @ F.normalize(encoder.encode_text(captions), dim=1).T).argmax(1) == own
@@ -103,12 +129,19 @@ def score(encoder, test):
 
 
 def align(folder, encoder, form):
-    latents, small = LatentCache(folder / "latents"), {"steps": 200, "batch_size": 128, "evaluate_every_steps": 20}
-    found = Aligner(belonging.alignment(form, **small), latents, FRACTION, load_base(folder)).fit(encoder, "drifted")
+    latents, small = (
+        LatentCache(folder / "latents"),
+        {"steps": 200, "batch_size": 128, "evaluate_every_steps": 20},
+    )
+    found = Aligner(belonging.alignment(form, **small), latents, FRACTION, load_base(folder)).fit(
+        encoder, "drifted"
+    )
     return apply_maps(copy.deepcopy(encoder), found.maps)
 
 
-def test_the_image_map_gives_back_four_fifths_and_the_text_side_helps_without_touching_an_image(folder):
+def test_the_image_map_gives_back_four_fifths_and_the_text_side_helps_without_touching_an_image(
+    folder,
+):
     test, base = scenes(1000, "test"), load_base(folder)
     before = score(base, test)
     lost, regained = np.zeros(2), {"image": np.zeros(2), "text": np.zeros(2)}

@@ -1,4 +1,6 @@
-"""The closed form against least squares with augmented rows, and against what it must be where the answer is known."""
+"""The closed form against least squares with augmented rows, and against what it must be where
+the answer is known.
+"""
 
 import tracemalloc
 
@@ -30,7 +32,9 @@ def test_the_map_is_numpys_least_squares_with_the_ridge_as_further_rows(ridge):
     for batch in in_batches(x, y):
         moments.add(*batch)
     rows = np.sqrt(ridge * len(x)) * np.eye(6)
-    expected = np.linalg.lstsq(np.vstack([x, rows]), np.vstack([y, np.zeros((6, 6))]), rcond=None)[0]
+    expected = np.linalg.lstsq(np.vstack([x, rows]), np.vstack([y, np.zeros((6, 6))]), rcond=None)[
+        0
+    ]
     np.testing.assert_allclose(moments.solve(RIDGES)[ridge], expected, atol=1e-9)
 
 
@@ -58,7 +62,9 @@ def test_a_rotation_is_undone():
 
 
 def test_the_ridge_is_that_of_the_best_held_out_cosine():
-    """Few images and noise that is of no use: the least ridge fits it, and the held-out images tell."""
+    """Few images and noise that is of no use: the least ridge fits it, and the held-out images
+    tell.
+    """
     generator = np.random.default_rng(3)
     y, out = embeddings(12, 8), embeddings(300, 8, seed=1)
     x, out_x = (unit(rows + 0.5 * generator.normal(size=rows.shape)) for rows in (y, out))
@@ -82,7 +88,9 @@ def test_memory_is_bounded_by_the_batch():
     peaks = []
     for number in (4, 400):
         generator = np.random.default_rng(0)
-        batches = ((x, x) for x in (generator.random((batch, width), np.float32) for _ in range(number)))
+        batches = (
+            (x, x) for x in (generator.random((batch, width), np.float32) for _ in range(number))
+        )
         tracemalloc.start()
         fit_ridge_map(batches, (np.ones((2, width)), np.ones((2, width))), RIDGES)
         peaks.append(tracemalloc.get_traced_memory()[1])
@@ -100,7 +108,9 @@ def test_float32_batches_are_summed_in_float64():
     np.testing.assert_allclose(moments.solve([1e-3])[1e-3], once.solve([1e-3])[1e-3], rtol=1e-9)
 
 
-@pytest.mark.parametrize(("share", "expected"), [(0.0, [[1, 0], [0, 1]]), (0.25, [[1.25, 0.5], [0, 0.75]])])
+@pytest.mark.parametrize(
+    ("share", "expected"), [(0.0, [[1, 0], [0, 1]]), (0.25, [[1.25, 0.5], [0, 0.75]])]
+)
 def test_a_blend_goes_a_share_of_the_way_from_the_identity(share, expected):
     np.testing.assert_allclose(blend(np.array([[2.0, 2.0], [0.0, 0.0]]), share), expected)
 

@@ -1,4 +1,6 @@
-"""Which images and captions an alignment sees, and their embeddings: those of the encoder, at unit length, in order."""
+"""Which images and captions an alignment sees, and their embeddings: those of the encoder, at
+unit length, in order.
+"""
 
 import json
 
@@ -8,9 +10,9 @@ import torch
 from torch.nn import functional as F
 
 from dcr.alignment.samples import Split, choose_samples, embed_captions, embed_samples
-from dcr.backbones import load_backbone
 from dcr.errors import UserError
 from dcr.latents import LatentCache, OnlineLatents
+from dcr.models.backbones import load_backbone
 from dcr.training.data import split_positions
 from latent_world import OPTIONS, World
 from models import tiny_open_clip
@@ -50,9 +52,13 @@ def test_captions_are_those_of_their_images(latents):
 
 
 @pytest.mark.parametrize("caption", [None, "", " \n", float("nan")])
-def test_samples_without_a_caption_are_left_out_where_captions_are_read(latents, monkeypatch, caption):
+def test_samples_without_a_caption_are_left_out_where_captions_are_read(
+    latents, monkeypatch, caption
+):
     whole = choose(latents)[0].positions
-    monkeypatch.setattr(LatentCache, "caption", lambda self, place: caption if place == whole[1] else "words")
+    monkeypatch.setattr(
+        LatentCache, "caption", lambda self, place: caption if place == whole[1] else "words"
+    )
     assert choose(latents, BOTH)[0].positions == [whole[0], *whole[2:]]
     assert choose(latents, NONE)[0].positions == whole
 
@@ -69,12 +75,16 @@ def test_some_of_many_are_drawn_by_the_seed(latents):
 
 def test_too_few_captions_name_the_form_that_reads_none(latents, monkeypatch):
     monkeypatch.setattr(LatentCache, "caption", lambda self, place: None)
-    with pytest.raises(UserError, match=r"has 0 training samples with a caption.*alignment.form to image"):
+    with pytest.raises(
+        UserError, match=r"has 0 training samples with a caption.*alignment.form to image"
+    ):
         choose(latents, BOTH)
 
 
 def test_too_few_held_out_images_are_told(latents):
-    with pytest.raises(UserError, match=r"has 0 held-out samples, but.*or change training.validation_fraction"):
+    with pytest.raises(
+        UserError, match=r"has 0 held-out samples, but.*or change training.validation_fraction"
+    ):
         choose(latents, fraction=1e-9)
 
 
@@ -90,11 +100,15 @@ def test_embeddings_are_the_encoders_at_unit_length(latents, backbone):
 
 
 def test_latents_without_a_cache_give_the_same(world, latents, backbone):
-    world.plan(OPTIONS.__class__(**{**OPTIONS.__dict__, "mode": "online"})).write(world.folder / "online")
+    world.plan(OPTIONS.__class__(**{**OPTIONS.__dict__, "mode": "online"})).write(
+        world.folder / "online"
+    )
     online = OnlineLatents(world.folder / "online")
     parts = [choose(source, BOTH) for source in (latents, online)]
     assert parts[0] == parts[1]
-    found = [embed_samples(backbone, source, parts[0][1], 4, 0, "images") for source in (latents, online)]
+    found = [
+        embed_samples(backbone, source, parts[0][1], 4, 0, "images") for source in (latents, online)
+    ]
     np.testing.assert_array_equal(*found)
 
 
@@ -105,7 +119,9 @@ def test_caption_embeddings_are_the_encoders_at_unit_length(backbone):
 
 
 def test_an_encoder_that_gives_nan_is_told(latents, backbone, monkeypatch):
-    monkeypatch.setattr(backbone, "encode_image", lambda pixels: torch.full((len(pixels), 24), torch.nan))
+    monkeypatch.setattr(
+        backbone, "encode_image", lambda pixels: torch.full((len(pixels), 24), torch.nan)
+    )
     with pytest.raises(UserError, match="gives NaN or infinity for images"):
         embed_samples(backbone, latents, Split([0, 1]), 2, 0, "images")
 

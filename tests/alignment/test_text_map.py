@@ -22,7 +22,9 @@ def options(**changes):
 
 
 def pairs(number, seed=0, width=5, noise=0.3):
-    """Return unit embeddings of images and captions, the captions' turned by a matrix that is the same in all pairs."""
+    """Return unit embeddings of images and captions, the captions' turned by a matrix that is
+    the same in all pairs.
+    """
     generator = np.random.default_rng(seed)
     turn = np.random.default_rng(99).normal(size=(width, width)) / width**0.5
     images = generator.normal(size=(number, width))
@@ -32,11 +34,16 @@ def pairs(number, seed=0, width=5, noise=0.3):
 
 
 def train_plainly(images, texts, contrast, o):
-    """Return the map after every step: AdamW of the map itself, written out, with decay towards the identity."""
+    """Return the map after every step: AdamW of the map itself, written out, with decay towards
+    the identity.
+    """
     matrix = torch.eye(images.shape[1], dtype=torch.float64, requires_grad=True)
     first, second, maps = torch.zeros_like(matrix), torch.zeros_like(matrix), []
     order = np.concatenate(
-        [numpy_generator(derive_seed(o.seed, "text map"), "order", e).permutation(len(images)) for e in range(20)]
+        [
+            numpy_generator(derive_seed(o.seed, "text map"), "order", e).permutation(len(images))
+            for e in range(20)
+        ]
     )
     for step in range(1, o.steps + 1):
         rows = order[(step - 1) * o.batch_size : step * o.batch_size]
@@ -46,7 +53,9 @@ def train_plainly(images, texts, contrast, o):
         first, second = 0.9 * first + 0.1 * gradient, 0.999 * second + 0.001 * gradient**2
         with torch.no_grad():
             matrix -= rate * o.weight_decay * (matrix - torch.eye(len(matrix)))
-            matrix -= rate * (first / (1 - 0.9**step)) / ((second / (1 - 0.999**step)).sqrt() + 1e-8)
+            matrix -= (
+                rate * (first / (1 - 0.9**step)) / ((second / (1 - 0.999**step)).sqrt() + 1e-8)
+            )
         maps.append(matrix.detach().clone())
     return maps
 
@@ -66,10 +75,14 @@ def test_the_map_is_that_of_a_loop_written_anew(contrast):
 
 
 def test_all_pairs_at_once_reach_the_optimum():
-    """With every pair in every batch the loss comes to where L-BFGS, which takes other steps, comes to."""
+    """With every pair in every batch the loss comes to where L-BFGS, which takes other steps,
+    comes to.
+    """
     images, texts = pairs(40)
     contrast = Contrast(3.0)
-    whole = options(batch_size=40, steps=1500, learning_rate=0.05, weight_decay=0.0, evaluate_every_steps=1500)
+    whole = options(
+        batch_size=40, steps=1500, learning_rate=0.05, weight_decay=0.0, evaluate_every_steps=1500
+    )
     matrix, _, losses = fit_text_map((images, texts), (images, texts), contrast, whole, CPU)
     best = torch.eye(5, dtype=torch.float64, requires_grad=True)
     solver = torch.optim.LBFGS([best], max_iter=500, line_search_fn="strong_wolfe")
@@ -88,17 +101,24 @@ def test_all_pairs_at_once_reach_the_optimum():
 
 
 def test_where_held_out_pairs_only_lose_nothing_is_changed():
-    """Captions in random order teach nothing that holds for other pairs, so step 0 is kept: the identity."""
+    """Captions in random order teach nothing that holds for other pairs, so step 0 is kept: the
+    identity.
+    """
     images, texts = pairs(12)
     shuffled = texts[np.random.default_rng(5).permutation(12)]
-    matrix, step, losses = fit_text_map((images, shuffled), pairs(60, seed=1), Contrast(10.0), options(steps=60), CPU)
+    matrix, step, losses = fit_text_map(
+        (images, shuffled), pairs(60, seed=1), Contrast(10.0), options(steps=60), CPU
+    )
     assert step == 0 < len(losses) - 1
     assert torch.equal(matrix, torch.eye(5))
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_one_other_ones():
     data, held_out = pairs(40), pairs(20, seed=1)
-    maps = [fit_text_map(data, held_out, Contrast(5.0), options(seed=seed), CPU)[0] for seed in (1, 1, 2)]
+    maps = [
+        fit_text_map(data, held_out, Contrast(5.0), options(seed=seed), CPU)[0]
+        for seed in (1, 1, 2)
+    ]
     assert torch.equal(maps[0], maps[1])
     assert not torch.equal(maps[0], maps[2])
 
@@ -114,6 +134,10 @@ def test_weight_decay_pulls_towards_the_identity():
 
 def test_fewer_pairs_than_a_batch_are_one_batch():
     images, texts = pairs(6)
-    matrix, *_ = fit_text_map((images, texts), (images, texts), Contrast(5.0), options(batch_size=512), CPU)
+    matrix, *_ = fit_text_map(
+        (images, texts), (images, texts), Contrast(5.0), options(batch_size=512), CPU
+    )
     mapped = F.normalize(torch.from_numpy(texts) @ matrix, dim=1)
-    assert (mapped * torch.from_numpy(images)).sum() > (torch.from_numpy(images) * torch.from_numpy(texts)).sum()
+    assert (mapped * torch.from_numpy(images)).sum() > (
+        torch.from_numpy(images) * torch.from_numpy(texts)
+    ).sum()

@@ -54,7 +54,9 @@ def test_the_old_file_is_there_until_the_new_one_is_whole(tmp_path, monkeypatch,
     path.write_bytes(b"old")
     seen, replace = [], os.replace
     monkeypatch.setattr(
-        os, "replace", lambda a, b: (seen.append((path.read_bytes(), os.stat(a).st_size)), replace(a, b))
+        os,
+        "replace",
+        lambda a, b: (seen.append((path.read_bytes(), os.stat(a).st_size)), replace(a, b)),
     )
     dataset = kind(filepath=str(path))
     dataset.save(whole)
@@ -62,11 +64,17 @@ def test_the_old_file_is_there_until_the_new_one_is_whole(tmp_path, monkeypatch,
     assert before == b"old"
     assert size == path.stat().st_size > 0
     loaded = dataset.load()
-    assert loaded.equals(whole) if isinstance(whole, pd.DataFrame) else loaded == whole or kind is CSVDataset
+    assert (
+        loaded.equals(whole)
+        if isinstance(whole, pd.DataFrame)
+        else loaded == whole or kind is CSVDataset
+    )
 
 
 def test_partitions_too(tmp_path):
-    dataset = PartitionedDataset(path=str(tmp_path / "parts"), dataset="json.JSONDataset", filename_suffix=".json")
+    dataset = PartitionedDataset(
+        path=str(tmp_path / "parts"), dataset="json.JSONDataset", filename_suffix=".json"
+    )
     dataset.save({"a": {"n": 1}})
     with pytest.raises(DatasetError):
         dataset.save({"a": {"n": Unwritable()}})

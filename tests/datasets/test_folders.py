@@ -15,7 +15,9 @@ from dcr.files import RECORD
 
 @pytest.fixture
 def folder(tmp_path):
-    return FolderDataset(filepath=str(tmp_path / "layer" / "things"), made_by="kedro run --pipelines scenes")
+    return FolderDataset(
+        filepath=str(tmp_path / "layer" / "things"), made_by="kedro run --pipelines scenes"
+    )
 
 
 def names(place):
@@ -31,7 +33,9 @@ def test_a_folder_is_saved_by_its_writer_and_loaded_as_its_path(folder, tmp_path
 
 def test_a_missing_folder_names_the_command_that_makes_it(folder):
     assert not folder.exists()
-    with pytest.raises(DatasetError, match="does not exist; make it with `kedro run --pipelines scenes`") as error:
+    with pytest.raises(
+        DatasetError, match="does not exist; make it with `kedro run --pipelines scenes`"
+    ) as error:
         folder.load()
     assert isinstance(error.value.__cause__, UserError)
 
@@ -59,7 +63,9 @@ def test_what_the_user_put_there_is_told_before_a_save_and_kept_by_it(folder):
     folder.save(lambda target: (target / "old.txt").write_text("old"))
     folder.check_target()
     (folder.load() / "notes.txt").write_text("mine")
-    with pytest.raises(UserError, match=r"notes\.txt in it is not on the record of what this project made"):
+    with pytest.raises(
+        UserError, match=r"notes\.txt in it is not on the record of what this project made"
+    ):
         folder.check_target()
     with pytest.raises(DatasetError, match=r"notes\.txt"):
         folder.save(lambda target: None)
@@ -67,7 +73,9 @@ def test_what_the_user_put_there_is_told_before_a_save_and_kept_by_it(folder):
 
 
 def test_partitions_replace_all_of_an_earlier_save(tmp_path):
-    dataset = WholePartitionsDataset(path=str(tmp_path / "parts"), dataset="json.JSONDataset", filename_suffix=".json")
+    dataset = WholePartitionsDataset(
+        path=str(tmp_path / "parts"), dataset="json.JSONDataset", filename_suffix=".json"
+    )
     dataset.save({"a": 1, "b": 2})
     dataset.save({"c": 3})
     assert {name: load() for name, load in dataset.load().items()} == {"c": 3}
@@ -78,7 +86,9 @@ def test_partitions_replace_all_of_an_earlier_save(tmp_path):
 
 
 def test_a_benchmark_set_is_opened_only_when_asked_for(tmp_path):
-    dataset = BenchmarkSetDataset(filepath=str(tmp_path / "mmvp"), made_by="kedro run --pipelines scenes")
+    dataset = BenchmarkSetDataset(
+        filepath=str(tmp_path / "mmvp"), made_by="kedro run --pipelines scenes"
+    )
     open_later = dataset.load()
     with pytest.raises(UserError, match="make it with `kedro run --pipelines scenes`"):
         open_later()
@@ -88,12 +98,18 @@ def test_a_benchmark_set_is_opened_only_when_asked_for(tmp_path):
 
 @pytest.mark.parametrize(
     ("write", "found"),
-    [(write_mmvp, "mmvp_vlm"), (write_classification, "classification"), (write_retrieval, "retrieval")],
+    [
+        (write_mmvp, "mmvp_vlm"),
+        (write_classification, "classification"),
+        (write_retrieval, "retrieval"),
+    ],
 )
 @pytest.mark.parametrize("kind", ["mmvp_vlm", "classification", "retrieval"])
 def test_a_set_of_another_kind_than_its_key_is_refused(tmp_path, write, found, kind):
     write(tmp_path / "set")
-    open_later = BenchmarkSetDataset(filepath=str(tmp_path / "set"), made_by="...", kind=kind).load()
+    open_later = BenchmarkSetDataset(
+        filepath=str(tmp_path / "set"), made_by="...", kind=kind
+    ).load()
     if kind == found:
         assert open_later().notes == ()
         return
@@ -102,14 +118,19 @@ def test_a_set_of_another_kind_than_its_key_is_refused(tmp_path, write, found, k
 
 
 def test_the_catalog_knows_the_kind_of_its_sets():
-    catalog = yaml.safe_load((Path(__file__).parents[2] / "conf" / "base" / "catalog_evaluation.yml").read_text())
+    catalog = yaml.safe_load(
+        (Path(__file__).parents[2] / "conf" / "base" / "catalog_evaluation.yml").read_text()
+    )
     for name in ("mmvp_vlm", "classification", "retrieval"):
         assert catalog[name]["kind"] == name
 
 
 def test_json_lines_are_appended_once(tmp_path):
     dataset = JSONLinesDataset(filepath=str(tmp_path / "report" / "results.jsonl"))
-    first, second = {"dataset": "a", "metrics": {"acc1": 0.1}}, {"dataset": "a", "metrics": {"acc1": 0.2}}
+    first, second = (
+        {"dataset": "a", "metrics": {"acc1": 0.1}},
+        {"dataset": "a", "metrics": {"acc1": 0.2}},
+    )
     dataset.save([first, first])
     once = (tmp_path / "report" / "results.jsonl").read_bytes()
     dataset.save([first])

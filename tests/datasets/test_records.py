@@ -24,7 +24,9 @@ def test_what_cannot_be_read_counts_as_nothing(tmp_path, content):
 
 def test_hashes_are_of_the_folders_as_they_are_now(tmp_path):
     (tmp_path / "there").mkdir()
-    dataset = FolderHashesDataset(folders={"there": str(tmp_path / "there"), "gone": str(tmp_path / "gone")})
+    dataset = FolderHashesDataset(
+        folders={"there": str(tmp_path / "there"), "gone": str(tmp_path / "gone")}
+    )
     before = dataset.load()
     assert before == {"there": hashlib.sha256().hexdigest(), "gone": None}
     (tmp_path / "there" / "file").touch()
@@ -34,6 +36,11 @@ def test_hashes_are_of_the_folders_as_they_are_now(tmp_path):
 def test_places_that_are_no_folder_have_no_hash(tmp_path):
     """A recipe may name its shards as a list or a pattern, and no evaluation set at all."""
     (tmp_path / "a").mkdir()
-    folders = {"a": str(tmp_path / "a"), "list": [str(tmp_path / "a")], "none": None, "pattern": f"{tmp_path}/*"}
+    folders = {
+        "a": str(tmp_path / "a"),
+        "list": [str(tmp_path / "a")],
+        "none": None,
+        "pattern": f"{tmp_path}/*",
+    }
     hashes = FolderHashesDataset(folders=folders).load()
     assert {name for name, value in hashes.items() if value is not None} == {"a"}

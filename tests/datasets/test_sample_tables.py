@@ -3,8 +3,8 @@ import pytest
 from kedro.io import DatasetError
 
 from corpus import good_samples, write_members
+from dcr.data.shards import write_shard
 from dcr.datasets.sample_tables import SampleTablesDataset, SelectedSamplesDataset
-from dcr.shards import write_shard
 from dcr.validation.measuring import plan_measuring
 from dcr.validation.tables import TablePlan
 from dcr.validation.workers import Workers
@@ -32,7 +32,11 @@ def test_shards_are_loaded_in_order_one_at_a_time(tmp_path, plan):
     dataset = SampleTablesDataset(filepath=str(tmp_path / "samples"))
     dataset.save(plan)
     tables = dataset.load()
-    assert [(t.record["shard"], len(t.rows)) for t in tables.tables()] == [("a", 2), ("b", 2), ("empty", 0)]
+    assert [(t.record["shard"], len(t.rows)) for t in tables.tables()] == [
+        ("a", 2),
+        ("b", 2),
+        ("empty", 0),
+    ]
     assert tables.num_samples() == 4
     assert tables.frame()["width"].dtype == "Int32"
     assert [record["findings"] for record in tables.records()] == [[], [], ["shard_empty"]]

@@ -1,15 +1,17 @@
-"""The same encoder and set in, the same numbers out as clip-benchmark gives (PyPI; extra `agreement`)."""
+"""The same encoder and set in, the same numbers out as clip-benchmark gives (PyPI; extra
+`agreement`).
+"""
 
 import numpy as np
 import pytest
 import torch
 
 from benchmark_folders import COLOURS, write_classification, write_retrieval
-from dcr.backbones import load_backbone
-from dcr.benchmark_sets import open_set
+from dcr.data.benchmark_sets import open_set
 from dcr.evaluation import evaluate_encoder
 from dcr.evaluation.tables import scores_table
 from dcr.metrics.probes import predict_linear
+from dcr.models.backbones import load_backbone
 from evaluation_options import quick_options
 from models import tiny_open_clip
 
@@ -32,9 +34,13 @@ def sets(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def ours(backbone, sets):
-    return scores_table({"base": evaluate_encoder(backbone, list(sets.values()), quick_options(recall_at=[1, 2, 5]))})[
-        "base"
-    ]
+    return scores_table(
+        {
+            "base": evaluate_encoder(
+                backbone, list(sets.values()), quick_options(recall_at=[1, 2, 5])
+            )
+        }
+    )["base"]
 
 
 class Loader:
@@ -46,7 +52,10 @@ class Loader:
         targets = [target(sample) for sample in samples]
         places = range(0, len(samples), batch_size)
         self.batches = [
-            (backbone.preprocessing.normalize(pixels[at : at + batch_size]), targets[at : at + batch_size])
+            (
+                backbone.preprocessing.normalize(pixels[at : at + batch_size]),
+                targets[at : at + batch_size],
+            )
             for at in places
         ]
 
@@ -67,7 +76,9 @@ def test_zero_shot_classification(backbone, sets, ours, monkeypatch):
     loader = Loader(backbone, list(dataset.samples("test")), lambda sample: sample.label)
     loader.batches = [(pixels, torch.tensor(labels)) for pixels, labels in loader.batches]
     names = dataset.class_names, dataset.templates
-    theirs = zeroshot_classification.evaluate(backbone.model, loader, backbone.tokenize, *names, "cpu", amp=False)
+    theirs = zeroshot_classification.evaluate(
+        backbone.model, loader, backbone.tokenize, *names, "cpu", amp=False
+    )
     assert 0 < theirs["acc1"] < 1
     assert ours["zero_shot"] == pytest.approx(theirs, abs=1e-6)
 
@@ -75,8 +86,12 @@ def test_zero_shot_classification(backbone, sets, ours, monkeypatch):
 def test_retrieval_with_several_captions_an_image(backbone, sets, ours):
     from clip_benchmark.metrics.zeroshot_retrieval import evaluate
 
-    loader = Loader(backbone, list(sets["retrieval"].samples("test")), lambda sample: list(sample.captions), 4)
-    theirs = evaluate(backbone.model, loader, backbone.tokenize, "cpu", amp=False, recall_k_list=[1, 2, 5])
+    loader = Loader(
+        backbone, list(sets["retrieval"].samples("test")), lambda sample: list(sample.captions), 4
+    )
+    theirs = evaluate(
+        backbone.model, loader, backbone.tokenize, "cpu", amp=False, recall_k_list=[1, 2, 5]
+    )
     assert len(set(theirs.values())) > 1
     assert ours["retrieval"] == pytest.approx(theirs, abs=1e-6)
 
@@ -84,25 +99,38 @@ def test_retrieval_with_several_captions_an_image(backbone, sets, ours):
 def test_linear_probe_reaches_the_same_optimum_and_differs_before_it(monkeypatch):
     """clip-benchmark stops AdamW after a number of epochs; we solve for the minimum.
 
-    Its loop on the same standardised features, with many epochs and no weight decay, classifies alike where the minimum
-    is well determined: with weak regularisation on our side the predictions agree on all test items. Its default of ten
-    epochs is another number, and depends on the seed, the learning rate and the batch size.
+    Its loop on the same standardised features, with many epochs and no weight decay, classifies
+    alike where the minimum is well determined: with weak regularisation on our side the predictions
+    agree on all test items. Its default of ten epochs is another number, and depends on the seed,
+    the learning rate and the batch size.
     """
     from clip_benchmark.metrics import linear_probe
 
-    monkeypatch.setattr(torch.Tensor, "cuda", lambda self: self)  # the loop asks for a GPU and needs none
+    monkeypatch.setattr(
+        torch.Tensor, "cuda", lambda self: self
+    )  # the loop asks for a GPU and needs none
     monkeypatch.setattr(torch.nn.Module, "cuda", lambda self: self)
     generator = np.random.default_rng(0)
     labels = generator.integers(0, 3, 500)
-    features = (np.eye(3)[labels] @ generator.normal(size=(3, 6)) + generator.normal(size=(500, 6))).astype(np.float32)
+    features = (
+        np.eye(3)[labels] @ generator.normal(size=(3, 6)) + generator.normal(size=(500, 6))
+    ).astype(np.float32)
     features = (features - features[:300].mean(axis=0)) / features[:300].std(axis=0)
-    dataset = torch.utils.data.TensorDataset(torch.tensor(features[:300]), torch.tensor(labels[:300]))
+    dataset = torch.utils.data.TensorDataset(
+        torch.tensor(features[:300]), torch.tensor(labels[:300])
+    )
     loader = torch.utils.data.DataLoader(dataset, batch_size=300)
     predictions = {}
     for epochs in (10, 1000):
         model = linear_probe.train(loader, 6, 3, 0.0, 0.05, epochs, False, "cpu", seed=0)
         with torch.no_grad():
             predictions[epochs] = model(torch.tensor(features[300:])).argmax(axis=1).numpy()
-    ours = predict_linear(features[:300], labels[:300], features[300:], inverse_regularization=1e6, max_iterations=5000)
+    ours = predict_linear(
+        features[:300],
+        labels[:300],
+        features[300:],
+        inverse_regularization=1e6,
+        max_iterations=5000,
+    )
     np.testing.assert_array_equal(ours, predictions[1000])
     assert (ours != predictions[10]).any()

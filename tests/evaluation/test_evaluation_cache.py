@@ -4,20 +4,32 @@ import numpy as np
 import pytest
 import torch
 
-from benchmark_folders import ColourBackbone, WordsBackbone, write_classification, write_mmvp, write_retrieval
-from dcr.benchmark_sets import open_set
+from benchmark_folders import (
+    ColourBackbone,
+    WordsBackbone,
+    write_classification,
+    write_mmvp,
+    write_retrieval,
+)
+from dcr.data.benchmark_sets import open_set
 from dcr.evaluation import EvaluationCache, NamedSet, embed_parts, evaluate_encoders
 from dcr.evaluation.cache import EncoderFingerprint
 from evaluation_options import quick_options
 
-KINDS = {"mmvp_vlm": write_mmvp, "classification": write_classification, "retrieval": write_retrieval}
+KINDS = {
+    "mmvp_vlm": write_mmvp,
+    "classification": write_classification,
+    "retrieval": write_retrieval,
+}
 
 
 @pytest.fixture
 def sets(tmp_path):
     for kind, write in KINDS.items():
         write(tmp_path / "sets" / kind)
-    return [NamedSet(kind, kind, lambda kind=kind: open_set(tmp_path / "sets" / kind)) for kind in KINDS]
+    return [
+        NamedSet(kind, kind, lambda kind=kind: open_set(tmp_path / "sets" / kind)) for kind in KINDS
+    ]
 
 
 @pytest.fixture
@@ -28,7 +40,9 @@ def cache(tmp_path):
 def evaluate(sets, cache, backbone=None, **changes):
     """Return the results, and how many images the encoder saw."""
     backbone = backbone or ColourBackbone()
-    evaluations, failures = evaluate_encoders({"base": lambda: backbone}, sets, quick_options(**changes), cache)
+    evaluations, failures = evaluate_encoders(
+        {"base": lambda: backbone}, sets, quick_options(**changes), cache
+    )
     assert failures == []
     return evaluations["base"], sum(backbone.batch_sizes)
 
@@ -82,7 +96,7 @@ def test_broken_files_are_made_again(sets, cache, content):
 
 
 def test_weights_activations_preprocessing_and_decoding_make_an_encoder(monkeypatch):
-    from dcr.backbones import Preprocessing
+    from dcr.models.backbones import Preprocessing
 
     def encoder_fingerprint(encoder):
         return EncoderFingerprint.of(encoder).whole
@@ -111,7 +125,9 @@ def test_a_side_is_told_by_its_own_weights_alone():
     assert len({plain.whole, other_words.whole, other_tower.whole}) == 3
 
 
-def test_an_encoder_with_the_same_image_tower_shares_image_embeddings_and_what_is_scored_without_texts(sets, cache):
+def test_an_encoder_with_the_same_image_tower_shares_image_embeddings_and_scores_without_texts(
+    sets, cache
+):
     first, _ = evaluate(sets, cache, WordsBackbone())
     turned = WordsBackbone()
     turned.words.copy_(torch.tensor([[0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]))
@@ -119,8 +135,12 @@ def test_an_encoder_with_the_same_image_tower_shares_image_embeddings_and_what_i
     second, num_seen = evaluate(sets, cache, turned)
     assert num_seen == 0
     assert second == evaluate(sets, None, turned)[0]
-    assert len(set(cache.folder.glob("*.npz")) - scored) == 3  # of the sets; clusters and probes are those of before
-    before, after = ({result.benchmark: result.scores for result in results} for results in (first, second))
+    assert (
+        len(set(cache.folder.glob("*.npz")) - scored) == 3
+    )  # of the sets; clusters and probes are those of before
+    before, after = (
+        {result.benchmark: result.scores for result in results} for results in (first, second)
+    )
     assert list(before) == list(after)
     same = {benchmark for benchmark in before if before[benchmark] == after[benchmark]}
     assert {"clustering", "probes", "linear_probe"} <= same
@@ -142,7 +162,14 @@ def test_processes_share_the_parts_and_evaluation_then_sees_no_image(sets, cache
     seen = []
     for rank in range(num_ranks):
         backbone = ColourBackbone()
-        embed_parts({"base": lambda backbone=backbone: backbone}, sets, quick_options(), cache, rank, num_ranks)
+        embed_parts(
+            {"base": lambda backbone=backbone: backbone},
+            sets,
+            quick_options(),
+            cache,
+            rank,
+            num_ranks,
+        )
         seen.append(sum(backbone.batch_sizes))
     assert sum(seen) == 110
     assert all(seen)

@@ -4,12 +4,16 @@ import pytest
 import torch
 
 from benchmark_folders import ColourBackbone, write_classification, write_mmvp, write_retrieval
-from dcr.benchmark_sets import NamedSet, open_set
+from dcr.data.benchmark_sets import NamedSet, open_set
 from dcr.evaluation import evaluate_encoders, memory
 from dcr.evaluation.memory import Memory
 from evaluation_options import quick_options
 
-KINDS = {"mmvp_vlm": write_mmvp, "classification": write_classification, "retrieval": write_retrieval}
+KINDS = {
+    "mmvp_vlm": write_mmvp,
+    "classification": write_classification,
+    "retrieval": write_retrieval,
+}
 
 
 class Counting(ColourBackbone):
@@ -47,7 +51,9 @@ def test_a_further_encoder_decodes_no_image_and_gets_the_same_results(sets):
 
 def test_an_encoder_that_preprocesses_otherwise_reads_its_own(sets):
     class Larger(Counting):
-        preprocessing = ColourBackbone.preprocessing.__class__(9, (0.0,) * 3, (1.0,) * 3, "bicubic", "squash")
+        preprocessing = ColourBackbone.preprocessing.__class__(
+            9, (0.0,) * 3, (1.0,) * 3, "bicubic", "squash"
+        )
 
     Counting.seen = 0
     evaluate_encoders({"small": Counting, "large": Larger}, sets, quick_options())
@@ -69,7 +75,9 @@ def test_pixels_are_kept_as_far_as_they_fit_and_whole_parts_alone(monkeypatch):
     for _ in range(2):
         for name, number in (("large", 4), ("fits", 2), ("no room left", 2)):
             found = list(kept.pixels(name, lambda name=name, number=number: read(name, number)))
-            assert all(torch.equal(one, other) for one, other in zip(found, images(number), strict=True))
+            assert all(
+                torch.equal(one, other) for one, other in zip(found, images(number), strict=True)
+            )
     assert reads == ["large", "fits", "no room left", "large", "no room left"]
 
 

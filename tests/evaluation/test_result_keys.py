@@ -1,4 +1,6 @@
-"""What embeddings and results depend on: every parameter of evaluation, in a table, and every input."""
+"""What embeddings and results depend on: every parameter of evaluation, in a table, and every
+input.
+"""
 
 from itertools import chain
 from pathlib import Path
@@ -8,18 +10,19 @@ import pytest
 import yaml
 
 from benchmark_folders import ColourBackbone, write_classification, write_mmvp, write_retrieval
-from dcr.benchmark_sets import MMVPSet, open_set
+from dcr.data.benchmark_sets import MMVPSet, open_set
 from dcr.evaluation import Embedder, EvaluationOptions
 from dcr.evaluation.running import evaluate_set
 from dcr.parameters import EvaluationParameters
-from dcr.provenance import evaluation_course
+from dcr.training.provenance import evaluation_course
 
 CONF = Path(__file__).parents[2] / "conf" / "base"
 KINDS = {"mmvp_vlm", "classification", "retrieval"}
 CLASSES, NONE = {"classification"}, set()
 COMPARED = {"compare_features": True}
 
-# The parameter, another value, the kinds of sets whose results it changes, and what must hold for it to be used.
+# The parameter, another value, the kinds of sets whose results it changes, and what must hold for
+# it to be used.
 TABLE = {
     "kmeans_seeds": ([7], CLASSES),
     "kmeans_num_init": (3, CLASSES),
@@ -35,11 +38,19 @@ TABLE = {
     "confidence": (0.5, KINDS),
     "seed": (3, KINDS),
     "sets": (["retrieval"], NONE),  # which of them are scored, not how
-    **{name: (value, NONE) for name, value in {
-        "batch_size": 3, "num_workers": 0, "num_ranks": 2, "rank": 0, "model_name": "m", "language": "xx",
-        "diva_results": True,
-    }.items()},
-}  # fmt: skip
+    **{
+        name: (value, NONE)
+        for name, value in {
+            "batch_size": 3,
+            "num_workers": 0,
+            "num_ranks": 2,
+            "rank": 0,
+            "model_name": "m",
+            "language": "xx",
+            "diva_results": True,
+        }.items()
+    },
+}
 
 
 class Keys:
@@ -60,7 +71,11 @@ class Keys:
 @pytest.fixture(scope="module")
 def sets(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sets")
-    writers = {"mmvp_vlm": write_mmvp, "classification": write_classification, "retrieval": write_retrieval}
+    writers = {
+        "mmvp_vlm": write_mmvp,
+        "classification": write_classification,
+        "retrieval": write_retrieval,
+    }
     for kind, write in writers.items():
         write(folder / kind)
     return {kind: open_set(folder / kind) for kind in KINDS}
@@ -76,8 +91,12 @@ def result_keys(opened, backbone=None, reference=None, **changes):
     keys = Keys()
     options = EvaluationOptions.of(parameters(**changes))
     for _, benchmark_set in sorted(opened.items()):
-        embedder = Embedder(backbone or ColourBackbone(), options.batch_size, options.num_workers, keys)
-        evaluate_set(embedder, benchmark_set, options, Embedder(reference or ColourBackbone(0.5), 1, 0, keys))
+        embedder = Embedder(
+            backbone or ColourBackbone(), options.batch_size, options.num_workers, keys
+        )
+        evaluate_set(
+            embedder, benchmark_set, options, Embedder(reference or ColourBackbone(0.5), 1, 0, keys)
+        )
     return dict(zip(sorted(opened), keys.found, strict=True))
 
 
@@ -85,7 +104,11 @@ def embedding_keys(benchmark_set, backbone=None, **changes):
     keys = Keys()
     options = EvaluationOptions.of(parameters(**changes))
     embedder = Embedder(backbone or ColourBackbone(), options.batch_size, options.num_workers, keys)
-    parts = [benchmark_set] if isinstance(benchmark_set, MMVPSet) else list(chain(*benchmark_set.splits.values()))
+    parts = (
+        [benchmark_set]
+        if isinstance(benchmark_set, MMVPSet)
+        else list(chain(*benchmark_set.splits.values()))
+    )
     for part in parts:
         embedder.images(part, "images")
     embedder.texts(["a", "b"], "texts")
@@ -136,6 +159,8 @@ def test_encoders_and_sets_change_what_is_of_them(sets):
     content = image.read_bytes()
     try:
         image.write_bytes(content + b"x")
-        assert changed(before, result_keys(sets | {"mmvp_vlm": open_set(sets["mmvp_vlm"].folder)})) == {"mmvp_vlm"}
+        assert changed(
+            before, result_keys(sets | {"mmvp_vlm": open_set(sets["mmvp_vlm"].folder)})
+        ) == {"mmvp_vlm"}
     finally:
         image.write_bytes(content)

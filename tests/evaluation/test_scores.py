@@ -14,8 +14,7 @@ from benchmark_folders import (
     write_retrieval,
     write_split,
 )
-from dcr.backbones import load_backbone
-from dcr.benchmark_sets import open_set
+from dcr.data.benchmark_sets import open_set
 from dcr.errors import UserError
 from dcr.evaluation import embed_images, embed_texts, evaluate_encoder
 from dcr.evaluation.tables import (
@@ -25,6 +24,7 @@ from dcr.evaluation.tables import (
     result_records,
     scores_table,
 )
+from dcr.models.backbones import load_backbone
 from evaluation_options import quick_options
 from models import images, tiny_open_clip
 
@@ -59,7 +59,9 @@ def test_an_encoder_that_sees_what_is_asked_is_perfect(colour_results):
     scores = scores_of(colour_results)
     assert scores["mmvp_vlm"] == {"mean": 1.0, "Color and Appearance": 1.0, "Texts": 1.0}
     share = scores["clustering"]["between_class_share"]
-    assert scores["clustering"] == pytest.approx({"acc": 1.0, "nmi": 1.0, "ari": 1.0, "between_class_share": share})
+    assert scores["clustering"] == pytest.approx(
+        {"acc": 1.0, "nmi": 1.0, "ari": 1.0, "between_class_share": share}
+    )
     assert 0.9 < share < 1  # images of one class differ by noise
     assert scores["zero_shot"] == {"acc1": 1.0, "acc5": 1.0, "mean_per_class_recall": 1.0}
     assert scores["linear_probe"] == {"lp_acc1": 1.0, "knn_acc1": 1.0}
@@ -90,7 +92,9 @@ def test_embeddings_do_not_depend_on_batches_and_are_not_normalised(tiny_backbon
     assert together.dtype == np.float32
     np.testing.assert_allclose(one_by_one, together, atol=1e-5)
     with torch.no_grad():
-        expected = tiny_backbone.encode_image(torch.stack([tiny_backbone.preprocess(image) for image in pictures]))
+        expected = tiny_backbone.encode_image(
+            torch.stack([tiny_backbone.preprocess(image) for image in pictures])
+        )
     np.testing.assert_allclose(together, expected, atol=1e-5)
     assert embed_texts(tiny_backbone, ["a fish", "a cup", "two fish"], 2).shape == (3, 24)
 
@@ -113,7 +117,9 @@ def test_a_real_encoder_gives_the_same_results_twice(tiny_backbone, sets):
 
 
 def test_keys_may_come_again_in_another_shard(tmp_path):
-    """Shards that were written apart often number their samples alike; each image keeps its own captions."""
+    """Shards that were written apart often number their samples alike; each image keeps its own
+    captions.
+    """
     (tmp_path / "dataset_type.txt").write_text("retrieval\n")
     shards = [
         {"0.png": image_bytes(COLOURS[name]), "0.txt": "\n".join([f"all {name}"] * number).encode()}
@@ -134,7 +140,9 @@ def test_a_set_without_train_split_is_evaluated_without_probes(tmp_path):
 def test_a_train_split_of_one_class_is_not_probed(tmp_path, caplog):
     folder = write_classification(tmp_path / "set")
     samples = [classification_sample(f"{number}", 0, number) for number in range(4)]
-    write_split(folder / "train", [{name: data for sample in samples for name, data in sample.items()}])
+    write_split(
+        folder / "train", [{name: data for sample in samples for name, data in sample.items()}]
+    )
     results = evaluate_encoder(ColourBackbone(), [open_set(folder)], OPTIONS)
     assert [result.benchmark for result in results] == ["clustering", "zero_shot"]
     assert "the class has one value only in the train split: it is not probed" in caplog.text
@@ -157,7 +165,10 @@ def test_a_broken_encoder_is_an_error(sets):
 
 def test_records_have_clip_benchmarks_keys(colour_results):
     records = result_records({"dcr": colour_results}, "ViT-L-14", "en")
-    assert all(list(record) == ["dataset", "model", "pretrained", "task", "metrics", "language"] for record in records)
+    assert all(
+        list(record) == ["dataset", "model", "pretrained", "task", "metrics", "language"]
+        for record in records
+    )
     record = next(record for record in records if record["task"] == "zeroshot_classification")
     assert json.loads(json.dumps(record)) == {
         "dataset": "colours",
@@ -167,7 +178,10 @@ def test_records_have_clip_benchmarks_keys(colour_results):
         "metrics": {"acc1": 1.0, "acc5": 1.0, "mean_per_class_recall": 1.0},
         "language": "en",
     }
-    assert next(record for record in records if record["dataset"] == "mmvp_vlm")["metrics"]["ties"] == 0
+    assert (
+        next(record for record in records if record["dataset"] == "mmvp_vlm")["metrics"]["ties"]
+        == 0
+    )
 
 
 def test_tables_hold_every_item_and_question(colour_results):
@@ -176,8 +190,13 @@ def test_tables_hold_every_item_and_question(colour_results):
     assert list(outcomes.columns) == ["encoder", "benchmark", "item", "group", "correct"]
     sizes = outcomes[outcomes.encoder == "dcr"].groupby("benchmark").size()
     assert sizes.to_dict() == {
-        "mmvp_vlm": 4, "clustering": 48, "zero_shot": 48, "linear_probe": 48, "probes": 48, "retrieval": 12
-    }  # fmt: skip
+        "mmvp_vlm": 4,
+        "clustering": 48,
+        "zero_shot": 48,
+        "linear_probe": 48,
+        "probes": 48,
+        "retrieval": 12,
+    }
     assert set(outcomes.query("benchmark == 'mmvp_vlm'").item) == {"1-2", "3-4", "5-6", "7-8"}
     intervals = intervals_table(evaluations)
     assert intervals["dcr"]["zero_shot"]["acc1"] == [1.0, 1.0]

@@ -14,7 +14,7 @@ from benchmark_folders import (
     write_retrieval,
     write_split,
 )
-from dcr.benchmark_sets import open_set
+from dcr.data.benchmark_sets import open_set
 from dcr.errors import UserError
 from dcr.evaluation import NamedSet, describe_failures, evaluate_encoders
 from dcr.evaluation.comparison import Judge
@@ -23,14 +23,21 @@ from dcr.evaluation.tables import result_records, scores_table
 from dcr.metrics.bootstrap import Bootstrap
 from evaluation_options import quick_options
 
-WRITERS = {"mmvp_vlm": write_mmvp, "classification": write_classification, "retrieval": write_retrieval}
+WRITERS = {
+    "mmvp_vlm": write_mmvp,
+    "classification": write_classification,
+    "retrieval": write_retrieval,
+}
 
 
 def named_sets(folder, names):
     """Write sets, name to kind, and return them."""
     for name, kind in names.items():
         WRITERS[kind](folder / name)
-    return [NamedSet(name, kind, lambda name=name: open_set(folder / name, name)) for name, kind in names.items()]
+    return [
+        NamedSet(name, kind, lambda name=name: open_set(folder / name, name))
+        for name, kind in names.items()
+    ]
 
 
 class Blurred(ColourBackbone):
@@ -46,11 +53,18 @@ def evaluate(sets, **encoders):
 
 def test_one_set_of_a_kind_gives_its_name_to_no_score(tmp_path):
     evaluations, _ = evaluate(named_sets(tmp_path, {"colours": "classification"}))
-    assert list(scores_table(evaluations)["base"]) == ["clustering", "zero_shot", "linear_probe", "probes"]
+    assert list(scores_table(evaluations)["base"]) == [
+        "clustering",
+        "zero_shot",
+        "linear_probe",
+        "probes",
+    ]
 
 
 def test_several_sets_of_a_kind_have_their_own_scores_and_a_mean(tmp_path):
-    sets = named_sets(tmp_path, {"one": "classification", "two": "classification", "mmvp_vlm": "mmvp_vlm"})
+    sets = named_sets(
+        tmp_path, {"one": "classification", "two": "classification", "mmvp_vlm": "mmvp_vlm"}
+    )
     (tmp_path / "two" / "test" / "1.tar").unlink()
     (tmp_path / "two" / "test" / "nshards.txt").write_text("1")
     wrong = lambda: ColourBackbone(image_scale=-1.0)  # noqa: E731
@@ -68,18 +82,26 @@ def test_several_sets_of_a_kind_have_their_own_scores_and_a_mean(tmp_path):
 
 
 def test_the_mean_of_sets_varies_as_the_mean_of_independent_sets(tmp_path):
-    """Also of two sets alike, whose items are drawn equally often in each of their own resamples."""
+    """Also of two sets alike, whose items are drawn equally often in each of their own
+    resamples.
+    """
     sets = named_sets(tmp_path, {"one": "classification", "two": "classification"})
     options = quick_options(bootstrap=Bootstrap(2000, 0.95, 0))
     blurred = lambda: Blurred()  # noqa: E731
-    results = {r.benchmark: r for r in evaluate_encoders({"base": blurred}, sets, options)[0]["base"]}
-    one, two, mean = (results[name].replicates["acc1"] for name in ("zero_shot/one", "zero_shot/two", "zero_shot"))
+    results = {
+        r.benchmark: r for r in evaluate_encoders({"base": blurred}, sets, options)[0]["base"]
+    }
+    one, two, mean = (
+        results[name].replicates["acc1"] for name in ("zero_shot/one", "zero_shot/two", "zero_shot")
+    )
     np.testing.assert_array_equal(one, two)
     assert mean.std() == pytest.approx(one.std() / 2**0.5, rel=0.08)
     low, high = results["zero_shot"].intervals["acc1"]
     assert low < results["zero_shot"].scores["acc1"] < high
     again = evaluate_encoders({"base": blurred}, sets, options)[0]["base"]
-    np.testing.assert_array_equal(next(r for r in again if r.benchmark == "zero_shot").replicates["acc1"], mean)
+    np.testing.assert_array_equal(
+        next(r for r in again if r.benchmark == "zero_shot").replicates["acc1"], mean
+    )
 
 
 def spoil_image(folder):
@@ -115,16 +137,22 @@ def spoil_folder(folder):
 
 @pytest.mark.parametrize("spoil", [spoil_image, spoil_csv, spoil_label, spoil_tar, spoil_folder])
 def test_a_broken_set_is_told_in_one_sentence_and_the_others_are_evaluated(tmp_path, spoil):
-    sets = named_sets(tmp_path, {"mmvp_vlm": "mmvp_vlm", "colours": "classification", "captions": "retrieval"})
+    sets = named_sets(
+        tmp_path, {"mmvp_vlm": "mmvp_vlm", "colours": "classification", "captions": "retrieval"}
+    )
     broken, message = spoil(tmp_path)
-    evaluations, failures = evaluate(sets, base=ColourBackbone, dcr=lambda: ColourBackbone(image_scale=0.5))
+    evaluations, failures = evaluate(
+        sets, base=ColourBackbone, dcr=lambda: ColourBackbone(image_scale=0.5)
+    )
     told = describe_failures(failures)
     assert told.startswith(f"not evaluated: {broken}: ")
     assert told.count("; ") == 0
     assert re.search(message, told)
     assert "\n" not in told
     for results in evaluations.values():
-        assert {result.dataset for result in results} == {"mmvp_vlm", "colours", "captions"} - {broken}
+        assert {result.dataset for result in results} == {"mmvp_vlm", "colours", "captions"} - {
+            broken
+        }
 
 
 def test_there_is_no_mean_over_sets_of_which_one_is_broken(tmp_path):
@@ -152,4 +180,6 @@ def test_an_encoder_that_cannot_be_loaded_does_not_stop_the_others(tmp_path):
     sets = named_sets(tmp_path, {"mmvp_vlm": "mmvp_vlm"})
     evaluations, failures = evaluate(sets, base=ColourBackbone, other=refuse, dcr=ColourBackbone)
     assert list(evaluations) == ["base", "dcr"]
-    assert describe_failures(failures).startswith("not evaluated: encoder other: no weights at /nowhere (")
+    assert describe_failures(failures).startswith(
+        "not evaluated: encoder other: no weights at /nowhere ("
+    )

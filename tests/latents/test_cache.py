@@ -12,7 +12,7 @@ import torch
 import webdataset
 from PIL import Image
 
-from dcr.crops import base_crop, center_crop
+from dcr.data.crops import base_crop, center_crop
 from dcr.errors import UserError
 from dcr.latents import LatentCache
 from latent_world import OPTIONS, World
@@ -29,7 +29,11 @@ def cache(world):
 
 
 def open_images(world):
-    return [Image.open(io.BytesIO(image)) for name in sorted(world.images) for image in world.images[name]]
+    return [
+        Image.open(io.BytesIO(image))
+        for name in sorted(world.images)
+        for image in world.images[name]
+    ]
 
 
 def encode(world, crop):
@@ -40,7 +44,9 @@ def encode(world, crop):
 def test_what_is_read_back_is_what_the_image_gives(world, cache):
     manifest = world.manifest()
     assert [cache.key(i) for i in range(len(cache))] == list(manifest["key"])
-    for position, (row, image) in enumerate(zip(manifest.itertuples(), open_images(world), strict=True)):
+    for position, (row, image) in enumerate(
+        zip(manifest.itertuples(), open_images(world), strict=True)
+    ):
         crop = base_crop(image, 32, row.sha256, (0.9, 1.0))
         assert np.array_equal(cache[position]["crop"], crop.pixels)
         assert cache.record(position) == {
@@ -50,7 +56,9 @@ def test_what_is_read_back_is_what_the_image_gives(world, cache):
 
 
 def test_float32_moments_are_exactly_those_computed_in_memory(world, cache):
-    """One image a pass on both sides: batches of other sizes may be rounded differently by the processor."""
+    """One image a pass on both sides: batches of other sizes may be rounded differently by the
+    processor.
+    """
     single = world.cache("single", replace(OPTIONS, batch_size=1))
     for position in range(len(single)):
         expected = encode(world, single[position]["crop"])
@@ -63,7 +71,9 @@ def test_half_precision_rounds_the_moments_to_nearest(world, cache, dtype, round
     half = world.cache(dtype, replace(OPTIONS, dtype=dtype))
     for i in range(len(cache)):
         exact, stored = cache[i]["moments"], half[i]["moments"]
-        assert np.array_equal(stored, torch.from_numpy(exact).to(getattr(torch, dtype)).float().numpy())
+        assert np.array_equal(
+            stored, torch.from_numpy(exact).to(getattr(torch, dtype)).float().numpy()
+        )
         assert np.abs(stored - exact).max() <= rounding * np.abs(exact).max()
         assert not np.array_equal(stored, exact)
         assert np.array_equal(half[i]["crop"], cache[i]["crop"])
@@ -72,7 +82,9 @@ def test_half_precision_rounds_the_moments_to_nearest(world, cache, dtype, round
 
 @pytest.mark.parametrize("stance", ["force_eager", pytest.param("default", marks=pytest.mark.slow)])
 def test_a_compiled_vae_sees_batches_of_one_size_and_gives_the_same_moments(world, cache, stance):
-    """Shards of five in batches of three: what is filled up leaves no trace. Compiling itself takes a minute."""
+    """Shards of five in batches of three: what is filled up leaves no trace. Compiling itself
+    takes a minute.
+    """
     with torch.compiler.set_stance(stance):
         compiled = world.cache(f"compiled-{stance}", replace(OPTIONS, compile=True))
     assert len(compiled) == len(cache)
@@ -95,7 +107,9 @@ def test_epochs_go_round_the_stored_crops(world):
 
 
 def test_more_crops_leave_the_first_as_it_is(world, cache):
-    assert np.array_equal(world.cache("two", replace(OPTIONS, crops_per_image=2))[3]["crop"], cache[3]["crop"])
+    assert np.array_equal(
+        world.cache("two", replace(OPTIONS, crops_per_image=2))[3]["crop"], cache[3]["crop"]
+    )
 
 
 def test_center_stores_the_centred_square(world):
@@ -130,7 +144,9 @@ def test_a_cache_crosses_to_another_process(cache):
 
 def test_a_shard_is_a_tar_that_webdataset_reads(cache):
     assert all(tarfile.is_tarfile(shard) for shard in cache.shards)
-    dataset = webdataset.WebDataset([str(shard) for shard in cache.shards], shardshuffle=False).decode()
+    dataset = webdataset.WebDataset(
+        [str(shard) for shard in cache.shards], shardshuffle=False
+    ).decode()
     samples = list(dataset)
     assert [sample["__key__"] for sample in samples] == [cache.key(i) for i in range(len(cache))]
     for i, sample in enumerate(samples):
@@ -188,14 +204,18 @@ def flip(shard, place):
     shard.write_bytes(data)
 
 
-@pytest.mark.parametrize("place", [5000, -3000, lambda cache: int(cache._indexes[1][2]["crop"]) + 7])
+@pytest.mark.parametrize(
+    "place", [5000, -3000, lambda cache: int(cache._indexes[1][2]["crop"]) + 7]
+)
 def test_a_changed_byte_is_told_with_what_repairs_it(tmp_path, place):
     world = World.make(tmp_path)
     cache = world.cache()
     flip(cache.shards[1], place(cache) if callable(place) else place)
     found = LatentCache(tmp_path / "latents")
     found.check_bytes(["00000"])
-    with pytest.raises(UserError, match=r"00001\.tar: its bytes .*--pipelines verify --params verify.repair=true`"):
+    with pytest.raises(
+        UserError, match=r"00001\.tar: its bytes .*--pipelines verify --params verify.repair=true`"
+    ):
         found.check_bytes()
 
 
@@ -204,7 +224,9 @@ def test_a_shard_is_read_once_a_process_and_again_if_it_is_written(tmp_path, mon
 
     read = []
     check = module.check_bytes
-    monkeypatch.setattr(module, "check_bytes", lambda path, record: (read.append(path.stem), check(path, record)))
+    monkeypatch.setattr(
+        module, "check_bytes", lambda path, record: (read.append(path.stem), check(path, record))
+    )
     world = World.make(tmp_path)
     cache = world.cache()
     cache.check_bytes()

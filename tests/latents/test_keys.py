@@ -1,4 +1,6 @@
-"""What the bytes of latents depend on: every parameter of the pipelines `latents` and `synthesis`, and every input."""
+"""What the bytes of latents depend on: every parameter of the pipelines `latents` and
+`synthesis`, and every input.
+"""
 
 import shutil
 from pathlib import Path
@@ -29,16 +31,31 @@ LATENTS = {
     "crop_horizontal_flip": (0.5, BOTH),
     "dtype": ("float16", BOTH),
     "mixed_precision": ("bf16", BOTH),
-    **{name: (value, set()) for name, value in {
-        "batch_size": 7, "num_workers": 1, "channels_last": True, "compile": True, "check_images": False,
-        "num_ranks": 2, "rank": 0,
-    }.items()},
-}  # fmt: skip
+    **{
+        name: (value, set())
+        for name, value in {
+            "batch_size": 7,
+            "num_workers": 1,
+            "channels_last": True,
+            "compile": True,
+            "check_images": False,
+            "num_ranks": 2,
+            "rank": 0,
+        }.items()
+    },
+}
 SYNTHESIS = {
-    "num_candidates": (3, True), "num_steps": (5, True), "eta": (0.2, True), "sample_weight": (0.2, True),
-    "condition": ("none", True), "seed": (1, True),
-    "batch_size": (7, False), "num_ranks": (2, False), "rank": (0, False), "num_examples": (3, False),
-}  # fmt: skip
+    "num_candidates": (3, True),
+    "num_steps": (5, True),
+    "eta": (0.2, True),
+    "sample_weight": (0.2, True),
+    "condition": ("none", True),
+    "seed": (1, True),
+    "batch_size": (7, False),
+    "num_ranks": (2, False),
+    "rank": (0, False),
+    "num_examples": (3, False),
+}
 
 
 def section(cls, name, **changes):
@@ -51,7 +68,9 @@ def world(tmp_path_factory):
 
 
 def fingerprint(world, manifest=None, image_size=32, **changes):
-    """Return what training would be told of these latents; those of a cache need not be computed for it."""
+    """Return what training would be told of these latents; those of a cache need not be
+    computed for it.
+    """
     parameters = section(LatentsParameters, "latents", **changes)
     backbone = SimpleNamespace(image_size=image_size)
     manifest = world.manifest() if manifest is None else manifest
@@ -89,7 +108,9 @@ def rehash(manifest):
 
 def swap_two(manifest):
     """Two samples of a shard change places."""
-    return manifest.assign(offset=[manifest["offset"][1], manifest["offset"][0], *manifest["offset"][2:]])
+    return manifest.assign(
+        offset=[manifest["offset"][1], manifest["offset"][0], *manifest["offset"][2:]]
+    )
 
 
 @pytest.mark.parametrize("mode", ["cache", "online"])
@@ -122,7 +143,9 @@ def test_a_cache_is_told_by_its_shards_keys(world):
     assert cache.fingerprint() == world.cache("again").fingerprint()
     assert (
         cache.fingerprint()
-        != world.cache("half", options_module.LatentOptions(32, (0.9, 1), 3, "float16")).fingerprint()
+        != world.cache(
+            "half", options_module.LatentOptions(32, (0.9, 1), 3, "float16")
+        ).fingerprint()
     )
 
 
@@ -135,7 +158,9 @@ def cache(world):
 def test_a_parameter_changes_the_candidates_that_depend_on_it_and_no_others(world, cache, name):
     value, expected = SYNTHESIS[name]
     plans = [
-        synthesize_positives(section(SynthesisParameters, "synthesis", **changes), cache, world.diffusion)
+        synthesize_positives(
+            section(SynthesisParameters, "synthesis", **changes), cache, world.diffusion
+        )
         for changes in ({}, {name: value})
     ]
     assert (plans[0].keys != plans[1].keys) == expected
@@ -180,7 +205,9 @@ def test_latents_of_another_vae_are_refused(tmp_path, mode):
     world.plan(options).write(tmp_path / "latents")
     check_vae(open_latents(tmp_path / "latents"), world.diffusion)
     add_one(world.diffusion.vae)
-    with pytest.raises(UserError, match=r"holds latents of another VAE .* `kedro run --pipelines latents`"):
+    with pytest.raises(
+        UserError, match=r"holds latents of another VAE .* `kedro run --pipelines latents`"
+    ):
         check_vae(open_latents(tmp_path / "latents"), world.diffusion)
 
 
@@ -192,5 +219,7 @@ def test_a_list_of_another_plan_is_refused(world):
     fewer = World(world.folder, world.diffusion, {"00000": world.images["00000"]})
     fewer.plan(options).write(world.folder / "torn")
     (world.folder / "torn" / "plan.json").write_bytes(plan)
-    with pytest.raises(UserError, match=r"is not the list that the plan was written with.*--pipelines latents"):
+    with pytest.raises(
+        UserError, match=r"is not the list that the plan was written with.*--pipelines latents"
+    ):
         open_latents(world.folder / "torn")

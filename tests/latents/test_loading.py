@@ -1,4 +1,6 @@
-"""Batches come in order, whatever the processes and their shared memory; what ends a process is told, and soon."""
+"""Batches come in order, whatever the processes and their shared memory; what ends a process is
+told, and soon.
+"""
 
 import multiprocessing
 import os
@@ -31,7 +33,10 @@ def load(place: int) -> dict:
         raise MemoryError
     if place == 6:
         raise RuntimeError("a mistake of ours")
-    return {"batch": Batch(torch.full((1000,), place, dtype=torch.uint8), [f"{place}"]), "place": place}
+    return {
+        "batch": Batch(torch.full((1000,), place, dtype=torch.uint8), [f"{place}"]),
+        "place": place,
+    }
 
 
 @pytest.mark.parametrize("num_workers", [0, 1, 2])
@@ -62,7 +67,9 @@ def test_a_users_mistake_stays_one_sentence(num_workers):
 @pytest.mark.parametrize("place", [4, 5])
 def test_a_process_that_is_killed_or_finds_no_memory_is_told_within_seconds(place):
     start = time.monotonic()
-    with pytest.raises(UserError, match=r"training\.num_workers 2: a loader process was ended .*lower, or to 0"):
+    with pytest.raises(
+        UserError, match=r"training\.num_workers 2: a loader process was ended .*lower, or to 0"
+    ):
         list(load_ahead(load, [0, 1, place, 2], 2, "training"))
     assert time.monotonic() - start < 30
 
@@ -96,7 +103,11 @@ def test_a_container_with_hardly_any_shared_memory_is_enough():
     source = Path(loading.__file__).parents[2]
     try:
         result = subprocess.run(
-            command, capture_output=True, text=True, timeout=100, env={**os.environ, "PYTHONPATH": str(source)}
+            command,
+            capture_output=True,
+            text=True,
+            timeout=100,
+            env={**os.environ, "PYTHONPATH": str(source)},
         )
     except FileNotFoundError:
         pytest.skip("there is no program unshare")

@@ -1,4 +1,6 @@
-"""Computing the cache: only what must be, the same bytes whatever happens, and a clean end on a full disk."""
+"""Computing the cache: only what must be, the same bytes whatever happens, and a clean end on a
+full disk.
+"""
 
 import io
 import logging
@@ -65,8 +67,13 @@ def test_an_image_edited_in_place_is_noticed_and_only_its_shard_recomputed(world
     images = list(world.images["00001"])
     images[position] = another_image()
     world.write("00001", images)
-    with pytest.raises(UserError, match=r"00001\.tar.* changed since validation; run `kedro run --pipelines validat"):
-        plan_latents(manifest, world.shards, world.diffusion, OPTIONS).write(world.folder / "latents")
+    with pytest.raises(
+        UserError,
+        match=r"00001\.tar.* changed since validation; run `kedro run --pipelines validat",
+    ):
+        plan_latents(manifest, world.shards, world.diffusion, OPTIONS).write(
+            world.folder / "latents"
+        )
     assert touched(before, files(world.folder / "latents")) == set()
     world.cache()
     assert touched(before, files(world.folder / "latents")) == {"00001.tar"}
@@ -130,7 +137,11 @@ def test_a_changed_parameter_of_crops_or_moments_recomputes_all(world, change):
     world.cache()
     before = files(world.folder / "latents")
     world.cache(options=replace(OPTIONS, **change))
-    assert touched(before, files(world.folder / "latents")) == {"00000.tar", "00001.tar", "00002.tar"}
+    assert touched(before, files(world.folder / "latents")) == {
+        "00000.tar",
+        "00001.tar",
+        "00002.tar",
+    }
 
 
 @pytest.mark.parametrize("change", [{"batch_size": 7}, {"num_workers": 1}, {"channels_last": True}])
@@ -151,7 +162,11 @@ def test_another_vae_recomputes_all(world, change):
     else:
         world.diffusion.vae.register_to_config(scaling_factor=0.25)
     world.cache()
-    assert touched(before, files(world.folder / "latents")) == {"00000.tar", "00001.tar", "00002.tar"}
+    assert touched(before, files(world.folder / "latents")) == {
+        "00000.tar",
+        "00001.tar",
+        "00002.tar",
+    }
 
 
 def test_other_code_recomputes_all(world, monkeypatch):
@@ -159,7 +174,11 @@ def test_other_code_recomputes_all(world, monkeypatch):
     before = files(world.folder / "latents")
     monkeypatch.setattr("dcr.latents.keys.code_hash", lambda *makers: "edited")
     world.cache()
-    assert touched(before, files(world.folder / "latents")) == {"00000.tar", "00001.tar", "00002.tar"}
+    assert touched(before, files(world.folder / "latents")) == {
+        "00000.tar",
+        "00001.tar",
+        "00002.tar",
+    }
 
 
 @pytest.mark.parametrize("size", [0, 100, 5000, -1])
@@ -169,7 +188,9 @@ def test_a_shard_cut_short_is_recomputed_to_the_same_bytes(world, size):
     path = world.folder / "latents" / "00001.tar"
     path.write_bytes(before["00001.tar"][1][:size])
     world.cache()
-    assert contents(world.folder / "latents") == {name: content for name, (_, content) in before.items()}
+    assert contents(world.folder / "latents") == {
+        name: content for name, (_, content) in before.items()
+    }
     assert touched(before, files(world.folder / "latents")) <= {"00001.tar"}
 
 
@@ -182,7 +203,9 @@ def test_two_ranks_write_what_one_process_writes(world):
 
 def test_two_processes_at_once_write_what_one_writes(world):
     children = [Child(write_cache, world.folder, "one")]
-    children += [Child(write_as_torchrun_starts_it, world.folder, "two", rank, 2) for rank in range(2)]
+    children += [
+        Child(write_as_torchrun_starts_it, world.folder, "two", rank, 2) for rank in range(2)
+    ]
     for child in children:
         child.ready()
     assert [child.result() for child in children] == ["", "", ""]
@@ -277,7 +300,8 @@ def test_killed_at_ten_random_moments_a_rerun_gives_the_same_bytes(tmp_path):
 
 
 def spoil_for_fp16(vae, bias=1e6):
-    """Make the first layer answer to brightness alone, by up to 2.7e5 around ``bias``; the norm behind undoes it.
+    """Make the first layer answer to brightness alone, by up to 2.7e5 around ``bias``; the norm
+    behind undoes it.
 
     In fp16 everything beyond 65504 overflows; in float32 nothing does.
     """
@@ -319,7 +343,9 @@ def test_latents_that_are_not_finite_are_refused(world):
     with torch.no_grad():
         world.diffusion.vae.quant_conv.bias.fill_(torch.nan)
     for precision in ("no", "bf16"):
-        with pytest.raises(UserError, match="sample 000000000: the VAE's latents are not finite in float32"):
+        with pytest.raises(
+            UserError, match="sample 000000000: the VAE's latents are not finite in float32"
+        ):
             world.cache(options=replace(OPTIONS, mixed_precision=precision))
     assert not list((world.folder / "latents").glob("*.tar"))
 
@@ -334,6 +360,8 @@ def test_an_infinite_log_variance_is_not_hidden_by_the_clamp(world):
 def test_moments_beyond_the_stored_dtype_are_refused(world):
     with torch.no_grad():
         world.diffusion.vae.quant_conv.bias[0] = 1e5
-    with pytest.raises(UserError, match=r"its latents overflow float16; set latents\.dtype to bfloat16 or float32"):
+    with pytest.raises(
+        UserError, match=r"its latents overflow float16; set latents\.dtype to bfloat16 or float32"
+    ):
         world.cache(options=replace(OPTIONS, dtype="float16"))
     world.cache(options=replace(OPTIONS, dtype="bfloat16"))

@@ -28,10 +28,14 @@ def world(made):
 
 
 def verify(world, plan=None, num_samples=10, tolerance=1e-4):
-    return verify_latents(plan or world.plan(), world.folder / "latents", num_samples, tolerance, seed=0)
+    return verify_latents(
+        plan or world.plan(), world.folder / "latents", num_samples, tolerance, seed=0
+    )
 
 
-@pytest.mark.parametrize("options", [OPTIONS, replace(OPTIONS, dtype="bfloat16", crops_per_image=2)])
+@pytest.mark.parametrize(
+    "options", [OPTIONS, replace(OPTIONS, dtype="bfloat16", crops_per_image=2)]
+)
 def test_a_sound_cache_passes(tmp_path, options):
     world = World.make(tmp_path)
     world.cache(options=options)
@@ -88,7 +92,9 @@ def test_crops_that_are_not_the_images_are_found(world, monkeypatch):
     import dcr.latents.cropping as cropping
 
     real = cropping.base_crop
-    monkeypatch.setattr(cropping, "base_crop", lambda *a: real(*a)._replace(pixels=real(*a).pixels[::-1]))
+    monkeypatch.setattr(
+        cropping, "base_crop", lambda *a: real(*a)._replace(pixels=real(*a).pixels[::-1])
+    )
     world.plan().write(world.folder / "latents", again=["00000"])
     monkeypatch.undo()
     assert "the crops of sample" in verify(world).failures["00000"]
@@ -120,7 +126,10 @@ def test_a_repair_makes_the_failing_shards_and_no_other(world):
 def test_failures_are_told_in_a_sentence(world):
     for path in (world.folder / "latents").glob("*.tar"):
         path.unlink()
-    assert describe_failures(verify(world)) == "2 of 2 latent shards fail: 00000: it is missing (and 1 more)"
+    assert (
+        describe_failures(verify(world))
+        == "2 of 2 latent shards fail: 00000: it is missing (and 1 more)"
+    )
 
 
 def test_without_a_cache_there_is_nothing_to_verify(world):

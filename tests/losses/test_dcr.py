@@ -33,7 +33,9 @@ def loss_by_loops(predictions, view_predictions, targets, temperature):
     for i in range(len(predictions)):
         anchor = predictions[i, i]
         positives = [similarity(anchor, view_predictions[i]), similarity(anchor, targets[i])]
-        negatives = [similarity(anchor, predictions[i, k]) for k in range(len(predictions)) if k != i]
+        negatives = [
+            similarity(anchor, predictions[i, k]) for k in range(len(predictions)) if k != i
+        ]
         denominator = sum(math.exp(s / temperature) for s in positives + negatives)
         total += 0.5 * sum(-math.log(math.exp(s / temperature) / denominator) for s in positives)
     return total / len(predictions)
@@ -49,13 +51,17 @@ def test_is_log_2_when_both_positives_match_and_negatives_are_opposite(grid):
     anchors = grid[1]
     predictions = -anchors[:, None].repeat(1, BATCH, 1, 1, 1)
     predictions[range(BATCH), range(BATCH)] = anchors
-    assert dcr_loss(predictions, anchors, anchors, 0.05).item() == pytest.approx(math.log(2), abs=1e-10)
+    assert dcr_loss(predictions, anchors, anchors, 0.05).item() == pytest.approx(
+        math.log(2), abs=1e-10
+    )
 
 
 def test_is_log_of_batch_plus_one_when_the_condition_is_ignored(grid):
     anchors = grid[1]
     predictions = anchors[:, None].expand(-1, BATCH, -1, -1, -1)
-    assert dcr_loss(predictions, anchors, anchors).item() == pytest.approx(math.log(BATCH + 1), abs=1e-10)
+    assert dcr_loss(predictions, anchors, anchors).item() == pytest.approx(
+        math.log(BATCH + 1), abs=1e-10
+    )
 
 
 def test_rows_give_the_loss_and_gradients_of_the_whole_grid(grid):
@@ -71,7 +77,9 @@ def test_rows_give_the_loss_and_gradients_of_the_whole_grid(grid):
 def test_gradient_agrees_with_finite_differences():
     generator = torch.Generator().manual_seed(1)
     shapes = [(3, 3, 2, 2, 2), (3, 2, 2, 2), (3, 2, 2, 2)]
-    grid = [torch.randn(s, dtype=torch.float64, generator=generator, requires_grad=True) for s in shapes]
+    grid = [
+        torch.randn(s, dtype=torch.float64, generator=generator, requires_grad=True) for s in shapes
+    ]
     assert torch.autograd.gradcheck(dcr_loss, grid)
 
 
@@ -114,7 +122,9 @@ def test_several_views_are_positives_beside_the_target(grid):
     positives, negatives = dcr_similarities(predictions, several, targets, rows)
     for i in rows.tolist():
         others = [several[i, 0], several[i, 1], targets[i]]
-        expected = [torch.cosine_similarity(predictions[i, i].flatten(), p.flatten(), dim=0) for p in others]
+        expected = [
+            torch.cosine_similarity(predictions[i, i].flatten(), p.flatten(), dim=0) for p in others
+        ]
         assert torch.allclose(positives[i], torch.stack(expected), atol=1e-12)
     one_view, same_negatives = dcr_similarities(predictions, view_predictions, targets, rows)
     assert torch.equal(one_view, positives[:, [0, 2]])

@@ -26,7 +26,9 @@ def test_equal_negatives_all_count():
 
 
 def test_a_masked_negative_does_not_count():
-    assert pushing(torch.tensor([[0.4, 0.4, -torch.inf, 0.4]]), InfoNCE(0.1)).item() == pytest.approx(3.0)
+    assert pushing(
+        torch.tensor([[0.4, 0.4, -torch.inf, 0.4]]), InfoNCE(0.1)
+    ).item() == pytest.approx(3.0)
 
 
 def test_one_hard_negative_is_one():
@@ -58,7 +60,10 @@ def test_every_signal_can_be_looked_at(name):
     pulls, pushes = slopes(positives, negatives, build_signal(parameters(signal=name)))
     assert (effective_negatives(pushes) <= 5 + 1e-4).all()
     assert (effective_negatives(pushes) >= 1 - 1e-4).all()
-    assert ((target_gradient_share(positives, pulls) >= 0) & (target_gradient_share(positives, pulls) <= 1)).all()
+    assert (
+        (target_gradient_share(positives, pulls) >= 0)
+        & (target_gradient_share(positives, pulls) <= 1)
+    ).all()
 
 
 def test_two_positives_alike_share_the_pull():
@@ -66,7 +71,9 @@ def test_two_positives_alike_share_the_pull():
 
 
 def test_the_share_is_that_of_gradients_at_the_anchor_itself():
-    """Autograd through real vectors: the length of the gradient that each positive alone sends to the anchor."""
+    """Autograd through real vectors: the length of the gradient that each positive alone sends
+    to the anchor.
+    """
     generator = torch.Generator().manual_seed(0)
     anchor, view, target, *others = torch.randn(6, 9, dtype=torch.float64, generator=generator)
     signal = InfoNCE(0.2)
@@ -78,11 +85,15 @@ def test_the_share_is_that_of_gradients_at_the_anchor_itself():
         signal(torch.stack(kept[:2])[None], torch.stack(kept[2:])[None]).sum().backward()
         pulls.append(leaf.grad.norm().item())
     positives, negatives = (torch.stack(part).detach()[None] for part in (cosines[:2], cosines[2:]))
-    assert target_share(positives, negatives, signal).item() == pytest.approx(pulls[1] / sum(pulls), abs=1e-10)
+    assert target_share(positives, negatives, signal).item() == pytest.approx(
+        pulls[1] / sum(pulls), abs=1e-10
+    )
 
 
 def test_a_target_that_is_met_pulls_no_more():
-    share = target_share(torch.tensor([[0.3, 1.0]]), torch.tensor([[0.1, -0.2]]), Sigmoid(10.0, -10.0))
+    share = target_share(
+        torch.tensor([[0.3, 1.0]]), torch.tensor([[0.1, -0.2]]), Sigmoid(10.0, -10.0)
+    )
     assert share.item() == 0.0
 
 

@@ -1,4 +1,6 @@
-"""Signals on image features: against other libraries, and those that need the features themselves."""
+"""Signals on image features: against other libraries, and those that need the features
+themselves.
+"""
 
 import math
 from itertools import combinations
@@ -54,7 +56,9 @@ def nt_xent_by_loops(views, temperature):
     return total / (2 * IMAGES)
 
 
-@pytest.mark.parametrize("signal", [InfoNCE(0.3), SupCon(0.3), PolyView(0.3), HNNCE(0.3, alpha=1.0, beta=0.0)])
+@pytest.mark.parametrize(
+    "signal", [InfoNCE(0.3), SupCon(0.3), PolyView(0.3), HNNCE(0.3, alpha=1.0, beta=0.0)]
+)
 def test_two_views_against_all_are_nt_xent(signal):
     import lightly.loss
     from pytorch_metric_learning.losses import NTXentLoss
@@ -74,14 +78,19 @@ def test_decoupled_signals_are_lightlys():
     expected = lightly.loss.DCLLoss(temperature=0.3)(*views)
     assert against_all_views(DCL(0.3), views).item() == pytest.approx(expected.item(), abs=1e-10)
     expected = lightly.loss.DCLWLoss(temperature=0.3, sigma=0.7)(*views)
-    assert against_all_views(DCLW(0.3, sigma=0.7), views).item() == pytest.approx(expected.item(), abs=1e-10)
+    assert against_all_views(DCLW(0.3, sigma=0.7), views).item() == pytest.approx(
+        expected.item(), abs=1e-10
+    )
 
 
 def test_macl_is_lightlys_in_value_and_gradient():
     from lightly.loss import MACLLoss
 
     ours, theirs = (draw_views().requires_grad_() for _ in range(2))
-    loss, expected = against_all_views(MACL(0.3, 0.5, 0.1), ours), MACLLoss(0.3, alpha=0.5, A_0=0.1)(*theirs)
+    loss, expected = (
+        against_all_views(MACL(0.3, 0.5, 0.1), ours),
+        MACLLoss(0.3, alpha=0.5, A_0=0.1)(*theirs),
+    )
     loss.backward()
     expected.backward()
     assert loss.item() == pytest.approx(expected.item(), abs=1e-6)
@@ -102,7 +111,9 @@ def test_hn_nce_at_one_and_zero_is_clips_loss():
 
     features, views = F.normalize(draw_views(), dim=-1)
     expected = open_clip.ClipLoss()(features, views, 1 / 0.07)
-    found = contrast_features(torch.stack([features, views]), HNNCE(0.07, alpha=1.0, beta=0.0)).mean()
+    found = contrast_features(
+        torch.stack([features, views]), HNNCE(0.07, alpha=1.0, beta=0.0)
+    ).mean()
     assert found.item() == pytest.approx(expected.item(), abs=1e-10)
 
 
@@ -124,7 +135,12 @@ def test_polyview_with_many_views_is_the_mean_over_pairs_against_all_views():
     losses = []
     for a in range(4):
         for i in range(IMAGES):
-            push = sum(math.exp(units[a, i] @ units[m, j] / 0.3) for m in range(4) for j in range(IMAGES) if j != i)
+            push = sum(
+                math.exp(units[a, i] @ units[m, j] / 0.3)
+                for m in range(4)
+                for j in range(IMAGES)
+                if j != i
+            )
             pulls = [math.exp(units[a, i] @ units[b, i] / 0.3) for b in range(4) if b != a]
             losses.append(sum(-math.log(pull / (pull + push)) for pull in pulls) / 3)
     found = contrast_features(views, PolyView(0.3))
@@ -184,7 +200,8 @@ def test_stays_finite_where_all_features_are_one(name):
 
 
 @pytest.mark.parametrize(
-    "signal", [MoCHi(0.01, num_hardest=3, num_mixed=4, num_query_mixed=2), FeatureTransform(0.01, 2.0, 1.6)]
+    "signal",
+    [MoCHi(0.01, num_hardest=3, num_mixed=4, num_query_mixed=2), FeatureTransform(0.01, 2.0, 1.6)],
 )
 def test_stays_finite_at_small_temperature_with_opposite_views(signal):
     features = F.normalize(draw_views()[0].float(), dim=-1)
@@ -204,7 +221,9 @@ def test_mochi_mixes_only_the_hardest_and_sends_no_gradient_to_what_it_made():
     keys = torch.eye(4, dtype=torch.float64)
     anchors = torch.tensor([[0.1, 0.9, 0.4, 0.2]], dtype=torch.float64)
     anchors = F.normalize(anchors, dim=-1)
-    similarities = (anchors @ keys).masked_fill(torch.tensor([[True, False, False, False]]), -torch.inf)
+    similarities = (anchors @ keys).masked_fill(
+        torch.tensor([[True, False, False, False]]), -torch.inf
+    )
     made = MoCHi(0.2, num_hardest=2, num_mixed=50, num_query_mixed=50).make_negatives(
         anchors, keys, similarities, generator()
     )[0]
@@ -220,13 +239,20 @@ def test_mochi_mixes_only_the_hardest_and_sends_no_gradient_to_what_it_made():
     before = signal.contrast(anchors, keys, generator())
     with torch.no_grad():
         units = F.normalize(views, dim=-1)
-        similarities = (units[0] @ units[1].T).masked_fill(torch.eye(IMAGES, dtype=torch.bool), -torch.inf)
+        similarities = (units[0] @ units[1].T).masked_fill(
+            torch.eye(IMAGES, dtype=torch.bool), -torch.inf
+        )
         made = signal.make_negatives(units[0], units[1], similarities, generator())
     negatives = (anchors @ keys.T).masked_fill(torch.eye(IMAGES, dtype=torch.bool), -torch.inf)
     positives = (anchors * keys).sum(dim=1, keepdim=True)
-    expected = InfoNCE(0.2)(positives, torch.cat([negatives, torch.einsum("bd,bnd->bn", anchors, made)], dim=1))
+    expected = InfoNCE(0.2)(
+        positives, torch.cat([negatives, torch.einsum("bd,bnd->bn", anchors, made)], dim=1)
+    )
     assert torch.allclose(before, expected, atol=1e-12)
-    gradients = [torch.autograd.grad(losses.sum(), views, retain_graph=True)[0] for losses in (before, expected)]
+    gradients = [
+        torch.autograd.grad(losses.sum(), views, retain_graph=True)[0]
+        for losses in (before, expected)
+    ]
     assert torch.allclose(*gradients, atol=1e-12)
 
 
@@ -242,9 +268,13 @@ def test_feature_transform_is_infonce_on_vectors_moved_by_hand():
     for i in range(IMAGES):
         others = torch.stack([keys[j] for j in range(IMAGES) if j != i])
         made = mu[i][:, None] * others + (1 - mu[i][:, None]) * others[order[i]]
-        moved = (share[i] * anchors[i] + (1 - share[i]) * keys[i]) @ (share[i] * keys[i] + (1 - share[i]) * anchors[i])
+        moved = (share[i] * anchors[i] + (1 - share[i]) * keys[i]) @ (
+            share[i] * keys[i] + (1 - share[i]) * anchors[i]
+        )
         own, length = anchors[i] @ keys[i], share[i].item()
-        assert moved.item() == pytest.approx((own + 2 * length * (1 - length) * (1 - own)).item(), abs=1e-12)
+        assert moved.item() == pytest.approx(
+            (own + 2 * length * (1 - length) * (1 - own)).item(), abs=1e-12
+        )
         assert moved <= own
         expected = InfoNCE(0.3)(moved[None, None], (made @ anchors[i])[None])
         assert found[i].item() == pytest.approx(expected.item(), abs=1e-10)
@@ -271,8 +301,14 @@ def test_alignment_and_uniformity_are_the_formulas():
     a, b = F.normalize(features, dim=-1), F.normalize(views, dim=-1)
     distances = [float((a[i] - b[i]).norm()) ** 2 for i in range(IMAGES)]
     assert alignment(features, views).item() == pytest.approx(sum(distances) / IMAGES, abs=1e-12)
-    pairs = [math.exp(-2.0 * float((a[i] - a[j]).norm()) ** 2) for i, j in combinations(range(IMAGES), 2)]
-    assert uniformity(features, 2.0).item() == pytest.approx(math.log(sum(pairs) / len(pairs)), abs=1e-12)
+    pairs = [
+        math.exp(-2.0 * float((a[i] - a[j]).norm()) ** 2) for i, j in combinations(range(IMAGES), 2)
+    ]
+    assert uniformity(features, 2.0).item() == pytest.approx(
+        math.log(sum(pairs) / len(pairs)), abs=1e-12
+    )
     losses = AlignUniform(weight=0.5, t=2.0)(torch.stack([features, views]), generator())
     spread = (uniformity(features, 2.0) + uniformity(views, 2.0)) / 2
-    assert losses.mean().item() == pytest.approx((alignment(features, views) + 0.5 * spread).item(), abs=1e-12)
+    assert losses.mean().item() == pytest.approx(
+        (alignment(features, views) + 0.5 * spread).item(), abs=1e-12
+    )

@@ -21,7 +21,9 @@ def test_with_one_positive_is_cross_entropy():
 def test_a_masked_negative_does_not_count_and_gets_no_gradient():
     positives = torch.rand(4, 2, dtype=torch.float64, generator=GENERATOR)
     negatives = torch.rand(4, 3, dtype=torch.float64, generator=GENERATOR)
-    masked = torch.cat([negatives, torch.full((4, 1), -torch.inf, dtype=torch.float64)], dim=1).requires_grad_()
+    masked = torch.cat(
+        [negatives, torch.full((4, 1), -torch.inf, dtype=torch.float64)], dim=1
+    ).requires_grad_()
     loss = infonce(positives, masked, 0.1)
     assert torch.equal(loss, infonce(positives, negatives, 0.1))
     loss.sum().backward()
@@ -36,5 +38,9 @@ def test_feature_infonce_is_clips_loss_with_views_for_texts():
     import open_clip
 
     features, views = torch.randn(2, 7, 16, dtype=torch.float64, generator=GENERATOR)
-    clip_loss = open_clip.ClipLoss()(F.normalize(features, dim=-1), F.normalize(views, dim=-1), 1 / 0.07)
-    assert feature_infonce(features, views, 0.07).item() == pytest.approx(clip_loss.item(), abs=1e-12)
+    clip_loss = open_clip.ClipLoss()(
+        F.normalize(features, dim=-1), F.normalize(views, dim=-1), 1 / 0.07
+    )
+    assert feature_infonce(features, views, 0.07).item() == pytest.approx(
+        clip_loss.item(), abs=1e-12
+    )

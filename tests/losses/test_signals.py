@@ -1,4 +1,6 @@
-"""Every signal: against its formula, in its limit cases, at extreme similarities, and chunk by chunk."""
+"""Every signal: against its formula, in its limit cases, at extreme similarities, and chunk by
+chunk.
+"""
 
 import dataclasses
 import math
@@ -39,7 +41,10 @@ PARAMETERS = {
     "focal": {"temperature": 0.2, "gamma": 2.0},
     "kernel_mixture": {"temperature": 0.4, "gamma": 1.5},
 }
-STOPPED = {"dclw", "macl"}  # a part of them carries no gradient, which finite differences do not know
+STOPPED = {
+    "dclw",
+    "macl",
+}  # a part of them carries no gradient, which finite differences do not know
 TEMPERATURES = [name for name, values in PARAMETERS.items() if "temperature" in values]
 
 
@@ -55,7 +60,9 @@ def similarities(num_positives=1, num_negatives=7, size=5, seed=0):
 
 
 def same(a, b, tolerance=1e-10):
-    return torch.allclose(torch.as_tensor(a, dtype=torch.float64), b, atol=tolerance, rtol=tolerance)
+    return torch.allclose(
+        torch.as_tensor(a, dtype=torch.float64), b, atol=tolerance, rtol=tolerance
+    )
 
 
 def test_parameters_here_are_those_of_every_signal():
@@ -80,7 +87,9 @@ def test_gradient_agrees_with_finite_differences(name, num_positives):
 @pytest.mark.parametrize("name", TEMPERATURES)
 @pytest.mark.parametrize("positive", [-1.0, 1.0])
 @pytest.mark.parametrize("negative", [-1.0, 1.0])
-def test_stays_finite_at_small_temperature_with_opposite_and_equal_vectors(name, positive, negative):
+def test_stays_finite_at_small_temperature_with_opposite_and_equal_vectors(
+    name, positive, negative
+):
     positives, negatives = torch.full((4, 2), positive), torch.full((4, 6), negative)
     leaves = [t.clone().requires_grad_() for t in (positives, negatives)]
     losses = build(name, temperature=0.01)(*leaves)
@@ -101,7 +110,9 @@ def test_signals_without_temperature_stay_finite_at_sharp_settings(name, positiv
 @pytest.mark.parametrize("name", SIGNALS)
 def test_a_masked_negative_does_not_count_and_gets_no_gradient(name):
     positives, negatives = similarities(2)
-    masked = torch.cat([negatives, torch.full((5, 1), -torch.inf, dtype=torch.float64)], dim=1).requires_grad_()
+    masked = torch.cat(
+        [negatives, torch.full((5, 1), -torch.inf, dtype=torch.float64)], dim=1
+    ).requires_grad_()
     losses = build(name)(positives, masked)
     assert same(losses, build(name)(positives, negatives), 1e-12)
     losses.sum().backward()
@@ -119,10 +130,14 @@ def test_half_precision_is_lifted_to_float32(name):
 
 @pytest.mark.parametrize("name", SIGNALS)
 def test_anchors_can_be_walked_in_chunks_exactly_where_the_signal_says_so(name):
-    """A signal that does not need the whole batch gives the same in parts; one that says so gives something else."""
+    """A signal that does not need the whole batch gives the same in parts; one that says so
+    gives something else.
+    """
     positives, negatives = similarities(2, size=6)
     whole = build(name)(positives, negatives)
-    parts = torch.cat([build(name)(positives[rows], negatives[rows]) for rows in torch.arange(6).split(2)])
+    parts = torch.cat(
+        [build(name)(positives[rows], negatives[rows]) for rows in torch.arange(6).split(2)]
+    )
     assert same(whole, parts, 1e-12) != SIGNALS[name].whole_batch
 
 
@@ -162,10 +177,14 @@ def test_refuses_parameters_out_of_their_range(build_it, sentence):
 @pytest.mark.parametrize(
     "signal",
     [
-        SupCon(0.2), Debiased(0.2, tau_plus=0.0), HCL(0.2, tau_plus=0.0, beta=0.0), HNNCE(0.2, alpha=1.0, beta=0.0),
-        Focal(0.2, gamma=0.0), KernelMixture(0.4, gamma=2.0),
+        SupCon(0.2),
+        Debiased(0.2, tau_plus=0.0),
+        HCL(0.2, tau_plus=0.0, beta=0.0),
+        HNNCE(0.2, alpha=1.0, beta=0.0),
+        Focal(0.2, gamma=0.0),
+        KernelMixture(0.4, gamma=2.0),
     ],
-)  # fmt: skip
+)
 def test_is_infonce_in_its_limit_case(signal, num_positives):
     positives, negatives = similarities(num_positives)
     assert same(InfoNCE(0.2)(positives, negatives), signal(positives, negatives))
@@ -197,8 +216,12 @@ def test_dclw_with_equal_positives_is_dcl():
 
 def test_dclw_has_the_gradient_of_dcl_times_its_weights():
     positives, negatives = (t.clone().requires_grad_() for t in similarities())
-    pull, push = torch.autograd.grad(DCLW(0.2, sigma=0.5)(positives, negatives).sum(), (positives, negatives))
-    plain_pull, plain_push = torch.autograd.grad(DCL(0.2)(positives, negatives).sum(), (positives, negatives))
+    pull, push = torch.autograd.grad(
+        DCLW(0.2, sigma=0.5)(positives, negatives).sum(), (positives, negatives)
+    )
+    plain_pull, plain_push = torch.autograd.grad(
+        DCL(0.2)(positives, negatives).sum(), (positives, negatives)
+    )
     weights = 2 - 5 * torch.softmax(positives.detach() / 0.5, dim=0)
     assert same(plain_pull * weights, pull)
     assert torch.equal(push, plain_push)
@@ -210,14 +233,19 @@ def test_dclw_has_the_gradient_of_dcl_times_its_weights():
 def test_macl_has_the_gradient_of_dcl_at_its_temperature(num_positives, temperature):
     positives, negatives = (t.clone().requires_grad_() for t in similarities(num_positives))
     adapted = temperature * (1 + 0.5 * (positives.mean().item() - 0.1))
-    found = torch.autograd.grad(MACL(temperature, 0.5, 0.1)(positives, negatives).sum(), (positives, negatives))
+    found = torch.autograd.grad(
+        MACL(temperature, 0.5, 0.1)(positives, negatives).sum(), (positives, negatives)
+    )
     expected = torch.autograd.grad(DCL(adapted)(positives, negatives).sum(), (positives, negatives))
     assert all(same(a, b) for a, b in zip(found, expected, strict=True))
 
 
 def test_hcl_without_beta_is_the_debiased_loss():
     positives, negatives = similarities(2)
-    assert same(Debiased(0.5, tau_plus=0.1)(positives, negatives), HCL(0.5, 0.1, beta=0.0)(positives, negatives))
+    assert same(
+        Debiased(0.5, tau_plus=0.1)(positives, negatives),
+        HCL(0.5, 0.1, beta=0.0)(positives, negatives),
+    )
 
 
 def test_a_hard_negative_is_all_that_hcl_sees_at_large_beta():

@@ -23,8 +23,12 @@ def test_the_interval_of_a_mean_approaches_the_normal_one():
 
 
 def test_the_interval_agrees_with_scipy():
-    expected = scipy_bootstrap((VALUES,), np.mean, n_resamples=4000, method="percentile", rng=1).confidence_interval
-    assert BOOTSTRAP.intervals(mean_of(VALUES), len(VALUES))["mean"] == pytest.approx(tuple(expected), abs=0.004)
+    expected = scipy_bootstrap(
+        (VALUES,), np.mean, n_resamples=4000, method="percentile", rng=1
+    ).confidence_interval
+    assert BOOTSTRAP.intervals(mean_of(VALUES), len(VALUES))["mean"] == pytest.approx(
+        tuple(expected), abs=0.004
+    )
 
 
 def test_95_percent_intervals_cover_95_percent():
@@ -53,7 +57,9 @@ def test_draws_are_the_same_in_any_chunks(monkeypatch):
 
 
 def test_one_seed_gives_one_interval_and_another_seed_another():
-    first, again, other = (Bootstrap(200, 0.95, seed).intervals(mean_of(VALUES), 900) for seed in (0, 0, 1))
+    first, again, other = (
+        Bootstrap(200, 0.95, seed).intervals(mean_of(VALUES), 900) for seed in (0, 0, 1)
+    )
     assert first == again != other
 
 
@@ -62,7 +68,8 @@ def test_replicates_of_two_encoders_are_of_the_same_draws():
     after = VALUES.copy()
     after[:30] = 1.0
     before, second, change = (
-        BOOTSTRAP.replicates(mean_of(values), 900)["mean"] for values in (VALUES, after, after - VALUES)
+        BOOTSTRAP.replicates(mean_of(values), 900)["mean"]
+        for values in (VALUES, after, after - VALUES)
     )
     np.testing.assert_allclose(second - before, change, atol=1e-12)
     low, high = percentile_interval(second - before, 0.95)

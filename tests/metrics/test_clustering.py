@@ -20,7 +20,9 @@ def blobs(num_classes: int = 5, per_class: int = 40, spread: float = 0.0, seed: 
 def random_partition(num_items: int = 300, seed: int = 0):
     generator = np.random.default_rng(seed)
     labels = generator.integers(4, size=num_items)
-    return labels, np.where(generator.random(num_items) < 0.6, labels, generator.integers(5, size=num_items))
+    return labels, np.where(
+        generator.random(num_items) < 0.6, labels, generator.integers(5, size=num_items)
+    )
 
 
 def test_perfect_features_score_1():
@@ -48,7 +50,9 @@ def test_a_constant_encoder_finds_one_cluster():
     _, labels = blobs()
     with pytest.warns(UserWarning, match="distinct clusters"):
         scores = clustering_scores(labels, cluster(np.ones((len(labels), 4)), 5, seed=0))
-    np.testing.assert_allclose([scores["acc"], scores["nmi"], scores["ari"]], [0.2, 0, 0], atol=1e-12)
+    np.testing.assert_allclose(
+        [scores["acc"], scores["nmi"], scores["ari"]], [0.2, 0, 0], atol=1e-12
+    )
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -63,7 +67,9 @@ def test_scores_agree_with_scikit_learn_and_with_all_matchings(seed):
 
 
 def pair_rand_index(labels, clusters, weights):
-    """The adjusted Rand index by a loop over all pairs of different items, each weighed by its items."""
+    """The adjusted Rand index by a loop over all pairs of different items, each weighed by its
+    items.
+    """
     together = by_label = by_cluster = total = 0.0
     for (i, first), (j, second) in combinations(enumerate(zip(labels, clusters, strict=True)), 2):
         weight, (same_label, same_cluster) = (
@@ -71,7 +77,11 @@ def pair_rand_index(labels, clusters, weights):
             (a == b for a, b in zip(first, second, strict=True)),
         )
         together += weight * (same_label and same_cluster)
-        by_label, by_cluster, total = by_label + weight * same_label, by_cluster + weight * same_cluster, total + weight
+        by_label, by_cluster, total = (
+            by_label + weight * same_label,
+            by_cluster + weight * same_cluster,
+            total + weight,
+        )
     expected = by_label * by_cluster / total
     return (together - expected) / ((by_label + by_cluster) / 2 - expected)
 
@@ -100,7 +110,9 @@ def test_resamples_move_the_score_by_its_derivative_in_each_items_weight(metric,
 def test_intervals_are_as_wide_as_the_score_varies_from_sample_to_sample_and_hold_it():
     bootstrap = Bootstrap(300, 0.95, 0)
     samples = [random_partition(400, seed) for seed in range(150)]
-    values = {name: [clustering_scores(*sample)[name] for sample in samples] for name in ("nmi", "ari")}
+    values = {
+        name: [clustering_scores(*sample)[name] for sample in samples] for name in ("nmi", "ari")
+    }
     widths = {name: [] for name in values}
     for sample in samples[:10]:
         intervals = bootstrap.intervals(clustering_statistics(*sample), 400)
@@ -114,7 +126,9 @@ def test_intervals_are_as_wide_as_the_score_varies_from_sample_to_sample_and_hol
 
 def test_a_perfect_clustering_has_no_spread():
     labels = np.repeat(np.arange(5), 8)
-    for low, high in Bootstrap(50, 0.95, 0).intervals(clustering_statistics(labels, labels), 40).values():
+    for low, high in (
+        Bootstrap(50, 0.95, 0).intervals(clustering_statistics(labels, labels), 40).values()
+    ):
         assert low == high == pytest.approx(1)
 
 
@@ -139,7 +153,9 @@ def test_mini_batches_find_classes_that_fall_apart_and_the_same_ones_each_time(b
     generator = np.random.default_rng(0)
     labels = np.repeat(np.arange(6), 200)
     features = np.eye(6)[labels] + generator.normal(scale=0.05, size=(1200, 6))
-    first, second = (cluster(features, 6, seed=3, num_init=3, batch_size=batch_size) for _ in range(2))
+    first, second = (
+        cluster(features, 6, seed=3, num_init=3, batch_size=batch_size) for _ in range(2)
+    )
     np.testing.assert_array_equal(first, second)
     assert clustering_scores(labels, first) == pytest.approx({"acc": 1.0, "nmi": 1.0, "ari": 1.0})
 
@@ -150,7 +166,9 @@ def test_mini_batches_take_no_memory_between_pairs_of_items():
     cluster(features, 5, seed=0, num_init=1, batch_size=4096)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < 20 * features.nbytes  # the distances of all pairs would be 7500 times the features
+    assert (
+        peak < 20 * features.nbytes
+    )  # the distances of all pairs would be 7500 times the features
 
 
 def test_more_clusters_than_items_is_an_error():

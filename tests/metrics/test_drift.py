@@ -14,7 +14,9 @@ def before():
 
 @pytest.fixture
 def after(before):
-    return before @ np.random.default_rng(1).normal(size=(5, 7)) + np.random.default_rng(2).normal(size=(60, 7))
+    return before @ np.random.default_rng(1).normal(size=(5, 7)) + np.random.default_rng(2).normal(
+        size=(60, 7)
+    )
 
 
 def test_cka_is_the_alignment_of_centred_gram_matrices(before, after):
@@ -50,7 +52,9 @@ def test_ckas_influence_is_its_derivative_in_an_items_count(before, after):
 
 def _weighted_cka(x, y, weights):
     x, y = (f - (weights @ f) / weights.sum() for f in (x, y))
-    cross, own_x, own_y = (np.square((a.T * weights) @ b).sum() for a, b in ((x, y), (x, x), (y, y)))
+    cross, own_x, own_y = (
+        np.square((a.T * weights) @ b).sum() for a, b in ((x, y), (x, x), (y, y))
+    )
     return cross / np.sqrt(own_x * own_y)
 
 

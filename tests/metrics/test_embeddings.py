@@ -1,4 +1,6 @@
-"""What all metrics need of embeddings: tables of scores are walked in parts, and that changes nothing."""
+"""What all metrics need of embeddings: tables of scores are walked in parts, and that changes
+nothing.
+"""
 
 import numpy as np
 import pytest
@@ -11,7 +13,9 @@ from dcr.metrics.retrieval import rank_matches
 from dcr.metrics.zero_shot import rank_labels
 
 
-@pytest.mark.parametrize(("num_rows", "num_columns"), [(1, 1), (1000, 1_000_000), (5, 1 << 30), (70_000, 1000)])
+@pytest.mark.parametrize(
+    ("num_rows", "num_columns"), [(1, 1), (1000, 1_000_000), (5, 1 << 30), (70_000, 1000)]
+)
 def test_parts_hold_every_row_once_and_no_more_scores_than_fit(num_rows, num_columns):
     parts = [range(num_rows)[part] for part in row_parts(num_rows, num_columns)]
     assert [row for part in parts for row in part] == list(range(num_rows))

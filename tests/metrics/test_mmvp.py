@@ -15,7 +15,9 @@ def random_embeddings(num_pairs: int, seed: int = 0) -> tuple[np.ndarray, np.nda
 
 
 def choose_plainly(images, texts, scale):
-    """The rule with nothing but Python floats: which pairs are right, and what each text gives to image 1."""
+    """The rule with nothing but Python floats: which pairs are right, and what each text gives
+    to image 1.
+    """
 
     def unit(vector):
         norm = math.sqrt(sum(float(x) ** 2 for x in vector))
@@ -25,7 +27,10 @@ def choose_plainly(images, texts, scale):
     for pair_images, pair_texts in zip(images, texts, strict=True):
         row = []
         for text in pair_texts:
-            logits = [scale * sum(a * b for a, b in zip(unit(text), unit(image), strict=True)) for image in pair_images]
+            logits = [
+                scale * sum(a * b for a, b in zip(unit(text), unit(image), strict=True))
+                for image in pair_images
+            ]
             weights = [math.exp(logit - max(logits)) for logit in logits]
             row.append(weights[0] / sum(weights))
         probabilities.append(row)

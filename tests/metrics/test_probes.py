@@ -4,15 +4,17 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
+from dcr.export.card import model_card
 from dcr.metrics.probes import predict_linear, predict_neighbours, probe_scores
-from dcr.model_card import model_card
 from dcr.reporting.names import EXPLANATIONS
 
 
 def example(seed: int, num_items: int = 200):
     generator = np.random.default_rng(seed)
     features = generator.normal(size=(num_items, 6)) * np.array([1, 10, 0.1, 5, 1, 1]) + 3
-    labels = (features @ np.array([1, 0.2, 5, 0, 0, 0]) + generator.normal(size=num_items) > 18.6).astype(int)
+    labels = (
+        features @ np.array([1, 0.2, 5, 0, 0, 0]) + generator.normal(size=num_items) > 18.6
+    ).astype(int)
     return features.astype(np.float32), labels
 
 
@@ -22,7 +24,10 @@ def test_the_linear_probe_equals_a_direct_minimisation():
     x, sign = (train - mean) / std, 2 * labels - 1
 
     def penalised_loss(weights):
-        return np.logaddexp(0, -sign * (x @ weights[:-1] + weights[-1])).sum() + 0.5 * weights[:-1] @ weights[:-1]
+        return (
+            np.logaddexp(0, -sign * (x @ weights[:-1] + weights[-1])).sum()
+            + 0.5 * weights[:-1] @ weights[:-1]
+        )
 
     best = minimize(penalised_loss, np.zeros(7), tol=1e-10).x
     expected = ((test - mean) / std @ best[:-1] + best[-1] > 0).astype(int)
@@ -52,7 +57,11 @@ def test_neighbours_vote_by_cosine_as_in_a_loop():
 def test_scores_are_means_by_attribute_and_over_attributes():
     correct = {"colour": np.array([1, 1, 0, 1]), "count": np.array([0, 0, 1, 0])}
     assert probe_scores(correct) == {"mean": 0.5, "colour": 0.75, "count": 0.25}
-    assert probe_scores(correct, np.array([0, 0, 4, 0])) == {"mean": 0.5, "colour": 0.0, "count": 1.0}
+    assert probe_scores(correct, np.array([0, 0, 4, 0])) == {
+        "mean": 0.5,
+        "colour": 0.0,
+        "count": 1.0,
+    }
 
 
 def test_one_label_alone_cannot_be_probed():
@@ -63,7 +72,9 @@ def test_one_label_alone_cannot_be_probed():
 
 
 def test_that_probes_standardise_is_told_where_their_numbers_stand():
-    conf = (Path(__file__).parents[2] / "conf" / "base" / "parameters_evaluation.yml").read_text(encoding="utf-8")
+    conf = (Path(__file__).parents[2] / "conf" / "base" / "parameters_evaluation.yml").read_text(
+        encoding="utf-8"
+    )
     assert "standardised" in conf.split("probe_inverse_regularization")[0]
     assert "standardise" in EXPLANATIONS["probes"]
     assert "standardise" in EXPLANATIONS["linear_probe"]

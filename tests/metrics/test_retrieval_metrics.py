@@ -13,7 +13,9 @@ def example(noise: float = 1.0):
 
 
 def recalls_plainly(images, texts, k):
-    """CLIP_benchmark's definition with loops: a query counts if any right item is among its first k."""
+    """CLIP_benchmark's definition with loops: a query counts if any right item is among its
+    first k.
+    """
 
     def cosine(a, b):
         return float(a @ b / np.sqrt((a @ a) * (b @ b)))
@@ -57,7 +59,9 @@ def test_images_are_drawn_with_their_captions():
     scores = retrieval_scores(image_ranks, text_ranks, OWNER, [1], counts)
     expected = np.average(image_ranks < 1, weights=counts[OWNER])
     assert scores["image_retrieval_recall@1"] == pytest.approx(expected)
-    assert scores["text_retrieval_recall@1"] == pytest.approx(np.average(text_ranks < 1, weights=counts))
+    assert scores["text_retrieval_recall@1"] == pytest.approx(
+        np.average(text_ranks < 1, weights=counts)
+    )
 
 
 def test_alignment_equals_a_plain_loop():
@@ -65,7 +69,9 @@ def test_alignment_equals_a_plain_loop():
     unit_images = [image / np.linalg.norm(image) for image in images]
     unit_texts = [text / np.linalg.norm(text) for text in texts]
     scores = alignment_scores(images, texts, OWNER)
-    cosines = [float(text @ unit_images[owner]) for text, owner in zip(unit_texts, OWNER, strict=True)]
+    cosines = [
+        float(text @ unit_images[owner]) for text, owner in zip(unit_texts, OWNER, strict=True)
+    ]
     gap = np.linalg.norm(np.mean(unit_images, axis=0) - np.mean(unit_texts, axis=0))
     assert scores["paired_cosine"] == pytest.approx(np.mean(cosines), abs=1e-6)
     assert scores["modality_gap"] == pytest.approx(gap, abs=1e-6)

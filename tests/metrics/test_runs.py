@@ -1,4 +1,6 @@
-"""Mean and spread over runs against SciPy's own intervals, and how often intervals hold the truth."""
+"""Mean and spread over runs against SciPy's own intervals, and how often intervals hold the
+truth.
+"""
 
 import numpy as np
 import pytest
@@ -51,7 +53,13 @@ def test_both_together_are_welchs_test_of_the_seeds_against_a_sample_without_end
     for bound in interval_over_seeds_and_items(VALUES, replicates, 0.95):
         size = 10**9
         test = stats.ttest_ind_from_stats(
-            np.mean(VALUES), np.std(VALUES, ddof=1), 4, bound, shared.std() * size**0.5, size, equal_var=False
+            np.mean(VALUES),
+            np.std(VALUES, ddof=1),
+            4,
+            bound,
+            shared.std() * size**0.5,
+            size,
+            equal_var=False,
         )
         assert test.pvalue == pytest.approx(0.05, abs=1e-4)
 
@@ -63,18 +71,31 @@ def test_one_seed_has_the_percentile_interval_of_its_items():
 
 @pytest.mark.parametrize(
     ("num_seeds", "of_seeds", "of_items", "of_both"),
-    [(2, 1, 0, 0), (3, 1, 1, 0), (3, 0.5, 1, 0.3), (3, 0, 1, 0), (5, 1, 1, 0.5), (5, 0.2, 0.2, 0.2)],
+    [
+        (2, 1, 0, 0),
+        (3, 1, 1, 0),
+        (3, 0.5, 1, 0.3),
+        (3, 0, 1, 0),
+        (5, 1, 1, 0.5),
+        (5, 0.2, 0.2, 0.2),
+    ],
 )
 def test_95_percent_intervals_hold_the_truth_in_95_percent(num_seeds, of_seeds, of_items, of_both):
-    """Effects of seeds, of items and of both, as deviations of the mean over seeds, drawn anew in every experiment."""
+    """Effects of seeds, of items and of both, as deviations of the mean over seeds, drawn anew
+    in every experiment.
+    """
     generator, num_items, covered, number = np.random.default_rng(0), 40, 0, 2000
     for _ in range(number):
         seeds = of_seeds * num_seeds**0.5 * generator.normal(size=(num_seeds, 1))
         items = of_items * num_items**0.5 * generator.normal(size=num_items)
-        both = of_both * (num_seeds * num_items) ** 0.5 * generator.normal(size=(num_seeds, num_items))
+        both = (
+            of_both * (num_seeds * num_items) ** 0.5 * generator.normal(size=(num_seeds, num_items))
+        )
         answers = seeds + items + both
         counts = generator.multinomial(num_items, np.full(num_items, 1 / num_items), size=100)
-        low, high = interval_over_seeds_and_items(answers.mean(axis=1), answers @ counts.T / num_items, 0.95)
+        low, high = interval_over_seeds_and_items(
+            answers.mean(axis=1), answers @ counts.T / num_items, 0.95
+        )
         covered += low <= 0 <= high
     assert 0.93 <= covered / number <= 0.97
 
@@ -83,10 +104,14 @@ def test_seeds_that_answer_unlike_each_other_widen_the_interval_by_at_most_the_r
     generator, num_items = np.random.default_rng(0), 400
     answers = generator.normal(size=(30, num_items))
     counts = generator.multinomial(num_items, np.full(num_items, 1 / num_items), size=400)
-    low, high = interval_over_seeds_and_items(answers.mean(axis=1), answers @ counts.T / num_items, 0.95)
+    low, high = interval_over_seeds_and_items(
+        answers.mean(axis=1), answers @ counts.T / num_items, 0.95
+    )
     assert (high - low) / 2 == pytest.approx(2**0.5 * 1.96 / (30 * num_items) ** 0.5, rel=0.2)
 
 
 def test_replicates_of_other_seeds_are_an_error():
-    with pytest.raises(ValueError, match=r"values \(S,\) and replicates \(S, R\) must be of S > 0 seeds"):
+    with pytest.raises(
+        ValueError, match=r"values \(S,\) and replicates \(S, R\) must be of S > 0 seeds"
+    ):
         interval_over_seeds_and_items([0.1, 0.2], np.zeros((3, 10)), 0.95)

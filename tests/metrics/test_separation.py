@@ -41,7 +41,9 @@ def test_points_are_1_and_labels_that_mean_nothing_are_near_0():
     labels = np.repeat(np.arange(4), 250)
     assert between_class_share(np.eye(4)[labels], labels) == pytest.approx(1)
     noise = np.random.default_rng(0).normal(size=(1000, 16))
-    assert between_class_share(noise, labels) == pytest.approx(3 / 999, abs=2e-3)  # what chance gives in its mean
+    assert between_class_share(noise, labels) == pytest.approx(
+        3 / 999, abs=2e-3
+    )  # what chance gives in its mean
 
 
 def test_the_length_of_features_and_the_names_of_classes_do_not_matter():
@@ -54,7 +56,9 @@ def test_the_length_of_features_and_the_names_of_classes_do_not_matter():
 
 def test_an_encoder_that_maps_all_to_one_point_separates_nothing():
     counts = np.ones((3, 6))
-    np.testing.assert_array_equal(between_class_share(np.full((6, 5), 0.3), [0, 0, 0, 1, 1, 1], counts), np.zeros(3))
+    np.testing.assert_array_equal(
+        between_class_share(np.full((6, 5), 0.3), [0, 0, 0, 1, 1, 1], counts), np.zeros(3)
+    )
 
 
 def test_resamples_move_it_by_its_derivative_in_each_items_weight():
@@ -62,7 +66,10 @@ def test_resamples_move_it_by_its_derivative_in_each_items_weight():
     value = between_class_share(features, labels)
     moved = between_class_share(features, labels, 1 + np.eye(40))
     for item, row in enumerate(np.eye(40) * 1e-4):
-        slope = (share_of_weights(features, labels, 1 + row) - share_of_weights(features, labels, 1 - row)) / 2e-4
+        slope = (
+            share_of_weights(features, labels, 1 + row)
+            - share_of_weights(features, labels, 1 - row)
+        ) / 2e-4
         assert moved[item] - value == pytest.approx(slope, abs=1e-6)
 
 
@@ -72,11 +79,15 @@ def test_95_percent_intervals_hold_what_samples_have_in_their_mean():
     mean = np.mean([between_class_share(*sample) for sample in samples])
     covered = 0
     for sample in samples:
-        low, high = bootstrap.intervals(lambda c, s=sample: {"share": between_class_share(*s, c)}, 200)["share"]
+        low, high = bootstrap.intervals(
+            lambda c, s=sample: {"share": between_class_share(*s, c)}, 200
+        )["share"]
         covered += low <= mean <= high
     assert 0.92 <= covered / len(samples) <= 0.98
 
 
 def test_a_label_for_every_embedding_is_needed():
-    with pytest.raises(ValueError, match="labels must name a class for each of 3 > 0 embeddings, got 2"):
+    with pytest.raises(
+        ValueError, match="labels must name a class for each of 3 > 0 embeddings, got 2"
+    ):
         between_class_share(np.eye(3), [0, 1])

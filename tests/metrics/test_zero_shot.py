@@ -9,7 +9,9 @@ def example(num_images: int = 400, num_classes: int = 12, noise: float = 1.5):
     generator = np.random.default_rng(0)
     texts = generator.normal(size=(num_classes, 3, 16)).astype(np.float32)
     labels = generator.integers(num_classes, size=num_images)
-    images = texts.mean(axis=1)[labels] + noise * generator.normal(size=(num_images, 16)).astype(np.float32)
+    images = texts.mean(axis=1)[labels] + noise * generator.normal(size=(num_images, 16)).astype(
+        np.float32
+    )
     return images, texts, labels
 
 
@@ -21,8 +23,12 @@ def test_scores_agree_with_scikit_learn():
     predicted = logits.argmax(axis=1)
     assert 0.2 < scores["acc1"] < 0.9
     assert scores["acc1"] == pytest.approx(accuracy_score(labels, predicted), abs=1e-12)
-    assert scores["acc5"] == pytest.approx(top_k_accuracy_score(labels, logits, k=5, labels=range(12)), abs=1e-12)
-    assert scores["mean_per_class_recall"] == pytest.approx(balanced_accuracy_score(labels, predicted), abs=1e-12)
+    assert scores["acc5"] == pytest.approx(
+        top_k_accuracy_score(labels, logits, k=5, labels=range(12)), abs=1e-12
+    )
+    assert scores["mean_per_class_recall"] == pytest.approx(
+        balanced_accuracy_score(labels, predicted), abs=1e-12
+    )
 
 
 def test_the_classifier_is_the_unit_mean_of_unit_texts():

@@ -103,30 +103,41 @@ class TestRefusals:
         return str(told.value)
 
     def test_another_backbone(self, world, tmp_path):
-        assert "started from other weights" in self.refused(world, tmp_path, backbone=moved(load_world(world)[0], 9))
+        assert "started from other weights" in self.refused(
+            world, tmp_path, backbone=moved(load_world(world)[0], 9)
+        )
 
     def test_an_encoder_from_elsewhere(self, world, tmp_path):
         told = self.refused(world, tmp_path, encoder=moved(load_world(world)[0], 9))
         assert "does not hold the weights that training.json tells of" in told
 
     def test_a_baseline_from_elsewhere(self, world, tmp_path):
-        told = self.refused(world, tmp_path, baselines={"naive": lambda: moved(load_world(world)[0], 9)})
+        told = self.refused(
+            world, tmp_path, baselines={"naive": lambda: moved(load_world(world)[0], 9)}
+        )
         assert told.startswith("encoder naive ")
 
     def test_a_baseline_that_is_gone(self, world, tmp_path):
         told = self.refused(world, tmp_path, baselines={})
-        assert told == "encoder naive, of which training.json tells, is not there; run `kedro run --pipelines training`"
+        assert (
+            told == "encoder naive, of which training.json tells, is not there; run `kedro run"
+            " --pipelines training`"
+        )
 
     def test_other_parameters_of_training(self, world, tmp_path):
         told = self.refused(
-            world, tmp_path, **{"params:training": parameters(validation_fraction=0.2, baselines=["naive"])}
+            world,
+            tmp_path,
+            **{"params:training": parameters(validation_fraction=0.2, baselines=["naive"])},
         )
         assert "validation_fraction 0.4, the recipe says 0.2" in told
 
     def test_latents_of_other_samples(self, world, tmp_path):
         record = catalog_of(world, tmp_path)["training_record"].load()
         record["hashes"]["samples"] = "of others"
-        assert "latents are not of the samples" in self.refused(world, tmp_path, training_record=record)
+        assert "latents are not of the samples" in self.refused(
+            world, tmp_path, training_record=record
+        )
 
 
 def test_the_record_is_written_after_the_maps():

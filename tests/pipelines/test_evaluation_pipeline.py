@@ -22,9 +22,9 @@ from benchmark_folders import (
     write_mmvp,
     write_retrieval,
 )
-from dcr.advice import made_by
 from dcr.datasets.benchmark_sets import BenchmarkSetDataset, BenchmarkSetsDataset
 from dcr.errors import UserError
+from dcr.framework.advice import made_by
 from dcr.parameters import EvaluationParameters, TrainingParameters
 from dcr.pipelines.evaluation import create_embedding_pipeline, create_pipeline
 
@@ -41,7 +41,8 @@ def parameters(**changes):
 
 def training(**changes) -> TrainingParameters:
     sections = [
-        yaml.safe_load((CONF / env / "parameters_training.yml").read_text())["training"] for env in ("base", "smoke")
+        yaml.safe_load((CONF / env / "parameters_training.yml").read_text())["training"]
+        for env in ("base", "smoke")
     ]
     return TrainingParameters(**{**sections[0], **sections[1], **changes})
 
@@ -53,7 +54,9 @@ def catalog_of(
     for name in ("mmvp_vlm", "classification", "retrieval"):
         text = text.replace(f"${{globals:{name}}}", f"{folder}/sets/{name}")
     text = text.replace("${globals:more_sets}", json.dumps(more_sets or []))
-    text = text.replace("${made_by:scenes,${globals:pipelines}}", made_by("scenes", pipelines) or "")
+    text = text.replace(
+        "${made_by:scenes,${globals:pipelines}}", made_by("scenes", pipelines) or ""
+    )
     text = text.replace("${globals:more_encoders}", "{}").replace("${globals:device}", "cpu")
     catalog = DataCatalog.from_config(yaml.safe_load(text.replace(": data/", f": {folder}/data/")))
     memory = {
@@ -68,7 +71,9 @@ def catalog_of(
         "baselines": {"naive": lambda: ColourBackbone(image_scale=0.9)},
     }
     encoders = {"dcr": memory["encoder"], "naive": memory["baselines"]["naive"]()}
-    memory["training_record"] = belonging.training_record(memory["params:training"], memory["backbone"], encoders)
+    memory["training_record"] = belonging.training_record(
+        memory["params:training"], memory["backbone"], encoders
+    )
     for name, value in memory.items():
         catalog[name] = MemoryDataset(value, copy_mode="assign")
     return catalog
@@ -90,7 +95,9 @@ def folder(tmp_path_factory):
 
 def test_every_encoder_gets_every_score_and_an_interval(folder):
     report = folder / "data" / "08_reporting" / "r"
-    scores, intervals = (json.loads((report / f"{name}.json").read_text()) for name in ("scores", "intervals"))
+    scores, intervals = (
+        json.loads((report / f"{name}.json").read_text()) for name in ("scores", "intervals")
+    )
     assert list(scores) == list(intervals) == ["base", "dcr", "naive"]
     benchmarks = [
         "mmvp_vlm",
@@ -131,9 +138,16 @@ def test_a_second_run_writes_the_same_bytes(folder):
     before = contents()
     run(catalog_of(folder))
     assert {path.name for path in before if path.parent.name == "r"} == {
-        "scores.json", "intervals.json", "comparisons.json", "this_seed.json", "evaluation_failures.json",
-        "evaluation_sets.json", "eval_results.jsonl", "outcomes.parquet", "measurements.parquet",
-    }  # fmt: skip
+        "scores.json",
+        "intervals.json",
+        "comparisons.json",
+        "this_seed.json",
+        "evaluation_failures.json",
+        "evaluation_sets.json",
+        "eval_results.jsonl",
+        "outcomes.parquet",
+        "measurements.parquet",
+    }
     assert contents() == before
 
 
@@ -146,7 +160,9 @@ def test_sets_that_a_recipe_leaves_out_need_no_folder(tmp_path):
 
 @pytest.mark.parametrize("unnamed", [False, True])
 def test_without_any_set_nothing_is_scored_and_that_is_told(tmp_path, caplog, unnamed):
-    """Neither `sets: []` nor a recipe that names no set is an error: training and export need none."""
+    """Neither `sets: []` nor a recipe that names no set is an error: training and export need
+    none.
+    """
     catalog = catalog_of(tmp_path, sets=["mmvp_vlm", "more_sets"] if unnamed else [])
     if unnamed:
         catalog["mmvp_vlm"] = BenchmarkSetDataset(filepath=None, kind="mmvp_vlm", made_by="")
@@ -154,7 +170,9 @@ def test_without_any_set_nothing_is_scored_and_that_is_told(tmp_path, caplog, un
     assert read(tmp_path, "scores") == {"base": {}, "dcr": {}, "naive": {}}
     assert read(tmp_path, "comparisons") == {}
     assert read(tmp_path, "evaluation_failures") == []
-    assert len(pd.read_parquet(tmp_path / "data" / "07_model_output" / "r" / "outcomes.parquet")) == 0
+    assert (
+        len(pd.read_parquet(tmp_path / "data" / "07_model_output" / "r" / "outcomes.parquet")) == 0
+    )
     assert "no evaluation set" in caplog.text
 
 
@@ -163,18 +181,34 @@ def read(folder: Path, name: str):
 
 
 def test_a_broken_set_ends_the_run_with_an_error_after_all_others_are_written(tmp_path):
-    """What is left of the sets is evaluated, saved and compared; the sentence names what is broken."""
+    """What is left of the sets is evaluated, saved and compared; the sentence names what is
+    broken.
+    """
     for write, name in ((write_mmvp, "mmvp_vlm"), (write_classification, "classification")):
         write(tmp_path / "sets" / name)
     (tmp_path / "sets" / "mmvp_vlm" / "MLLM_VLM Images" / "Texts" / "7.jpg").unlink()
     with pytest.raises(
-        UserError, match=r"^not evaluated: mmvp_vlm: the image of question 7 is missing.*; retrieval: "
+        UserError,
+        match=r"^not evaluated: mmvp_vlm: the image of question 7 is missing.*; retrieval: ",
     ) as e:
         run(catalog_of(tmp_path))
     assert "retrieval does not exist; make it with `kedro run --pipelines scenes`" in str(e.value)
-    assert list(read(tmp_path, "scores")["dcr"]) == ["clustering", "zero_shot", "linear_probe", "probes"]
-    assert [failure["set"] for failure in read(tmp_path, "evaluation_failures")] == ["mmvp_vlm", "retrieval"]
-    assert set(read(tmp_path, "comparisons")["naive"]) == {"clustering", "zero_shot", "linear_probe", "probes"}
+    assert list(read(tmp_path, "scores")["dcr"]) == [
+        "clustering",
+        "zero_shot",
+        "linear_probe",
+        "probes",
+    ]
+    assert [failure["set"] for failure in read(tmp_path, "evaluation_failures")] == [
+        "mmvp_vlm",
+        "retrieval",
+    ]
+    assert set(read(tmp_path, "comparisons")["naive"]) == {
+        "clustering",
+        "zero_shot",
+        "linear_probe",
+        "probes",
+    }
     assert (tmp_path / "data" / "08_reporting" / "r" / "eval_results.jsonl").stat().st_size > 0
 
 
@@ -182,7 +216,9 @@ def test_what_was_left_out_of_a_set_stands_in_the_record(tmp_path):
     for name in list(COLOURS)[:2]:
         (tmp_path / "colours" / name).mkdir(parents=True)
         for index in range(2):
-            (tmp_path / "colours" / name / f"{index}.png").write_bytes(image_bytes(COLOURS[name], index))
+            (tmp_path / "colours" / name / f"{index}.png").write_bytes(
+                image_bytes(COLOURS[name], index)
+            )
     (tmp_path / "colours" / ".git").mkdir()
     (tmp_path / "colours" / "classnames.txt").write_text("green\nred\nblue\n")
     (tmp_path / "colours" / "blue").mkdir()
@@ -190,26 +226,42 @@ def test_what_was_left_out_of_a_set_stands_in_the_record(tmp_path):
     run(catalog_of(tmp_path, more_sets=[entry], sets=["more_sets"]))
     (record,) = read(tmp_path, "evaluation_sets")
     assert record | {"notes": []} == {
-        "name": "colours", "kind": "classification", "folder": str(tmp_path / "colours"), "dataset": "colours",
-        "benchmarks": ["clustering", "zero_shot"], "notes": [],
-    }  # fmt: skip
+        "name": "colours",
+        "kind": "classification",
+        "folder": str(tmp_path / "colours"),
+        "dataset": "colours",
+        "benchmarks": ["clustering", "zero_shot"],
+        "notes": [],
+    }
     assert record["notes"] == [
-        "left out: hidden folders: 1 (.git)", "no test image of 1 of 3 classes: blue", "no train split, so no probes",
-    ]  # fmt: skip
+        "left out: hidden folders: 1 (.git)",
+        "no test image of 1 of 3 classes: blue",
+        "no train split, so no probes",
+    ]
 
 
 def test_a_recipe_on_own_data_is_not_told_to_render_the_demos(tmp_path):
     write_mmvp(tmp_path / "sets" / "mmvp_vlm")
     with pytest.raises(UserError) as told:
-        run(catalog_of(tmp_path, sets=["mmvp_vlm", "retrieval"], pipelines=("validation", "evaluation")))
+        run(
+            catalog_of(
+                tmp_path, sets=["mmvp_vlm", "retrieval"], pipelines=("validation", "evaluation")
+            )
+        )
     assert "scenes" not in str(told.value)
-    assert "put it there, or name another in the recipe's globals.yml, or leave it out of `sets`" in str(told.value)
+    assert (
+        "put it there, or name another in the recipe's globals.yml, or leave it out of `sets`"
+        in str(told.value)
+    )
 
 
 def test_several_sets_come_from_one_list(tmp_path):
     for name in ("one", "two"):
         write_classification(tmp_path / name)
-    entries = [{"name": name, "kind": "classification", "path": str(tmp_path / name)} for name in ("one", "two")]
+    entries = [
+        {"name": name, "kind": "classification", "path": str(tmp_path / name)}
+        for name in ("one", "two")
+    ]
     run(catalog_of(tmp_path, more_sets=entries, sets=["more_sets"]))
     scores = read(tmp_path, "scores")["dcr"]
     assert {"clustering", "clustering/one", "clustering/two"} <= set(scores)
@@ -221,7 +273,10 @@ def test_several_sets_come_from_one_list(tmp_path):
     [
         ({"name": "a"}, "needs exactly the keys name, kind, path"),
         ({"name": "a", "kind": "detection", "path": "p"}, "kind of 'a' must be one of mmvp_vlm, "),
-        ({"name": "a.b", "kind": "retrieval", "path": "p"}, "letters, digits, _ and - alone, got 'a.b'"),
+        (
+            {"name": "a.b", "kind": "retrieval", "path": "p"},
+            "letters, digits, _ and - alone, got 'a.b'",
+        ),
     ],
 )
 def test_a_wrong_entry_of_the_list_is_named(entry, message):
@@ -244,10 +299,15 @@ def test_features_are_compared_with_the_bases_if_asked(folder, tmp_path):
     scores, intervals = (read(tmp_path, name) for name in ("scores", "intervals"))
     assert list(scores["dcr"]["feature_drift"]) == ["cka", "neighbour_overlap@10"]
     assert 0.9 < scores["dcr"]["feature_drift"]["cka"] <= 1
-    assert scores["dcr"]["feature_geometry"]["inner_class"] > scores["dcr"]["feature_geometry"]["inter_class"]
+    assert (
+        scores["dcr"]["feature_geometry"]["inner_class"]
+        > scores["dcr"]["feature_geometry"]["inter_class"]
+    )
     assert not {"feature_drift", "retrieval_drift", "mmvp_drift"} & set(scores["base"])
     assert {"retrieval_drift", "mmvp_drift", "mmvp_alignment"} <= set(scores["dcr"])
-    assert scores["base"]["text_alignment"]["alignment"] > scores["dcr"]["text_alignment"]["alignment"]
+    assert (
+        scores["base"]["text_alignment"]["alignment"] > scores["dcr"]["text_alignment"]["alignment"]
+    )
     low, high = intervals["dcr"]["feature_drift"]["cka"]
     assert low <= scores["dcr"]["feature_drift"]["cka"] <= high
 
@@ -266,7 +326,9 @@ def test_divas_file_is_written_if_asked(folder, tmp_path):
     assert not list((folder / "data").rglob("pred_result.json"))
     shutil.copytree(folder / "sets", tmp_path / "sets")
     run(catalog_of(tmp_path, diva_results=True))
-    result = json.loads((tmp_path / "data" / "07_model_output" / "r" / "diva" / "pred_result.json").read_text())
+    result = json.loads(
+        (tmp_path / "data" / "07_model_output" / "r" / "diva" / "pred_result.json").read_text()
+    )
     assert list(result) == ["results_before", "results_final_after"]
     assert result["results_final_after"] == {
         "smoke-ViT": {"Color and Appearance": 100.0, "Texts": 100.0, "average_score": 100.0}
@@ -276,24 +338,32 @@ def test_divas_file_is_written_if_asked(folder, tmp_path):
 def test_the_embedding_pipeline_leaves_evaluation_nothing_to_embed(folder, tmp_path):
     shutil.copytree(folder / "sets", tmp_path / "sets")
     for rank in (0, 1):
-        SequentialRunner().run(create_embedding_pipeline(), catalog_of(tmp_path, num_ranks=2, rank=rank))
+        SequentialRunner().run(
+            create_embedding_pipeline(), catalog_of(tmp_path, num_ranks=2, rank=rank)
+        )
     catalog = catalog_of(tmp_path)
     run(catalog)
     assert sum(catalog["backbone"].load().batch_sizes) == 0
     with pytest.raises(UserError, match="rank must lie in 0 to num_ranks - 1 = 1, got 2"):
-        SequentialRunner().run(create_embedding_pipeline(), catalog_of(tmp_path, num_ranks=2, rank=2))
+        SequentialRunner().run(
+            create_embedding_pipeline(), catalog_of(tmp_path, num_ranks=2, rank=2)
+        )
 
 
 TURN = torch.tensor([[0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [1.0, 0.0, 0.0]])
 
 
 def aligned_catalog(folder, **changes):
-    """A catalog whose encoders were aligned by their text sides: the base by nothing, the others by a turn."""
+    """A catalog whose encoders were aligned by their text sides: the base by nothing, the
+    others by a turn.
+    """
     catalog = catalog_of(folder, sets=["mmvp_vlm", "retrieval"])
     encoders = {"base": WordsBackbone(0.5), "dcr": WordsBackbone(), "naive": WordsBackbone(0.9)}
     maps = {name: {"text_map": torch.eye(3) if name == "base" else TURN} for name in encoders}
     parameters = belonging.alignment("text")
-    trained = belonging.training_record(training(), encoders["base"], {n: encoders[n] for n in ("dcr", "naive")})
+    trained = belonging.training_record(
+        training(), encoders["base"], {n: encoders[n] for n in ("dcr", "naive")}
+    )
     memory = {
         "backbone": encoders["base"],
         "encoder": encoders["dcr"],
@@ -313,19 +383,33 @@ def test_aligned_encoders_stand_beside_those_as_trained_and_cost_no_image(tmp_pa
         write(tmp_path / "sets" / name)
     seen, encode_image = [], ColourBackbone.encode_image
     monkeypatch.setattr(
-        ColourBackbone, "encode_image", lambda self, pixels: seen.append(len(pixels)) or encode_image(self, pixels)
+        ColourBackbone,
+        "encode_image",
+        lambda self, pixels: seen.append(len(pixels)) or encode_image(self, pixels),
     )
     catalog = aligned_catalog(tmp_path)
     run(catalog)
     scores = read(tmp_path, "scores")
-    assert list(scores) == ["base", "base_aligned", "dcr", "dcr_unaligned", "naive", "naive_unaligned"]
+    assert list(scores) == [
+        "base",
+        "base_aligned",
+        "dcr",
+        "dcr_unaligned",
+        "naive",
+        "naive_unaligned",
+    ]
     assert sum(seen) == 3 * (8 + 6)  # one embedding of each image by each of the three image towers
     assert scores["dcr_unaligned"]["mmvp_vlm"]["mean"] == 1.0 > scores["dcr"]["mmvp_vlm"]["mean"]
     assert scores["base"] == scores["base_aligned"]
-    hashes, told = read(tmp_path, "this_seed")["encoders"], catalog["alignment_record"].load()["encoders"]
+    hashes, told = (
+        read(tmp_path, "this_seed")["encoders"],
+        catalog["alignment_record"].load()["encoders"],
+    )
     assert hashes["dcr"] == told["dcr"]["hashes"]["aligned"] != hashes["dcr_unaligned"]
     assert hashes["dcr_unaligned"] == told["dcr"]["hashes"]["encoder"]
-    assert torch.equal(catalog["encoder"].load().words, torch.eye(3))  # the encoder as trained stays as it is
+    assert torch.equal(
+        catalog["encoder"].load().words, torch.eye(3)
+    )  # the encoder as trained stays as it is
 
 
 def test_seeds_with_another_alignment_are_not_told_together(tmp_path):
@@ -338,12 +422,18 @@ def test_seeds_with_another_alignment_are_not_told_together(tmp_path):
 
 
 MISFITS = {
-    "no record": ({"alignment_record": {}}, r"there is no record of an alignment, but alignment\.form is text"),
+    "no record": (
+        {"alignment_record": {}},
+        r"there is no record of an alignment, but alignment\.form is text",
+    ),
     "another form": (
         {"params:alignment": belonging.alignment("image")},
         r"alignment\.form 'text', the recipe says 'im",
     ),
-    "other steps": ({"params:alignment": belonging.alignment("text", steps=7)}, r"steps 1500, the recipe says 7"),
+    "other steps": (
+        {"params:alignment": belonging.alignment("text", steps=7)},
+        r"steps 1500, the recipe says 7",
+    ),
 }
 
 
@@ -351,7 +441,9 @@ MISFITS = {
 def test_an_alignment_that_the_recipe_does_not_ask_for_is_refused(tmp_path, case):
     changes, sentence = MISFITS[case]
     with pytest.raises(UserError, match=sentence) as told:
-        SequentialRunner().run(create_pipeline().only_nodes("gather_encoders"), aligned_catalog(tmp_path, **changes))
+        SequentialRunner().run(
+            create_pipeline().only_nodes("gather_encoders"), aligned_catalog(tmp_path, **changes)
+        )
     assert "`kedro run --pipelines alignment,evaluation`" in str(told.value)
 
 
@@ -368,13 +460,23 @@ def test_a_map_from_elsewhere_is_named_and_the_others_are_scored(tmp_path):
     write_retrieval(tmp_path / "sets" / "retrieval")
     catalog = aligned_catalog(tmp_path)
     catalog["alignments"].load()["naive"] = lambda: {"text_map": 2 * TURN}
-    with pytest.raises(UserError, match=r"encoder naive: the alignment of naive is not the one that alignment.json"):
+    with pytest.raises(
+        UserError, match=r"encoder naive: the alignment of naive is not the one that alignment.json"
+    ):
         run(catalog)
-    assert list(read(tmp_path, "scores")) == ["base", "base_aligned", "dcr", "dcr_unaligned", "naive_unaligned"]
+    assert list(read(tmp_path, "scores")) == [
+        "base",
+        "base_aligned",
+        "dcr",
+        "dcr_unaligned",
+        "naive_unaligned",
+    ]
 
 
 def refused(folder, **changes):
-    """Return the sentence of the first node, which refuses encoders that do not belong to the training's record."""
+    """Return the sentence of the first node, which refuses encoders that do not belong to the
+    training's record.
+    """
     catalog = catalog_of(folder)
     for name, value in changes.items():
         catalog[name] = MemoryDataset(value, copy_mode="assign")
@@ -385,13 +487,23 @@ def refused(folder, **changes):
 
 OTHERS = {
     "parameters that were never used": (
-        {"params:training": training(stage2_learning_rate=0.7)}, r"stage2_learning_rate 0.001, the recipe says 0.7"
+        {"params:training": training(stage2_learning_rate=0.7)},
+        r"stage2_learning_rate 0.001, the recipe says 0.7",
     ),
     "another seed": ({"params:training": training(seed=9)}, r"training.seed 0, the recipe says 9"),
-    "another backbone": ({"backbone": ColourBackbone(image_scale=0.1)}, r"training started from other weights"),
-    "an encoder from elsewhere": ({"encoder": ColourBackbone(image_scale=0.2)}, r"encoder dcr \(a colour backb"),
-    "a record of an earlier version": ({"training_record": {"seed": 0, "hashes": {}}}, r"earlier version"),
-}  # fmt: skip
+    "another backbone": (
+        {"backbone": ColourBackbone(image_scale=0.1)},
+        r"training started from other weights",
+    ),
+    "an encoder from elsewhere": (
+        {"encoder": ColourBackbone(image_scale=0.2)},
+        r"encoder dcr \(a colour backb",
+    ),
+    "a record of an earlier version": (
+        {"training_record": {"seed": 0, "hashes": {}}},
+        r"earlier version",
+    ),
+}
 
 
 @pytest.mark.parametrize("case", OTHERS)
@@ -407,7 +519,9 @@ def test_a_baseline_of_another_training_is_named_and_the_others_are_scored(tmp_p
     catalog = catalog_of(tmp_path, sets=["mmvp_vlm"])
     stale = {"naive": lambda: ColourBackbone(image_scale=0.3), "gone": ColourBackbone}
     catalog["baselines"] = MemoryDataset(stale, copy_mode="assign")
-    with pytest.raises(UserError, match=r"encoder naive.*does not hold the weights.*encoder gone.*does not hold"):
+    with pytest.raises(
+        UserError, match=r"encoder naive.*does not hold the weights.*encoder gone.*does not hold"
+    ):
         run(catalog)
     assert list(read(tmp_path, "scores")) == ["base", "dcr"]
     assert list(read(tmp_path, "this_seed")["encoders"]) == ["base", "dcr"]
@@ -417,16 +531,24 @@ def test_the_record_of_an_evaluation_is_written_after_its_tables():
     """So that a kill leaves tables that do not fit the record that stands from before."""
     pipeline = create_pipeline()
     before = {node.name for node in pipeline.to_nodes("record_seed").nodes}
-    assert before >= {"record_results", "tabulate_outcomes", "tabulate_measurements", "compare_encoders"}
+    assert before >= {
+        "record_results",
+        "tabulate_outcomes",
+        "tabulate_measurements",
+        "compare_encoders",
+    }
 
 
 def test_tables_of_two_evaluations_do_not_fit_one_record(tmp_path):
-    from dcr.provenance import table_hashes
+    from dcr.training.provenance import table_hashes
 
     def hashes():
         tables = {name: read(tmp_path, name) for name in ("scores", "intervals", "comparisons")}
         output = tmp_path / "data" / "07_model_output" / "r"
-        frames = {name: pd.read_parquet(output / f"{name}.parquet") for name in ("outcomes", "measurements")}
+        frames = {
+            name: pd.read_parquet(output / f"{name}.parquet")
+            for name in ("outcomes", "measurements")
+        }
         return table_hashes(**tables, **frames)
 
     write_mmvp(tmp_path / "sets" / "mmvp_vlm")

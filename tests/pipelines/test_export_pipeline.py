@@ -1,4 +1,6 @@
-"""The folder that is handed on: the adapter merged, in the precision asked for, with a card of what was measured."""
+"""The folder that is handed on: the adapter merged, in the precision asked for, with a card of
+what was measured.
+"""
 
 import re
 from functools import partial
@@ -15,14 +17,19 @@ from transformers import CLIPModel, CLIPVisionModel, SiglipVisionModel
 
 import belonging
 from dcr.alignment import tell_alignment
-from dcr.backbones import load_backbone
-from dcr.convert import to_clip_model
-from dcr.encoder import load_encoder
 from dcr.errors import UserError
 from dcr.evaluation.comparison import comparison_records
+from dcr.export.card import model_card
+from dcr.export.convert import to_clip_model
 from dcr.fingerprints import tensors_hash
-from dcr.model_card import model_card
-from dcr.parameters import EvaluationParameters, ExportParameters, RecipeParameters, TrainingParameters
+from dcr.models.backbones import load_backbone
+from dcr.models.encoder import load_encoder
+from dcr.parameters import (
+    EvaluationParameters,
+    ExportParameters,
+    RecipeParameters,
+    TrainingParameters,
+)
 from dcr.pipelines.export.nodes import compose_card, export_encoder
 from dcr.training.model import prepare_tower, tower_state
 from dcr.training.options import tuning_options
@@ -30,8 +37,13 @@ from measured import comparison
 from models import TEXTS, pixels, randomize_adapter, tiny_hf_clip, tiny_open_clip, tiny_siglip
 
 CONF = Path(__file__).parents[2] / "conf" / "base"
-TRAINING = TrainingParameters.model_validate(yaml.safe_load((CONF / "parameters_training.yml").read_text())["training"])
-SCORES = {name: {"zero_shot": {"acc1": value}} for name, value in (("base", 0.5), ("dcr", 0.4), ("naive", 0.3))}
+TRAINING = TrainingParameters.model_validate(
+    yaml.safe_load((CONF / "parameters_training.yml").read_text())["training"]
+)
+SCORES = {
+    name: {"zero_shot": {"acc1": value}}
+    for name, value in (("base", 0.5), ("dcr", 0.4), ("naive", 0.3))
+}
 INTERVALS = {name: {"zero_shot": {"acc1": [0.3, 0.6]}} for name in SCORES}
 COMPARISONS = {"dcr": comparison_records([comparison("zero_shot.acc1", 0.5, 0.4, (-0.15, -0.05))])}
 
@@ -48,7 +60,13 @@ NOT_ALIGNED = (belonging.alignment(), {})
 
 
 def card(
-    models=None, scores=SCORES, training=TRAINING, trained=TRAINED, evaluated=None, alignment=NOT_ALIGNED, **tables
+    models=None,
+    scores=SCORES,
+    training=TRAINING,
+    trained=TRAINED,
+    evaluated=None,
+    alignment=NOT_ALIGNED,
+    **tables,
 ):
     recipe = RecipeParameters(name="demo", licence="mit")
     tables = {
@@ -66,8 +84,8 @@ def card(
 
 
 def export(source, folder, dtype="float32", vision_only=False, form="none"):
-    """Export a backbone with a random adapter, and with a random map where there is to be one; return the tower that
-    it must equal, and with it the map."""
+    """Export a backbone with a random adapter, and with a random map where there is to be one;
+    return the tower that it must equal, and with it the map."""
     trained = load_backbone(source)
     prepare_tower(trained, tuning_options(TRAINING))
     randomize_adapter(trained.visual.eval())
@@ -77,13 +95,19 @@ def export(source, folder, dtype="float32", vision_only=False, form="none"):
     alignment = belonging.alignment(form)
     noise = torch.randn(base.embed_dim, base.embed_dim, generator=torch.Generator().manual_seed(3))
     matrix = torch.eye(base.embed_dim) + 0.3 * noise
-    maps = {"base": {}, "dcr": {f"{form}_map": matrix}} if form != "none" else {"base": {}, "dcr": {}}
-    aligned = belonging.alignment_record(alignment, {"base": base, "dcr": NOTHING}, {"base": {}, "dcr": {}})
+    maps = (
+        {"base": {}, "dcr": {f"{form}_map": matrix}} if form != "none" else {"base": {}, "dcr": {}}
+    )
+    aligned = belonging.alignment_record(
+        alignment, {"base": base, "dcr": NOTHING}, {"base": {}, "dcr": {}}
+    )
     aligned["encoders"]["dcr"]["hashes"]["maps"] = tensors_hash(maps["dcr"])
     told = card() | {"alignment": tell_alignment(aligned, alignment, "dcr")}
     loaders = {name: partial(maps.get, name) for name in maps}
     adapters = {"dcr": lambda: weights}
-    export_encoder(parameters, TRAINING, record, told, base, adapters, alignment, loaders, aligned)(folder)
+    export_encoder(parameters, TRAINING, record, told, base, adapters, alignment, loaders, aligned)(
+        folder
+    )
     return trained if form == "none" else (trained, matrix)
 
 
@@ -105,13 +129,19 @@ def test_half_precision_takes_half_the_space_and_opens_everywhere(source, tmp_pa
     folder = tmp_path / "export"
     for name in ("model.safetensors", "open_clip_model.safetensors"):
         state = load_file(folder / name)
-        assert {tensor.dtype for tensor in state.values() if tensor.is_floating_point()} == {getattr(torch, dtype)}
+        assert {tensor.dtype for tensor in state.values() if tensor.is_floating_point()} == {
+            getattr(torch, dtype)
+        }
     expected = trained.encode_image(pixels())
     normalized = trained.preprocessing.normalize(pixels())
     with torch.no_grad():
         hf = CLIPModel.from_pretrained(folder, dtype=torch.float32).get_image_features(normalized)
         hf = getattr(hf, "pooler_output", hf)
-        oc = open_clip.create_model(f"local-dir:{folder}", require_pretrained=True).eval().encode_image(normalized)
+        oc = (
+            open_clip.create_model(f"local-dir:{folder}", require_pretrained=True)
+            .eval()
+            .encode_image(normalized)
+        )
     rounding = 0.02 if dtype == "float16" else 0.1
     for result in (hf, oc, load_encoder(folder).backbone.encode_image(pixels())):
         assert (result - expected).norm() < rounding * expected.norm()
@@ -120,7 +150,9 @@ def test_half_precision_takes_half_the_space_and_opens_everywhere(source, tmp_pa
 @pytest.mark.parametrize("family", ["clip", "siglip"])
 def test_the_vision_tower_alone_has_the_towers_hidden_states(tmp_path, family):
     clip = family == "clip"
-    source = f"local-dir:{tiny_open_clip(tmp_path / 'b')}" if clip else str(tiny_siglip(tmp_path / "b"))
+    source = (
+        f"local-dir:{tiny_open_clip(tmp_path / 'b')}" if clip else str(tiny_siglip(tmp_path / "b"))
+    )
     trained = export(source, tmp_path / "export", vision_only=True)
     folder = tmp_path / "export" / "vision"
     model_class = CLIPVisionModel if clip else SiglipVisionModel
@@ -132,7 +164,11 @@ def test_the_vision_tower_alone_has_the_towers_hidden_states(tmp_path, family):
         states = tower.eval()(normalized, output_hidden_states=True).hidden_states
     patches = states[-2][:, 1:] if clip else states[-2]
     torch.testing.assert_close(patches, trained.patch_tokens(pixels()), atol=1e-4, rtol=0)
-    assert {path.name for path in folder.iterdir()} == {"config.json", "model.safetensors", "preprocessor_config.json"}
+    assert {path.name for path in folder.iterdir()} == {
+        "config.json",
+        "model.safetensors",
+        "preprocessor_config.json",
+    }
     assert all(name.startswith("vision_model.") for name in load_file(folder / "model.safetensors"))
 
 
@@ -153,13 +189,20 @@ def test_the_card_tells_origin_hashes_scores_and_losses(source, tmp_path):
     assert f"base model `{source}`" in text
     assert "| zero_shot | acc1 | 50.0 [30.0, 60.0] | 40.0 [30.0, 60.0] |" in text
     assert "naive" not in text.partition("## Scores")[2].partition("## Known")[0]
-    assert "- zero_shot acc1: -10.0 points against the base model, interval [-15.0, -5.0] over 3 training seeds" in text
+    assert (
+        "- zero_shot acc1: -10.0 points against the base model, interval [-15.0, -5.0] over 3"
+        " training seeds" in text
+    )
     hashes = text.partition("## Hashes")[2]
     assert all(f"| {name} | `" in hashes for name in ("data", "backbone", "validation", "recipe"))
 
 
 def test_a_recipe_without_evaluation_sets_gets_a_card_that_says_so():
-    empty = {"scores": {"base": {}, "dcr": {}}, "intervals": {"base": {}, "dcr": {}}, "comparisons": {}}
+    empty = {
+        "scores": {"base": {}, "dcr": {}},
+        "intervals": {"base": {}, "dcr": {}},
+        "comparisons": {},
+    }
     evaluated = belonging.this_seed(EVALUATION, TRAINED, **empty)
     text = model_card(card(**empty, evaluated=evaluated) | {"base_model": "b"}, {})
     assert "## Scores" not in text
@@ -167,7 +210,9 @@ def test_a_recipe_without_evaluation_sets_gets_a_card_that_says_so():
 
 
 def test_an_encoder_that_could_not_be_evaluated_is_named():
-    with pytest.raises(UserError, match=r"encoder dcr has no scores.* run `kedro run --pipelines evaluation`"):
+    with pytest.raises(
+        UserError, match=r"encoder dcr has no scores.* run `kedro run --pipelines evaluation`"
+    ):
         card(scores={"base": SCORES["base"]})
 
 
@@ -184,18 +229,23 @@ SOURCES = {
 
 
 @pytest.mark.parametrize(
-    ("family", "form"), [("open_clip", "image"), ("open_clip", "text"), ("clip", "image"), ("siglip", "text")]
+    ("family", "form"),
+    [("open_clip", "image"), ("open_clip", "text"), ("clip", "image"), ("siglip", "text")],
 )
 @torch.no_grad()
 def test_the_folder_has_the_features_of_the_aligned_encoder(tmp_path, family, form):
     with torch.enable_grad():
-        trained, matrix = export(SOURCES[family](tmp_path / "b"), tmp_path / "export", vision_only=True, form=form)
+        trained, matrix = export(
+            SOURCES[family](tmp_path / "b"), tmp_path / "export", vision_only=True, form=form
+        )
     exported = load_encoder(tmp_path / "export").backbone
     images, texts = trained.encode_image(pixels()), trained.encode_text(TEXTS)
     expected = (images @ matrix, texts) if form == "image" else (images, texts @ matrix)
     torch.testing.assert_close(exported.encode_image(pixels()), expected[0], atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(exported.encode_text(TEXTS), expected[1], atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(exported.patch_tokens(pixels()), trained.patch_tokens(pixels()), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(
+        exported.patch_tokens(pixels()), trained.patch_tokens(pixels()), atol=1e-5, rtol=1e-5
+    )
 
 
 def test_towers_that_llava_reads_are_the_same_with_and_without_an_alignment(source, tmp_path):
@@ -218,13 +268,17 @@ def test_the_cards_lines_put_the_alignment_behind_an_adapter(source, tmp_path, f
     export(source, tmp_path / "export", form=form)
     text = (tmp_path / "export" / "README.md").read_text()
     section = text.partition("## Alignment")[2].partition("\n## ")[0]
-    code = re.search(r"```python\n(.*?)```", section, re.S)[1].replace("path/to/this/folder", str(tmp_path / "export"))
+    code = re.search(r"```python\n(.*?)```", section, re.S)[1].replace(
+        "path/to/this/folder", str(tmp_path / "export")
+    )
     base = to_clip_model(load_backbone(source).model, 49407)
     model = PeftModel.from_pretrained(base, tmp_path / "export" / "adapter").merge_and_unload()
     exec(code, {"layer": model.visual_projection if form == "image" else model.text_projection})
     exported = CLIPModel.from_pretrained(tmp_path / "export")
     for name in ("visual_projection", "text_projection"):
-        torch.testing.assert_close(getattr(model, name).weight, getattr(exported, name).weight, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(
+            getattr(model, name).weight, getattr(exported, name).weight, atol=1e-5, rtol=1e-5
+        )
 
 
 def test_the_card_tells_the_alignment_and_the_scores_of_both_forms(source, tmp_path):
@@ -233,11 +287,17 @@ def test_the_card_tells_the_alignment_and_the_scores_of_both_forms(source, tmp_p
     assert "The text tower is the base model's, with its last linear layer refitted." in text
     told = text.partition("## Alignment")[2]
     assert "Chosen on held-out training images: step 1, held out loss 0.5." in told
-    assert "dcr is this folder's encoder, dcr_unaligned the same as trained, and base_aligned the base model" in told
+    assert (
+        "dcr is this folder's encoder, dcr_unaligned the same as trained, and base_aligned the base"
+        " model" in told
+    )
     names = ("base", "base_aligned", "dcr", "dcr_unaligned", "naive", "naive_unaligned")
     scores = {name: {"zero_shot": {"acc1": place / 10}} for place, name in enumerate(names)}
     intervals = {name: {"zero_shot": {"acc1": [0.0, 0.9]}} for name in names}
-    parameters, encoders = belonging.alignment("text"), {"base": NOTHING, "dcr": NOTHING, "naive": NOTHING}
+    parameters, encoders = (
+        belonging.alignment("text"),
+        {"base": NOTHING, "dcr": NOTHING, "naive": NOTHING},
+    )
     record = belonging.alignment_record(parameters, encoders, {name: {} for name in encoders})
     weights = dict.fromkeys(names, TRAINED["hashes"]["backbone"])
     tables = {"scores": scores, "intervals": intervals, "comparisons": COMPARISONS}
@@ -246,7 +306,9 @@ def test_the_card_tells_the_alignment_and_the_scores_of_both_forms(source, tmp_p
     assert list(composed["scores"]) == list(composed["intervals"]) == list(names[:4])
     assert composed["alignment"] == {"form": "text", "chosen": {"step": 1, "held_out_loss": 0.5}}
     evaluated["encoders"]["dcr"] = "those as trained"
-    with pytest.raises(UserError, match=r"scores of dcr are of other weights than those that training or alignment"):
+    with pytest.raises(
+        UserError, match=r"scores of dcr are of other weights than those that training or alignment"
+    ):
         card(evaluated=evaluated, alignment=(parameters, record), **tables)
 
 
@@ -262,22 +324,45 @@ OTHER = {"base": {"zero_shot": {"acc1": 0.1}}, "dcr": {"zero_shot": {"acc1": 0.2
 REFUSED = {
     "a learning rate that was never used": (
         {"training": other_training(stage2_learning_rate=0.5)},
-        r"ran with training.stage2_learning_rate 0.001, the recipe says 0.5; run `kedro run --pipelines training",
+        (
+            r"ran with training.stage2_learning_rate 0.001, the recipe says 0.5; run `kedro run"
+            r" --pipelines training"
+        ),
     ),
-    "another seed": ({"training": other_training(seed=4)}, r"training.seed 0, the recipe says 4; .*--params"),
-    "another method": ({"training": other_training(method="naive")}, r"training.method 'dcr', the recipe says 'naive'"),
+    "another seed": (
+        {"training": other_training(seed=4)},
+        r"training.seed 0, the recipe says 4; .*--params",
+    ),
+    "another method": (
+        {"training": other_training(method="naive")},
+        r"training.method 'dcr', the recipe says 'naive'",
+    ),
     "a record of an earlier version": ({"trained": {"hashes": {}}}, "is of an earlier version"),
     "new weights under the old scores": (
-        {"trained": with_products(encoders={"dcr": "new"})}, r"scores of dcr are of other .*--pipelines evaluation"
+        {"trained": with_products(encoders={"dcr": "new"})},
+        r"scores of dcr are of other .*--pipelines evaluation",
     ),
-    "scores of an interrupted evaluation": ({"scores": OTHER}, r"scores and this_seed.json are not of one evaluation"),
-    "other intervals": ({"intervals": OTHER}, r"intervals and this_seed.json are not of one evaluation"),
-    "other comparisons": ({"comparisons": {}}, r"comparisons and this_seed.json are not of one evaluation"),
-    "scores that tell of no encoders": ({"evaluated": {"scores": SCORES}}, r"do not tell of which encoders"),
+    "scores of an interrupted evaluation": (
+        {"scores": OTHER},
+        r"scores and this_seed.json are not of one evaluation",
+    ),
+    "other intervals": (
+        {"intervals": OTHER},
+        r"intervals and this_seed.json are not of one evaluation",
+    ),
+    "other comparisons": (
+        {"comparisons": {}},
+        r"comparisons and this_seed.json are not of one evaluation",
+    ),
+    "scores that tell of no encoders": (
+        {"evaluated": {"scores": SCORES}},
+        r"do not tell of which encoders",
+    ),
     "counts of other samples": (
-        {"validation": {"samples": 3, "accepted_sha256": "0"}}, r"validation.json does not tell of the samples"
+        {"validation": {"samples": 3, "accepted_sha256": "0"}},
+        r"validation.json does not tell of the samples",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", REFUSED)
@@ -288,7 +373,11 @@ def test_a_card_joins_only_what_belongs_together(case):
 
 
 def test_how_training_was_walked_may_change_after_it():
-    assert card(training=other_training(num_workers=3, validate_every_steps=1, resume_from_checkpoint="none"))
+    assert card(
+        training=other_training(
+            num_workers=3, validate_every_steps=1, resume_from_checkpoint="none"
+        )
+    )
 
 
 def test_weights_of_another_training_are_not_exported(source, tmp_path):
@@ -296,9 +385,13 @@ def test_weights_of_another_training_are_not_exported(source, tmp_path):
     parameters = ExportParameters(dtype="float32", vision_only=False)
     record = belonging.training_record(TRAINING, base, {}, {"dcr": weights})
     for adapters in ({"dcr": lambda: {"a": torch.zeros(2)}}, {"naive": lambda: weights}):
-        with pytest.raises(UserError, match=r"trained weights of dcr are not those .*--pipelines training"):
+        with pytest.raises(
+            UserError, match=r"trained weights of dcr are not those .*--pipelines training"
+        ):
             export_encoder(parameters, TRAINING, record, {}, base, adapters, *NOT_ALIGNED, {})
     with torch.no_grad():
         next(base.visual.parameters()).add_(1)
     with pytest.raises(UserError, match=r"started from other weights than those of backbone"):
-        export_encoder(parameters, TRAINING, record, {}, base, {"dcr": lambda: weights}, *NOT_ALIGNED, {})
+        export_encoder(
+            parameters, TRAINING, record, {}, base, {"dcr": lambda: weights}, *NOT_ALIGNED, {}
+        )

@@ -5,10 +5,10 @@ from kedro.io import DataCatalog, DatasetError, MemoryDataset
 from kedro.runner import SequentialRunner
 
 from corpus import encode
+from dcr.data.shards import read_samples
 from dcr.datasets.shards import ShardsDataset
 from dcr.parameters import IngestParameters
 from dcr.pipelines.ingest import create_pipeline
-from dcr.shards import read_samples
 
 
 def run(folder):
@@ -43,6 +43,8 @@ def test_images_become_shards_and_a_second_run_replaces_them(folder):
 def test_data_that_ingest_did_not_make_are_not_replaced(folder):
     (folder / "shards").mkdir()
     (folder / "shards" / "00000.tar").write_bytes(b"somebody's data")
-    with pytest.raises(DatasetError, match=r"00000\.tar in it is not on the record of what this project made"):
+    with pytest.raises(
+        DatasetError, match=r"00000\.tar in it is not on the record of what this project made"
+    ):
         run(folder)
     assert (folder / "shards" / "00000.tar").read_bytes() == b"somebody's data"

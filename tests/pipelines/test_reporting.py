@@ -1,4 +1,6 @@
-"""Pipeline `reporting` on its own catalog and parameters, with tiny models and the records of a finished run."""
+"""Pipeline `reporting` on its own catalog and parameters, with tiny models and the records of a
+finished run.
+"""
 
 import json
 import re
@@ -15,21 +17,28 @@ from kedro.runner import SequentialRunner
 import belonging
 import finished_run
 from benchmark_folders import write_classification
-from dcr.backbones import load_backbone
-from dcr.benchmark_sets import open_set
+from dcr.data.benchmark_sets import open_set
 from dcr.errors import UserError
 from dcr.fingerprints import weights_hash
+from dcr.models.backbones import load_backbone
+from dcr.models.projector import Projector
 from dcr.parameters import EvaluationParameters, ReportingParameters, TrainingParameters
 from dcr.pipelines.reporting import create_pipeline
-from dcr.projector import Projector
 from diffusion_models import CROSS_ATTENTION_DIM, tiny_diffusion
 from models import tiny_open_clip
 
 CONF = Path(__file__).parents[2] / "conf"
 PAGES = (
-    "radar_plot", "p_against_d_plot", "sets_plot", "comparison_page", "loss_plot", "contrast_plot", "flipped_pairs",
-    "reconstructions", "report",
-)  # fmt: skip
+    "radar_plot",
+    "p_against_d_plot",
+    "sets_plot",
+    "comparison_page",
+    "loss_plot",
+    "contrast_plot",
+    "flipped_pairs",
+    "reconstructions",
+    "report",
+)
 
 
 def section(name: str, **changes) -> dict:
@@ -61,11 +70,17 @@ def catalog_of(folder: Path, **changes) -> DataCatalog:
         "comparisons": finished_run.comparisons(),
         "outcomes": finished_run.outcomes(),
         "measurements": finished_run.measurements(),
-        "validation_summary": finished_run.validation_summary() | {"accepted_sha256": belonging.SAMPLES},
+        "validation_summary": (
+            finished_run.validation_summary() | {"accepted_sha256": belonging.SAMPLES}
+        ),
         "conditions": finished_run.conditions(),
         "losses": {run: partial(losses.get, run) for run in losses},
-        "synthesis_pictures": finished_run.made_positives() | {"made_from": {"samples": belonging.SAMPLES}},
-        "evaluation_failures": [{"set": "dtd", "encoder": None, "error": "no benchmark set at /data/dtd"}],
+        "synthesis_pictures": (
+            finished_run.made_positives() | {"made_from": {"samples": belonging.SAMPLES}}
+        ),
+        "evaluation_failures": [
+            {"set": "dtd", "encoder": None, "error": "no benchmark set at /data/dtd"}
+        ],
         "evaluation_sets": finished_run.sets(),
         "evaluation_cache": folder / "cache",
         "classification": partial(open_set, folder / "colours"),
@@ -88,12 +103,20 @@ def records_of(memory: dict) -> dict:
         memory["backbone"],
         dict.fromkeys(("dcr", "reconstruction", "naive"), memory["encoder"]),
         projector=memory["projector"],
-        runs={run: told["runs"][run] | {"loss": losses[run]()["loss"].iloc[-1]} for run in told["runs"]},
+        runs={
+            run: told["runs"][run] | {"loss": losses[run]()["loss"].iloc[-1]}
+            for run in told["runs"]
+        },
         conditions=memory["conditions"],
     )
-    tables = {name: memory[name] for name in ("scores", "intervals", "comparisons", "outcomes", "measurements")}
+    tables = {
+        name: memory[name]
+        for name in ("scores", "intervals", "comparisons", "outcomes", "measurements")
+    }
     evaluated = belonging.this_seed(memory["params:evaluation"], trained, **tables)
-    weights = {name: trained["hashes"][name] for name in ("backbone", "vae", "unet", "text_encoder")}
+    weights = {
+        name: trained["hashes"][name] for name in ("backbone", "vae", "unet", "text_encoder")
+    }
     return memory | {
         "training_record": trained,
         "base_models": finished_run.base_models_record() | {"weights": weights},
@@ -136,12 +159,19 @@ def test_the_page_holds_the_reconstructions_and_the_flipped_pairs(folder):
     assert len(reconstructions["rows"]) == section("reporting")["num_reconstructions"]
     flips = json.loads((folder / "flipped_pairs.json").read_text())
     assert all(uri in page for row in reconstructions["rows"] for uri in row["images"])
-    assert all(uri in page for side in ("gained", "lost") for pair in flips[side]["pairs"] for uri in pair["images"])
+    assert all(
+        uri in page
+        for side in ("gained", "lost")
+        for pair in flips[side]["pairs"]
+        for uri in pair["images"]
+    )
 
 
 def test_the_page_shows_the_positives_that_were_made(folder):
     page = (folder / "report.html").read_text(encoding="utf-8")
-    assert all(uri in page for row in finished_run.made_positives()["rows"] for uri in row["images"])
+    assert all(
+        uri in page for row in finished_run.made_positives()["rows"] for uri in row["images"]
+    )
 
 
 def test_the_comparison_page_holds_every_encoder_seed_and_failure(folder):
@@ -164,7 +194,11 @@ def test_neighbours_are_found_for_the_queries_that_a_recipe_names(folder):
     queries = ["s0000000", "s0000003"]
     catalog = catalog_of(
         folder.parents[2],
-        **{"params:reporting": ReportingParameters(**section("reporting", neighbour_queries=queries))},
+        **{
+            "params:reporting": ReportingParameters(
+                **section("reporting", neighbour_queries=queries)
+            )
+        },
     )
     names = (
         "report",
@@ -181,7 +215,10 @@ def test_neighbours_are_found_for_the_queries_that_a_recipe_names(folder):
     SequentialRunner().run(create_pipeline(), catalog)
     page = catalog["comparison_page"].load()
     assert page.count('<div class="near">') == 4
-    assert page.count('class="same"') + page.count("<div><img") >= 4 * section("reporting")["num_shown_neighbours"]
+    assert (
+        page.count('class="same"') + page.count("<div><img")
+        >= 4 * section("reporting")["num_shown_neighbours"]
+    )
 
 
 def test_an_encoder_that_was_not_changed_draws_what_the_base_draws(folder):
@@ -199,14 +236,20 @@ def test_a_recipe_that_leaves_out_mmvp_opens_no_set(folder):
     def refuse():
         raise AssertionError("the set was opened")
 
-    scores, intervals, outcomes = finished_run.scores(), finished_run.intervals(), finished_run.outcomes()
+    scores, intervals, outcomes = (
+        finished_run.scores(),
+        finished_run.intervals(),
+        finished_run.outcomes(),
+    )
     for table in (scores, intervals):
         for benchmarks in table.values():
             del benchmarks["mmvp_vlm"]
     catalog = catalog_of(
         folder.parents[2],
         **{
-            "params:evaluation": EvaluationParameters(**section("evaluation", sets=["classification"])),
+            "params:evaluation": EvaluationParameters(
+                **section("evaluation", sets=["classification"])
+            ),
             "mmvp_vlm": refuse,
             "base_models": {},
             "scores": scores,
@@ -227,8 +270,12 @@ def test_without_any_evaluation_set_the_pages_say_so_in_words(folder):
     catalog = catalog_of(
         folder.parents[2],
         **{
-            "params:evaluation": EvaluationParameters(**section("evaluation", sets=["mmvp_vlm", "classification"])),
-            "params:reporting": ReportingParameters(**section("reporting", neighbour_queries=["s0000000"])),
+            "params:evaluation": EvaluationParameters(
+                **section("evaluation", sets=["mmvp_vlm", "classification"])
+            ),
+            "params:reporting": ReportingParameters(
+                **section("reporting", neighbour_queries=["s0000000"])
+            ),
             "mmvp_vlm": None,
             "classification": None,
             "scores": empty,
@@ -266,7 +313,9 @@ def test_pictures_are_of_the_aligned_encoder_where_there_is_one(folder):
     aligned = record["encoders"]["dcr"]["hashes"]["aligned"]
     evaluated = catalog["this_seed"].load()
     evaluated["encoders"] |= dict.fromkeys(names[1:], aligned)
-    evaluated["encoders"] |= {f"{name}_unaligned": weights_hash(backbone.model) for name in names[1:]}
+    evaluated["encoders"] |= {
+        f"{name}_unaligned": weights_hash(backbone.model) for name in names[1:]
+    }
     evaluated["encoders"] |= {"base_aligned": aligned}
     memory = {
         "params:alignment": parameters,
@@ -277,7 +326,11 @@ def test_pictures_are_of_the_aligned_encoder_where_there_is_one(folder):
     }
     for name, value in memory.items():
         catalog[name] = MemoryDataset(value, copy_mode="assign")
-    product = SequentialRunner().run(create_pipeline().only_nodes("check_results"), catalog)["product"].load()
+    product = (
+        SequentialRunner()
+        .run(create_pipeline().only_nodes("check_results"), catalog)["product"]
+        .load()
+    )
     assert weights_hash(product.model) == aligned != weights_hash(backbone.model)
     readers = {node.name for node in create_pipeline().nodes if "product" in node.inputs}
     assert readers == {"show_neighbours", "draw_reconstructions", "describe_models"}
@@ -296,7 +349,9 @@ def test_only_a_phase_whose_loss_is_the_contrast_alone_is_marked_with_its_bounds
     changes = {"method": "mine", "baselines": [], "phases": {"mine": phases}, "stage2_seeds": [1]}
     training = TrainingParameters(**section("training", **changes))
     log = pd.DataFrame({"step": [1, 2], "loss": [2.0, 1.0]})
-    logs = {f"mine.{number}{seed}": partial(log.copy) for seed in ("", "@1") for number in (1, 2, 3, 4)}
+    logs = {
+        f"mine.{number}{seed}": partial(log.copy) for seed in ("", "@1") for number in (1, 2, 3, 4)
+    }
     record = {"runs": dict.fromkeys(logs)}
     figure, _ = plot_training(ReportingParameters(**section("reporting")), training, record, logs)
     texts = [annotation.text for annotation in figure.layout.annotations]
@@ -331,8 +386,12 @@ def test_a_page_joins_only_what_belongs_together(folder):
     )
     of_others = evaluated | {"encoders": evaluated["encoders"] | {"dcr": "old"}}
     cases = {
-        "training.temperature 0.1, the recipe says 0.3": {"params:training": TrainingParameters(**training)},
-        "evaluation.num_resamples 100, the recipe says 7": {"params:evaluation": EvaluationParameters(**evaluation)},
+        "training.temperature 0.1, the recipe says 0.3": {
+            "params:training": TrainingParameters(**training)
+        },
+        "evaluation.num_resamples 100, the recipe says 7": {
+            "params:evaluation": EvaluationParameters(**evaluation)
+        },
         "started from other weights": {"backbone": other},
         "encoder dcr .* does not hold the weights": {"encoder": other},
         "projector is not the one": {"projector": {"1.weight": torch.ones(1)}},
@@ -340,15 +399,23 @@ def test_a_page_joins_only_what_belongs_together(folder):
         "losses of stage1 are not of the training": {"losses": log},
         "losses of stage1 are not of": {"losses": {}},
         "validation.json does not tell": {"validation_summary": finished_run.validation_summary()},
-        "base_models.json tells of other base models": {"base_models": finished_run.base_models_record()},
-        "synthesis_pictures.json shows positives of other": {"synthesis_pictures": finished_run.made_positives()},
+        "base_models.json tells of other base models": {
+            "base_models": finished_run.base_models_record()
+        },
+        "synthesis_pictures.json shows positives of other": {
+            "synthesis_pictures": finished_run.made_positives()
+        },
         "scores and this_seed.json are not of one": {"scores": {"base": {}, "dcr": {}}},
         "intervals and this_seed.json are not of one": {"intervals": {}},
         "comparisons and this_seed.json are not of one": {"comparisons": {}},
         "outcomes and this_seed.json are not of one": {"outcomes": finished_run.outcomes()[:9]},
-        "measurements and this_seed.json are not of one": {"measurements": finished_run.measurements("probes")},
+        "measurements and this_seed.json are not of one": {
+            "measurements": finished_run.measurements("probes")
+        },
         "scores of dcr are of other weights": {"this_seed": of_others},
-        "seeds/seed_0.json is not of the evaluation": {"seed_scores": {"seed_0": lambda: {"scores": {}}}},
+        "seeds/seed_0.json is not of the evaluation": {
+            "seed_scores": {"seed_0": lambda: {"scores": {}}}
+        },
     }
     for sentence, changes in cases.items():
         told = refused(folder, changes)

@@ -13,11 +13,11 @@ import yaml
 from kedro.io import DataCatalog
 from kedro.runner import SequentialRunner
 
-from dcr.backbones import load_backbone
-from dcr.diffusion import load_diffusion
 from dcr.errors import UserError
 from dcr.files import RECORD, sha256_folder
 from dcr.fingerprints import weights_hash
+from dcr.models.backbones import load_backbone
+from dcr.models.diffusion import load_diffusion
 from dcr.parameters import PretrainingParameters, ScenesParameters
 from dcr.pipeline_registry import register_pipelines
 from dcr.pipelines.scenes import create_pipeline, create_validation_pipeline
@@ -29,7 +29,8 @@ CONF = Path(__file__).parents[2] / "conf"
 
 def smoke_section(name: str) -> dict:
     base, smoke = (
-        yaml.safe_load((CONF / env / f"parameters_{name}.yml").read_text())[name] for env in ("base", "smoke")
+        yaml.safe_load((CONF / env / f"parameters_{name}.yml").read_text())[name]
+        for env in ("base", "smoke")
     )
     return base | smoke
 
@@ -39,15 +40,24 @@ def make_catalog(root: Path, **pretraining) -> DataCatalog:
     folders = {"clip": f"{base}/clip", "diffusion": f"{base}/diffusion"}
     entries = {
         "shards": {"type": "dcr.datasets.shards.ShardsDataset", "filepath": f"{root}/shards"},
-        "backbone": {"type": "dcr.datasets.models.BackboneDataset", "source": f"local-dir:{base}/clip"},
-        "diffusion": {"type": "dcr.datasets.diffusion.DiffusionDataset", "source": f"{base}/diffusion"},
+        "backbone": {
+            "type": "dcr.datasets.models.BackboneDataset",
+            "source": f"local-dir:{base}/clip",
+        },
+        "diffusion": {
+            "type": "dcr.datasets.diffusion.DiffusionDataset",
+            "source": f"{base}/diffusion",
+        },
         "trained_base_models": {"type": "MemoryDataset", "copy_mode": "assign"},
         "base_models": {"type": "json.JSONDataset", "filepath": f"{base}/base_models.json"},
         "previous_base_models": {
             "type": "dcr.datasets.records.RecordDataset",
             "filepath": f"{base}/base_models.json",
         },
-        "base_model_hashes": {"type": "dcr.datasets.records.FolderHashesDataset", "folders": folders},
+        "base_model_hashes": {
+            "type": "dcr.datasets.records.FolderHashesDataset",
+            "folders": folders,
+        },
     }
     record = {"type": "dcr.datasets.records.RecordDataset", "filepath": f"{root}/scenes.json"}
     drawn = {"shards": f"{root}/shards", **{name: f"{root}/sets/{name}" for name in SETS}}
@@ -56,12 +66,18 @@ def make_catalog(root: Path, **pretraining) -> DataCatalog:
         "previously_drawn_scenes": record,
         "scene_hashes": {"type": "dcr.datasets.records.FolderHashesDataset", "folders": drawn},
     }
-    record = {"type": "dcr.datasets.records.RecordDataset", "filepath": f"{root}/validation_sets.json"}
+    record = {
+        "type": "dcr.datasets.records.RecordDataset",
+        "filepath": f"{root}/validation_sets.json",
+    }
     validation = {name: f"{root}/validation_sets/{name}" for name in SETS}
     entries |= {
         "drawn_validation_sets": record,
         "previously_drawn_validation_sets": record,
-        "validation_set_hashes": {"type": "dcr.datasets.records.FolderHashesDataset", "folders": validation},
+        "validation_set_hashes": {
+            "type": "dcr.datasets.records.FolderHashesDataset",
+            "folders": validation,
+        },
     }
     for name in SETS:
         entries[f"validation_{name}"] = {
@@ -70,11 +86,17 @@ def make_catalog(root: Path, **pretraining) -> DataCatalog:
             "kind": name,
             "made_by": None,
         }
-        folder = {"type": "dcr.datasets.folders.FolderDataset", "filepath": f"{root}/sets/{name}", "made_by": "-"}
+        folder = {
+            "type": "dcr.datasets.folders.FolderDataset",
+            "filepath": f"{root}/sets/{name}",
+            "made_by": "-",
+        }
         entries[name] = folder
     catalog = DataCatalog.from_config(entries)
     catalog["params:scenes"] = ScenesParameters(**smoke_section("scenes"))
-    catalog["params:pretraining"] = PretrainingParameters(**smoke_section("pretraining") | pretraining)
+    catalog["params:pretraining"] = PretrainingParameters(
+        **smoke_section("pretraining") | pretraining
+    )
     return catalog
 
 
@@ -101,7 +123,16 @@ def test_it_writes_shards_sets_base_models_and_their_record(world):
         "tokenizer",
     }
     record = json.loads((world / "base" / "base_models.json").read_text())
-    assert set(record) == {"fingerprint", "checks", "sha256", "weights", "clip", "vae", "unet", "details"}
+    assert set(record) == {
+        "fingerprint",
+        "checks",
+        "sha256",
+        "weights",
+        "clip",
+        "vae",
+        "unet",
+        "details",
+    }
     backbone = load_backbone(f"local-dir:{world / 'base' / 'clip'}")
     diffusion = load_diffusion(str(world / "base" / "diffusion"))
     parts = {part: getattr(diffusion, part) for part in ("vae", "unet", "text_encoder")}
@@ -121,7 +152,11 @@ def test_models_load_back_as_any_other_and_fit_together(world):
     assert backbone.image_size == smoke_section("pretraining")["image_size"]
     assert diffusion.vae.config.sample_size == backbone.image_size
     assert diffusion.scheduler.config.prediction_type == "v_prediction"
-    assert diffusion.encode_prompts([""]).shape == (1, 32, diffusion.unet.config.cross_attention_dim)
+    assert diffusion.encode_prompts([""]).shape == (
+        1,
+        32,
+        diffusion.unet.config.cross_attention_dim,
+    )
 
 
 def test_a_second_run_draws_and_trains_nothing(world):
@@ -182,7 +217,8 @@ def test_other_checks_measure_the_same_models_again(world, tmp_path):
     shutil.copytree(world, tmp_path / "copy")
     run(make_catalog(tmp_path / "copy", check_draws=3))
     before, after = (
-        json.loads((root / "base" / "base_models.json").read_text()) for root in (world, tmp_path / "copy")
+        json.loads((root / "base" / "base_models.json").read_text())
+        for root in (world, tmp_path / "copy")
     )
     same = {"fingerprint", "sha256", "weights", "clip", "vae"}
     assert {name for name in before if before[name] == after[name]} == same
@@ -195,8 +231,13 @@ def test_another_pretraining_seed_is_other_base_models_of_the_same_images(world,
     assert after.load("scene_hashes") == before.load("scene_hashes")
     hashes = after.load("base_model_hashes")
     assert all(hashes[name] != other for name, other in before.load("base_model_hashes").items())
-    records = [json.loads((root / "base" / "base_models.json").read_text()) for root in (world, tmp_path / "copy")]
-    assert all(records[0]["weights"][part] != records[1]["weights"][part] for part in records[0]["weights"])
+    records = [
+        json.loads((root / "base" / "base_models.json").read_text())
+        for root in (world, tmp_path / "copy")
+    ]
+    assert all(
+        records[0]["weights"][part] != records[1]["weights"][part] for part in records[0]["weights"]
+    )
 
 
 class TestValidationSets:
@@ -216,8 +257,14 @@ class TestValidationSets:
         assert {p.name for p in root.iterdir()} == {"validation_sets", "validation_sets.json"}
         assert not create_pipeline().all_outputs() & create_validation_pipeline().all_outputs()
         pipelines = register_pipelines()
-        assert create_validation_pipeline().all_outputs() == pipelines["scenes_validation"].all_outputs()
-        assert not pipelines["__default__"].all_outputs() & pipelines["scenes_validation"].all_outputs()
+        assert (
+            create_validation_pipeline().all_outputs()
+            == pipelines["scenes_validation"].all_outputs()
+        )
+        assert (
+            not pipelines["__default__"].all_outputs()
+            & pipelines["scenes_validation"].all_outputs()
+        )
 
     def test_are_as_large_as_the_test_sets_and_share_no_image_with_anything(self, root, world):
         drawn = {}
@@ -225,7 +272,11 @@ class TestValidationSets:
             images = [path.read_bytes() for path in place.rglob("*.jpg")]
             for path in place.rglob("*.tar"):
                 with tarfile.open(path) as tar:
-                    images += [tar.extractfile(member).read() for member in tar if member.name.endswith(".jpg")]
+                    images += [
+                        tar.extractfile(member).read()
+                        for member in tar
+                        if member.name.endswith(".jpg")
+                    ]
             drawn[place.name] = images
         assert len(drawn["validation_sets"]) == len(drawn["sets"]) > 0
         assert not set(drawn["validation_sets"]) & {*drawn["sets"], *drawn["shards"]}

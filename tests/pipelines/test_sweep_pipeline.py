@@ -1,4 +1,6 @@
-"""The sweep: its runs stay out of the recipe's own results, and its page compares those that are finished."""
+"""The sweep: its runs stay out of the recipe's own results, and its page compares those that
+are finished.
+"""
 
 import json
 from pathlib import Path
@@ -11,9 +13,9 @@ from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
 
 import belonging
-from dcr.config import RecipeConfigLoader
 from dcr.errors import UserError
 from dcr.evaluation.measurements import measurements_table
+from dcr.framework.config_loader import RecipeConfigLoader
 from dcr.losses.signals import SIGNALS
 from dcr.parameters import EvaluationParameters, SweepParameters, TrainingParameters
 from dcr.pipelines import evaluation, training
@@ -26,13 +28,20 @@ PROJECT = Path(__file__).parents[2]
 
 def sweep_config(**training_parameters):
     loader = RecipeConfigLoader(
-        str(PROJECT / "conf"), env="sweep", runtime_params={"training": training_parameters}, **CONFIG_LOADER_ARGS
+        str(PROJECT / "conf"),
+        env="sweep",
+        runtime_params={"training": training_parameters},
+        **CONFIG_LOADER_ARGS,
     )
     return loader["catalog"], loader["parameters"]
 
 
 def places(catalog, names):
-    return {name: catalog[name].get("filepath") or catalog[name]["path"] for name in names if name in catalog}
+    return {
+        name: catalog[name].get("filepath") or catalog[name]["path"]
+        for name in names
+        if name in catalog
+    }
 
 
 def test_a_run_writes_into_folders_of_its_own():
@@ -80,7 +89,10 @@ def finished(tmp_path):
         trained = belonging.training_record(parameters, model, {"dcr": model}, runs=runs)
         own = {"probes": {"mean": constant(value)}, "clustering": {"acc": constant(value / 2)}}
         table = measurements_table({"base": own, "dcr": own})
-        scores = {name: {"probes": {"mean": value}, "clustering": {"acc": value / 2}} for name in ("base", "dcr")}
+        scores = {
+            name: {"probes": {"mean": value}, "clustering": {"acc": value / 2}}
+            for name in ("base", "dcr")
+        }
         written = {"training": trained}
         if name != "dcl-1":
             evaluated = belonging.this_seed(evaluation, trained, scores=scores, measurements=table)
@@ -99,7 +111,9 @@ def compare(finished):
     """Return the page of the runs in a folder."""
     config, _ = sweep_config()
     names = ("sweep_scores", "sweep_measurements", "sweep_records", "sweep_evaluations")
-    catalog = DataCatalog.from_config({name: {**config[name], "path": str(finished / "sweep")} for name in names})
+    catalog = DataCatalog.from_config(
+        {name: {**config[name], "path": str(finished / "sweep")} for name in names}
+    )
     catalog["params:sweep"] = MemoryDataset(SweepParameters(**sections("sweep")))
     catalog["sweep_page"] = MemoryDataset()
     SequentialRunner().run(create_pipeline(), catalog)

@@ -8,9 +8,9 @@ from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
 
 import models
-from dcr.backbones import load_backbone
 from dcr.datasets.latents import LatentsDataset, SyntheticPositivesDataset
 from dcr.errors import UserError
+from dcr.models.backbones import load_backbone
 from dcr.parameters import SynthesisParameters
 from dcr.pipelines.synthesis import create_pipeline
 from latent_world import World, files
@@ -20,7 +20,8 @@ CONF = Path(__file__).parents[2] / "conf"
 
 def parameters(**changes):
     base, smoke = (
-        yaml.safe_load((CONF / env / "parameters_synthesis.yml").read_text())["synthesis"] for env in ("base", "smoke")
+        yaml.safe_load((CONF / env / "parameters_synthesis.yml").read_text())["synthesis"]
+        for env in ("base", "smoke")
     )
     return SynthesisParameters(**base | smoke | changes)
 
@@ -31,8 +32,13 @@ def run(world, **changes):
         "latents": LatentsDataset(filepath=str(world.folder / "latents")),
         "synthetic_positives": SyntheticPositivesDataset(filepath=str(world.folder / "positives")),
         "diffusion": MemoryDataset(world.diffusion, copy_mode="assign"),
-        "backbone": MemoryDataset(load_backbone(f"local-dir:{world.folder / 'clip'}"), copy_mode="assign"),
-        **{name: MemoryDataset() for name in ("synthesis_measures", "synthesis_pictures", "synthesis_page")},
+        "backbone": MemoryDataset(
+            load_backbone(f"local-dir:{world.folder / 'clip'}"), copy_mode="assign"
+        ),
+        **{
+            name: MemoryDataset()
+            for name in ("synthesis_measures", "synthesis_pictures", "synthesis_page")
+        },
     }
     catalog = DataCatalog(entries)
     SequentialRunner().run(create_pipeline(), catalog)
@@ -55,7 +61,9 @@ def test_every_image_gets_its_candidates_and_a_second_run_makes_none(world):
     assert -1 <= catalog["synthesis_measures"].load()["feature_cosine"] <= 1
     page = catalog["synthesis_page"].load()
     assert page.count("<img") == 4 * (1 + 2)
-    assert all(uri in page for row in catalog["synthesis_pictures"].load()["rows"] for uri in row["images"])
+    assert all(
+        uri in page for row in catalog["synthesis_pictures"].load()["rows"] for uri in row["images"]
+    )
     before = files(world.folder / "positives")
     run(world)
     after = files(world.folder / "positives")

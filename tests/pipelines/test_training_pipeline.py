@@ -1,4 +1,6 @@
-"""The order in which pipeline `training` saves: its record is the last, of what can be read back from disk."""
+"""The order in which pipeline `training` saves: its record is the last, of what can be read
+back from disk.
+"""
 
 import json
 from pathlib import Path
@@ -8,14 +10,14 @@ import yaml
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
 
-from dcr.backbones import load_backbone
 from dcr.datasets.latents import LatentsDataset
 from dcr.errors import UserError
 from dcr.fingerprints import tensors_hash, weights_hash
 from dcr.latents import LatentCache
+from dcr.models.backbones import load_backbone
 from dcr.parameters import RecipeParameters
 from dcr.pipelines.training import create_pipeline
-from dcr.provenance import check_adapter, check_encoder, check_projector
+from dcr.training.provenance import check_adapter, check_encoder, check_projector
 from training_world import load_world, parameters, write_world
 
 CONF = Path(__file__).parents[2] / "conf" / "base"
@@ -41,7 +43,9 @@ def catalog_of(world, folder, **changes):
         "synthetic_positives_folder": world / "positives",
     }
     for name, value in memory.items():
-        catalog[name] = MemoryDataset(value, copy_mode="assign" if name == "diffusion" else "deepcopy")
+        catalog[name] = MemoryDataset(
+            value, copy_mode="assign" if name == "diffusion" else "deepcopy"
+        )
     return catalog
 
 
@@ -62,7 +66,11 @@ def test_the_record_tells_what_went_in_and_what_came_out(world, trained):
     assert told["parameters"]["stage2_learning_rate"] == parameters().stage2_learning_rate
     assert "num_workers" not in told["parameters"]
     assert told["hashes"]["backbone"] == weights_hash(backbone.model)
-    assert told["hashes"]["samples"] == LatentCache(world / "latents").content_hash() == latents.content_hash()
+    assert (
+        told["hashes"]["samples"]
+        == LatentCache(world / "latents").content_hash()
+        == latents.content_hash()
+    )
     assert told["conditions"] == catalog["conditions"].load()
     products = told["products"]
     assert products["projector"] == tensors_hash(catalog["projector"].load())
@@ -72,12 +80,20 @@ def test_the_record_tells_what_went_in_and_what_came_out(world, trained):
     for method, name in folders.items():
         encoder = load_backbone(f"local-dir:{trained}/data/06_models/r/{name}")
         assert products["encoders"][method] == weights_hash(encoder.model)
-        assert told["runs"][method]["loss"] == pytest.approx(catalog["losses"].load()[method]()["loss"].iloc[-1])
+        assert told["runs"][method]["loss"] == pytest.approx(
+            catalog["losses"].load()[method]()["loss"].iloc[-1]
+        )
 
 
-@pytest.mark.parametrize("last", ["train_projector", "train_adapters", "export_encoder", "export_baselines"])
-def test_what_a_cut_training_leaves_does_not_fit_the_record_from_before(world, trained, tmp_path, last):
-    """Another training that was cut behind each node: its files are told from those of the record."""
+@pytest.mark.parametrize(
+    "last", ["train_projector", "train_adapters", "export_encoder", "export_baselines"]
+)
+def test_what_a_cut_training_leaves_does_not_fit_the_record_from_before(
+    world, trained, tmp_path, last
+):
+    """Another training that was cut behind each node: its files are told from those of the
+    record.
+    """
     import shutil
 
     folder = shutil.copytree(trained, tmp_path / "project")
@@ -89,13 +105,16 @@ def test_what_a_cut_training_leaves_does_not_fit_the_record_from_before(world, t
         "adapters": lambda: check_adapter(told, "dcr", catalog["adapters"].load()["dcr"]()),
         "projector": lambda: check_projector(told, catalog["projector"].load()),
         "encoder": lambda: check_encoder(told, "dcr", catalog["encoder"].load()),
-        "baselines": lambda: check_encoder(told, "reconstruction", catalog["baselines"].load()["reconstruction"]()),
+        "baselines": lambda: check_encoder(
+            told, "reconstruction", catalog["baselines"].load()["reconstruction"]()
+        ),
     }
     written = set(create_pipeline().to_nodes(last).all_outputs()) & set(loaded)
     for name, check in loaded.items():
         if name in written:
             with pytest.raises(
-                UserError, match=r"training was cut before its end.*--pipelines training,alignment,evaluation"
+                UserError,
+                match=r"training was cut before its end.*--pipelines training,alignment,evaluation",
             ):
                 check()
         else:
@@ -103,8 +122,15 @@ def test_what_a_cut_training_leaves_does_not_fit_the_record_from_before(world, t
 
 
 def test_phases_and_seeds_are_written_under_names_of_their_own(world, tmp_path):
-    """Adapters and encoders by method and seed, losses and costs by run, and a card that lists the phases."""
-    phases = {"two": [{"objective": "reconstruction", "temperature": 0.3}, {"objective": "dcr", "negatives_count": 2}]}
+    """Adapters and encoders by method and seed, losses and costs by run, and a card that lists
+    the phases.
+    """
+    phases = {
+        "two": [
+            {"objective": "reconstruction", "temperature": 0.3},
+            {"objective": "dcr", "negatives_count": 2},
+        ]
+    }
     changes = {"method": "two", "baselines": ["naive"], "phases": phases, "stage2_seeds": [5]}
     catalog = catalog_of(world, tmp_path, **changes)
     SequentialRunner().run(create_pipeline(), catalog)
@@ -124,7 +150,11 @@ def test_phases_and_seeds_are_written_under_names_of_their_own(world, tmp_path):
     for name, load in catalog["baselines"].load().items():
         check_encoder(told, name, load())
         check_adapter(told, name, catalog["adapters"].load()[name]())
-    for folder, is_in_phases in (("encoder", True), ("baselines/two@5", True), ("baselines/naive", False)):
+    for folder, is_in_phases in (
+        ("encoder", True),
+        ("baselines/two@5", True),
+        ("baselines/naive", False),
+    ):
         card = (tmp_path / f"data/06_models/r/{folder}/README.md").read_text()
         assert ("## Phases of training" in card) is is_in_phases
         assert ("| `1` | `reconstruction` | `1` | `4` |" in card) is is_in_phases
@@ -134,4 +164,6 @@ def test_phases_and_seeds_are_written_under_names_of_their_own(world, tmp_path):
 def test_the_record_is_written_after_everything_else():
     pipeline = create_pipeline()
     others = {node.name for node in pipeline.nodes} - {"record_training"}
-    assert {node.name for node in pipeline.to_nodes("record_training").nodes} - {"record_training"} == others
+    assert {node.name for node in pipeline.to_nodes("record_training").nodes} - {
+        "record_training"
+    } == others

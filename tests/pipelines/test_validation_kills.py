@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from corpus import good_samples
-from dcr.shards import Sample, write_shard
+from dcr.data.shards import Sample, write_shard
 
 PROJECT = Path(__file__).parents[2]
 SUPPORT = PROJECT / "tests" / "support"
@@ -22,14 +22,20 @@ def start(shards: Path, folder: Path) -> subprocess.Popen:
     command = [sys.executable, str(SUPPORT / "validation_run.py"), str(shards), str(folder)]
     with open(folder / "log.txt", "a") as log:
         return subprocess.Popen(
-            command, env={**os.environ, "PYTHONPATH": paths}, stdout=log, stderr=log, start_new_session=True
+            command,
+            env={**os.environ, "PYTHONPATH": paths},
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
 
 
 def contents(folder: Path) -> dict[str, bytes]:
     """Everything but Great Expectations' own pages, which name the time, and the log."""
     paths = [path for path in folder.rglob("*") if path.is_file()]
-    return {str(path.relative_to(folder)): path.read_bytes() for path in paths if path.name != "log.txt"}
+    return {
+        str(path.relative_to(folder)): path.read_bytes() for path in paths if path.name != "log.txt"
+    }
 
 
 @pytest.mark.slow
@@ -41,7 +47,9 @@ def test_ten_kills_change_nothing(tmp_path):
     for name in ("whole", "killed"):
         (tmp_path / name).mkdir()
     begun = time.perf_counter()
-    assert start(tmp_path / "shards", tmp_path / "whole").wait() == 0, (tmp_path / "whole" / "log.txt").read_text()
+    assert start(tmp_path / "shards", tmp_path / "whole").wait() == 0, (
+        tmp_path / "whole" / "log.txt"
+    ).read_text()
     duration, rng, states = time.perf_counter() - begun, random.Random(0), []
     for _ in range(10):
         process = start(tmp_path / "shards", tmp_path / "killed")

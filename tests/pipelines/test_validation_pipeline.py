@@ -10,9 +10,9 @@ import yaml
 
 import validation_run
 from corpus import encode, good_samples, write_members
+from dcr.data.shards import Sample, write_shard
 from dcr.errors import UserError
 from dcr.parameters import ValidationParameters
-from dcr.shards import Sample, write_shard
 
 CONF = Path(__file__).parents[2] / "conf" / "base"
 
@@ -28,7 +28,9 @@ def summary(folder: Path) -> dict:
 
 @pytest.fixture
 def folder(tmp_path):
-    """Two good shards of 20 samples; the second holds one truncated JPEG and one copy of an earlier image."""
+    """Two good shards of 20 samples; the second holds one truncated JPEG and one copy of an
+    earlier image.
+    """
     first, second = good_samples(20), good_samples(20, first=20)
     second[4] = Sample("cut", encode()[:700], "jpg", "a cut image")
     second[9] = Sample("copy", first[3].image, "jpg", "the same image")
@@ -57,7 +59,13 @@ def test_every_sample_is_accounted_for(folder):
 
 def test_the_order_of_work_does_not_change_a_byte(folder, tmp_path):
     run(folder)
-    names = ("manifest.parquet", "rejected.parquet", "validation.json", "expectations.json", "validation.html")
+    names = (
+        "manifest.parquet",
+        "rejected.parquet",
+        "validation.json",
+        "expectations.json",
+        "validation.html",
+    )
     before = {name: (folder / name).read_bytes() for name in names}
     run(folder, n_jobs=2, backend="threading")
     assert {name: (folder / name).read_bytes() for name in names} == before
@@ -80,9 +88,14 @@ def test_a_failed_critical_expectation_stops_the_run_after_all_is_written(folder
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"", "shard 00009: the tar holds no sample"), (b"text" * 999, "shard 00009: the file is no tar")],
+    [
+        (b"", "shard 00009: the tar holds no sample"),
+        (b"text" * 999, "shard 00009: the file is no tar"),
+    ],
 )
-def test_an_empty_shard_and_one_that_is_no_tar_stop_the_run_after_all_is_written(folder, content, message):
+def test_an_empty_shard_and_one_that_is_no_tar_stop_the_run_after_all_is_written(
+    folder, content, message
+):
     (folder / "shards" / "00009.tar").write_bytes(content)
     with pytest.raises(UserError, match=message):
         run(folder)
@@ -113,7 +126,10 @@ def test_a_corrected_run_replaces_what_the_failed_one_wrote(folder):
         run(folder)
     broken.unlink()
     assert len(run(folder)) == 38
-    assert sorted(path.name for path in (folder / "samples").iterdir()) == ["00000.parquet", "00001.parquet"]
+    assert sorted(path.name for path in (folder / "samples").iterdir()) == [
+        "00000.parquet",
+        "00001.parquet",
+    ]
 
 
 def test_a_second_run_reads_no_shard_again_and_changes_nothing(folder, monkeypatch):
@@ -124,19 +140,27 @@ def test_a_second_run_reads_no_shard_again_and_changes_nothing(folder, monkeypat
 
     run(folder)
     before = contents()
-    monkeypatch.setattr(measuring, "measure_samples", lambda *_: pytest.fail("a sample was measured again"))
+    monkeypatch.setattr(
+        measuring, "measure_samples", lambda *_: pytest.fail("a sample was measured again")
+    )
     run(folder)
     assert contents() == before
 
 
 @pytest.mark.parametrize(
     "source",
-    ["{f}/shards/0000?.tar", "{f}/shards/{{00000..00001}}.tar", ["{f}/shards/00001.tar", "{f}/shards/00000.tar"]],
+    [
+        "{f}/shards/0000?.tar",
+        "{f}/shards/{{00000..00001}}.tar",
+        ["{f}/shards/00001.tar", "{f}/shards/00000.tar"],
+    ],
 )
 def test_globs_braces_and_lists_name_the_same_shards_as_their_folder(folder, source):
     parts = [part.format(f=folder) for part in ([source] if isinstance(source, str) else source)]
     expected = run(folder)
-    pd.testing.assert_frame_equal(run(folder, source=parts[0] if isinstance(source, str) else parts), expected)
+    pd.testing.assert_frame_equal(
+        run(folder, source=parts[0] if isinstance(source, str) else parts), expected
+    )
 
 
 def test_training_images_that_are_in_an_evaluation_set_are_found(folder):
@@ -146,7 +170,10 @@ def test_training_images_that_are_in_an_evaluation_set_are_found(folder):
     images = {"1": good_samples(1, first=7)[0].image, "2": encode(seed=8, quality=73)}
     for number, image in images.items():
         (folder / "mmvp_vlm" / "MLLM_VLM Images" / "a type" / f"{number}.jpg").write_bytes(image)
-    write_members(folder / "classification" / "test" / "0.tar", [("s1.jpg", encode(seed=30)), ("s1.cls", b"0")])
+    write_members(
+        folder / "classification" / "test" / "0.tar",
+        [("s1.jpg", encode(seed=30)), ("s1.cls", b"0")],
+    )
     (folder / "classification" / "test" / "nshards.txt").write_text("1")
     for name in ("classnames.txt", "zeroshot_classification_templates.txt"):
         (folder / "classification" / name).write_text("a {c}\n")
@@ -167,6 +194,8 @@ def test_missing_shards_are_told_with_the_command_that_makes_them(tmp_path):
 def test_policies_name_every_reason_and_no_other():
     parameters = yaml.safe_load((CONF / "parameters_validation.yml").read_text())["validation"]
     with pytest.raises(ValueError, match=r"unknown reason 'animatd'.*did you mean 'animated'"):
-        ValidationParameters(**parameters | {"policies": parameters["policies"] | {"animatd": "warn"}})
+        ValidationParameters(
+            **parameters | {"policies": parameters["policies"] | {"animatd": "warn"}}
+        )
     with pytest.raises(ValueError, match="no policy for reason"):
         ValidationParameters(**parameters | {"policies": {"animated": "warn"}})

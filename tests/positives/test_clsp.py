@@ -1,11 +1,13 @@
-"""Feature interpolation: plain DDIM at w = 1, the anchor's features at w = 0, and a sample of its own in any batch."""
+"""Feature interpolation: plain DDIM at w = 1, the anchor's features at w = 0, and a sample of
+its own in any batch.
+"""
 
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 
 from dcr.errors import UserError
-from dcr.generation import ddim_scheduler
+from dcr.models.generation import ddim_scheduler
 from dcr.positives.clsp import encode_to_middle, sample_like
 from diffusion_models import tiny_diffusion
 
@@ -24,25 +26,41 @@ def anchors():
 
 def sample(diffusion, anchors, sample_weight, seeds=SEEDS, eta=0.1):
     hidden = diffusion.encode_prompts([""] * len(anchors))
-    return sample_like(diffusion, anchors, hidden, seeds, num_steps=5, eta=eta, sample_weight=sample_weight)
+    return sample_like(
+        diffusion, anchors, hidden, seeds, num_steps=5, eta=eta, sample_weight=sample_weight
+    )
 
 
 @pytest.mark.parametrize("eta", [0.0, 0.1])
 def test_is_diffusers_own_pipeline_bit_for_bit_at_weight_one(diffusion, anchors, eta):
     pipeline = StableDiffusionPipeline(
-        diffusion.vae, diffusion.text_encoder, diffusion.tokenizer, diffusion.unet, ddim_scheduler(diffusion, 5),
-        safety_checker=None, feature_extractor=None, requires_safety_checker=False,
-    )  # fmt: skip
+        diffusion.vae,
+        diffusion.text_encoder,
+        diffusion.tokenizer,
+        diffusion.unet,
+        ddim_scheduler(diffusion, 5),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
     pipeline.set_progress_bar_config(disable=True)
     expected = pipeline(
-        [""] * 3, height=32, width=32, num_inference_steps=5, guidance_scale=1.0, eta=eta, output_type="latent",
+        [""] * 3,
+        height=32,
+        width=32,
+        num_inference_steps=5,
+        guidance_scale=1.0,
+        eta=eta,
+        output_type="latent",
         generator=[torch.Generator().manual_seed(seed) for seed in SEEDS],
-    ).images  # fmt: skip
+    ).images
     assert torch.equal(sample(diffusion, anchors, 1.0, eta=eta), expected)
 
 
 def test_without_the_samples_own_features_the_decoder_sees_the_anchors(diffusion, anchors):
-    """At w = 0 and one step the prediction is that of a UNet whose middle block gives the anchor's features."""
+    """At w = 0 and one step the prediction is that of a UNet whose middle block gives the
+    anchor's features.
+    """
     hidden, timesteps = diffusion.encode_prompts([""] * 3), torch.full((3,), 999)
     own = [torch.Generator().manual_seed(seed) for seed in SEEDS]
     noise = torch.cat([torch.randn(1, 4, 8, 8, generator=generator) for generator in own])
@@ -66,7 +84,9 @@ def test_the_middle_is_what_the_decoder_would_get_and_leaves_no_hook(diffusion, 
     hidden, timesteps = diffusion.encode_prompts([""] * 3), torch.full((3,), 400)
     before = diffusion.predict(anchors, timesteps, hidden)
     seen = []
-    handle = diffusion.unet.mid_block.register_forward_hook(lambda _, __, output: seen.append(output))
+    handle = diffusion.unet.mid_block.register_forward_hook(
+        lambda _, __, output: seen.append(output)
+    )
     diffusion.predict(anchors, timesteps, hidden)
     handle.remove()
     assert torch.equal(encode_to_middle(diffusion, anchors, timesteps, hidden), seen[0])

@@ -16,7 +16,7 @@ from dcr.positives.neighbours import (
     resample,
     resampled_losses,
 )
-from dcr.training.processes import Processes
+from dcr.training.distributed.processes import Processes
 from training_world import fork_server
 
 # Row i is image i. Its own view stands on the diagonal, and is in row 2 not even the nearest.
@@ -95,17 +95,23 @@ def test_half_of_the_loss_is_with_the_new_positive_and_the_target(contrasts):
     for i, found in enumerate(losses(contrasts, "add_new_positive")):
         near = [2, 3, 1, 4, 3][i]
         own = row_loss([*positives[i]], [negatives[i, k] for k in range(5) if k != i])
-        new = row_loss([negatives[i, near], positives[i, 1]], [negatives[i, k] for k in range(5) if k not in (i, near)])
+        new = row_loss(
+            [negatives[i, near], positives[i, 1]],
+            [negatives[i, k] for k in range(5) if k not in (i, near)],
+        )
         assert found.item() == pytest.approx(((own + new) / 2).item(), abs=1e-12)
 
 
 @pytest.mark.parametrize(
-    ("rule", "dropped"), [("drop_false_negative", [2, 3, 1, 4, 3]), ("drop_easy_negative", [1, 4, 3, 0, 0])]
+    ("rule", "dropped"),
+    [("drop_false_negative", [2, 3, 1, 4, 3]), ("drop_easy_negative", [1, 4, 3, 0, 0])],
 )
 def test_dropped_negatives_do_not_count(contrasts, rule, dropped):
     positives, negatives = contrasts
     for i, found in enumerate(losses(contrasts, rule)):
-        expected = row_loss([*positives[i]], [negatives[i, k] for k in range(5) if k not in (i, dropped[i])])
+        expected = row_loss(
+            [*positives[i]], [negatives[i, k] for k in range(5) if k not in (i, dropped[i])]
+        )
         assert found.item() == pytest.approx(expected.item(), abs=1e-12)
 
 
@@ -125,7 +131,9 @@ def test_without_resampling_it_is_the_signal(contrasts):
 def test_chunks_of_rows_give_the_same(contrasts, rule):
     resampling = Resampler(rule, 0.1)(CLIP.double(), CLIP.double().diagonal(), ROWS)
     parts = [
-        resampled_losses(InfoNCE(0.2), *(t[rows] for t in contrasts), resampling.rows(rows), num_shared=1)
+        resampled_losses(
+            InfoNCE(0.2), *(t[rows] for t in contrasts), resampling.rows(rows), num_shared=1
+        )
         for rows in ROWS.split(2)
     ]
     assert torch.allclose(torch.cat(parts), losses(contrasts, rule), atol=1e-12)
@@ -138,18 +146,25 @@ def clip_features():
 
 def ask_in_a_rank(rank, count, folder):
     torch.set_num_threads(1)
-    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=count)
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=count
+    )
     processes = Processes(rank, count, torch.device("cpu"))
     own = processes.own(3)
     features, views = (part[own] for part in clip_features())
-    found = {rule: vars(resample(features, views, own.start, processes.gather, Resampler(rule, 0.3))) for rule in RULES}
+    found = {
+        rule: vars(resample(features, views, own.start, processes.gather, Resampler(rule, 0.3)))
+        for rule in RULES
+    }
     torch.save(found, f"{folder}/{rank}.pt")
     torch.distributed.destroy_process_group()
 
 
 def test_two_processes_find_what_one_finds_in_the_whole_batch(tmp_path):
     fork_server()
-    multiprocessing.start_processes(ask_in_a_rank, (2, tmp_path), nprocs=2, start_method="forkserver")
+    multiprocessing.start_processes(
+        ask_in_a_rank, (2, tmp_path), nprocs=2, start_method="forkserver"
+    )
     ranks = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
     features, views = clip_features()
     for rule in RULES:

@@ -1,4 +1,6 @@
-"""Shards of made positives: keys and order of the latents, cached, resumed at the next batch, shared by ranks."""
+"""Shards of made positives: keys and order of the latents, cached, resumed at the next batch,
+shared by ranks.
+"""
 
 from dataclasses import replace
 
@@ -18,7 +20,13 @@ from leftovers import left_by_a_dead_process
 from models import pixels
 
 SYNTHESIS = SynthesisOptions(
-    num_candidates=2, num_steps=2, eta=0.1, sample_weight=0.1, condition="none", seed=0, batch_size=4
+    num_candidates=2,
+    num_steps=2,
+    eta=0.1,
+    sample_weight=0.1,
+    condition="none",
+    seed=0,
+    batch_size=4,
 )
 
 
@@ -55,9 +63,14 @@ def test_a_candidate_is_what_its_seed_gives_whatever_the_batch(world):
         assert made.record(position)["crops"][number] == {"seed": seed}
         mean = torch.from_numpy(latents[position]["moments"])[None, :4]
         drawn = sample_like(
-            world.diffusion, world.diffusion.scale_latents(mean), world.diffusion.encode_prompts([""]), [seed],
-            num_steps=2, eta=0.1, sample_weight=0.1,
-        )  # fmt: skip
+            world.diffusion,
+            world.diffusion.scale_latents(mean),
+            world.diffusion.encode_prompts([""]),
+            [seed],
+            num_steps=2,
+            eta=0.1,
+            sample_weight=0.1,
+        )
         found = made[position, number]
         mean, log_variance = torch.from_numpy(found["moments"].copy()).chunk(2)
         assert torch.allclose(world.diffusion.scale_latents(mean), drawn[0], atol=1e-4)
@@ -131,10 +144,14 @@ def test_a_run_that_was_stopped_goes_on_at_the_next_batch(world, monkeypatch):
         make(world)
     folder = world.folder / "positives"
     assert not list(folder.glob("*.tar"))
-    with pytest.raises(UserError, match=r"it is missing; make it again with `kedro run --pipelines synthesis`"):
+    with pytest.raises(
+        UserError, match=r"it is missing; make it again with `kedro run --pipelines synthesis`"
+    ):
         open_made(folder)
     calls.clear()
-    monkeypatch.setattr(synthesis, "sample_like", lambda *args: calls.append(args) or original(*args))
+    monkeypatch.setattr(
+        synthesis, "sample_like", lambda *args: calls.append(args) or original(*args)
+    )
     make(world)
     assert len(calls) == 4  # of six batches two were there
     assert {name: content for name, (_, content) in files(folder).items()} == {
@@ -155,7 +172,9 @@ def test_ranks_share_the_shards(world):
     make(world, rank=1, num_ranks=2)
     assert {path.name for path in (world.folder / "positives").glob("*.tar")} == {"00001.tar"}
     folder = make(world, rank=0, num_ranks=2)
-    assert {n: content for n, (_, content) in files(folder).items()} == {n: c for n, (_, c) in whole.items()}
+    assert {n: content for n, (_, content) in files(folder).items()} == {
+        n: c for n, (_, c) in whole.items()
+    }
 
 
 def test_there_must_be_cached_latents(world):
@@ -167,7 +186,9 @@ def test_there_must_be_cached_latents(world):
 
 
 def test_nothing_made_names_the_pipeline(tmp_path):
-    with pytest.raises(UserError, match="no shards; make them with `kedro run --pipelines synthesis`"):
+    with pytest.raises(
+        UserError, match="no shards; make them with `kedro run --pipelines synthesis`"
+    ):
         open_made(tmp_path)
 
 
@@ -180,9 +201,17 @@ def test_measures_of_copies_and_of_strangers():
     assert found["unrelated_feature_cosine"] == pytest.approx(0.0)
     assert found["pixel_difference"] == found["least_pixel_difference"] == 0.0
     assert found["unrelated_pixel_difference"] == pytest.approx(
-        sum((anchors[i] - anchors[j]).abs().mean().item() for i in range(3) for j in range(3) if i != j) / 6
+        sum(
+            (anchors[i] - anchors[j]).abs().mean().item()
+            for i in range(3)
+            for j in range(3)
+            if i != j
+        )
+        / 6
     )
-    found = measure_likeness(anchors, copies.roll(1, 0), features, features.roll(1, 0)[:, None].repeat(1, 2, 1))
+    found = measure_likeness(
+        anchors, copies.roll(1, 0), features, features.roll(1, 0)[:, None].repeat(1, 2, 1)
+    )
     assert found["feature_cosine"] == pytest.approx(0.0)
     assert found["unrelated_feature_cosine"] == pytest.approx(0.5)
 
@@ -204,8 +233,13 @@ def test_candidates_are_not_made_of_damaged_latents(world):
     data = bytearray(shard.read_bytes())
     data[6000] ^= 1
     shard.write_bytes(data)
-    with pytest.raises(UserError, match=r"00001\.tar: its bytes are not those that were written.*--pipelines verify"):
-        plan_synthesis(LatentCache(cache.folder), world.diffusion, SYNTHESIS).write(world.folder / "positives")
+    with pytest.raises(
+        UserError,
+        match=r"00001\.tar: its bytes are not those that were written.*--pipelines verify",
+    ):
+        plan_synthesis(LatentCache(cache.folder), world.diffusion, SYNTHESIS).write(
+            world.folder / "positives"
+        )
     assert not list((world.folder / "positives").glob("*.tar"))
 
 
@@ -214,7 +248,9 @@ def test_damaged_candidates_name_what_makes_them(world):
     data = bytearray((folder / "00000.tar").read_bytes())
     data[6000] ^= 1
     (folder / "00000.tar").write_bytes(data)
-    with pytest.raises(UserError, match=r"00000\.tar: .*remove that file and .*--pipelines synthesis"):
+    with pytest.raises(
+        UserError, match=r"00000\.tar: .*remove that file and .*--pipelines synthesis"
+    ):
         open_made(folder).check_bytes()
 
 
@@ -222,6 +258,9 @@ def test_a_candidate_that_is_not_finite_is_not_kept(world):
     plan = plan_synthesis(world.cache(), world.diffusion, SYNTHESIS)
     with torch.no_grad():
         world.diffusion.unet.conv_out.bias.fill_(float("nan"))
-    with pytest.raises(UserError, match=r"a positive made of 0000\d+: latent holds NaN or infinity; give a diffusion"):
+    with pytest.raises(
+        UserError,
+        match=r"a positive made of 0000\d+: latent holds NaN or infinity; give a diffusion",
+    ):
         plan.write(world.folder / "positives")
     assert not list((world.folder / "positives").rglob("*.safetensors"))

@@ -1,4 +1,6 @@
-"""The test of the test: mistakes that only a GPU would tell, planted where they are made, are found."""
+"""The test of the test: mistakes that only a GPU would tell, planted where they are made, are
+found.
+"""
 
 from dataclasses import replace
 
@@ -8,7 +10,7 @@ import torch
 from dcr.latents.encoding import MomentsEncoder
 from dcr.losses import infonce as infonce_module
 from dcr.training import batches, step
-from dcr.training.columns import Columns
+from dcr.training.distributed.columns import Columns
 from dcr.training.objectives import dcr as objective
 from dcr.training.precision import Precision
 from latent_world import OPTIONS, World
@@ -26,7 +28,9 @@ def device():
 @pytest.fixture(scope="module")
 def opened(device, tmp_path_factory):
     world = write_world(tmp_path_factory.mktemp("world"))
-    micro_step, collated = open_micro_step(world, device=DEVICE, target_weight=0.3, shared_prefix=True)
+    micro_step, collated = open_micro_step(
+        world, device=DEVICE, target_weight=0.3, shared_prefix=True
+    )
     micro_step(collated, 0, 2)
     return micro_step, collated
 
@@ -42,7 +46,9 @@ def draw_on_the_device_from_the_cpus_generator(monkeypatch):
 
 
 def forget_to_move_the_images(monkeypatch):
-    monkeypatch.setattr(batches, "to_pixels", lambda crops, device: crops.permute(0, 3, 1, 2).float() / 255)
+    monkeypatch.setattr(
+        batches, "to_pixels", lambda crops, device: crops.permute(0, 3, 1, 2).float() / 255
+    )
 
 
 def forget_to_move_a_constant(monkeypatch):
@@ -85,12 +91,16 @@ def gather_others_columns_on_the_cpu(monkeypatch):
 @pytest.mark.parametrize(
     "plant",
     [
-        draw_on_the_device_from_the_cpus_generator, forget_to_move_the_images, forget_to_move_a_constant,
-        make_a_table_on_the_cpu_and_index_it_by_timesteps, make_the_mask_of_negatives_on_the_cpu,
-        hand_a_tensor_to_numpy, gather_others_columns_on_the_cpu,
+        draw_on_the_device_from_the_cpus_generator,
+        forget_to_move_the_images,
+        forget_to_move_a_constant,
+        make_a_table_on_the_cpu_and_index_it_by_timesteps,
+        make_the_mask_of_negatives_on_the_cpu,
+        hand_a_tensor_to_numpy,
+        gather_others_columns_on_the_cpu,
     ],
     ids=lambda plant: plant.__name__,
-)  # fmt: skip
+)
 def test_what_a_gpu_refuses_is_refused(opened, monkeypatch, plant):
     micro_step, collated = opened
     micro_step(collated, 0, 2)
@@ -112,11 +122,15 @@ def test_a_part_that_was_not_moved_is_refused(opened):
 
 
 def ask_for_a_number(monkeypatch):
-    monkeypatch.setattr(Precision, "backward", _before(Precision.backward, lambda _, loss: loss.item()))
+    monkeypatch.setattr(
+        Precision, "backward", _before(Precision.backward, lambda _, loss: loss.item())
+    )
 
 
 def branch_on_a_value(monkeypatch):
-    monkeypatch.setattr(Precision, "backward", _before(Precision.backward, lambda _, loss: bool(loss > 0)))
+    monkeypatch.setattr(
+        Precision, "backward", _before(Precision.backward, lambda _, loss: bool(loss > 0))
+    )
 
 
 def send_a_list_to_the_device(monkeypatch):
@@ -167,12 +181,18 @@ def _after(function, then):
 @pytest.mark.parametrize(
     "plant",
     [
-        ask_for_a_number, branch_on_a_value, send_a_list_to_the_device, index_by_a_mask, index_from_the_cpu,
+        ask_for_a_number,
+        branch_on_a_value,
+        send_a_list_to_the_device,
+        index_by_a_mask,
+        index_from_the_cpu,
         copy_a_value_to_the_host,
     ],
     ids=lambda plant: plant.__name__,
-)  # fmt: skip
-def test_a_wait_in_the_loop_is_counted_once_a_chunk_and_by_its_line(opened, device, monkeypatch, plant):
+)
+def test_a_wait_in_the_loop_is_counted_once_a_chunk_and_by_its_line(
+    opened, device, monkeypatch, plant
+):
     micro_step, collated = opened
     plant(monkeypatch)
     found = waits_of_step(micro_step, collated, device, rows=1)
@@ -190,7 +210,9 @@ def test_a_copy_that_was_not_waited_for_is_rubbish(device, tmp_path):
     assert launched.parameters.isfinite().all()
 
 
-def test_a_copy_is_waited_for_on_its_own_device_and_not_on_the_current_one(device, tmp_path, monkeypatch):
+def test_a_copy_is_waited_for_on_its_own_device_and_not_on_the_current_one(
+    device, tmp_path, monkeypatch
+):
     world = World.make(tmp_path, num_shards=1, images_per_shard=1)
     encoder = MomentsEncoder(world.diffusion.vae, OPTIONS, DEVICE)
     monkeypatch.setattr(device, "is_current", False)
@@ -212,7 +234,11 @@ def test_an_event_recorded_too_early_says_nothing_of_the_copy(device):
 
 def test_what_a_gpu_allows_is_allowed(device):
     tensor = torch.arange(6.0).to(DEVICE)
-    found = [tensor * torch.tensor(2.0), torch.tensor(2.0) * tensor, tensor.masked_fill(tensor > 3, torch.tensor(0.0))]
+    found = [
+        tensor * torch.tensor(2.0),
+        torch.tensor(2.0) * tensor,
+        tensor.masked_fill(tensor > 3, torch.tensor(0.0)),
+    ]
     assert all(isinstance(t, Pretended) and t.device == DEVICE for t in found)
     assert found[0].cpu().tolist() == [0, 2, 4, 6, 8, 10]
     host = torch.zeros(6)

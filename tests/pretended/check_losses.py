@@ -21,16 +21,22 @@ def device():
 @pytest.fixture(scope="module", params=["dcr", "naive"])
 def micro_step(request, device, tmp_path_factory):
     world = write_world(tmp_path_factory.mktemp("world"))
-    micro_step, collated = open_micro_step(world, request.param, DEVICE, num_views=2, stage2_train_batch_size=3)
+    micro_step, collated = open_micro_step(
+        world, request.param, DEVICE, num_views=2, stage2_train_batch_size=3
+    )
     micro_step(collated, 0, 2)  # what is made once
     return micro_step, collated, device
 
 
 def waits(micro_step, collated, device, **changes):
-    """Return the waits of a step that walks one row at a time, having seen that they are those of one chunk."""
+    """Return the waits of a step that walks one row at a time, having seen that they are those
+    of one chunk.
+    """
     options = replace(micro_step.options, **changes)
     micro_step.objective = micro_step.build_objective(micro_step.run.objective, options)
-    many, one = (waits_of_step(micro_step, collated, device, rows) for rows in (1, len(collated["keys"])))
+    many, one = (
+        waits_of_step(micro_step, collated, device, rows) for rows in (1, len(collated["keys"]))
+    )
     assert many == one
     return many
 
@@ -47,17 +53,25 @@ def test_signals_wait_once_for_the_loss(micro_step, name):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"target_weight": 0.3}, {"target_weight": 0.0}, {"target_weight": 1.0}, {"reconstruction_share": 0.3},
-        {"negatives_gradient": False}, {"published_loss": True}, {"contrast": ContrastOptions(synthetic_weight=0.5)},
+        {"target_weight": 0.3},
+        {"target_weight": 0.0},
+        {"target_weight": 1.0},
+        {"reconstruction_share": 0.3},
+        {"negatives_gradient": False},
+        {"published_loss": True},
+        {"contrast": ContrastOptions(synthetic_weight=0.5)},
     ],
     ids=str,
-)  # fmt: skip
+)
 def test_weights_and_approximations_wait_once_for_the_loss(micro_step, changes):
     if micro_step[0].run.objective == "naive":
         pytest.skip("knows none of them")
     neutral = {
-        "target_weight": 0.5, "reconstruction_share": 0.0, "negatives_gradient": True, "published_loss": False,
+        "target_weight": 0.5,
+        "reconstruction_share": 0.0,
+        "negatives_gradient": True,
+        "published_loss": False,
         "contrast": ContrastOptions(diagnostics=True),
-    }  # fmt: skip
+    }
     found = waits(*micro_step, **neutral | changes)
     assert found.total() == 1, found

@@ -5,13 +5,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from dcr.backbones import load_backbone, merge_lora
 from dcr.devices import resolve_device
 from dcr.evaluation.embedding import embed_images, embed_texts
-from dcr.export import write_encoder
+from dcr.export.folder import write_encoder
 from dcr.files import sha256_folder
 from dcr.latents import LatentCache
 from dcr.latents.encoding import MomentsEncoder
+from dcr.models.backbones import load_backbone, merge_lora
 from dcr.positives.synthesis import SynthesisOptions, plan_synthesis
 from dcr.training.model import LoraOptions, add_lora
 from device_runs import align
@@ -34,7 +34,9 @@ def load(folder, family):
     prefix = "local-dir:" if family in ("open_clip", "timm") else ""
     backbone = load_backbone(f"{prefix}{written}")
     align(backbone.model)
-    backbone.model.requires_grad_(False)  # in inference mode matmul asks weights whether they do, not their pretence
+    backbone.model.requires_grad_(
+        False
+    )  # in inference mode matmul asks weights whether they do, not their pretence
     return backbone
 
 
@@ -78,8 +80,12 @@ def test_the_exported_folder_is_the_cpus(tmp_path, family):
 @pytest.mark.parametrize("precision", ["no", "bf16"])
 def test_moments_are_the_cpus(world, precision):
     options = replace(OPTIONS, mixed_precision=precision, channels_last=True)
-    crops = torch.randint(256, (3, 32, 32, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    expected = MomentsEncoder(world.diffusion.vae, options, torch.device("cpu")).encode(crops, ["a", "b", "c"])
+    crops = torch.randint(
+        256, (3, 32, 32, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
+    expected = MomentsEncoder(world.diffusion.vae, options, torch.device("cpu")).encode(
+        crops, ["a", "b", "c"]
+    )
     with PretendedDevice():
         found = MomentsEncoder(world.diffusion.vae, options, DEVICE).encode(crops, ["a", "b", "c"])
     assert torch.equal(found, expected)
@@ -87,7 +93,13 @@ def test_moments_are_the_cpus(world, precision):
 
 def test_made_positives_are_the_cpus(world):
     options = SynthesisOptions(
-        num_candidates=1, num_steps=2, eta=0.1, sample_weight=0.1, condition="none", seed=0, batch_size=4
+        num_candidates=1,
+        num_steps=2,
+        eta=0.1,
+        sample_weight=0.1,
+        condition="none",
+        seed=0,
+        batch_size=4,
     )
     cache = world.cache()
     for part in (world.diffusion.vae, world.diffusion.unet, world.diffusion.text_encoder):

@@ -5,7 +5,7 @@ import torch
 from PIL import Image, ImageChops
 
 from dcr.training import jobs
-from dcr.training.processes import alone
+from dcr.training.distributed.processes import alone
 from dcr.training.stopping import Stopped
 from diffusion_models import tiny_diffusion
 from pretended_device import DEVICE, PretendedDevice
@@ -14,10 +14,17 @@ from training_world import fixed_projector, open_job, open_micro_step, write_lat
 
 WAITS_A_STEP = 3  # losses, gradient norm, and the mean over ranks where there are several
 EVERYTHING = {
-    "target_weight": 0.3, "reconstruction_share": 0.2, "base_embedding_weight": 0.5, "num_views": 2, "snr_gamma": 5.0,
-    "negatives_count": 2, "constant_prompt": True, "shared_prefix": True, "gradient_checkpointing": "tower",
+    "target_weight": 0.3,
+    "reconstruction_share": 0.2,
+    "base_embedding_weight": 0.5,
+    "num_views": 2,
+    "snr_gamma": 5.0,
+    "negatives_count": 2,
+    "constant_prompt": True,
+    "shared_prefix": True,
+    "gradient_checkpointing": "tower",
     "gradient_accumulation_steps": 1,
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +50,9 @@ def test_trains_to_the_cpus_bits(world, tmp_path, name):
 def test_a_step_waits_hardly_ever(world, tmp_path, name):
     pretended = train(world, tmp_path / "pretended", name, 2, pretend=True)
     shorter = train(world, tmp_path / "shorter", name, 1, pretend=True)
-    assert (pretended.waits - shorter.waits).total() <= WAITS_A_STEP, pretended.waits - shorter.waits
+    assert (pretended.waits - shorter.waits).total() <= WAITS_A_STEP, (
+        pretended.waits - shorter.waits
+    )
 
 
 @pytest.mark.parametrize("name", ["stage1", "dcr"])
@@ -56,10 +65,20 @@ def test_images_that_are_encoded_on_the_way_give_the_same(online, tmp_path, name
     "changes",
     [
         EVERYTHING,
-        {"constant_prompt": True, "negatives_gradient": False, "contrast_diagnostics": True, "num_views": 2},
+        {
+            "constant_prompt": True,
+            "negatives_gradient": False,
+            "contrast_diagnostics": True,
+            "num_views": 2,
+        },
         {"positives": "clip_neighbour", "gradient_checkpointing": "all"},
         {"published": True},
-        {"condition": "patch_tokens", "tuning": "last_blocks", "num_tuned_blocks": 1, "method": "end_to_end"},
+        {
+            "condition": "patch_tokens",
+            "tuning": "last_blocks",
+            "num_tuned_blocks": 1,
+            "method": "end_to_end",
+        },
     ],
     ids=["everything", "approximate", "neighbours", "published", "tokens"],
 )
@@ -70,18 +89,34 @@ def test_other_ways_train_to_the_cpus_bits(world, tmp_path, changes):
 
 
 def test_pictures_and_diagnostics_are_the_cpus(world, tmp_path):
-    asked = {"images_every_steps": 1, "diagnostics_every_steps": 1, "num_images": 2, "num_denoising_steps": 2}
-    found = [train(world, tmp_path / str(on), "dcr", 1, pretend=on, **asked) for on in (False, True)]
+    asked = {
+        "images_every_steps": 1,
+        "diagnostics_every_steps": 1,
+        "num_images": 2,
+        "num_denoising_steps": 2,
+    }
+    found = [
+        train(world, tmp_path / str(on), "dcr", 1, pretend=on, **asked) for on in (False, True)
+    ]
     assert found[0].equals(found[1])
-    drawn = [Image.open(tmp_path / str(on) / "dcr" / "images" / "step-000001.png") for on in (False, True)]
+    drawn = [
+        Image.open(tmp_path / str(on) / "dcr" / "images" / "step-000001.png")
+        for on in (False, True)
+    ]
     assert ImageChops.difference(*drawn).getbbox() is None
 
 
 @pytest.mark.parametrize(
     ("name", "changes"),
-    [("stage1", {"num_processes": 2}), ("dcr", {"num_hosts": 2}), ("dcr", {"num_methods_at_once": 2})],
+    [
+        ("stage1", {"num_processes": 2}),
+        ("dcr", {"num_hosts": 2}),
+        ("dcr", {"num_methods_at_once": 2}),
+    ],
 )
-def test_who_starts_workers_holds_nothing_on_the_device(world, tmp_path, monkeypatch, name, changes):
+def test_who_starts_workers_holds_nothing_on_the_device(
+    world, tmp_path, monkeypatch, name, changes
+):
     changes |= {"baselines": ["naive"]} if "num_methods_at_once" in changes else {}
     job = open_job(world, tmp_path, **changes)
     found = []
@@ -96,7 +131,11 @@ def test_who_starts_workers_holds_nothing_on_the_device(world, tmp_path, monkeyp
         job.diffusion.to(DEVICE)
         job.processes = alone(job.diffusion.device)
         with pytest.raises(Stopped):
-            jobs.train_projector(job) if name == "stage1" else jobs.train_adapters(job, fixed_projector(world))
+            (
+                jobs.train_projector(job)
+                if name == "stage1"
+                else jobs.train_adapters(job, fixed_projector(world))
+            )
     assert found == [("cpu", "cpu", "cuda")]
 
 
@@ -112,7 +151,9 @@ def test_training_runs_where_the_recipe_put_the_models(world, tmp_path):
 def test_bfloat16_trains_to_the_cpus_bits(world, tmp_path):
     """Autocast's list is the CPU's in both; what it cannot show is that CUDA's is another."""
     plain = train(world, tmp_path / "cpu", "dcr", 1, pretend=False, mixed_precision="bf16")
-    assert train(world, tmp_path / "pretended", "dcr", 1, pretend=True, mixed_precision="bf16").equals(plain)
+    assert train(
+        world, tmp_path / "pretended", "dcr", 1, pretend=True, mixed_precision="bf16"
+    ).equals(plain)
 
 
 @pytest.mark.parametrize(
@@ -122,6 +163,8 @@ def test_no_chunk_waits(world, changes):
     with PretendedDevice() as device:
         micro_step, collated = open_micro_step(world, device=DEVICE, **changes)
         micro_step(collated, 0, 2)  # what is made once
-        many, one = (waits_of_step(micro_step, collated, device, rows) for rows in (1, len(collated["keys"])))
+        many, one = (
+            waits_of_step(micro_step, collated, device, rows) for rows in (1, len(collated["keys"]))
+        )
     assert many == one
     assert many.total() == 1, many

@@ -1,4 +1,6 @@
-"""The page that puts encoders side by side: every number has its source, and published ones are told apart."""
+"""The page that puts encoders side by side: every number has its source, and published ones are
+told apart.
+"""
 
 import re
 from dataclasses import replace
@@ -8,17 +10,22 @@ import pytest
 
 import finished_run
 from benchmark_folders import ColourBackbone, write_classification
-from dcr.benchmark_sets import open_set
+from dcr.data.benchmark_sets import open_set
 from dcr.errors import UserError
 from dcr.evaluation import Embedder
+from dcr.published.scores import BACKBONES, published_scores
 from dcr.reporting import figures, images
-from dcr.reporting.comparison_page import Encoders, build_run_rows, build_score_rows, render_comparison
+from dcr.reporting.comparison_page import (
+    Encoders,
+    build_run_rows,
+    build_score_rows,
+    render_comparison,
+)
 from dcr.reporting.method_tables import build_alignment_table, build_rival_table
 from dcr.reporting.names import measure_name
 from dcr.reporting.neighbours import show_neighbours
 from dcr.reporting.numbers import show_difference
 from dcr.reporting.p_against_d import plot_p_against_d
-from dcr.reporting.published import BACKBONES, published_scores
 from dcr.reporting.set_bars import plot_sets
 
 
@@ -31,7 +38,10 @@ def encoders(tmp_path_factory):
         methods=finished_run.methods(),
         measures=finished_run.MEASURES,
         confidence=0.95,
-        flips={name: images.find_flipped_pairs(pairs, outcomes, "base", name, 2) for name in finished_run.METHODS},
+        flips={
+            name: images.find_flipped_pairs(pairs, outcomes, "base", name, 2)
+            for name in finished_run.METHODS
+        },
         neighbours=[],
         runs={0: finished_run.scores()},
         this_seed=0,
@@ -56,7 +66,12 @@ def render(encoders):
 def test_the_page_shows_every_encoder_and_its_flips_offline(encoders):
     page = render(encoders)
     scores = page.split('id="scores"')[1].split('id="alignment"')[0]
-    for name in ("Base", "DCR<br><small>3 seeds</small>", "Reconstruction<br><small>2 seeds</small>", "Naive sum"):
+    for name in (
+        "Base",
+        "DCR<br><small>3 seeds</small>",
+        "Reconstruction<br><small>2 seeds</small>",
+        "Naive sum",
+    ):
         assert scores.count(f'<th scope="col">{name}</th>') == 1
     assert "seed 1" not in page
     assert page.count("McNemar's exact test") + page.count("McNemar&#39;s exact test") == 3
@@ -84,14 +99,18 @@ def test_the_product_stands_against_its_rivals_on_the_seeds_that_both_have(encod
     table = build_rival_table(encoders.methods, encoders.measures)
     assert table["rivals"] == [{"name": "Reconstruction", "seeds": 2}]
     cells = {row["name"]: row["cells"][0] for row in table["rows"]}
-    assert list(cells) == [measure_name(key) for keys in finished_run.MEASURES.values() for key in keys]
+    assert list(cells) == [
+        measure_name(key) for keys in finished_run.MEASURES.values() for key in keys
+    ]
     scores = finished_run.scores()
     both = (("dcr", "reconstruction"), ("dcr@1", "reconstruction@1"))
     expected = np.mean([scores[a]["probes"]["mean"] - scores[b]["probes"]["mean"] for a, b in both])
     assert cells["attribute probes"]["difference"] == show_difference(expected)
     page = render(encoders)
     assert "DCR against its rivals" in page
-    assert "DCR against its rivals" not in render(replace(encoders, methods=finished_run.methods(rivals=())))
+    assert "DCR against its rivals" not in render(
+        replace(encoders, methods=finished_run.methods(rivals=()))
+    )
     assert finished_run.methods(rivals=("end_to_end",)).rivals == {}  # it was not trained
 
 
@@ -108,11 +127,22 @@ def test_every_aligned_encoder_stands_beside_itself_as_trained(encoders):
         np.mean([scores[f"{name}{seed}"]["zero_shot"]["acc1"] for seed in ("", "@1", "@2")])
         for name in ("dcr_unaligned", "dcr")
     )
-    assert (trained["cells"][4]["value"], aligned["cells"][4]["value"]) == (f"{100 * before:.1f}", f"{100 * after:.1f}")
+    assert (trained["cells"][4]["value"], aligned["cells"][4]["value"]) == (
+        f"{100 * before:.1f}",
+        f"{100 * after:.1f}",
+    )
     assert change["cells"][4] | {"interval": ""} == {
-        "value": "", "difference": show_difference(after - before), "interval": "", "verdict": "better", "sign": "▲"
-    }  # fmt: skip
-    assert [row["name"] for row in table["encoders"][1]["rows"]] == ["as it was", "aligned", "change"]
+        "value": "",
+        "difference": show_difference(after - before),
+        "interval": "",
+        "verdict": "better",
+        "sign": "▲",
+    }
+    assert [row["name"] for row in table["encoders"][1]["rows"]] == [
+        "as it was",
+        "aligned",
+        "change",
+    ]
     page = render(encoders)
     assert page.index('id="alignment"') > page.index('href="#alignment"')
     without = render(replace(encoders, methods=replace(encoders.methods, alignments={})))
@@ -124,7 +154,10 @@ def test_published_figures_are_marked_and_stand_in_rows_of_their_own_measure(enc
     page = render(replace(encoders, published=backbone))
     assert f"<b>published</b> for {backbone}" in page
     assert "<b>not measured here</b>" in page
-    rows = {row["name"]: row for row in build_score_rows(encoders.methods.without_forms(), published_scores(backbone))}
+    rows = {
+        row["name"]: row
+        for row in build_score_rows(encoders.methods.without_forms(), published_scores(backbone))
+    }
     mmvp = [value for value in rows["MMVP-VLM"]["published"] if value]
     assert mmvp[-1] == f"{100 * published_scores(backbone)['DCR']['mmvp_vlm.mean']:.1f}"
     assert not any(rows["zero-shot accuracy"]["published"])
@@ -134,7 +167,12 @@ def test_published_figures_are_the_papers():
     openai = published_scores("OpenAI ViT-L/14 224")
     assert openai["original"]["mmvp_vlm.mean"] == pytest.approx(0.192)
     assert openai["DCR"] == pytest.approx(
-        {"mmvp_vlm.mean": 0.333, "clustering.nmi": 0.76, "clustering.acc": 0.67, "clustering.ari": 0.54}
+        {
+            "mmvp_vlm.mean": 0.333,
+            "clustering.nmi": 0.76,
+            "clustering.acc": 0.67,
+            "clustering.ari": 0.54,
+        }
     )
     assert "un2CLIP" not in published_scores("SigLIP SO400M 224")
 
@@ -145,7 +183,8 @@ def test_whole_runs_are_combined_to_mean_and_spread(encoders):
     (row,) = build_run_rows(seeds, ["base"], 0.95)
     assert row["cells"][0]["value"] == "50.0 ± 20.0"
     assert (
-        row["cells"][0]["interval"] == f"{50 - 4.302653 * 20 / np.sqrt(3):.1f} to {50 + 4.302653 * 20 / np.sqrt(3):.1f}"
+        row["cells"][0]["interval"]
+        == f"{50 - 4.302653 * 20 / np.sqrt(3):.1f} to {50 + 4.302653 * 20 / np.sqrt(3):.1f}"
     )
     assert build_run_rows({0: encoders.methods.encoders}, ["base"], 0.95) == []
     page = render(replace(encoders, runs=dict.fromkeys((0, 7), encoders.methods.encoders)))
@@ -161,9 +200,21 @@ def test_failures_are_told_and_text_is_escaped(encoders):
 
 
 def test_bars_stand_for_each_set_and_their_mean():
-    scores = {"base": {name: {"acc": value} for name, value in
-                       (("clustering", 0.5), ("clustering/one", 0.4), ("clustering/two", 0.6))}}  # fmt: skip
-    intervals = {"base": {name: {"acc": [m["acc"] - 0.1, m["acc"] + 0.2]} for name, m in scores["base"].items()}}
+    scores = {
+        "base": {
+            name: {"acc": value}
+            for name, value in (
+                ("clustering", 0.5),
+                ("clustering/one", 0.4),
+                ("clustering/two", 0.6),
+            )
+        }
+    }
+    intervals = {
+        "base": {
+            name: {"acc": [m["acc"] - 0.1, m["acc"] + 0.2]} for name, m in scores["base"].items()
+        }
+    }
     scores["base"]["text_alignment"] = {"paired_cosine": 0.3}
     (bars,) = plot_sets(scores, intervals).data
     assert (list(bars.x), list(bars.y)) == (["mean", "one", "two"], [50, 40, 60])

@@ -1,4 +1,6 @@
-"""The contrast's diagnostics as curves: those that were measured, of the runs that measured them."""
+"""The contrast's diagnostics as curves: those that were measured, of the runs that measured
+them.
+"""
 
 import pandas as pd
 
@@ -14,12 +16,19 @@ def test_every_measure_has_a_panel_with_the_runs_that_have_it():
     losses = finished_run.losses()
     figure = plot_contrast(losses, window=1)
     assert titles(figure) == list(PANELS.values())
-    assert [trace.name for trace in figure.data] == ["DCR", "Naive sum"] * 2 + ["DCR"] * 2 + ["DCR", "Naive sum"]
+    assert [trace.name for trace in figure.data] == ["DCR", "Naive sum"] * 2 + ["DCR"] * 2 + [
+        "DCR",
+        "Naive sum",
+    ]
     assert list(figure.data[0].y) == losses["dcr"]["alignment"].tolist()
 
 
 def test_a_run_is_named_once_in_the_legend():
-    shown = [trace.name for trace in plot_contrast(finished_run.losses(), window=1).data if trace.showlegend]
+    shown = [
+        trace.name
+        for trace in plot_contrast(finished_run.losses(), window=1).data
+        if trace.showlegend
+    ]
     assert shown == ["DCR", "Naive sum"]
 
 

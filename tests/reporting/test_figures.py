@@ -57,9 +57,17 @@ def test_an_unknown_method_keeps_its_name_and_gets_a_colour():
 def test_every_run_has_a_panel_however_many_there_are(num_runs):
     frame = pd.DataFrame({"step": [1, 2], "loss": [0.4, 0.3], "validation_loss": [None, 0.35]})
 
-    figure = figures.plot_losses({f"method_{number}.1": frame for number in range(num_runs)}, {}, window=1)
+    figure = figures.plot_losses(
+        {f"method_{number}.1": frame for number in range(num_runs)}, {}, window=1
+    )
 
-    tops = sorted({figure.layout[name].domain for name in figure.to_dict()["layout"] if name.startswith("yaxis")})
+    tops = sorted(
+        {
+            figure.layout[name].domain
+            for name in figure.to_dict()["layout"]
+            if name.startswith("yaxis")
+        }
+    )
     assert all(low < high for low, high in tops)
     assert all(below[1] < above[0] for below, above in pairwise(tops))
     assert len(figure.layout.annotations) == num_runs + 1

@@ -1,4 +1,6 @@
-"""The headline: detail, class separation and text, each with its interval, and no verdict from one seed."""
+"""The headline: detail, class separation and text, each with its interval, and no verdict from
+one seed.
+"""
 
 from dcr.reporting.headline import headline, select
 from measured import comparison
@@ -21,19 +23,19 @@ def changes(num_seeds=3):
 
 
 def test_it_names_what_rose_fell_and_stayed_within_noise_with_intervals_and_the_number_of_seeds():
-    assert headline("DCR", changes(), MEASURES) == (
-        "DCR over 3 training seeds: detail rose in attribute probes (+1.8, 1.0 to 2.5); "
-        "class separation stayed within noise in between-class share (+0.2, −0.6 to 1.0) and rose in clustering ACC "
-        "(+4.0, 0.9 to 7.1); "
-        "text scores fell in zero-shot accuracy (−3.2, −5.0 to −1.4) and stayed within noise in MMVP-VLM "
-        "(0.0, −1.0 to 1.0)."
+    assert (
+        headline("DCR", changes(), MEASURES)
+        == "DCR over 3 training seeds: detail rose in attribute probes (+1.8, 1.0 to 2.5); class"
+        " separation stayed within noise in between-class share (+0.2, −0.6 to 1.0) and rose in"
+        " clustering ACC (+4.0, 0.9 to 7.1); text scores fell in zero-shot accuracy (−3.2, −5.0"
+        " to −1.4) and stayed within noise in MMVP-VLM (0.0, −1.0 to 1.0)."
     )
 
 
 def test_one_seed_tells_nothing_of_another_training():
     told = headline("DCR", changes(num_seeds=1)[:1], MEASURES)
-    assert told == (
-        "One training seed of DCR, which tells nothing of another and has no verdict: "
+    assert (
+        told == "One training seed of DCR, which tells nothing of another and has no verdict: "
         "detail moved in attribute probes (+1.8, 1.0 to 2.5)."
     )
 

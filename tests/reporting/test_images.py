@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import finished_run
-from dcr.benchmark_sets import open_set
+from dcr.data.benchmark_sets import open_set
 from dcr.pages import to_data_uri
 from dcr.reporting import images
 
@@ -27,9 +27,19 @@ def decode(uri):
 def test_flips_are_the_pairs_that_one_encoder_alone_answers(pairs):
     table = finished_run.outcomes()
     flips = images.find_flipped_pairs(pairs, table, "base", "dcr", num_shown=200)
-    wide = table[table["benchmark"] == "mmvp_vlm"].pivot(index="item", columns="encoder", values="correct")
-    assert flips["gained"]["count"] == len(flips["gained"]["pairs"]) == ((wide["base"] == 0) & (wide["dcr"] == 1)).sum()
-    assert flips["lost"]["count"] == len(flips["lost"]["pairs"]) == ((wide["base"] == 1) & (wide["dcr"] == 0)).sum()
+    wide = table[table["benchmark"] == "mmvp_vlm"].pivot(
+        index="item", columns="encoder", values="correct"
+    )
+    assert (
+        flips["gained"]["count"]
+        == len(flips["gained"]["pairs"])
+        == ((wide["base"] == 0) & (wide["dcr"] == 1)).sum()
+    )
+    assert (
+        flips["lost"]["count"]
+        == len(flips["lost"]["pairs"])
+        == ((wide["base"] == 1) & (wide["dcr"] == 0)).sum()
+    )
     assert flips["num_pairs"] == 135
     assert 0 < flips["p_value"] <= 1
 
@@ -47,7 +57,9 @@ def test_a_pair_is_shown_with_its_two_images_and_statements_without_the_prompt(p
     (shown,) = flips["gained"]["pairs"]
     assert shown["statements"] == ["a red fish", "a blue fish"]
     pair = next(
-        p for p in pairs if p.type == shown["type"] and to_data_uri(images.open_images(p)[0]) in shown["images"]
+        p
+        for p in pairs
+        if p.type == shown["type"] and to_data_uri(images.open_images(p)[0]) in shown["images"]
     )
     assert shown["images"] == [to_data_uri(image) for image in images.open_images(pair)]
 
@@ -60,7 +72,12 @@ def test_examples_are_spread_over_the_types_before_any_type_comes_twice(pairs):
 
 
 def test_without_pairs_or_answers_there_are_no_flips(pairs):
-    assert images.find_flipped_pairs([], finished_run.outcomes(), "base", "dcr", num_shown=3)["num_pairs"] == 0
+    assert (
+        images.find_flipped_pairs([], finished_run.outcomes(), "base", "dcr", num_shown=3)[
+            "num_pairs"
+        ]
+        == 0
+    )
     nothing = finished_run.outcomes().iloc[:0]
     assert images.find_flipped_pairs(pairs, nothing, "base", "dcr", num_shown=3)["num_pairs"] == 0
 
@@ -68,7 +85,9 @@ def test_without_pairs_or_answers_there_are_no_flips(pairs):
 def test_each_column_tells_its_error_against_the_original():
     original = np.zeros((2, 4, 4, 3))
     table = images.tabulate_images(
-        {"original": original, "grey": original + 0.5}, [{"type": "a"}, {"type": "b"}], original="original"
+        {"original": original, "grey": original + 0.5},
+        [{"type": "a"}, {"type": "b"}],
+        original="original",
     )
     assert table["columns"] == [{"name": "original", "error": 0.0}, {"name": "grey", "error": 0.25}]
     assert [row["type"] for row in table["rows"]] == ["a", "b"]

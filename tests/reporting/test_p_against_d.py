@@ -1,4 +1,6 @@
-"""Detail over class separation: means over seeds with their intervals, and every seed as a faint point."""
+"""Detail over class separation: means over seeds with their intervals, and every seed as a
+faint point.
+"""
 
 import pytest
 
@@ -26,7 +28,12 @@ def test_each_pair_of_measures_has_a_panel_with_the_mean_of_every_method(figure,
         for p in ("probes", "mmvp_vlm")
         for d in ("acc", "nmi")
     ]
-    assert {trace.name for trace in figure.data if trace.name} == {"Base", "DCR", "Reconstruction", "Naive sum"}
+    assert {trace.name for trace in figure.data if trace.name} == {
+        "Base",
+        "DCR",
+        "Reconstruction",
+        "Naive sum",
+    }
 
 
 def test_bars_are_the_intervals_over_seeds_and_items(figure, methods):
@@ -47,7 +54,10 @@ def test_every_seed_is_a_faint_point_where_there_are_several(figure):
 
 def test_a_line_leads_from_the_base_to_each_method(figure, methods):
     lines = [trace for trace in figure.data if trace.mode == "lines"]
-    start = (100 * methods.scores["base"]["clustering"]["acc"], 100 * methods.scores["base"]["probes"]["mean"])
+    start = (
+        100 * methods.scores["base"]["clustering"]["acc"],
+        100 * methods.scores["base"]["probes"]["mean"],
+    )
     assert len(lines) == 3 * 4
     assert [(line.x[0], line.y[0]) for line in lines[:3]] == [start] * 3
 

@@ -67,7 +67,9 @@ def test_rejected_samples_and_warnings_stand_apart(example):
     }  # fmt: skip
     policies = {"near_duplicate": "warn", "tar_damaged": "warn", "exact_duplicate": "reject"}
     parameters = {"validation": {"policies": policies}, "training": run.parameters["training"]}
-    page = render_page(dataclasses.replace(run, validation=validation, parameters=parameters), figures)
+    page = render_page(
+        dataclasses.replace(run, validation=validation, parameters=parameters), figures
+    )
     card = page.split("Samples rejected")[1].split("Evaluation sets")[0]
     rejected, warned = card.split("Only warned of")
     assert "exact_duplicate" in rejected
@@ -98,7 +100,10 @@ def test_plotly_is_inlined_once(page):
 def test_every_figure_has_a_place_and_its_data(page, example):
     elements = Elements(page).tags
     for name, figure in example[1].items():
-        assert any(attributes.get("id") == name and attributes.get("aria-label") for _, attributes in elements)
+        assert any(
+            attributes.get("id") == name and attributes.get("aria-label")
+            for _, attributes in elements
+        )
         data = json.loads(re.search(rf'data-figure="{name}">(.*?)</script>', page, re.DOTALL)[1])
         assert data == json.loads(figure.to_json())
 
@@ -115,7 +120,8 @@ def test_the_headline_is_what_was_measured_the_bad_as_plain_as_the_good(page):
     assert re.fullmatch(
         rf"DCR over 3 training seeds: detail stayed within noise in attribute probes {number}; "
         rf"class separation rose in between-class share {number} and clustering ACC {number}; "
-        rf"text scores stayed within noise in MMVP-VLM {number} and fell in zero-shot accuracy {number}\.",
+        rf"text scores stayed within noise in MMVP-VLM {number} and fell in zero-shot accuracy"
+        rf" {number}\.",
         title,
     )
 
@@ -127,7 +133,10 @@ def test_one_seed_gives_no_verdict(example):
     scores = {name: finished_run.scores()[name] for name in ("base", "naive")}
     methods = gather(judge, scores, comparisons, "base", "naive", [])
     page = render_page(dataclasses.replace(run, methods=methods), figures)
-    assert "<h1>One training seed of Naive sum, which tells nothing of another and has no verdict: detail moved" in page
+    assert (
+        "<h1>One training seed of Naive sum, which tells nothing of another and has no verdict:"
+        " detail moved" in page
+    )
     assert 'class="chip one-seed"' in page
     assert 'class="chip better"' not in page.split('id="training"')[0].split('id="flips"')[0]
     assert 'class="chip worse"' not in page.split('id="training"')[0].split('id="flips"')[0]
@@ -143,11 +152,22 @@ def test_gained_and_lost_pairs_stand_side_by_side_in_equal_number(page, example)
 @pytest.mark.parametrize(
     "words",
     [
-        "7,961", "unreadable image", "The UNet uses its condition", "holds", "VAE alone", "seed 0 alone",
-        "mean of 3 seeds", "DCR against its rivals", "Images and texts aligned again",
-        "The world is drawn, not photographed.", "training.temperature", "Naive sum", "torch", "e" * 64,
+        "7,961",
+        "unreadable image",
+        "The UNet uses its condition",
+        "holds",
+        "VAE alone",
+        "seed 0 alone",
+        "mean of 3 seeds",
+        "DCR against its rivals",
+        "Images and texts aligned again",
+        "The world is drawn, not photographed.",
+        "training.temperature",
+        "Naive sum",
+        "torch",
+        "e" * 64,
     ],
-)  # fmt: skip
+)
 def test_the_page_tells(page, words):
     assert words in page
 
@@ -183,7 +203,12 @@ def test_a_recipe_without_its_own_base_models_and_without_mmvp_still_has_a_page(
     bare = dataclasses.replace(
         run,
         base_models={},
-        flips={"num_pairs": 0, "p_value": 1.0, "gained": {"count": 0, "pairs": []}, "lost": {"count": 0, "pairs": []}},
+        flips={
+            "num_pairs": 0,
+            "p_value": 1.0,
+            "gained": {"count": 0, "pairs": []},
+            "lost": {"count": 0, "pairs": []},
+        },
         reconstructions={"columns": [], "rows": []},
         notes=[],
         synthesis={},

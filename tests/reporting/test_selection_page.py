@@ -35,7 +35,9 @@ def test_a_row_has_values_gains_and_what_was_lost_too_much(page):
 
 def test_the_base_stands_as_it_is_and_as_it_is_aligned_with_a_candidate(page):
     assert row_of(page, "Base").startswith("Base 60.0 50.0 90.0")
-    assert row_of(page, "Base, aligned as greedy").startswith("Base, aligned as greedy 60.5 50.5 90.5")
+    assert row_of(page, "Base, aligned as greedy").startswith(
+        "Base, aligned as greedy 60.5 50.5 90.5"
+    )
 
 
 def test_the_rule_stands_over_its_columns(page):

@@ -23,7 +23,9 @@ def parameters() -> PretrainingParameters:
         yaml.safe_load((CONF / env / "parameters_pretraining.yml").read_text())["pretraining"]
         for env in ("base", "smoke")
     )
-    return PretrainingParameters(**(base | smoke | {"unet_text_width": 32, "unet_text_layers": 1}))  # not as CLIP has
+    return PretrainingParameters(
+        **(base | smoke | {"unet_text_width": 32, "unet_text_layers": 1})
+    )  # not as CLIP has
 
 
 @pytest.fixture(scope="package")

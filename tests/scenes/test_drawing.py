@@ -34,7 +34,11 @@ def test_a_picture_does_not_depend_on_what_was_drawn_before():
 
 def test_seed_split_and_index_each_change_the_nuisance():
     attributes = sample_attributes(0, "train", 0)
-    others = [picture(attributes, seed=1), picture(attributes, split="test"), picture(attributes, index=1)]
+    others = [
+        picture(attributes, seed=1),
+        picture(attributes, split="test"),
+        picture(attributes, index=1),
+    ]
     assert len({image.tobytes() for image in [picture(attributes), *others]}) == 4
 
 
@@ -58,7 +62,8 @@ def test_a_detail_changes_its_own_pixels_and_leaves_the_nuisance(detail, size):
         assert untouched > 0.5, (detail, index)
 
 
-WINDOWS = {  # the part of the picture, as (left, top, right, bottom), to which each detail is confined
+# the part of the picture, as (left, top, right, bottom), to which each detail is confined
+WINDOWS = {
     "presence": (0.6, 0.0, 1.0, 0.4),
     "count": (0.0, 0.0, 0.6, 0.3),
     "structure": (0.0, 0.75, 1.0, 1.0),
@@ -79,10 +84,14 @@ def test_details_beside_the_object_stay_in_their_corner(detail):
 
 
 def test_class_explains_more_pixel_variance_than_any_detail():
-    """Analysis of variance over pixels, with the share that groups of this size explain by chance taken off."""
+    """Analysis of variance over pixels, with the share that groups of this size explain by
+    chance taken off.
+    """
     num_images = 800
     attributes = [sample_attributes(0, "train", index) for index in range(num_images)]
-    pixels = np.stack([picture(a, i, 16).ravel() for i, a in enumerate(attributes)]).astype(np.float64)
+    pixels = np.stack([picture(a, i, 16).ravel() for i, a in enumerate(attributes)]).astype(
+        np.float64
+    )
     pixels -= pixels.mean(0)
     total = (pixels**2).sum()
 

@@ -1,4 +1,6 @@
-"""The demo's base models: the loop that trains them, what is measured of them, and when they count as current."""
+"""The demo's base models: the loop that trains them, what is measured of them, and when they
+count as current.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +15,13 @@ import pytest
 import torch
 from PIL import Image
 
+from dcr.data.shards import Sample, write_shard
 from dcr.errors import UserError
 from dcr.fingerprints import weights_hash
 from dcr.parameters import PretrainingParameters
 from dcr.scenes import pretrain, pretrain_clip, pretrain_data, pretrain_text, pretrain_unet
 from dcr.scenes.pretrain_record import checks_fingerprint, fingerprint, is_current
 from dcr.scenes.world import caption, sample_attributes
-from dcr.shards import Sample, write_shard
 
 
 def untrained_text_encoder(parameters):
@@ -34,7 +36,9 @@ def png(size=(32, 32), value=0) -> bytes:
 
 
 def sample(number: int, image: bytes) -> Sample:
-    return Sample(f"{number:03d}", image, "png", f"caption {number}", {"attributes": {"class": number}})
+    return Sample(
+        f"{number:03d}", image, "png", f"caption {number}", {"attributes": {"class": number}}
+    )
 
 
 class TestImages:
@@ -50,7 +54,9 @@ class TestImages:
         assert [a["class"] for a in images.attributes] == [1, 2, 3]
 
     def test_that_cannot_be_decoded_are_left_out(self, tmp_path):
-        shard = write_shard(tmp_path, "0", [sample(1, png()), sample(2, b"no image"), sample(3, png()[:40])])
+        shard = write_shard(
+            tmp_path, "0", [sample(1, png()), sample(2, b"no image"), sample(3, png()[:40])]
+        )
         assert pretrain_data.load_images([str(shard)], 32).captions == ["caption 1"]
 
     def test_are_resized_as_the_backbone_does(self, tmp_path, backbone):
@@ -80,9 +86,20 @@ class TestOptimise:
         generator = np.random.default_rng(0)
         x, y = generator.standard_normal((64, 3)), generator.standard_normal(64)
         solution = np.linalg.lstsq(x, y, rcond=None)[0]
-        inputs, targets, model = torch.tensor(x).float(), torch.tensor(y).float(), torch.nn.Linear(3, 1, bias=False)
+        inputs, targets, model = (
+            torch.tensor(x).float(),
+            torch.tensor(y).float(),
+            torch.nn.Linear(3, 1, bias=False),
+        )
         pretrain_data.optimise(
-            model, lambda i: (model(inputs[i])[:, 0] - targets[i]).square().mean(), 64, 300, 64, 0.05, 0, "line"
+            model,
+            lambda i: (model(inputs[i])[:, 0] - targets[i]).square().mean(),
+            64,
+            300,
+            64,
+            0.05,
+            0,
+            "line",
         )
         np.testing.assert_allclose(model.weight.detach().numpy()[0], solution, atol=0.01)
         assert not model.training
@@ -113,9 +130,12 @@ class TestOptimise:
 class TestUsedTokens:
     def test_train_to_the_same_rows_as_the_whole_embedding(self, parameters):
         tokens = torch.tensor([[49406, 320, 1125, 49407, 49407], [49406, 736, 49407, 49407, 49407]])
-        directions = torch.randn(5, parameters.unet_text_width, generator=torch.Generator().manual_seed(0))
+        directions = torch.randn(
+            5, parameters.unet_text_width, generator=torch.Generator().manual_seed(0)
+        )
         untrained, whole, shrunk = (
-            pretrain_data.seeded(lambda: pretrain_text.build_text_encoder(parameters)[0], 0, "any") for _ in range(3)
+            pretrain_data.seeded(lambda: pretrain_text.build_text_encoder(parameters)[0], 0, "any")
+            for _ in range(3)
         )
 
         def train(model, tokens):
@@ -134,13 +154,18 @@ class TestUsedTokens:
             rows = used if "token_embedding" in name else slice(None)
             first, expected, found = (state[name][rows] for state in states)
             torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
-            assert (expected - first).abs().max() > 0.01 or name.endswith("k_proj.bias")  # which softmax does not see
+            assert (expected - first).abs().max() > 0.01 or name.endswith(
+                "k_proj.bias"
+            )  # which softmax does not see
         others = torch.ones(49408, dtype=torch.bool).index_fill(0, used, False)
         assert torch.equal(
-            shrunk.get_input_embeddings().weight[others], untrained.get_input_embeddings().weight[others]
+            shrunk.get_input_embeddings().weight[others],
+            untrained.get_input_embeddings().weight[others],
         )
 
-    def test_are_numbered_in_their_own_order_so_that_the_end_token_stays_the_highest(self, backbone):
+    def test_are_numbered_in_their_own_order_so_that_the_end_token_stays_the_highest(
+        self, backbone
+    ):
         tokens = torch.tensor([[49406, 900, 7, 49407, 0], [49406, 7, 49407, 0, 0]])
         with pretrain_data.only_used_tokens(backbone.model, tokens) as renumbered:
             assert renumbered.tolist() == [[3, 2, 1, 4, 0], [3, 1, 4, 0, 0]]
@@ -160,7 +185,9 @@ def test_timesteps_have_a_normal_logit():
 
 class TestJointTraining:
     def test_trains_the_text_encoder_with_the_unet(self, diffusion, parameters):
-        unet = pretrain_data.seeded(lambda: pretrain_unet.build_unet(parameters, 8), parameters.seed, "unet")
+        unet = pretrain_data.seeded(
+            lambda: pretrain_unet.build_unet(parameters, 8), parameters.seed, "unet"
+        )
         text_encoder = untrained_text_encoder(parameters)
         for trained, first in ((diffusion.unet, unet), (diffusion.text_encoder, text_encoder)):
             before = dict(first.named_parameters())
@@ -177,11 +204,14 @@ class TestJointTraining:
         assert changed.nonzero()[:, 0].tolist() == seen.tolist()
 
     def test_takes_the_empty_prompt_through_the_text_encoder(self, images, vae, parameters):
-        """Where every caption is emptied, words are never read, so that weight decay alone shortens their rows."""
+        """Where every caption is emptied, words are never read, so that weight decay alone
+        shortens their rows.
+        """
         emptied = parameters.model_copy(update={"empty_prompt_share": 1 - 1e-9})
         diffusion = pretrain_unet.train_unet(images, vae, emptied)
         trained, first = (
-            e.get_input_embeddings().weight for e in (diffusion.text_encoder, untrained_text_encoder(emptied))
+            e.get_input_embeddings().weight
+            for e in (diffusion.text_encoder, untrained_text_encoder(emptied))
         )
         turned = 1 - torch.cosine_similarity(trained, first, dim=1)
         ends = diffusion.tokenize([""]).input_ids.unique()
@@ -189,12 +219,18 @@ class TestJointTraining:
         assert turned.index_fill(0, ends, 0).max() < 1e-5
 
     def test_knows_nothing_of_clips_size(self, diffusion, images, vae, parameters):
-        other = parameters.model_copy(update={"clip_text_width": 16, "clip_text_layers": 1, "clip_embed_dim": 8})
+        other = parameters.model_copy(
+            update={"clip_text_width": 16, "clip_text_layers": 1, "clip_embed_dim": 8}
+        )
         again = pretrain_unet.train_unet(images, vae, other)
         for part in ("unet", "text_encoder"):
             assert weights_hash(getattr(again, part)) == weights_hash(getattr(diffusion, part))
         config = diffusion.text_encoder.config
-        assert (config.hidden_size, config.num_hidden_layers, config.num_attention_heads) == (32, 1, 2)
+        assert (config.hidden_size, config.num_hidden_layers, config.num_attention_heads) == (
+            32,
+            1,
+            2,
+        )
         assert diffusion.unet.config.cross_attention_dim == 32
 
     def test_depends_on_the_seed(self, diffusion, images, vae, parameters):
@@ -211,14 +247,20 @@ class TestModels:
             hidden = model.token_embedding(tokens) + model.positional_embedding
             expected = model.ln_final(model.transformer(hidden, attn_mask=model.attn_mask))
         text_encoder, tokenizer = pretrain_text.text_side(backbone)
-        states = dataclasses.replace(diffusion, text_encoder=text_encoder, tokenizer=tokenizer).encode_prompts(texts)
+        states = dataclasses.replace(
+            diffusion, text_encoder=text_encoder, tokenizer=tokenizer
+        ).encode_prompts(texts)
         for states_of_one, expected_of_one, ids in zip(states, expected, tokens, strict=True):
             length = ids.argmax() + 1  # behind the end token the two tokenizers pad differently
-            torch.testing.assert_close(states_of_one[:length], expected_of_one[:length], atol=1e-5, rtol=0)
+            torch.testing.assert_close(
+                states_of_one[:length], expected_of_one[:length], atol=1e-5, rtol=0
+            )
 
     def test_scaled_latents_have_variance_one(self, diffusion, images):
         mean, logvar = diffusion.encode_moments(images.pixels(torch.arange(len(images))))
-        draws = mean + (logvar / 2).exp() * torch.randn((100, *mean.shape), generator=torch.Generator().manual_seed(0))
+        draws = mean + (logvar / 2).exp() * torch.randn(
+            (100, *mean.shape), generator=torch.Generator().manual_seed(0)
+        )
         assert diffusion.scale_latents(draws).std().item() == pytest.approx(1, abs=0.02)
 
     def test_the_longest_caption_fits_the_context(self, backbone, images):
@@ -235,8 +277,12 @@ class TestModels:
         assert diffusion.unet.config.sample_size == 8
 
     def test_clip_is_trained_on_the_tokens_it_saw_and_no_others(self, backbone, images, parameters):
-        untrained = pretrain_data.seeded(lambda: pretrain_clip.build_clip(parameters), parameters.seed, "clip")
-        changed = (backbone.model.token_embedding.weight != untrained.model.token_embedding.weight).any(dim=1)
+        untrained = pretrain_data.seeded(
+            lambda: pretrain_clip.build_clip(parameters), parameters.seed, "clip"
+        )
+        changed = (
+            backbone.model.token_embedding.weight != untrained.model.token_embedding.weight
+        ).any(dim=1)
         seen = backbone.tokenize(images.captions).unique()
         assert changed.nonzero()[:, 0].tolist() == seen.tolist()
 
@@ -251,7 +297,10 @@ class TestTwoProcesses:
     @pytest.fixture
     def shards(self, tmp_path):
         attributes = [sample_attributes(0, "test", n) for n in range(4)]
-        samples = [Sample(f"{n}", png(value=n), "png", caption(a), {"attributes": a}) for n, a in enumerate(attributes)]
+        samples = [
+            Sample(f"{n}", png(value=n), "png", caption(a), {"attributes": a})
+            for n, a in enumerate(attributes)
+        ]
         return [str(write_shard(tmp_path, "0", samples))]
 
     def test_a_mistake_of_the_user_is_told_once(self, parameters, shards, capfd):
@@ -266,19 +315,29 @@ class TestTwoProcesses:
 
         monkeypatch.setattr(pretrain, "train_vae", fail)
         with pytest.raises(ValueError, match="no VAE"):
-            pretrain.train_base_models(parameters.model_copy(update={"num_held_out": 1, "clip_steps": 10**6}), shards)
+            pretrain.train_base_models(
+                parameters.model_copy(update={"num_held_out": 1, "clip_steps": 10**6}), shards
+            )
         assert multiprocessing.active_children() == []
 
     def test_its_own_failure_is_told(self, parameters, shards, capfd):
         """An embedding of no width cannot be built."""
-        with pytest.raises(RuntimeError, match="the process that trained CLIP ended without a result"):
-            pretrain.train_base_models(parameters.model_copy(update={"num_held_out": 1, "clip_embed_dim": -1}), shards)
+        with pytest.raises(
+            RuntimeError, match="the process that trained CLIP ended without a result"
+        ):
+            pretrain.train_base_models(
+                parameters.model_copy(update={"num_held_out": 1, "clip_embed_dim": -1}), shards
+            )
         assert "Traceback" in capfd.readouterr().err
 
     @pytest.mark.slow
     def test_it_does_not_outlive_a_run_that_is_killed(self, parameters, shards):
-        endless = parameters.model_copy(update={"num_held_out": 1, "clip_steps": 10**6, "vae_steps": 10**6})
-        run = multiprocessing.get_context("spawn").Process(target=train_until_killed, args=(endless, shards))
+        endless = parameters.model_copy(
+            update={"num_held_out": 1, "clip_steps": 10**6, "vae_steps": 10**6}
+        )
+        run = multiprocessing.get_context("spawn").Process(
+            target=train_until_killed, args=(endless, shards)
+        )
         run.start()
         while not (started := psutil.Process(run.pid).children(recursive=True)):
             run.join(0.1)
@@ -291,12 +350,22 @@ class TestRecord:
     OF_CHECKS: ClassVar = {"check_draws", "check_condition", "min_known_details"}
 
     @pytest.mark.parametrize("name", sorted(PretrainingParameters.model_fields))
-    def test_every_parameter_trains_again_but_those_of_the_checks_and_the_draws_measure_again(self, name, parameters):
+    def test_every_parameter_trains_again_but_those_of_the_checks_and_the_draws_measure_again(
+        self, name, parameters
+    ):
         value = getattr(parameters, name)
-        other = not value if isinstance(value, bool) else [*value, 8] if isinstance(value, list) else value + 1
+        other = (
+            not value
+            if isinstance(value, bool)
+            else [*value, 8]
+            if isinstance(value, list)
+            else value + 1
+        )
         other = parameters.model_copy(update={name: other})
         assert (fingerprint(other, []) == fingerprint(parameters, [])) == (name in self.OF_CHECKS)
-        assert (checks_fingerprint(other) != checks_fingerprint(parameters)) == (name == "check_draws")
+        assert (checks_fingerprint(other) != checks_fingerprint(parameters)) == (
+            name == "check_draws"
+        )
 
     def test_fingerprint_follows_the_bytes_of_the_shards(self, parameters, tmp_path):
         shard = tmp_path / "0.tar"

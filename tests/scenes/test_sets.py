@@ -15,18 +15,33 @@ from PIL import Image
 
 from dcr.files import sha256_folder
 from dcr.parameters import ScenesParameters
-from dcr.scenes.sets import iter_shard_samples, write_classification, write_mmvp, write_retrieval, write_shards
+from dcr.scenes.sets import (
+    iter_shard_samples,
+    write_classification,
+    write_mmvp,
+    write_retrieval,
+    write_shards,
+)
 from dcr.scenes.world import DETAILS, MMVP_TYPES, SCENE_CLASSES, caption
 
 
 @pytest.fixture(scope="module")
 def parameters():
     return ScenesParameters(
-        seed=0, n_jobs=1, image_size=32, num_train_images=22, images_per_shard=12, caption_class_probability=0.5,
-        caption_detail_probability=0.4, mmvp_pairs_per_type=3, num_classification_train=11,
-        num_classification_test=7, num_retrieval_images=5, captions_per_retrieval_image=4,
+        seed=0,
+        n_jobs=1,
+        image_size=32,
+        num_train_images=22,
+        images_per_shard=12,
+        caption_class_probability=0.5,
+        caption_detail_probability=0.4,
+        mmvp_pairs_per_type=3,
+        num_classification_train=11,
+        num_classification_test=7,
+        num_retrieval_images=5,
+        captions_per_retrieval_image=4,
         retrieval_detail_probability=0.8,
-    )  # fmt: skip
+    )
 
 
 WRITERS = [write_shards, write_mmvp, write_classification, write_retrieval]
@@ -38,7 +53,11 @@ def read_webdataset(path):
 
 @pytest.mark.parametrize("write", WRITERS)
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(write, parameters, tmp_path):
-    for name, chosen in {"a": parameters, "b": parameters, "c": parameters.model_copy(update={"seed": 1})}.items():
+    for name, chosen in {
+        "a": parameters,
+        "b": parameters,
+        "c": parameters.model_copy(update={"seed": 1}),
+    }.items():
         write(tmp_path / name, chosen)
     assert sha256_folder(tmp_path / "a") == sha256_folder(tmp_path / "b")
     assert sha256_folder(tmp_path / "a") != sha256_folder(tmp_path / "c")
@@ -46,7 +65,9 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(write, param
 
 def test_images_do_not_depend_on_how_many_there_are_or_how_they_are_sharded(parameters):
     other = parameters.model_copy(update={"num_train_images": 9, "images_per_shard": 4})
-    many = {s.metadata["url"]: s for shard in range(2) for s in iter_shard_samples(parameters, shard)}
+    many = {
+        s.metadata["url"]: s for shard in range(2) for s in iter_shard_samples(parameters, shard)
+    }
     few = {s.metadata["url"]: s for shard in (2, 0, 1) for s in iter_shard_samples(other, shard)}
     assert len(few) == 9
     for url, sample in few.items():
@@ -62,21 +83,43 @@ def test_shards_do_not_depend_on_how_many_processes_draw(parameters, tmp_path):
 def test_shards_have_img2datasets_shape(parameters, tmp_path):
     write_shards(tmp_path / "shards", parameters)
     names = sorted(path.name for path in (tmp_path / "shards").iterdir())
-    assert names == [f"0000{i}{end}" for i in range(2) for end in (".parquet", ".tar", "_stats.json")]
+    assert names == [
+        f"0000{i}{end}" for i in range(2) for end in (".parquet", ".tar", "_stats.json")
+    ]
     for shard, count in {"00000": 12, "00001": 10}.items():
         samples = read_webdataset(tmp_path / "shards" / f"{shard}.tar")
         table = pd.read_parquet(tmp_path / "shards" / f"{shard}.parquet")
         stats = json.loads((tmp_path / "shards" / f"{shard}_stats.json").read_text())
         assert len(samples) == len(table) == stats["count"] == stats["successes"] == count
-        assert [s["__key__"] for s in samples] == list(table["key"]) == [f"{shard}{i:02d}" for i in range(count)]
+        assert (
+            [s["__key__"] for s in samples]
+            == list(table["key"])
+            == [f"{shard}{i:02d}" for i in range(count)]
+        )
         for sample in samples:
             record = json.loads(sample["json"])
-            assert record.keys() >= {"url", "caption", "key", "status", "error_message", "width", "height",
-                                     "original_width", "original_height", "exif", "sha256", "attributes"}  # fmt: skip
+            assert record.keys() >= {
+                "url",
+                "caption",
+                "key",
+                "status",
+                "error_message",
+                "width",
+                "height",
+                "original_width",
+                "original_height",
+                "exif",
+                "sha256",
+                "attributes",
+            }
             assert record["sha256"] == hashlib.sha256(sample["jpg"]).hexdigest()
             assert record["caption"] == sample["txt"].decode()
             assert record["attributes"].keys() == {"class", *DETAILS}
-            assert Image.open(io.BytesIO(sample["jpg"])).size == (record["width"], record["height"]) == (32, 32)
+            assert (
+                Image.open(io.BytesIO(sample["jpg"])).size
+                == (record["width"], record["height"])
+                == (32, 32)
+            )
 
 
 def test_writing_again_leaves_no_shard_of_a_larger_run(parameters, tmp_path):
@@ -110,7 +153,9 @@ def test_validation_and_test_sets_share_no_image(write, parameters, tmp_path):
         found = [path.read_bytes() for path in folder.rglob("*.jpg")]
         for path in folder.rglob("*.tar"):
             with tarfile.open(path) as tar:
-                found += [tar.extractfile(member).read() for member in tar if member.name.endswith(".jpg")]
+                found += [
+                    tar.extractfile(member).read() for member in tar if member.name.endswith(".jpg")
+                ]
         return set(found)
 
     write(tmp_path / "test", parameters)
@@ -122,7 +167,9 @@ def test_validation_and_test_sets_share_no_image(write, parameters, tmp_path):
 def test_classification_has_clip_benchmarks_layout(parameters, tmp_path):
     write_classification(tmp_path / "set", parameters)
     assert (tmp_path / "set" / "classnames.txt").read_text().splitlines() == list(SCENE_CLASSES)
-    templates = (tmp_path / "set" / "zeroshot_classification_templates.txt").read_text().splitlines()
+    templates = (
+        (tmp_path / "set" / "zeroshot_classification_templates.txt").read_text().splitlines()
+    )
     assert templates[0] == "a photo of a {c}"
     for part, count in {"train": 11, "test": 7}.items():
         assert (tmp_path / "set" / part / "nshards.txt").read_text() == "1\n"

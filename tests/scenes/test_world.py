@@ -17,17 +17,33 @@ from dcr.scenes.world import (
     statement,
 )
 
-FISH = {"class": 0, "orientation": 0, "presence": 1, "state": 1, "count": 1, "position": 0, "color": 0,
-        "structure": 1, "text": 0, "viewpoint": 0}  # fmt: skip
+FISH = {
+    "class": 0,
+    "orientation": 0,
+    "presence": 1,
+    "state": 1,
+    "count": 1,
+    "position": 0,
+    "color": 0,
+    "structure": 1,
+    "text": 0,
+    "viewpoint": 0,
+}
 
 
 def test_there_are_twenty_classes_and_one_detail_for_each_official_type():
     assert len(set(SCENE_CLASSES)) == 20
     assert list(MMVP_TYPES) == [
-        "Orientation and Direction", "Presence of Specific Features", "State and Condition", "Quantity and Count",
-        "Positional and Relational Context", "Color and Appearance", "Structural Characteristics", "Texts",
+        "Orientation and Direction",
+        "Presence of Specific Features",
+        "State and Condition",
+        "Quantity and Count",
+        "Positional and Relational Context",
+        "Color and Appearance",
+        "Structural Characteristics",
+        "Texts",
         "Viewpoint and Perspective",
-    ]  # fmt: skip
+    ]
     assert list(MMVP_TYPES.values()) == list(DETAILS)
 
 
@@ -69,9 +85,10 @@ def test_a_pair_comes_in_random_order(detail):
 
 
 def test_the_full_caption_names_everything_in_a_fixed_order():
-    assert caption(FISH) == (
-        "a photo of a near red hollow fish facing left up high with a sun with two dots by a striped wall "
-        "with the letter T"
+    assert (
+        caption(FISH)
+        == "a photo of a near red hollow fish facing left up high with a sun with two dots by a"
+        " striped wall with the letter T"
     )
 
 
@@ -84,7 +101,13 @@ def test_an_unnamed_class_is_a_thing():
 def test_random_captions_name_class_and_details_as_often_as_asked():
     generator = np.random.default_rng(0)
     captions = [caption(FISH, generator, 0.5, 0.4) for _ in range(3000)]
-    for words, expected in {"fish": 0.5, "facing left": 0.4, "red": 0.4, "with two dots": 0.4, "near": 0.4}.items():
+    for words, expected in {
+        "fish": 0.5,
+        "facing left": 0.4,
+        "red": 0.4,
+        "with two dots": 0.4,
+        "near": 0.4,
+    }.items():
         share = np.mean([bool(re.search(rf"\b{words}\b", text)) for text in captions])
         assert share == pytest.approx(expected, abs=0.04)
     assert {len(text.split()) for text in captions} > {5, 6, 7, 8}

@@ -7,8 +7,8 @@ import pytest
 import yaml
 from kedro.framework.project import configure_project
 
-from dcr.config import RecipeConfigLoader
 from dcr.errors import UserError
+from dcr.framework.config_loader import RecipeConfigLoader
 from dcr.parameters import build_parameters
 from dcr.settings import CONFIG_LOADER_ARGS
 from project import PROJECT
@@ -24,7 +24,9 @@ def load(env):
 
 
 def build(*candidates, **changes):
-    """Return the smoke recipe's sections with other candidates, and other values in its section `selection`."""
+    """Return the smoke recipe's sections with other candidates, and other values in its section
+    `selection`.
+    """
     parameters = deepcopy(load("smoke"))
     parameters["selection"] = parameters["selection"] | {"candidates": list(candidates)} | changes
     return build_parameters(parameters)
@@ -37,17 +39,23 @@ def apply(**candidate):
 
 def test_a_recipe_has_its_own_candidates_and_not_those_of_the_recipe_that_it_extends():
     names = {
-        recipe: [candidate.name for candidate in build_parameters(load(recipe))["selection"].candidates]
+        recipe: [
+            candidate.name for candidate in build_parameters(load(recipe))["selection"].candidates
+        ]
         for recipe in ("demo", "smoke", "openai_vitl14_224")
     }
-    own = yaml.safe_load((CONF / "smoke/parameters_selection.yml").read_text())["selection"]["candidates"]
+    own = yaml.safe_load((CONF / "smoke/parameters_selection.yml").read_text())["selection"][
+        "candidates"
+    ]
     assert names["smoke"] == [candidate["name"] for candidate in own]
     assert names["demo"]
     assert names["openai_vitl14_224"] == []
 
 
 def test_a_candidate_is_the_recipe_but_for_its_values():
-    training, alignment = apply(training={"method": "two", "phases": PHASES}, alignment={"form": "text"})
+    training, alignment = apply(
+        training={"method": "two", "phases": PHASES}, alignment={"form": "text"}
+    )
     sections = build()
     assert alignment == sections["alignment"].model_copy(update={"form": "text"})
     assert training.method == "two"
@@ -62,28 +70,52 @@ def test_a_candidate_is_the_recipe_but_for_its_values():
     [
         (
             {"training": {"temprature": 0.2}},
-            r"unknown parameter 'selection\.candidates\.mine\.training\.temprature', did you mean 'temperature'",
+            (
+                r"unknown parameter 'selection\.candidates\.mine\.training\.temprature', did you"
+                r" mean 'temperature'"
+            ),
         ),
         (
             {"training": {"temperature": -1}},
             r"'selection\.candidates\.mine\.training\.temperature': .* greater than 0, got -1",
         ),
-        ({"training": {"method": "two"}}, r"'selection\.candidates\.mine\.training\.method': .*training\.phases"),
+        (
+            {"training": {"method": "two"}},
+            r"'selection\.candidates\.mine\.training\.method': .*training\.phases",
+        ),
         (
             {"training": {"method": "two", "phases": {"two": [{"objective": "dcr", "steps": 5}]}}},
             r"unknown parameter 'selection\.candidates\.mine\.training\.phases\.two\.0\.steps'",
         ),
         ({"alignment": {"form": "tekst"}}, r"'selection\.candidates\.mine\.alignment\.form'"),
         ({"evaluation": {"seed": 1}}, r"unknown parameter 'selection\.candidates\.0\.evaluation'"),
-        ({"training": {"seed": 1}}, r"'selection\.candidates\.mine\.training\.seed' is the recipe's alone"),
+        (
+            {"training": {"seed": 1}},
+            r"'selection\.candidates\.mine\.training\.seed' is the recipe's alone",
+        ),
         ({"training": {"baselines": []}}, r"training\.baselines' is the recipe's alone"),
-        ({"training": {"stage1_max_train_steps": 1}}, r"training\.stage1_max_train_steps' is the recipe's alone"),
+        (
+            {"training": {"stage1_max_train_steps": 1}},
+            r"training\.stage1_max_train_steps' is the recipe's alone",
+        ),
         ({"training": {"phases": ["two"]}}, r"'selection\.candidates\.mine\.training\.phases'"),
         ({"name": "base"}, r"'selection\.candidates\.0\.name'"),
         ({"name": "my recipe"}, r"'selection\.candidates\.0\.name'"),
     ],
     ids=[
-        *("unknown", "value", "method", "phase", "form", "section", "seed", "baselines", "stage1", "list", "base"),
+        *(
+            "unknown",
+            "value",
+            "method",
+            "phase",
+            "form",
+            "section",
+            "seed",
+            "baselines",
+            "stage1",
+            "list",
+            "base",
+        ),
         "space",
     ],
 )
@@ -100,14 +132,35 @@ def test_what_is_wrong_with_a_candidate_is_one_sentence_that_names_it(candidate,
         ({"seeds": [7, 7]}, r"'selection\.seeds': .*7 stands there twice"),
         ({"sets": ["more_sets"]}, r"'selection\.sets\.0'"),
         ({"improve": []}, r"'selection\.improve'"),
-        ({"improve": [{"measure": "probes", "scale": 0.1}]}, r"improve\.0\.measure'.*<benchmark>\.<metric>"),
-        ({"improve": [{"measure": "feature_drift.cka", "scale": 0.1}]}, r"improve\.0\.measure'.*more is better"),
+        (
+            {"improve": [{"measure": "probes", "scale": 0.1}]},
+            r"improve\.0\.measure'.*<benchmark>\.<metric>",
+        ),
+        (
+            {"improve": [{"measure": "feature_drift.cka", "scale": 0.1}]},
+            r"improve\.0\.measure'.*more is better",
+        ),
         ({"improve": [{"measure": "probes.mean", "scale": 0.0}]}, r"improve\.0\.scale'"),
         ({"keep": [{"measure": "zero_shot.acc1", "loss": -0.1}]}, r"keep\.0\.loss'"),
-        ({"keep": [{"measure": "zero_shot.acc1", "loss": 0.1}] * 2}, r"keep': .*zero_shot\.acc1 stands there twice"),
+        (
+            {"keep": [{"measure": "zero_shot.acc1", "loss": 0.1}] * 2},
+            r"keep': .*zero_shot\.acc1 stands there twice",
+        ),
         ({"budget_hours": 0}, r"'selection\.budget_hours'"),
     ],
-    ids=["taken", "none", "twice", "sets", "nothing", "benchmark", "undirected", "scale", "gain", "double", "hours"],
+    ids=[
+        "taken",
+        "none",
+        "twice",
+        "sets",
+        "nothing",
+        "benchmark",
+        "undirected",
+        "scale",
+        "gain",
+        "double",
+        "hours",
+    ],
 )
 def test_what_is_wrong_with_the_search_is_one_sentence(changes, words):
     with pytest.raises(UserError, match=words):

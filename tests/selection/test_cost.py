@@ -12,7 +12,10 @@ def run(objective, steps):
 
 
 def outcome(seconds, **runs):
-    told = {name: {"objective": objective, "steps": n, "seconds": s} for name, (objective, n, s) in runs.items()}
+    told = {
+        name: {"objective": objective, "steps": n, "seconds": s}
+        for name, (objective, n, s) in runs.items()
+    }
     return {"seconds": seconds, "runs": {"7": told}}
 
 
@@ -38,7 +41,9 @@ def test_an_objective_that_was_not_run_takes_the_pace_of_all_steps():
 
 
 def test_steps_that_were_shared_make_no_negative_rest():
-    """Of two candidates that share their steps each tells their seconds, and the second one took less."""
+    """Of two candidates that share their steps each tells their seconds, and the second one
+    took less.
+    """
     done = [outcome(10.0, a=("dcr", 5, 10.0)), outcome(1.0, a=("dcr", 5, 10.0))]
     assert estimate_seconds(done, [[run("dcr", 5)]]) == pytest.approx(10)
 

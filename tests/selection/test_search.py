@@ -1,4 +1,6 @@
-"""A search on the smallest models: what is trained, what is not trained again, and what is told of it."""
+"""A search on the smallest models: what is trained, what is not trained again, and what is told
+of it.
+"""
 
 import json
 from itertools import chain
@@ -7,7 +9,7 @@ import pytest
 import yaml
 
 from benchmark_folders import write_classification, write_retrieval
-from dcr.benchmark_sets import NamedSet, open_set
+from dcr.data.benchmark_sets import NamedSet, open_set
 from dcr.encoder_names import BASE
 from dcr.errors import UserError
 from dcr.evaluation import EvaluationCache, EvaluationOptions, evaluate_encoder
@@ -46,7 +48,13 @@ def alignment(**changes):
 
 
 EVALUATION = EvaluationParameters(
-    **section("evaluation") | {"model_name": "tiny", "kmeans_seeds": [0], "kmeans_num_init": 1, "num_resamples": 20}
+    **section("evaluation")
+    | {
+        "model_name": "tiny",
+        "kmeans_seeds": [0],
+        "kmeans_num_init": 1,
+        "num_resamples": 20,
+    }
 )
 
 
@@ -56,7 +64,9 @@ class Bench:
     def __init__(self, world, folder, monkeypatch):
         self.world, self.folder, self.steps, self.outcomes = world, folder, [], {}
         self.sets = [
-            NamedSet("classification", "classification", lambda: open_set(world / "classification")),
+            NamedSet(
+                "classification", "classification", lambda: open_set(world / "classification")
+            ),
             NamedSet("retrieval", "retrieval", lambda: open_set(world / "retrieval")),
         ]
         original = Trainer.optimizer_step
@@ -70,18 +80,30 @@ class Bench:
     def materials(self):
         backbone, diffusion, latents = load_world(self.world)
         return Materials(
-            latents=latents, backbone=backbone, diffusion=diffusion, positives=self.folder / "none",
-            projector=fixed_projector(self.world), checkpoints=self.folder / "checkpoints", sets=self.sets,
-            evaluation=EVALUATION, cache=EvaluationCache(self.world / "cache"),
-        )  # fmt: skip
+            latents=latents,
+            backbone=backbone,
+            diffusion=diffusion,
+            positives=self.folder / "none",
+            projector=fixed_projector(self.world),
+            checkpoints=self.folder / "checkpoints",
+            sets=self.sets,
+            evaluation=EVALUATION,
+            cache=EvaluationCache(self.world / "cache"),
+        )
 
     def search(self, *candidates, recipe=None, aligned=None, number=None, **changes):
-        """Search, to the end or until ``number`` candidates are done; return the names of those that were tried."""
+        """Search, to the end or until ``number`` candidates are done; return the names of those
+        that were tried.
+        """
         self.steps.clear()
         chosen = selection(*candidates, **changes)
-        trials = gather_trials(chosen, parameters(**RECIPE | (recipe or {})), aligned or alignment())
+        trials = gather_trials(
+            chosen, parameters(**RECIPE | (recipe or {})), aligned or alignment()
+        )
         tried = []
-        previous = {name: lambda name=name: json.loads(self.outcomes[name]) for name in list(self.outcomes)}
+        previous = {
+            name: lambda name=name: json.loads(self.outcomes[name]) for name in list(self.outcomes)
+        }
         for name, outcome in search(chosen, trials, self.materials(), previous):
             self.outcomes[name] = json.dumps(outcome)
             tried.append(name)
@@ -108,24 +130,34 @@ def bench(world, tmp_path, monkeypatch):
 
 def test_every_candidate_is_trained_with_every_seed_and_with_no_seed_of_the_recipe(bench):
     recipe = {"stage2_seeds": [3], "baselines": ["naive"]}
-    assert sorted(bench.search(SHORT, {"name": "plain"}, seeds=[7, 8], recipe=recipe)) == ["plain", "short"]
+    assert sorted(bench.search(SHORT, {"name": "plain"}, seeds=[7, 8], recipe=recipe)) == [
+        "plain",
+        "short",
+    ]
     assert {seed for _, seed, _ in bench.steps} == {7, 8}
     assert len(bench.steps) == 2 * (3 + 2)
     found = bench.outcome("short")
     assert set(found["scores"]) == {BASE, "dcr@7", "dcr@8"}
-    assert {seed: list(runs) for seed, runs in found["runs"].items()} == {"7": ["dcr"], "8": ["dcr"]}
+    assert {seed: list(runs) for seed, runs in found["runs"].items()} == {
+        "7": ["dcr"],
+        "8": ["dcr"],
+    }
 
 
 def test_an_encoder_is_the_one_that_training_makes_with_that_further_seed(bench, tmp_path):
     """Trained in a job of the whole recipe, merged and evaluated without the search."""
     bench.search(LONG)
     job = open_job(
-        bench.world, tmp_path / "training", **RECIPE | {"stage2_seeds": [7], "phases": LONG["training"]["phases"]}
+        bench.world,
+        tmp_path / "training",
+        **RECIPE | {"stage2_seeds": [7], "phases": LONG["training"]["phases"]},
     )
     towers = jobs.train_adapters(job, fixed_projector(bench.world)).towers
     backbone, *_ = load_world(bench.world)
     put_into_tower(job.parameters, backbone, towers["dcr@7"])
-    results = evaluate_encoder(backbone, [entry.open() for entry in bench.sets], EvaluationOptions.of(EVALUATION))
+    results = evaluate_encoder(
+        backbone, [entry.open() for entry in bench.sets], EvaluationOptions.of(EVALUATION)
+    )
     expected = {result.benchmark: result.scores for result in results}
     assert bench.outcome("long")["scores"]["dcr@7"] == json.loads(json.dumps(expected))
 
@@ -171,7 +203,9 @@ def test_a_candidate_that_is_of_something_else_now_is_tried_again_and_told(bench
 
 def test_other_sets_are_a_reason_to_evaluate_again_but_not_to_train(bench):
     bench.search(SHORT, LONG)
-    assert bench.search(SHORT, LONG, sets=["classification"]) == []  # Materials has the sets, not this list
+    assert (
+        bench.search(SHORT, LONG, sets=["classification"]) == []
+    )  # Materials has the sets, not this list
     bench.sets = bench.sets[:1]
     assert bench.search(SHORT, LONG) == ["short", "long"]
     assert bench.steps == []
@@ -186,21 +220,30 @@ def test_an_aligned_candidate_stands_beside_itself_as_trained_and_the_base_align
     scores, against_base = found["scores"], found["comparisons"][BASE]
     for benchmark, metric in (("zero_shot", "acc1"), ("clustering", "between_class_share")):
         told = against_base[benchmark][metric]["difference"]["value"]
-        assert told == pytest.approx(scores["dcr@7"][benchmark][metric] - scores[BASE][benchmark][metric])
+        assert told == pytest.approx(
+            scores["dcr@7"][benchmark][metric] - scores[BASE][benchmark][metric]
+        )
     assert scores["dcr@7"]["clustering"] == scores["dcr_unaligned@7"]["clustering"]
 
 
 class TestTheRulesMeasures:
     @staticmethod
     def check(bench, sets, *asked):
-        materials, improve = bench.materials(), [{"measure": measure, "scale": 0.01} for measure in asked]
-        check_measures(selection(improve=improve), sets, materials.backbone, EVALUATION, materials.cache)
+        materials, improve = (
+            bench.materials(),
+            [{"measure": measure, "scale": 0.01} for measure in asked],
+        )
+        check_measures(
+            selection(improve=improve), sets, materials.backbone, EVALUATION, materials.cache
+        )
 
     def test_may_be_whatever_the_sets_give(self, bench):
         self.check(bench, bench.sets, "probes.warm", "retrieval.text_retrieval_recall@5")
 
     def test_are_named_where_the_sets_do_not_give_them(self, bench):
-        with pytest.raises(UserError, match=r"asks for probes\.hue, but .*selection\.sets give .*zero_shot\.acc1"):
+        with pytest.raises(
+            UserError, match=r"asks for probes\.hue, but .*selection\.sets give .*zero_shot\.acc1"
+        ):
             self.check(bench, bench.sets, "probes.hue")
 
     def test_cannot_be_told_without_a_set(self, bench):
@@ -223,8 +266,15 @@ def test_an_outcome_of_another_setting_is_not_chosen_from(bench):
         return load_outcome(trials[candidate["name"]], outcomes)
 
     assert load(SHORT)["candidate"] == "short"
-    for candidate, changes in (({"name": "short"}, {}), (SHORT, {"seeds": [8]}), ({"name": "other"}, {})):
-        with pytest.raises(UserError, match=r"was not tried as the recipe declares it now; run `kedro run --pipelines"):
+    for candidate, changes in (
+        ({"name": "short"}, {}),
+        (SHORT, {"seeds": [8]}),
+        ({"name": "other"}, {}),
+    ):
+        with pytest.raises(
+            UserError,
+            match=r"was not tried as the recipe declares it now; run `kedro run --pipelines",
+        ):
             load(candidate, **changes)
 
 
@@ -232,11 +282,15 @@ def test_the_log_tells_steps_beforehand_and_time_spent_and_left(bench, caplog):
     with caplog.at_level("INFO"):
         bench.search(SHORT, LONG, seeds=[7, 8], budget_hours=0.5)
     told = [record.message for record in caplog.records if record.name == "dcr.selection.search"]
-    assert told[0] == (
-        "2 candidates with 2 seeds, 16 steps of stage 2 in all; 0 candidates are done. By selection.budget_hours the "
-        "whole search took 0.5 hours when it was last run."
+    assert (
+        told[0]
+        == "2 candidates with 2 seeds, 16 steps of stage 2 in all; 0 candidates are done. By"
+        " selection.budget_hours the whole search took 0.5 hours when it was last run."
     )
-    assert [words.partition(" candidates are done, in ")[0] for words in told[1:]] == ["1 of 2", "2 of 2"]
+    assert [words.partition(" candidates are done, in ")[0] for words in told[1:]] == [
+        "1 of 2",
+        "2 of 2",
+    ]
     assert told[-1].endswith("the rest will take about 0.00 hours.")
     spent = sum(bench.outcome(name)["seconds"] for name in ("short", "long"))
     assert spent < 600

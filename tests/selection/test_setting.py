@@ -12,7 +12,10 @@ from dcr.selection.setting import compare_settings, describe_setting
 from project import PROJECT
 from training_world import parameters
 
-TWO = [{"objective": "reconstruction", "max_train_steps": 3}, {"objective": "dcr", "max_train_steps": 2}]
+TWO = [
+    {"objective": "reconstruction", "max_train_steps": 3},
+    {"objective": "dcr", "max_train_steps": 2},
+]
 
 
 def alignment(**changes):
@@ -31,26 +34,39 @@ def test_names_seeds_and_other_methods_are_no_part_of_a_setting():
     assert [phase["objective"] for phase in own["stage2"]] == ["reconstruction", "dcr"]
     assert [phase["stage2_max_train_steps"] for phase in own["stage2"]] == [3, 2]
     assert own == describe(
-        method="another", phases={"another": TWO, "third": TWO[:1]}, baselines=["naive"], seed=5, stage2_seeds=[6]
+        method="another",
+        phases={"another": TWO, "third": TWO[:1]},
+        baselines=["naive"],
+        seed=5,
+        stage2_seeds=[6],
     )
 
 
 def test_a_phase_of_the_recipes_own_numbers_is_the_recipe_without_phases():
     written = {"objective": "dcr", "max_train_steps": 6, "temperature": 0.1}
-    assert compare_settings(describe(method="dcr"), describe(method="dcr", phases={"dcr": [written]})) == []
+    assert (
+        compare_settings(describe(method="dcr"), describe(method="dcr", phases={"dcr": [written]}))
+        == []
+    )
 
 
 def test_whatever_changes_the_encoder_is_named():
     chosen = describe(method="dcr", phases={"dcr": TWO}, form="text")
 
     def differences(**changes):
-        return compare_settings(chosen, describe(**{"method": "dcr", "phases": {"dcr": TWO}, "form": "text"} | changes))
+        return compare_settings(
+            chosen, describe(**{"method": "dcr", "phases": {"dcr": TWO}, "form": "text"} | changes)
+        )
 
     assert differences() == []
     longer = [TWO[0], TWO[1] | {"max_train_steps": 4}]
-    assert differences(phases={"dcr": longer}) == ["stage2_max_train_steps 4 instead of 2 in phase 2"]
+    assert differences(phases={"dcr": longer}) == [
+        "stage2_max_train_steps 4 instead of 2 in phase 2"
+    ]
     assert differences(phases={"dcr": TWO[:1]}) == ["1 phases of stage 2 instead of 2"]
-    assert differences(lora_rank=8) == [f"lora_rank 8 instead of 16 in phase {number}" for number in (1, 2)]
+    assert differences(lora_rank=8) == [
+        f"lora_rank 8 instead of 16 in phase {number}" for number in (1, 2)
+    ]
     assert differences(stage1_max_train_steps=7)
     assert differences(form="none") == ["alignment.form 'none' instead of 'text'"]
     assert differences(method="end_to_end")
@@ -58,8 +74,16 @@ def test_whatever_changes_the_encoder_is_named():
 
 def test_how_a_run_is_walked_and_what_came_later_makes_no_difference():
     chosen = describe()
-    assert compare_settings(chosen, describe(num_workers=2, report_to=["tensorboard"], checkpointing_steps=7)) == []
-    assert compare_settings(chosen, chosen | {"stage2": [chosen["stage2"][0] | {"a_later_lever": 1}]}) == []
+    assert (
+        compare_settings(
+            chosen, describe(num_workers=2, report_to=["tensorboard"], checkpointing_steps=7)
+        )
+        == []
+    )
+    assert (
+        compare_settings(chosen, chosen | {"stage2": [chosen["stage2"][0] | {"a_later_lever": 1}]})
+        == []
+    )
 
 
 @pytest.mark.parametrize(
@@ -77,7 +101,14 @@ def test_what_stage_1_depends_on_is_not_a_candidates(changes, named):
 
 def test_what_stage_1_does_not_depend_on_is_a_candidates():
     free = {
-        "method": "two", "phases": {"two": TWO}, "temperature": 0.2, "stage2_learning_rate": 0.5, "lora_rank": 4,
-        "tuning": "full", "num_views": 2, "base_embedding_weight": 1.0, "view_hue": 0.1,
-    }  # fmt: skip
+        "method": "two",
+        "phases": {"two": TWO},
+        "temperature": 0.2,
+        "stage2_learning_rate": 0.5,
+        "lora_rank": 4,
+        "tuning": "full",
+        "num_views": 2,
+        "base_embedding_weight": 1.0,
+        "view_hue": 0.1,
+    }
     check_stage1("mine", parameters(**free), parameters())

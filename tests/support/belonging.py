@@ -1,4 +1,6 @@
-"""Records of a training and an evaluation that belong to the files at hand, for the tests of who joins them."""
+"""Records of a training and an evaluation that belong to the files at hand, for the tests of
+who joins them.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ import yaml
 from dcr.alignment import apply_maps
 from dcr.fingerprints import tensors_hash, weights_hash
 from dcr.parameters import AlignmentParameters, EvaluationParameters, TrainingParameters
-from dcr.provenance import evaluation_record, table_hashes, training_course
+from dcr.training.provenance import evaluation_record, table_hashes, training_course
 
 CONF = Path(__file__).parents[2] / "conf" / "base"
 SAMPLES = "5a" * 32
@@ -31,7 +33,9 @@ def training_record(
     projector: dict | None = None,
     **others: Any,
 ) -> dict[str, Any]:
-    """Return what training would write of these products; ``others`` take the place of its entries."""
+    """Return what training would write of these products; ``others`` take the place of its
+    entries.
+    """
     return {
         "seed": parameters.seed,
         "runs": {},
@@ -47,8 +51,12 @@ def training_record(
         "conditions": {},
         "products": {
             "projector": tensors_hash(projector or {}),
-            "adapters": {method: tensors_hash(weights) for method, weights in (adapters or {}).items()},
-            "encoders": {method: weights_hash(encoder.model) for method, encoder in encoders.items()},
+            "adapters": {
+                method: tensors_hash(weights) for method, weights in (adapters or {}).items()
+            },
+            "encoders": {
+                method: weights_hash(encoder.model) for method, encoder in encoders.items()
+            },
         },
         **others,
     }
@@ -57,7 +65,9 @@ def training_record(
 def alignment_record(
     parameters: AlignmentParameters, encoders: dict[str, Any], maps: dict[str, dict[str, Any]]
 ) -> dict[str, Any]:
-    """Return what alignment would write of these maps of encoders, by their names as trained, ``base`` among them."""
+    """Return what alignment would write of these maps of encoders, by their names as trained,
+    ``base`` among them.
+    """
     told = {
         name: {
             "chosen": {"step": 1, "held_out_loss": 0.5},
@@ -72,7 +82,9 @@ def alignment_record(
     return {"form": parameters.form, "parameters": parameters.course(), "encoders": told}
 
 
-def this_seed(parameters: EvaluationParameters, trained: dict[str, Any], **tables: Any) -> dict[str, Any]:
+def this_seed(
+    parameters: EvaluationParameters, trained: dict[str, Any], **tables: Any
+) -> dict[str, Any]:
     """Return what evaluation would write of the encoders of a training, and of these tables."""
     encoders = {"base": trained["hashes"]["backbone"], **trained["products"]["encoders"]}
     kept = {"seed": trained["seed"], "configuration": "c", "scores": tables["scores"]}

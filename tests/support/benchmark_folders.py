@@ -1,4 +1,6 @@
-"""Small benchmark sets written by hand in their outside layouts, and an encoder that sees nothing but colour."""
+"""Small benchmark sets written by hand in their outside layouts, and an encoder that sees
+nothing but colour.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +14,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from dcr.backbones import Backbone, Preprocessing
-from dcr.backbones.projection import Projection
+from dcr.models.backbones import Backbone, Preprocessing
+from dcr.models.backbones.projection import Projection
 
 COLOURS = {
     "red": (220, 30, 30),
@@ -26,7 +28,8 @@ COLOURS = {
 
 
 class ColourBackbone(torch.nn.Module):
-    """Embeds an image as its mean colour and a text as the colour that it names; both centred at grey.
+    """Embeds an image as its mean colour and a text as the colour that it names; both centred at
+    grey.
 
     ``image_scale`` 0 makes the constant encoder.
     """
@@ -60,7 +63,9 @@ class ColourBackbone(torch.nn.Module):
         return (pixels.mean(dim=(2, 3)) - 0.5) * self.image_scale + (1 - self.image_scale)
 
     def tokenize(self, texts: list[str]) -> torch.Tensor:
-        return torch.tensor([[*text.encode()[:60], *[0] * (60 - len(text.encode()[:60]))] for text in texts])
+        return torch.tensor(
+            [[*text.encode()[:60], *[0] * (60 - len(text.encode()[:60]))] for text in texts]
+        )
 
     def encode_text(self, texts: list[str]) -> torch.Tensor:
         named = [next(rgb for name, rgb in COLOURS.items() if name in text) for text in texts]
@@ -68,7 +73,9 @@ class ColourBackbone(torch.nn.Module):
 
 
 class WordsBackbone(ColourBackbone):
-    """A colour backbone with a text side of its own: a matrix behind the colours, into which a map can be folded."""
+    """A colour backbone with a text side of its own: a matrix behind the colours, into which a
+    map can be folded.
+    """
 
     def __init__(self, image_scale: float = 1.0) -> None:
         super().__init__(image_scale)
@@ -112,8 +119,12 @@ def write_split(folder: Path, shards: list[dict[str, bytes]]) -> None:
     (folder / "nshards.txt").write_text(f"{len(shards)}\n")
 
 
-def write_mmvp(folder: Path, types: tuple[str, ...] = ("Color and Appearance", "Texts"), pairs: int = 2) -> Path:
-    """Write ``pairs`` pairs of each type; the two statements of a pair name the colours of its two images."""
+def write_mmvp(
+    folder: Path, types: tuple[str, ...] = ("Color and Appearance", "Texts"), pairs: int = 2
+) -> Path:
+    """Write ``pairs`` pairs of each type; the two statements of a pair name the colours of its
+    two images.
+    """
     names, number = list(COLOURS), 1
     folder.mkdir(parents=True)
     with open(folder / "Questions.csv", "w", newline="") as file:
@@ -125,7 +136,9 @@ def write_mmvp(folder: Path, types: tuple[str, ...] = ("Color and Appearance", "
                 name = names[index % len(names)]
                 writer.writerow([number, kind, f"{name}, and nothing else"])
                 path = folder / "MLLM_VLM Images" / kind / f"{number}.jpg"
-                Image.open(io.BytesIO(image_bytes(COLOURS[name], number))).save(path, "JPEG", quality=95)
+                Image.open(io.BytesIO(image_bytes(COLOURS[name], number))).save(
+                    path, "JPEG", quality=95
+                )
                 number += 1
     return folder
 
@@ -147,10 +160,14 @@ def write_classification(folder: Path, per_class: int = 8) -> Path:
         shards: list[dict[str, bytes]] = [{} for _ in range(num_shards)]
         for index in range(per_class * len(COLOURS)):
             seed = index + (1000 if split == "test" else 0)
-            shards[index % num_shards].update(classification_sample(f"s{index:07d}", index % len(COLOURS), seed))
+            shards[index % num_shards].update(
+                classification_sample(f"s{index:07d}", index % len(COLOURS), seed)
+            )
         write_split(folder / split, shards)
     (folder / "classnames.txt").write_text("\n".join(COLOURS) + "\n")
-    (folder / "zeroshot_classification_templates.txt").write_text("a photo of {c}.\nsomething {c}.\n")
+    (folder / "zeroshot_classification_templates.txt").write_text(
+        "a photo of {c}.\nsomething {c}.\n"
+    )
     return folder
 
 

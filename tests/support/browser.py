@@ -17,10 +17,18 @@ from typing import Any
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 REQUIRED = "DCR_REQUIRE_BROWSER"  # set where a missing browser is a failure
 _FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-dev-shm-usage",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--remote-debugging-pipe",
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--remote-debugging-pipe",
     "--hide-scrollbars",
-)  # fmt: skip
+)
 _PATIENCE = 60.0  # seconds for one answer, on a machine that is busy
 
 
@@ -40,7 +48,10 @@ class Browser:
         """Ask the browser and return its answer; what it tells meanwhile is kept in ``events``."""
         self._number += 1
         message = {"id": self._number, "method": method, "params": parameters}
-        os.write(self._requests, json.dumps(message | ({"sessionId": session} if session else {})).encode() + b"\0")
+        os.write(
+            self._requests,
+            json.dumps(message | ({"sessionId": session} if session else {})).encode() + b"\0",
+        )
         while True:
             answer = self._read()
             if answer.get("id") == self._number:
@@ -50,13 +61,18 @@ class Browser:
 
     def wait_for(self, method: str, session: str) -> None:
         """Wait until the browser has told something of a tab."""
-        while not any(event.get("method") == method and event.get("sessionId") == session for event in self.events):
+        while not any(
+            event.get("method") == method and event.get("sessionId") == session
+            for event in self.events
+        ):
             self.events.append(self._read())
 
     def _read(self) -> dict[str, Any]:
         deadline = time.monotonic() + _PATIENCE
         while b"\0" not in self._buffer:
-            ready, _, _ = select.select([self._answers], [], [], max(0.0, deadline - time.monotonic()))
+            ready, _, _ = select.select(
+                [self._answers], [], [], max(0.0, deadline - time.monotonic())
+            )
             assert ready, "the browser does not answer"
             self._buffer += os.read(self._answers, 1 << 20)
         message, _, self._buffer = self._buffer.partition(b"\0")
@@ -90,7 +106,10 @@ class Page:
 
     def wait_until(self, condition: str) -> None:
         """Wait until a JavaScript condition holds."""
-        self.evaluate(f"new Promise(d => {{ const look = () => ({condition}) ? d() : setTimeout(look, 50); look(); }})")
+        self.evaluate(
+            f"new Promise(d => {{ const look = () => ({condition}) ? d() : setTimeout(look, 50);"
+            " look(); })"
+        )
 
     def told(self, method: str) -> list[dict[str, Any]]:
         """Return what the browser told of this tab under a name."""
@@ -103,7 +122,11 @@ class Page:
         calls = self.told("Runtime.consoleAPICalled")
         written = [str(call) for call in calls if call["type"] in ("error", "assert")]
         entries = [event["entry"] for event in self.told("Log.entryAdded")]
-        return thrown + written + [entry["text"] for entry in entries if entry["level"] in ("error", "warning")]
+        return (
+            thrown
+            + written
+            + [entry["text"] for entry in entries if entry["level"] in ("error", "warning")]
+        )
 
     def requests(self) -> list[str]:
         """Return the addresses that were asked for, the page's own and data in it left out."""

@@ -1,4 +1,5 @@
-"""Captions of every kind, as members of a sample, with what they are read as and the reason that validation gives.
+"""Captions of every kind, as members of a sample, with what they are read as and the reason that
+validation gives.
 
 A case is a row of ``docs/inputs.md``, whose first column is its ``row``.
 """
@@ -9,7 +10,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Caption:
-    """Members txt and json of a sample, the captions that they hold, and the reason, None for none."""
+    """Members txt and json of a sample, the captions that they hold, and the reason, None for
+    none.
+    """
 
     row: str
     text: bytes | None
@@ -26,7 +29,10 @@ class Caption:
 BOTH = ("a fish", "a pond")
 LIST, PRINTED = list(BOTH), b"['a fish', 'a pond']"
 TEXT, LISTED = "a txt, or a text in the json", "a list in the json"
-NO_TEXT, NONE = "a number, a truth value, an object or a list of such in the json", "none, null or an empty list"
+NO_TEXT, NONE = (
+    "a number, a truth value, an object or a list of such in the json",
+    "none, null or an empty list",
+)
 CAPTIONS = [
     Caption(TEXT, b"a fish", {}, ("a fish",)),
     Caption(TEXT, None, {"caption": "a fish"}, ("a fish",)),
@@ -40,7 +46,13 @@ CAPTIONS = [
     Caption(LISTED, None, {"caption": ["", None, "a fish", " ", "a pond"]}, BOTH),
     Caption("a list in the json beside a txt", PRINTED, {"caption": LIST}, BOTH),
     Caption("a list in the json beside a txt", b"a fish", {"captions": LIST}, BOTH),
-    Caption("a list as Python prints it in the txt alone", PRINTED, {}, (PRINTED.decode(),), "caption_is_list"),
+    Caption(
+        "a list as Python prints it in the txt alone",
+        PRINTED,
+        {},
+        (PRINTED.decode(),),
+        "caption_is_list",
+    ),
     Caption(NO_TEXT, None, {"caption": 7}, (), "caption_not_text"),
     Caption(NO_TEXT, None, {"caption": True}, (), "caption_not_text"),
     Caption(NO_TEXT, None, {"caption": {"en": "a fish"}}, (), "caption_not_text"),

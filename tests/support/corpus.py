@@ -9,23 +9,33 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from dcr.shards import Sample
+from dcr.data.shards import Sample
 
 
 def encode(size=(48, 40), seed=0, kind="JPEG", mode="RGB", **options) -> bytes:
     """Return an encoded image of a smooth random gradient with some noise."""
     rng = np.random.default_rng(seed)
-    gradient = np.linspace(0, 1, size[0])[None, :, None] * np.linspace(0.2, 1, size[1])[:, None, None]
+    gradient = (
+        np.linspace(0, 1, size[0])[None, :, None] * np.linspace(0.2, 1, size[1])[:, None, None]
+    )
     pixels = gradient * rng.uniform(80, 255, 3) + rng.normal(0, 6, (size[1], size[0], 3))
     buffer = io.BytesIO()
-    Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).convert(mode).save(buffer, kind, **options)
+    Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).convert(mode).save(
+        buffer, kind, **options
+    )
     return buffer.getvalue()
 
 
 def good_samples(count: int, first: int = 0) -> list[Sample]:
     """Return samples with nothing wrong."""
     return [
-        Sample(f"{i:09d}", encode(seed=i), "jpg", f"a picture number {i}", {"attributes": {"class": i % 3}})
+        Sample(
+            f"{i:09d}",
+            encode(seed=i),
+            "jpg",
+            f"a picture number {i}",
+            {"attributes": {"class": i % 3}},
+        )
         for i in range(first, first + count)
     ]
 
@@ -34,7 +44,9 @@ def png_declaring(width: int, height: int) -> bytes:
     """Return a small PNG whose header declares any size."""
 
     def chunk(name: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        return (
+            struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        )
 
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     body = chunk(b"IDAT", zlib.compress(b"\0" * 1000))

@@ -8,11 +8,11 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from dcr.backbones import load_backbone
-from dcr.diffusion import load_diffusion
 from dcr.latents import open_latents
+from dcr.models.backbones import load_backbone
+from dcr.models.diffusion import load_diffusion
 from dcr.training import jobs
-from dcr.training.processes import Processes
+from dcr.training.distributed.processes import Processes
 from training_world import fixed_projector, parameters
 
 Run = Callable[[torch.device], tuple[dict[str, torch.Tensor], pd.DataFrame]]
@@ -20,22 +20,30 @@ Run = Callable[[torch.device], tuple[dict[str, torch.Tensor], pd.DataFrame]]
 
 
 def prepare(world: Path, folder: Path, name: str, steps: int, **changes) -> Run:
-    """Load what stage 1, or stage 2 by a method, trains for some steps; return what trains it, once.
+    """Load what stage 1, or stage 2 by a method, trains for some steps; return what trains it,
+    once.
 
     Args:
         world: of `training_world.write_world`. folder: for the checkpoints, a new one each time.
     """
     p = parameters(
-        stage1_max_train_steps=steps, stage2_max_train_steps=steps, end_to_end_max_train_steps=steps,
-        method="dcr" if name == "stage1" else name, checkpointing_steps=100, validate_every_steps=100, **changes,
-    )  # fmt: skip
+        stage1_max_train_steps=steps,
+        stage2_max_train_steps=steps,
+        end_to_end_max_train_steps=steps,
+        method="dcr" if name == "stage1" else name,
+        checkpointing_steps=100,
+        validate_every_steps=100,
+        **changes,
+    )
     backbone = load_backbone(f"local-dir:{world / 'clip'}")
     diffusion, latents = load_diffusion(str(world / "diffusion")), open_latents(world / "latents")
     for module in (backbone.model, diffusion.vae, diffusion.unet, diffusion.text_encoder):
         align(module)
     job = jobs.open_job(p, latents, backbone, diffusion, folder)
     projector = fixed_projector(world)
-    torch.backends.mha.set_fastpath_enabled(False)  # which subclasses of tensors, such as pretended ones, never take
+    torch.backends.mha.set_fastpath_enabled(
+        False
+    )  # which subclasses of tensors, such as pretended ones, never take
 
     def run(device: torch.device) -> tuple[dict[str, torch.Tensor], pd.DataFrame]:
         job.processes = Processes(0, 1, device)
@@ -49,6 +57,8 @@ def prepare(world: Path, folder: Path, name: str, steps: int, **changes) -> Run:
 
 
 def align(module: torch.nn.Module) -> None:
-    """Put weights where PyTorch allocates: those of a mapped file may lie anywhere, for which MKL sums otherwise."""
+    """Put weights where PyTorch allocates: those of a mapped file may lie anywhere, for which
+    MKL sums otherwise.
+    """
     for tensor in (*module.parameters(), *module.buffers()):
         tensor.data = tensor.data.clone()

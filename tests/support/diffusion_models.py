@@ -9,7 +9,7 @@ import torch
 from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from dcr.diffusion import Diffusion
+from dcr.models.diffusion import Diffusion
 
 CROSS_ATTENTION_DIM = 16
 CONTEXT_LENGTH = 12
@@ -37,7 +37,10 @@ def tiny_diffusion(folder: Path, prediction_type: str = "v_prediction") -> Diffu
         cross_attention_dim=CROSS_ATTENTION_DIM,
     )
     scheduler = DDPMScheduler(
-        beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, prediction_type=prediction_type
+        beta_schedule="scaled_linear",
+        beta_start=0.00085,
+        beta_end=0.012,
+        prediction_type=prediction_type,
     )
     text_encoder = CLIPTextModel(
         CLIPTextConfig(
@@ -60,18 +63,25 @@ def _byte_tokenizer(folder: Path, context_length: int = CONTEXT_LENGTH) -> CLIPT
     folder.mkdir(parents=True, exist_ok=True)
     letters = [chr(c) for c in range(33, 161)]
     vocabulary = {
-        t: i for i, t in enumerate([*letters, *(f"{c}</w>" for c in letters), "<|startoftext|>", "<|endoftext|>"])
+        t: i
+        for i, t in enumerate(
+            [*letters, *(f"{c}</w>" for c in letters), "<|startoftext|>", "<|endoftext|>"]
+        )
     }
     (folder / "vocab.json").write_text(json.dumps(vocabulary))
     (folder / "merges.txt").write_text("#version: 0.2\n")
-    return CLIPTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=context_length)
+    return CLIPTokenizer(
+        str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=context_length
+    )
 
 
 def scaled_down_diffusion(folder: Path) -> Diffusion:
-    """Return a diffusion model of Stable Diffusion 2.1's shape, all widths but the VAE's a fifth of its own.
+    """Return a diffusion model of Stable Diffusion 2.1's shape, all widths but the VAE's a fifth of
+    its own.
 
-    Heads are 64 wide and prompts 77 tokens long, as there; the condition is 208 wide (1024 / 5, made a whole number of
-    heads); the VAE has a quarter of its widths, as groups of its norms ask for 32 channels, the text encoder 5 layers.
+    Heads are 64 wide and prompts 77 tokens long, as there; the condition is 208 wide (1024 / 5,
+    made a whole number of heads); the VAE has a quarter of its widths, as groups of its norms ask
+    for 32 channels, the text encoder 5 layers.
     """
     torch.manual_seed(0)
     tiny = tiny_diffusion(folder)
@@ -89,7 +99,16 @@ def scaled_down_diffusion(folder: Path) -> Diffusion:
         layers_per_block=2,
         latent_channels=4,
     )
-    sizes = {"hidden_size": 208, "intermediate_size": 832, "num_hidden_layers": 5, "num_attention_heads": 4}
-    text = CLIPTextModel(CLIPTextConfig(**tiny.text_encoder.config.to_dict() | sizes | {"max_position_embeddings": 77}))
+    sizes = {
+        "hidden_size": 208,
+        "intermediate_size": 832,
+        "num_hidden_layers": 5,
+        "num_attention_heads": 4,
+    }
+    text = CLIPTextModel(
+        CLIPTextConfig(
+            **tiny.text_encoder.config.to_dict() | sizes | {"max_position_embeddings": 77}
+        )
+    )
     tokenizer = _byte_tokenizer(folder, 77)
     return Diffusion(vae, unet, tiny.scheduler, text, tokenizer)

@@ -1,8 +1,8 @@
 """A finished run in miniature, with answers drawn so that DCR separates classes and loses names.
 
-DCR was trained with three seeds, reconstruction with two of them, the naive sum with one; DCR and base were aligned.
-Everything the page reads is derived from one table of answers, as in a real run: scores are its means, intervals and
-replicates come from the project's bootstrap.
+DCR was trained with three seeds, reconstruction with two of them, the naive sum with one; DCR and
+base were aligned. Everything the page reads is derived from one table of answers, as in a real run:
+scores are its means, intervals and replicates come from the project's bootstrap.
 """
 
 from __future__ import annotations
@@ -84,13 +84,17 @@ RATES = {
 
 @cache
 def results() -> dict[str, list[Result]]:
-    """Results of all encoders; answers of one item are correlated over encoders, as they are in a run."""
+    """Results of all encoders; answers of one item are correlated over encoders, as they are in
+    a run.
+    """
     found: dict[str, list[Result]] = {encoder: [] for encoder in ENCODERS}
     for place, (benchmark, groups, size) in enumerate(_benchmarks()):
         shared = np.random.default_rng(place).random(len(groups) * size)
         for number, encoder in enumerate(ENCODERS):
             generator = np.random.default_rng([7, place, number])
-            draws = np.where(generator.random(len(shared)) < 0.8, shared, generator.random(len(shared)))
+            draws = np.where(
+                generator.random(len(shared)) < 0.8, shared, generator.random(len(shared))
+            )
             correct = draws < RATES[encoder.partition("@")[0]][place]
             found[encoder].append(_result(benchmark, groups, size, correct))
     return found
@@ -123,11 +127,17 @@ def _result(benchmark: str, groups: tuple[str, ...], size: int, correct: np.ndar
         items = Items("image", names)
         statistics = partial(_pooled, benchmark, correct, of_each)
     scored = score(statistics, items, BOOTSTRAP)
-    return Result(benchmark, "scenes20", "task", **scored, outcomes=outcomes_of(names, of_each, correct))
+    return Result(
+        benchmark, "scenes20", "task", **scored, outcomes=outcomes_of(names, of_each, correct)
+    )
 
 
-def _pooled(benchmark: str, correct: np.ndarray, classes: np.ndarray, counts: np.ndarray) -> dict[str, np.ndarray]:
-    """Scores of all answers, and others that follow from them, since there are no features to measure."""
+def _pooled(
+    benchmark: str, correct: np.ndarray, classes: np.ndarray, counts: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Scores of all answers, and others that follow from them, since there are no features to
+    measure.
+    """
     pooled = weighted_mean(correct, counts)
     if benchmark == "zero_shot":
         return zero_shot_scores(np.where(correct, 0, 3), classes, counts)
@@ -163,7 +173,11 @@ def measurements(*without: str) -> pd.DataFrame:
 def comparisons(*without: str) -> dict:
     """What `comparisons.json` tells."""
     judge = Judge(read_measurements(measurements(*without)), 0.95, METHODS)
-    return {name: comparison_records(judge.compare("base", name)) for name in judge.names if name != "base"}
+    return {
+        name: comparison_records(judge.compare("base", name))
+        for name in judge.names
+        if name != "base"
+    }
 
 
 def methods(rivals: tuple[str, ...] = ("reconstruction",)) -> Methods:
@@ -173,7 +187,9 @@ def methods(rivals: tuple[str, ...] = ("reconstruction",)) -> Methods:
 
 
 def losses() -> dict[str, pd.DataFrame]:
-    """Loss logs of four runs as training writes them: the held-out error stands on every tenth row."""
+    """Loss logs of four runs as training writes them: the held-out error stands on every tenth
+    row.
+    """
     shapes = {
         "stage1": (300, 0.9, 0.42),
         "dcr": (100, 2.4, 1.3),
@@ -185,14 +201,19 @@ def losses() -> dict[str, pd.DataFrame]:
         generator = np.random.default_rng(number)
         decay = np.exp(-np.arange(steps) / steps * 5)
         noise = generator.lognormal(0, 0.12, steps)
-        frame = pd.DataFrame({"step": np.arange(1, steps + 1), "loss": (last + (first - last) * decay) * noise})
+        frame = pd.DataFrame(
+            {"step": np.arange(1, steps + 1), "loss": (last + (first - last) * decay) * noise}
+        )
         frame["learning_rate"], frame["grad_norm"] = 1e-3, generator.lognormal(-1, 0.3, steps)
         frame["validation_loss"] = np.where(frame["step"] % 10 == 0, 0.42 + 0.05 * decay, np.nan)
         if run in ("dcr", "naive"):
             frame["alignment"], frame["uniformity"] = 0.02 * noise, -1.5 - 0.5 * (1 - decay)
             frame["conflict_cosine"] = np.where(frame["step"] % 50 == 0, -0.2, np.nan)
         if run == "dcr":
-            frame["effective_negatives"], frame["target_gradient_share"] = 4 + 7 * decay, 0.8 * np.ones(steps)
+            frame["effective_negatives"], frame["target_gradient_share"] = (
+                4 + 7 * decay,
+                0.8 * np.ones(steps),
+            )
         result[run] = frame
     return result
 
@@ -232,20 +253,34 @@ def sets() -> list[dict]:
     """Which sets were evaluated."""
     return [
         {
-            "name": "mmvp_vlm", "kind": "mmvp_vlm", "folder": "sets/mmvp_vlm", "dataset": "mmvp_vlm",
-            "benchmarks": ["mmvp_vlm"], "notes": [],
+            "name": "mmvp_vlm",
+            "kind": "mmvp_vlm",
+            "folder": "sets/mmvp_vlm",
+            "dataset": "mmvp_vlm",
+            "benchmarks": ["mmvp_vlm"],
+            "notes": [],
         },
         {
-            "name": "classification", "kind": "classification", "folder": "sets/scenes20",
-            "dataset": "scenes20", "benchmarks": ["clustering", "zero_shot", "probes"],
+            "name": "classification",
+            "kind": "classification",
+            "folder": "sets/scenes20",
+            "dataset": "scenes20",
+            "benchmarks": ["clustering", "zero_shot", "probes"],
             "notes": ["left out: hidden folders: 1 (.git)"],
         },
-    ]  # fmt: skip
+    ]
 
 
 def base_models_record() -> dict:
-    """Noise error of the demo's UNet under three conditions, and what it and the text tower tell apart."""
-    rises = {"class": (0.3788, 0.0051), "color": (0.0986, 0.0031), "count": (0.0001, 0.0002), "text": (0.0003, 0.0002)}
+    """Noise error of the demo's UNet under three conditions, and what it and the text tower
+    tell apart.
+    """
+    rises = {
+        "class": (0.3788, 0.0051),
+        "color": (0.0986, 0.0031),
+        "count": (0.0001, 0.0002),
+        "text": (0.0003, 0.0002),
+    }
     return {
         "unet": {"true_caption": 0.3921, "empty_prompt": 0.4318, "wrong_caption": 0.4487},
         "details": {
@@ -258,7 +293,14 @@ def base_models_record() -> dict:
 
 def conditions() -> dict:
     """Noise error of the projector's condition before and after stage 1."""
-    return {"projector": {"empty_prompt": 0.4318, "before": 0.4733, "after": 0.4102, "wrong_image": 0.4577}}
+    return {
+        "projector": {
+            "empty_prompt": 0.4318,
+            "before": 0.4733,
+            "after": 0.4102,
+            "wrong_image": 0.4577,
+        }
+    }
 
 
 def draw_image(seed: int, side: int = 32) -> Image.Image:
@@ -293,7 +335,10 @@ def made_positives() -> dict:
     """Pictures that pipeline `synthesis` left, of two images with three candidates each."""
     from dcr.pages import to_data_uri
 
-    rows = [{"key": f"0000{i}", "images": [to_data_uri(draw_image(4 * i + n)) for n in range(4)]} for i in range(2)]
+    rows = [
+        {"key": f"0000{i}", "images": [to_data_uri(draw_image(4 * i + n)) for n in range(4)]}
+        for i in range(2)
+    ]
     measures = {
         "feature_cosine": 0.355, "unrelated_feature_cosine": 0.309, "pixel_difference": 0.171,
         "least_pixel_difference": 0.054, "unrelated_pixel_difference": 0.212,
@@ -309,8 +354,10 @@ def png(seed: int) -> bytes:
 
 
 def run(mmvp_folder: Path):
-    """Everything the page shows of this run, as :class:`dcr.reporting.page.Run`, and its figures."""
-    from dcr.benchmark_sets import open_set
+    """Everything the page shows of this run, as :class:`dcr.reporting.page.Run`, and its
+    figures.
+    """
+    from dcr.data.benchmark_sets import open_set
     from dcr.reporting import figures, images
     from dcr.reporting.contrast import plot_contrast
     from dcr.reporting.p_against_d import plot_p_against_d
@@ -344,7 +391,10 @@ def run(mmvp_folder: Path):
         flips=images.find_flipped_pairs(mmvp, table, "base", "dcr", num_shown=6),
         reconstructions=images.tabulate_images(
             columns,
-            [{"type": pair.type, "statement": images.show_statement(pair.texts[0])} for pair in pairs],
+            [
+                {"type": pair.type, "statement": images.show_statement(pair.texts[0])}
+                for pair in pairs
+            ],
             original="original",
         ),
         notes=["The world is drawn, not photographed."],

@@ -1,4 +1,6 @@
-"""Full-size models with random weights; most on the meta device: every shape, no memory, weights never made."""
+"""Full-size models with random weights; most on the meta device: every shape, no memory,
+weights never made.
+"""
 
 from __future__ import annotations
 
@@ -8,24 +10,68 @@ from pathlib import Path
 import open_clip
 import torch
 from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
-from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPTextModel, SiglipConfig, SiglipModel
+from transformers import (
+    CLIPConfig,
+    CLIPModel,
+    CLIPTextConfig,
+    CLIPTextModel,
+    SiglipConfig,
+    SiglipModel,
+)
 
-from dcr.backbones import Backbone, Preprocessing
-from dcr.backbones.open_clip import build_open_clip
-from dcr.backbones.transformers import TransformersBackbone
-from dcr.diffusion import Diffusion
+from dcr.models.backbones import Backbone, Preprocessing
+from dcr.models.backbones.open_clip import build_open_clip
+from dcr.models.backbones.transformers import TransformersBackbone
+from dcr.models.diffusion import Diffusion
 from diffusion_models import tiny_diffusion
 
-_L_TEXT = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12}
-_B_TEXT = {"hidden_size": 512, "intermediate_size": 2048, "num_hidden_layers": 12, "num_attention_heads": 8}
-_H_TEXT = {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24, "num_attention_heads": 16}
-_B = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12}
-_L = {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24, "num_attention_heads": 16}
-_H = {"hidden_size": 1280, "intermediate_size": 5120, "num_hidden_layers": 32, "num_attention_heads": 16}
-_SO = {"hidden_size": 1152, "intermediate_size": 4304, "num_hidden_layers": 27, "num_attention_heads": 16}
+_L_TEXT = {
+    "hidden_size": 768,
+    "intermediate_size": 3072,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 12,
+}
+_B_TEXT = {
+    "hidden_size": 512,
+    "intermediate_size": 2048,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 8,
+}
+_H_TEXT = {
+    "hidden_size": 1024,
+    "intermediate_size": 4096,
+    "num_hidden_layers": 24,
+    "num_attention_heads": 16,
+}
+_B = {
+    "hidden_size": 768,
+    "intermediate_size": 3072,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 12,
+}
+_L = {
+    "hidden_size": 1024,
+    "intermediate_size": 4096,
+    "num_hidden_layers": 24,
+    "num_attention_heads": 16,
+}
+_H = {
+    "hidden_size": 1280,
+    "intermediate_size": 5120,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 16,
+}
+_SO = {
+    "hidden_size": 1152,
+    "intermediate_size": 4304,
+    "num_hidden_layers": 27,
+    "num_attention_heads": 16,
+}
 
 
-def _clip(vision: dict, text: dict, projection_dim: int, image_size: int, patch_size: int) -> CLIPConfig:
+def _clip(
+    vision: dict, text: dict, projection_dim: int, image_size: int, patch_size: int
+) -> CLIPConfig:
     return CLIPConfig(
         vision_config={**vision, "image_size": image_size, "patch_size": patch_size},
         text_config=text,
@@ -57,11 +103,17 @@ OPEN_CLIP = {
 }
 # UNet and text encoder of the four diffusion models; the VAE is the same in all.
 _SD1 = {"cross_attention_dim": 768, "attention_head_dim": 8}
-_SD2 = {"cross_attention_dim": 1024, "attention_head_dim": (5, 10, 20, 20), "use_linear_projection": True}
+_SD2 = {
+    "cross_attention_dim": 1024,
+    "attention_head_dim": (5, 10, 20, 20),
+    "use_linear_projection": True,
+}
 UNETS = {"sd-1.4": _SD1, "sd-1.5": _SD1, "sd-2.1-base": _SD2, "sd-2.1": _SD2}
 TEXT_ENCODERS = {
     **dict.fromkeys(("sd-1.4", "sd-1.5"), CLIPTextConfig(**_L_TEXT)),
-    **dict.fromkeys(("sd-2.1-base", "sd-2.1"), CLIPTextConfig(**{**_H_TEXT, "num_hidden_layers": 23})),
+    **dict.fromkeys(
+        ("sd-2.1-base", "sd-2.1"), CLIPTextConfig(**{**_H_TEXT, "num_hidden_layers": 23})
+    ),
 }
 
 
@@ -91,9 +143,15 @@ def unet_on_meta(name: str) -> UNet2DConditionModel:
 
 @cache
 def _unet(cross_attention_dim: int) -> UNet2DConditionModel:
-    options = next(options for options in UNETS.values() if options["cross_attention_dim"] == cross_attention_dim)
+    options = next(
+        options
+        for options in UNETS.values()
+        if options["cross_attention_dim"] == cross_attention_dim
+    )
     with torch.device("meta"):
-        return UNet2DConditionModel(sample_size=64, **options).to(torch.bfloat16).requires_grad_(False)
+        return (
+            UNet2DConditionModel(sample_size=64, **options).to(torch.bfloat16).requires_grad_(False)
+        )
 
 
 @cache
@@ -115,11 +173,16 @@ def vae() -> AutoencoderKL:
 
 
 def full_size_diffusion(folder: Path) -> Diffusion:
-    """Build Stable Diffusion 2.1 with random weights, in memory; its tokenizer knows single characters."""
+    """Build Stable Diffusion 2.1 with random weights, in memory; its tokenizer knows single
+    characters.
+    """
     tokenizer = tiny_diffusion(folder).tokenizer
     tokenizer.model_max_length = 77
     scheduler = DDPMScheduler(
-        beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, prediction_type="v_prediction"
+        beta_schedule="scaled_linear",
+        beta_start=0.00085,
+        beta_end=0.012,
+        prediction_type="v_prediction",
     )
     unet = UNet2DConditionModel(sample_size=96, **UNETS["sd-2.1"])
     return Diffusion(vae(), unet, scheduler, CLIPTextModel(TEXT_ENCODERS["sd-2.1"]), tokenizer)

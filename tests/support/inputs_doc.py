@@ -9,6 +9,8 @@ def table_of(section: str) -> list[list[str]]:
     """Return the rows of a section's table, without its head."""
     text = DOCUMENT.read_text(encoding="utf-8").split(f"\n## {section}\n")[1].split("\n## ")[0]
     lines = [
-        line.removeprefix("|").removesuffix("|").split(" | ") for line in text.splitlines() if line.startswith("|")
+        line.removeprefix("|").removesuffix("|").split(" | ")
+        for line in text.splitlines()
+        if line.startswith("|")
     ]
     return [[cell.strip() for cell in line] for line in lines[2:]]

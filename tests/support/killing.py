@@ -1,4 +1,6 @@
-"""Runs of a project in forks of this process, which has imported everything, that end at a moment of one's choice."""
+"""Runs of a project in forks of this process, which has imported everything, that end at a
+moment of one's choice.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-_OPERATIONS = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.symlink", "os.chmod", "os.truncate"}
+_OPERATIONS = {
+    "os.rename",
+    "os.remove",
+    "os.mkdir",
+    "os.rmdir",
+    "os.link",
+    "os.symlink",
+    "os.chmod",
+    "os.truncate",
+}
 
 
 @dataclass(frozen=True)
@@ -32,12 +43,17 @@ class Outcome:
 
 
 def run_pipelines(
-    project: Path, env: str, names: list[str], at_operation: int | None = None, after_seconds: float | None = None
+    project: Path,
+    env: str,
+    names: list[str],
+    at_operation: int | None = None,
+    after_seconds: float | None = None,
 ) -> Outcome:
     """Run pipelines of a recipe as `kedro run` does.
 
     Args:
-        at_operation: the run is killed just before its n-th operation on a file of the project, from 0.
+        at_operation: the run is killed just before its n-th operation on a file of the project,
+            from 0.
         after_seconds: or after so long, by the system.
 
     Raises:
@@ -47,7 +63,7 @@ def run_pipelines(
     def work() -> None:
         from kedro.framework.startup import bootstrap_project
 
-        from dcr.session import RecipeSession
+        from dcr.framework.session import RecipeSession
 
         os.chdir(project)
         bootstrap_project(project)
@@ -80,7 +96,9 @@ def _fork(work: Callable[[], None], folder: Path, at_operation: int | None) -> O
             sys.addaudithook(counter)
             work()
             report = {"operations": counter.number, "modules": list(sys.modules)}
-            os.write(writing, (json.dumps(report) + "\n").encode()) if at_operation is None else None
+            os.write(
+                writing, (json.dumps(report) + "\n").encode()
+            ) if at_operation is None else None
             code = 0
         except BaseException:
             traceback.print_exc()
@@ -106,7 +124,9 @@ def _redirect(log: Path) -> None:
 
 
 class _Counter:
-    """An audit hook that counts operations on files of a folder, and ends this process before one of them."""
+    """An audit hook that counts operations on files of a folder, and ends this process before
+    one of them.
+    """
 
     def __init__(self, folder: Path, last: int | None) -> None:
         self.number, self._folder, self._last, self._pid = 0, str(folder), last, os.getpid()

@@ -16,9 +16,9 @@ import pandas as pd
 import torch
 
 import models
-from dcr.diffusion import Diffusion
+from dcr.data.shards import Sample, read_samples, write_shard
 from dcr.latents import LatentCache, LatentOptions, LatentPlan, pick_rank, plan_latents
-from dcr.shards import Sample, read_samples, write_shard
+from dcr.models.diffusion import Diffusion
 from diffusion_models import tiny_diffusion
 
 OPTIONS = LatentOptions(image_size=32, scale=(0.9, 1.0), batch_size=3, dtype="float32")
@@ -49,13 +49,18 @@ class World:
     def open(cls, folder: Path) -> World:
         """Return the world that was made in a folder; its model has the same weights."""
         shards = sorted((folder / "shards").glob("*.tar"))
-        images = {shard.stem: [sample.image for sample in read_samples(str(shard))] for shard in shards}
+        images = {
+            shard.stem: [sample.image for sample in read_samples(str(shard))] for shard in shards
+        }
         return cls(folder, tiny_diffusion(folder / f"tokenizer-{os.getpid()}"), images)
 
     def write(self, name: str, images: list[bytes]) -> None:
         """Write or replace one input shard."""
         self.images[name] = images
-        samples = [Sample(f"{name}{i:04d}", image, "png", f"caption {i} of {name}") for i, image in enumerate(images)]
+        samples = [
+            Sample(f"{name}{i:04d}", image, "png", f"caption {i} of {name}")
+            for i, image in enumerate(images)
+        ]
         write_shard(self.folder / "shards", name, samples)
 
     @property
@@ -82,18 +87,25 @@ def manifest_of(shards: list[str]) -> pd.DataFrame:
     return pd.DataFrame(
         [
             {
-                "shard": Path(shard).stem, "key": sample.key, "offset": sample.offset, "caption": sample.caption,
+                "shard": Path(shard).stem,
+                "key": sample.key,
+                "offset": sample.offset,
+                "caption": sample.caption,
                 "sha256": hashlib.sha256(sample.image).hexdigest(),
             }
             for shard in shards
             for sample in read_samples(shard)
         ]
-    )  # fmt: skip
+    )
 
 
 def files(folder: Path) -> dict[str, tuple[int, bytes]]:
     """Return inode and content of every file of a cache: a file that was not touched keeps both."""
-    return {path.name: (path.stat().st_ino, path.read_bytes()) for path in folder.iterdir() if path.is_file()}
+    return {
+        path.name: (path.stat().st_ino, path.read_bytes())
+        for path in folder.iterdir()
+        if path.is_file()
+    }
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -130,10 +142,14 @@ def write_with_small_files(folder: Path, name: str, max_bytes: int) -> None:
 
 
 class Child:
-    """A process that runs a function of this module; its server has imported this module and computed nothing."""
+    """A process that runs a function of this module; its server has imported this module and
+    computed nothing.
+    """
 
     def __init__(self, function: Callable[..., None], *arguments: object) -> None:
-        os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)  # all that the server knows when it imports this module
+        os.environ["PYTHONPATH"] = os.pathsep.join(
+            sys.path
+        )  # all that the server knows when it imports this module
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload([__name__])
         self._receiver, sender = context.Pipe(duplex=False)
@@ -146,7 +162,9 @@ class Child:
         assert self._receiver.recv() == "ready"
 
     def result(self, kill_after: float | None = None) -> str | None:
-        """Return the function's error, "" for none, or None if it was still running and got SIGKILL."""
+        """Return the function's error, "" for none, or None if it was still running and got
+        SIGKILL.
+        """
         self._process.join(60 if kill_after is None else kill_after)
         self._process.kill()
         self._process.join()

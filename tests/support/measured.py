@@ -13,10 +13,14 @@ from dcr.metrics.bootstrap import Bootstrap
 BOOTSTRAP = Bootstrap(num_resamples=500, confidence=0.95, seed=0)
 
 
-def mean_of(answers: Sequence[float], items: str = "images", bootstrap: Bootstrap = BOOTSTRAP) -> Measured:
+def mean_of(
+    answers: Sequence[float], items: str = "images", bootstrap: Bootstrap = BOOTSTRAP
+) -> Measured:
     """Return the mean over items of ``answers`` (N,), and what it is in every resample."""
     values = np.asarray(answers, dtype=np.float64)
-    replicates = np.concatenate([counts @ values / len(values) for counts in bootstrap.draw(len(values))])
+    replicates = np.concatenate(
+        [counts @ values / len(values) for counts in bootstrap.draw(len(values))]
+    )
     return Measured(float(values.mean()), replicates.astype(np.float32), items)
 
 
@@ -32,9 +36,15 @@ def measurements(key: str, **encoders: Measured) -> dict[str, dict[str, dict[str
 
 
 def comparison(
-    key: str, before: float, after: float, interval: tuple[float, float] = (-1, 1), num_seeds: int = 3
+    key: str,
+    before: float,
+    after: float,
+    interval: tuple[float, float] = (-1, 1),
+    num_seeds: int = 3,
 ) -> Comparison:
     """Return a comparison with a given interval of the difference."""
     benchmark, _, metric = key.partition(".")
     first, second = Estimate(before, before, before, 0), Estimate(after, after, after, num_seeds)
-    return Comparison(benchmark, metric, first, second, Estimate(after - before, *interval, num_seeds))
+    return Comparison(
+        benchmark, metric, first, second, Estimate(after - before, *interval, num_seeds)
+    )

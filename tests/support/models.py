@@ -16,7 +16,9 @@ TEXTS = ["a red fish, facing left!", "Two   dots on a STRIPED wall", "it's café
 
 
 def images(count: int = 3, size: tuple[int, int] = (50, 42)) -> list[Image.Image]:
-    """Return smooth random RGB images; their leftover beside the crop is even, where all croppers agree."""
+    """Return smooth random RGB images; their leftover beside the crop is even, where all
+    croppers agree.
+    """
     generator = np.random.default_rng(0)
     small = generator.integers(0, 256, (count, 6, 6, 3), dtype=np.uint8)
     return [Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC) for pixels in small]
@@ -28,18 +30,34 @@ def pixels(count: int = 3) -> torch.Tensor:
 
 
 def tiny_model_cfg(quick_gelu: bool = True, **top_level: Any) -> dict[str, Any]:
-    """Return an open_clip ``model_cfg``: ViT width 32, 2 layers, 32 px, patch 8; text width 32, 2 layers."""
+    """Return an open_clip ``model_cfg``: ViT width 32, 2 layers, 32 px, patch 8; text width 32,
+    2 layers.
+    """
     return {
         "embed_dim": 24,
         "quick_gelu": quick_gelu,
-        "vision_cfg": {"image_size": IMAGE_SIZE, "patch_size": 8, "width": 32, "layers": 2, "head_width": 8},
-        "text_cfg": {"context_length": 20, "vocab_size": 49408, "width": 32, "heads": 4, "layers": 2},
+        "vision_cfg": {
+            "image_size": IMAGE_SIZE,
+            "patch_size": 8,
+            "width": 32,
+            "layers": 2,
+            "head_width": 8,
+        },
+        "text_cfg": {
+            "context_length": 20,
+            "vocab_size": 49408,
+            "width": 32,
+            "heads": 4,
+            "layers": 2,
+        },
         **top_level,
     }
 
 
 def tiny_open_clip(
-    folder: Path, model_cfg: dict[str, Any] | None = None, preprocess_cfg: dict[str, Any] | None = None
+    folder: Path,
+    model_cfg: dict[str, Any] | None = None,
+    preprocess_cfg: dict[str, Any] | None = None,
 ) -> Path:
     """Write an open_clip folder by hand (config and safetensors) and return it."""
     import open_clip
@@ -61,10 +79,25 @@ def tiny_hf_clip(folder: Path, **vision: Any) -> Path:
     from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTokenizer
 
     letters = [chr(code) for code in range(ord("!"), ord("~") + 1)]
-    vocabulary = [*letters, *(f"{letter}</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
+    vocabulary = [
+        *letters,
+        *(f"{letter}</w>" for letter in letters),
+        "<|startoftext|>",
+        "<|endoftext|>",
+    ]
     eos = len(vocabulary) - 1
-    tower = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
-    text = {"vocab_size": eos + 1, "max_position_embeddings": 20, "eos_token_id": eos, "bos_token_id": eos - 1}
+    tower = {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+    }
+    text = {
+        "vocab_size": eos + 1,
+        "max_position_embeddings": 20,
+        "eos_token_id": eos,
+        "bos_token_id": eos - 1,
+    }
     model = CLIPModel(
         CLIPConfig(
             text_config={**tower, **text, "pad_token_id": eos},
@@ -74,7 +107,10 @@ def tiny_hf_clip(folder: Path, **vision: Any) -> Path:
     )
     randomize(model)
     model.save_pretrained(folder)
-    size = {"size": {"shortest_edge": IMAGE_SIZE}, "crop_size": {"height": IMAGE_SIZE, "width": IMAGE_SIZE}}
+    size = {
+        "size": {"shortest_edge": IMAGE_SIZE},
+        "crop_size": {"height": IMAGE_SIZE, "width": IMAGE_SIZE},
+    }
     CLIPImageProcessor(**size).save_pretrained(folder)
     ids = {token: index for index, token in enumerate(vocabulary)}
     CLIPTokenizer(vocab=ids, merges=[], model_max_length=20).save_pretrained(folder)
@@ -85,11 +121,21 @@ def tiny_siglip(folder: Path, hidden_act: str = "gelu_pytorch_tanh") -> Path:
     """Write a transformers SiglipModel folder with a word tokenizer and return it."""
     from transformers import SiglipConfig, SiglipImageProcessor, SiglipModel
 
-    tower = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+    tower = {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+    }
     model = SiglipModel(
         SiglipConfig(
             text_config={**tower, "vocab_size": 32, "max_position_embeddings": 8},
-            vision_config={**tower, "image_size": IMAGE_SIZE, "patch_size": 8, "hidden_act": hidden_act},
+            vision_config={
+                **tower,
+                "image_size": IMAGE_SIZE,
+                "patch_size": 8,
+                "hidden_act": hidden_act,
+            },
         )
     )
     randomize(model)
@@ -106,14 +152,21 @@ def word_tokenizer(folder: Path) -> None:
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
-    words = {word: index for index, word in enumerate(["<pad>", "<unk>", "a", "red", "fish", "dots", "wall", "two"])}
+    words = {
+        word: index
+        for index, word in enumerate(["<pad>", "<unk>", "a", "red", "fish", "dots", "wall", "two"])
+    }
     tokenizer = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", unk_token="<unk>").save_pretrained(folder)
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="<pad>", unk_token="<unk>"
+    ).save_pretrained(folder)
 
 
 def randomize(model: torch.nn.Module, seed: int = 0) -> None:
-    """Draw every parameter anew, biases and norms included, so that no mapping error hides behind zeros or ones."""
+    """Draw every parameter anew, biases and norms included, so that no mapping error hides
+    behind zeros or ones.
+    """
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in sorted(model.named_parameters()):
@@ -121,7 +174,9 @@ def randomize(model: torch.nn.Module, seed: int = 0) -> None:
             if name.endswith("logit_scale"):
                 parameter.fill_(2.5)
             elif parameter.ndim < 2:
-                parameter.copy_(0.1 * noise + float(name.endswith("weight")))  # a norm's weight lies around 1
+                parameter.copy_(
+                    0.1 * noise + float(name.endswith("weight"))
+                )  # a norm's weight lies around 1
             else:
                 parameter.copy_(noise * parameter[0].numel() ** -0.5)
 
@@ -130,5 +185,7 @@ def randomize_adapter(visual: torch.nn.Module, seed: int = 2) -> None:
     """Change LoRA factors and adapted biases, all that is trainable, as training would have."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        for _, parameter in sorted((name, p) for name, p in visual.named_parameters() if p.requires_grad):
+        for _, parameter in sorted(
+            (name, p) for name, p in visual.named_parameters() if p.requires_grad
+        ):
             parameter.add_(0.2 * torch.randn(parameter.shape, generator=generator))

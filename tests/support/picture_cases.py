@@ -1,4 +1,5 @@
-"""Pictures of every mode and container, each with the RGB pixels that it must become, computed without Pillow.
+"""Pictures of every mode and container, each with the RGB pixels that it must become, computed
+without Pillow.
 
 A case is a file, built here, and a row of ``docs/inputs.md``, whose first column is its ``row``.
 """
@@ -19,12 +20,16 @@ RGB, ALPHA = PIXELS[..., :3], PIXELS[..., 3]
 ALPHA[:2], ALPHA[2:4] = 0, 255
 GREY = PIXELS[..., 0]
 DEEP = np.random.default_rng(6).integers(0, 65536, (SIDE, SIDE, 4))  # the same, of 16 bits
-SMOOTH = np.kron(np.random.default_rng(7).integers(60, 200, (2, 2, 4)), np.ones((8, 8, 1), int))  # for lossy formats
+SMOOTH = np.kron(
+    np.random.default_rng(7).integers(60, 200, (2, 2, 4)), np.ones((8, 8, 1), int)
+)  # for lossy formats
 
 
 @dataclass(frozen=True)
 class Case:
-    """A file, the pixels that it must become (H, W, 3), within ``tolerance`` levels, and what validation says."""
+    """A file, the pixels that it must become (H, W, 3), within ``tolerance`` levels, and what
+    validation says.
+    """
 
     row: str
     content: bytes
@@ -45,15 +50,23 @@ def opaque(colours: np.ndarray) -> np.ndarray:
     return over_white(colours, np.full(colours.shape[:2], 255))
 
 
-def write_png(values: np.ndarray, colour_type: int, depth: int, *chunks: tuple[bytes, bytes]) -> bytes:
-    """Return a PNG of integer samples, (H, W) or (H, W, C), of ``depth`` bits, with further chunks before the data."""
+def write_png(
+    values: np.ndarray, colour_type: int, depth: int, *chunks: tuple[bytes, bytes]
+) -> bytes:
+    """Return a PNG of integer samples, (H, W) or (H, W, C), of ``depth`` bits, with further
+    chunks before the data.
+    """
 
     def chunk(name: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        return (
+            struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        )
 
     height, width = values.shape[:2]
     rows = values.reshape(height, -1)
-    bits = (rows[..., None] >> np.arange(depth - 1, -1, -1) & 1).reshape(height, -1).astype(np.uint8)
+    bits = (
+        (rows[..., None] >> np.arange(depth - 1, -1, -1) & 1).reshape(height, -1).astype(np.uint8)
+    )
     data = b"".join(b"\0" + row.tobytes() for row in np.packbits(bits, axis=1))
     header = struct.pack(">IIBBBBB", width, height, depth, colour_type, 0, 0, 0)
     parts = [(b"IHDR", header), *chunks, (b"IDAT", zlib.compress(data)), (b"IEND", b"")]
@@ -66,9 +79,17 @@ def write_bmp(rgba: np.ndarray) -> bytes:
     data = rgba[::-1].astype(np.uint8).tobytes()
     masks = struct.pack("<4I", 0xFF, 0xFF00, 0xFF0000, 0xFF000000)
     header = (
-        struct.pack("<IiiHHIIiiII", 108, width, height, 1, 32, 3, len(data), 0, 0, 0, 0) + masks + b"BGRs" + bytes(48)
+        struct.pack("<IiiHHIIiiII", 108, width, height, 1, 32, 3, len(data), 0, 0, 0, 0)
+        + masks
+        + b"BGRs"
+        + bytes(48)
     )
-    return b"BM" + struct.pack("<IHHI", 14 + len(header) + len(data), 0, 0, 14 + len(header)) + header + data
+    return (
+        b"BM"
+        + struct.pack("<IHHI", 14 + len(header) + len(data), 0, 0, 14 + len(header))
+        + header
+        + data
+    )
 
 
 def save(image: Image.Image, kind: str, **options) -> bytes:
@@ -89,7 +110,10 @@ def _png_cases():
     key_rgb[:4] = (10, 20, 30)
     indices = GREY % 16
     palette = np.random.default_rng(8).integers(0, 256, (16, 3))
-    plte, alphas = (b"PLTE", palette.astype(np.uint8).tobytes()), np.random.default_rng(9).integers(0, 256, 16)
+    plte, alphas = (
+        (b"PLTE", palette.astype(np.uint8).tobytes()),
+        np.random.default_rng(9).integers(0, 256, 16),
+    )
     bit = GREY & 1
     colours = "PNG, 8 bits: grey, colour, palette"
     yield Case(colours, write_png(GREY, 0, 8), opaque(GREY))
@@ -101,23 +125,42 @@ def _png_cases():
     yield Case(few, write_png(four_bits, 0, 4), opaque(four_bits * 17))
     yield Case(few, write_png(indices, 3, 4, plte), opaque(palette[indices]))
     full = np.full_like(ALPHA, 255)
-    yield Case("PNG with an alpha channel that is opaque", write_png(np.dstack([RGB, full]), 6, 8), opaque(RGB))
+    yield Case(
+        "PNG with an alpha channel that is opaque",
+        write_png(np.dstack([RGB, full]), 6, 8),
+        opaque(RGB),
+    )
     alpha, see_through = "PNG with an alpha channel", ("transparent",)
     yield Case(alpha, write_png(PIXELS, 6, 8), over_white(RGB, ALPHA), see_through)
-    yield Case(alpha, write_png(np.dstack([GREY, ALPHA]), 4, 8), over_white(GREY, ALPHA), see_through)
+    yield Case(
+        alpha, write_png(np.dstack([GREY, ALPHA]), 4, 8), over_white(GREY, ALPHA), see_through
+    )
     keyed = "PNG with a transparent colour, or opacities in its palette (tRNS)"
     one = (b"tRNS", b"\xff\xff\0")
     yield Case(keyed, write_png(indices, 3, 8, plte, (b"tRNS", alphas.astype(np.uint8).tobytes())),
                over_white(palette[indices], alphas[indices]), see_through)  # fmt: skip
-    yield Case(keyed, write_png(indices, 3, 8, plte, one), over_white(palette[indices], (indices != 2) * 255),
-               see_through)  # fmt: skip
+    yield Case(
+        keyed,
+        write_png(indices, 3, 8, plte, one),
+        over_white(palette[indices], (indices != 2) * 255),
+        see_through,
+    )
     yield Case(keyed, write_png(four_bits, 0, 4, (b"tRNS", b"\0\x03")),
                over_white(four_bits * 17, (four_bits != 3) * 255), see_through)  # fmt: skip
-    yield Case(keyed, write_png(bit, 0, 1, (b"tRNS", b"\0\0")), opaque(np.full_like(GREY, 255)), see_through)
+    yield Case(
+        keyed,
+        write_png(bit, 0, 1, (b"tRNS", b"\0\0")),
+        opaque(np.full_like(GREY, 255)),
+        see_through,
+    )
     yield Case(keyed, write_png(GREY, 0, 8, (b"tRNS", struct.pack(">H", GREY[0, 0]))),
                over_white(GREY, (GREY[0, 0] != GREY) * 255), see_through)  # fmt: skip
-    yield Case(keyed, write_png(key_rgb, 2, 8, (b"tRNS", struct.pack(">3H", 10, 20, 30))),
-               over_white(key_rgb, (key_rgb != (10, 20, 30)).any(axis=2) * 255), see_through)  # fmt: skip
+    yield Case(
+        keyed,
+        write_png(key_rgb, 2, 8, (b"tRNS", struct.pack(">3H", 10, 20, 30))),
+        over_white(key_rgb, (key_rgb != (10, 20, 30)).any(axis=2) * 255),
+        see_through,
+    )
     deep, scaled = "PNG, 16 bits", ("high_bit_depth",)
     high = DEEP >> 8
     yield Case(deep, write_png(DEEP[..., 0], 0, 16), opaque(high[..., 0]), scaled)
@@ -129,16 +172,25 @@ def _png_cases():
     key = DEEP[0, 0]
     yield Case(deep, write_png(DEEP[..., 0], 0, 16, (b"tRNS", struct.pack(">H", key[0]))),
                over_white(high[..., 0], (DEEP[..., 0] != key[0]) * 255), both)  # fmt: skip
-    yield Case(deep, write_png(DEEP[..., :3], 2, 16, (b"tRNS", struct.pack(">3H", *key[:3]))),
-               over_white(high[..., :3], (DEEP[..., :3] != key[:3]).any(axis=2) * 255), both)  # fmt: skip
+    yield Case(
+        deep,
+        write_png(DEEP[..., :3], 2, 16, (b"tRNS", struct.pack(">3H", *key[:3]))),
+        over_white(high[..., :3], (DEEP[..., :3] != key[:3]).any(axis=2) * 255),
+        both,
+    )
 
 
 # EXIF: where the first row and the first column of the stored picture lie.
 TURNED = {
-    1: lambda p: p, 2: lambda p: p[:, ::-1], 3: lambda p: p[::-1, ::-1], 4: lambda p: p[::-1],
-    5: lambda p: p.swapaxes(0, 1), 6: lambda p: np.rot90(p, -1), 7: lambda p: p[::-1, ::-1].swapaxes(0, 1),
+    1: lambda p: p,
+    2: lambda p: p[:, ::-1],
+    3: lambda p: p[::-1, ::-1],
+    4: lambda p: p[::-1],
+    5: lambda p: p.swapaxes(0, 1),
+    6: lambda p: np.rot90(p, -1),
+    7: lambda p: p[::-1, ::-1].swapaxes(0, 1),
     8: lambda p: np.rot90(p),
-}  # fmt: skip
+}
 
 
 def with_orientation(orientation: int) -> Image.Exif:
@@ -151,17 +203,34 @@ def with_orientation(orientation: int) -> Image.Exif:
 def _jpeg_cases():
     smooth = SMOOTH[..., :3]
     best = {"quality": 100, "subsampling": 0}
-    yield Case("JPEG: colour, grey", save(image_of(smooth, "RGB"), "JPEG", **best), opaque(smooth), tolerance=2)
-    yield Case("JPEG: colour, grey", save(image_of(smooth[..., 0], "L"), "JPEG", **best), opaque(smooth[..., 0]),
-               tolerance=1)  # fmt: skip
+    yield Case(
+        "JPEG: colour, grey",
+        save(image_of(smooth, "RGB"), "JPEG", **best),
+        opaque(smooth),
+        tolerance=2,
+    )
+    yield Case(
+        "JPEG: colour, grey",
+        save(image_of(smooth[..., 0], "L"), "JPEG", **best),
+        opaque(smooth[..., 0]),
+        tolerance=1,
+    )
     cmyk = save(image_of(SMOOTH, "CMYK"), "JPEG", quality=100)
     assert b"Adobe" in cmyk  # which means that it stores 255 minus ink
     ink = (255 - SMOOTH[..., :3]) * (255 - SMOOTH[..., 3:]) / 255
-    yield Case("JPEG: CMYK, also Adobe's inverted", cmyk, opaque(ink.round().astype(int)), tolerance=3)
+    yield Case(
+        "JPEG: CMYK, also Adobe's inverted", cmyk, opaque(ink.round().astype(int)), tolerance=3
+    )
     for orientation, turn in TURNED.items():
         content = save(image_of(smooth, "RGB"), "JPEG", exif=with_orientation(orientation), **best)
-        row = "JPEG, PNG or WebP with an EXIF orientation" if orientation > 1 else "JPEG: colour, grey"
-        yield Case(row, content, opaque(turn(smooth)), ("rotated",) * (orientation > 1), tolerance=2)
+        row = (
+            "JPEG, PNG or WebP with an EXIF orientation"
+            if orientation > 1
+            else "JPEG: colour, grey"
+        )
+        yield Case(
+            row, content, opaque(turn(smooth)), ("rotated",) * (orientation > 1), tolerance=2
+        )
     first, second = image_of(smooth, "RGB"), Image.new("RGB", (SIDE, SIDE), (250, 0, 0))
     content = save(first, "MPO", save_all=True, append_images=[second], **best)
     yield Case("JPEG of several pictures (MPO)", content, opaque(smooth), tolerance=2)
@@ -170,36 +239,60 @@ def _jpeg_cases():
 def _other_cases():
     turned = with_orientation(6)
     row = "JPEG, PNG or WebP with an EXIF orientation"
-    yield Case(row, save(image_of(RGB, "RGB"), "PNG", exif=turned), opaque(np.rot90(RGB, -1)), ("rotated",))
-    yield Case(row, save(image_of(PIXELS, "RGBA"), "WEBP", lossless=True, exact=True, exif=turned),
-               over_white(np.rot90(RGB, -1), np.rot90(ALPHA, -1)), ("rotated", "transparent"))  # fmt: skip
+    yield Case(
+        row, save(image_of(RGB, "RGB"), "PNG", exif=turned), opaque(np.rot90(RGB, -1)), ("rotated",)
+    )
+    yield Case(
+        row,
+        save(image_of(PIXELS, "RGBA"), "WEBP", lossless=True, exact=True, exif=turned),
+        over_white(np.rot90(RGB, -1), np.rot90(ALPHA, -1)),
+        ("rotated", "transparent"),
+    )
     yield Case("WebP", save(image_of(RGB, "RGB"), "WEBP", lossless=True), opaque(RGB))
-    yield Case("WebP with transparency", save(image_of(PIXELS, "RGBA"), "WEBP", lossless=True, exact=True),
-               over_white(RGB, ALPHA), ("transparent",))  # fmt: skip
+    yield Case(
+        "WebP with transparency",
+        save(image_of(PIXELS, "RGBA"), "WEBP", lossless=True, exact=True),
+        over_white(RGB, ALPHA),
+        ("transparent",),
+    )
     yield Case("BMP: 1 to 32 bits", save(image_of(RGB, "RGB"), "BMP"), opaque(RGB))
     yield Case("BMP: 1 to 32 bits", save(image_of(GREY, "L"), "BMP"), opaque(GREY))
-    yield Case("BMP: 1 to 32 bits", save(Image.fromarray(GREY > 127), "BMP"), opaque((GREY > 127) * 255))
-    yield Case("BMP: 1 to 32 bits", save(image_of(PIXELS, "RGBA"), "BMP"), opaque(RGB))  # 32 bits of which 8 are unused
-    yield Case("BMP with a mask of opacity", write_bmp(PIXELS), over_white(RGB, ALPHA), ("transparent",))
+    yield Case(
+        "BMP: 1 to 32 bits", save(Image.fromarray(GREY > 127), "BMP"), opaque((GREY > 127) * 255)
+    )
+    yield Case(
+        "BMP: 1 to 32 bits", save(image_of(PIXELS, "RGBA"), "BMP"), opaque(RGB)
+    )  # 32 bits of which 8 are unused
+    yield Case(
+        "BMP with a mask of opacity", write_bmp(PIXELS), over_white(RGB, ALPHA), ("transparent",)
+    )
     indices = image_of(GREY % 16, "P")
     palette = np.random.default_rng(8).integers(0, 256, (16, 3))
     indices.putpalette(palette.astype(np.uint8).tobytes())
     yield Case("GIF", save(indices, "GIF"), opaque(palette[GREY % 16]))
-    yield Case("GIF with transparency", save(indices, "GIF", transparency=2),
-               over_white(palette[GREY % 16], (GREY % 16 != 2) * 255), ("transparent",))  # fmt: skip
+    yield Case(
+        "GIF with transparency",
+        save(indices, "GIF", transparency=2),
+        over_white(palette[GREY % 16], (GREY % 16 != 2) * 255),
+        ("transparent",),
+    )
     first, second = image_of(RGB, "RGB"), Image.new("RGB", (SIDE, SIDE), (250, 0, 0))
     for kind, options in (("PNG", {}), ("WEBP", {"lossless": True})):
         content = save(first, kind, save_all=True, append_images=[second], **options)
         yield Case("GIF, PNG or WebP of several frames", content, opaque(RGB), ("animated",))
     content = save(indices, "GIF", save_all=True, append_images=[second])
-    yield Case("GIF, PNG or WebP of several frames", content, opaque(palette[GREY % 16]), ("animated",))
+    yield Case(
+        "GIF, PNG or WebP of several frames", content, opaque(palette[GREY % 16]), ("animated",)
+    )
 
 
 CASES = [*_png_cases(), *_jpeg_cases(), *_other_cases()]
 
 
 def _from_lab(lab: np.ndarray) -> np.ndarray:
-    """CIE L*a*b* of white D50, a and b as signed bytes, to sRGB (Lindbloom's matrix, adapted by Bradford)."""
+    """CIE L*a*b* of white D50, a and b as signed bytes, to sRGB (Lindbloom's matrix, adapted by
+    Bradford).
+    """
     values = lab.astype(np.float64)
     values[..., 1:] = lab[..., 1:].astype(np.uint8).view(np.int8)
     fy = (values[..., 0] * 100 / 255 + 16) / 116
@@ -208,12 +301,18 @@ def _from_lab(lab: np.ndarray) -> np.ndarray:
     to_linear = [[3.1338561, -1.6168667, -0.4906146], [-0.9787684, 1.9161415, 0.0334540],
                  [0.0719453, -0.2289914, 1.4052427]]  # fmt: skip
     linear = (xyz @ np.transpose(to_linear)).clip(0, 1)
-    return (255 * np.where(linear > 0.0031308, 1.055 * linear ** (1 / 2.4) - 0.055, 12.92 * linear)).round()
+    return (
+        255 * np.where(linear > 0.0031308, 1.055 * linear ** (1 / 2.4) - 0.055, 12.92 * linear)
+    ).round()
 
 
 def _from_ycbcr(ycc: np.ndarray) -> np.ndarray:
     y, cb, cr = np.moveaxis(ycc.astype(float), -1, 0) - np.array([0, 128, 128])[:, None, None]
-    return np.stack([y + 1.402 * cr, y - 0.344136 * cb - 0.714136 * cr, y + 1.772 * cb], -1).clip(0, 255).round()
+    return (
+        np.stack([y + 1.402 * cr, y - 0.344136 * cb - 0.714136 * cr, y + 1.772 * cb], -1)
+        .clip(0, 255)
+        .round()
+    )
 
 
 def _from_hsv(hsv: np.ndarray) -> np.ndarray:

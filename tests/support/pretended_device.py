@@ -1,12 +1,14 @@
-"""A GPU that is pretended: tensors in the CPU's memory that say they lie on ``cuda:0``, and the rules that hold there.
+"""A GPU that is pretended: tensors in the CPU's memory that say they lie on ``cuda:0``, and the
+rules that hold there.
 
-Inside `PretendedDevice` whatever is moved to ``cuda`` becomes a `Pretended` tensor. Its kernels are the CPU's, so
-results must equal the CPU's bit for bit; its rules are a GPU's:
+Inside `PretendedDevice` whatever is moved to ``cuda`` becomes a `Pretended` tensor. Its kernels are
+the CPU's, so results must equal the CPU's bit for bit; its rules are a GPU's:
 
-- an operation on tensors of both devices is refused, but for what CUDA allows: copies, an index from the CPU, and
-  numbers (tensors without dimensions) in pointwise operations;
+- an operation on tensors of both devices is refused, but for what CUDA allows: copies, an index
+  from the CPU, and numbers (tensors without dimensions) in pointwise operations;
 - so is a draw on the device from a generator of the CPU;
-- a copy to the CPU that does not block holds rubbish until an event that was recorded after it has been waited for;
+- a copy to the CPU that does not block holds rubbish until an event that was recorded after it has
+  been waited for;
 - every wait of the host for the device is counted, by line of the source.
 
 It cannot see kernels, streams, memory, several devices, nor autocast's own list for CUDA.
@@ -29,12 +31,31 @@ DEVICE = torch.device("cuda", 0)
 PROJECT = Path(__file__).parents[2]
 
 _WAITS = {
-    "_local_scalar_dense": "item", "nonzero": "nonzero", "masked_select": "masked_select", "equal": "equal",
-    "_linalg_check_errors": "linalg's check", "_unique2": "unique", "unique_dim": "unique",
-    "unique_consecutive": "unique", "bincount": "bincount",
-}  # fmt: skip
-_INDEXING = ("index", "index_put", "index_put_", "_index_put_impl_", "_unsafe_index", "_unsafe_index_put")
-_TAKES_NUMBERS = ("fill", "fill_", "masked_fill", "masked_fill_", "where")  # beside pointwise operations
+    "_local_scalar_dense": "item",
+    "nonzero": "nonzero",
+    "masked_select": "masked_select",
+    "equal": "equal",
+    "_linalg_check_errors": "linalg's check",
+    "_unique2": "unique",
+    "unique_dim": "unique",
+    "unique_consecutive": "unique",
+    "bincount": "bincount",
+}
+_INDEXING = (
+    "index",
+    "index_put",
+    "index_put_",
+    "_index_put_impl_",
+    "_unsafe_index",
+    "_unsafe_index_put",
+)
+_TAKES_NUMBERS = (
+    "fill",
+    "fill_",
+    "masked_fill",
+    "masked_fill_",
+    "where",
+)  # beside pointwise operations
 
 
 class DeviceError(RuntimeError):
@@ -42,7 +63,9 @@ class DeviceError(RuntimeError):
 
 
 class Pretended(torch.Tensor):
-    """A tensor that says it lies on ``cuda:0``; ``plain`` is the same memory without the pretence."""
+    """A tensor that says it lies on ``cuda:0``; ``plain`` is the same memory without the
+    pretence.
+    """
 
     plain: torch.Tensor
 
@@ -85,12 +108,16 @@ class Pretended(torch.Tensor):
         return copied
 
     @classmethod
-    def __torch_function__(cls, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+    def __torch_function__(
+        cls, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None
+    ) -> Any:
         with current().on_device(), torch._C.DisableTorchFunctionSubclass():
             return func(*args, **kwargs or {})
 
     @classmethod
-    def __torch_dispatch__(cls, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+    def __torch_dispatch__(
+        cls, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None
+    ) -> Any:
         raise DeviceError(f"{func} on a pretended tensor where no device is pretended")
 
 
@@ -99,7 +126,8 @@ class PretendedDevice(TorchDispatchMode):
 
     Attributes:
         waits: of the host for the device, ``<file>:<line> <what>`` to their number.
-        is_current: whether it is the one that PyTorch takes where no device is named, for which events are recorded.
+        is_current: whether it is the one that PyTorch takes where no device is named, for which
+            events are recorded.
     """
 
     def __init__(self) -> None:
@@ -121,7 +149,11 @@ class PretendedDevice(TorchDispatchMode):
         frame = sys._getframe(1)
         while frame and not _is_ours(frame.f_code.co_filename):
             frame = frame.f_back
-        place = f"{Path(frame.f_code.co_filename).relative_to(PROJECT)}:{frame.f_lineno}" if frame else "?"
+        place = (
+            f"{Path(frame.f_code.co_filename).relative_to(PROJECT)}:{frame.f_lineno}"
+            if frame
+            else "?"
+        )
         self.waits[f"{place} {what}"] += 1
 
     @contextmanager
@@ -176,21 +208,34 @@ class PretendedDevice(TorchDispatchMode):
         self._patches.close()
         _DEVICE = None
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None
+    ) -> Any:
         kwargs = kwargs or {}
         tensors = list(_tensors((*args, *kwargs.values())))
         here = [t for t in tensors if isinstance(t, Pretended)]
         name = func.overloadpacket.__name__
         if self._home is None and here:
             self._check(func, name, args, kwargs, tensors)
-        to_device = self._home if self._home is not None else bool(here) or (not tensors and self._calls > 0)
+        to_device = (
+            self._home
+            if self._home is not None
+            else bool(here) or (not tensors and self._calls > 0)
+        )
         if name == "copy_" and here and not isinstance(args[0], Pretended):
             to_device = False
         known = {id(t.plain): t for t in here}
-        result = func(*_map(plain_of, args), **{key: _map(plain_of, value) for key, value in kwargs.items()})
-        return _map(lambda t: known[id(t)] if id(t) in known else Pretended.of(t) if to_device else t, result)
+        result = func(
+            *_map(plain_of, args), **{key: _map(plain_of, value) for key, value in kwargs.items()}
+        )
+        return _map(
+            lambda t: known[id(t)] if id(t) in known else Pretended.of(t) if to_device else t,
+            result,
+        )
 
-    def _check(self, func: Any, name: str, args: tuple, kwargs: dict, tensors: list[torch.Tensor]) -> None:
+    def _check(
+        self, func: Any, name: str, args: tuple, kwargs: dict, tensors: list[torch.Tensor]
+    ) -> None:
         generator = kwargs.get("generator")
         if generator is not None and generator.device.type == "cpu":
             raise DeviceError(f"{func}: expected a generator of {DEVICE}, got one of the CPU")

@@ -1,4 +1,5 @@
-"""What PyTorch's own functions do while a device is pretended: those that name a device, or ask C++ for a tensor's.
+"""What PyTorch's own functions do while a device is pretended: those that name a device, or ask C++
+for a tensor's.
 
 See `pretended_device`.
 """
@@ -14,16 +15,45 @@ from torch.utils._pytree import tree_flatten
 from pretended_device import DEVICE, DeviceError, Pretended, current, plain_of
 
 _FACTORIES = (
-    "arange", "as_tensor", "empty", "empty_strided", "eye", "full", "linspace", "ones", "rand", "randint", "randn",
-    "randperm", "scalar_tensor", "tensor", "tril_indices", "triu_indices", "zeros",
-)  # fmt: skip
-_LIKE = ("empty_like", "full_like", "ones_like", "rand_like", "randint_like", "randn_like", "zeros_like")
+    "arange",
+    "as_tensor",
+    "empty",
+    "empty_strided",
+    "eye",
+    "full",
+    "linspace",
+    "ones",
+    "rand",
+    "randint",
+    "randn",
+    "randperm",
+    "scalar_tensor",
+    "tensor",
+    "tril_indices",
+    "triu_indices",
+    "zeros",
+)
+_LIKE = (
+    "empty_like",
+    "full_like",
+    "ones_like",
+    "rand_like",
+    "randint_like",
+    "randn_like",
+    "zeros_like",
+)
 _NEW = ("new_empty", "new_full", "new_ones", "new_tensor", "new_zeros")
-_FROM_LISTS = ("as_tensor", "tensor", "new_tensor")  # made on the CPU and copied, which CUDA waits for
+_FROM_LISTS = (
+    "as_tensor",
+    "tensor",
+    "new_tensor",
+)  # made on the CPU and copied, which CUDA waits for
 
 
 class _Event:
-    """As ``torch.cuda.Event``: what its stream had started before it was recorded is done once it was waited for."""
+    """As ``torch.cuda.Event``: what its stream had started before it was recorded is done once
+    it was waited for.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._copies: list[tuple[torch.Tensor, torch.Tensor]] = []
@@ -38,8 +68,11 @@ class _Event:
 
 
 def replacements() -> Iterator[tuple[Any, str, Callable]]:
-    """Yield what PyTorch must not do itself while a device is pretended: (owner, name, what stands there)."""
-    torch.utils._device._device_constructors()  # PyTorch remembers the functions that it finds at the first call
+    """Yield what PyTorch must not do itself while a device is pretended: (owner, name, what
+    stands there).
+    """
+    # PyTorch remembers the functions that it finds at the first call
+    torch.utils._device._device_constructors()
     for name in _FACTORIES:
         yield torch, name, _factory(getattr(torch, name), name)
     for name in _LIKE:
@@ -53,11 +86,17 @@ def replacements() -> Iterator[tuple[Any, str, Callable]]:
     yield torch, "autocast", _autocast(torch.autocast)
     yield torch.cuda, "Event", _Event
     yield torch.cuda, "current_stream", torch.device  # a device has one stream here
-    yield torch._C, "_group_tensors_by_device_and_dtype", _grouping(torch._C._group_tensors_by_device_and_dtype)
+    yield (
+        torch._C,
+        "_group_tensors_by_device_and_dtype",
+        _grouping(torch._C._group_tensors_by_device_and_dtype),
+    )
 
 
 def _take_device(kwargs: dict[str, Any]) -> bool | None:
-    """Take a factory's device out of its arguments if it is pretended; return whether it is, None if none is named."""
+    """Take a factory's device out of its arguments if it is pretended; return whether it is,
+    None if none is named.
+    """
     device = kwargs.get("device")
     if device is not None and torch.device(device).type == "cuda":
         del kwargs["device"]
@@ -69,7 +108,9 @@ def _factory(original: Callable, name: str) -> Callable:
     def make(*args: Any, **kwargs: Any) -> Any:
         on_device = _take_device(kwargs)
         if name == "as_tensor" and isinstance(args[0], torch.Tensor):
-            return args[0].to(device=DEVICE if on_device else "cpu" if on_device is False else None, **kwargs)
+            return args[0].to(
+                device=DEVICE if on_device else "cpu" if on_device is False else None, **kwargs
+            )
         generator = kwargs.get("generator")
         if on_device and generator is not None and generator.device.type == "cpu":
             raise DeviceError(f"torch.{name}: expected a generator of {DEVICE}, got one of the CPU")
@@ -135,7 +176,9 @@ def _module_to(self: torch.nn.Module, *args: Any, **kwargs: Any) -> torch.nn.Mod
     def move(tensor: torch.Tensor) -> torch.Tensor:
         layout = memory_format if memory_format is not None and tensor.ndim in (4, 5) else None
         kind = dtype if dtype is not None and tensor.is_floating_point() else tensor.dtype
-        return tensor.to(device, kind, non_blocking, **({} if layout is None else {"memory_format": layout}))
+        return tensor.to(
+            device, kind, non_blocking, **({} if layout is None else {"memory_format": layout})
+        )
 
     for module in self.modules():
         for parameter in module._parameters.values():
@@ -144,7 +187,9 @@ def _module_to(self: torch.nn.Module, *args: Any, **kwargs: Any) -> torch.nn.Mod
             with torch.no_grad():
                 moved = move(parameter)
             if moved is not parameter:
-                torch.utils.swap_tensors(parameter, torch.nn.Parameter(moved, parameter.requires_grad))
+                torch.utils.swap_tensors(
+                    parameter, torch.nn.Parameter(moved, parameter.requires_grad)
+                )
         for name, buffer in module._buffers.items():
             module._buffers[name] = None if buffer is None else move(buffer)
     return self
@@ -155,7 +200,10 @@ def _grouping(original: Callable) -> Callable:
 
     def group(lists: Any, *args: Any) -> dict:
         is_here = any(isinstance(t, Pretended) for t in tree_flatten(lists)[0])
-        return {(DEVICE if is_here else device, dtype): of for (device, dtype), of in original(lists, *args).items()}
+        return {
+            (DEVICE if is_here else device, dtype): of
+            for (device, dtype), of in original(lists, *args).items()
+        }
 
     return group
 

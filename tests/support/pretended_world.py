@@ -1,4 +1,6 @@
-"""Training on the CPU and on the pretended device, from the same files, so that the two can be compared."""
+"""Training on the CPU and on the pretended device, from the same files, so that the two can be
+compared.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +28,12 @@ class Trained:
     waits: Waits
 
     def equals(self, other: Trained) -> bool:
-        """Tell whether another training gave the same bits, in weights and in all that it logged."""
-        same_weights = all(torch.equal(self.weights[name], other.weights[name]) for name in self.weights)
+        """Tell whether another training gave the same bits, in weights and in all that it
+        logged.
+        """
+        same_weights = all(
+            torch.equal(self.weights[name], other.weights[name]) for name in self.weights
+        )
         same_names = self.weights.keys() == other.weights.keys()
         return same_names and same_weights and self.losses.equals(other.losses)
 
@@ -45,7 +51,9 @@ def train(world: Path, folder: Path, name: str, steps: int, pretend: bool, **cha
     return Trained(weights, losses, device.waits if pretend else Counter())
 
 
-def waits_of_step(micro_step: MicroStep, collated: dict, device: PretendedDevice, rows: int) -> Waits:
+def waits_of_step(
+    micro_step: MicroStep, collated: dict, device: PretendedDevice, rows: int
+) -> Waits:
     """Return the waits of a micro-step that walks so many rows at once."""
     before = device.waits.copy()
     micro_step(collated, 0, rows)

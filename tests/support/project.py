@@ -21,7 +21,9 @@ def run(*command: str, cwd: Path, check: bool = True) -> subprocess.CompletedPro
         "COLUMNS": "400",
         "OMP_NUM_THREADS": "1",
     }
-    result = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=600)
+    result = subprocess.run(
+        command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=600
+    )
     assert not check or result.returncode == 0, result.stdout[-4000:] + result.stderr[-4000:]
     return result
 
@@ -31,7 +33,9 @@ def copy_project(folder: Path) -> Path:
     for name in PARTS:
         source = PROJECT / name
         if source.is_dir():
-            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+            shutil.copytree(
+                source, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info")
+            )
         else:
             folder.mkdir(parents=True, exist_ok=True)
             shutil.copy(source, folder / name)

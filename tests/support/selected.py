@@ -20,7 +20,10 @@ from project import PROJECT
 from training_world import parameters
 
 RULE = {
-    "improve": [{"measure": "probes.mean", "scale": 0.01}, {"measure": "clustering.acc", "scale": 0.02}],
+    "improve": [
+        {"measure": "probes.mean", "scale": 0.01},
+        {"measure": "clustering.acc", "scale": 0.02},
+    ],
     "keep": [{"measure": "zero_shot.acc1", "loss": 0.01}],
 }
 BASE = {"probes.mean": 0.60, "clustering.acc": 0.50, "zero_shot.acc1": 0.90}
@@ -41,20 +44,31 @@ def alignment(**changes: Any) -> AlignmentParameters:
 
 def selection(*names: str, **changes: Any) -> SelectionParameters:
     """Return a declared search of candidates that differ in their temperature."""
-    candidates = [{"name": name, "training": {"temperature": 0.1 * (i + 1)}} for i, name in enumerate(names)]
-    return SelectionParameters(**section("selection") | RULE | {"candidates": candidates, "seeds": [7, 8]} | changes)
+    candidates = [
+        {"name": name, "training": {"temperature": 0.1 * (i + 1)}} for i, name in enumerate(names)
+    ]
+    return SelectionParameters(
+        **section("selection") | RULE | {"candidates": candidates, "seeds": [7, 8]} | changes
+    )
 
 
-def outcome(number: int, gains: dict[str, float], form: str = "none", seconds: float = 360.0) -> dict[str, Any]:
-    """Return what becomes of candidate ``number`` with these gains over :data:`BASE`, after a way through JSON.
+def outcome(
+    number: int, gains: dict[str, float], form: str = "none", seconds: float = 360.0
+) -> dict[str, Any]:
+    """Return what becomes of candidate ``number`` with these gains over :data:`BASE`, after a way
+    through JSON.
 
-    Its two seeds lie a point above and below; the base aligned in the same way has half a point more of everything.
+    Its two seeds lie a point above and below; the base aligned in the same way has half a point
+    more of everything.
     """
     setting = describe_setting(parameters(temperature=0.1 * number), alignment(form=form))
     encoders = {"base": BASE, "dcr@7": _shift(gains, 0.01), "dcr@8": _shift(gains, -0.01)}
     if form != "none":
         encoders["base_aligned"] = {key: value + 0.005 for key, value in BASE.items()}
-    measured = {name: _nest({key: _answers(value) for key, value in own.items()}) for name, own in encoders.items()}
+    measured = {
+        name: _nest({key: _answers(value) for key, value in own.items()})
+        for name, own in encoders.items()
+    }
     judge = Judge(measured, 0.95, {"dcr"})
     told = {
         "candidate": f"number {number}",
@@ -63,10 +77,14 @@ def outcome(number: int, gains: dict[str, float], form: str = "none", seconds: f
         "settings_tried": [json_hash(setting)],
         "made_of": {"setting": json_hash(setting), "seeds": [7, 8], "backbone": "b" * 64},
         "method": "dcr",
-        "runs": {seed: {"dcr": {"objective": "dcr", "steps": 6, "seconds": 1.0}} for seed in ("7", "8")},
+        "runs": {
+            seed: {"dcr": {"objective": "dcr", "steps": 6, "seconds": 1.0}} for seed in ("7", "8")
+        },
         "scores": {name: _nest(own) for name, own in encoders.items()},
         "comparisons": {
-            other: comparison_records(judge.compare(other, "dcr")) for other in encoders if other.startswith("base")
+            other: comparison_records(judge.compare(other, "dcr"))
+            for other in encoders
+            if other.startswith("base")
         },
         "seconds": seconds,
     }
@@ -74,11 +92,19 @@ def outcome(number: int, gains: dict[str, float], form: str = "none", seconds: f
 
 
 def outcomes() -> dict[str, dict[str, Any]]:
-    """Return the outcomes of a search of three candidates: one is chosen, one is outdone, one loses names."""
-    return {"both": outcome(1, BOTH), "detail": outcome(2, DETAIL), "greedy": outcome(3, GREEDY, form="text")}
+    """Return the outcomes of a search of three candidates: one is chosen, one is outdone, one
+    loses names.
+    """
+    return {
+        "both": outcome(1, BOTH),
+        "detail": outcome(2, DETAIL),
+        "greedy": outcome(3, GREEDY, form="text"),
+    }
 
 
-def record(found: dict[str, Any], before: tuple[dict[str, Any], ...] = (), **changes: Any) -> dict[str, Any]:
+def record(
+    found: dict[str, Any], before: tuple[dict[str, Any], ...] = (), **changes: Any
+) -> dict[str, Any]:
     """Return the record of outcomes after a way through JSON."""
     made = make_record(selection(*found, **changes), found, [*found.values(), *before])
     return json.loads(json.dumps(made))

@@ -1,4 +1,6 @@
-"""The signals written from their formulas, one number at a time: an independent answer for the tests."""
+"""The signals written from their formulas, one number at a time: an independent answer for the
+tests.
+"""
 
 import math
 import statistics
@@ -72,7 +74,9 @@ def supcon(positives, negatives, temperature):
 @by_anchor
 def debiased(positives, negatives, temperature, tau_plus):
     pulled = exponentials(positives, temperature)
-    rest = sum(exponentials(negatives, temperature)) - tau_plus * len(negatives) * statistics.fmean(pulled)
+    rest = sum(exponentials(negatives, temperature)) - tau_plus * len(negatives) * statistics.fmean(
+        pulled
+    )
     rest = max(rest / (1 - tau_plus), len(negatives) * math.exp(-1 / temperature))
     return statistics.fmean(-math.log(e / (sum(pulled) + rest)) for e in pulled)
 
@@ -107,7 +111,9 @@ def cacr(positives, negatives, attraction, repulsion, t_plus, t_minus):
         weights = [math.exp(sharpness * d) for d in distances]
         return sum(w * d for w, d in zip(weights, distances, strict=True)) / sum(weights)
 
-    return attraction * mean_distance(positives, t_plus) - repulsion * mean_distance(negatives, -t_minus)
+    return attraction * mean_distance(positives, t_plus) - repulsion * mean_distance(
+        negatives, -t_minus
+    )
 
 
 @formula
@@ -125,7 +131,9 @@ def macl(positives, negatives, temperature, alpha, a0):
 @formula
 @by_anchor
 def mv_dhel(positives, negatives, temperature):
-    return -math.log(sum(exponentials(positives, temperature))) + math.log(sum(exponentials(negatives, temperature)))
+    return -math.log(sum(exponentials(positives, temperature))) + math.log(
+        sum(exponentials(negatives, temperature))
+    )
 
 
 @formula

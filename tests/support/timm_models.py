@@ -1,4 +1,6 @@
-"""Tiny towers under timm's roof, so that open_clip builds them by name: SigLIP's shape, and two of EVA's."""
+"""Tiny towers under timm's roof, so that open_clip builds them by name: SigLIP's shape, and two
+of EVA's.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +16,22 @@ from timm.models.vision_transformer import VisionTransformer, _create_vision_tra
 
 from models import IMAGE_SIZE, randomize, tiny_model_cfg, word_tokenizer
 
-_SIZES = {"img_size": IMAGE_SIZE, "patch_size": 8, "embed_dim": 32, "depth": 2, "num_heads": 4, "mlp_ratio": 2}
+_SIZES = {
+    "img_size": IMAGE_SIZE,
+    "patch_size": 8,
+    "embed_dim": 32,
+    "depth": 2,
+    "num_heads": 4,
+    "mlp_ratio": 2,
+}
 _SIGLIP = {**_SIZES, "class_token": False, "global_pool": "map"}
 
 
 @register_model
 def vit_tiny_patch8_siglip_32(pretrained: bool = False, **kwargs: Any) -> VisionTransformer:
-    return _create_vision_transformer("vit_tiny_patch8_siglip_32", pretrained, **{**_SIGLIP, **kwargs})
+    return _create_vision_transformer(
+        "vit_tiny_patch8_siglip_32", pretrained, **{**_SIGLIP, **kwargs}
+    )
 
 
 @register_model
@@ -42,7 +53,9 @@ def eva02_tiny_patch8_32(pretrained: bool = False, **kwargs: Any) -> Eva:
 
 
 def siglip_cfg(timm_model_name: str = "vit_tiny_patch8_siglip_32") -> dict[str, Any]:
-    """Return the open_clip ``model_cfg`` of a tiny SigLIP, as those of the real ones are written."""
+    """Return the open_clip ``model_cfg`` of a tiny SigLIP, as those of the real ones are
+    written.
+    """
     return {
         "embed_dim": 32,
         "init_logit_bias": -10,
@@ -72,7 +85,11 @@ def siglip_cfg(timm_model_name: str = "vit_tiny_patch8_siglip_32") -> dict[str, 
 
 def eva_cfg(timm_model_name: str) -> dict[str, Any]:
     """Return the open_clip ``model_cfg`` of a tiny EVA-CLIP."""
-    vision_cfg = {"image_size": IMAGE_SIZE, "timm_model_name": timm_model_name, "timm_model_pretrained": False}
+    vision_cfg = {
+        "image_size": IMAGE_SIZE,
+        "timm_model_name": timm_model_name,
+        "timm_model_pretrained": False,
+    }
     vision_cfg |= {"timm_pool": "token", "timm_proj": None}
     return tiny_model_cfg(quick_gelu=False, custom_text=True, vision_cfg=vision_cfg)
 
@@ -80,7 +97,11 @@ def eva_cfg(timm_model_name: str) -> dict[str, Any]:
 def tiny_open_clip_siglip(folder: Path, timm_model_name: str = "vit_tiny_patch8_siglip_32") -> Path:
     """Write an open_clip SigLIP folder with its tokenizer and return it."""
     model_cfg = siglip_cfg(timm_model_name)
-    parts = {key: value for key, value in json.loads(json.dumps(model_cfg)).items() if key != "custom_text"}
+    parts = {
+        key: value
+        for key, value in json.loads(json.dumps(model_cfg)).items()
+        if key != "custom_text"
+    }
     model = open_clip.CustomTextCLIP(**parts)
     randomize(model)
     folder.mkdir(parents=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 from dcr.training.batches import Batch
+from dcr.training.distributed.processes import Processes, alone
 from dcr.training.objectives import OBJECTIVES, ObjectiveOptions
-from dcr.training.processes import Processes, alone
 
 BATCH, WIDTH = 5, 6
 
@@ -37,7 +37,9 @@ def tiny_predict():
         columns = projections.shape[1]
         noisy, timesteps = noisy.repeat_interleave(columns, 0), timesteps.repeat_interleave(columns)
         planes = projections.flatten(0, 1)[:, :, None, None].expand(-1, -1, *noisy.shape[2:])
-        flat = torch.tanh(mixing(torch.cat([noisy, planes], dim=1))) * (1 + timesteps[:, None, None, None] / 1000)
+        flat = torch.tanh(mixing(torch.cat([noisy, planes], dim=1))) * (
+            1 + timesteps[:, None, None, None] / 1000
+        )
         return flat.unflatten(0, (-1, columns))
 
     return predict
@@ -61,7 +63,9 @@ def draw_batch(num_views: int = 1) -> Batch:
 
 
 class Exact:
-    """Stands for `dcr.training.precision.Precision`: the model's own precision, and losses as they are."""
+    """Stands for `dcr.training.precision.Precision`: the model's own precision, and losses as
+    they are.
+    """
 
     def encode(self, model, pixels):
         return model(pixels)
@@ -71,7 +75,12 @@ class Exact:
 
 
 def step_of(
-    method: str, model, predict, batch: Batch, options: ObjectiveOptions, processes: Processes | None = None
+    method: str,
+    model,
+    predict,
+    batch: Batch,
+    options: ObjectiveOptions,
+    processes: Processes | None = None,
 ) -> dict[str, float]:
     """Leave an objective's gradients of a batch in the model and return its losses."""
     objective = OBJECTIVES[method](options, model, predict, Exact(), processes or alone())

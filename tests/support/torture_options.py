@@ -1,6 +1,7 @@
 """What the torture tests share: a seed, an amount, and a count that is told at the end.
 
-`make test` runs a sample of each part; `make test-torture SEED=7` runs them whole, with the seed as an argument.
+`make test` runs a sample of each part; `make test-torture SEED=7` runs them whole, with the seed as
+an argument.
 """
 
 from __future__ import annotations

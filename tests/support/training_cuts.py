@@ -16,7 +16,13 @@ def in_processes(count, world, folder, output, cut=None, **changes):
     started = [
         context.Process(
             target=train_both_stages,
-            args=(world, folder / "checkpoints", output, cut, (rank, count, meeting) if count > 1 else None),
+            args=(
+                world,
+                folder / "checkpoints",
+                output,
+                cut,
+                (rank, count, meeting) if count > 1 else None,
+            ),
             kwargs=changes,
         )
         for rank in range(count)

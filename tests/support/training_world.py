@@ -15,12 +15,12 @@ import yaml
 from safetensors.torch import load_file, save_file
 
 import models
-from dcr.backbones import load_backbone
-from dcr.diffusion import Diffusion, load_diffusion
+from dcr.data.shards import Sample, read_samples, write_shard
 from dcr.latents import LatentOptions, open_latents, plan_latents
+from dcr.models.backbones import load_backbone
+from dcr.models.diffusion import Diffusion, load_diffusion
+from dcr.models.projector import Projector
 from dcr.parameters import TrainingParameters
-from dcr.projector import Projector
-from dcr.shards import Sample, read_samples, write_shard
 from dcr.training import checkpoints, jobs, monitor, options, processes, runs, trainer
 from dcr.training import step as step_module
 from dcr.training.data import collate
@@ -62,7 +62,9 @@ def write_latents(folder: Path, diffusion: Diffusion, **changes) -> None:
             for s in read_samples(shard)
         ]
     )
-    options = LatentOptions(**{"image_size": 32, "scale": (0.9, 1.0), "batch_size": 8, "dtype": "float32"} | changes)
+    options = LatentOptions(
+        **{"image_size": 32, "scale": (0.9, 1.0), "batch_size": 8, "dtype": "float32"} | changes
+    )
     plan_latents(manifest, [shard], diffusion, options).write(folder / "latents")
 
 
@@ -98,8 +100,8 @@ def open_job(world: Path, folder: Path, **changes) -> jobs.Job:
 def open_micro_step(
     world: Path, name: str = "dcr", device: str | torch.device = "cpu", **changes
 ) -> tuple[step_module.MicroStep, dict]:
-    """Return a micro-step of stage 2 by a method as the trainer has it, LoRA's both factors random, and a collated
-    batch."""
+    """Return a micro-step of stage 2 by a method as the trainer has it, LoRA's both factors random,
+    and a collated batch."""
     p = parameters(**changes)
     run = run_of(p, name)
     backbone, diffusion, latents = load_world(world)
@@ -127,31 +129,38 @@ def fixed_projector(world: Path) -> dict[str, torch.Tensor]:
     return Projector(backbone.embed_dim, diffusion.unet.config.cross_attention_dim).state_dict()
 
 
-def train_both_stages(world: Path, folder: Path, output: Path | None = None, cut=None, join=None, **changes) -> None:
+def train_both_stages(
+    world: Path, folder: Path, output: Path | None = None, cut=None, join=None, **changes
+) -> None:
     """Train both stages in this process and write their weights to ``output``.
 
-    cut: (run's name, step, place) where this process kills itself, see `cut_at`. join: (rank, count, file) of the
-    processes to train with.
+    cut: (run's name, step, place) where this process kills itself, see `cut_at`. join: (rank,
+    count, file) of the processes to train with.
     """
     torch.set_num_threads(1)
     job = open_job(world, folder, **changes)
     if join:
         rank, count, file = join
-        torch.distributed.init_process_group("gloo", init_method=f"file://{file}", rank=rank, world_size=count)
+        torch.distributed.init_process_group(
+            "gloo", init_method=f"file://{file}", rank=rank, world_size=count
+        )
         job.processes = processes.Processes(rank, count, torch.device("cpu"))
     if cut:
         cut_at(*cut)
     projector, _, _ = jobs.train_projector(job)
     adapter = jobs.train_adapters(job, projector).towers["dcr"]
     if output and job.processes.is_first:
-        save_file(projector | {f"adapter.{name}": tensor for name, tensor in adapter.items()}, output)
+        save_file(
+            projector | {f"adapter.{name}": tensor for name, tensor in adapter.items()}, output
+        )
     if join:
         torch.distributed.destroy_process_group()
 
 
 def cut_at(name: str, step: int, place: str, how: int = signal.SIGKILL) -> None:
-    """Let this process send itself a signal in a step of a run: after the ``batch`` is made, after the weights'
-    ``update``, at the ``end`` of the step, or while its checkpoint is half written (``write``)."""
+    """Let this process send itself a signal in a step of a run: after the ``batch`` is made, after
+    the weights' ``update``, at the ``end`` of the step, or while its checkpoint is half written
+    (``write``)."""
 
     def strike():
         os.kill(os.getpid(), how)
@@ -193,7 +202,9 @@ def cut_at(name: str, step: int, place: str, how: int = signal.SIGKILL) -> None:
 def fork_server():
     """Return a context whose processes start quickly and inherit none of pytest's threads."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["dcr.training.jobs", "dcr.latents", "peft.tuners.lora", "open_clip", "timm"])
+    context.set_forkserver_preload(
+        ["dcr.training.jobs", "dcr.latents", "peft.tuners.lora", "open_clip", "timm"]
+    )
     return context
 
 

@@ -1,4 +1,6 @@
-"""Pipeline `validation` as a process of its own, to be killed: python validation_run.py SHARDS FOLDER."""
+"""Pipeline `validation` as a process of its own, to be killed: python validation_run.py SHARDS
+FOLDER.
+"""
 
 import sys
 from functools import partial
@@ -10,7 +12,7 @@ from kedro.runner import SequentialRunner
 from kedro_datasets.json import JSONDataset
 from kedro_datasets.text import TextDataset
 
-from dcr.benchmark_sets import open_set
+from dcr.data.benchmark_sets import open_set
 from dcr.datasets.sample_tables import SampleTablesDataset, SelectedSamplesDataset
 from dcr.datasets.shards import ShardsDataset
 from dcr.parameters import ValidationParameters
@@ -23,7 +25,8 @@ SETS = ("mmvp_vlm", "classification", "retrieval")
 def run(shards: str | list[str], folder: Path, **changes) -> None:
     """Run the pipeline with the demo's parameters and suite, no evaluation sets and one process."""
     base, demo = (
-        yaml.safe_load((CONF / env / "parameters_validation.yml").read_text())["validation"] for env in ("base", "demo")
+        yaml.safe_load((CONF / env / "parameters_validation.yml").read_text())["validation"]
+        for env in ("base", "demo")
     )
     policies = base["policies"] | demo["policies"] | changes.pop("policies", {})
     chosen = changes.pop("sets", [])
@@ -31,11 +34,15 @@ def run(shards: str | list[str], folder: Path, **changes) -> None:
     catalog = {
         "params:validation": MemoryDataset(ValidationParameters(**parameters)),
         "params:evaluation.sets": MemoryDataset(chosen),
-        "expectation_suite": MemoryDataset(yaml.safe_load((CONF / "base" / "expectations.yml").read_text())),
+        "expectation_suite": MemoryDataset(
+            yaml.safe_load((CONF / "base" / "expectations.yml").read_text())
+        ),
         "shards": ShardsDataset(filepath=shards, made_by="kedro run --pipelines scenes"),
         **{name: MemoryDataset(partial(open_set, folder / name)) for name in SETS},
         "more_sets": MemoryDataset({}),
-        "evaluation_images": SelectedSamplesDataset(filepath=str(folder / "evaluation_images.parquet")),
+        "evaluation_images": SelectedSamplesDataset(
+            filepath=str(folder / "evaluation_images.parquet")
+        ),
         "samples": SampleTablesDataset(filepath=str(folder / "samples")),
         "judged_samples": SampleTablesDataset(filepath=str(folder / "judged")),
         "validation_summary": JSONDataset(filepath=str(folder / "validation.json")),

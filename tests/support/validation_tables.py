@@ -14,10 +14,21 @@ from dcr.validation.reasons import REASONS
 from dcr.validation.tables import SampleTables, ShardTable, TablePlan, write_tables
 
 LIMITS = Limits(
-    min_image_size=32, max_aspect_ratio=3.0, max_image_pixels=10_000, min_luminance_spread=2.0,
-    caption_choice="first", tokenizer=None, context_length=77, max_seconds_per_megabyte=2.0, max_gigabytes=4.0,
-)  # fmt: skip
-POLICIES = dict.fromkeys(REASONS, "reject") | {"caption_missing": "warn", "animated": "accept", "tar_damaged": "warn"}
+    min_image_size=32,
+    max_aspect_ratio=3.0,
+    max_image_pixels=10_000,
+    min_luminance_spread=2.0,
+    caption_choice="first",
+    tokenizer=None,
+    context_length=77,
+    max_seconds_per_megabyte=2.0,
+    max_gigabytes=4.0,
+)
+POLICIES = dict.fromkeys(REASONS, "reject") | {
+    "caption_missing": "warn",
+    "animated": "accept",
+    "tar_damaged": "warn",
+}
 NO_EVALUATION = EvaluationImages([], np.zeros((0, 2), np.uint64), np.zeros(0, np.uint64), 4)
 
 
@@ -26,7 +37,9 @@ def sha256(text: str) -> str:
 
 
 def shard(name, *samples, findings=(), unreadable_bytes=0, apart=None) -> ShardTable:
-    """Return a shard of samples (key, image, findings, phash or None); equal images have equal bytes."""
+    """Return a shard of samples (key, image, findings, phash or None); equal images have equal
+    bytes.
+    """
     rows = [
         {
             "key": key, "shard": name, "offset": 512 * place, "findings": list(found),
@@ -35,9 +48,14 @@ def shard(name, *samples, findings=(), unreadable_bytes=0, apart=None) -> ShardT
         for place, (key, image, found, *rest) in enumerate(samples)
     ]  # fmt: skip
     record = {
-        "shard": name, "num_samples": len(rows), "findings": list(findings), "unreadable_bytes": unreadable_bytes,
-        "damage": "it is cut" if unreadable_bytes else None, "num_bytes": 10_240, "apart": apart,
-    }  # fmt: skip
+        "shard": name,
+        "num_samples": len(rows),
+        "findings": list(findings),
+        "unreadable_bytes": unreadable_bytes,
+        "damage": "it is cut" if unreadable_bytes else None,
+        "num_bytes": 10_240,
+        "apart": apart,
+    }
     return ShardTable(pa.Table.from_pylist(rows, schema=SCHEMA), record)
 
 
@@ -47,10 +65,14 @@ def write(folder: Path, *shards: ShardTable) -> SampleTables:
     return SampleTables(folder)
 
 
-def judged(folder: Path, *shards: ShardTable, evaluation=NO_EVALUATION, distance=-1, **policies) -> SampleTables:
+def judged(
+    folder: Path, *shards: ShardTable, evaluation=NO_EVALUATION, distance=-1, **policies
+) -> SampleTables:
     """Write and judge shards, with the policies above and changes of them."""
     measured = write(folder / "measured", *shards)
-    write_tables(folder / "judged", plan_judging(measured, evaluation, distance, POLICIES | policies))
+    write_tables(
+        folder / "judged", plan_judging(measured, evaluation, distance, POLICIES | policies)
+    )
     return SampleTables(folder / "judged")
 
 

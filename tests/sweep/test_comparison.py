@@ -15,16 +15,21 @@ MEASURES = {"P": "probes.mean", "D": "clustering.acc"}
 
 
 def run_files(values):
-    """Measurements and records of runs, from {(signal, seed): (P, D, seconds)}; no item makes a difference."""
+    """Measurements and records of runs, from {(signal, seed): (P, D, seconds)}; no item makes a
+    difference.
+    """
 
     def of(p, d):
         return {"probes": {"mean": constant(p)}, "clustering": {"acc": constant(d)}}
 
     measured = {
-        f"{signal}-{seed}": {"base": of(0.1, 0.1), "dcr": of(p, d)} for (signal, seed), (p, d, _) in values.items()
+        f"{signal}-{seed}": {"base": of(0.1, 0.1), "dcr": of(p, d)}
+        for (signal, seed), (p, d, _) in values.items()
     }
     records = {
-        f"{signal}-{seed}": {"runs": {"stage1": {"seconds": 9.0, "steps": 3}, "dcr": {"seconds": s, "steps": 10}}}
+        f"{signal}-{seed}": {
+            "runs": {"stage1": {"seconds": 9.0, "steps": 3}, "dcr": {"seconds": s, "steps": 10}}
+        }
         for (signal, seed), (_, _, s) in values.items()
     }
     return measured, records
@@ -37,10 +42,16 @@ def table_of(values, confidence=0.95):
 
 # Seeds differ far more than signals do: only pairing can see that dcl is better by 0.02 in P.
 VALUES = {
-    ("infonce", 0): (0.50, 0.30, 5.0), ("infonce", 1): (0.60, 0.40, 5.0), ("infonce", 2): (0.70, 0.50, 5.0),
-    ("dcl", 0): (0.52, 0.33, 7.0), ("dcl", 1): (0.621, 0.35, 7.0), ("dcl", 2): (0.719, 0.52, 7.0),
-    ("hn_nce", 0): (0.48, 0.25, 6.0), ("hn_nce", 1): (0.58, 0.42, 6.0), ("hn_nce", 2): (0.679, 0.44, 6.0),
-}  # fmt: skip
+    ("infonce", 0): (0.50, 0.30, 5.0),
+    ("infonce", 1): (0.60, 0.40, 5.0),
+    ("infonce", 2): (0.70, 0.50, 5.0),
+    ("dcl", 0): (0.52, 0.33, 7.0),
+    ("dcl", 1): (0.621, 0.35, 7.0),
+    ("dcl", 2): (0.719, 0.52, 7.0),
+    ("hn_nce", 0): (0.48, 0.25, 6.0),
+    ("hn_nce", 1): (0.58, 0.42, 6.0),
+    ("hn_nce", 2): (0.679, 0.44, 6.0),
+}
 
 
 def test_runs_are_gathered_with_the_methods_own_scores_and_cost():
@@ -76,8 +87,13 @@ def test_items_widen_the_interval_too():
         metrics = measured[f"dcl-{seed}"]["dcr"]["probes"]
         noise = generator.normal(0, 0.02, size=20).astype(np.float32)
         metrics["mean"] = replace(metrics["mean"], replicates=metrics["mean"].replicates + noise)
-    table = compare_signals(gather_runs(measured, records, MEASURES), ["P"], "infonce", 0.95).set_index("signal")
-    widths = [t.loc["dcl", "P_difference_high"] - t.loc["dcl", "P_difference_low"] for t in (table_of(VALUES), table)]
+    table = compare_signals(
+        gather_runs(measured, records, MEASURES), ["P"], "infonce", 0.95
+    ).set_index("signal")
+    widths = [
+        t.loc["dcl", "P_difference_high"] - t.loc["dcl", "P_difference_low"]
+        for t in (table_of(VALUES), table)
+    ]
     assert widths[1] > 2 * widths[0]
 
 
@@ -92,12 +108,22 @@ def test_the_baseline_stands_first():
 
 def test_verdicts_follow_the_interval():
     table = table_of(VALUES)
-    assert table["P_verdict"].to_dict() == {"infonce": "baseline", "dcl": "better", "hn_nce": "worse"}
-    assert table["D_verdict"].to_dict() == {"infonce": "baseline", "dcl": "within noise", "hn_nce": "within noise"}
+    assert table["P_verdict"].to_dict() == {
+        "infonce": "baseline",
+        "dcl": "better",
+        "hn_nce": "worse",
+    }
+    assert table["D_verdict"].to_dict() == {
+        "infonce": "baseline",
+        "dcl": "within noise",
+        "hn_nce": "within noise",
+    }
 
 
 def test_noise_has_no_winner():
-    """Runs without any true difference: in a hundred sweeps of five signals false winners stay near 2.5."""
+    """Runs without any true difference: in a hundred sweeps of five signals false winners stay
+    near 2.5.
+    """
     generator, wins = np.random.default_rng(0), 0
     names = ["infonce", "a", "b", "c", "d", "e"]
     for _ in range(100):
@@ -122,15 +148,18 @@ def test_a_seed_that_the_baseline_lacks_is_not_paired():
 
 
 def test_the_headline_names_winners_beyond_noise_alone():
-    assert headline(table_of(VALUES).reset_index(), MEASURES, "infonce") == (
-        "P: better than infonce beyond noise: dcl; D: no signal is better than infonce beyond noise."
+    assert (
+        headline(table_of(VALUES).reset_index(), MEASURES, "infonce")
+        == "P: better than infonce beyond noise: dcl; D: no signal is better than infonce beyond"
+        " noise."
     )
 
 
 def test_measures_that_tell_the_same_are_told_together():
     values = {key: (0.5 + 0.01 * key[1], 0.3 + 0.01 * key[1], 1.0) for key in VALUES}
-    assert headline(table_of(values).reset_index(), MEASURES, "infonce") == (
-        "P and D: no signal is better than infonce beyond noise."
+    assert (
+        headline(table_of(values).reset_index(), MEASURES, "infonce")
+        == "P and D: no signal is better than infonce beyond noise."
     )
 
 
@@ -141,7 +170,9 @@ def test_what_is_missing_is_named():
     with pytest.raises(UserError, match=r"run dcl-0 has no probes\.top1"):
         gather_runs(measured, records, {"P": "probes.top1"})
     runs = gather_runs(measured, records, MEASURES)
-    with pytest.raises(UserError, match="the baseline supcon has no finished run; there are: dcl, hn_nce, infonce"):
+    with pytest.raises(
+        UserError, match="the baseline supcon has no finished run; there are: dcl, hn_nce, infonce"
+    ):
         compare_signals(runs, ["P"], "supcon", 0.95)
 
 

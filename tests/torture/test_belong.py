@@ -1,4 +1,6 @@
-"""Files that belong together, of which one is changed at random: a byte of a latent shard, a value in a record."""
+"""Files that belong together, of which one is changed at random: a byte of a latent shard, a
+value in a record.
+"""
 
 import copy
 from pathlib import Path
@@ -11,10 +13,10 @@ import torch
 import yaml
 
 import belonging
-from dcr import provenance
 from dcr.errors import UserError
 from dcr.latents import LatentCache
 from dcr.parameters import EvaluationParameters
+from dcr.training import provenance
 from latent_world import World
 from training_world import parameters
 
@@ -33,7 +35,9 @@ def test_a_changed_bit_of_a_latent_shard_is_told(torture, tmp_path):
         place = generator.integers(len(data))
         data[place] ^= 1 << generator.integers(8)
         cache.shards[chosen].write_bytes(data)
-        with pytest.raises(UserError, match=rf"{cache.shards[chosen].name}.*`kedro run --pipelines "):
+        with pytest.raises(
+            UserError, match=rf"{cache.shards[chosen].name}.*`kedro run --pipelines "
+        ):
             LatentCache(cache.folder).check_bytes()
         cache.shards[chosen].write_bytes(whole[chosen])
     LatentCache(cache.folder).check_bytes()
@@ -44,31 +48,65 @@ def files_of_a_run():
     """Return what training and evaluation left, all of it of each other."""
     training, model = parameters(), SimpleNamespace(model=torch.nn.Linear(2, 2), source="base")
     encoders = {name: SimpleNamespace(model=torch.nn.Linear(2, 2), source=name) for name in METHODS}
-    weights = {name: {"a.lora_A.weight": torch.rand(2, 2), "a.lora_B.weight": torch.rand(2)} for name in METHODS}
-    conditions = {"projector": {"empty_prompt": 0.4, "before": 0.5, "after": 0.3, "wrong_image": 0.45}}
+    weights = {
+        name: {"a.lora_A.weight": torch.rand(2, 2), "a.lora_B.weight": torch.rand(2)}
+        for name in METHODS
+    }
+    conditions = {
+        "projector": {"empty_prompt": 0.4, "before": 0.5, "after": 0.3, "wrong_image": 0.45}
+    }
     losses = {"stage1": 0.25, "dcr": 1.5, "naive": 0.75}
     projector = {"1.weight": torch.rand(3, 2)}
     trained = belonging.training_record(
-        training, model, encoders, weights, projector,
-        conditions=copy.deepcopy(conditions), runs={name: {"loss": loss} for name, loss in losses.items()},
-    )  # fmt: skip
-    values = {name: {"clustering": {"acc": 0.5 + place / 10}} for place, name in enumerate(("base", *METHODS))}
-    tables = {"scores": values, "intervals": copy.deepcopy(values), "comparisons": copy.deepcopy(values)}
-    rows = [(name, "clustering", str(item), float(item % 2)) for name in values for item in range(4)]
+        training,
+        model,
+        encoders,
+        weights,
+        projector,
+        conditions=copy.deepcopy(conditions),
+        runs={name: {"loss": loss} for name, loss in losses.items()},
+    )
+    values = {
+        name: {"clustering": {"acc": 0.5 + place / 10}}
+        for place, name in enumerate(("base", *METHODS))
+    }
+    tables = {
+        "scores": values,
+        "intervals": copy.deepcopy(values),
+        "comparisons": copy.deepcopy(values),
+    }
+    rows = [
+        (name, "clustering", str(item), float(item % 2)) for name in values for item in range(4)
+    ]
     outcomes = pd.DataFrame(rows, columns=["encoder", "benchmark", "item", "correct"])
-    options = EvaluationParameters(**yaml.safe_load((CONF / "parameters_evaluation.yml").read_text())["evaluation"])
+    options = EvaluationParameters(
+        **yaml.safe_load((CONF / "parameters_evaluation.yml").read_text())["evaluation"]
+    )
     evaluated = copy.deepcopy(belonging.this_seed(options, trained, outcomes=outcomes, **tables))
     return {
-        "products": trained.pop("products"), "hashes": {"backbone": trained["hashes"].pop("backbone")},
-        "parameters": trained.pop("parameters"), "trained": trained, "evaluated": evaluated,
-        "seeds": {f"seed_{training.seed}": copy.deepcopy(evaluated)}, **tables,
-        "outcomes": outcomes.to_dict("list"), "conditions": conditions, "losses": losses, "weights": weights,
-        "projector": projector, "validation": {"accepted_sha256": belonging.SAMPLES},
+        "products": trained.pop("products"),
+        "hashes": {"backbone": trained["hashes"].pop("backbone")},
+        "parameters": trained.pop("parameters"),
+        "trained": trained,
+        "evaluated": evaluated,
+        "seeds": {f"seed_{training.seed}": copy.deepcopy(evaluated)},
+        **tables,
+        "outcomes": outcomes.to_dict("list"),
+        "conditions": conditions,
+        "losses": losses,
+        "weights": weights,
+        "projector": projector,
+        "validation": {"accepted_sha256": belonging.SAMPLES},
         "base_models": {
-            "weights": {"backbone": provenance.weights_hash(model.model), "vae": "v", "unet": "u", "text_encoder": "t"},
+            "weights": {
+                "backbone": provenance.weights_hash(model.model),
+                "vae": "v",
+                "unet": "u",
+                "text_encoder": "t",
+            },
         },
         "synthesis": {"made_from": {"samples": belonging.SAMPLES}},
-    }, (training, options, model, encoders)  # fmt: skip
+    }, (training, options, model, encoders)
 
 
 def join(files, models):
@@ -115,7 +153,9 @@ def test_a_value_that_is_of_another_run_is_refused(torture):
     join(files, models)
     del files["trained"]["seed"]  # `parameters` has it
     told = ("samples", "vae", "unet", "text_encoder")
-    places = [path for path in leaves(files) if path[:2] != ("trained", "hashes") or path[2] in told]
+    places = [
+        path for path in leaves(files) if path[:2] != ("trained", "hashes") or path[2] in told
+    ]
     chosen = torture.choose(places, 80)
     for path in chosen:
         spoiled = copy.deepcopy(files)

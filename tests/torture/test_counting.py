@@ -8,7 +8,9 @@ from torture_options import COUNT, Torture, counts
 
 
 def test_counts_add_up_over_tests():
-    reports = [SimpleNamespace(user_properties=[(COUNT + "kills", n), ("other", "x")]) for n in (2, 3)]
+    reports = [
+        SimpleNamespace(user_properties=[(COUNT + "kills", n), ("other", "x")]) for n in (2, 3)
+    ]
     assert counts(reports) == {"kills": 5}
 
 

@@ -6,14 +6,16 @@ import warnings
 import numpy as np
 from PIL import Image
 
-from dcr.decoding import DecodingError, decode_rgb, read_size, to_rgb
+from dcr.data.decoding import DecodingError, decode_rgb, read_size, to_rgb
 from dcr.validation.images import measure_image
 from dcr.validation.reasons import REASONS
 from picture_cases import CASES
 
 
 def damage(content: bytes, rng: np.random.Generator) -> bytes:
-    """Return bytes of which some are changed, removed, doubled or cut off, most of them in the header."""
+    """Return bytes of which some are changed, removed, doubled or cut off, most of them in the
+    header.
+    """
     damaged = bytearray(content)
     for _ in range(rng.integers(1, 3)):
         end = len(damaged) if rng.random() < 0.5 else min(200, len(damaged))
@@ -40,7 +42,9 @@ def verdict(see, content):
 
 
 def opened(content: bytes) -> Image.Image:
-    """Return the RGB image of an opened file, whatever decoder Pillow takes; None where it opens none."""
+    """Return the RGB image of an opened file, whatever decoder Pillow takes; None where it
+    opens none.
+    """
     try:
         image = Image.open(io.BytesIO(content))
     except Exception:  # what is no image for Pillow is not ours to judge
@@ -57,7 +61,10 @@ def test_a_damaged_picture_has_one_verdict(torture):
             content = damage(CASES[rng.integers(len(CASES))].content, rng)
             reason, image = verdict(lambda c: decode_rgb(c, 1_000_000), content)
             measures = measure_image(content, 1_000_000)
-            assert measures.reason == reason or {measures.reason, reason} <= {"image_corrupt", "image_truncated"}
+            assert measures.reason == reason or {measures.reason, reason} <= {
+                "image_corrupt",
+                "image_truncated",
+            }
             assert reason is None or reason in REASONS
             if image is not None:
                 accepted += 1

@@ -1,4 +1,6 @@
-"""Faults of disk and process while datasets are read and written: one sentence each, and what was there stays whole."""
+"""Faults of disk and process while datasets are read and written: one sentence each, and what
+was there stays whole.
+"""
 
 from __future__ import annotations
 
@@ -17,15 +19,19 @@ from kedro.framework.project import configure_project
 from kedro.io import DataCatalog
 from kedro.pipeline import Node
 
-from dcr import edge
-from dcr.config import RecipeConfigLoader
-from dcr.hooks import Whereabouts
+from dcr.framework import edge
+from dcr.framework.config_loader import RecipeConfigLoader
+from dcr.framework.hooks import Whereabouts
 from dcr.settings import CONFIG_LOADER_ARGS
 from project import PROJECT
 
 NODE = Node(lambda x: x, "a", "b", name="a_node")
 TABLE = pd.DataFrame({"a": np.arange(50_000), "b": 0.5})
-LARGE = {"training_record": {"a": "x" * 300_000}, "stage1_projector": {"w": torch.zeros(100_000)}, "outcomes": TABLE}
+LARGE = {
+    "training_record": {"a": "x" * 300_000},
+    "stage1_projector": {"w": torch.zeros(100_000)},
+    "outcomes": TABLE,
+}
 LARGE |= {"report": "x" * 300_000, "losses": {"stage1": TABLE}, "models": {"a": "x" * 300_000}}
 FILES = {
     "training_record": "data/08_reporting/smoke/training.json",
@@ -48,7 +54,9 @@ def catalog(tmp_path, monkeypatch):
 
 
 def told(catalog, name, act, fault=nullcontext):
-    """Read or write a dataset as a run does, under the fault, and return the sentence that it ends with."""
+    """Read or write a dataset as a run does, under the fault, and return the sentence that it
+    ends with.
+    """
     hook = Whereabouts()
     hook.before_pipeline_run({"env": "smoke"}, catalog)
     if act == "save":
@@ -138,8 +146,12 @@ def test_a_folder_where_a_file_is_due(catalog, tmp_path, torture, name):
     torture.count("faults", 1)
 
 
-@pytest.mark.skipif(os.getuid() != 0 or not shutil.which("mount"), reason="needs the right to mount")
-@pytest.mark.parametrize(("options", "words"), [("size=64k", "the disk is full"), ("ro", "read-only")])
+@pytest.mark.skipif(
+    os.getuid() != 0 or not shutil.which("mount"), reason="needs the right to mount"
+)
+@pytest.mark.parametrize(
+    ("options", "words"), [("size=64k", "the disk is full"), ("ro", "read-only")]
+)
 @pytest.mark.parametrize("name", LARGE)
 def test_a_small_or_read_only_disk(catalog, tmp_path, torture, name, options, words):
     (tmp_path / "data").mkdir()
@@ -177,7 +189,9 @@ class Failing(Dying):
         raise OSError(24, "Too many open files", "shard.tar")
 
 
-@pytest.mark.parametrize(("data", "words"), [(Dying(), "a loader process was killed"), (Failing(), "ulimit -n")])
+@pytest.mark.parametrize(
+    ("data", "words"), [(Dying(), "a loader process was killed"), (Failing(), "ulimit -n")]
+)
 def test_a_loaders_process_that_is_killed_or_fails(torture, data, words):
     with pytest.raises(click.ClickException, match=words), edge.told():
         list(torch.utils.data.DataLoader(data, num_workers=1))

@@ -1,4 +1,6 @@
-"""A kill between any two file operations, or at any moment, of every pipeline: the next run ends in the same bits."""
+"""A kill between any two file operations, or at any moment, of every pipeline: the next run
+ends in the same bits.
+"""
 
 from __future__ import annotations
 
@@ -24,11 +26,26 @@ from project import PROJECT
 pytestmark = pytest.mark.xdist_group("smoke")
 
 PIPELINES = (
-    "models", "scenes", "scenes_validation", "ingest", "validation", "latents", "verify", "synthesis", "training",
-    "alignment", "embedding", "evaluation", "export", "reporting", "selection", "sweep",
-)  # fmt: skip
+    "models",
+    "scenes",
+    "scenes_validation",
+    "ingest",
+    "validation",
+    "latents",
+    "verify",
+    "synthesis",
+    "training",
+    "alignment",
+    "embedding",
+    "evaluation",
+    "export",
+    "reporting",
+    "selection",
+    "sweep",
+)
 QUICK = ("ingest", "latents", "export")
-# What tells the time or how long something took: two undisturbed runs differ in it. Trackers begin anew with every run.
+# What tells the time or how long something took: two undisturbed runs differ in it. Trackers begin
+# anew with every run.
 TIMES = re.compile(r"/state\.json$|/SHA256SUMS$|/(report|selection)\.html$")
 TRACKERS = re.compile(r"/(tensorboard|dvclive)/")
 
@@ -74,13 +91,19 @@ def forget(project: Path, pipeline: str) -> None:
     own = {
         "models": [data / "06_models/smoke/models.json"],
         "scenes": [data / "01_raw", data / "06_models/smoke/base"],
-        "scenes_validation": [data / "01_raw/smoke/validation_sets", data / "01_raw/smoke/validation_sets.json"],
+        "scenes_validation": [
+            data / "01_raw/smoke/validation_sets",
+            data / "01_raw/smoke/validation_sets.json",
+        ],
         "ingest": [data / "01_raw/smoke/shards"],
         "validation": [data / "02_intermediate", data / "03_primary"],
         "latents": [data / "05_model_input/smoke/latents"],
         "verify": [reporting / "latents_verification.json"],
         "synthesis": [data / "05_model_input/smoke/synthetic_positives"],
-        "training": [data / "06_models/smoke" / name for name in ("checkpoints", "encoder", "adapters", "baselines")],
+        "training": [
+            data / "06_models/smoke" / name
+            for name in ("checkpoints", "encoder", "adapters", "baselines")
+        ],
         "alignment": [data / "06_models/smoke/alignments", reporting / "alignment.json"],
         "embedding": [data / "04_feature"],
         "evaluation": [data / "04_feature", data / "07_model_output"],
@@ -94,9 +117,13 @@ def forget(project: Path, pipeline: str) -> None:
 
 
 def contents(project: Path) -> dict[str, object]:
-    """Return all that a run leaves, without what tells the time; nothing half written may be among it."""
+    """Return all that a run leaves, without what tells the time; nothing half written may be
+    among it.
+    """
     found = {}
-    for path in sorted(p for p in (project / "data").rglob("*") if p.is_file() and p.name != ".dcr.lock"):
+    for path in sorted(
+        p for p in (project / "data").rglob("*") if p.is_file() and p.name != ".dcr.lock"
+    ):
         name = str(path.relative_to(project))
         assert not is_temporary(path.name), name
         if not TRACKERS.search(name):
@@ -105,7 +132,10 @@ def contents(project: Path) -> dict[str, object]:
 
 
 def _without_seconds(path: Path) -> object:
-    timed = path.name in ("training.json", "alignment.json", "selection.json") or path.parent.name == "selection"
+    timed = (
+        path.name in ("training.json", "alignment.json", "selection.json")
+        or path.parent.name == "selection"
+    )
     return _drop_times(json.loads(path.read_text())) if timed else path.read_bytes()
 
 
@@ -122,7 +152,11 @@ class Reference:
     """An undisturbed run of one pipeline, from nothing or over what it left before."""
 
     def __init__(self, whole: Path, folder: Path, pipeline: str, fresh: bool) -> None:
-        self._start, self._pipeline, self._place = copy(whole, folder / "start"), pipeline, folder / "run"
+        self._start, self._pipeline, self._place = (
+            copy(whole, folder / "start"),
+            pipeline,
+            folder / "run",
+        )
         if fresh:
             forget(self._start, pipeline)
         begun = time.perf_counter()
@@ -159,7 +193,9 @@ def test_a_kill_anywhere_changes_nothing_in_the_end(whole, tmp_path, torture, pi
     for fresh in (True, False) if torture.whole else (True,):
         reference = Reference(whole, tmp_path / f"fresh-{fresh}", pipeline, fresh)
         assert reference.operations > 0
-        moments = rng.choice(reference.operations, min(torture.amount(1, 4), reference.operations), replace=False)
+        moments = rng.choice(
+            reference.operations, min(torture.amount(1, 4), reference.operations), replace=False
+        )
         kills += sum(reference.kill(at_operation=int(moment)) for moment in moments)
         for _ in range(torture.amount(0, 1)):
             kills += reference.kill(after_seconds=float(rng.uniform(0.05, 1) * reference.seconds))

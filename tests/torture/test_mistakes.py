@@ -1,4 +1,6 @@
-"""Mistakes in configuration, on the command line and in the environment: one sentence each, and nothing is written."""
+"""Mistakes in configuration, on the command line and in the environment: one sentence each, and
+nothing is written.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,8 @@ class Mistake:
     Attributes:
         arguments: of `kedro run`, after its environment ``mine`` unless they name another.
         says: words of the sentence, all of them.
-        files: what stands in files of the project, by path; None removes one, bytes are written as they are.
+        files: what stands in files of the project, by path; None removes one, bytes are written as
+            they are.
         environment: variables.
     """
 
@@ -67,27 +70,43 @@ NAMES = [
     option("--env base", "conf/base", "not a recipe"),
     option("--env photographs", "conf/photographs/globals.yml", "does not set `recipe`"),
     Mistake(
-        "--env local --pipelines verify", ("conf/local", "shards", "`recipe`"), {"conf/local/globals.yml": "shards: x"}
+        "--env local --pipelines verify",
+        ("conf/local", "shards", "`recipe`"),
+        {"conf/local/globals.yml": "shards: x"},
     ),
-    Mistake("--env local --pipelines verify", ("'pipelines' is missing",), {"conf/local/globals.yml": "recipe: own"}),
+    Mistake(
+        "--env local --pipelines verify",
+        ("'pipelines' is missing",),
+        {"conf/local/globals.yml": "recipe: own"},
+    ),
     option("--pipelines trainig", "did you mean 'training'"),
     option("--pipeline trainig", "did you mean 'training'"),
     option("--pipelines __default__", "there is no pipeline '__default__'"),
     option("--pipelines scenes", "scenes", "leave it out"),
     option("--pipelines validation,scenes", "scenes", "leave it out"),
     option("--env demo --pipelines scenes,ingest", "shards"),
-    option("--pipelines training --nodes train_adapter", "--nodes", "did you mean 'train_adapters'"),
-    option("--pipelines training --from-nodes train_adapter", "--from-nodes", "did you mean 'train_adapters'"),
+    option(
+        "--pipelines training --nodes train_adapter", "--nodes", "did you mean 'train_adapters'"
+    ),
+    option(
+        "--pipelines training --from-nodes train_adapter",
+        "--from-nodes",
+        "did you mean 'train_adapters'",
+    ),
     option("--pipelines training --to-nodes x", "--to-nodes", "'x'"),
     option("--pipelines training --from-inputs latent", "--from-inputs", "did you mean 'latents'"),
     option("--pipelines training --to-outputs encodr", "--to-outputs", "did you mean 'encoder'"),
     option("--pipelines training --tags gpu", "--tags", "'gpu'"),
     option("--pipelines training --namespaces stage1", "--namespaces", "'stage1'"),
-    option("--pipelines training --from-nodes export_encoder --to-nodes train_projector", "training"),
+    option(
+        "--pipelines training --from-nodes export_encoder --to-nodes train_projector", "training"
+    ),
     option("--pipelines training --load-versions latents:2024", "--load-versions"),
     option("--pipelines training --load-versions latents", "load_versions"),
     option("--pipelines training --runner ThreadRunner", "--runner ThreadRunner", "leave it out"),
-    option("--pipelines training --runner ParallelRunner", "--runner ParallelRunner", "leave it out"),
+    option(
+        "--pipelines training --runner ParallelRunner", "--runner ParallelRunner", "leave it out"
+    ),
     option("--pipelines training --runner Sequential", "--runner Sequential"),
     option("--pipelines training --runner os.system", "--runner os.system"),
     option("--pipelines training --async", "--async", "leave it out"),
@@ -112,7 +131,9 @@ VALUES = [
     option("--params training.mixed_precision=yes", "'training.mixed_precision'"),
     option("--params training.lora_targets=[z]", "'training.lora_targets.0'", "'z'"),
     option("--params evaluation.language=no", "'evaluation.language'", "quotes"),
-    option("--params latents.crops_per_image=2,latents.crop_mode=center", "crops_per_image", "center"),
+    option(
+        "--params latents.crops_per_image=2,latents.crop_mode=center", "crops_per_image", "center"
+    ),
     option("--params validation.policies.animatd=warn", "animatd", "did you mean 'animated'"),
     option("--params recipe.name=5", "'recipe.name'", "quotes"),
     option("--config nowhere.yml", "--config", "nowhere.yml"),
@@ -167,7 +188,11 @@ RECIPES = [
     ),
     recipe(MINE.replace("recipe: mine", "recipe: demo"), "recipe is 'demo'", "conf/demo"),
     recipe(MINE.replace("recipe: mine", "recipe: Demo"), "recipe is 'Demo'", "conf/demo"),
-    Mistake("--env copy --pipelines verify", ("recipe is 'mine'", "conf/mine"), {"conf/copy/globals.yml": MINE}),
+    Mistake(
+        "--env copy --pipelines verify",
+        ("recipe is 'mine'", "conf/mine"),
+        {"conf/copy/globals.yml": MINE},
+    ),
     recipe(MINE.replace("photographs", "photograps"), "extends 'photograps'"),
     recipe(MINE.replace("photographs", "mine"), "extends 'mine'"),
     recipe(MINE.replace("photographs", "../conf/photographs"), "extends '../conf/photographs'"),
@@ -194,7 +219,9 @@ RECIPES = [
     ),
 ]
 SETS = [
-    Mistake("--pipelines evaluation", says, {"conf/mine/globals.yml": f"{MINE}more_sets: [{text}]\n"})
+    Mistake(
+        "--pipelines evaluation", says, {"conf/mine/globals.yml": f"{MINE}more_sets: [{text}]\n"}
+    )
     for text, says in [
         ("{name: a}", ("more_sets", "name, kind, path")),
         ("{name: a, kind: x, path: p}", ("kind of 'a'", "'x'")),
@@ -224,16 +251,33 @@ SYNTAX = [
     ]
 ]
 SYNTAX += [
-    Mistake("--pipelines verify", ("conf/mine/parameters_x.json",), {"conf/mine/parameters_x.json": '{"a": '}),
-    Mistake("--pipelines verify", ("conf/photographs/globals.yml", "line 1"), {"conf/photographs/globals.yml": "a: ["}),
     Mistake(
-        "--pipelines verify", ("conf/base/catalog_latents.yml", "line"), {"conf/base/catalog_latents.yml": "a:\n\tb"}
+        "--pipelines verify",
+        ("conf/mine/parameters_x.json",),
+        {"conf/mine/parameters_x.json": '{"a": '},
     ),
-    Mistake("--pipelines verify", ("conf/mine/credentials.yml", "line 1"), {"conf/mine/credentials.yml": "a: ["}),
+    Mistake(
+        "--pipelines verify",
+        ("conf/photographs/globals.yml", "line 1"),
+        {"conf/photographs/globals.yml": "a: ["},
+    ),
+    Mistake(
+        "--pipelines verify",
+        ("conf/base/catalog_latents.yml", "line"),
+        {"conf/base/catalog_latents.yml": "a:\n\tb"},
+    ),
+    Mistake(
+        "--pipelines verify",
+        ("conf/mine/credentials.yml", "line 1"),
+        {"conf/mine/credentials.yml": "a: ["},
+    ),
     Mistake(
         "--pipelines verify",
         ("conf/mine/parameters_x.yml", "conf/mine/parameters_y.yml", "training.seed"),
-        {"conf/mine/parameters_x.yml": "training: {seed: 1}", "conf/mine/parameters_y.yml": "training: {seed: 2}"},
+        {
+            "conf/mine/parameters_x.yml": "training: {seed: 1}",
+            "conf/mine/parameters_y.yml": "training: {seed: 2}",
+        },
     ),
     Mistake(
         "--pipelines verify",
@@ -242,22 +286,44 @@ SYNTAX += [
     ),
 ]
 REFERENCES = [
-    recipe(f"{MINE}diffusion: ${{oc.env:NOWHERE}}\n", "conf/mine/globals.yml", "diffusion", "oc.env"),
+    recipe(
+        f"{MINE}diffusion: ${{oc.env:NOWHERE}}\n", "conf/mine/globals.yml", "diffusion", "oc.env"
+    ),
     recipe(f"{MINE}diffusion: ${{globals:x}}\n", "diffusion"),
     recipe(f"{MINE}diffusion: ${{nowhere}}\n", "conf/mine/globals.yml", "nowhere"),
     recipe(f"{MINE}diffusion: ${{diffusion}}\n", "diffusion"),
     recipe(f"{MINE}diffusion: ${{runtime_params:x}}\n", "runtime_params"),
     recipe(f"{MINE}diffusion: ${{globals:x\n", "conf/mine/globals.yml", "BRACE_CLOSE"),
-    parameter("training: {seed: '${oc.env:NOWHERE}'}", "conf/mine/parameters_x.yml", "training.seed", "oc.env"),
-    parameter("training: {seed: '${globals:sed}'}", "conf/mine/parameters_x.yml", "training.seed", "sed"),
+    parameter(
+        "training: {seed: '${oc.env:NOWHERE}'}",
+        "conf/mine/parameters_x.yml",
+        "training.seed",
+        "oc.env",
+    ),
+    parameter(
+        "training: {seed: '${globals:sed}'}", "conf/mine/parameters_x.yml", "training.seed", "sed"
+    ),
     parameter("training: {seed: '${globals:_x}'}", "training.seed"),
-    parameter("training: {seed: '${unknown:sed}'}", "conf/mine/parameters_x.yml", "training.seed", "unknown"),
+    parameter(
+        "training: {seed: '${unknown:sed}'}",
+        "conf/mine/parameters_x.yml",
+        "training.seed",
+        "unknown",
+    ),
     parameter("training: {seed: '${globals:recipe'}", "conf/mine/parameters_x.yml", "BRACE_CLOSE"),
     parameter("training: {seed: '${training.nowhere}'}", "training.seed", "nowhere"),
     entry(
-        "scores: {type: json.JSONDataset, filepath: '${oc.env:NOWHERE}'}", "conf/mine/catalog_x.yml", "scores", "oc.env"
+        "scores: {type: json.JSONDataset, filepath: '${oc.env:NOWHERE}'}",
+        "conf/mine/catalog_x.yml",
+        "scores",
+        "oc.env",
     ),
-    entry("scores: {type: json.JSONDataset, filepath: '${globals:rcp}'}", "conf/mine/catalog_x.yml", "scores", "rcp"),
+    entry(
+        "scores: {type: json.JSONDataset, filepath: '${globals:rcp}'}",
+        "conf/mine/catalog_x.yml",
+        "scores",
+        "rcp",
+    ),
     entry("scores: {type: json.JSONDataset, filepath: '${runtime_params:x}'}", "scores", "'x'"),
 ]
 PARAMETERS = [
@@ -271,9 +337,15 @@ PARAMETERS = [
     parameter("training: {seed: 1.5}\n", "'training.seed'", "1.5"),
     parameter("training: {baselines: naive}\n", "'training.baselines'", "'naive'"),
     parameter("training: {compile: maybe}\n", "'training.compile'", "'maybe'"),
-    parameter("latents: {crop_scale_min: 0.9, crop_scale_max: 0.5}\n", "'latents.crop_scale_max'", "0.5"),
+    parameter(
+        "latents: {crop_scale_min: 0.9, crop_scale_max: 0.5}\n", "'latents.crop_scale_max'", "0.5"
+    ),
     parameter("export: {dtype: half}\n", "'export.dtype'", "'half'"),
-    parameter("validation: {policies: {animated: explode}}\n", "'validation.policies.animated'", "'explode'"),
+    parameter(
+        "validation: {policies: {animated: explode}}\n",
+        "'validation.policies.animated'",
+        "'explode'",
+    ),
     parameter("models: {sha256: [a]}\n", "'models.sha256'"),
     parameter("recipe: {licence: [mit]}\n", "'recipe.licence'"),
 ]
@@ -294,13 +366,20 @@ ENTRIES = [
     ]
 ]
 ENTRIES += [
-    entry("training_record: {type: json.JSONDataset, filepath: x, credentials: keys}", "keys", pipeline="reporting")
+    entry(
+        "training_record: {type: json.JSONDataset, filepath: x, credentials: keys}",
+        "keys",
+        pipeline="reporting",
+    )
 ]
 SUITES = [
     Mistake(
         "--pipelines validation",
         ("conf/mine/suite.yml", *says),
-        {"conf/mine/globals.yml": f"{MINE}expectations: conf/mine/suite.yml\n", "conf/mine/suite.yml": text},
+        {
+            "conf/mine/globals.yml": f"{MINE}expectations: conf/mine/suite.yml\n",
+            "conf/mine/suite.yml": text,
+        },
     )
     for text, says in [
         ("", ("nothing",)),
@@ -336,7 +415,11 @@ ALONE = (
     "synthesis",
 )
 ENVIRONMENT = [
-    Mistake("--pipelines verify", ("KEDRO_ENV", "did you mean 'smoke'"), environment={"KEDRO_ENV": "smok", "ENV": ""}),
+    Mistake(
+        "--pipelines verify",
+        ("KEDRO_ENV", "did you mean 'smoke'"),
+        environment={"KEDRO_ENV": "smok", "ENV": ""},
+    ),
     variables("latents", "WORLD_SIZE=''", "unset WORLD_SIZE", WORLD_SIZE=""),
     variables("latents", "WORLD_SIZE", "RANK is not", WORLD_SIZE="2"),
     variables("latents", "RANK", "WORLD_SIZE is not", RANK="0"),
@@ -347,14 +430,32 @@ ENVIRONMENT = [
     variables("latents", "WORLD_SIZE='two'", RANK="1", WORLD_SIZE="two"),
     variables("latents", "WORLD_SIZE=0", "contradict", RANK="0", WORLD_SIZE="0"),
     *(
-        variables(name, f"pipeline {name}", "training.num_processes", RANK="0", WORLD_SIZE="2", LOCAL_RANK="0")
+        variables(
+            name,
+            f"pipeline {name}",
+            "training.num_processes",
+            RANK="0",
+            WORLD_SIZE="2",
+            LOCAL_RANK="0",
+        )
         for name in ALONE
     ),
-    variables("latents,training", "pipeline training", "training.num_processes", RANK="0", WORLD_SIZE="2"),
+    variables(
+        "latents,training", "pipeline training", "training.num_processes", RANK="0", WORLD_SIZE="2"
+    ),
 ]
 MISTAKES = [
-    *NAMES, *VALUES, *RECIPES, *SETS, *SYNTAX, *REFERENCES, *PARAMETERS, *ENTRIES, *SUITES, *ENVIRONMENT
-]  # fmt: skip
+    *NAMES,
+    *VALUES,
+    *RECIPES,
+    *SETS,
+    *SYNTAX,
+    *REFERENCES,
+    *PARAMETERS,
+    *ENTRIES,
+    *SUITES,
+    *ENVIRONMENT,
+]
 
 
 @pytest.fixture(scope="module")
@@ -373,7 +474,9 @@ def project(tmp_path_factory) -> Path:
 def prepare(project: Path, mistake: Mistake) -> None:
     """Give the project its configuration with the mistake in it."""
     shutil.rmtree(project / "conf", ignore_errors=True)
-    shutil.copytree(PROJECT / "conf", project / "conf", ignore=shutil.ignore_patterns("globals.yml~"))
+    shutil.copytree(
+        PROJECT / "conf", project / "conf", ignore=shutil.ignore_patterns("globals.yml~")
+    )
     for path, content in {"conf/mine/globals.yml": MINE, **mistake.files}.items():
         target = project / path
         target.parent.mkdir(exist_ok=True)
@@ -382,7 +485,11 @@ def prepare(project: Path, mistake: Mistake) -> None:
 
 def tree(project: Path) -> dict[str, bytes]:
     """Return every file of data, but for those that a run is locked by."""
-    files = (path for path in sorted((project / "data").rglob("*")) if path.is_file() and path.name != LOCK)
+    files = (
+        path
+        for path in sorted((project / "data").rglob("*"))
+        if path.is_file() and path.name != LOCK
+    )
     return {str(path): path.read_bytes() for path in files}
 
 
@@ -398,7 +505,9 @@ def kedro_run(project: Path, mistake: Mistake, monkeypatch):
         monkeypatch.setenv(name, value)
     is_named = "--env" in mistake.arguments or "KEDRO_ENV" in mistake.environment
     arguments = mistake.arguments.split()
-    return CliRunner().invoke(run, arguments if is_named else ["--env", "mine", *arguments], prog_name="run")
+    return CliRunner().invoke(
+        run, arguments if is_named else ["--env", "mine", *arguments], prog_name="run"
+    )
 
 
 def check(result, mistake: Mistake) -> None:

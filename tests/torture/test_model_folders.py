@@ -1,4 +1,6 @@
-"""Model folders with random values, cuts and flipped bytes: each loads or is refused in one sentence."""
+"""Model folders with random values, cuts and flipped bytes: each loads or is refused in one
+sentence.
+"""
 
 import json
 import shutil
@@ -7,16 +9,34 @@ import time
 import numpy as np
 import pytest
 
-from dcr.backbones import check_backbone, load_backbone
-from dcr.diffusion import load_diffusion
-from dcr.diffusion_source import check_diffusion
 from dcr.errors import UserError
+from dcr.models.backbones import check_backbone, load_backbone
+from dcr.models.diffusion import load_diffusion
+from dcr.models.diffusion_source import check_diffusion
 from diffusion_models import tiny_diffusion
 from models import pixels, tiny_hf_clip, tiny_open_clip, tiny_siglip
 from timm_models import tiny_open_clip_siglip
 
 VALUES = [
-    *(None, True, False, 0, 1, -1, 3, 7, 10**6, 10**9, 10**30, 0.5, -0.5, 1e-30, 1e300, float("nan"), float("inf")),
+    *(
+        None,
+        True,
+        False,
+        0,
+        1,
+        -1,
+        3,
+        7,
+        10**6,
+        10**9,
+        10**30,
+        0.5,
+        -0.5,
+        1e-30,
+        1e300,
+        float("nan"),
+        float("inf"),
+    ),
     *(
         "",
         "x",
@@ -34,7 +54,15 @@ VALUES = [
     ),
     *([[]], [None] * 3, {"content": "x"}, "\u2028\n", "evil.Evil", [10**9] * 2),
 ]
-KEYS = ["auto_map", "trust_remote_code", "quantization_config", "timm_model_name", "hf_model_name", "device", "dtype"]
+KEYS = [
+    "auto_map",
+    "trust_remote_code",
+    "quantization_config",
+    "timm_model_name",
+    "hf_model_name",
+    "device",
+    "dtype",
+]
 SECONDS = 20
 
 
@@ -117,7 +145,10 @@ def test_a_damaged_folder_loads_or_is_refused_in_a_sentence(torture, folders, tm
             refused += 1
             lines = str(error).splitlines()
         except Exception as error:
-            pytest.fail(f"seed {torture.seed}, try {number}, {folder.name}, {done}: {type(error).__name__}: {error}")
+            pytest.fail(
+                f"seed {torture.seed}, try {number}, {folder.name}, {done}: {type(error).__name__}:"
+                f" {error}"
+            )
         assert len(lines) <= 1, done
         assert time.process_time() - started < SECONDS, done
         shutil.rmtree(folder)

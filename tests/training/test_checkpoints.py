@@ -22,11 +22,20 @@ TENSORS = {"weight:a": torch.arange(6.0).view(2, 3), "adamw:step:a": torch.tenso
 
 
 def progress(step):
-    return Progress(step, 4 * step, 0.5, {}, 0, [{"step": 1, "loss": 0.1 + 0.2, "validation_loss": float("nan")}])
+    return Progress(
+        step,
+        4 * step,
+        0.5,
+        {},
+        0,
+        [{"step": 1, "loss": 0.1 + 0.2, "validation_loss": float("nan")}],
+    )
 
 
 def store(folder, resume="latest", limit=2, others=(), **fingerprint):
-    return Checkpoints(folder, {"learning_rate": 0.1, "code": "abc"} | fingerprint, 1, limit, resume, others)
+    return Checkpoints(
+        folder, {"learning_rate": 0.1, "code": "abc"} | fingerprint, 1, limit, resume, others
+    )
 
 
 def save(folder, *steps, **options):
@@ -46,8 +55,17 @@ def test_what_was_saved_is_loaded_bit_for_bit(tmp_path):
 
 def test_checksums_are_those_of_sha256sum(tmp_path):
     (path,) = save(tmp_path, 1)
-    assert sorted(p.name for p in path.iterdir()) == ["SHA256SUMS", "state.json", "state.safetensors"]
-    subprocess.run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=path, check=True, capture_output=True)
+    assert sorted(p.name for p in path.iterdir()) == [
+        "SHA256SUMS",
+        "state.json",
+        "state.safetensors",
+    ]
+    subprocess.run(
+        ["sha256sum", "--check", "--strict", "SHA256SUMS"],
+        cwd=path,
+        check=True,
+        capture_output=True,
+    )
 
 
 def test_the_newest_are_kept(tmp_path):
@@ -69,11 +87,15 @@ def test_a_damaged_checkpoint_is_skipped_and_said(tmp_path, caplog, name, damage
     assert f"{newer} is skipped: it is damaged" in caplog.text
 
 
-def test_a_checkpoint_of_another_configuration_is_skipped_and_said_and_then_replaced(tmp_path, caplog):
+def test_a_checkpoint_of_another_configuration_is_skipped_and_said_and_then_replaced(
+    tmp_path, caplog
+):
     save(tmp_path, 7, 8)
     other = store(tmp_path, learning_rate=0.2)
     assert other.find(10) is None
-    assert "it belongs to another configuration (learning_rate is 0.1 there, 0.2 here)" in caplog.text
+    assert (
+        "it belongs to another configuration (learning_rate is 0.1 there, 0.2 here)" in caplog.text
+    )
     other.save(TENSORS, progress(1))
     assert [p.name for p in tmp_path.iterdir()] == ["checkpoint-1"]
 
@@ -115,7 +137,9 @@ def test_another_run_of_the_same_fingerprint_serves_as_far_as_it_goes(tmp_path):
     assert store(own).find(10) == mine
 
 
-def test_what_was_of_another_run_is_kept_there_and_the_own_folder_begins_with_the_next(tmp_path, caplog):
+def test_what_was_of_another_run_is_kept_there_and_the_own_folder_begins_with_the_next(
+    tmp_path, caplog
+):
     own, other = tmp_path / "own", tmp_path / "other"
     save(own, 1, 9, learning_rate=0.2)
     save(other, 5)
@@ -130,7 +154,12 @@ def test_a_damaged_checkpoint_of_another_run_does_not_serve(tmp_path):
     older, newer = save(tmp_path / "other", 4, 5)
     (newer / "state.safetensors").write_bytes(b"")
     checkpoints = Checkpoints(
-        tmp_path / "own", {"learning_rate": 0.1, "code": "abc"}, 1, 2, "latest", (tmp_path / "other",)
+        tmp_path / "own",
+        {"learning_rate": 0.1, "code": "abc"},
+        1,
+        2,
+        "latest",
+        (tmp_path / "other",),
     )
     assert checkpoints.find(10) == older
 
@@ -145,7 +174,9 @@ def test_state_of_another_version_is_no_crash(tmp_path):
     (path,) = save(tmp_path, 1)
     state = json.loads((path / "state.json").read_text())
     (path / "state.json").write_text(json.dumps(state | {"new_field": 1}))
-    with pytest.raises(UserError, match=r"checkpoint-1 was written by another version .*set resume_from_checkpoint"):
+    with pytest.raises(
+        UserError, match=r"checkpoint-1 was written by another version .*set resume_from_checkpoint"
+    ):
         store(tmp_path).load(path)
 
 
@@ -176,7 +207,11 @@ def test_ten_kills_at_random_steps_change_no_bit(world, tmp_path, count):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     for folder in (whole, cut):
         folder.mkdir()
-    sizes = {"stage1_train_batch_size": 4 // count, "stage2_train_batch_size": 4 // count, "gather_negatives": True}
+    sizes = {
+        "stage1_train_batch_size": 4 // count,
+        "stage2_train_batch_size": 4 // count,
+        "gather_negatives": True,
+    }
     sizes |= {"stage1_max_train_steps": 12, "stage2_max_train_steps": 12}
     assert set(in_processes(count, world, whole, whole / "w.safetensors", **sizes)) == {0}
 
@@ -192,8 +227,12 @@ def test_ten_kills_at_random_steps_change_no_bit(world, tmp_path, count):
 
 
 @pytest.mark.parametrize("num_workers", [0, 1])
-def test_sigterm_finishes_the_step_saves_it_and_says_so(world, undisturbed, tmp_path, monkeypatch, num_workers):
-    """Whoever sends it may send it to all processes of the job, those that read the data among them."""
+def test_sigterm_finishes_the_step_saves_it_and_says_so(
+    world, undisturbed, tmp_path, monkeypatch, num_workers
+):
+    """Whoever sends it may send it to all processes of the job, those that read the data among
+    them.
+    """
     from dcr.training import jobs, monitor
 
     show = monitor.Monitor.show
@@ -210,7 +249,9 @@ def test_sigterm_finishes_the_step_saves_it_and_says_so(world, undisturbed, tmp_
 
     monkeypatch.setattr(monitor.Monitor, "show", strike)
     before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(Stopped, match=r"stopped at step 4; it is saved in .* the same command goes on"):
+    with pytest.raises(
+        Stopped, match=r"stopped at step 4; it is saved in .* the same command goes on"
+    ):
         train_both_stages(world, tmp_path / "checkpoints", num_workers=num_workers)
     assert Stopped.exit_code == 143
     assert signal.getsignal(signal.SIGTERM) == before
@@ -221,7 +262,9 @@ def test_sigterm_finishes_the_step_saves_it_and_says_so(world, undisturbed, tmp_
     assert_same(projector, {name: undisturbed[name] for name in projector})
 
 
-def test_sigterm_in_the_last_step_ends_what_would_come_after_the_run(world, undisturbed, tmp_path, monkeypatch):
+def test_sigterm_in_the_last_step_ends_what_would_come_after_the_run(
+    world, undisturbed, tmp_path, monkeypatch
+):
     from dcr.training import jobs, trainer
 
     take_step = trainer.Trainer.optimizer_step
@@ -234,7 +277,9 @@ def test_sigterm_in_the_last_step_ends_what_would_come_after_the_run(world, undi
     monkeypatch.setattr(trainer.Trainer, "optimizer_step", strike)
     with pytest.raises(Stopped, match="stage1: stopped at step 6"):
         jobs.train_projector(open_job(world, tmp_path))
-    projector, _, _ = jobs.train_projector(open_job(world, tmp_path))  # finished: nothing is trained
+    projector, _, _ = jobs.train_projector(
+        open_job(world, tmp_path)
+    )  # finished: nothing is trained
     assert_same(projector, {name: undisturbed[name] for name in projector})
 
 
@@ -243,7 +288,10 @@ def test_a_finished_run_is_not_trained_again(world, tmp_path, caplog):
 
     caplog.set_level(logging.INFO, "dcr")
     projector = fixed_projector(world)
-    results = [jobs.train_adapters(open_job(world, tmp_path, stage2_max_train_steps=2), projector) for _ in range(2)]
+    results = [
+        jobs.train_adapters(open_job(world, tmp_path, stage2_max_train_steps=2), projector)
+        for _ in range(2)
+    ]
     assert "dcr is finished, taken from" in caplog.text
     assert_same(*(trained.towers["dcr"] for trained in results))
     first, second = (trained.runs["dcr"] for trained in results)

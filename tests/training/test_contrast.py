@@ -1,4 +1,6 @@
-"""Signals, neighbours, made positives in both methods: in chunks as in the whole grid, in two processes as in one."""
+"""Signals, neighbours, made positives in both methods: in chunks as in the whole grid, in two
+processes as in one.
+"""
 
 import pytest
 import torch
@@ -12,9 +14,9 @@ from dcr.losses.signals import FEATURE_SIGNALS, SIGNALS
 from dcr.positives.neighbours import Resampler, resample, resampled_losses
 from dcr.training.batches import Batch
 from dcr.training.contrast import ContrastOptions
+from dcr.training.distributed.processes import Processes, alone
 from dcr.training.objectives import ObjectiveOptions
 from dcr.training.options import build_signal
-from dcr.training.processes import Processes, alone
 from tiny_conditions import BATCH, TinyConditions, draw_batch, step_of, tiny_predict
 from training_world import fork_server, parameters
 
@@ -22,7 +24,9 @@ RULES = ["add_new_positive", "drop_false_negative", "drop_easy_negative", "drop_
 
 
 def objective_options(rows_per_chunk=2, gather=False, **contrast):
-    return ObjectiveOptions(0.1, rows_per_chunk, gather, 0.3, 0.7, contrast=ContrastOptions(**contrast))
+    return ObjectiveOptions(
+        0.1, rows_per_chunk, gather, 0.3, 0.7, contrast=ContrastOptions(**contrast)
+    )
 
 
 def setting(num_views=1):
@@ -52,7 +56,9 @@ def whole_similarities(model, predict, batch, num_views):
 def check(found, loss, model):
     parts, gradients = found
     assert parts["loss"] == pytest.approx(loss.item(), abs=1e-9)
-    for gradient, expected in zip(gradients, torch.autograd.grad(loss, list(model.parameters())), strict=True):
+    for gradient, expected in zip(
+        gradients, torch.autograd.grad(loss, list(model.parameters())), strict=True
+    ):
         assert torch.allclose(gradient, expected, atol=1e-9, rtol=0)
 
 
@@ -87,7 +93,9 @@ def test_a_made_positive_pulls_outside_of_the_contrast():
 
 def reconstruction(model, predict, batch):
     conditions = model(batch.pixels)[1][:, None]
-    return F.mse_loss(predict(batch.noisy_latents, batch.timesteps, conditions)[:, 0], batch.targets)
+    return F.mse_loss(
+        predict(batch.noisy_latents, batch.timesteps, conditions)[:, 0], batch.targets
+    )
 
 
 def all_features(model, batch, num_views):
@@ -119,7 +127,11 @@ def test_naive_is_resampled_from_both_views(rule):
     losses = []
     for similar in (own @ view.T, view @ own.T):
         negatives = similar.masked_fill(torch.eye(BATCH, dtype=torch.bool), -torch.inf)
-        losses.append(resampled_losses(InfoNCE(0.1), similar.diagonal()[:, None], negatives, resampling, num_shared=0))
+        losses.append(
+            resampled_losses(
+                InfoNCE(0.1), similar.diagonal()[:, None], negatives, resampling, num_shared=0
+            )
+        )
     loss = 0.3 * torch.cat(losses).mean() + 0.7 * reconstruction(model, predict, batch)
     check(run("naive", objective_options(resampler=resampler)), loss, model)
 
@@ -157,7 +169,9 @@ def share_of_a_batch(processes):
 
     pixels, views, noisy, targets = draw(3, 4, 4), draw(3, 4, 4), draw(4, 2, 2), draw(4, 2, 2)
     clip, own = (draw(7) - 0.5, draw(7) - 0.5), processes.own(6 // processes.count)
-    batch = Batch(list("abcdef")[own], pixels[own], views[own], noisy[own], targets[own], torch.zeros(6)[own])
+    batch = Batch(
+        list("abcdef")[own], pixels[own], views[own], noisy[own], targets[own], torch.zeros(6)[own]
+    )
     batch.clip_features = tuple(part[own] for part in clip)
     batch.signal_seed = 9
     return batch
@@ -183,14 +197,18 @@ def shared_gradients(processes):
 
 def gradients_of_a_rank(rank, count, folder):
     torch.set_num_threads(1)
-    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=count)
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=count
+    )
     torch.save(shared_gradients(Processes(rank, count, torch.device("cpu"))), f"{folder}/{rank}.pt")
     torch.distributed.destroy_process_group()
 
 
 def test_two_processes_have_the_gradients_of_one(tmp_path):
     fork_server()
-    multiprocessing.start_processes(gradients_of_a_rank, (2, tmp_path), nprocs=2, start_method="forkserver")
+    multiprocessing.start_processes(
+        gradients_of_a_rank, (2, tmp_path), nprocs=2, start_method="forkserver"
+    )
     expected = shared_gradients(alone())
     for rank in range(2):
         found = torch.load(tmp_path / f"{rank}.pt", weights_only=True)

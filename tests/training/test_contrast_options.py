@@ -1,4 +1,6 @@
-"""The recipe's signal and source of positives become what the methods take, or an error that says what to change."""
+"""The recipe's signal and source of positives become what the methods take, or an error that
+says what to change.
+"""
 
 from typing import get_args
 
@@ -20,7 +22,9 @@ from training_world import parameters, run_of
 
 def test_recipes_may_name_every_signal():
     assert set(get_args(SignalName)) == SIGNALS.keys() | FEATURE_SIGNALS.keys()
-    assert get_args(TrainingParameters.model_fields["clip_neighbour_rule"].annotation) == get_args(Rule)
+    assert get_args(TrainingParameters.model_fields["clip_neighbour_rule"].annotation) == get_args(
+        Rule
+    )
 
 
 @pytest.mark.parametrize("name", [*SIGNALS, *FEATURE_SIGNALS])
@@ -59,14 +63,38 @@ def test_neighbours_and_made_positives_are_for_stage_2():
     [
         ({"signal": "mochi"}, "dcr", "works on image features: set training.method to naive"),
         ({"signal": "mochi", "positives": "clip_neighbour"}, "naive", "which mochi does not take"),
-        ({"signal": "dcl", "target_weight": 0.4}, "dcr", r"signal dcl does not go with training.target_weight 0\.4"),
-        ({"signal": "hcl", "negatives_count": 2}, "dcr", "does not go with training.negatives_count 2: set it to 0"),
-        ({"positives": "clip_neighbour", "negatives_gradient": False}, "dcr", "clip_neighbour does not go with"),
-        ({"positives": "synthetic", "published_loss": True}, "dcr", "published_loss true: set it to false"),
+        (
+            {"signal": "dcl", "target_weight": 0.4},
+            "dcr",
+            r"signal dcl does not go with training.target_weight 0\.4",
+        ),
+        (
+            {"signal": "hcl", "negatives_count": 2},
+            "dcr",
+            "does not go with training.negatives_count 2: set it to 0",
+        ),
+        (
+            {"positives": "clip_neighbour", "negatives_gradient": False},
+            "dcr",
+            "clip_neighbour does not go with",
+        ),
+        (
+            {"positives": "synthetic", "published_loss": True},
+            "dcr",
+            "published_loss true: set it to false",
+        ),
         ({"positives": "clip_neighbour", "num_views": 2}, "naive", "set training.num_views to 1"),
-        ({"positives": "clip_neighbour", "signal": "polyview"}, "naive", "does not go with training.signal polyview"),
+        (
+            {"positives": "clip_neighbour", "signal": "polyview"},
+            "naive",
+            "does not go with training.signal polyview",
+        ),
         ({"positives": "clip_neighbour", "stage2_train_batch_size": 2}, "dcr", "of at least 3"),
-        ({"signal": "focal", "focal_gamma": 0.5}, "dcr", r"training\.focal_\*: gamma must be 0 or at least 1"),
+        (
+            {"signal": "focal", "focal_gamma": 0.5},
+            "dcr",
+            r"training\.focal_\*: gamma must be 0 or at least 1",
+        ),
     ],
 )
 def test_what_has_no_meaning_together_is_refused(changes, name, sentence):
@@ -89,5 +117,10 @@ def test_a_run_is_another_if_its_result_is():
     """Rounding apart: compiled blocks draw LoRA's dropout in their own way."""
     plain = run_fingerprint(run_of(parameters(), "dcr"), {}, {})
     assert run_fingerprint(run_of(parameters(compile=True), "dcr"), {}, {}) != plain
-    for changes in ({"rows_per_chunk": 1}, {"sharding": "fsdp2"}, {"contrast_diagnostics": True}, {"report_to": []}):
+    for changes in (
+        {"rows_per_chunk": 1},
+        {"sharding": "fsdp2"},
+        {"contrast_diagnostics": True},
+        {"report_to": []},
+    ):
         assert run_fingerprint(run_of(parameters(**changes), "dcr"), {}, {}) == plain

@@ -5,8 +5,8 @@ import shutil
 import pytest
 import torch
 
-from dcr.diffusion import load_diffusion
 from dcr.errors import UserError
+from dcr.models.diffusion import load_diffusion
 from dcr.positives.synthesis import SynthesisOptions, plan_synthesis
 from dcr.training import jobs
 from dcr.training.data import WithCandidates, collate
@@ -25,7 +25,13 @@ def world(tmp_path_factory):
 
 
 OPTIONS = SynthesisOptions(
-    num_candidates=2, num_steps=2, eta=0.1, sample_weight=0.1, condition="none", seed=0, batch_size=64
+    num_candidates=2,
+    num_steps=2,
+    eta=0.1,
+    sample_weight=0.1,
+    condition="none",
+    seed=0,
+    batch_size=64,
 )
 
 
@@ -52,7 +58,9 @@ def test_a_recipe_may_ask_for_it(world, tmp_path, changes):
     assert run.skipped_steps == 0
     assert run.losses["loss"].notna().all()
     of_predictions = {"effective_negatives", "target_gradient_share"}
-    measured = {"alignment", "uniformity"} | (of_predictions if changes.get("method") != "naive" else set())
+    measured = {"alignment", "uniformity"} | (
+        of_predictions if changes.get("method") != "naive" else set()
+    )
     assert measured == (measured | of_predictions) & set(run.losses.columns)
 
 
@@ -90,5 +98,7 @@ def test_positives_of_other_latents_are_refused(world, tmp_path, changes):
     """The same images, but their latents were made anew since, and the positives were not."""
     copy = shutil.copytree(world, tmp_path / "world")
     write_latents(copy, load_diffusion(str(copy / "diffusion")), **changes)
-    with pytest.raises(UserError, match=r"holds positives of other images or latents; .*--pipelines synthesis"):
+    with pytest.raises(
+        UserError, match=r"holds positives of other images or latents; .*--pipelines synthesis"
+    ):
         train(copy, tmp_path, candidates=copy / "positives", positives="synthetic")

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
+from dcr.data.views import ViewAugmentation
 from dcr.latents import open_latents
 from dcr.training.batches import make_batch
 from dcr.training.data import StepSampler, collate, split_positions
-from dcr.views import ViewAugmentation
 from diffusion_models import tiny_diffusion
 from latent_world import OPTIONS, World
 
@@ -90,14 +90,20 @@ def test_noise_and_target_follow_the_schedule(collated, tmp_path, prediction_typ
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_without_a_cache_a_batch_is_the_same_on_the_same_crops(tmp_path, dtype):
-    """Epochs 3 to 5 of three stored crops are crops 0 to 2; they went through the VAE in one pass, as here."""
+    """Epochs 3 to 5 of three stored crops are crops 0 to 2; they went through the VAE in one
+    pass, as here.
+    """
     world = World.make(tmp_path)
     options = replace(OPTIONS, crops_per_image=3, dtype=dtype, batch_size=1)
     cached = world.cache(options=options)
     world.plan(replace(options, mode="online")).write(tmp_path / "online")
     online = open_latents(tmp_path / "online")
-    one = make_batch(collate([cached[2, epoch] for epoch in (3, 4, 5)]), world.diffusion, VIEW, 0, 0)
-    other = make_batch(collate([online[2, epoch] for epoch in (0, 1, 2)]), world.diffusion, VIEW, 0, 0)
+    one = make_batch(
+        collate([cached[2, epoch] for epoch in (3, 4, 5)]), world.diffusion, VIEW, 0, 0
+    )
+    other = make_batch(
+        collate([online[2, epoch] for epoch in (0, 1, 2)]), world.diffusion, VIEW, 0, 0
+    )
     for name in ("pixels", "view_pixels", "noisy_latents", "targets"):
         assert torch.equal(getattr(one, name), getattr(other, name)), name
 

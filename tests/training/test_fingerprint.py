@@ -1,4 +1,6 @@
-"""What a run depends on: every parameter and every input, in a table; one that is missing there fails the test."""
+"""What a run depends on: every parameter and every input, in a table; one that is missing there
+fails the test.
+"""
 
 import pytest
 import torch
@@ -21,11 +23,13 @@ PROJECTOR = {"1.weight": torch.ones(2, 3)}
 NEIGHBOURS, SYNTHETIC = {"positives": "clip_neighbour"}, {"positives": "synthetic"}
 BLOCKS = {"tuning": "last_blocks"}
 
-# The parameter, another value, the runs that it changes, and what must hold for it to be used at all.
+# The parameter, another value, the runs that it changes, and what must hold for it to be used at
+# all.
 COURSE = {
     "seed": (7, ALL),
     "stage2_seeds": ([1], set()),
-    "phases": ({"dcr": [{"objective": "dcr"}]}, set()),  # one of the recipe's numbers is what stands without it
+    # one of the recipe's numbers is what stands without it
+    "phases": ({"dcr": [{"objective": "dcr"}]}, set()),
     "method": ("naive", set()),  # which of the runs is the product changes none of them
     "baselines": (["naive"], set()),
     "validation_fraction": (0.2, ALL),
@@ -97,7 +101,9 @@ COURSE = {
     "clip_neighbour_share": (0.2, CONTRAST, NEIGHBOURS),
     "synthetic_weight": (0.5, CONTRAST, SYNTHETIC),
 }  # fmt: skip
-SIGNAL_NUMBERS = [name for name in TrainingParameters.model_fields if name not in WITHOUT_EFFECT.union(COURSE)]
+SIGNAL_NUMBERS = [
+    name for name in TrainingParameters.model_fields if name not in WITHOUT_EFFECT.union(COURSE)
+]
 
 
 def fingerprints(hashes=HASHES, projector=PROJECTOR, runs=RUNS, **changes):
@@ -113,14 +119,18 @@ def signal_of(number):
     """Return the signal that a number belongs to by its name."""
     from dcr.losses.signals import FEATURE_SIGNALS, SIGNALS
 
-    return max((name for name in SIGNALS | FEATURE_SIGNALS if number.startswith(f"{name}_")), key=len)
+    return max(
+        (name for name in SIGNALS | FEATURE_SIGNALS if number.startswith(f"{name}_")), key=len
+    )
 
 
 def test_every_parameter_is_in_one_table():
     for name in SIGNAL_NUMBERS:
         assert signal_of(name)
     assert not set(COURSE) & WITHOUT_EFFECT
-    assert set(COURSE) | WITHOUT_EFFECT | set(SIGNAL_NUMBERS) == set(TrainingParameters.model_fields)
+    assert set(COURSE) | WITHOUT_EFFECT | set(SIGNAL_NUMBERS) == set(
+        TrainingParameters.model_fields
+    )
 
 
 @pytest.mark.parametrize("name", COURSE)
@@ -149,7 +159,10 @@ def test_how_a_run_is_walked_and_watched_changes_no_run(name):
         "sharding": "fsdp2", "rendezvous_endpoint": "head:1", "resume_from_checkpoint": "none",
         "gradient_checkpointing": "all", "report_to": ["tensorboard"],
     }  # fmt: skip
-    other = others.get(name, not value if isinstance(value, bool) else value + 1 if isinstance(value, int) else None)
+    other = others.get(
+        name,
+        not value if isinstance(value, bool) else value + 1 if isinstance(value, int) else None,
+    )
     assert changed(fingerprints(), fingerprints(**{name: other})) == set()
 
 
@@ -159,19 +172,30 @@ def test_with_decay_the_number_of_steps_decides_every_step():
         decays, longer = {f"{stage}_learning_rate_decay": "cosine"}, {f"{stage}_max_train_steps": 9}
         assert changed(fingerprints(**decays), fingerprints(**decays, **longer)) == runs
     decays = {"stage2_learning_rate_decay": "cosine"}
-    assert changed(fingerprints(**decays), fingerprints(**decays, end_to_end_max_train_steps=9)) == {"end_to_end"}
+    assert changed(
+        fingerprints(**decays), fingerprints(**decays, end_to_end_max_train_steps=9)
+    ) == {"end_to_end"}
 
 
 def test_a_phase_depends_on_the_weights_it_goes_on_from_and_on_what_it_pulls_to():
     def phase(start, **changes):
-        phases = {"two": [{"objective": "dcr"}, {"objective": "dcr", "base_embedding_weight": 0.3} | changes]}
-        return run_fingerprint(method_runs(parameters(phases=phases), "two")[1], HASHES, PROJECTOR, start)
+        phases = {
+            "two": [
+                {"objective": "dcr"},
+                {"objective": "dcr", "base_embedding_weight": 0.3} | changes,
+            ]
+        }
+        return run_fingerprint(
+            method_runs(parameters(phases=phases), "two")[1], HASHES, PROJECTOR, start
+        )
 
     start, other = {"a": torch.zeros(2)}, {"a": torch.ones(2)}
     assert phase(start) == phase(dict(start), pull_to="base")
     assert len({str(phase(start)), str(phase(other)), str(phase(start, pull_to="phase"))}) == 3
     unpulled = {"base_embedding_weight": 0.0}
-    assert phase(start, **unpulled) == phase(start, **unpulled, pull_to="phase")  # of no pull there is no end
+    assert phase(start, **unpulled) == phase(
+        start, **unpulled, pull_to="phase"
+    )  # of no pull there is no end
 
 
 def test_of_a_run_of_one_phase_no_key_tells_of_phases_decay_or_seeds():
@@ -184,7 +208,9 @@ def test_of_a_run_of_one_phase_no_key_tells_of_phases_decay_or_seeds():
 
 def test_inputs_change_the_runs_that_read_them():
     before = fingerprints()
-    assert changed(before, fingerprints(projector={"1.weight": torch.zeros(2, 3)})) == STAGE2 - {"end_to_end"}
+    assert changed(before, fingerprints(projector={"1.weight": torch.zeros(2, 3)})) == STAGE2 - {
+        "end_to_end"
+    }
     for name in HASHES:
         assert changed(before, fingerprints(hashes=HASHES | {name: "other"})) == ALL
     made = HASHES | {"positives": "p"}
@@ -213,20 +239,28 @@ def add_one(tensor):
 INPUTS = {
     "backbone weights": (lambda b, d: add_one(next(b.visual.parameters())), {"backbone"}),
     "heads of the backbone": (
-        lambda b, d: b.model_cfg.update(vision_cfg=b.model_cfg["vision_cfg"] | {"head_width": 1}), {"backbone_settings"}
+        lambda b, d: b.model_cfg.update(vision_cfg=b.model_cfg["vision_cfg"] | {"head_width": 1}),
+        {"backbone_settings"},
     ),
     "activation of the backbone": (
-        lambda b, d: setattr(b.visual.transformer.resblocks[0].mlp, "gelu", torch.nn.ReLU()), {"backbone_settings"}
+        lambda b, d: setattr(b.visual.transformer.resblocks[0].mlp, "gelu", torch.nn.ReLU()),
+        {"backbone_settings"},
     ),
     "unet weights": (lambda b, d: add_one(next(d.unet.parameters())), {"unet"}),
     "vae weights": (lambda b, d: add_one(next(d.vae.parameters())), {"vae"}),
-    "text encoder weights": (lambda b, d: add_one(next(d.text_encoder.parameters())), {"text_encoder"}),
+    "text encoder weights": (
+        lambda b, d: add_one(next(d.text_encoder.parameters())),
+        {"text_encoder"},
+    ),
     "activation of the text encoder": (set_text_config, {"diffusion_settings"}),
     "scheduler": (spoil_config("scheduler", "beta_end", 0.5), {"diffusion_settings"}),
-    "prediction type": (spoil_config("scheduler", "prediction_type", "epsilon"), {"diffusion_settings"}),
+    "prediction type": (
+        spoil_config("scheduler", "prediction_type", "epsilon"),
+        {"diffusion_settings"},
+    ),
     "heads of the unet": (spoil_config("unet", "attention_head_dim", 2), {"diffusion_settings"}),
     "scale of the latents": (spoil_config("vae", "scaling_factor", 0.1), {"diffusion_settings"}),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", INPUTS)
@@ -267,11 +301,15 @@ def test_numbers_that_an_objective_does_not_use_change_no_bit_of_it(world, tmp_p
     assert set().union(*_UNUSED.values()) == set(OTHERS)
     changes = {name: OTHERS[name] for name in _UNUSED[method] - {"contrast", "published_loss"}}
     variants = [{}, changes | VIEWS] if method == "reconstruction" else [{}, changes]
-    if "published_loss" in _UNUSED[method]:  # it does not go with some of the others, by a rule of its own
+    if (
+        "published_loss" in _UNUSED[method]
+    ):  # it does not go with some of the others, by a rule of its own
         variants.append({"published_loss": True})
     one, *others = (
         jobs.train_adapters(
-            open_job(world, tmp_path / str(number), method=method, stage2_max_train_steps=2, **values),
+            open_job(
+                world, tmp_path / str(number), method=method, stage2_max_train_steps=2, **values
+            ),
             fixed_projector(world),
         ).towers[method]
         for number, values in enumerate(variants)

@@ -1,4 +1,6 @@
-"""One stage-2 step of a full-size ViT-L/14 through a full-size Stable Diffusion 2.1, random weights, on the CPU."""
+"""One stage-2 step of a full-size ViT-L/14 through a full-size Stable Diffusion 2.1, random
+weights, on the CPU.
+"""
 
 import hashlib
 import json
@@ -33,10 +35,10 @@ def one_step(folder: Path) -> None:
     import pandas as pd
     import torch
 
-    from dcr.backbones.open_clip import build_open_clip
+    from dcr.data.shards import read_samples, write_shard
     from dcr.latents import LatentCache, LatentOptions, plan_latents
-    from dcr.projector import Projector
-    from dcr.shards import read_samples, write_shard
+    from dcr.models.backbones.open_clip import build_open_clip
+    from dcr.models.projector import Projector
     from dcr.training import jobs
     from full_size import full_size_diffusion
     from training_world import parameters
@@ -49,14 +51,23 @@ def one_step(folder: Path) -> None:
         {"shard": "00000", "offset": s.offset, "sha256": hashlib.sha256(s.image).hexdigest()}
         for s in read_samples(str(shard))
     )
-    plan = plan_latents(manifest, [str(shard)], diffusion, LatentOptions(224, (0.9, 1.0), 2, "float32"))
+    plan = plan_latents(
+        manifest, [str(shard)], diffusion, LatentOptions(224, (0.9, 1.0), 2, "float32")
+    )
     plan.write(folder / "latents")
     p = parameters(
-        stage2_max_train_steps=1, stage2_train_batch_size=2, rows_per_chunk=1, num_validation_samples=1,
+        stage2_max_train_steps=1,
+        stage2_train_batch_size=2,
+        rows_per_chunk=1,
+        num_validation_samples=1,
         validation_fraction=0.5,
-    )  # fmt: skip
-    job = jobs.open_job(p, LatentCache(folder / "latents"), backbone, diffusion, folder / "checkpoints")
-    projector = Projector(backbone.embed_dim, diffusion.unet.config.cross_attention_dim).state_dict()
+    )
+    job = jobs.open_job(
+        p, LatentCache(folder / "latents"), backbone, diffusion, folder / "checkpoints"
+    )
+    projector = Projector(
+        backbone.embed_dim, diffusion.unet.config.cross_attention_dim
+    ).state_dict()
     trained = jobs.train_adapters(job, projector)
     result, tower = trained.runs["dcr"], trained.towers["dcr"]
     changed = any(bool(tensor.any()) for name, tensor in tower.items() if ".lora_B." in name)
@@ -73,7 +84,7 @@ def photographs(count):
     """Return samples with smooth random images of 256 px."""
     import io
 
-    from dcr.shards import Sample
+    from dcr.data.shards import Sample
     from models import images
 
     samples = []

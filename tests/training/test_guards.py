@@ -36,7 +36,9 @@ def test_a_loss_that_only_passes_by_is_not_told(caplog):
 
 
 @pytest.mark.parametrize("num_broken", [2, 3])
-def test_steps_without_a_finite_loss_are_skipped_until_they_are_too_many(tmp_path, monkeypatch, num_broken):
+def test_steps_without_a_finite_loss_are_skipped_until_they_are_too_many(
+    tmp_path, monkeypatch, num_broken
+):
     from dcr.training import jobs
     from dcr.training import step as step_module
 
@@ -55,7 +57,9 @@ def test_steps_without_a_finite_loss_are_skipped_until_they_are_too_many(tmp_pat
         assert result.skipped_steps == 2
         assert all(tensor.isfinite().all() for tensor in projector.values())
     else:
-        with pytest.raises(UserError, match=r"3 steps in a row, the last at step 3 with samples 0000?\d+, .*lower"):
+        with pytest.raises(
+            UserError, match=r"3 steps in a row, the last at step 3 with samples 0000?\d+, .*lower"
+        ):
             jobs.train_projector(job)
 
 
@@ -66,7 +70,13 @@ NO_LOSS, NO_GRADIENT = GOOD | {"loss": NAN}, GOOD | {"grad_norm": INF}
 
 @pytest.mark.parametrize(
     ("rows", "number"),
-    [([GOOD], 0), ([NO_LOSS, GOOD], 0), ([GOOD, NO_LOSS], 1), ([NO_LOSS, GOOD, NO_GRADIENT, NO_LOSS], 2), ([], 0)],
+    [
+        ([GOOD], 0),
+        ([NO_LOSS, GOOD], 0),
+        ([GOOD, NO_LOSS], 1),
+        ([NO_LOSS, GOOD, NO_GRADIENT, NO_LOSS], 2),
+        ([], 0),
+    ],
 )
 def test_steps_that_were_not_taken_are_counted_from_the_end(rows, number):
     assert count_skipped(rows) == number
@@ -74,7 +84,11 @@ def test_steps_that_were_not_taken_are_counted_from_the_end(rows, number):
 
 @pytest.mark.parametrize(
     ("rows", "scales"),
-    [([NO_LOSS, GOOD], False), ([GOOD, NO_GRADIENT], True), ([GOOD, GOOD | {"validation_loss": 0.5}], False)],
+    [
+        ([NO_LOSS, GOOD], False),
+        ([GOOD, NO_GRADIENT], True),
+        ([GOOD, GOOD | {"validation_loss": 0.5}], False),
+    ],
 )
 def test_a_run_may_have_skipped_steps_before_its_end_and_one_that_the_scale_cost(rows, scales):
     check_end("dcr", rows, scales)
@@ -88,17 +102,25 @@ def test_a_run_may_have_skipped_steps_before_its_end_and_one_that_the_scale_cost
         ([GOOD, NO_LOSS], True, "the last 1 of 2 steps"),
         ([GOOD, NO_GRADIENT, NO_GRADIENT], True, "the last 2 of 3 steps"),
         ([NO_GRADIENT], True, "the last 1 of 1 steps"),
-        ([GOOD, GOOD | {"validation_loss": INF}], False, "the error on held-out samples is inf after the last step"),
+        (
+            [GOOD, GOOD | {"validation_loss": INF}],
+            False,
+            "the error on held-out samples is inf after the last step",
+        ),
     ],
 )
 def test_a_run_that_diverged_at_its_end_is_an_error(rows, scales, words):
-    with pytest.raises(UserError, match=rf"^dcr: {words}.*lower the learning rate, or train in float32"):
+    with pytest.raises(
+        UserError, match=rf"^dcr: {words}.*lower the learning rate, or train in float32"
+    ):
         check_end("dcr", rows, scales)
 
 
 def test_held_out_errors_are_finite():
     check_errors("stage1", {"after": 0.4})
-    with pytest.raises(UserError, match=r"stage1: the noise error .* is nan with condition wrong_image"):
+    with pytest.raises(
+        UserError, match=r"stage1: the noise error .* is nan with condition wrong_image"
+    ):
         check_errors("stage1", {"after": 0.4, "wrong_image": NAN})
 
 
@@ -129,7 +151,10 @@ def test_divergence_in_the_last_step_leaves_no_finished_checkpoint(world, tmp_pa
     spoil_steps(monkeypatch, {5})
     with pytest.raises(UserError, match=r"stage1: the last 1 of 6 steps had no finite loss"):
         jobs.train_projector(open_job(world, tmp_path))
-    assert sorted(path.name for path in (tmp_path / "stage1").glob("checkpoint-*")) == ["checkpoint-2", "checkpoint-4"]
+    assert sorted(path.name for path in (tmp_path / "stage1").glob("checkpoint-*")) == [
+        "checkpoint-2",
+        "checkpoint-4",
+    ]
     monkeypatch.undo()
     _, _, result = jobs.train_projector(open_job(world, tmp_path))
     assert result.steps == 6
@@ -146,7 +171,9 @@ def test_steps_skipped_before_a_cut_count_with_those_after_it(world, tmp_path, m
     with pytest.raises(UserError, match="in 4 steps in a row, the last at step 6"):
         jobs.train_projector(job)
     job = open_job(world, tmp_path, max_skipped_steps=3, checkpointing_steps=1)
-    with pytest.raises(UserError, match=r"in \d steps in a row, the last at step 6"):  # it goes on from step 5
+    with pytest.raises(
+        UserError, match=r"in \d steps in a row, the last at step 6"
+    ):  # it goes on from step 5
         jobs.train_projector(job)
 
 
@@ -164,7 +191,11 @@ def test_weights_that_are_not_finite_are_in_no_checkpoint(world, tmp_path, monke
 
     monkeypatch.setattr(trainer.Trainer, "_update", overflow)
     job = open_job(world, tmp_path)
-    words = "held-out samples is" if last else r"what was trained: .*projector\.3\.bias holds NaN or infinity"
+    words = (
+        "held-out samples is"
+        if last
+        else r"what was trained: .*projector\.3\.bias holds NaN or infinity"
+    )
     with pytest.raises(UserError, match=rf"stage1: .*{words}.*lower the learning rate"):
         jobs.train_projector(job)
     assert f"checkpoint-{spoiled_at}" not in {path.name for path in (tmp_path / "stage1").iterdir()}

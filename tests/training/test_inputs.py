@@ -13,7 +13,9 @@ from training_world import load_world, write_world
 def test_latents_of_another_vae_or_size_are_refused(tmp_path):
     backbone, diffusion, latents = load_world(write_world(tmp_path))
     bigger = SimpleNamespace(image_size=64, source="a/b")
-    with pytest.raises(UserError, match=r"holds crops of 32 px, but a/b takes 64 px; .*--pipelines latents"):
+    with pytest.raises(
+        UserError, match=r"holds crops of 32 px, but a/b takes 64 px; .*--pipelines latents"
+    ):
         check_latents(latents, bigger, diffusion)
     with torch.no_grad():
         next(diffusion.vae.parameters()).add_(1)

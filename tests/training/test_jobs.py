@@ -7,7 +7,7 @@ import torch
 
 from dcr.errors import UserError
 from dcr.training import jobs
-from dcr.training.processes import Processes, alone
+from dcr.training.distributed.processes import Processes, alone
 from training_world import open_job, write_world
 
 
@@ -24,7 +24,9 @@ def spoil(shard):
 
 def test_training_does_not_begin_on_damaged_latents(world, tmp_path):
     spoil(world / "latents" / "00000.tar")
-    with pytest.raises(UserError, match=r"latents/00000\.tar: its bytes are not those .*--pipelines verify"):
+    with pytest.raises(
+        UserError, match=r"latents/00000\.tar: its bytes are not those .*--pipelines verify"
+    ):
         jobs.train_projector(open_job(world, tmp_path / "checkpoints"))
     assert not (tmp_path / "checkpoints" / "stage1").exists()
 
@@ -33,7 +35,9 @@ def test_both_stages_read_a_shard_for_its_hash_once(world, tmp_path, monkeypatch
     from dcr.latents import cache
 
     read, check = [], cache.check_bytes
-    monkeypatch.setattr(cache, "check_bytes", lambda path, record: (read.append(path.stem), check(path, record)))
+    monkeypatch.setattr(
+        cache, "check_bytes", lambda path, record: (read.append(path.stem), check(path, record))
+    )
     small = {"stage1_max_train_steps": 1, "stage2_max_train_steps": 1, "num_workers": 1}
     projector, _, _ = jobs.train_projector(open_job(world, tmp_path / "checkpoints", **small))
     jobs.train_adapters(open_job(world, tmp_path / "checkpoints", **small), projector)
@@ -48,12 +52,16 @@ def test_the_processes_of_a_host_share_its_shards(monkeypatch):
 
 
 def test_every_shard_is_checked_by_one_process_of_a_host(world, tmp_path, monkeypatch):
-    """Here the one shard falls to the first; the second has none, and would not notice the damage."""
+    """Here the one shard falls to the first; the second has none, and would not notice the
+    damage.
+    """
     spoil(world / "latents" / "00000.tar")
     monkeypatch.setattr(Processes, "wait", lambda self: None)
     found = []
     for rank in range(2):
-        job = open_job(shutil.copytree(world, tmp_path / f"of rank {rank}"), tmp_path / "checkpoints")
+        job = open_job(
+            shutil.copytree(world, tmp_path / f"of rank {rank}"), tmp_path / "checkpoints"
+        )
         job.processes = Processes(rank, 2, torch.device("cpu"))
         monkeypatch.setenv("LOCAL_RANK", str(rank))
         monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")

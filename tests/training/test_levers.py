@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from dcr.data.views import ViewAugmentation
 from dcr.losses.infonce import infonce
 from dcr.training.batches import BatchOptions, make_batch
 from dcr.training.objectives import ObjectiveOptions
 from dcr.training.options import approximations
-from dcr.views import ViewAugmentation
 from diffusion_models import tiny_diffusion
 from tiny_conditions import BATCH, TinyConditions, draw_batch, step_of, tiny_predict
 from training_world import parameters, run_of
@@ -27,7 +27,9 @@ def step(batch, options, method="dcr"):
 
 
 def plain(batch, loss):
-    """Return a loss written plainly, of (anchors (B, D), grid (B, B, D), views (B, V, D), model), and its gradient."""
+    """Return a loss written plainly, of (anchors (B, D), grid (B, B, D), views (B, V, D),
+    model), and its gradient.
+    """
     model, predict, size = TinyConditions(), tiny_predict(), len(batch.pixels)
     features, own = model(batch.pixels)
     views = model(batch.view_pixels)[1].unflatten(0, (-1, size)).transpose(0, 1)
@@ -102,7 +104,9 @@ def test_the_pull_is_the_cosine_to_the_base_embedding(method):
     free = step(batch, OPTIONS, method)
     batch = replace(batch, base_features=torch.eye(BATCH, 8, dtype=torch.float64))
     parts, gradient = step(batch, replace(OPTIONS, base_embedding_weight=0.7), method)
-    value, pull = plain(batch, lambda *args: 0.7 * (1 - F.cosine_similarity(args[3], batch.base_features)).mean())
+    value, pull = plain(
+        batch, lambda *args: 0.7 * (1 - F.cosine_similarity(args[3], batch.base_features)).mean()
+    )
     assert parts["base_distance"] == pytest.approx(value, abs=1e-10)
     assert parts["loss"] == pytest.approx(free[0]["loss"] + value, abs=1e-10)
     assert torch.allclose(gradient, free[1] + pull, rtol=0, atol=1e-10)
@@ -178,13 +182,18 @@ def test_sampled_negatives_are_different_others(collated, tmp_path):
     diffusion = tiny_diffusion(tmp_path)
     batch = make_batch(collated, diffusion, VIEW, 0, 0, options=BatchOptions(negatives_count=3))
     assert batch.negatives.shape == (6, 3)
-    assert all(len(set(row)) == 3 and set(row) <= set(range(1, 6)) for row in batch.negatives.tolist())
+    assert all(
+        len(set(row)) == 3 and set(row) <= set(range(1, 6)) for row in batch.negatives.tolist()
+    )
     assert make_batch(collated, diffusion, VIEW, 0, 0).negatives is None
 
 
 def test_further_views_leave_the_first_as_it_is(collated, tmp_path):
     diffusion = tiny_diffusion(tmp_path)
-    one, three = (make_batch(collated, diffusion, VIEW, 0, 0, options=BatchOptions(num_views=n)) for n in (1, 3))
+    one, three = (
+        make_batch(collated, diffusion, VIEW, 0, 0, options=BatchOptions(num_views=n))
+        for n in (1, 3)
+    )
     first, second, third = three.view_pixels.split(6)
     assert torch.equal(first, one.view_pixels)
     assert not torch.allclose(second, third, atol=0.01)
@@ -193,7 +202,9 @@ def test_further_views_leave_the_first_as_it_is(collated, tmp_path):
 def test_timesteps_lie_in_their_range(collated, tmp_path):
     diffusion = tiny_diffusion(tmp_path)
     options = BatchOptions(timestep_min=0.25, timestep_max=0.3)
-    seen = torch.cat([make_batch(collated, diffusion, VIEW, 0, s, options=options).timesteps for s in range(50)])
+    seen = torch.cat(
+        [make_batch(collated, diffusion, VIEW, 0, s, options=options).timesteps for s in range(50)]
+    )
     assert (seen.min() >= 250) & (seen.max() < 300)
     assert seen.unique().numel() > 40
 
@@ -212,9 +223,16 @@ def test_min_snr_weights_follow_the_schedule(collated, tmp_path, prediction_type
 def test_views_made_one_by_one_are_those_made_at_once():
     from dcr.training.batches import Draws, _make_views
 
-    pixels = torch.rand(5, 3, 16, 16, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    pixels = torch.rand(
+        5, 3, 16, 16, generator=torch.Generator().manual_seed(0), dtype=torch.float64
+    )
     at_once, one_by_one = (
-        _make_views(pixels, VIEW, Draws(0, 1, 5, None, pixels.device), BatchOptions(num_views=2, batched_views=on))
+        _make_views(
+            pixels,
+            VIEW,
+            Draws(0, 1, 5, None, pixels.device),
+            BatchOptions(num_views=2, batched_views=on),
+        )
         for on in (True, False)
     )
     assert torch.allclose(at_once, one_by_one, rtol=0, atol=1e-10)

@@ -1,4 +1,6 @@
-"""Each method's gradients, chunk by chunk, against the whole computation written plainly, in float64."""
+"""Each method's gradients, chunk by chunk, against the whole computation written plainly, in
+float64.
+"""
 
 import pytest
 import torch
@@ -22,7 +24,9 @@ def whole_dcr(model, predict, batch):
         [
             torch.stack(
                 [
-                    predict(batch.noisy_latents[[i]], batch.timesteps[[i]], conditions[[k]][None])[0, 0]
+                    predict(batch.noisy_latents[[i]], batch.timesteps[[i]], conditions[[k]][None])[
+                        0, 0
+                    ]
                     for k in range(BATCH)
                 ]
             )
@@ -35,7 +39,9 @@ def whole_dcr(model, predict, batch):
 
 def whole_reconstruction(model, predict, batch):
     conditions = model(batch.pixels)[1][:, None]
-    return F.mse_loss(predict(batch.noisy_latents, batch.timesteps, conditions)[:, 0], batch.targets)
+    return F.mse_loss(
+        predict(batch.noisy_latents, batch.timesteps, conditions)[:, 0], batch.targets
+    )
 
 
 def whole_naive(model, predict, batch):
@@ -45,13 +51,16 @@ def whole_naive(model, predict, batch):
 
 @pytest.mark.parametrize("rows_per_chunk", [1, 2, 5])
 @pytest.mark.parametrize(
-    ("method", "whole"), [("dcr", whole_dcr), ("reconstruction", whole_reconstruction), ("naive", whole_naive)]
+    ("method", "whole"),
+    [("dcr", whole_dcr), ("reconstruction", whole_reconstruction), ("naive", whole_naive)],
 )
 def test_equals_the_whole_computation(setting, method, whole, rows_per_chunk):
     model, predict, batch = setting
     expected = whole(model, predict, batch)
     expected_gradients = torch.autograd.grad(expected, list(model.parameters()))
-    options = ObjectiveOptions(0.1, rows_per_chunk, False, contrast_weight=0.3, reconstruction_weight=0.7)
+    options = ObjectiveOptions(
+        0.1, rows_per_chunk, False, contrast_weight=0.3, reconstruction_weight=0.7
+    )
 
     parts = step_of(method, model, predict, batch, options)
 

@@ -1,8 +1,11 @@
-"""Stage 2 in phases: one weight after the other, exact wherever it is cut, and equal work done once."""
+"""Stage 2 in phases: one weight after the other, exact wherever it is cut, and equal work done
+once.
+"""
 
 import logging
 import random
 import signal
+from typing import ClassVar
 
 import pandas as pd
 import pytest
@@ -58,24 +61,35 @@ class TestOneAfterTheOther:
         assert sorted(path.name for path in tmp_path.iterdir()) == ["two.1", "two.2"]
 
     def test_a_phase_goes_on_from_the_weights_of_the_one_before(self, world, tmp_path):
-        """Against the second phase by itself, from the first one's result, as a job of one phase leaves it."""
+        """Against the second phase by itself, from the first one's result, as a job of one
+        phase leaves it.
+        """
         trained = train(world, tmp_path / "two", "two", phases=TWO)
         first = train(world, tmp_path / "one", "reconstruction", stage2_max_train_steps=4)
-        assert_same(trained.towers["two"], second_phase(world, tmp_path / "second", first.towers["reconstruction"]))
+        assert_same(
+            trained.towers["two"],
+            second_phase(world, tmp_path / "second", first.towers["reconstruction"]),
+        )
 
     def test_a_phase_at_no_rate_leaves_what_it_found(self, world, tmp_path):
-        """The adapter is continued, not merged and drawn anew: after a phase that moves nothing it is the same."""
+        """The adapter is continued, not merged and drawn anew: after a phase that moves nothing
+        it is the same.
+        """
         still = {"two": [TWO["two"][0], DCR | {"max_train_steps": 1, "learning_rate": 1e-30}]}
         trained = train(world, tmp_path / "two", "two", phases=still)
         assert_same(
             trained.towers["two"],
-            train(world, tmp_path, "reconstruction", stage2_max_train_steps=4).towers["reconstruction"],
+            train(world, tmp_path, "reconstruction", stage2_max_train_steps=4).towers[
+                "reconstruction"
+            ],
         )
 
     @pytest.mark.parametrize("tuning", ["full", "last_blocks"])
     def test_weights_that_are_no_adapter_go_on_likewise(self, world, tmp_path, tuning):
         still = {"two": [TWO["two"][0], DCR | {"max_train_steps": 1, "learning_rate": 1e-30}]}
-        alone = train(world, tmp_path / "one", "reconstruction", stage2_max_train_steps=4, tuning=tuning)
+        alone = train(
+            world, tmp_path / "one", "reconstruction", stage2_max_train_steps=4, tuning=tuning
+        )
         trained = train(world, tmp_path / "two", "two", phases=still, tuning=tuning)
         assert_same(trained.towers["two"], alone.towers["reconstruction"])
 
@@ -84,7 +98,9 @@ class TestOneAfterTheOther:
         first, second = train(world, tmp_path, "two", phases=again).runs.values()
         assert first.losses["loss"][0] != second.losses["loss"][0]
 
-    def test_what_does_not_go_together_in_a_later_phase_is_said_before_the_first_trains(self, world, tmp_path):
+    def test_what_does_not_go_together_in_a_later_phase_is_said_before_the_first_trains(
+        self, world, tmp_path
+    ):
         naive_first = {"two": [{"objective": "naive"}, DCR]}
         with pytest.raises(UserError, match=r"training\.signal mochi works on image features"):
             open_job(world, tmp_path, method="two", phases=naive_first, signal="mochi")
@@ -100,7 +116,9 @@ def second_phase(world, folder, start):
     numbers = options.run_options(run), options.objective_options(run)
     tuning = options.tuning_options(job.parameters)
     projector = fixed_projector(world)
-    return stages.train_adapter(job.backbone, job.diffusion, projector, Work(job.data, *numbers), tuning, start)[0]
+    return stages.train_adapter(
+        job.backbone, job.diffusion, projector, Work(job.data, *numbers), tuning, start
+    )[0]
 
 
 class TestPull:
@@ -109,10 +127,16 @@ class TestPull:
         return {"two": [REC | {"max_train_steps": 6, "learning_rate": 0.05}, pulled]}
 
     def distance(self, world, folder, **changes):
-        (row,) = train(world, folder, "two", lora_dropout=0.0, **changes).runs["two.2"].losses.to_dict("records")
+        (row,) = (
+            train(world, folder, "two", lora_dropout=0.0, **changes)
+            .runs["two.2"]
+            .losses.to_dict("records")
+        )
         return row["base_distance"]
 
-    def test_to_the_phase_begins_at_nothing_where_to_the_base_it_begins_at_what_was_trained(self, world, tmp_path):
+    def test_to_the_phase_begins_at_nothing_where_to_the_base_it_begins_at_what_was_trained(
+        self, world, tmp_path
+    ):
         to_base = self.distance(world, tmp_path / "base", phases=self.phases())
         to_phase = self.distance(world, tmp_path / "phase", phases=self.phases(pull_to="phase"))
         assert to_base > 1e-3
@@ -123,7 +147,14 @@ class TestPull:
 
     def test_of_a_first_phase_both_are_the_same(self, world, tmp_path):
         one, other = (
-            train(world, tmp_path / end, "dcr", base_embedding_weight=0.5, pull_to=end, stage2_max_train_steps=2)
+            train(
+                world,
+                tmp_path / end,
+                "dcr",
+                base_embedding_weight=0.5,
+                pull_to=end,
+                stage2_max_train_steps=2,
+            )
             for end in ("base", "phase")
         )
         assert_same(one.towers["dcr"], other.towers["dcr"])
@@ -132,7 +163,12 @@ class TestPull:
 class TestCut:
     """By SIGKILL, in processes of their own."""
 
-    PHASES = {"dcr": [REC | {"max_train_steps": 4, "learning_rate_decay": "cosine"}, DCR | {"max_train_steps": 4}]}  # noqa: RUF012
+    PHASES: ClassVar = {
+        "dcr": [
+            REC | {"max_train_steps": 4, "learning_rate_decay": "cosine"},
+            DCR | {"max_train_steps": 4},
+        ]
+    }
 
     @pytest.fixture(scope="class")
     def undisturbed(self, world, tmp_path_factory):
@@ -143,7 +179,13 @@ class TestCut:
         return weights(folder / "w")
 
     def test_in_any_phase_it_goes_on_to_the_same_weights(self, world, undisturbed, tmp_path):
-        cuts = [("dcr.1", 1, "update"), ("dcr.1", 4, "write"), ("dcr.2", 1, "batch"), ("dcr.2", 3, "end"), None]
+        cuts = [
+            ("dcr.1", 1, "update"),
+            ("dcr.1", 4, "write"),
+            ("dcr.2", 1, "batch"),
+            ("dcr.2", 3, "end"),
+            None,
+        ]
         changes = {"phases": self.PHASES, "stage2_learning_rate_decay": "linear"}
         codes = [in_processes(1, world, tmp_path, tmp_path / "w", cut, **changes) for cut in cuts]
         assert codes == [[-signal.SIGKILL]] * 4 + [[0]]
@@ -151,36 +193,63 @@ class TestCut:
 
     @pytest.mark.slow
     @pytest.mark.parametrize("count", [1, 2])
-    def test_at_every_step_of_every_phase_it_goes_on_to_the_same_weights(self, world, tmp_path, count):
+    def test_at_every_step_of_every_phase_it_goes_on_to_the_same_weights(
+        self, world, tmp_path, count
+    ):
         whole, cut, generator = tmp_path / "whole", tmp_path / "cut", random.Random(0)
         for folder in (whole, cut):
             folder.mkdir()
         changes = {
-            "phases": self.PHASES, "stage2_learning_rate_decay": "linear", "stage1_max_train_steps": 1,
-            "stage1_train_batch_size": 4 // count, "stage2_train_batch_size": 4 // count, "gather_negatives": True,
-        }  # fmt: skip
+            "phases": self.PHASES,
+            "stage2_learning_rate_decay": "linear",
+            "stage1_max_train_steps": 1,
+            "stage1_train_batch_size": 4 // count,
+            "stage2_train_batch_size": 4 // count,
+            "gather_negatives": True,
+        }
         assert set(in_processes(count, world, whole, whole / "w", **changes)) == {0}
         for run, step in [(f"dcr.{phase}", step) for phase in (1, 2) for step in (1, 2, 3, 4)]:
             place = generator.choice(["batch", "update", "end"] + ["write"] * (step % 2 == 0))
-            assert -signal.SIGKILL in in_processes(count, world, cut, cut / "w", (run, step, place), **changes)
+            assert -signal.SIGKILL in in_processes(
+                count, world, cut, cut / "w", (run, step, place), **changes
+            )
         assert set(in_processes(count, world, cut, cut / "w", **changes)) == {0}
         assert_same(weights(cut / "w"), weights(whole / "w"))
 
     def test_a_run_with_decay_is_not_continued_by_one_of_more_steps(self, world, tmp_path, steps):
         for number in (2, 4):
-            train(world, tmp_path, "dcr", stage2_learning_rate_decay="linear", stage2_max_train_steps=number)
+            train(
+                world,
+                tmp_path,
+                "dcr",
+                stage2_learning_rate_decay="linear",
+                stage2_max_train_steps=number,
+            )
         assert steps == {"dcr": 2 + 4}
 
 
 class TestEqualWork:
     def test_of_two_methods_is_done_once(self, world, tmp_path, steps):
-        """The recipe of the docs: reconstruction for long, and for a while before dcr, with the plain one beside."""
+        """The recipe of the docs: reconstruction for long, and for a while before dcr, with the
+        plain one beside.
+        """
         phases = {
             "reconstruction_long": [REC | {"max_train_steps": 7}],
             "dcr": [REC | {"max_train_steps": 4}, DCR | {"max_train_steps": 3}],
         }
-        trained = train(world, tmp_path / "once", "reconstruction_long", ["dcr", "reconstruction"], phases=phases)
-        assert steps == {"dcr.1": 4, "dcr.2": 3, "reconstruction": 6 - 4, "reconstruction_long": 7 - 6}
+        trained = train(
+            world,
+            tmp_path / "once",
+            "reconstruction_long",
+            ["dcr", "reconstruction"],
+            phases=phases,
+        )
+        assert steps == {
+            "dcr.1": 4,
+            "dcr.2": 3,
+            "reconstruction": 6 - 4,
+            "reconstruction_long": 7 - 6,
+        }
         assert list(trained.towers) == ["reconstruction_long", "dcr", "reconstruction"]
         assert {name: run.steps for name, run in trained.runs.items()} == {
             "reconstruction_long": 7, "dcr.1": 4, "dcr.2": 3, "reconstruction": 6,
@@ -195,15 +264,22 @@ class TestEqualWork:
                     check_exact=True,
                 )
 
-    def test_of_a_whole_phase_every_method_has_checkpoint_and_losses(self, world, tmp_path, steps, caplog):
+    def test_of_a_whole_phase_every_method_has_checkpoint_and_losses(
+        self, world, tmp_path, steps, caplog
+    ):
         caplog.set_level(logging.INFO, "dcr")
-        phases = {name: [*TWO["two"][:1], DCR | {"max_train_steps": number}] for name, number in (("a", 2), ("b", 3))}
+        phases = {
+            name: [*TWO["two"][:1], DCR | {"max_train_steps": number}]
+            for name, number in (("a", 2), ("b", 3))
+        }
         trained = train(world, tmp_path, "b", ["a"], phases=phases)
         assert steps == {"a.1": 4, "a.2": 2, "b.2": 1}
         assert f"b.1 is finished, taken from {tmp_path / 'a.1' / 'checkpoint-4'}" in caplog.text
         assert (tmp_path / "b.1/checkpoint-4").is_dir()
         assert trained.runs["a.1"].losses.equals(trained.runs["b.1"].losses)
-        alone = train(world, tmp_path, "b", phases=phases)  # by its own checkpoints, without the other's
+        alone = train(
+            world, tmp_path, "b", phases=phases
+        )  # by its own checkpoints, without the other's
         assert steps == {"a.1": 4, "a.2": 2, "b.2": 1}
         assert_same(alone.towers["b"], trained.towers["b"])
 
@@ -221,27 +297,54 @@ class TestEqualWork:
         """Nothing of an earlier command is taken, but what this one has done a moment before."""
         phases = {"long": [REC | {"max_train_steps": 7}]}
         for _ in range(2):
-            train(world, tmp_path, "reconstruction", ["long"], phases=phases, resume_from_checkpoint="none")
+            train(
+                world,
+                tmp_path,
+                "reconstruction",
+                ["long"],
+                phases=phases,
+                resume_from_checkpoint="none",
+            )
         assert steps == {"reconstruction": 2 * 6, "long": 2 * 1}
 
 
 class TestSeeds:
     def test_every_method_is_trained_again_from_the_same_projector(self, world, tmp_path):
-        changes = {"phases": TWO, "stage2_seeds": [5], "end_to_end_max_train_steps": 2, "stage2_max_train_steps": 2}
+        changes = {
+            "phases": TWO,
+            "stage2_seeds": [5],
+            "end_to_end_max_train_steps": 2,
+            "stage2_max_train_steps": 2,
+        }
         trained = train(world, tmp_path / "all", "two", ["naive", "end_to_end"], **changes)
-        assert list(trained.towers) == ["two", "naive", "end_to_end", "two@5", "naive@5", "end_to_end@5"]
+        assert list(trained.towers) == [
+            "two",
+            "naive",
+            "end_to_end",
+            "two@5",
+            "naive@5",
+            "end_to_end@5",
+        ]
         assert list(trained.runs) == [
             "two.1", "two.2", "naive", "end_to_end", "two.1@5", "two.2@5", "naive@5", "end_to_end@5"
         ]  # fmt: skip
         for method in ("two", "naive", "end_to_end"):
             assert_not_same(trained.towers[method], trained.towers[f"{method}@5"])
-        without = train(world, tmp_path / "one", "two", ["naive", "end_to_end"], **changes | {"stage2_seeds": []})
+        without = train(
+            world,
+            tmp_path / "one",
+            "two",
+            ["naive", "end_to_end"],
+            **changes | {"stage2_seeds": []},
+        )
         for method, tower in without.towers.items():
             assert_same(tower, trained.towers[method])
         assert_same(trained.projector, fixed_projector(world))
 
     def test_held_out_noise_is_that_of_the_recipes_seed(self, world, tmp_path):
-        """At no learning rate the encoder is the same, so its held-out error is, whatever the seed of the run."""
+        """At no learning rate the encoder is the same, so its held-out error is, whatever the
+        seed of the run.
+        """
         changes = {"stage2_learning_rate": 1e-30, "stage2_max_train_steps": 1, "stage2_seeds": [5]}
         trained = train(world, tmp_path, "reconstruction", **changes)
         one, other = (trained.runs[name].losses for name in ("reconstruction", "reconstruction@5"))
@@ -255,19 +358,28 @@ class TestSeeds:
 
 @pytest.mark.slow
 def test_two_worker_processes_train_phases_and_seeds_and_share_them(world, tmp_path, monkeypatch):
-    """As the node starts them: the workers share equal work, and the node finds every run's final checkpoint."""
+    """As the node starts them: the workers share equal work, and the node finds every run's
+    final checkpoint.
+    """
     import os
     import sys
 
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
     phases = TWO | {"long": [REC | {"max_train_steps": 6}], "same": TWO["two"][:1]}
-    changes = {"phases": phases, "stage2_seeds": [5], "stage2_train_batch_size": 2, "num_processes": 2}
+    changes = {
+        "phases": phases,
+        "stage2_seeds": [5],
+        "stage2_train_batch_size": 2,
+        "num_processes": 2,
+    }
     trained = train(world, tmp_path, "two", ["long", "same"], **changes)
     assert list(trained.towers) == ["two", "long", "same", "two@5", "long@5", "same@5"]
     assert trained.runs["same"].losses.equals(trained.runs["two.1"].losses)
     assert len(trained.runs["two.2@5"].losses) == 3
     for step in range(4):
-        assert trained.runs["long"].losses["loss"][step] == trained.runs["same"].losses["loss"][step]
+        assert (
+            trained.runs["long"].losses["loss"][step] == trained.runs["same"].losses["loss"][step]
+        )
     again = train(world, tmp_path, "two", ["long", "same"], **changes)
     for encoder, tower in trained.towers.items():
         assert_same(tower, again.towers[encoder])

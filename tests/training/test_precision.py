@@ -1,4 +1,6 @@
-"""Half precision: UNet and tower in it, noise, similarities and loss in float32, fp16's gradients scaled."""
+"""Half precision: UNet and tower in it, noise, similarities and loss in float32, fp16's
+gradients scaled.
+"""
 
 import gc
 
@@ -88,7 +90,13 @@ def test_loras_inputs_stay_in_half_precision_to_the_same_bits(world, precision):
 def test_held_out_images_are_encoded_in_the_runs_precision(world, tmp_path, precision):
     micro_step, _ = open_micro_step(world, mixed_precision=precision, **SAVINGS)
     held_out = HeldOutNoise(
-        open_latents(world / "latents"), range(4), micro_step.diffusion, micro_step.augmentation, 0, 4, 2
+        open_latents(world / "latents"),
+        range(4),
+        micro_step.diffusion,
+        micro_step.augmentation,
+        0,
+        4,
+        2,
     )
     seen = set()
     for module in micro_step.model.tower.modules():
@@ -102,7 +110,15 @@ def test_held_out_images_are_encoded_in_the_runs_precision(world, tmp_path, prec
 
 def test_of_held_out_images_bytes_are_kept_and_nothing_else(world):
     micro_step, _ = open_micro_step(world)
-    arguments = open_latents(world / "latents"), range(4), micro_step.diffusion, micro_step.augmentation, 0, 4, 2
+    arguments = (
+        open_latents(world / "latents"),
+        range(4),
+        micro_step.diffusion,
+        micro_step.augmentation,
+        0,
+        4,
+        2,
+    )
     gc.collect()
     before = {id(t) for t in gc.get_objects() if isinstance(t, torch.Tensor)}
     held_out = HeldOutNoise(*arguments)
@@ -123,7 +139,10 @@ def test_an_overflow_in_fp16_skips_the_step_and_halves_the_scale(world, tmp_path
         return batch
 
     monkeypatch.setattr(step_module, "make_batch", overflow_once)
-    job, projector = open_job(world, tmp_path, mixed_precision="fp16", stage2_max_train_steps=3), fixed_projector(world)
+    job, projector = (
+        open_job(world, tmp_path, mixed_precision="fp16", stage2_max_train_steps=3),
+        fixed_projector(world),
+    )
     trained = jobs.train_adapters(job, projector)
     assert trained.runs["dcr"].skipped_steps == 1
     assert list(trained.runs["dcr"].losses["loss"].isna()) == [False, True, False]

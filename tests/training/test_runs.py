@@ -3,15 +3,33 @@
 from itertools import chain
 
 from dcr.parameters.phases import Phase
-from dcr.training.runs import all_runs, encoder_runs, method_runs, shorter_first, stage1_run, stage2_runs
+from dcr.training.runs import (
+    all_runs,
+    encoder_runs,
+    method_runs,
+    shorter_first,
+    stage1_run,
+    stage2_runs,
+)
 from training_world import parameters
 
-TWO = [{"objective": "reconstruction", "max_train_steps": 3}, {"objective": "dcr", "learning_rate": 0.5}]
+TWO = [
+    {"objective": "reconstruction", "max_train_steps": 3},
+    {"objective": "dcr", "learning_rate": 0.5},
+]
 OWN = {
-    "max_train_steps": 9, "train_batch_size": 5, "learning_rate": 0.5, "learning_rate_decay": "cosine",
-    "reconstruction_share": 0.3, "base_embedding_weight": 0.2, "pull_to": "phase", "negatives_count": 2,
-    "temperature": 0.3, "timestep_min": 0.1, "timestep_max": 0.8,
-}  # fmt: skip
+    "max_train_steps": 9,
+    "train_batch_size": 5,
+    "learning_rate": 0.5,
+    "learning_rate_decay": "cosine",
+    "reconstruction_share": 0.3,
+    "base_embedding_weight": 0.2,
+    "pull_to": "phase",
+    "negatives_count": 2,
+    "temperature": 0.3,
+    "timestep_min": 0.1,
+    "timestep_max": 0.8,
+}
 
 
 def names(runs):
@@ -20,7 +38,11 @@ def names(runs):
 
 def test_a_method_without_phases_has_one_run_of_the_recipes_numbers():
     p = parameters(method="naive", baselines=["dcr", "end_to_end"])
-    assert names(stage2_runs(p)) == {"naive": ["naive"], "dcr": ["dcr"], "end_to_end": ["end_to_end"]}
+    assert names(stage2_runs(p)) == {
+        "naive": ["naive"],
+        "dcr": ["dcr"],
+        "end_to_end": ["end_to_end"],
+    }
     (naive,) = method_runs(p, "naive")
     assert naive.objective == "naive"
     assert naive.parameters.model_dump() == p.model_dump() | {"baselines": []}
@@ -51,7 +73,13 @@ def test_a_single_phase_and_an_absent_or_null_number_change_nothing():
 
 
 def test_every_method_is_trained_again_with_every_further_seed():
-    p = parameters(seed=3, method="two", baselines=["naive", "end_to_end"], phases={"two": TWO}, stage2_seeds=[5])
+    p = parameters(
+        seed=3,
+        method="two",
+        baselines=["naive", "end_to_end"],
+        phases={"two": TWO},
+        stage2_seeds=[5],
+    )
     assert names(stage2_runs(p)) == {
         "two": ["two.1", "two.2"],
         "naive": ["naive"],
@@ -64,7 +92,11 @@ def test_every_method_is_trained_again_with_every_further_seed():
     assert all(encoder_runs(p, encoder) == runs for encoder, runs in stage2_runs(p).items())
     first = {encoder: runs[0].parameters.seed for encoder, runs in stage2_runs(p).items()}
     assert first == {encoder: 5 if "@" in encoder else 3 for encoder in first}
-    assert {run.held_out_seed for run in all_runs(p).values()} == {3} == {stage1_run(p).parameters.seed}
+    assert (
+        {run.held_out_seed for run in all_runs(p).values()}
+        == {3}
+        == {stage1_run(p).parameters.seed}
+    )
 
 
 def test_no_phase_draws_what_another_drew():
@@ -81,4 +113,8 @@ def test_what_methods_have_in_common_is_trained_in_the_shorter_one_first():
     p = parameters(method="long", baselines=["short", "shortest"], phases=phases)
     assert list(shorter_first(stage2_runs(p))) == ["shortest", "short", "long"]
     alike = parameters(method="naive", baselines=["dcr", "reconstruction"])
-    assert list(shorter_first(stage2_runs(alike))) == ["naive", "dcr", "reconstruction"]  # as the recipe has them
+    assert list(shorter_first(stage2_runs(alike))) == [
+        "naive",
+        "dcr",
+        "reconstruction",
+    ]  # as the recipe has them

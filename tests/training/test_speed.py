@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from torch._dynamo.utils import counters
 
-from dcr.backbones import load_backbone, transformer_blocks
-from dcr.projector import Projector
+from dcr.models.backbones import load_backbone, transformer_blocks
+from dcr.models.projector import Projector
 from dcr.training import jobs
 from dcr.training.cost import measure
 from dcr.training.model import ConditionModel, LoraOptions, add_lora
@@ -35,7 +35,9 @@ def test_gradient_checkpointing_changes_no_bit(world, tmp_path, caplog, which):
     assert [name for name in kept if not torch.equal(kept[name], again[name])] == []
     assert "no place" not in caplog.text
     train(world, tmp_path / "savings", gradient_checkpointing=which, constant_prompt=True)
-    assert ("dcr: gradient checkpointing and compile leave no place" in caplog.text) == (which == "all")
+    assert ("dcr: gradient checkpointing and compile leave no place" in caplog.text) == (
+        which == "all"
+    )
 
 
 def test_the_towers_checkpoints_go_with_all_exact_savings(world):
@@ -58,14 +60,18 @@ def test_every_familys_blocks_are_computed_again(tmp_path, write):
     backbone = load_backbone(f"{prefix}{write(tmp_path / 'model')}")
     add_lora(backbone, LoraOptions(2, 2, 0.1, "none"))
     model = ConditionModel(backbone, Projector(backbone.embed_dim, 4)).train()
-    layer = next(module for name, module in backbone.visual.named_modules() if name.endswith("q_proj"))
+    layer = next(
+        module for name, module in backbone.visual.named_modules() if name.endswith("q_proj")
+    )
     calls, gradients = [], []
     layer.register_forward_hook(lambda *_: calls.append(1))
     for _ in range(2):
         calls.clear()
         torch.manual_seed(0)
         loss = model(pixels())[1].sum()
-        gradients.append(torch.autograd.grad(loss, list(model.trainable().values()), allow_unused=True))
+        gradients.append(
+            torch.autograd.grad(loss, list(model.trainable().values()), allow_unused=True)
+        )
         backbone.enable_gradient_checkpointing()
     assert len(calls) == 2  # forward, and again in the backward pass
     for kept, again in zip(*gradients, strict=True):
@@ -77,11 +83,15 @@ def compare_compiled(world, monkeypatch, backend):
     monkeypatch.setattr(nn.Module, "compile", partialmethod(nn.Module.compile, backend=backend))
     steps = []
     for on in (False, True):
-        micro_step, collated = open_micro_step(world, lora_dropout=0.0, constant_prompt=True, compile=on)
+        micro_step, collated = open_micro_step(
+            world, lora_dropout=0.0, constant_prompt=True, compile=on
+        )
         if on:
             micro_step.compile_blocks()
         loss = micro_step(collated, 0, 2)[0]["loss"]
-        steps.append((loss, torch.cat([p.grad.flatten() for p in micro_step.model.trainable().values()])))
+        steps.append(
+            (loss, torch.cat([p.grad.flatten() for p in micro_step.model.trainable().values()]))
+        )
     (expected, expected_gradient), (loss, gradient) = steps
     assert loss == pytest.approx(expected, rel=1e-5)
     assert (gradient - expected_gradient).norm() <= 1e-4 * expected_gradient.norm()
@@ -89,7 +99,9 @@ def compare_compiled(world, monkeypatch, backend):
 
 
 def test_blocks_of_tower_and_unet_are_traced_whole(world, monkeypatch):
-    """Without a compiler behind it, which this costs minutes: the traced graphs compute what the blocks do."""
+    """Without a compiler behind it, which this costs minutes: the traced graphs compute what
+    the blocks do.
+    """
     graphs = []
 
     def run_as_traced(graph, _):
@@ -98,7 +110,10 @@ def test_blocks_of_tower_and_unet_are_traced_whole(world, monkeypatch):
 
     micro_step = compare_compiled(world, monkeypatch, run_as_traced)
     attentions = [str(graph.graph).count("scaled_dot_product_attention") for graph in graphs]
-    assert set(attentions) == {1, 2}  # a block of the tower, or one of the UNet with both of its attentions
+    assert set(attentions) == {
+        1,
+        2,
+    }  # a block of the tower, or one of the UNet with both of its attentions
     assert len(list(transformer_blocks(micro_step.model.tower))) == 2
 
 
@@ -110,10 +125,14 @@ def test_no_size_of_a_chunk_and_no_later_run_falls_back_to_uncompiled_blocks(wor
         graphs.append(graph)
         return graph.forward
 
-    monkeypatch.setattr(nn.Module, "compile", partialmethod(nn.Module.compile, backend=run_as_traced))
+    monkeypatch.setattr(
+        nn.Module, "compile", partialmethod(nn.Module.compile, backend=run_as_traced)
+    )
     found = []
     for _ in range(2):
-        micro_step, collated = open_micro_step(world, lora_dropout=0.0, constant_prompt=True, compile=True)
+        micro_step, collated = open_micro_step(
+            world, lora_dropout=0.0, constant_prompt=True, compile=True
+        )
         micro_step.compile_blocks()
         counters.clear()
         graphs.clear()

@@ -10,19 +10,37 @@ import torch
 from torch.nn import functional as F
 
 import models
+from dcr.data.views import ViewAugmentation
 from dcr.errors import UserError
-from dcr.training.model import LoraOptions, TuningOptions, add_lora, merge_tower, prepare_tower, tower_state
+from dcr.training.model import (
+    LoraOptions,
+    TuningOptions,
+    add_lora,
+    merge_tower,
+    prepare_tower,
+    tower_state,
+)
 from dcr.training.objectives import ObjectiveOptions
 from dcr.training.run import RunOptions
-from dcr.training.stages import Data, Work, load_projector, train_adapter, train_end_to_end, train_projector
-from dcr.views import ViewAugmentation
+from dcr.training.stages import (
+    Data,
+    Work,
+    load_projector,
+    train_adapter,
+    train_end_to_end,
+    train_projector,
+)
 from training_world import load_world, write_world
 
 VIEW = ViewAugmentation(0.1, 0.1, 0.1, 0.05, 0.0, 0.0, (0.9, 1.0), (1 / 1.1, 1.1))
 LORA = LoraOptions(rank=2, alpha=2, dropout=0.1, bias="lora_only")
 TUNING = TuningOptions("lora", 1, LORA)
 OPTIONS = ObjectiveOptions(
-    temperature=0.1, rows_per_chunk=2, gather_negatives=False, contrast_weight=1.0, reconstruction_weight=1.0
+    temperature=0.1,
+    rows_per_chunk=2,
+    gather_negatives=False,
+    contrast_weight=1.0,
+    reconstruction_weight=1.0,
 )
 
 
@@ -46,7 +64,12 @@ def world(tmp_path_factory):
 
 
 def state_of(backbone, diffusion):
-    parts = {"clip": backbone.model, "unet": diffusion.unet, "vae": diffusion.vae, "text": diffusion.text_encoder}
+    parts = {
+        "clip": backbone.model,
+        "unet": diffusion.unet,
+        "vae": diffusion.vae,
+        "text": diffusion.text_encoder,
+    }
     return {f"{p}.{n}": t.clone() for p, m in parts.items() for n, t in m.state_dict().items()}
 
 
@@ -61,7 +84,9 @@ def test_stage_1_changes_the_projector_alone(world):
     start = train_projector(backbone, diffusion, work(data, learning_rate=1e-30))[0].state_dict()
     projector, result, errors = train_projector(backbone, diffusion, work(data))
     assert_same(before, state_of(backbone, diffusion))
-    assert all(not torch.equal(tensor, start[name]) for name, tensor in projector.state_dict().items())
+    assert all(
+        not torch.equal(tensor, start[name]) for name, tensor in projector.state_dict().items()
+    )
     assert result.trainable_parameters == sum(t.numel() for t in projector.state_dict().values())
     assert set(errors) == {"empty_prompt", "before", "after", "wrong_image"}
     assert list(result.losses["step"]) == [1, 2, 3]
@@ -100,9 +125,15 @@ def test_stage_2_changes_lora_of_the_image_tower_alone(world, method):
 def test_lora_sits_on_attention_and_mlp_of_every_block_and_nowhere_else(world):
     tower = deepcopy(world[0])
     add_lora(tower, LORA)
-    found = {name.split(".lora_A")[0] for name, _ in tower.visual.named_parameters() if "lora_A" in name}
+    found = {
+        name.split(".lora_A")[0] for name, _ in tower.visual.named_parameters() if "lora_A" in name
+    }
     attention = [f"attn.{part}" for part in ("q_proj", "k_proj", "v_proj", "out_proj")]
-    expected = {f"transformer.resblocks.{b}.{p}" for b in range(2) for p in (*attention, "mlp.c_fc", "mlp.c_proj")}
+    expected = {
+        f"transformer.resblocks.{b}.{p}"
+        for b in range(2)
+        for p in (*attention, "mlp.c_fc", "mlp.c_proj")
+    }
     assert found == expected
 
 
@@ -117,7 +148,9 @@ def test_a_merged_adapter_gives_the_trained_features(world):
     pixels = models.pixels()
     with torch.no_grad():
         assert torch.allclose(trained.encode_image(pixels), merged.encode_image(pixels), atol=1e-5)
-        assert not torch.allclose(backbone.encode_image(pixels), merged.encode_image(pixels), atol=1e-3)
+        assert not torch.allclose(
+            backbone.encode_image(pixels), merged.encode_image(pixels), atol=1e-3
+        )
 
 
 def test_an_adapter_of_another_rank_is_refused(world):
@@ -131,13 +164,18 @@ def test_an_adapter_of_another_rank_is_refused(world):
 def test_two_runs_with_one_seed_are_equal_bit_for_bit(world):
     backbone, diffusion, data = world
     projector = train_projector(backbone, diffusion, work(data))[0].state_dict()
-    runs = [train_adapter(deepcopy(backbone), diffusion, projector, work(data, "dcr", "dcr"), TUNING) for _ in range(2)]
+    runs = [
+        train_adapter(deepcopy(backbone), diffusion, projector, work(data, "dcr", "dcr"), TUNING)
+        for _ in range(2)
+    ]
     assert_same(runs[0][0], runs[1][0])
     pd.testing.assert_frame_equal(runs[0][1].losses, runs[1][1].losses, check_exact=True)
 
 
 def test_the_projector_lowers_the_held_out_noise_error(world):
-    _, _, errors = train_projector(*world[:2], work(world[2], max_train_steps=40, train_batch_size=8))
+    _, _, errors = train_projector(
+        *world[:2], work(world[2], max_train_steps=40, train_batch_size=8)
+    )
     assert errors["after"] < errors["before"]
 
 
@@ -152,7 +190,8 @@ def test_weights_of_something_else_are_no_projector():
 
 
 @pytest.mark.parametrize(
-    ("mode", "num_blocks", "part"), [("full", 1, ""), ("last_blocks", 1, "transformer.resblocks.1.")]
+    ("mode", "num_blocks", "part"),
+    [("full", 1, ""), ("last_blocks", 1, "transformer.resblocks.1.")],
 )
 def test_whole_weights_train_and_are_put_back(world, mode, num_blocks, part):
     backbone, diffusion, data = world
@@ -163,7 +202,11 @@ def test_whole_weights_train_and_are_put_back(world, mode, num_blocks, part):
 
     after = state_of(trained, diffusion)
     changed = {name for name in after if not torch.equal(after[name], untouched[name])}
-    expected = {f"clip.visual.{name}" for name, _ in backbone.visual.named_parameters() if name.startswith(part)}
+    expected = {
+        f"clip.visual.{name}"
+        for name, _ in backbone.visual.named_parameters()
+        if name.startswith(part)
+    }
     assert changed == expected == {f"clip.visual.{name}" for name in state}
     assert result.trainable_parameters == sum(t.numel() for t in state.values())
     merged = deepcopy(backbone)
@@ -179,15 +222,21 @@ def test_more_blocks_than_there_are_is_said(world):
 def test_lora_sits_on_the_chosen_layers_alone(world):
     tower = deepcopy(world[0])
     add_lora(tower, LoraOptions(2, 2, 0.0, "none", ("q", "v")))
-    found = {name.split(".lora_A")[0] for name, _ in tower.visual.named_parameters() if "lora_A" in name}
-    assert found == {f"transformer.resblocks.{b}.attn.{p}" for b in range(2) for p in ("q_proj", "v_proj")}
+    found = {
+        name.split(".lora_A")[0] for name, _ in tower.visual.named_parameters() if "lora_A" in name
+    }
+    assert found == {
+        f"transformer.resblocks.{b}.attn.{p}" for b in range(2) for p in ("q_proj", "v_proj")
+    }
 
 
 def test_every_bias_can_train(world):
     tower = deepcopy(world[0])
     prepare_tower(tower, TuningOptions("lora", 1, LoraOptions(2, 2, 0.0, "all")))
     trainable = {name for name, p in tower.visual.named_parameters() if p.requires_grad}
-    assert {name for name, _ in tower.visual.named_parameters() if name.endswith("bias")} <= trainable
+    assert {
+        name for name, _ in tower.visual.named_parameters() if name.endswith("bias")
+    } <= trainable
 
 
 def test_end_to_end_trains_projector_and_tower_at_once(world):
@@ -197,12 +246,16 @@ def test_end_to_end_trains_projector_and_tower_at_once(world):
     options = work(data, "end_to_end", "dcr", projector_learning_rate=1e-3)
     state, result, projector = train_end_to_end(trained, diffusion, options, TUNING)
 
-    assert all(not torch.equal(tensor, start[name]) for name, tensor in projector.state_dict().items())
+    assert all(
+        not torch.equal(tensor, start[name]) for name, tensor in projector.state_dict().items()
+    )
     assert all(tensor.abs().sum() > 0 for name, tensor in state.items() if "lora_B" in name)
     numbers = [sum(t.numel() for t in part.values()) for part in (state, start)]
     assert result.trainable_parameters == sum(numbers)
     first = max((t - start[name]).abs().max() for name, t in projector.state_dict().items())
-    assert first <= 3 * 1e-3 * 1.01  # AdamW moves a weight by its learning rate a step at most, here projector's
+    assert (
+        first <= 3 * 1e-3 * 1.01
+    )  # AdamW moves a weight by its learning rate a step at most, here projector's
 
 
 def test_patch_tokens_condition_trains_through_both_stages(world):
@@ -212,7 +265,9 @@ def test_patch_tokens_condition_trains_through_both_stages(world):
     assert errors["after"] != errors["wrong_image"]
     state = projector.state_dict()
     assert_same(load_projector(state).state_dict(), state)
-    adapter, _ = train_adapter(deepcopy(backbone), diffusion, state, work(data, "dcr", "dcr"), TUNING)
+    adapter, _ = train_adapter(
+        deepcopy(backbone), diffusion, state, work(data, "dcr", "dcr"), TUNING
+    )
     assert all(tensor.abs().sum() > 0 for name, tensor in adapter.items() if "lora_B" in name)
 
 
@@ -223,7 +278,13 @@ def test_a_strong_pull_keeps_the_tower_at_its_base(world):
     for weight in (0.0, 1000.0):
         trained = deepcopy(backbone)
         options = replace(OPTIONS, base_embedding_weight=weight)
-        train_adapter(trained, diffusion, projector, work(data, "dcr", "dcr", options, max_train_steps=20), TUNING)
+        train_adapter(
+            trained,
+            diffusion,
+            projector,
+            work(data, "dcr", "dcr", options, max_train_steps=20),
+            TUNING,
+        )
         trained.visual.eval()
         with torch.no_grad():
             same = F.cosine_similarity(trained.encode_image(pixels), backbone.encode_image(pixels))
@@ -235,11 +296,20 @@ def test_a_product_trained_end_to_end_has_a_projector_of_its_own(world, tmp_path
     from dcr.training import jobs
     from training_world import parameters
 
-    small = {"stage1_max_train_steps": 2, "stage2_max_train_steps": 2, "end_to_end_max_train_steps": 3}
+    small = {
+        "stage1_max_train_steps": 2,
+        "stage2_max_train_steps": 2,
+        "end_to_end_max_train_steps": 3,
+    }
     for method, baseline in (("end_to_end", "dcr"), ("dcr", "end_to_end")):
         p = parameters(method=method, baselines=[baseline], **small)
         job = jobs.open_job(p, world[2].latents, world[0], world[1], tmp_path / method)
         stage1, _, _ = jobs.train_projector(job)
         trained = jobs.train_adapters(job, stage1)
-        assert {name: run.steps for name, run in trained.runs.items()} == {"end_to_end": 3, "dcr": 2}
-        assert all(torch.equal(trained.projector[n], stage1[n]) for n in stage1) == (method == "dcr")
+        assert {name: run.steps for name, run in trained.runs.items()} == {
+            "end_to_end": 3,
+            "dcr": 2,
+        }
+        assert all(torch.equal(trained.projector[n], stage1[n]) for n in stage1) == (
+            method == "dcr"
+        )

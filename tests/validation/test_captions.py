@@ -4,16 +4,26 @@ import time
 
 import pytest
 
+from dcr.data.shards import Sample
 from dcr.errors import UserError
-from dcr.shards import Sample
 from dcr.validation.captions import choose_caption, token_counter
 
 TEXTS = [
-    "a photo of a cat", "", "   x ", "don't STOP https://a.b/c?d=e", "caf\u00e9 &amp;amp; b's 12345 !!!", "a_b-c...d",
-    "\u4f60\u597d\uff0c\u4e16\u754c", "\U0001f600\U0001f600 ok", "\u00c3\u00a9t\u00c3\u00a9",
+    "a photo of a cat",
+    "",
+    "   x ",
+    "don't STOP https://a.b/c?d=e",
+    "caf\u00e9 &amp;amp; b's 12345 !!!",
+    "a_b-c...d",
+    "\u4f60\u597d\uff0c\u4e16\u754c",
+    "\U0001f600\U0001f600 ok",
+    "\u00c3\u00a9t\u00c3\u00a9",
     "tab\tnew\nline \x07 bell",
-    "&lt;start_of_text&gt; hi <end_of_text>", "x\u00a0y\u2003z", "\u0130stanbul", "supercalifragilistic" * 5,
-]  # fmt: skip
+    "&lt;start_of_text&gt; hi <end_of_text>",
+    "x\u00a0y\u2003z",
+    "\u0130stanbul",
+    "supercalifragilistic" * 5,
+]
 
 
 def test_tokens_are_counted_as_open_clip_does():
@@ -27,13 +37,15 @@ def test_tokens_are_counted_as_open_clip_does():
 def test_tokens_are_counted_as_transformers_does(tmp_path):
     from transformers import CLIPTokenizerFast
 
-    from dcr.tokenizers import write_clip_tokenizer
+    from dcr.export.tokenizers import write_clip_tokenizer
 
     write_clip_tokenizer(tmp_path / "slow", 77)
     tokenizer = CLIPTokenizerFast.from_pretrained(tmp_path / "slow")
     tokenizer.save_pretrained(tmp_path / "fast")
     for source in (tmp_path / "fast", tmp_path / "fast" / "tokenizer.json"):
-        assert token_counter(str(source))("a photo of two cats") == len(tokenizer("a photo of two cats").input_ids)
+        assert token_counter(str(source))("a photo of two cats") == len(
+            tokenizer("a photo of two cats").input_ids
+        )
 
 
 def test_a_file_that_is_no_tokenizer_is_named(tmp_path):
@@ -46,19 +58,28 @@ def test_one_long_word_takes_no_longer_than_many(tmp_path):
     count = token_counter("clip")
     start = time.perf_counter()
     assert count("q" * 4_000_000) > 77
-    assert time.perf_counter() - start < 5  # open_clip's own takes minutes for the 10 000 letters that are looked at
+    assert (
+        time.perf_counter() - start < 5
+    )  # open_clip's own takes minutes for the 10 000 letters that are looked at
 
 
 def test_workers_load_neither_torch_nor_open_clip():
     code = "import sys; from dcr.validation.captions import token_counter as t; t('clip')('a'); "
-    code += "import dcr.validation.measuring; print({'torch', 'open_clip', 'transformers'} & set(sys.modules))"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    code += (
+        "import dcr.validation.measuring; print({'torch', 'open_clip', 'transformers'} &"
+        " set(sys.modules))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
     assert result.stdout.strip() == "set()"
 
 
 def test_the_first_caption_is_chosen_or_one_is_drawn():
     captions = ("a fish", "a pond", "a net")
-    samples = [Sample(str(i), bytes([i]), "jpg", captions[0], captions=captions) for i in range(200)]
+    samples = [
+        Sample(str(i), bytes([i]), "jpg", captions[0], captions=captions) for i in range(200)
+    ]
     assert {choose_caption(sample, "first") for sample in samples} == {"a fish"}
     drawn = [choose_caption(sample, "drawn") for sample in samples]
     assert all(40 < drawn.count(caption) < 95 for caption in captions)
@@ -68,13 +89,20 @@ def test_the_first_caption_is_chosen_or_one_is_drawn():
 
 def test_what_is_drawn_depends_on_the_image_alone():
     captions = ("a fish", "a pond", "a net")
-    chosen = {choose_caption(Sample(key, b"image", "jpg", "a fish", {"key": key}, 512, (), captions), "drawn")
-              for key in map(str, range(20))}  # fmt: skip
+    chosen = {
+        choose_caption(
+            Sample(key, b"image", "jpg", "a fish", {"key": key}, 512, (), captions), "drawn"
+        )
+        for key in map(str, range(20))
+    }
     assert len(chosen) == 1
 
 
 @pytest.mark.parametrize("choice", ["first", "drawn"])
 def test_one_caption_or_none_leaves_no_choice(choice):
-    assert choose_caption(Sample("0", b"image", "jpg", "a fish", captions=("a fish",)), choice) == "a fish"
+    assert (
+        choose_caption(Sample("0", b"image", "jpg", "a fish", captions=("a fish",)), choice)
+        == "a fish"
+    )
     assert choose_caption(Sample("0", b"image", "jpg", "a fish"), choice) == "a fish"
     assert choose_caption(Sample("0", b"image", "jpg", None), choice) is None

@@ -5,9 +5,15 @@ import numpy as np
 import pytest
 
 from corpus import encode, write_members
-from dcr.benchmark_sets import NamedSet, open_set
+from dcr.data.benchmark_sets import NamedSet, open_set
 from dcr.errors import UserError
-from dcr.validation.contamination import EvaluationImages, count_images, fingerprint_sets, hex_to_uint64, open_sets
+from dcr.validation.contamination import (
+    EvaluationImages,
+    count_images,
+    fingerprint_sets,
+    hex_to_uint64,
+    open_sets,
+)
 from dcr.validation.images import measure_image
 
 NO_SHA256 = np.zeros((0, 2), np.uint64)
@@ -15,8 +21,15 @@ NO_SHA256 = np.zeros((0, 2), np.uint64)
 
 @pytest.fixture
 def retrieval(tmp_path):
-    members = [("a.jpg", encode(seed=1)), ("a.txt", b"one"), ("b.png", encode(seed=2, kind="PNG")), ("b.txt", b"two")]
-    write_members(tmp_path / "set" / "test" / "0.tar", [*members, ("c.jpg", b"no image"), ("c.txt", b"three")])
+    members = [
+        ("a.jpg", encode(seed=1)),
+        ("a.txt", b"one"),
+        ("b.png", encode(seed=2, kind="PNG")),
+        ("b.txt", b"two"),
+    ]
+    write_members(
+        tmp_path / "set" / "test" / "0.tar", [*members, ("c.jpg", b"no image"), ("c.txt", b"three")]
+    )
     (tmp_path / "set" / "dataset_type.txt").write_text("retrieval")
     (tmp_path / "set" / "test" / "nshards.txt").write_text("1")
     return open_set(tmp_path / "set")
@@ -37,7 +50,10 @@ def test_all_sets_that_cannot_be_opened_are_named_at_once(tmp_path, retrieval):
         NamedSet(name, "retrieval", partial(open_set, folder))
         for name, folder in (("a", retrieval.folder), ("b", tmp_path / "b"), ("c", tmp_path / "c"))
     ]
-    with pytest.raises(UserError, match=r"^evaluation sets cannot be read: b: no benchmark set at .*; c: no benchmark"):
+    with pytest.raises(
+        UserError,
+        match=r"^evaluation sets cannot be read: b: no benchmark set at .*; c: no benchmark",
+    ):
         open_sets(sets)
     assert open_sets(sets[:1])["a"].folder == retrieval.folder
 
@@ -49,8 +65,15 @@ def test_a_recipe_without_a_set_is_told(caplog):
 
 def test_equal_bytes_are_found_by_128_bits():
     texts = [hashlib.sha256(bytes([i])).hexdigest() for i in range(4)]
-    images = EvaluationImages(list("abcd"), hex_to_uint64(texts, 2), np.arange(4, dtype=np.uint64), 2)
-    assert images.equal_to(hex_to_uint64([texts[2], None, "f" * 64, texts[0]], 2)).tolist() == [2, -1, -1, 0]
+    images = EvaluationImages(
+        list("abcd"), hex_to_uint64(texts, 2), np.arange(4, dtype=np.uint64), 2
+    )
+    assert images.equal_to(hex_to_uint64([texts[2], None, "f" * 64, texts[0]], 2)).tolist() == [
+        2,
+        -1,
+        -1,
+        0,
+    ]
 
 
 @pytest.mark.parametrize("distance", [0, 3, 6])

@@ -28,10 +28,16 @@ def test_most_hashes_decide_whether_images_were_encoded_again():
 @pytest.mark.parametrize(
     ("stats", "expected"),
     [
-        ('{"count": 3, "successes": 0}', True), ('{"count": 3, "successes": 1}', False), ("[]", False), ("{", False),
-        ("[" * 100_000, False), (None, False), ('{"successes": 0}', False), ("\xff", False),
+        ('{"count": 3, "successes": 0}', True),
+        ('{"count": 3, "successes": 1}', False),
+        ("[]", False),
+        ("{", False),
+        ("[" * 100_000, False),
+        (None, False),
+        ('{"successes": 0}', False),
+        ("\xff", False),
     ],
-)  # fmt: skip
+)
 def test_stats_tell_of_shards_without_a_download(tmp_path, stats, expected):
     if stats is not None:
         (tmp_path / "0_stats.json").write_text(stats, encoding="latin-1")

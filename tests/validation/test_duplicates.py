@@ -52,8 +52,15 @@ def test_equal_hashes_are_near_at_any_distance():
 
 def test_those_that_do_not_take_part_repeat_nothing():
     eligible = np.array([True, False, True])
-    assert first_of_near(np.zeros(3, np.uint64), np.zeros(3, bool), eligible, 4).tolist() == [-1, -1, 0]
-    assert first_of_near(np.zeros(0, np.uint64), np.zeros(0, bool), np.zeros(0, bool), 4).tolist() == []
+    assert first_of_near(np.zeros(3, np.uint64), np.zeros(3, bool), eligible, 4).tolist() == [
+        -1,
+        -1,
+        0,
+    ]
+    assert (
+        first_of_near(np.zeros(0, np.uint64), np.zeros(0, bool), np.zeros(0, bool), 4).tolist()
+        == []
+    )
 
 
 def test_equals_are_equal_in_all_columns_and_the_last_come_last():
@@ -63,7 +70,9 @@ def test_equals_are_equal_in_all_columns_and_the_last_come_last():
 
 
 def test_the_work_grows_far_slower_than_the_number_of_pairs():
-    """Random hashes, of which a twentieth has a near copy: pairs compared per hash stay few as hashes become many."""
+    """Random hashes, of which a twentieth has a near copy: pairs compared per hash stay few as
+    hashes become many.
+    """
     compared = {}
     for count in (2_000, 64_000):
         rng = np.random.default_rng(count)
@@ -71,5 +80,7 @@ def test_the_work_grows_far_slower_than_the_number_of_pairs():
         num_equal = duplicates._choose_blocks(count, 4)
         masks = duplicates.bit_blocks(4 + num_equal)
         width = int(sum(int(mask).bit_count() for mask in masks[:num_equal]))
-        compared[count] = sum(len(p) for p in duplicates._equal_neighbours(keys >> np.uint64(64 - width))) / count
+        compared[count] = (
+            sum(len(p) for p in duplicates._equal_neighbours(keys >> np.uint64(64 - width))) / count
+        )
     assert compared[64_000] < 4 * max(compared[2_000], 1)

@@ -20,8 +20,12 @@ from dcr.validation.workers import Workers
 from picture_cases import DEEP, PIXELS, with_orientation, write_png
 from validation_tables import LIMITS, NO_EVALUATION, POLICIES
 
-COSTLY = encode(seed=14)[:20] + b"\xff\xfe\0\2" * 9_000 + encode(seed=14)[20:]  # nine thousand empty comments
-LONG = "d" * 70 + "/" + "n" * 90  # more than the 100 bytes of a plain header, not more than ustar can split
+COSTLY = (
+    encode(seed=14)[:20] + b"\xff\xfe\0\2" * 9_000 + encode(seed=14)[20:]
+)  # nine thousand empty comments
+LONG = (
+    "d" * 70 + "/" + "n" * 90
+)  # more than the 100 bytes of a plain header, not more than ustar can split
 
 
 def png(size=(48, 40), colour=(90, 90, 200), frames=1) -> bytes:
@@ -56,20 +60,31 @@ DEFECTS = {
     "c6": ({"jpg": encode(seed=16), "json": b'{"caption": 7}'}, {"caption_not_text"}),
     "c7": ({"jpg": encode(seed=17), "txt": b"['a fish', 'a pond']"}, {"caption_is_list"}),
     "d0": ({"jpg": encode(seed=10), "txt": b"x", "json": b"{"}, {"metadata_invalid"}),
-    "d1": ({"jpg": encode(seed=11), "txt": b"x", "json": b'{"width": 9, "height": 9}'}, {"size_mismatch"}),
+    "d1": (
+        {"jpg": encode(seed=11), "txt": b"x", "json": b'{"width": 9, "height": 9}'},
+        {"size_mismatch"},
+    ),
     "d2": ({"jpg": encode(seed=12), "txt": b"x", "json": b'{"sha256": "00"}'}, {"sha256_mismatch"}),
     "e0": ({"jpg": encode(seed=100), "txt": b"again"}, {"exact_duplicate"}),
     "e1": ({"jpg": encode(seed=101, quality=74), "txt": b"nearly again"}, {"near_duplicate"}),
     "g0": ({"jpg": encode(seed=14, exif=with_orientation(6)), "txt": b"x"}, {"rotated"}),
-    "g1": ({"png": write_png(PIXELS.repeat(3, 0).repeat(3, 1), 6, 8), "txt": b"x"}, {"transparent"}),
-    "g2": ({"png": write_png(DEEP.repeat(3, 0).repeat(3, 1)[..., 0], 0, 16), "txt": b"x"}, {"high_bit_depth"}),
+    "g1": (
+        {"png": write_png(PIXELS.repeat(3, 0).repeat(3, 1), 6, 8), "txt": b"x"},
+        {"transparent"},
+    ),
+    "g2": (
+        {"png": write_png(DEEP.repeat(3, 0).repeat(3, 1)[..., 0], 0, 16), "txt": b"x"},
+        {"high_bit_depth"},
+    ),
     "f0": ({"jpg": encode(seed=13), "txt": b"x", "pyd": b"cos\nsystem\n(S'false'\ntR."}, set()),
-}  # fmt: skip
+}
 
 
 def members():
     return [
-        (f"{key}.{extension}", content) for key, (parts, _) in DEFECTS.items() for extension, content in parts.items()
+        (f"{key}.{extension}", content)
+        for key, (parts, _) in DEFECTS.items()
+        for extension, content in parts.items()
     ]
 
 
@@ -84,7 +99,13 @@ def by_gnu_tar(tar_format):
             (folder / "files" / name).write_bytes(content)
         names = "\n".join(name for name, _ in members())
         (folder / "in").mkdir()
-        command = ["tar", f"--format={tar_format}", "-cf", str(folder / "in" / "00000.tar"), "--files-from=-"]
+        command = [
+            "tar",
+            f"--format={tar_format}",
+            "-cf",
+            str(folder / "in" / "00000.tar"),
+            "--files-from=-",
+        ]
         subprocess.run(command, cwd=folder / "files", input=names, text=True, check=True)
 
     return write
@@ -109,7 +130,10 @@ def validate(folder: Path) -> SampleTables:
 
 
 MAKERS = {
-    **{f"python-{name}": by_python(code) for name, code in [("gnu", tarfile.GNU_FORMAT), ("pax", tarfile.PAX_FORMAT)]},
+    **{
+        f"python-{name}": by_python(code)
+        for name, code in [("gnu", tarfile.GNU_FORMAT), ("pax", tarfile.PAX_FORMAT)]
+    },
     **{f"tar-{name}": by_gnu_tar(name) for name in ("ustar", "pax", "gnu", "oldgnu")},
     "webdataset": by_webdataset,
 }
@@ -135,10 +159,15 @@ def test_every_sample_has_its_reasons_and_its_fate(tmp_path, maker, monkeypatch)
 
 
 def test_unsafe_members_cost_their_own_sample_alone(tmp_path):
-    image, kinds = encode(), (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE)
+    image, kinds = (
+        encode(),
+        (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE),
+    )
     hostile = [special_member(f"x{i}.jpg", kind, "/etc/passwd") for i, kind in enumerate(kinds)]
     hostile += [("/etc/y0.jpg", image), ("../y1.jpg", image), ("a\\y2.jpg", image)]
-    write_members(tmp_path / "in" / "0.tar", [("0.jpg", encode(seed=1)), *hostile, ("1.jpg", encode(seed=2))])
+    write_members(
+        tmp_path / "in" / "0.tar", [("0.jpg", encode(seed=1)), *hostile, ("1.jpg", encode(seed=2))]
+    )
     found = validate(tmp_path).frame()
     assert found["status"].tolist() == ["accepted"] + ["rejected"] * len(hostile) + ["accepted"]
     assert all("unsafe_member" in reasons for reasons in found["reasons"][1:-1])
@@ -146,7 +175,12 @@ def test_unsafe_members_cost_their_own_sample_alone(tmp_path):
 
 
 def test_shards_as_a_whole_have_their_reasons(tmp_path):
-    good = [("0.jpg", encode(seed=1)), ("0.txt", b"one"), ("1.jpg", encode(seed=2)), ("1.txt", b"two")]
+    good = [
+        ("0.jpg", encode(seed=1)),
+        ("0.txt", b"one"),
+        ("1.jpg", encode(seed=2)),
+        ("1.txt", b"two"),
+    ]
     write_members(tmp_path / "in" / "cut.tar", [(f"c{name}", content) for name, content in good])
     path = tmp_path / "in" / "cut.tar"
     path.write_bytes(path.read_bytes()[:1200])
@@ -158,26 +192,38 @@ def test_shards_as_a_whole_have_their_reasons(tmp_path):
     write_members(tmp_path / "in" / "later.tar", collision)
     records = {record["shard"]: record for record in validate(tmp_path).records()}
     assert {name: record["reasons"] for name, record in records.items()} == {
-        "cut": "tar_damaged", "empty": "shard_empty", "interrupted": "shard_interrupted", "later": "",
+        "cut": "tar_damaged",
+        "empty": "shard_empty",
+        "interrupted": "shard_interrupted",
+        "later": "",
         "text": "tar_unreadable",
-    }  # fmt: skip
+    }
     assert records["cut"]["unreadable_bytes"] == 1200
     assert records["text"]["unreadable_bytes"] == 4000
     rows = validate(tmp_path).frame(["shard", "key", "reasons"])
-    assert rows[rows["shard"] == "cut"]["reasons"].tolist() == ["caption_missing,tar_truncated"] or rows[
-        rows["shard"] == "cut"
-    ]["reasons"].tolist() == ["tar_truncated"]
+    assert rows[rows["shard"] == "cut"]["reasons"].tolist() == [
+        "caption_missing,tar_truncated"
+    ] or rows[rows["shard"] == "cut"]["reasons"].tolist() == ["tar_truncated"]
     later = rows[rows["shard"] == "later"]["reasons"].tolist()
-    assert later == ["caption_missing,key_collision_across_shards", "caption_missing,key_collision", "caption_missing"]
+    assert later == [
+        "caption_missing,key_collision_across_shards",
+        "caption_missing,key_collision",
+        "caption_missing",
+    ]
 
 
 @pytest.mark.parametrize("name", ["members", "key"])
 def test_pieces_of_samples_are_told_from_samples_of_one_key(tmp_path, name):
-    images, texts = ([(f"{i}.{e}", encode(seed=i)) for i, e in enumerate(("jpg", "png", "jpg"))], [("0.txt", b"a")])
+    images, texts = (
+        [(f"{i}.{e}", encode(seed=i)) for i, e in enumerate(("jpg", "png", "jpg"))],
+        [("0.txt", b"a")],
+    )
     again = [("1.png", encode(seed=7))]
     write_members(tmp_path / "in" / "0.tar", images + (texts if name == "members" else again))
     (record,) = validate(tmp_path).records()
-    assert (record["reasons"], record["apart"]) == (("members_apart", "0") if name == "members" else ("", None))
+    assert (record["reasons"], record["apart"]) == (
+        ("members_apart", "0") if name == "members" else ("", None)
+    )
 
 
 def test_images_with_a_further_dot_in_their_names_are_named(tmp_path):
@@ -192,13 +238,18 @@ def test_images_with_a_further_dot_in_their_names_are_named(tmp_path):
     write_members(tmp_path / "in" / "0.tar", dotted)
     found = validate(tmp_path).frame().set_index("key")["reasons"].to_dict()
     assert found == {
-        "a": "caption_missing,dotted_name", "b": "caption_missing,dotted_image_left_out", "c": "image_missing",
+        "a": "caption_missing,dotted_name",
+        "b": "caption_missing,dotted_image_left_out",
+        "c": "image_missing",
         "d": "caption_missing,image_missing",
-    }  # fmt: skip
+    }
 
 
 def test_no_reason_is_left_untested():
-    files = [Path(__file__), *(Path(__file__).parent / f"test_{name}.py" for name in ("measuring", "rows", "judging"))]
+    files = [
+        Path(__file__),
+        *(Path(__file__).parent / f"test_{name}.py" for name in ("measuring", "rows", "judging")),
+    ]
     here = "".join(path.read_text() for path in files)
     assert [reason for reason in [*REASONS, *SHARD_REASONS] if f"{reason}" not in here] == []
 
@@ -207,4 +258,7 @@ def test_the_hash_of_the_bytes_is_that_of_the_member(tmp_path):
     by_webdataset(tmp_path)
     found = validate(tmp_path).frame().set_index("key")
     assert found["sha256"]["a0"] == hashlib.sha256(DEFECTS["a0"][0]["jpg"]).hexdigest()
-    assert os.path.getsize(tmp_path / "in" / "00000.tar") == validate(tmp_path).records()[0]["num_bytes"]
+    assert (
+        os.path.getsize(tmp_path / "in" / "00000.tar")
+        == validate(tmp_path).records()[0]["num_bytes"]
+    )

@@ -1,4 +1,6 @@
-"""Shards that were damaged at random or made to hurt: no crash, no hang, nothing lost, memory bounded."""
+"""Shards that were damaged at random or made to hurt: no crash, no hang, nothing lost, memory
+bounded.
+"""
 
 import os
 import subprocess
@@ -8,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from corpus import encode, good_samples, png_declaring, write_members
-from dcr.shards import write_shard
+from dcr.data.shards import write_shard
 from dcr.validation.measuring import measure_shard
 from validation_tables import LIMITS
 
@@ -33,7 +35,10 @@ def mutate(content: bytes, other: bytes, rng: np.random.Generator) -> bytes:
 def test_two_thousand_mutations_lose_nothing(tmp_path):
     samples = [*good_samples(2), *good_samples(1, first=2)]
     content = write_shard(tmp_path, "good", samples).read_bytes()
-    images = [(f"{i}.png", encode(seed=i, kind=kind)) for i, kind in enumerate(("PNG", "WEBP", "GIF", "BMP"))]
+    images = [
+        (f"{i}.png", encode(seed=i, kind=kind))
+        for i, kind in enumerate(("PNG", "WEBP", "GIF", "BMP"))
+    ]
     other = write_members(tmp_path / "other.tar", images).read_bytes()
     rng, path, damaged = np.random.default_rng(0), tmp_path / "a.tar", 0
     for round_ in range(2_000):
@@ -51,14 +56,21 @@ def test_two_thousand_mutations_lose_nothing(tmp_path):
 
 
 def test_a_declared_picture_of_60000_squared_costs_less_than_a_gibibyte(tmp_path):
-    """Also where the cap is as high as the parameters allow, and for the largest picture that the cap lets through."""
+    """Also where the cap is as high as the parameters allow, and for the largest picture that
+    the cap lets through.
+    """
     gray = encode((64, 64), kind="PNG")
-    members = [("0.png", png_declaring(60_000, 60_000)), ("1.png", png_declaring(9_000, 9_900)), ("2.png", gray)]
+    members = [
+        ("0.png", png_declaring(60_000, 60_000)),
+        ("1.png", png_declaring(9_000, 9_900)),
+        ("2.png", gray),
+    ]
     write_members(tmp_path / "a.tar", members)
     code = (
         "import re; from dataclasses import replace; from validation_tables import LIMITS;"
         "from dcr.validation.measuring import measure_shard;"
-        f"t = measure_shard({str(tmp_path / 'a.tar')!r}, 'a', replace(LIMITS, max_image_pixels=89_478_485));"
+        f"t = measure_shard({str(tmp_path / 'a.tar')!r}, 'a', replace(LIMITS,"
+        " max_image_pixels=89_478_485));"
         "print(t.rows['findings'].to_pylist());"
         # not ru_maxrss, which a new process inherits from the one that started it
         "print(re.search(r'VmHWM:\\s*(\\d+) kB', open('/proc/self/status').read())[1])"
@@ -73,4 +85,7 @@ def test_a_declared_picture_of_60000_squared_costs_less_than_a_gibibyte(tmp_path
 
 def _environment() -> dict[str, str]:
     here = Path(__file__).parents[2]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(here / "src"), str(here / "tests" / "support")])}
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(here / "src"), str(here / "tests" / "support")]),
+    }

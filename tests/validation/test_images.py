@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from corpus import encode, png_declaring
-from dcr.decoding import decode_rgb
+from dcr.data.decoding import decode_rgb
 from dcr.validation.images import ImageMeasures, measure_image, measure_images, perceptual_hashes
 from picture_cases import CASES, with_orientation
 
@@ -31,13 +31,23 @@ def decodes_in_colour(content):
 
 
 JPEGS = [
-    encode((90, 70), quality=quality, subsampling=subsampling, progressive=progressive, restart_marker_blocks=restart)
-    for quality, subsampling, progressive, restart in product((40, 90), (0, 1, 2), (False, True), (0, 3))
+    encode(
+        (90, 70),
+        quality=quality,
+        subsampling=subsampling,
+        progressive=progressive,
+        restart_marker_blocks=restart,
+    )
+    for quality, subsampling, progressive, restart in product(
+        (40, 90), (0, 1, 2), (False, True), (0, 3)
+    )
 ]
 
 
 def test_a_jpeg_is_measured_if_and_only_if_it_can_be_decoded_in_colour():
-    """Its luma alone is decoded, so damage in its colours must be found too; flipped, removed and missing bytes."""
+    """Its luma alone is decoded, so damage in its colours must be found too; flipped, removed
+    and missing bytes.
+    """
     rng, fates = np.random.default_rng(0), []
     for content in JPEGS * 40:
         damaged, place = bytearray(content), int(rng.integers(len(content)))
@@ -54,7 +64,9 @@ def test_a_jpeg_is_measured_if_and_only_if_it_can_be_decoded_in_colour():
 
 
 def test_a_jpeg_whose_colours_cannot_be_enlarged_is_not_accepted():
-    """Every pair of sampling factors of luma and one colour; the scan holds enough blocks for all of them."""
+    """Every pair of sampling factors of luma and one colour; the scan holds enough blocks for
+    all of them.
+    """
     content, fates = bytearray(encode((400, 400), quality=95)), []
     frame = content.index(b"\xff\xc0") + 2
     content[frame + 3 : frame + 7] = bytes([0, 40, 0, 40])
@@ -67,8 +79,15 @@ def test_a_jpeg_whose_colours_cannot_be_enlarged_is_not_accepted():
 
 @pytest.mark.parametrize(
     ("kind", "mode", "tolerance"),
-    # a colour JPEG's luma is taken as it is stored, the grey image is made of its RGB, rounded and clipped
-    [("JPEG", "RGB", 0.02), ("JPEG", "L", 1e-3), ("JPEG", "CMYK", 1e-3), ("PNG", "RGB", 1e-3), ("PNG", "P", 1e-3)],
+    # a colour JPEG's luma is taken as it is stored, the grey image is made of its RGB, rounded and
+    # clipped
+    [
+        ("JPEG", "RGB", 0.02),
+        ("JPEG", "L", 1e-3),
+        ("JPEG", "CMYK", 1e-3),
+        ("PNG", "RGB", 1e-3),
+        ("PNG", "P", 1e-3),
+    ],
 )
 def test_luminance_is_that_of_the_grey_image(kind, mode, tolerance):
     content = encode(kind=kind, mode=mode)
@@ -90,7 +109,9 @@ def test_details_that_vanish_in_a_small_copy_count_for_the_spread(kind):
 
 def test_sixteen_bit_images_are_scaled_not_clipped():
     buffer = io.BytesIO()
-    Image.fromarray(np.linspace(0, 65535, 64 * 64).reshape(64, 64).astype(np.uint16)).save(buffer, "PNG")
+    Image.fromarray(np.linspace(0, 65535, 64 * 64).reshape(64, 64).astype(np.uint16)).save(
+        buffer, "PNG"
+    )
     measures = measure_image(buffer.getvalue(), CAP)
     assert measures.luminance_mean == pytest.approx(127.5, abs=1)
 
@@ -111,7 +132,9 @@ def test_the_perceptual_hash_is_that_of_the_upright_picture():
     turned = encode((64, 48), seed=1, exif=with_orientation(6), quality=95)
     buffer = io.BytesIO()
     decode_rgb(turned).save(buffer, "PNG")
-    distance = int(measure_image(turned, CAP).phash, 16) ^ int(measure_image(buffer.getvalue(), CAP).phash, 16)
+    distance = int(measure_image(turned, CAP).phash, 16) ^ int(
+        measure_image(buffer.getvalue(), CAP).phash, 16
+    )
     assert distance.bit_count() <= 2
 
 
@@ -158,7 +181,9 @@ def test_bytes_that_are_no_image_are_corrupt(content):
     assert measure_image(content, CAP).reason == "image_corrupt"
 
 
-@pytest.mark.parametrize("content", [b"<svg xmlns=", b"\n<!DOCTYPE html>", b"%PDF-1.4", b"\0\0\0\x20ftypavif"])
+@pytest.mark.parametrize(
+    "content", [b"<svg xmlns=", b"\n<!DOCTYPE html>", b"%PDF-1.4", b"\0\0\0\x20ftypavif"]
+)
 def test_other_files_are_of_an_unsupported_format(content):
     assert measure_image(content, CAP).reason == "unsupported_format"
 
@@ -200,22 +225,42 @@ def test_the_perceptual_hash_is_a_median_threshold_of_low_dct_coefficients():
     images = [Image.open(io.BytesIO(encode((64, 64), seed=seed))).convert("L") for seed in range(3)]
     small = np.stack([np.asarray(image.resize((32, 32), Image.Resampling.BOX)) for image in images])
     lows = [dctn(pixels.astype(np.float64), type=2)[:8, :8] for pixels in small]
-    bits = ["".join("1" if value > np.median(low) else "0" for value in low.ravel()) for low in lows]
+    bits = [
+        "".join("1" if value > np.median(low) else "0" for value in low.ravel()) for low in lows
+    ]
     assert perceptual_hashes(small) == [f"{int(text, 2):016x}" for text in bits]
 
 
 def test_many_images_are_measured_as_each_alone():
-    contents = [encode(seed=1), b"no image", None, encode(kind="PNG", mode="P"), encode(seed=2)[:500], encode(seed=3)]
+    contents = [
+        encode(seed=1),
+        b"no image",
+        None,
+        encode(kind="PNG", mode="P"),
+        encode(seed=2)[:500],
+        encode(seed=3),
+    ]
     together = measure_images(contents, CAP)
     assert together[2] == ImageMeasures()
-    assert together[:2] + together[3:] == [measure_image(content, CAP) for content in contents if content is not None]
-    assert [measures.phash is None for measures in together] == [False, True, True, False, True, False]
+    assert together[:2] + together[3:] == [
+        measure_image(content, CAP) for content in contents if content is not None
+    ]
+    assert [measures.phash is None for measures in together] == [
+        False,
+        True,
+        True,
+        False,
+        True,
+        False,
+    ]
     assert measure_images([], CAP) == []
 
 
 def test_the_perceptual_hash_survives_recompression_and_not_another_picture():
     def distance(a, b):
-        return (int(measure_image(a, CAP).phash, 16) ^ int(measure_image(b, CAP).phash, 16)).bit_count()
+        return (
+            int(measure_image(a, CAP).phash, 16) ^ int(measure_image(b, CAP).phash, 16)
+        ).bit_count()
 
     assert distance(encode(seed=1, quality=95), encode(seed=1, quality=60)) <= 6
     flipped = Image.open(io.BytesIO(encode(seed=1))).transpose(Image.Transpose.FLIP_LEFT_RIGHT)

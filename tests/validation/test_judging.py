@@ -9,7 +9,13 @@ from validation_tables import POLICIES, judged, sha256, shard
 
 def fates(tables, *columns):
     frame = tables.frame()
-    return list(zip(frame["key"], *(frame[column] for column in columns or ("reasons", "status")), strict=True))
+    return list(
+        zip(
+            frame["key"],
+            *(frame[column] for column in columns or ("reasons", "status")),
+            strict=True,
+        )
+    )
 
 
 def test_policies_decide(tmp_path):
@@ -30,10 +36,16 @@ def test_policies_decide(tmp_path):
 
 
 def test_of_equal_images_the_first_is_kept(tmp_path):
-    first, second = shard("a", ("0", "h", []), ("1", None, [])), shard("b", ("2", "h", []), ("3", None, []))
+    first, second = (
+        shard("a", ("0", "h", []), ("1", None, [])),
+        shard("b", ("2", "h", []), ("3", None, [])),
+    )
     assert fates(judged(tmp_path, second, first), "reasons", "status") == [
-        ("0", "", "accepted"), ("1", "", "accepted"), ("2", "exact_duplicate", "rejected"), ("3", "", "accepted"),
-    ]  # fmt: skip
+        ("0", "", "accepted"),
+        ("1", "", "accepted"),
+        ("2", "exact_duplicate", "rejected"),
+        ("3", "", "accepted"),
+    ]
 
 
 def test_of_equal_images_one_that_is_good_is_kept(tmp_path):
@@ -48,11 +60,18 @@ def test_a_copy_that_is_rejected_for_its_key_or_its_shard_does_not_cost_the_pict
     lost = shard("a", ("0", "h", []), findings=["tar_damaged"], unreadable_bytes=9)
     collides = shard("b", ("1", "i", []), ("1", "h", []))
     good = shard("c", ("2", "h", []))
-    assert fates(judged(tmp_path, lost, collides, good, tar_damaged="reject"))[-1] == ("2", "", "accepted")
+    assert fates(judged(tmp_path, lost, collides, good, tar_damaged="reject"))[-1] == (
+        "2",
+        "",
+        "accepted",
+    )
 
 
 def test_keys_collide_within_and_across_shards(tmp_path):
-    shards = [shard("a", ("0", "h0", []), ("0", "h1", [])), shard("b", ("0", "h2", []), ("1", "h3", []))]
+    shards = [
+        shard("a", ("0", "h0", []), ("0", "h1", [])),
+        shard("b", ("0", "h2", []), ("1", "h3", [])),
+    ]
     assert fates(judged(tmp_path, *shards, key_collision_across_shards="warn")) == [
         ("0", "", "accepted"),
         ("0", "key_collision", "rejected"),
@@ -62,7 +81,9 @@ def test_keys_collide_within_and_across_shards(tmp_path):
 
 
 def test_of_nearly_equal_pictures_the_first_is_kept_and_each_other_one_is_near_a_kept_one(tmp_path):
-    chain = [f"{(1 << 8 * i) - 1:016x}" for i in (1, 2, 3)]  # each 8 bits from the next, 16 from the one after
+    chain = [
+        f"{(1 << 8 * i) - 1:016x}" for i in (1, 2, 3)
+    ]  # each 8 bits from the next, 16 from the one after
     samples = [(str(i), f"h{i}", [], phash) for i, phash in enumerate(chain)]
     assert fates(judged(tmp_path, shard("a", *samples), distance=8)) == [
         ("0", "", "accepted"), ("1", "near_duplicate", "rejected"), ("2", "", "accepted"),
@@ -88,13 +109,18 @@ def test_blank_pictures_look_like_nothing(tmp_path):
 
 def test_near_duplicates_are_looked_for_only_if_wanted(tmp_path):
     samples = [("0", "h", [], "00000000000000f0"), ("1", "i", [], "00000000000000f0")]
-    assert [status for _, _, status in fates(judged(tmp_path, shard("a", *samples), distance=-1))] == ["accepted"] * 2
+    assert [
+        status for _, _, status in fates(judged(tmp_path, shard("a", *samples), distance=-1))
+    ] == ["accepted"] * 2
 
 
 def test_images_of_evaluation_sets_are_found_and_named(tmp_path):
     phashes = ["00000000000000ff", "ff00000000000000"]
     evaluation = EvaluationImages(
-        ["mmvp/1", "retrieval/x"], hex_to_uint64([sha256("e0"), sha256("e1")], 2), hex_to_uint64(phashes, 1)[:, 0], 4
+        ["mmvp/1", "retrieval/x"],
+        hex_to_uint64([sha256("e0"), sha256("e1")], 2),
+        hex_to_uint64(phashes, 1)[:, 0],
+        4,
     )
     samples = [
         ("0", "e1", [], phashes[1]),
@@ -102,7 +128,9 @@ def test_images_of_evaluation_sets_are_found_and_named(tmp_path):
         ("2", "h2", [], "0000000000000f0f"),
         ("3", "h3", ["blank_image"], phashes[0]),
     ]
-    tables = judged(tmp_path, shard("a", *samples), evaluation=evaluation, near_evaluation_image="warn")
+    tables = judged(
+        tmp_path, shard("a", *samples), evaluation=evaluation, near_evaluation_image="warn"
+    )
     assert fates(tables) == [
         ("0", "evaluation_image", "rejected"),
         ("1", "near_evaluation_image", "accepted"),
@@ -113,16 +141,24 @@ def test_images_of_evaluation_sets_are_found_and_named(tmp_path):
 
 
 def test_a_shard_can_be_rejected_whole(tmp_path):
-    shards = [shard("a", ("0", "h0", []), findings=["tar_damaged"], unreadable_bytes=7), shard("b", ("1", "h1", []))]
+    shards = [
+        shard("a", ("0", "h0", []), findings=["tar_damaged"], unreadable_bytes=7),
+        shard("b", ("1", "h1", [])),
+    ]
     tables = judged(tmp_path, *shards, tar_damaged="reject")
     assert tables.frame()["status"].tolist() == ["rejected", "accepted"]
-    assert [(record["accepted"], record["rejected"]) for record in tables.records()] == [(0, 1), (1, 0)]
+    assert [(record["accepted"], record["rejected"]) for record in tables.records()] == [
+        (0, 1),
+        (1, 0),
+    ]
 
 
 def test_the_summary_adds_up_and_so_does_what_is_selected(tmp_path):
     shards = [
         shard("a", ("0", "h0", []), ("1", "h1", ["image_corrupt"])),
-        shard("b", ("2", "h2", ["caption_missing"]), findings=["tar_damaged"], unreadable_bytes=100),
+        shard(
+            "b", ("2", "h2", ["caption_missing"]), findings=["tar_damaged"], unreadable_bytes=100
+        ),
         shard("c", findings=["shard_empty"]),
     ]
     tables = judged(tmp_path, *shards)
@@ -132,7 +168,8 @@ def test_the_summary_adds_up_and_so_does_what_is_selected(tmp_path):
         "accepted_sha256": sha256(f"0 {sha256('h0')}\n2 {sha256('h2')}\n"),
     }  # fmt: skip
     accepted, rejected = (
-        [k for t in select(tables, s) for k in t["key"].to_pylist()] for s in ("accepted", "rejected")
+        [k for t in select(tables, s) for k in t["key"].to_pylist()]
+        for s in ("accepted", "rejected")
     )
     assert (accepted, rejected) == (["0", "2"], ["1"])
 
@@ -154,7 +191,11 @@ def test_data_without_failures_are_released(tmp_path):
             {"tar_damaged": "fail"},
             r"shard a: .*it is cut; 9 bytes",
         ),
-        ([shard("a", ("x", "h", ["animated"]))], {"animated": "fail"}, "sample x of shard a: the image has several"),
+        (
+            [shard("a", ("x", "h", ["animated"]))],
+            {"animated": "fail"},
+            "sample x of shard a: the image has several",
+        ),
         (
             [shard("a", ("x", "h", ["animated"]))],
             {"animated": "reject"},
@@ -163,7 +204,10 @@ def test_data_without_failures_are_released(tmp_path):
         (
             [shard("a", ("x", "h", []), findings=["members_apart"], apart="x")],
             {"members_apart": "fail"},
-            r"shard a: the members .*\(the first such key: 'x'\); write the tar in the order of names",
+            (
+                r"shard a: the members .*\(the first such key: 'x'\); write the tar in the order of"
+                r" names"
+            ),
         ),
     ],
 )
@@ -179,8 +223,12 @@ def test_failed_expectations_stop_the_data(tmp_path):
 
 
 def test_a_failed_expectation_is_told_with_what_most_samples_were_rejected_for(tmp_path):
-    tables = judged(tmp_path, shard("a", ("0", "h0", ["animated"]), ("1", "h1", [])), animated="reject")
-    with pytest.raises(UserError, match=r"expectation of status failed \(animated, 1 times: the image has several"):
+    tables = judged(
+        tmp_path, shard("a", ("0", "h0", ["animated"]), ("1", "h1", [])), animated="reject"
+    )
+    with pytest.raises(
+        UserError, match=r"expectation of status failed \(animated, 1 times: the image has several"
+    ):
         check_release(tables, POLICIES | {"animated": "reject"}, ["of status failed"])
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from corpus import encode, good_samples, write_members
-from dcr.shards import list_shards, write_shard
+from dcr.data.shards import list_shards, write_shard
 from dcr.validation import measuring, watchdog
 from dcr.validation.measuring import fingerprint_shard, measure_shard, plan_measuring
 from dcr.validation.rows import SCHEMA
@@ -19,9 +19,15 @@ def test_a_shard_gives_a_row_per_sample_in_its_order(tmp_path):
     assert measures.rows.schema.equals(SCHEMA)
     assert measures.rows["key"].to_pylist() == [f"{i:09d}" for i in range(5)]
     assert measures.record == {
-        "shard": "00007", "fingerprint": fingerprint_shard(str(path), LIMITS), "num_bytes": path.stat().st_size,
-        "num_samples": 5, "damage": None, "unreadable_bytes": 0, "findings": [], "apart": None,
-    }  # fmt: skip
+        "shard": "00007",
+        "fingerprint": fingerprint_shard(str(path), LIMITS),
+        "num_bytes": path.stat().st_size,
+        "num_samples": 5,
+        "damage": None,
+        "unreadable_bytes": 0,
+        "findings": [],
+        "apart": None,
+    }
 
 
 @pytest.mark.parametrize("limit", ["_BATCH_SAMPLES", "_BATCH_BYTES"])
@@ -29,9 +35,13 @@ def test_samples_are_measured_in_batches_bounded_in_number_and_bytes(tmp_path, m
     path, measured = str(write_shard(tmp_path, "0", good_samples(7))), []
     whole = measure_shard(path, "0", LIMITS).rows
     measure, offset = measuring.measure_samples, whole["offset"][1].as_py()
-    monkeypatch.setattr(measuring, limit, 3 if limit == "_BATCH_SAMPLES" else offset + len(good_samples(1)[0].image))
     monkeypatch.setattr(
-        measuring, "measure_samples", lambda batch, *_: measured.append(len(batch)) or measure(batch, *_)
+        measuring, limit, 3 if limit == "_BATCH_SAMPLES" else offset + len(good_samples(1)[0].image)
+    )
+    monkeypatch.setattr(
+        measuring,
+        "measure_samples",
+        lambda batch, *_: measured.append(len(batch)) or measure(batch, *_),
     )
     assert measure_shard(path, "0", LIMITS).rows.equals(whole)
     assert max(measured) == 3
@@ -74,9 +84,12 @@ def test_a_shard_at_a_url_gives_the_same_rows_and_is_measured_again_when_it_chan
     again = measure_shard(url, "a", LIMITS, known=there.record["fingerprint"])
     assert again.record["findings"] == ["shard_interrupted"]
     memory.pipe("/bucket/a.tar", (tmp_path / "a.tar").read_bytes()[:5000])
-    assert measure_shard(url, "a", LIMITS, known=again.record["fingerprint"]).record["findings"] == [
-        "tar_damaged", "shard_interrupted",
-    ]  # fmt: skip
+    assert measure_shard(url, "a", LIMITS, known=again.record["fingerprint"]).record[
+        "findings"
+    ] == [
+        "tar_damaged",
+        "shard_interrupted",
+    ]
     memory.rm("/bucket", recursive=True)
 
 
@@ -88,7 +101,9 @@ def test_names_that_utf8_cannot_hold_fit_the_table(tmp_path):
 
 @pytest.mark.parametrize(("n_jobs", "backend"), [(1, "loky"), (2, "threading"), (2, "loky")])
 def test_workers_do_not_change_the_rows(tmp_path, n_jobs, backend):
-    shards = {str(write_shard(tmp_path, f"{i}", good_samples(3, first=3 * i))): f"{i}" for i in range(4)}
+    shards = {
+        str(write_shard(tmp_path, f"{i}", good_samples(3, first=3 * i))): f"{i}" for i in range(4)
+    }
     plan = plan_measuring(shards, LIMITS, Workers(backend, n_jobs))
     found = {table.record["shard"]: table for table in plan.make({})}
     assert set(found) == {"0", "1", "2", "3"}
@@ -97,7 +112,9 @@ def test_workers_do_not_change_the_rows(tmp_path, n_jobs, backend):
 
 
 def test_only_what_changed_is_measured_again(tmp_path):
-    shards = {str(write_shard(tmp_path, f"{i}", good_samples(2, first=2 * i))): f"{i}" for i in range(3)}
+    shards = {
+        str(write_shard(tmp_path, f"{i}", good_samples(2, first=2 * i))): f"{i}" for i in range(3)
+    }
 
     def measured(known, limits=LIMITS):
         plan = plan_measuring(shards, limits, Workers("threading", 1))
@@ -107,7 +124,10 @@ def test_only_what_changed_is_measured_again(tmp_path):
     assert set(known) == {"0", "1", "2"}
     assert measured(known) == {}
     path = tmp_path / "1.tar"
-    content, times = bytearray(path.read_bytes()), (path.stat().st_atime_ns, path.stat().st_mtime_ns)
+    content, times = (
+        bytearray(path.read_bytes()),
+        (path.stat().st_atime_ns, path.stat().st_mtime_ns),
+    )
     content[700] ^= 1
     path.write_bytes(content)
     os.utime(path, ns=times)  # same size, same time, other bytes
@@ -123,7 +143,9 @@ def with_jsons(folder, name, declared, **metadata):
     samples = [
         replace(
             sample,
-            metadata={"sha256": hashlib.sha256(sample.image).hexdigest() if true else "0" * 64} | sizes | metadata,
+            metadata={"sha256": hashlib.sha256(sample.image).hexdigest() if true else "0" * 64}
+            | sizes
+            | metadata,
         )
         for sample, true in zip(good_samples(len(declared)), declared, strict=True)
     ]
@@ -148,7 +170,9 @@ def test_a_hash_of_the_download_says_nothing_of_an_image_that_was_encoded_again(
 
 
 def test_other_jsons_declare_what_they_hold(tmp_path):
-    parts = [(("jpg", encode(seed=i)), ("txt", b"a"), ("json", b'{"sha256": "00"}')) for i in range(3)]
+    parts = [
+        (("jpg", encode(seed=i)), ("txt", b"a"), ("json", b'{"sha256": "00"}')) for i in range(3)
+    ]
     members = [(f"{i}.{name}", content) for i, part in enumerate(parts) for name, content in part]
     rows = measure_shard(str(write_members(tmp_path / "a.tar", members)), "a", LIMITS).rows
     assert rows["findings"].to_pylist() == [["sha256_mismatch"]] * 3
@@ -165,7 +189,9 @@ def test_rows_are_the_same_however_many_are_kept_as_such(tmp_path, monkeypatch):
 def test_a_shard_of_failed_downloads_is_told_from_an_empty_one_and_looked_at_again(tmp_path):
     path = write_members(tmp_path / "00042.tar", [])
     assert measure_shard(str(path), "00042", LIMITS).record["findings"] == ["shard_empty"]
-    (tmp_path / "00042_stats.json").write_text('{"count": 10000, "successes": 0, "failed_to_download": 10000}')
+    (tmp_path / "00042_stats.json").write_text(
+        '{"count": 10000, "successes": 0, "failed_to_download": 10000}'
+    )
     record = measure_shard(str(path), "00042", LIMITS).record
     assert (record["findings"], record["fingerprint"]) == (["shard_all_failed"], None)
     (tmp_path / "00042_stats.json").write_text('{"count": 10000, "successes": 7}')
@@ -173,7 +199,10 @@ def test_a_shard_of_failed_downloads_is_told_from_an_empty_one_and_looked_at_aga
 
 
 def test_a_shard_that_takes_too_long_or_too_much_costs_itself_alone(tmp_path, monkeypatch):
-    paths = {str(write_shard(tmp_path, name, good_samples(2, first=2 * i))): name for i, name in enumerate("ab")}
+    paths = {
+        str(write_shard(tmp_path, name, good_samples(2, first=2 * i))): name
+        for i, name in enumerate("ab")
+    }
     measure = measuring.measure_samples
 
     def greedy(samples, shard, limits):
@@ -184,13 +213,20 @@ def test_a_shard_that_takes_too_long_or_too_much_costs_itself_alone(tmp_path, mo
     monkeypatch.setattr(measuring, "measure_samples", greedy)
     monkeypatch.setattr(watchdog, "_LEAST_SECONDS", 0.2)
     monkeypatch.setattr(watchdog, "_TICK", 0.05)
-    tables = {t.record["shard"]: t for t in plan_measuring(paths, LIMITS, Workers("loky", 1)).make({})}
+    tables = {
+        t.record["shard"]: t for t in plan_measuring(paths, LIMITS, Workers("loky", 1)).make({})
+    }
     assert tables["b"].record["findings"] == []
-    assert (tables["a"].record["findings"], tables["a"].record["fingerprint"]) == (["shard_too_costly"], None)
+    assert (tables["a"].record["findings"], tables["a"].record["fingerprint"]) == (
+        ["shard_too_costly"],
+        None,
+    )
     assert "seconds of computing" in tables["a"].record["damage"]
     assert tables["a"].record["unreadable_bytes"] == (tmp_path / "a.tar").stat().st_size
 
 
 def test_budgets_do_not_make_tables_anew(tmp_path):
     path = str(write_shard(tmp_path, "a", good_samples(1)))
-    assert fingerprint_shard(path, LIMITS) == fingerprint_shard(path, replace(LIMITS, max_gigabytes=1.0))
+    assert fingerprint_shard(path, LIMITS) == fingerprint_shard(
+        path, replace(LIMITS, max_gigabytes=1.0)
+    )

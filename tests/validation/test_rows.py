@@ -6,26 +6,41 @@ from dataclasses import replace
 import pytest
 
 from corpus import encode
-from dcr.shards import Sample
+from dcr.data.shards import Sample
 from dcr.validation.rows import SCHEMA, measure_samples
 from picture_cases import with_orientation
 from validation_tables import LIMITS
 
-ORIGINAL = {"original_width": 480, "original_height": 400}  # of the download, which was made smaller
+ORIGINAL = {
+    "original_width": 480,
+    "original_height": 400,
+}  # of the download, which was made smaller
 SAME = {"original_width": 48, "original_height": 40}
 
 
 def findings(**changes):
-    fields = {"key": "0", "image": encode(), "image_extension": "jpg", "caption": "a fish"} | changes
+    fields = {
+        "key": "0",
+        "image": encode(),
+        "image_extension": "jpg",
+        "caption": "a fish",
+    } | changes
     return measure_samples([Sample(**fields)], "00000", LIMITS)[0]["findings"]
 
 
 def test_a_good_sample_has_no_finding_and_all_its_measures():
     image = encode((48, 40))
-    (row,) = measure_samples([Sample("k", image, "jpg", "a fish", {"width": 48}, offset=512)], "00000", LIMITS)
+    (row,) = measure_samples(
+        [Sample("k", image, "jpg", "a fish", {"width": 48}, offset=512)], "00000", LIMITS
+    )
     assert set(row) == set(SCHEMA.names)
     assert row["findings"] == []
-    assert (row["key"], row["shard"], row["offset"], row["num_bytes"]) == ("k", "00000", 512, len(image))
+    assert (row["key"], row["shard"], row["offset"], row["num_bytes"]) == (
+        "k",
+        "00000",
+        512,
+        len(image),
+    )
     assert (row["sha256"], row["caption_length"]) == (hashlib.sha256(image).hexdigest(), 6)
     assert (row["declared_width"], row["declared_height"]) == (48, None)
 
@@ -54,16 +69,34 @@ def test_a_good_sample_has_no_finding_and_all_its_measures():
         ({"caption": "caf\ufffd", "problems": ("caption_not_utf8",)}, ["caption_not_utf8"]),
         ({"metadata": {"width": 48, "height": 41}}, ["size_mismatch"]),
         ({"image": encode((48, 40), exif=with_orientation(6))}, ["rotated"]),
-        ({"image": encode((48, 40), exif=with_orientation(6)), "metadata": {"width": 40, "height": 48}}, ["rotated"]),
-        ({"image": encode((48, 40), exif=with_orientation(6)), "metadata": {"width": 48, "height": 40}}, ["rotated"]),
         (
-            {"image": encode((48, 40), exif=with_orientation(6)), "metadata": {"width": 48, "height": 48}},
+            {
+                "image": encode((48, 40), exif=with_orientation(6)),
+                "metadata": {"width": 40, "height": 48},
+            },
+            ["rotated"],
+        ),
+        (
+            {
+                "image": encode((48, 40), exif=with_orientation(6)),
+                "metadata": {"width": 48, "height": 40},
+            },
+            ["rotated"],
+        ),
+        (
+            {
+                "image": encode((48, 40), exif=with_orientation(6)),
+                "metadata": {"width": 48, "height": 48},
+            },
             ["rotated", "size_mismatch"],
         ),
         ({"metadata": {"width": 40, "height": 48}}, ["size_mismatch"]),
         ({"metadata": {"sha256": "0" * 64}}, ["sha256_mismatch"]),
         ({"metadata": {"sha256": "0" * 64, "width": 48, "height": 40, **ORIGINAL}}, []),
-        ({"metadata": {"sha256": "0" * 64, "width": 48, "height": 40, **SAME}}, ["sha256_mismatch"]),
+        (
+            {"metadata": {"sha256": "0" * 64, "width": 48, "height": 40, **SAME}},
+            ["sha256_mismatch"],
+        ),
         ({"image": None, "problems": ("dotted_name",)}, ["dotted_name"]),
         ({"problems": ("dotted_image_left_out",)}, ["dotted_image_left_out"]),
         ({"metadata": {"sha256": hashlib.sha256(encode()).hexdigest().upper()}}, []),

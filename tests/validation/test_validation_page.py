@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from corpus import encode, good_samples
-from dcr.shards import Sample, write_shard
+from dcr.data.shards import Sample, write_shard
 from dcr.validation.charts import histogram_svg
 from dcr.validation.judging import summarize
 from dcr.validation.measuring import measure_shard
@@ -16,25 +16,41 @@ EXPECTATIONS = {
     "suite": "samples",
     "results": [
         {
-            "expectation": "expect_it", "kwargs": {"column": "status"}, "severity": "critical", "success": False,
-            "observed_value": "12 %", "worst_shards": {"00000": 3},
+            "expectation": "expect_it",
+            "kwargs": {"column": "status"},
+            "severity": "critical",
+            "success": False,
+            "observed_value": "12 %",
+            "worst_shards": {"00000": 3},
         }
     ],
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
     samples = good_samples(6)
     samples[1] = Sample(
-        "small", encode((20, 20)), "jpg", "<script>alert(1)</script>", {"url": "https://example.org/small.jpg"}
+        "small",
+        encode((20, 20)),
+        "jpg",
+        "<script>alert(1)</script>",
+        {"url": "https://example.org/small.jpg"},
     )
     samples[2] = Sample("broken", b"nothing", "jpg", "a broken one", {"path": "photos/broken.jpg"})
     samples.append(Sample("copy", samples[3].image, "jpg", "a copy"))
     path = str(write_shard(tmp_path_factory.mktemp("shards"), "00000", samples))
-    tables = judged(tmp_path_factory.mktemp("tables"), measure_shard(path, "00000", LIMITS), animated="reject")
+    tables = judged(
+        tmp_path_factory.mktemp("tables"), measure_shard(path, "00000", LIMITS), animated="reject"
+    )
     return render_page(
-        tables, summarize(tables), {"00000": path}, EXPECTATIONS, POLICIES, num_examples=4, sets={"mmvp_vlm": 270}
+        tables,
+        summarize(tables),
+        {"00000": path},
+        EXPECTATIONS,
+        POLICIES,
+        num_examples=4,
+        sets={"mmvp_vlm": 270},
     )
 
 
@@ -71,7 +87,9 @@ def test_cards_name_where_a_sample_came_from(page, tmp_path):
 def test_a_measure_of_one_value_is_a_number_and_no_chart(tmp_path):
     path = str(write_shard(tmp_path, "00000", [Sample("a", encode(), "jpg", "a caption")]))
     tables = judged(tmp_path / "tables", measure_shard(path, "00000", LIMITS))
-    page = render_page(tables, summarize(tables), {"00000": path}, EXPECTATIONS, POLICIES, num_examples=4, sets={})
+    page = render_page(
+        tables, summarize(tables), {"00000": path}, EXPECTATIONS, POLICIES, num_examples=4, sets={}
+    )
     assert "<svg" not in page
     assert page.count("in every image") == 6
 

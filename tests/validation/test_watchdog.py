@@ -59,7 +59,9 @@ except GivenUp as error:
 
 def test_what_grows_too_much_is_ended():
     """In a process of its own: what this one has freed would be taken again, and nothing grow."""
-    done = subprocess.run([sys.executable, "-c", _GROWS], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", _GROWS], capture_output=True, text=True, timeout=60
+    )
     assert done.stdout.startswith("True "), done.stderr
     assert "more than 0.05 GB of memory" in done.stdout
 

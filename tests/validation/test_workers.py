@@ -1,4 +1,6 @@
-"""Processes that die cost their own shard, and the run goes on; that none can be started is told."""
+"""Processes that die cost their own shard, and the run goes on; that none can be started is
+told.
+"""
 
 import os
 import signal
@@ -28,7 +30,9 @@ def test_results_come_in_any_order():
 
 def test_a_call_that_kills_its_process_costs_its_own_result_alone():
     found = list(Workers("loky", 2).run(square, ((n,) for n in range(12)), lost))
-    assert sorted(found, key=str) == sorted([*(n * n for n in range(12) if n != 3), "lost 3"], key=str)
+    assert sorted(found, key=str) == sorted(
+        [*(n * n for n in range(12) if n != 3), "lost 3"], key=str
+    )
 
 
 def test_a_call_whose_process_died_by_chance_is_made_again(tmp_path):
@@ -38,7 +42,10 @@ def test_a_call_whose_process_died_by_chance_is_made_again(tmp_path):
 
 
 def test_where_no_call_may_be_lost_it_is_named():
-    with pytest.raises(UserError, match=r"killed twice over 3: is there enough memory\? Set validation\.n_jobs lower"):
+    with pytest.raises(
+        UserError,
+        match=r"killed twice over 3: is there enough memory\? Set validation\.n_jobs lower",
+    ):
         list(Workers("loky", 2).run(square, ((n,) for n in range(4))))
 
 
@@ -47,5 +54,7 @@ def test_that_no_process_can_be_started_is_told(monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("joblib._parallel_backends.get_memmapping_executor", no_room)
-    with pytest.raises(UserError, match=r"validation\.n_jobs 5: no worker process .*No space left.*set it to 1"):
+    with pytest.raises(
+        UserError, match=r"validation\.n_jobs 5: no worker process .*No space left.*set it to 1"
+    ):
         list(Workers("loky", 5).run(square, ((n,) for n in range(2))))

@@ -9,12 +9,13 @@ import torch
 from torch.nn import functional as F
 
 if TYPE_CHECKING:
-    from dcr.backbones import Backbone
+    from dcr.models.backbones import Backbone
 
 
 @dataclass(frozen=True)
 class Contrast:
-    """CLIP's symmetric cross entropy (arXiv 2103.00020, figure 3), or SigLIP's sigmoid loss (arXiv 2303.15343, eq. 1).
+    """CLIP's symmetric cross entropy (arXiv 2103.00020, figure 3), or SigLIP's sigmoid loss (arXiv
+    2303.15343, eq. 1).
 
     Attributes:
         scale: factor on the cosines, already exponentiated.
@@ -47,7 +48,8 @@ class Contrast:
     def held_out(self, images: torch.Tensor, texts: torch.Tensor, batch_size: int) -> float:
         """Return the mean loss over all pairs, in batches of nearly equal size.
 
-        The number of wrong texts that an image meets decides about the loss, so the batches are the same at every call.
+        The number of wrong texts that an image meets decides about the loss, so the batches are the
+        same at every call.
 
         Args:
             images: image embeddings, (N, d), of any length.
@@ -55,5 +57,7 @@ class Contrast:
             batch_size: pairs of one batch at most.
         """
         num_batches = -(-len(images) // batch_size)
-        batches = zip(images.tensor_split(num_batches), texts.tensor_split(num_batches), strict=True)
+        batches = zip(
+            images.tensor_split(num_batches), texts.tensor_split(num_batches), strict=True
+        )
         return sum(len(i) * self(i, t).item() for i, t in batches) / len(images)

@@ -1,4 +1,6 @@
-"""One encoder after the other: what its map is, how it was chosen, and what the encoder becomes by it."""
+"""One encoder after the other: what its map is, how it was chosen, and what the encoder becomes
+by it.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,7 @@ from dcr.latents import LatentCache
 from dcr.progress import show_progress
 
 if TYPE_CHECKING:
-    from dcr.backbones import Backbone
+    from dcr.models.backbones import Backbone
     from dcr.parameters import AlignmentParameters
 
 
@@ -52,8 +54,8 @@ _WITH_CAPTIONS = {"image": (False, False), "text": (True, True), "blend": (False
 class Aligner:
     """Fits alignments of any number of encoders to one base, on the images that training saw.
 
-    What depends on the base alone is embedded once. The text tower is the base's in every encoder, since training
-    touches the image tower only.
+    What depends on the base alone is embedded once. The text tower is the base's in every encoder,
+    since training touches the image tower only.
 
     Args:
         parameters: of section `alignment`; ``form`` must not be none.
@@ -66,7 +68,11 @@ class Aligner:
     """
 
     def __init__(
-        self, parameters: AlignmentParameters, latents: Latents, validation_fraction: float, base: Backbone
+        self,
+        parameters: AlignmentParameters,
+        latents: Latents,
+        validation_fraction: float,
+        base: Backbone,
     ) -> None:
         check_form(parameters.form, base)
         if isinstance(latents, LatentCache):
@@ -76,22 +82,34 @@ class Aligner:
         self._base = base
         self._contrast = Contrast.of(base)
         self.splits = choose_samples(
-            latents, validation_fraction, parameters.max_images, parameters.seed, _WITH_CAPTIONS[parameters.form]
+            latents,
+            validation_fraction,
+            parameters.max_images,
+            parameters.seed,
+            _WITH_CAPTIONS[parameters.form],
         )
 
     def fit(self, encoder: Backbone, name: str) -> Alignment:
         """Return the alignment of an encoder; ``name`` is for progress and errors."""
         images = self._base_images if encoder is self._base else self._embed(encoder, name)
-        fit = {"image": self._fit_image, "text": self._fit_text, "blend": self._fit_blend}[self._parameters.form]
+        fit = {"image": self._fit_image, "text": self._fit_text, "blend": self._fit_blend}[
+            self._parameters.form
+        ]
         return fit(images)
 
     def _fit_image(self, images: Sides) -> Alignment:
         matrix, ridge, cosines = self._solve(images, self._base_images)
-        tried = {"ridges": [{"ridge": r, "held_out_cosine": cosine} for r, cosine in cosines.items()]}
-        return Alignment({IMAGE_MAP: _tensor(matrix)}, {"ridge": ridge, "held_out_cosine": cosines[ridge]}, tried)
+        tried = {
+            "ridges": [{"ridge": r, "held_out_cosine": cosine} for r, cosine in cosines.items()]
+        }
+        return Alignment(
+            {IMAGE_MAP: _tensor(matrix)}, {"ridge": ridge, "held_out_cosine": cosines[ridge]}, tried
+        )
 
     def _fit_blend(self, images: Sides) -> Alignment:
-        """As `_fit_image`, but of the way to that map only the share with the least contrastive loss."""
+        """As `_fit_image`, but of the way to that map only the share with the least contrastive
+        loss.
+        """
         p = self._parameters
         whole = self._fit_image(images)
         matrix = whole.maps[IMAGE_MAP].double().numpy()
@@ -106,22 +124,32 @@ class Aligner:
         return Alignment({IMAGE_MAP: _tensor(blend(matrix, share))}, chosen, whole.tried | tried)
 
     def _fit_text(self, images: Sides) -> Alignment:
-        options = TextMapOptions(**{f.name: getattr(self._parameters, f.name) for f in fields(TextMapOptions)})
+        options = TextMapOptions(
+            **{f.name: getattr(self._parameters, f.name) for f in fields(TextMapOptions)}
+        )
         pairs, held_out = zip(images, self._texts, strict=True)
-        matrix, step, losses = fit_text_map(pairs, held_out, self._contrast, options, self._base.device)
+        matrix, step, losses = fit_text_map(
+            pairs, held_out, self._contrast, options, self._base.device
+        )
         tried = {"steps": [{"step": s, "held_out_loss": loss} for s, loss in losses.items()]}
         chosen = {"step": step, "held_out_loss": losses[step]}
         if share := self._parameters.closed_form_share:
             closed_form, ridge, cosines = self._solve(self._texts, images)
             matrix = mix_maps(matrix, closed_form, share)
             out_images, out_texts = (torch.from_numpy(np.array(part)) for part in held_out)
-            loss = self._contrast.held_out(out_images, out_texts @ matrix, self._parameters.batch_size)
+            loss = self._contrast.held_out(
+                out_images, out_texts @ matrix, self._parameters.batch_size
+            )
             chosen |= {"closed_form_share": share, "ridge": ridge, "held_out_loss": loss}
-            tried["ridges"] = [{"ridge": r, "held_out_cosine": cosine} for r, cosine in cosines.items()]
+            tried["ridges"] = [
+                {"ridge": r, "held_out_cosine": cosine} for r, cosine in cosines.items()
+            ]
         return Alignment({TEXT_MAP: matrix}, chosen, tried)
 
     def _solve(self, inputs: Sides, targets: Sides) -> tuple[np.ndarray, float, dict[float, float]]:
-        """Return the map that brings inputs nearest to targets, its ridge, and the held-out cosine by ridge."""
+        """Return the map that brings inputs nearest to targets, its ridge, and the held-out
+        cosine by ridge.
+        """
         size = self._parameters.embedding_batch_size
 
         def pieces() -> Iterator[Sides]:
@@ -137,10 +165,14 @@ class Aligner:
 
     @cached_property
     def _texts(self) -> tuple[np.ndarray | None, np.ndarray | None]:
-        """Unit embeddings of the captions of both splits, None where the form does not read them."""
+        """Unit embeddings of the captions of both splits, None where the form does not read
+        them.
+        """
         size = self._parameters.embedding_batch_size
         return tuple(
-            None if part.captions is None else embed_captions(self._base, part.captions, size, "embed captions")
+            None
+            if part.captions is None
+            else embed_captions(self._base, part.captions, size, "embed captions")
             for part in self.splits
         )
 
@@ -148,7 +180,8 @@ class Aligner:
         p = self._parameters
         sizes = (p.embedding_batch_size, p.num_workers)
         return tuple(
-            embed_samples(encoder, self._latents, part, *sizes, f"embed images, {name}") for part in self.splits
+            embed_samples(encoder, self._latents, part, *sizes, f"embed images, {name}")
+            for part in self.splits
         )
 
 
@@ -162,9 +195,12 @@ def align_encoders(
 
     Args:
         parameters: of section `alignment`; its ``form`` must not be none.
-        latents: those that training read: their images, and their captions where the form asks for them.
-        validation_fraction: the training's share of held-out samples, so that the split is the same.
-        encoders: what loads them, by their names as trained, `base` among them; one at a time is in memory beside it.
+        latents: those that training read: their images, and their captions where the form asks for
+            them.
+        validation_fraction: the training's share of held-out samples, so that the split is the
+            same.
+        encoders: what loads them, by their names as trained, `base` among them; one at a time is in
+            memory beside it.
 
     Returns:
         the maps by encoder, and the record of all, see `dcr.alignment.record`.

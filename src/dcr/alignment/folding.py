@@ -14,8 +14,8 @@ from dcr.errors import UserError
 if TYPE_CHECKING:
     import torch
 
-    from dcr.backbones import Backbone
-    from dcr.backbones.projection import Projection
+    from dcr.models.backbones import Backbone
+    from dcr.models.backbones.projection import Projection
 
 Maps = Mapping[str, "torch.Tensor"]
 IMAGE_MAP = "image_map"
@@ -31,13 +31,15 @@ def apply_maps(backbone: Backbone, maps: Mapping[str, torch.Tensor]) -> Backbone
         maps: ``{IMAGE_MAP or TEXT_MAP: (d, d)}`` with d the width of its embeddings.
 
     Raises:
-        UserError: the map is of another width, or the model has no layer that it could be folded into.
+        UserError: the map is of another width, or the model has no layer that it could be folded
+            into.
     """
     for name, matrix in maps.items():
         if tuple(matrix.shape) != (backbone.embed_dim,) * 2:
             raise UserError(
-                f"the {name} is {tuple(matrix.shape)}, but {backbone.source} has embeddings of {backbone.embed_dim}: "
-                "it is of another model; run `kedro run --pipelines alignment,evaluation`"
+                f"the {name} is {tuple(matrix.shape)}, but {backbone.source} has embeddings of"
+                f" {backbone.embed_dim}: it is of another model; run `kedro run --pipelines"
+                " alignment,evaluation`"
             )
         _projection(backbone, name).fold(backbone.model, matrix)
     return backbone
@@ -60,15 +62,16 @@ def _projection(backbone: Backbone, name: str) -> Projection:
     if name == TEXT_MAP:
         if (found := backbone.text_projection()) is None:
             raise UserError(
-                f"alignment.form text needs a linear layer at the end of the text tower, and that of {backbone.source} "
-                "has none; set alignment.form to none, or to image where the image tower has one"
+                "alignment.form text needs a linear layer at the end of the text tower, and that"
+                f" of {backbone.source} has none; set alignment.form to none, or to image where the"
+                " image tower has one"
             )
         return found
     if (found := backbone.image_projection()) is None:
         raise UserError(
-            f"alignment.form image and blend need a linear layer at the end of the image tower, and that of "
-            f"{backbone.source} ends in a pooling that adds an MLP to its own input (as SigLIP's), into which no map "
-            "can be folded; set alignment.form to text"
+            "alignment.form image and blend need a linear layer at the end of the image tower, and"
+            f" that of {backbone.source} ends in a pooling that adds an MLP to its own input (as"
+            " SigLIP's), into which no map can be folded; set alignment.form to text"
         )
     return found
 
@@ -78,10 +81,12 @@ def both_forms(
     alignments: Mapping[str, Callable[[], Maps]],
     record: Mapping[str, Any],
 ) -> dict[str, Callable[[], Backbone]]:
-    """Return what loads every encoder, aligned and as trained, by the names of `dcr.encoder_names`; the base first.
+    """Return what loads every encoder, aligned and as trained, by the names of `dcr.encoder_names`;
+    the base first.
 
     Args:
-        encoders: what loads them, by their names as trained, `base` among them; copies of them are changed.
+        encoders: what loads them, by their names as trained, `base` among them; copies of them are
+            changed.
         alignments: what loads their maps, by the same names.
         record: `alignment.json`, which maps must agree with.
     """
@@ -112,7 +117,9 @@ def load_aligned(
     return apply_maps(deepcopy(load()), load_maps(name, alignments, record))
 
 
-def load_maps(name: str, alignments: Mapping[str, Callable[[], Maps]], record: Mapping[str, Any]) -> Maps:
+def load_maps(
+    name: str, alignments: Mapping[str, Callable[[], Maps]], record: Mapping[str, Any]
+) -> Maps:
     """Return an encoder's maps, {} where there are none for it.
 
     Args:

@@ -1,4 +1,5 @@
-"""`alignment.json`: which encoders were aligned, how their maps were chosen, and hashes of what went in and came out.
+"""`alignment.json`: which encoders were aligned, how their maps were chosen, and hashes of what
+went in and came out.
 
 Records are plain values, as they come from JSON.
 """
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from dcr.encoder_names import aligned_name, unaligned_name
 from dcr.errors import UserError
 from dcr.fingerprints import tensors_hash
-from dcr.provenance import encoder_weights
+from dcr.training.provenance import encoder_weights
 
 if TYPE_CHECKING:
     import torch
@@ -23,7 +24,8 @@ _ALIGN = "run `kedro run --pipelines alignment,evaluation`"
 
 
 def check_alignment(record: Record, parameters: AlignmentParameters, trained: Record) -> None:
-    """Refuse the record of an alignment with other parameters than the recipe has now, or of other encoders.
+    """Refuse the record of an alignment with other parameters than the recipe has now, or of other
+    encoders.
 
     Args:
         record: `alignment.json`, {} without one; with form none it is not looked at.
@@ -34,16 +36,20 @@ def check_alignment(record: Record, parameters: AlignmentParameters, trained: Re
         return
     found = record.get("parameters")
     if not isinstance(found, Mapping):
-        raise UserError(f"there is no record of an alignment, but alignment.form is {parameters.form}; {_ALIGN}")
+        raise UserError(
+            f"there is no record of an alignment, but alignment.form is {parameters.form}; {_ALIGN}"
+        )
     for name, value in parameters.course().items():
         if found.get(name) != value:
             raise UserError(
-                f"alignment ran with alignment.{name} {found.get(name)!r}, the recipe says {value!r}; {_ALIGN}"
+                f"alignment ran with alignment.{name} {found.get(name)!r}, the recipe says"
+                f" {value!r}; {_ALIGN}"
             )
     for name, digest in encoder_weights(trained).items():
         if _hashes(record, name).get("encoder") != digest:
             raise UserError(
-                f"alignment.json does not tell of the encoder {name} that training made or started from; {_ALIGN}"
+                f"alignment.json does not tell of the encoder {name} that training made or started"
+                f" from; {_ALIGN}"
             )
 
 
@@ -57,18 +63,22 @@ def check_maps(record: Record, name: str, maps: Mapping[str, torch.Tensor]) -> N
     """
     if tensors_hash(dict(maps)) != _hashes(record, name).get("maps"):
         raise UserError(
-            f"the alignment of {name} is not the one that alignment.json tells of: alignment was cut before its end, "
-            f"or the file is from elsewhere; {_ALIGN}"
+            f"the alignment of {name} is not the one that alignment.json tells of: alignment was"
+            f" cut before its end, or the file is from elsewhere; {_ALIGN}"
         )
 
 
-def expected_weights(record: Record, parameters: AlignmentParameters, trained: Record) -> dict[str, str]:
-    """Return the hash of the weights that each encoder must have, by the name that it is evaluated under.
+def expected_weights(
+    record: Record, parameters: AlignmentParameters, trained: Record
+) -> dict[str, str]:
+    """Return the hash of the weights that each encoder must have, by the name that it is evaluated
+    under.
 
     Args:
         record: `alignment.json`; with form none it is not looked at.
         parameters: of section `alignment`; they say whether encoders are evaluated in both forms.
-        trained: `training.json`, with the hashes of the encoders that training made or started from.
+        trained: `training.json`, with the hashes of the encoders that training made or started
+            from.
     """
     made = encoder_weights(trained)
     if parameters.form == "none":

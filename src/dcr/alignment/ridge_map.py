@@ -1,7 +1,8 @@
 """The linear map that brings embeddings nearest to others, in closed form.
 
-Notation: N pairs, B of a batch, d width of the embedding; X (N, d) unit embeddings to map, Y (N, d) those that they are
-brought to: X a trained encoder's images and Y the base's, or X captions and Y their images.
+Notation: N pairs, B of a batch, d width of the embedding; X (N, d) unit embeddings to map, Y (N, d)
+those that they are brought to: X a trained encoder's images and Y the base's, or X captions and Y
+their images.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ class CrossMoments:
         self._targets += inputs.T @ targets.astype(np.float64)
 
     def solve(self, ridges: Sequence[float]) -> dict[float, np.ndarray]:
-        """Return ``A = (X^T X + ridge N I)^-1 X^T Y``, (d, d) float64, by ridge; X A is nearest to Y.
+        """Return ``A = (X^T X + ridge N I)^-1 X^T Y``, (d, d) float64, by ridge; X A is nearest to
+        Y.
 
         One eigendecomposition of X^T X serves all ridges.
 
@@ -47,7 +49,9 @@ class CrossMoments:
 
 
 def mean_cosine(inputs: np.ndarray, targets: np.ndarray) -> float:
-    """Return the mean cosine of rows of ``inputs`` and ``targets``, (N, d) each; one without length has cosine 0."""
+    """Return the mean cosine of rows of ``inputs`` and ``targets``, (N, d) each; one without
+    length has cosine 0.
+    """
     inputs = inputs.astype(np.float64)
     targets = targets.astype(np.float64)
     lengths = np.linalg.norm(inputs, axis=1) * np.linalg.norm(targets, axis=1)
@@ -74,7 +78,9 @@ def fit_ridge_map(
     for inputs, targets in batches:
         moments.add(inputs, targets)
     maps = moments.solve(ridges)
-    cosines = {ridge: mean_cosine(held_out[0] @ matrix, held_out[1]) for ridge, matrix in maps.items()}
+    cosines = {
+        ridge: mean_cosine(held_out[0] @ matrix, held_out[1]) for ridge, matrix in maps.items()
+    }
     best = max(cosines, key=cosines.__getitem__)
     return maps[best], best, cosines
 

@@ -1,7 +1,7 @@
 """The images that training saw and held out, with their captions, and unit embeddings of both.
 
-Embeddings go to a temporary file and are read from it where they are needed, so that memory holds a batch of them
-whatever their number is.
+Embeddings go to a temporary file and are read from it where they are needed, so that memory holds a
+batch of them whatever their number is.
 """
 
 from __future__ import annotations
@@ -24,14 +24,16 @@ from dcr.seeds import numpy_generator
 from dcr.training.data import split_positions
 
 if TYPE_CHECKING:
-    from dcr.backbones import Backbone
+    from dcr.models.backbones import Backbone
 
 Latents = LatentCache | OnlineLatents
 
 
 @dataclass(frozen=True)
 class Split:
-    """Positions of samples in the latents, in order; ``captions`` are theirs, None where they are not read."""
+    """Positions of samples in the latents, in order; ``captions`` are theirs, None where they
+    are not read.
+    """
 
     positions: list[int]
     captions: list[str] | None = None
@@ -41,9 +43,14 @@ class Split:
 
 
 def choose_samples(
-    latents: Latents, validation_fraction: float, max_images: int, seed: int, captions: tuple[bool, bool]
+    latents: Latents,
+    validation_fraction: float,
+    max_images: int,
+    seed: int,
+    captions: tuple[bool, bool],
 ) -> tuple[Split, Split]:
-    """Return the samples to fit on and those to choose by: those that training trained on and held out.
+    """Return the samples to fit on and those to choose by: those that training trained on and held
+    out.
 
     Args:
         latents: those that training read, with the samples' keys and captions.
@@ -57,16 +64,20 @@ def choose_samples(
     fit, held_out = (
         _split(latents, _draw(positions, max_images, seed, name), wanted)
         for name, positions, wanted in zip(
-            ("fit", "held out"), split_positions(latents, validation_fraction), captions, strict=True
+            ("fit", "held out"),
+            split_positions(latents, validation_fraction),
+            captions,
+            strict=True,
         )
     )
     for name, part, wanted in (("training", fit, captions[0]), ("held-out", held_out, captions[1])):
         if len(part) < 2:
             what = " with a caption" if wanted else ""
             raise UserError(
-                f"{latents.folder} has {len(part)} {name} samples{what}, but an alignment needs 2 or more: set "
-                f"alignment.form to {'image, which reads no captions, or to ' * wanted}none, or change "
-                "training.validation_fraction"
+                f"{latents.folder} has {len(part)} {name} samples{what}, but an alignment needs 2"
+                " or more: set alignment.form to"
+                f" {'image, which reads no captions, or to ' * wanted}none, or change"
+                " training.validation_fraction"
             )
     return fit, held_out
 
@@ -74,7 +85,9 @@ def choose_samples(
 def _draw(positions: list[int], max_images: int, seed: int, name: str) -> list[int]:
     if max_images == 0 or len(positions) <= max_images:
         return positions
-    chosen = numpy_generator(seed, "alignment samples", name).choice(len(positions), max_images, replace=False)
+    chosen = numpy_generator(seed, "alignment samples", name).choice(
+        len(positions), max_images, replace=False
+    )
     return [positions[place] for place in sorted(chosen)]
 
 
@@ -82,12 +95,21 @@ def _split(latents: Latents, positions: list[int], with_captions: bool) -> Split
     if not with_captions:
         return Split(positions)
     captions = {position: latents.caption(position) for position in positions}
-    kept = {place: caption for place, caption in captions.items() if isinstance(caption, str) and caption.strip()}
+    kept = {
+        place: caption
+        for place, caption in captions.items()
+        if isinstance(caption, str) and caption.strip()
+    }
     return Split(list(kept), list(kept.values()))
 
 
 def embed_samples(
-    backbone: Backbone, latents: Latents, split: Split, batch_size: int, num_workers: int, description: str
+    backbone: Backbone,
+    latents: Latents,
+    split: Split,
+    batch_size: int,
+    num_workers: int,
+    description: str,
 ) -> np.ndarray:
     """Return unit image embeddings, (N, d) float32, of the first crops of the samples, in order.
 
@@ -110,7 +132,9 @@ def embed_samples(
     return _store(map(encode, crops), len(split), backbone.embed_dim, description)
 
 
-def embed_captions(backbone: Backbone, captions: Sequence[str], batch_size: int, description: str) -> np.ndarray:
+def embed_captions(
+    backbone: Backbone, captions: Sequence[str], batch_size: int, description: str
+) -> np.ndarray:
     """Return unit text embeddings, (N, d) float32, in order.
 
     Args:
@@ -131,20 +155,28 @@ def _batches(items: Sequence, size: int) -> list:
     return [list(items[start : start + size]) for start in range(0, len(items), size)]
 
 
-def _store(batches: Iterable[torch.Tensor], number: int, width: int, description: str) -> np.ndarray:
-    """Return the rows of all batches at unit length, mapped from a file that is gone when the array is."""
+def _store(
+    batches: Iterable[torch.Tensor], number: int, width: int, description: str
+) -> np.ndarray:
+    """Return the rows of all batches at unit length, mapped from a file that is gone when the
+    array is.
+    """
     with TemporaryFile() as file:
         for part in _with_progress(batches, number, description):
             unit = F.normalize(part.float(), dim=1).cpu()
             if not bool(unit.isfinite().all()):
-                raise UserError(f"the encoder gives NaN or infinity for {description}: train it again")
+                raise UserError(
+                    f"the encoder gives NaN or infinity for {description}: train it again"
+                )
             unit.numpy().tofile(file)
         file.flush()
         return np.memmap(file, np.float32, mode="r", shape=(number, width))
 
 
 @torch.inference_mode()
-def _with_progress(batches: Iterable[torch.Tensor], number: int, description: str) -> Iterator[torch.Tensor]:
+def _with_progress(
+    batches: Iterable[torch.Tensor], number: int, description: str
+) -> Iterator[torch.Tensor]:
     with show_progress(total=number, desc=description, unit="item", leave=False) as progress:
         for batch in batches:
             yield batch

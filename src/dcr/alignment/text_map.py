@@ -1,4 +1,5 @@
-"""The linear map behind the text tower that brings texts to where the trained image tower has moved the images.
+"""The linear map behind the text tower that brings texts to where the trained image tower has moved
+the images.
 
 Notation: N pairs of an image and its caption, B of a batch, d width of the embedding.
 """
@@ -33,10 +34,11 @@ class TextMapOptions:
 
 
 def mix_maps(trained: torch.Tensor, closed_form: np.ndarray, share: float) -> torch.Tensor:
-    """Return the map that has ``share`` of the closed form and the rest of the trained one, (d, d) float32.
+    """Return the map that has ``share`` of the closed form and the rest of the trained one, (d, d)
+    float32.
 
-    The closed form is brought to the trained map's Frobenius norm: text embeddings are normalised behind the map, so
-    its length says nothing.
+    The closed form is brought to the trained map's Frobenius norm: text embeddings are normalised
+    behind the map, so its length says nothing.
 
     Args:
         trained, closed_form: (d, d).
@@ -49,11 +51,12 @@ def mix_maps(trained: torch.Tensor, closed_form: np.ndarray, share: float) -> to
 def fit_text_map(
     pairs: Pairs, held_out: Pairs, contrast: Contrast, options: TextMapOptions, device: torch.device
 ) -> tuple[torch.Tensor, int, dict[int, float]]:
-    """Train the map by the model's own loss; keep that of the step with the least loss on held-out pairs.
+    """Train the map by the model's own loss; keep that of the step with the least loss on held-out
+    pairs.
 
-    Trained is what the map adds to the identity, from zero on, so that weight decay pulls towards the identity. AdamW,
-    its rate on a half cosine down to 0; a fresh order of the pairs every epoch. The map of step 0 is a candidate: where
-    nothing is gained, nothing is changed.
+    Trained is what the map adds to the identity, from zero on, so that weight decay pulls towards
+    the identity. AdamW, its rate on a half cosine down to 0; a fresh order of the pairs every
+    epoch. The map of step 0 is a candidate: where nothing is gained, nothing is changed.
 
     Args:
         pairs: to train on.
@@ -63,8 +66,8 @@ def fit_text_map(
         device: where the map is trained.
 
     Returns:
-        the map B, (d, d) float32 on the CPU, text embeddings become ``texts @ B``; its step; and the held-out loss by
-        step.
+        the map B, (d, d) float32 on the CPU, text embeddings become ``texts @ B``; its step; and
+        the held-out loss by step.
     """
     size = min(options.batch_size, len(pairs[0]))
     identity = torch.eye(pairs[0].shape[1], device=device)
@@ -77,8 +80,12 @@ def fit_text_map(
     losses = {0: contrast.held_out(out_images, out_texts, options.batch_size)}
     best = identity.cpu()
     best_step = 0
-    sampler = StepSampler(range(len(pairs[0])), size, derive_seed(options.seed, "text map"), range(options.steps))
-    for step, places in enumerate(show_progress(sampler, desc="fit text map", unit="step", leave=False), start=1):
+    sampler = StepSampler(
+        range(len(pairs[0])), size, derive_seed(options.seed, "text map"), range(options.steps)
+    )
+    for step, places in enumerate(
+        show_progress(sampler, desc="fit text map", unit="step", leave=False), start=1
+    ):
         rows = np.array([position for position, _ in places])
         images, texts = (torch.from_numpy(np.array(part[rows])).to(device) for part in pairs)
         optimizer.zero_grad()

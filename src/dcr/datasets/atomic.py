@@ -1,4 +1,6 @@
-"""Kedro's own datasets write whole files or none: they open local files through fsspec, which opens them here."""
+"""Kedro's own datasets write whole files or none: they open local files through fsspec, which
+opens them here.
+"""
 
 from __future__ import annotations
 
@@ -18,17 +20,24 @@ def write_atomically() -> None:
 
 
 class AtomicFileSystem(LocalFileSystem):
-    """Local files as fsspec knows them; one that is opened with mode ``w`` replaces the old one when it is closed.
+    """Local files as fsspec knows them; one that is opened with mode ``w`` replaces the old one
+    when it is closed.
 
     Where the block of its ``with`` statement fails, the old file stays.
     """
 
     def open(self, path: str, mode: str = "rb", *arguments: Any, **options: Any) -> Any:
-        """Open the file at a local ``path`` in a ``mode`` of Python's `open`; see `LocalFileSystem.open`."""
+        """Open the file at a local ``path`` in a ``mode`` of Python's `open`; see
+        `LocalFileSystem.open`.
+        """
         if "b" in mode or "w" not in mode:
             return super().open(path, mode, *arguments, **options)
-        text = {name: options.pop(name) for name in ("encoding", "errors", "newline") if name in options}
-        return _AtomicText(self.open(path, mode.replace("t", "") + "b", *arguments, **options), **text)
+        text = {
+            name: options.pop(name) for name in ("encoding", "errors", "newline") if name in options
+        }
+        return _AtomicText(
+            self.open(path, mode.replace("t", "") + "b", *arguments, **options), **text
+        )
 
     def _open(self, path: str, mode: str = "rb", *arguments: Any, **options: Any) -> Any:
         if "w" not in mode or not options.get("autocommit", True):
@@ -47,7 +56,9 @@ class _AtomicFile(io.BufferedWriter):
         self._end(None, None, None)
 
     def _end(self, *error: Any) -> None:
-        """Close the temporary file; it takes its name unless there is an error, which goes on to whoever raised it."""
+        """Close the temporary file; it takes its name unless there is an error, which goes on
+        to whoever raised it.
+        """
         if not self.closed:
             super().close()
             self._replacement.__exit__(*error)

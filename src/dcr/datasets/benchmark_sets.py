@@ -13,19 +13,21 @@ from dcr.datasets.folders import FolderDataset
 from dcr.errors import UserError
 
 if TYPE_CHECKING:
-    from dcr.benchmark_sets import BenchmarkSet
+    from dcr.data.benchmark_sets import BenchmarkSet
 
 
 class BenchmarkSetDataset(FolderDataset):
     """An MMVP-VLM folder, or a classification or retrieval set in CLIP_benchmark's layout.
 
-    ``load`` returns a function that opens the set, so that a recipe which evaluates only some of the sets needs no
-    folder for the others; None where it names none. ``save`` takes a function that fills the folder.
+    ``load`` returns a function that opens the set, so that a recipe which evaluates only some of
+    the sets needs no folder for the others; None where it names none. ``save`` takes a function
+    that fills the folder.
 
     Args:
         filepath: the folder, None where the recipe has no such set.
-        kind: of set that the folder must hold, one of `dcr.benchmark_sets.KINDS`.
-        advice: how a recipe does without the folder, where that is not by its list of sets to evaluate.
+        kind: of set that the folder must hold, one of `dcr.data.benchmark_sets.KINDS`.
+        advice: how a recipe does without the folder, where that is not by its list of sets to
+            evaluate.
         options: of `FolderDataset`.
 
     YAML example:
@@ -37,14 +39,22 @@ class BenchmarkSetDataset(FolderDataset):
           kind: mmvp_vlm
 
     Python example:
-        >>> BenchmarkSetDataset(filepath="sets/mmvp_vlm", made_by="...", kind="mmvp_vlm").load()().pairs[0].ids
-        (1, 2)
+        >>> BenchmarkSetDataset(filepath="sets/mmvp_vlm", made_by="...",
+        kind="mmvp_vlm").load()().pairs[0].ids (1, 2)
     """
 
-    _advice = "name another in the recipe's globals.yml, or leave it out of `sets` in its parameters_evaluation.yml"
+    _advice = (
+        "name another in the recipe's globals.yml, or leave it out of `sets` in its"
+        " parameters_evaluation.yml"
+    )
 
     def __init__(
-        self, *, filepath: str | None, kind: str | None = None, advice: str | None = None, **options: Any
+        self,
+        *,
+        filepath: str | None,
+        kind: str | None = None,
+        advice: str | None = None,
+        **options: Any,
     ) -> None:
         super().__init__(filepath=filepath or "", **options)
         self._advice = advice or self._advice
@@ -55,13 +65,14 @@ class BenchmarkSetDataset(FolderDataset):
         return self._open if self._is_named else None
 
     def _open(self) -> BenchmarkSet:
-        from dcr.benchmark_sets import open_set
+        from dcr.data.benchmark_sets import open_set
 
         return open_set(self.require(), kind=self._kind)
 
 
 class BenchmarkSetsDataset(AbstractDataset):
-    """Any number of benchmark sets, each with a name, a kind and a path; see `dcr.benchmark_sets.open_set`.
+    """Any number of benchmark sets, each with a name, a kind and a path; see
+    `dcr.data.benchmark_sets.open_set`.
 
     ``load`` returns ``{name: (kind, function that opens the set)}``.
 
@@ -82,13 +93,16 @@ class BenchmarkSetsDataset(AbstractDataset):
         ['mnist']
     """
 
-    def __init__(self, *, sets: list[dict[str, str]], metadata: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self, *, sets: list[dict[str, str]], metadata: dict[str, Any] | None = None
+    ) -> None:
         self._sets = [_check_entry(entry) for entry in sets]
         self.metadata = metadata
         names = [entry["name"] for entry in self._sets]
         if doubled := sorted({name for name in names if names.count(name) > 1}):
             raise UserError(
-                f"two benchmark sets are called {doubled[0]!r}: names tell scores apart, so each needs its own"
+                f"two benchmark sets are called {doubled[0]!r}: names tell scores apart, so each"
+                " needs its own"
             )
 
     def load(self) -> dict[str, tuple[str, Callable[[], BenchmarkSet]]]:
@@ -111,17 +125,21 @@ _KINDS = ("mmvp_vlm", "classification", "retrieval")
 
 def _check_entry(entry: Any) -> dict[str, str]:
     if not isinstance(entry, Mapping) or set(entry) != set(_KEYS):
-        raise UserError(f"an entry of more_sets needs exactly the keys {', '.join(_KEYS)}, got {entry!r}")
+        raise UserError(
+            f"an entry of more_sets needs exactly the keys {', '.join(_KEYS)}, got {entry!r}"
+        )
     name = entry["name"]
     kind = entry["kind"]
     if kind not in _KINDS:
-        raise UserError(f"more_sets: the kind of {name!r} must be one of {', '.join(_KINDS)}, got {kind!r}")
+        raise UserError(
+            f"more_sets: the kind of {name!r} must be one of {', '.join(_KINDS)}, got {kind!r}"
+        )
     if not re.fullmatch(r"[\w-]+", str(name)):
         raise UserError(f"more_sets: a name may hold letters, digits, _ and - alone, got {name!r}")
     return dict(entry)
 
 
 def _open(entry: dict[str, str]) -> BenchmarkSet:
-    from dcr.benchmark_sets import open_set
+    from dcr.data.benchmark_sets import open_set
 
     return open_set(entry["path"], entry["name"], entry["kind"])

@@ -11,11 +11,12 @@ from kedro.io import AbstractDataset, DatasetError
 from dcr.errors import UserError
 
 if TYPE_CHECKING:
-    from dcr.backbones import Backbone
+    from dcr.models.backbones import Backbone
 
 
 class EncodersDataset(AbstractDataset):
-    """Named encoders, each loaded when it is asked for; ``load`` gives {name: function that loads its backbone}.
+    """Named encoders, each loaded when it is asked for; ``load`` gives {name: function that loads
+    its backbone}.
 
     YAML example:
 
@@ -27,25 +28,36 @@ class EncodersDataset(AbstractDataset):
         >>> EncodersDataset(sources={"openai": "ViT-L-14-quickgelu/openai"}).load()["openai"]()
     """
 
-    def __init__(self, *, sources: dict[str, str], device: str = "cpu", metadata: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        sources: dict[str, str],
+        device: str = "cpu",
+        metadata: dict[str, Any] | None = None,
+    ) -> None:
         """Create a dataset of encoders by name.
 
         Args:
-            sources: by name, what `dcr.backbones.load_backbone` takes.
+            sources: by name, what `dcr.models.backbones.load_backbone` takes.
             device: where encoders are loaded to.
             metadata: for Kedro's plugins alone, such as the layer that Kedro-Viz draws.
         """
         for name in sources:
             if not str(name).isidentifier():
-                raise UserError(f"more_encoders: a name must be a plain word, as my_encoder, got {name!r}")
+                raise UserError(
+                    f"more_encoders: a name must be a plain word, as my_encoder, got {name!r}"
+                )
         self._sources = dict(sources)
         self._device = device
         self.metadata = metadata
 
     def load(self) -> dict[str, Callable[[], Backbone]]:
-        from dcr.backbones import load_backbone
+        from dcr.models.backbones import load_backbone
 
-        return {name: partial(load_backbone, source, self._device) for name, source in self._sources.items()}
+        return {
+            name: partial(load_backbone, source, self._device)
+            for name, source in self._sources.items()
+        }
 
     def save(self, data: object) -> None:
         """Refuse ``data``: an encoder lies where its source says."""

@@ -8,14 +8,16 @@ from typing import Any
 
 from kedro.io import AbstractDataset
 
+from dcr.datasets.ownership import check_ours, owned_folder
 from dcr.errors import UserError
-from dcr.ownership import check_ours, owned_folder
 
 
 class FolderDataset(AbstractDataset):
-    """A folder in an outside format, written whole or not at all, and only over what this project made.
+    """A folder in an outside format, written whole or not at all, and only over what this project
+    made.
 
-    ``save`` takes a function that fills the empty folder it is given; ``load`` returns the folder's path.
+    ``save`` takes a function that fills the empty folder it is given; ``load`` returns the folder's
+    path.
 
     Args:
         filepath: the folder.
@@ -38,7 +40,9 @@ class FolderDataset(AbstractDataset):
 
     _advice = "name another folder in the recipe's globals.yml"
 
-    def __init__(self, *, filepath: str, made_by: str | None, metadata: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self, *, filepath: str, made_by: str | None, metadata: dict[str, Any] | None = None
+    ) -> None:
         self._filepath = Path(filepath)
         self._made_by = made_by
         self.metadata = metadata
@@ -58,7 +62,11 @@ class FolderDataset(AbstractDataset):
     def require(self) -> Path:
         """Return the folder's path, or name the command that makes it."""
         if not self._filepath.is_dir():
-            advice = f"make it with `{self._made_by}`" if self._made_by else f"put it there, or {self._advice}"
+            advice = (
+                f"make it with `{self._made_by}`"
+                if self._made_by
+                else f"put it there, or {self._advice}"
+            )
             raise UserError(f"{self._filepath} does not exist; {advice}")
         return self._filepath
 
@@ -70,7 +78,8 @@ class FolderDataset(AbstractDataset):
 
 
 class WorkingFolderDataset(AbstractDataset):
-    """A folder that a node writes to while it runs, so that a later run can go on from what it left.
+    """A folder that a node writes to while it runs, so that a later run can go on from what it
+    left.
 
     ``load`` returns the folder's path; nothing is saved through the catalog.
 

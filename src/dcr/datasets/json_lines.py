@@ -13,9 +13,11 @@ from dcr.files import atomic_path
 
 
 class JSONLinesDataset(AbstractDataset):
-    """One JSON object a line; ``save`` appends the records that are not there yet and keeps all others.
+    """One JSON object a line; ``save`` appends the records that are not there yet and keeps all
+    others.
 
-    Equal records are written once, so that a run that measures the same again leaves the same bytes.
+    Equal records are written once, so that a run that measures the same again leaves the same
+    bytes.
 
     Args:
         filepath: the file, UTF-8.
@@ -28,7 +30,8 @@ class JSONLinesDataset(AbstractDataset):
           filepath: data/08_reporting/demo/eval_results.jsonl
 
     Python example:
-        >>> JSONLinesDataset(filepath="eval_results.jsonl").save([{"dataset": "mnist", "metrics": {"acc1": 0.7}}])
+        >>> JSONLinesDataset(filepath="eval_results.jsonl").save([{"dataset": "mnist", "metrics":
+        {"acc1": 0.7}}])
     """
 
     def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
@@ -44,19 +47,26 @@ class JSONLinesDataset(AbstractDataset):
         new = dict.fromkeys(json.dumps(record) for record in data)
         with atomic_path(self._filepath) as path:
             path.write_text(
-                "".join(f"{line}\n" for line in [*lines, *(line for line in new if line not in set(lines))]),
+                "".join(
+                    f"{line}\n"
+                    for line in [*lines, *(line for line in new if line not in set(lines))]
+                ),
                 encoding="utf-8",
             )
 
     def _read_lines(self) -> list[str]:
         if not self._filepath.exists():
             return []
-        lines = [line for line in self._filepath.read_text(encoding="utf-8").split("\n") if line.strip()]
+        lines = [
+            line for line in self._filepath.read_text(encoding="utf-8").split("\n") if line.strip()
+        ]
         for number, line in enumerate(lines, 1):
             try:
                 json.loads(line)
             except ValueError as exc:
-                raise UserError(f"{self._filepath}, record {number}, is no JSON: mend or remove that line") from exc
+                raise UserError(
+                    f"{self._filepath}, record {number}, is no JSON: mend or remove that line"
+                ) from exc
         return lines
 
     def _exists(self) -> bool:

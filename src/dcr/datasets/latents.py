@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 class LatentsDataset(AbstractDataset):
     """A folder of latent shards.
 
-    ``save`` takes a `LatentPlan` and computes what the folder lacks of it, one shard at a time, each written whole
-    or not at all; shards that are current are not touched, those that no longer belong are removed. ``load`` gives
-    random access to the samples.
+    ``save`` takes a `LatentPlan` and computes what the folder lacks of it, one shard at a time,
+    each written whole or not at all; shards that are current are not touched, those that no longer
+    belong are removed. ``load`` gives random access to the samples.
 
     Args:
         filepath: the folder of shards.
@@ -55,7 +55,8 @@ class LatentsDataset(AbstractDataset):
 
 
 class RepairedLatentsDataset(LatentsDataset):
-    """The same folder when it is repaired: ``save`` takes a plan and the shards to compute in any case.
+    """The same folder when it is repaired: ``save`` takes a plan and the shards to compute in any
+    case.
 
     YAML example:
 
@@ -65,7 +66,9 @@ class RepairedLatentsDataset(LatentsDataset):
     """
 
     def save(self, data: tuple[LatentPlan, list[str]]) -> None:
-        """Compute the shards named in ``data``, a plan and names, and what the folder lacks of the plan."""
+        """Compute the shards named in ``data``, a plan and names, and what the folder lacks of
+        the plan.
+        """
         plan, failing = data
         plan.write(self._filepath, again=failing)
 
@@ -93,7 +96,9 @@ class LatentFolderDataset(AbstractDataset):
 
     def save(self, data: Path) -> None:
         """Refuse ``data``: a check changes nothing."""
-        raise DatasetError("a folder to check is read-only: latent shards are written by the entry `latents`")
+        raise DatasetError(
+            "a folder to check is read-only: latent shards are written by the entry `latents`"
+        )
 
     def _exists(self) -> bool:
         return True  # a missing folder is a finding, not an error
@@ -105,8 +110,8 @@ class LatentFolderDataset(AbstractDataset):
 class SyntheticPositivesDataset(AbstractDataset):
     """A folder of shards with positives made of every cached image.
 
-    ``save`` takes a `SynthesisPlan` and makes what the folder lacks of it; ``load`` gives random access, a candidate an
-    epoch.
+    ``save`` takes a `SynthesisPlan` and makes what the folder lacks of it; ``load`` gives random
+    access, a candidate an epoch.
 
     Args:
         filepath: the folder of shards.

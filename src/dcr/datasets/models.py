@@ -10,20 +10,23 @@ from typing import TYPE_CHECKING, Any
 from kedro.io import AbstractDataset
 
 from dcr.datasets.folders import FolderDataset
+from dcr.datasets.ownership import check_ours, owned_folder
 from dcr.encoder_names import EncoderName
 from dcr.errors import UserError
-from dcr.ownership import check_ours, owned_folder
 
 if TYPE_CHECKING:
-    from dcr.backbones import Backbone
+    from dcr.models.backbones import Backbone
 
 _LOCAL = "local-dir:"
 EncoderParts = tuple["Backbone", dict[str, Any] | None, dict[str, Any]]
-"""(backbone with its adapter merged, adapter or None, model card), as `dcr.export.write_encoder` takes them."""
+"""(backbone with its adapter merged, adapter or None, model card), as
+`dcr.export.folder.write_encoder` takes them.
+"""
 
 
 class BackboneDataset(AbstractDataset["Backbone", "Backbone"]):
-    """``BackboneDataset`` loads an image tower with its text side, and saves one as an open_clip folder.
+    """``BackboneDataset`` loads an image tower with its text side, and saves one as an open_clip
+    folder.
 
     Every load reads the files anew, so no node sees what another has changed.
 
@@ -46,12 +49,17 @@ class BackboneDataset(AbstractDataset["Backbone", "Backbone"]):
     """
 
     def __init__(
-        self, *, source: str, made_by: str | None = None, device: str = "cpu", metadata: dict[str, Any] | None = None
+        self,
+        *,
+        source: str,
+        made_by: str | None = None,
+        device: str = "cpu",
+        metadata: dict[str, Any] | None = None,
     ) -> None:
         """Create a dataset.
 
         Args:
-            source: see `dcr.backbones.load_backbone`.
+            source: see `dcr.models.backbones.load_backbone`.
             made_by: the command that makes a local folder, told when it is missing.
             device: where the model is loaded to.
             metadata: ignored by Kedro, read by its plugins.
@@ -62,27 +70,30 @@ class BackboneDataset(AbstractDataset["Backbone", "Backbone"]):
         self.metadata = metadata
 
     def load(self) -> Backbone:
-        from dcr.backbones import load_backbone
+        from dcr.models.backbones import load_backbone
 
         self.require()
         return load_backbone(self._source, self._device)
 
     def save(self, data: Backbone) -> None:
         """Write the backbone ``data`` as an open_clip folder, whole or not at all."""
-        from dcr.export import write_open_clip
+        from dcr.export.folder import write_open_clip
 
         with owned_folder(self._target()) as folder:
             write_open_clip(folder, data)
 
     def check_target(self) -> None:
-        """Raise UserError if there is no folder to save to, or if it holds what this project did not make."""
+        """Raise UserError if there is no folder to save to, or if it holds what this project
+        did not make.
+        """
         check_ours(self._target())
 
     def _target(self) -> Path:
         if self._folder is None:
             raise UserError(
-                f"backbone {self._source} is no place to save a model: that is written as an open_clip folder only, "
-                f"{_LOCAL}<folder>; a recipe with a backbone of its own does without the pipeline that makes one"
+                f"backbone {self._source} is no place to save a model: that is written as an"
+                f" open_clip folder only, {_LOCAL}<folder>; a recipe with a backbone of its own"
+                " does without the pipeline that makes one"
             )
         return self._folder
 
@@ -91,13 +102,15 @@ class BackboneDataset(AbstractDataset["Backbone", "Backbone"]):
         if not self._exists():
             hint = f"make it with `{self._made_by}`" if self._made_by else "check the path"
             raise UserError(f"{self._folder} does not exist; {hint}")
-        from dcr.sources import backbone_location
+        from dcr.data.sources import backbone_location
 
         backbone_location(self._source)
 
     @property
     def _folder(self) -> Path | None:
-        """The local folder that the source names for certain; a bare name may mean a pretrained tag."""
+        """The local folder that the source names for certain; a bare name may mean a pretrained
+        tag.
+        """
         return Path(self._source.removeprefix(_LOCAL)) if self._source.startswith(_LOCAL) else None
 
     def _exists(self) -> bool:
@@ -108,7 +121,8 @@ class BackboneDataset(AbstractDataset["Backbone", "Backbone"]):
 
 
 class EncoderDataset(FolderDataset):
-    """``EncoderDataset`` saves (backbone, adapter, card) as the export folder and loads it as a backbone.
+    """``EncoderDataset`` saves (backbone, adapter, card) as the export folder and loads it as a
+    backbone.
 
     Example usage for the YAML API:
 
@@ -121,9 +135,16 @@ class EncoderDataset(FolderDataset):
     """
 
     def __init__(
-        self, *, filepath: str, made_by: str, device: str = "cpu", metadata: dict[str, Any] | None = None
+        self,
+        *,
+        filepath: str,
+        made_by: str,
+        device: str = "cpu",
+        metadata: dict[str, Any] | None = None,
     ) -> None:
-        """Create a dataset of the folder ``filepath``; the other arguments as in `BackboneDataset`."""
+        """Create a dataset of the folder ``filepath``; the other arguments as in
+        `BackboneDataset`.
+        """
         super().__init__(filepath=filepath, made_by=made_by, metadata=metadata)
         self._device = device
 
@@ -132,13 +153,13 @@ class EncoderDataset(FolderDataset):
 
     def save(self, data: EncoderParts) -> None:
         """Write ``data``, see `EncoderParts`, as one folder, whole or not at all."""
-        from dcr.export import write_encoder
+        from dcr.export.folder import write_encoder
 
         with owned_folder(self._filepath) as folder:
             write_encoder(folder, *data)
 
     def _load_one(self, folder: Path) -> Backbone:
-        from dcr.encoder import load_encoder
+        from dcr.models.encoder import load_encoder
 
         return load_encoder(folder, self._device).backbone
 
@@ -146,8 +167,9 @@ class EncoderDataset(FolderDataset):
 class BaselinesDataset(EncoderDataset):
     """``BaselinesDataset`` is a folder of encoder folders, one a method and seed.
 
-    A save takes {name: function that makes the parts}, so that one encoder at a time is in memory, and removes
-    the encoders it is not given. A load gives {name: function that loads its backbone}, in alphabetical order.
+    A save takes {name: function that makes the parts}, so that one encoder at a time is in memory,
+    and removes the encoders it is not given. A load gives {name: function that loads its backbone},
+    in alphabetical order.
 
     Example usage for the YAML API:
 
@@ -160,7 +182,9 @@ class BaselinesDataset(EncoderDataset):
     """
 
     def load(self) -> dict[str, Callable[[], Backbone]]:
-        folders = sorted(p for p in self.require().iterdir() if p.is_dir() and not p.name.startswith("."))
+        folders = sorted(
+            p for p in self.require().iterdir() if p.is_dir() and not p.name.startswith(".")
+        )
         return {folder.name: partial(self._load_one, folder) for folder in folders}
 
     def save(self, data: dict[str, Callable[[], EncoderParts]]) -> None:
@@ -172,10 +196,12 @@ class BaselinesDataset(EncoderDataset):
         Raises:
             ValueError: a name is not plain, and so no name for a folder.
         """
-        from dcr.export import write_encoder
+        from dcr.export.folder import write_encoder
 
         with owned_folder(self._filepath) as folder:
             for name, make_parts in data.items():
                 if not EncoderName.parse(name).method.isidentifier():
-                    raise ValueError(f"an encoder must have a plain name, and @<seed> at most, got {name!r}")
+                    raise ValueError(
+                        f"an encoder must have a plain name, and @<seed> at most, got {name!r}"
+                    )
                 write_encoder(folder / name, *make_parts())

@@ -8,11 +8,12 @@ from typing import Any
 
 from kedro_datasets.partitions import PartitionedDataset
 
-from dcr.ownership import check_ours, owned_folder
+from dcr.datasets.ownership import check_ours, owned_folder
 
 
 class WholePartitionsDataset(PartitionedDataset):
-    """A ``PartitionedDataset`` whose save replaces all partitions at once, in a folder that this project made.
+    """A ``PartitionedDataset`` whose save replaces all partitions at once, in a folder that this
+    project made.
 
     No partition of an earlier save stays beside those of this one.
 
@@ -25,8 +26,8 @@ class WholePartitionsDataset(PartitionedDataset):
           dataset: pandas.CSVDataset
 
     Python example:
-        >>> dataset = WholePartitionsDataset(path="losses", dataset="json.JSONDataset", filename_suffix=".json")
-        >>> dataset.save({"stage1": {"loss": 0.4}})
+        >>> dataset = WholePartitionsDataset(path="losses", dataset="json.JSONDataset",
+        filename_suffix=".json") >>> dataset.save({"stage1": {"loss": 0.4}})
     """
 
     def save(self, data: dict[str, Any]) -> None:
@@ -51,11 +52,12 @@ class OptionalPartitionsDataset(WholePartitionsDataset):
           type: dcr.datasets.partitions.OptionalPartitionsDataset
           path: data/06_models/demo/alignments
           filename_suffix: .safetensors
-          dataset: {type: dcr.datasets.tensors.SafetensorsDataset, made_by: kedro run --pipelines alignment}
+          dataset: {type: dcr.datasets.tensors.SafetensorsDataset, made_by: kedro run --pipelines
+          alignment}
 
     Python example:
-        >>> OptionalPartitionsDataset(path="nowhere", dataset="json.JSONDataset", filename_suffix=".json").load()
-        {}
+        >>> OptionalPartitionsDataset(path="nowhere", dataset="json.JSONDataset",
+        filename_suffix=".json").load() {}
     """
 
     def load(self) -> dict[str, Callable[[], Any]]:

@@ -1,4 +1,6 @@
-"""Kedro datasets that tell a step what an earlier run left, so that it need not do the same again."""
+"""Kedro datasets that tell a step what an earlier run left, so that it need not do the same
+again.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,8 @@ from dcr.files import atomic_path, sha256_folder
 
 
 class RecordDataset(AbstractDataset):
-    """A JSON object in a file, or ``{}`` where there is none that can be read; written whole or not at all.
+    """A JSON object in a file, or ``{}`` where there is none that can be read; written whole or not
+    at all.
 
     Two entries over one path let a step read what its last run left.
 
@@ -51,9 +54,11 @@ class RecordDataset(AbstractDataset):
 
 
 class FolderHashesDataset(AbstractDataset):
-    """What lies in some folders at the moment of loading: ``{name: sha256}``, None for a folder that is missing.
+    """What lies in some folders at the moment of loading: ``{name: sha256}``, None for a folder
+    that is missing.
 
-    A list of places, or nothing, may stand where a folder is due, as a recipe may name its shards so: None, too.
+    A list of places, or nothing, may stand where a folder is due, as a recipe may name its shards
+    so: None, too.
 
     Args:
         folders: by name, the folder to hash.
@@ -67,7 +72,9 @@ class FolderHashesDataset(AbstractDataset):
             clip: data/06_models/demo/base/clip
     """
 
-    def __init__(self, *, folders: dict[str, str | list[str] | None], metadata: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self, *, folders: dict[str, str | list[str] | None], metadata: dict[str, Any] | None = None
+    ) -> None:
         self._folders = folders
         self.metadata = metadata
 

@@ -1,4 +1,6 @@
-"""Kedro datasets for the rows of validation: a Parquet file a shard, and one file of what was selected."""
+"""Kedro datasets for the rows of validation: a Parquet file a shard, and one file of what was
+selected.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +23,9 @@ if TYPE_CHECKING:
 class SampleTablesDataset(AbstractDataset):
     """A folder with one Parquet file per shard.
 
-    ``save`` takes a plan and does what is missing of it: each file is written whole or not at all, files that still
-    hold are kept, and those of shards that are not named are removed. ``load`` gives the tables, to be read one shard
-    at a time.
+    ``save`` takes a plan and does what is missing of it: each file is written whole or not at all,
+    files that still hold are kept, and those of shards that are not named are removed. ``load``
+    gives the tables, to be read one shard at a time.
 
     Args:
         filepath: the folder of Parquet files.
@@ -65,8 +67,8 @@ class SampleTablesDataset(AbstractDataset):
 class SelectedSamplesDataset(AbstractDataset):
     """One Parquet file of samples.
 
-    ``save`` takes a function that yields tables, of which one at a time is in memory; the file is written whole or
-    not at all. ``load`` gives all rows as pandas.
+    ``save`` takes a function that yields tables, of which one at a time is in memory; the file is
+    written whole or not at all. ``load`` gives all rows as pandas.
 
     Args:
         filepath: the Parquet file.

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from kedro.io import AbstractDataset
 
+from dcr.data.shards import find_shards, list_shards
+from dcr.datasets.ownership import check_ours, owned_folder
 from dcr.errors import UserError
-from dcr.ownership import check_ours, owned_folder
-from dcr.shards import find_shards, list_shards
 
 if TYPE_CHECKING:
-    from dcr.shards.listing import ShardListing
+    from dcr.data.shards.listing import ShardListing
 
 logger = logging.getLogger(__name__)
 
@@ -22,14 +22,15 @@ logger = logging.getLogger(__name__)
 class ShardsDataset(AbstractDataset):
     """WebDataset shards in img2dataset's shape.
 
-    ``load`` gives the sorted paths of the tars. ``save`` takes a function that fills an empty folder with all shards:
-    that folder then takes the place of ``filepath``, a local folder that is absent, empty, or made here before.
+    ``load`` gives the sorted paths of the tars. ``save`` takes a function that fills an empty
+    folder with all shards: that folder then takes the place of ``filepath``, a local folder that is
+    absent, empty, or made here before.
 
     After a load, ``listing`` says what was found and passed over.
 
     Args:
-        filepath: a folder, a glob, a brace pattern (``name-{000000..000999}.tar``), an fsspec URL, or a list; see
-            `dcr.shards.find_shards`.
+        filepath: a folder, a glob, a brace pattern (``name-{000000..000999}.tar``), an fsspec URL,
+            or a list; see `dcr.data.shards.find_shards`.
         made_by: what to tell a user who has none.
         metadata: for Kedro's plugins alone, such as the layer that Kedro-Viz draws.
 
@@ -41,11 +42,16 @@ class ShardsDataset(AbstractDataset):
           made_by: kedro run --pipelines scenes
 
     Python example:
-        >>> ShardsDataset(filepath="shards").save(lambda folder: write_shard(folder, "00000", [Sample("0", b"...")]))
+        >>> ShardsDataset(filepath="shards").save(lambda folder: write_shard(folder, "00000",
+        [Sample("0", b"...")]))
     """
 
     def __init__(
-        self, *, filepath: str | list[str], made_by: str | None = None, metadata: dict[str, Any] | None = None
+        self,
+        *,
+        filepath: str | list[str],
+        made_by: str | None = None,
+        metadata: dict[str, Any] | None = None,
     ) -> None:
         self._filepath = filepath
         self._made_by = made_by
@@ -59,7 +65,11 @@ class ShardsDataset(AbstractDataset):
             made = f"make them with `{self._made_by}`" if self._made_by else None
             hint = f"; {made or 'name your own as `shards` in the globals.yml of the recipe'}"
             raise UserError(f"{exc}{hint}") from exc
-        named = self._filepath if isinstance(self._filepath, str) else f"a list of {len(self._filepath)}"
+        named = (
+            self._filepath
+            if isinstance(self._filepath, str)
+            else f"a list of {len(self._filepath)}"
+        )
         logger.info("%s: %s", named, listing.describe())
         self.listing = listing
         return listing.shards
@@ -70,13 +80,19 @@ class ShardsDataset(AbstractDataset):
             data(folder)
 
     def check_target(self) -> None:
-        """Raise UserError if there is no folder to save to, or if it holds what this project did not make."""
+        """Raise UserError if there is no folder to save to, or if it holds what this project
+        did not make.
+        """
         check_ours(self._target())
 
     def _target(self) -> Path:
-        is_place = isinstance(self._filepath, str) and not any(mark in self._filepath for mark in (*"*?[{", "://"))
+        is_place = isinstance(self._filepath, str) and not any(
+            mark in self._filepath for mark in (*"*?[{", "://")
+        )
         if not is_place and not (isinstance(self._filepath, str) and Path(self._filepath).is_dir()):
-            raise UserError(f"shards are written to a folder, got {self._filepath!r}: name one folder")
+            raise UserError(
+                f"shards are written to a folder, got {self._filepath!r}: name one folder"
+            )
         return Path(self._filepath)
 
     def _exists(self) -> bool:

@@ -7,9 +7,9 @@ from typing import Any
 
 from kedro.io import AbstractDataset, DatasetError
 
-from dcr.conf_files import read_mapping, shown
 from dcr.errors import UserError
-from dcr.expectations import check_suite
+from dcr.parameters.conf_files import read_mapping, shown
+from dcr.validation.expectations import check_suite
 
 
 class SuiteDataset(AbstractDataset):
@@ -42,7 +42,10 @@ class SuiteDataset(AbstractDataset):
     def require(self) -> dict[str, Any]:
         """Return the suite; raises UserError if it is not there or not of a suite's shape."""
         if not self._filepath.is_file():
-            raise UserError(f"{shown(self._filepath)} does not exist: check `expectations` in the recipe's globals.yml")
+            raise UserError(
+                f"{shown(self._filepath)} does not exist: check `expectations` in the recipe's"
+                " globals.yml"
+            )
         suite = read_mapping(self._filepath)
         check_suite(suite, shown(self._filepath))
         return suite

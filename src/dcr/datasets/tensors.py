@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 
 class SafetensorsDataset(AbstractDataset):
-    """A dict of tensors in one safetensors file, written whole or not at all; all of them are finite.
+    """A dict of tensors in one safetensors file, written whole or not at all; all of them are
+    finite.
 
     Args:
         filepath: the safetensors file.
@@ -31,10 +32,13 @@ class SafetensorsDataset(AbstractDataset):
           made_by: kedro run --pipelines training
 
     Python example:
-        >>> SafetensorsDataset(filepath="w.safetensors", made_by="...").save({"weight": torch.zeros(2)})
+        >>> SafetensorsDataset(filepath="w.safetensors", made_by="...").save({"weight":
+        torch.zeros(2)})
     """
 
-    def __init__(self, *, filepath: str, made_by: str, metadata: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self, *, filepath: str, made_by: str, metadata: dict[str, Any] | None = None
+    ) -> None:
         self._filepath = Path(filepath)
         self._made_by = made_by
         self.metadata = metadata
@@ -49,7 +53,8 @@ class SafetensorsDataset(AbstractDataset):
             tensors = load_file(self._filepath)
         except SafetensorError as exc:
             raise UserError(
-                f"{self._filepath} is not a whole safetensors file ({exc}); make it again with `{self._made_by}`"
+                f"{self._filepath} is not a whole safetensors file ({exc}); make it again with"
+                f" `{self._made_by}`"
             ) from exc
         require_finite(tensors, str(self._filepath), f"make it again with `{self._made_by}`")
         return tensors
@@ -58,7 +63,9 @@ class SafetensorsDataset(AbstractDataset):
         """Write the tensors in ``data``, by name; raises UserError if one is not finite."""
         from safetensors.torch import save_file
 
-        require_finite(data, f"what is to become {self._filepath}", f"mend what makes it, `{self._made_by}`")
+        require_finite(
+            data, f"what is to become {self._filepath}", f"mend what makes it, `{self._made_by}`"
+        )
         with atomic_path(self._filepath) as path:
             save_file(data, path)
 

@@ -1,10 +1,11 @@
 """Encoders on benchmark sets: each image embedded once, each score with its interval and its items.
 
-P-Ability is read by ``mmvp_vlm`` and ``probes``, D-Ability by ``clustering``, what was lost by ``zero_shot``,
-``retrieval``, ``linear_probe`` and ``text_alignment``, what moved by ``feature_drift`` and its like.
+P-Ability is read by ``mmvp_vlm`` and ``probes``, D-Ability by ``clustering``, what was lost by
+``zero_shot``, ``retrieval``, ``linear_probe`` and ``text_alignment``, what moved by
+``feature_drift`` and its like.
 """
 
-from dcr.benchmark_sets import NamedSet
+from dcr.data.benchmark_sets import NamedSet
 from dcr.evaluation.cache import EvaluationCache
 from dcr.evaluation.embedding import Embedder, embed_images, embed_texts
 from dcr.evaluation.parallel import embed_parts

@@ -1,4 +1,6 @@
-"""What was computed once for an encoder and a set: embeddings and results, in files named by all they depend on."""
+"""What was computed once for an encoder and a set: embeddings and results, in files named by
+all they depend on.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,7 @@ from dcr.files import atomic_path
 from dcr.fingerprints import code_hash, fingerprint, json_hash, tensors_hash
 
 if TYPE_CHECKING:
-    from dcr.backbones import Backbone
+    from dcr.models.backbones import Backbone
 
 logger = logging.getLogger(__name__)
 
@@ -26,10 +28,11 @@ _EMBEDDINGS = "embeddings"
 
 @dataclass(frozen=True)
 class EncoderFingerprint:
-    """Hex sha256 of an encoder's two sides: weights, what else decides about features, code, and kind of device.
+    """Hex sha256 of an encoder's two sides: weights, what else decides about features, code, and
+    kind of device.
 
-    Image embeddings depend on ``images`` alone and text embeddings on ``texts``: two encoders that share a tower share
-    its embeddings.
+    Image embeddings depend on ``images`` alone and text embeddings on ``texts``: two encoders that
+    share a tower share its embeddings.
     """
 
     images: str
@@ -37,7 +40,9 @@ class EncoderFingerprint:
 
     @classmethod
     def of(cls, backbone: Backbone) -> EncoderFingerprint:
-        """Return the fingerprint of ``backbone`` as it is now, with whatever was merged or folded into it."""
+        """Return the fingerprint of ``backbone`` as it is now, with whatever was merged or
+        folded into it.
+        """
         state = backbone.model.state_dict(keep_vars=True)
         seen = {id(tensor) for tensor in backbone.visual.state_dict(keep_vars=True).values()}
         images = {name: tensor for name, tensor in state.items() if id(tensor) in seen}
@@ -61,8 +66,8 @@ class EncoderFingerprint:
 class EvaluationCache:
     """A folder of embeddings (safetensors) and results (npz); several processes may use it at once.
 
-    Files are written whole or not at all, and one that cannot be read is made again. Nothing is ever removed: the
-    folder may be deleted at any time.
+    Files are written whole or not at all, and one that cannot be read is made again. Nothing is
+    ever removed: the folder may be deleted at any time.
 
     Args:
         folder: made with the first file.
@@ -71,14 +76,17 @@ class EvaluationCache:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def embeddings(self, key: str, compute: Callable[[], np.ndarray], description: str) -> np.ndarray:
-        """Return embeddings (N, d), float32, as they were kept under ``key``, or compute and keep them.
+    def embeddings(
+        self, key: str, compute: Callable[[], np.ndarray], description: str
+    ) -> np.ndarray:
+        """Return embeddings (N, d), float32, as they were kept under ``key``, or compute and keep
+        them.
 
         Args:
             key: hex fingerprint of all that they depend on.
             compute: returns them, (N, d).
-            description: written beside them for people who look into a file; one entry, since safetensors writes
-                several in an order that changes from process to process.
+            description: written beside them for people who look into a file; one entry, since
+                safetensors writes several in an order that changes from process to process.
         """
         from safetensors.numpy import save_file
 
@@ -91,7 +99,9 @@ class EvaluationCache:
         return embeddings
 
     def results(self, key: str, compute: Callable[[], list[Result]]) -> list[Result]:
-        """Return the results kept under the fingerprint ``key``, or those of ``compute``, which are then kept."""
+        """Return the results kept under the fingerprint ``key``, or those of ``compute``, which
+        are then kept.
+        """
         path = self._place(key, "npz")
         if (kept := _load_results(path)) is not None:
             return kept
@@ -112,7 +122,11 @@ def _load_embeddings(path: Path) -> np.ndarray | None:
         return None
     try:
         embeddings = load_file(path)[_EMBEDDINGS]
-        if embeddings.ndim == 2 and embeddings.dtype == np.float32 and np.isfinite(embeddings).all():
+        if (
+            embeddings.ndim == 2
+            and embeddings.dtype == np.float32
+            and np.isfinite(embeddings).all()
+        ):
             return embeddings
     except (OSError, KeyError, ValueError, SafetensorError):
         pass
@@ -121,12 +135,18 @@ def _load_embeddings(path: Path) -> np.ndarray | None:
 
 
 def _save_results(path: Path, results: list[Result]) -> None:
-    """Write the records of all results as JSON, and beside them all replicates as one table (metrics, R)."""
+    """Write the records of all results as JSON, and beside them all replicates as one table
+    (metrics, R).
+    """
     records = [result.to_record() for result in results]
     text = json.dumps(records, default=float).encode()
     rows = [values for result in results for values in result.replicates.values()]
     with path.open("wb") as file:
-        np.savez(file, records=np.frombuffer(text, dtype=np.uint8), replicates=np.array(rows, dtype=np.float32))
+        np.savez(
+            file,
+            records=np.frombuffer(text, dtype=np.uint8),
+            replicates=np.array(rows, dtype=np.float32),
+        )
 
 
 def _load_results(path: Path) -> list[Result] | None:

@@ -1,4 +1,6 @@
-"""D-Ability by clustering, P-Ability by attribute probes, and classes by text, by line and by neighbours."""
+"""D-Ability by clustering, P-Ability by attribute probes, and classes by text, by line and by
+neighbours.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from dcr.benchmark_sets import ClassificationSet
+from dcr.data.benchmark_sets import ClassificationSet
 from dcr.errors import UserError
 from dcr.evaluation.embedding import Embedder, LabelledFeatures, embed_split
 from dcr.evaluation.features import evaluate_features
@@ -30,9 +32,11 @@ def evaluate_class_images(
     options: EvaluationOptions,
     reference: Embedder | None = None,
 ) -> Iterator[Result]:
-    """Clustering of the test split, then, with a train split, linear and neighbour probes; all of it without a text.
+    """Clustering of the test split, then, with a train split, linear and neighbour probes; all of
+    it without a text.
 
-    With ``options.compare_features`` also the geometry of the test features, and their drift from ``reference``'s.
+    With ``options.compare_features`` also the geometry of the test features, and their drift from
+    ``reference``'s.
 
     Args:
         embedder: the encoder.
@@ -68,16 +72,22 @@ def _has_two_values(what: str, values: np.ndarray) -> bool:
     return True
 
 
-def _evaluate_clustering(dataset: ClassificationSet, test: LabelledFeatures, options: EvaluationOptions) -> Result:
+def _evaluate_clustering(
+    dataset: ClassificationSet, test: LabelledFeatures, options: EvaluationOptions
+) -> Result:
     num_classes = len(dataset.class_names)
     if not 2 <= num_classes <= len(test.keys):
         raise UserError(
-            f"{dataset.folder} cannot be clustered: it needs 2 classes or more and as many test images, got"
-            f" {num_classes} classes and {len(test.keys)} images"
+            f"{dataset.folder} cannot be clustered: it needs 2 classes or more and as many test"
+            f" images, got {num_classes} classes and {len(test.keys)} images"
         )
     clusterings = [
-        cluster(test.embeddings, num_classes, seed, options.kmeans_num_init, options.kmeans_batch_size)
-        for seed in show_progress(options.kmeans_seeds, desc=f"{dataset.name} k-means", unit="seed", leave=False)
+        cluster(
+            test.embeddings, num_classes, seed, options.kmeans_num_init, options.kmeans_batch_size
+        )
+        for seed in show_progress(
+            options.kmeans_seeds, desc=f"{dataset.name} k-means", unit="seed", leave=False
+        )
     ]
 
     by_clustering = [clustering_statistics(test.labels, clusters) for clusters in clusterings]
@@ -86,7 +96,10 @@ def _evaluate_clustering(dataset: ClassificationSet, test: LabelledFeatures, opt
         """Return the means over k-means' seeds, images drawn ``counts`` (..., N) times."""
         by_seed = [scores(counts) for scores in by_clustering]
         means = {name: np.mean([scores[name] for scores in by_seed], axis=0) for name in by_seed[0]}
-        return {**means, "between_class_share": between_class_share(test.embeddings, test.labels, counts)}
+        return {
+            **means,
+            "between_class_share": between_class_share(test.embeddings, test.labels, counts),
+        }
 
     correct = np.mean([match_clusters(test.labels, clusters) for clusters in clusterings], axis=0)
     groups = [dataset.class_names[label] for label in test.labels]
@@ -96,7 +109,10 @@ def _evaluate_clustering(dataset: ClassificationSet, test: LabelledFeatures, opt
 
 
 def evaluate_zero_shot(
-    embedder: Embedder, dataset: ClassificationSet, test: LabelledFeatures, options: EvaluationOptions
+    embedder: Embedder,
+    dataset: ClassificationSet,
+    test: LabelledFeatures,
+    options: EvaluationOptions,
 ) -> Result:
     """Each test image named by the class whose prompts it is nearest to.
 
@@ -106,9 +122,15 @@ def evaluate_zero_shot(
         test: its features.
         options: of which resampling alone matters here.
     """
-    prompts = [template.replace("{c}", name) for name in dataset.class_names for template in dataset.templates]
+    prompts = [
+        template.replace("{c}", name)
+        for name in dataset.class_names
+        for template in dataset.templates
+    ]
     texts = embedder.texts(prompts, f"{dataset.name} prompts")
-    classifier = build_classifier(texts.reshape(len(dataset.class_names), len(dataset.templates), -1))
+    classifier = build_classifier(
+        texts.reshape(len(dataset.class_names), len(dataset.templates), -1)
+    )
     ranks = rank_labels(test.embeddings, classifier, test.labels)
     groups = [dataset.class_names[label] for label in test.labels]
     items = Items("image", test.keys)
@@ -116,7 +138,9 @@ def evaluate_zero_shot(
         "zero_shot",
         dataset.name,
         "zeroshot_classification",
-        **score(lambda counts: zero_shot_scores(ranks, test.labels, counts), items, options.bootstrap),
+        **score(
+            lambda counts: zero_shot_scores(ranks, test.labels, counts), items, options.bootstrap
+        ),
         outcomes=outcomes_of(test.keys, groups, ranks < 1),
         notes=_describe_classes(dataset, test.labels),
     )
@@ -128,18 +152,26 @@ def _describe_classes(dataset: ClassificationSet, labels: np.ndarray) -> list[st
     absent = [name for label, name in enumerate(names) if label not in there]
     notes = []
     if absent:
-        notes.append(f"no test image of {len(absent)} of {len(names)} classes: {', '.join(absent[:3])}")
+        notes.append(
+            f"no test image of {len(absent)} of {len(names)} classes: {', '.join(absent[:3])}"
+        )
     if not dataset.has_split("train"):
         notes.append("no train split, so no probes")
     return notes
 
 
 def _evaluate_class_probes(
-    dataset: ClassificationSet, train: LabelledFeatures, test: LabelledFeatures, options: EvaluationOptions
+    dataset: ClassificationSet,
+    train: LabelledFeatures,
+    test: LabelledFeatures,
+    options: EvaluationOptions,
 ) -> Result:
     linear = _predict_linear(train, train.labels, test, options) == test.labels
     neighbours = min(options.num_neighbours, len(train.labels))
-    nearest = predict_neighbours(train.embeddings, train.labels, test.embeddings, neighbours) == test.labels
+    nearest = (
+        predict_neighbours(train.embeddings, train.labels, test.embeddings, neighbours)
+        == test.labels
+    )
     correct = {"lp_acc1": linear, "knn_acc1": nearest}
     groups = [dataset.class_names[label] for label in test.labels]
 
@@ -162,10 +194,18 @@ def _evaluate_attribute_probes(
 ) -> Result:
     correct = {
         name: _predict_linear(train, train.attributes[name], test, options) == test.attributes[name]
-        for name in show_progress(names, desc=f"{dataset.name} probes", unit="attribute", leave=False)
+        for name in show_progress(
+            names, desc=f"{dataset.name} probes", unit="attribute", leave=False
+        )
     }
-    scored = score(lambda counts: probe_scores(correct, counts), Items("image", test.keys), options.bootstrap)
-    outcomes = [row for name in names for row in outcomes_of(test.keys, [name] * len(test.keys), correct[name])]
+    scored = score(
+        lambda counts: probe_scores(correct, counts), Items("image", test.keys), options.bootstrap
+    )
+    outcomes = [
+        row
+        for name in names
+        for row in outcomes_of(test.keys, [name] * len(test.keys), correct[name])
+    ]
     return Result("probes", dataset.name, "attribute_probes", **scored, outcomes=outcomes)
 
 

@@ -1,12 +1,13 @@
 """The one judge: what changed between encoders, and how surely, over training seeds and over items.
 
-Every `Result` keeps what its measures are in each resample of its items. Resamples depend on the items alone, so that
-two encoders' replicates of one number are of the same draw, and their difference is the paired replicate of whatever
-the measure is: a mean over items, NMI, a recall. Pages, cards and sweeps read this module's verdicts and make none.
+Every `Result` keeps what its measures are in each resample of its items. Resamples depend on the
+items alone, so that two encoders' replicates of one number are of the same draw, and their
+difference is the paired replicate of whatever the measure is: a mean over items, NMI, a recall.
+Pages, cards and sweeps read this module's verdicts and make none.
 
-An encoder that was trained here stands with its further seeds for its method (`dcr.encoder_names`): the method's
-score is the mean over them, its interval is over seeds and items. One seed has no verdict. An encoder that was not
-trained here, as the base, is compared as it is, over items alone.
+An encoder that was trained here stands with its further seeds for its method (`dcr.encoder_names`):
+the method's score is the mean over them, its interval is over seeds and items. One seed has no
+verdict. An encoder that was not trained here, as the base, is compared as it is, over items alone.
 """
 
 from __future__ import annotations
@@ -84,12 +85,14 @@ class Comparison:
 def judge(difference: Estimate, has_better_end: bool = True) -> str:
     """Return what may be said of a difference.
 
-    ``better`` or ``worse``, or ``higher`` or ``lower`` where there is no better end; ``within noise`` if the interval
-    holds zero; and ``one seed`` where it is over the items of one training alone.
+    ``better`` or ``worse``, or ``higher`` or ``lower`` where there is no better end; ``within
+    noise`` if the interval holds zero; and ``one seed`` where it is over the items of one training
+    alone.
 
     Args:
         difference: after minus before.
-        has_better_end: whether more of the measure is better; cosines and distances have no better end.
+        has_better_end: whether more of the measure is better; cosines and distances have no better
+            end.
     """
     if difference.num_seeds == 1:
         return ONE_SEED
@@ -104,7 +107,8 @@ def estimate(seeds: Sequence[Measured], confidence: float, trained: bool = True)
     """Return the mean over ``seeds`` with its interval.
 
     Args:
-        seeds: the same measure of every seed's encoder, or its difference; one where nothing was trained.
+        seeds: the same measure of every seed's encoder, or its difference; one where nothing was
+            trained.
         confidence: coverage of the interval, in (0, 1).
         trained: whether these are seeds of a training.
 
@@ -128,7 +132,9 @@ class Judge:
         trained: methods that were trained here, with one seed or several.
     """
 
-    def __init__(self, measurements: Measurements, confidence: float, trained: Collection[str]) -> None:
+    def __init__(
+        self, measurements: Measurements, confidence: float, trained: Collection[str]
+    ) -> None:
         self._measurements = measurements
         self._confidence = confidence
         self._trained = set(trained)
@@ -143,7 +149,8 @@ class Judge:
         return list(self._seeds)
 
     def estimates(self, name: str) -> dict[str, dict[str, Estimate]]:
-        """Return {benchmark: {metric: its mean over seeds}} of an encoder or method, ``name`` without a seed.
+        """Return {benchmark: {metric: its mean over seeds}} of an encoder or method, ``name``
+        without a seed.
 
         Raises:
             UserError: it has no scores.
@@ -155,7 +162,8 @@ class Judge:
         }
 
     def compare(self, before: str, after: str) -> list[Comparison]:
-        """Compare two encoders or methods in every measure that both have, in the order of ``before``'s.
+        """Compare two encoders or methods in every measure that both have, in the order of
+        ``before``'s.
 
         Two methods are compared seed by seed, on the seeds that both have.
 
@@ -163,13 +171,18 @@ class Judge:
             before, after: names without seed.
 
         Raises:
-            UserError: one has no scores; they share no seed; or they were not measured on the same items.
+            UserError: one has no scores; they share no seed; or they were not measured on the same
+                items.
         """
         pairs = self._pair(before, after)
         found = []
         for benchmark, metrics in self._measurements[pairs[0][0]].items():
             for metric in metrics:
-                measured = [pair for pair in pairs if all(self._get(name, benchmark, metric) for name in pair)]
+                measured = [
+                    pair
+                    for pair in pairs
+                    if all(self._get(name, benchmark, metric) for name in pair)
+                ]
                 if measured:
                     found.append(self._compare(measured, benchmark, metric))
         return found
@@ -177,7 +190,8 @@ class Judge:
     def _compare(self, pairs: Sequence[tuple[str, str]], benchmark: str, metric: str) -> Comparison:
         before, after = ([pair[side] for pair in pairs] for side in (0, 1))
         differences = [
-            self._get(second, benchmark, metric) - self._get(first, benchmark, metric) for first, second in pairs
+            self._get(second, benchmark, metric) - self._get(first, benchmark, metric)
+            for first, second in pairs
         ]
         trained = self._is_trained(before[0]) or self._is_trained(after[0])
         return Comparison(
@@ -219,25 +233,39 @@ class Judge:
         pairs = [(first[seed], name) for seed, name in second.items() if seed in first]
         if not pairs:
             raise UserError(
-                f"{before} and {after} share no training seed, so that they cannot be compared; "
-                "run `kedro run --pipelines training,evaluation` for both with the same training.stage2_seeds"
+                f"{before} and {after} share no training seed, so that they cannot be compared; run"
+                " `kedro run --pipelines training,evaluation` for both with the same"
+                " training.stage2_seeds"
             )
         return pairs
 
 
 def comparison_records(comparisons: Sequence[Comparison]) -> dict[str, dict[str, Any]]:
-    """Return ``comparisons`` as {benchmark: {metric: its estimates and verdict as plain values}}, fit for JSON."""
+    """Return ``comparisons`` as {benchmark: {metric: its estimates and verdict as plain
+    values}}, fit for JSON.
+    """
     records: dict[str, dict[str, Any]] = {}
     for comparison in comparisons:
-        values = {side: asdict(getattr(comparison, side)) for side in ("before", "after", "difference")}
-        records.setdefault(comparison.benchmark, {})[comparison.metric] = {**values, "verdict": comparison.verdict}
+        values = {
+            side: asdict(getattr(comparison, side)) for side in ("before", "after", "difference")
+        }
+        records.setdefault(comparison.benchmark, {})[comparison.metric] = {
+            **values,
+            "verdict": comparison.verdict,
+        }
     return records
 
 
 def read_comparisons(records: Mapping[str, Mapping[str, Any]]) -> list[Comparison]:
-    """Return the comparisons of ``records`` that `comparison_records` made; verdicts are judged anew."""
+    """Return the comparisons of ``records`` that `comparison_records` made; verdicts are judged
+    anew.
+    """
     return [
-        Comparison(benchmark, metric, **{side: Estimate(**record[side]) for side in ("before", "after", "difference")})
+        Comparison(
+            benchmark,
+            metric,
+            **{side: Estimate(**record[side]) for side in ("before", "after", "difference")},
+        )
         for benchmark, metrics in records.items()
         for metric, record in metrics.items()
     ]

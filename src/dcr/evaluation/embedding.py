@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from dcr.benchmark_sets import ClassificationSet, Part
+from dcr.data.benchmark_sets import ClassificationSet, Part
 from dcr.errors import UserError
 from dcr.evaluation.cache import EncoderFingerprint, EvaluationCache
 from dcr.evaluation.memory import Memory, Words
@@ -24,7 +24,7 @@ from dcr.progress import show_progress
 if TYPE_CHECKING:
     from PIL import Image
 
-    from dcr.backbones import Backbone
+    from dcr.models.backbones import Backbone
 
 
 @dataclass(frozen=True)
@@ -45,14 +45,16 @@ def embed_images(
     num_workers: int = 0,
     open_image: Callable[[Any], Image.Image] = lambda image: image,
 ) -> np.ndarray:
-    """Return the image embeddings (N, d), float32, not normalised; memory holds a few batches of images.
+    """Return the image embeddings (N, d), float32, not normalised; memory holds a few batches of
+    images.
 
     Args:
         backbone: the encoder.
         images: images, or what ``open_image`` makes one of.
         batch_size: images in one pass of the tower.
         description: for the progress bar and for errors.
-        num_workers: threads that open and preprocess ahead of the tower; 0 does so between its passes.
+        num_workers: threads that open and preprocess ahead of the tower; 0 does so between its
+            passes.
         open_image: called once for each item of ``images``.
     """
 
@@ -64,7 +66,9 @@ def embed_images(
     return _embed_pixels(backbone, pixels, batch_size, description)
 
 
-def _embed_pixels(backbone: Backbone, pixels: Iterable[torch.Tensor], batch_size: int, description: str) -> np.ndarray:
+def _embed_pixels(
+    backbone: Backbone, pixels: Iterable[torch.Tensor], batch_size: int, description: str
+) -> np.ndarray:
     def encode(batch: list[torch.Tensor]) -> torch.Tensor:
         """Return embeddings (B, d) of ``batch``: B preprocessed images, (3, H, H) each."""
         return backbone.encode_image(torch.stack(batch).to(backbone.device))
@@ -72,7 +76,9 @@ def _embed_pixels(backbone: Backbone, pixels: Iterable[torch.Tensor], batch_size
     return _embed(encode, pixels, batch_size, description)
 
 
-def embed_texts(backbone: Backbone, texts: Iterable[str], batch_size: int, description: str = "texts") -> np.ndarray:
+def embed_texts(
+    backbone: Backbone, texts: Iterable[str], batch_size: int, description: str = "texts"
+) -> np.ndarray:
     """Return the text embeddings (N, d), float32, not normalised.
 
     Args:
@@ -88,7 +94,9 @@ def embed_texts(backbone: Backbone, texts: Iterable[str], batch_size: int, descr
 
 
 def _map_ahead(function: Callable, items: Iterable, num_workers: int, ahead: int) -> Iterator:
-    """Yield ``function(item)`` in order; threads work on up to ``ahead`` items beyond the one that is asked for."""
+    """Yield ``function(item)`` in order; threads work on up to ``ahead`` items beyond the one
+    that is asked for.
+    """
     if num_workers == 0:
         yield from map(function, items)
         return
@@ -105,10 +113,15 @@ def _map_ahead(function: Callable, items: Iterable, num_workers: int, ahead: int
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _embed(encode: Callable[[list], torch.Tensor], items: Iterable, batch_size: int, description: str) -> np.ndarray:
+def _embed(
+    encode: Callable[[list], torch.Tensor], items: Iterable, batch_size: int, description: str
+) -> np.ndarray:
     items = iter(items)
     parts = []
-    with torch.inference_mode(), show_progress(desc=description, unit="item", leave=False) as progress:
+    with (
+        torch.inference_mode(),
+        show_progress(desc=description, unit="item", leave=False) as progress,
+    ):
         while batch := list(islice(items, batch_size)):
             parts.append(encode(batch).float().cpu().numpy())
             progress.update(len(batch))
@@ -150,14 +163,20 @@ class Embedder:
         return EncoderFingerprint.of(self.backbone)
 
     def images(self, part: Part, description: str) -> np.ndarray:
-        """Return the embeddings (N, d), float32, not normalised, of the images of ``part`` in order.
+        """Return the embeddings (N, d), float32, not normalised, of the images of ``part`` in
+        order.
 
         ``description`` names them in the progress bar, in errors and in the cache's file.
         """
 
         def read() -> Iterator[torch.Tensor]:
             ahead = 2 * self._batch_size
-            return _map_ahead(lambda s: self.backbone.preprocess(s.image), part.samples(), self._num_workers, ahead)
+            return _map_ahead(
+                lambda s: self.backbone.preprocess(s.image),
+                part.samples(),
+                self._num_workers,
+                ahead,
+            )
 
         def compute() -> np.ndarray:
             key = (part.fingerprint, self.backbone.preprocessing)
@@ -170,16 +189,22 @@ class Embedder:
         return self.cache.embeddings(key, compute, f"images: {description}, {part.name}")
 
     def words(self, key: Hashable, read: Callable[[], Words]) -> Words:
-        """Return what ``read`` reads of a set beside its images, once for each ``key``; see `Memory.words`."""
+        """Return what ``read`` reads of a set beside its images, once for each ``key``; see
+        `Memory.words`.
+        """
         return self._memory.words(key, read) if self._memory else read()
 
     def split(self, parts: Iterable[Part], description: str) -> np.ndarray:
-        """Return the embeddings (N, d) of all ``parts``, one after the other; ``description`` as in `images`."""
+        """Return the embeddings (N, d) of all ``parts``, one after the other; ``description``
+        as in `images`.
+        """
         shown = show_progress(parts, desc=f"embed {description}", unit="part", leave=False)
         return np.concatenate([self.images(part, description) for part in shown])
 
     def texts(self, texts: list[str], description: str) -> np.ndarray:
-        """Return the embeddings (N, d), float32, not normalised, of ``texts``; ``description`` as in `images`."""
+        """Return the embeddings (N, d), float32, not normalised, of ``texts``; ``description``
+        as in `images`.
+        """
 
         def compute() -> np.ndarray:
             return embed_texts(self.backbone, texts, self._batch_size, description)
@@ -207,7 +232,9 @@ def embed_split(embedder: Embedder, dataset: ClassificationSet, split: str) -> L
     return LabelledFeatures(embeddings, *words)
 
 
-def _read_labels(dataset: ClassificationSet, split: str) -> tuple[list[str], np.ndarray, dict[str, np.ndarray]]:
+def _read_labels(
+    dataset: ClassificationSet, split: str
+) -> tuple[list[str], np.ndarray, dict[str, np.ndarray]]:
     """Return keys (N,), labels (N,) and attributes, (N,) by name."""
     keys = []
     labels = []

@@ -12,11 +12,13 @@ BASE = "base"
 MMVP = "mmvp_vlm"
 
 
-def diva_results(scores: Scores, model: str, encoder: str) -> dict[str, dict[str, dict[str, float]]]:
+def diva_results(
+    scores: Scores, model: str, encoder: str
+) -> dict[str, dict[str, dict[str, float]]]:
     """Return MMVP-VLM before and after as DIVA's ``pred_result.json`` holds it.
 
-    ``{results_before: {model: {type: percent, ..., average_score: percent}}, results_final_after: ...}``; {} where
-    MMVP-VLM was not evaluated.
+    ``{results_before: {model: {type: percent, ..., average_score: percent}}, results_final_after:
+    ...}``; {} where MMVP-VLM was not evaluated.
 
     Args:
         scores: {encoder: {benchmark: {metric: fraction}}}, of the base and of ``encoder`` at least.
@@ -25,7 +27,9 @@ def diva_results(scores: Scores, model: str, encoder: str) -> dict[str, dict[str
     """
 
     def show(benchmarks: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
-        """Return what DIVA's file holds of one encoder, from its ``benchmarks``, fractions by metric."""
+        """Return what DIVA's file holds of one encoder, from its ``benchmarks``, fractions by
+        metric.
+        """
         types = {name: 100 * value for name, value in benchmarks[MMVP].items() if name != "mean"}
         return {model: {**types, "average_score": 100 * benchmarks[MMVP]["mean"]}}
 
@@ -34,23 +38,31 @@ def diva_results(scores: Scores, model: str, encoder: str) -> dict[str, dict[str
     return {"results_before": show(scores[BASE]), "results_final_after": show(scores[encoder])}
 
 
-def seed_record(scores: Scores, record: Mapping[str, Any], alignment: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a run says of its training seed: the seed, the scores, and what it shares with other seeds' runs.
+def seed_record(
+    scores: Scores, record: Mapping[str, Any], alignment: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return what a run says of its training seed: the seed, the scores, and what it shares with
+    other seeds' runs.
 
     Args:
         scores: of all encoders.
         alignment: the parameters of what followed training.
-        record: what training wrote, with ``seed``, ``parameters``, and ``hashes`` of data, frozen models and code.
+        record: what training wrote, with ``seed``, ``parameters``, and ``hashes`` of data, frozen
+            models and code.
     """
     course = {name: value for name, value in record["parameters"].items() if name != "seed"}
     configuration = fingerprint(
-        training=course, alignment=dict(alignment), hashes=record["hashes"], base=scores.get(BASE, {})
+        training=course,
+        alignment=dict(alignment),
+        hashes=record["hashes"],
+        base=scores.get(BASE, {}),
     )
     return {"seed": record["seed"], "configuration": configuration, "scores": scores}
 
 
 def select_runs(records: Iterable[Mapping[str, Any]], configuration: str) -> dict[int, Scores]:
-    """Return the scores by seed of the runs of one configuration: those that differ in nothing but their seed.
+    """Return the scores by seed of the runs of one configuration: those that differ in nothing but
+    their seed.
 
     Args:
         records: of any runs, see `seed_record`.

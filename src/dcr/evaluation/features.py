@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from dcr.benchmark_sets import ClassificationSet
+from dcr.data.benchmark_sets import ClassificationSet
 from dcr.errors import UserError
 from dcr.evaluation.embedding import Embedder, LabelledFeatures
 from dcr.evaluation.results import EvaluationOptions, Items, Result, score
@@ -15,9 +15,13 @@ from dcr.metrics.geometry import similarity_scores, uniformity_scores
 
 
 def evaluate_features(
-    dataset: ClassificationSet, test: LabelledFeatures, options: EvaluationOptions, reference: Embedder | None
+    dataset: ClassificationSet,
+    test: LabelledFeatures,
+    options: EvaluationOptions,
+    reference: Embedder | None,
 ) -> Iterator[Result]:
-    """How the test images' features lie, and with a ``reference`` encoder, how far they are from its features.
+    """How the test images' features lie, and with a ``reference`` encoder, how far they are from
+    its features.
 
     Args:
         dataset: the set, of which ``test`` is the test split.
@@ -54,8 +58,8 @@ def measure_drift(
     Args:
         benchmark, dataset: names of the result and of the set.
         before, after: (N, d) and (N, e).
-        items: what is resampled; where there are fewer than N, as many images in a row as make one of them, 2 for the
-            pairs of MMVP-VLM.
+        items: what is resampled; where there are fewer than N, as many images in a row as make one
+            of them, 2 for the pairs of MMVP-VLM.
         options: how many items are compared, with how many neighbours.
 
     Raises:
@@ -63,7 +67,8 @@ def measure_drift(
     """
     if len(after) < 2:
         raise UserError(
-            f"{dataset} has one image, but features are compared on 2 or more; set compare_features to false"
+            f"{dataset} has one image, but features are compared on 2 or more; set compare_features"
+            " to false"
         )
     images_per_item = len(after) // len(items.ids)
     chosen = choose_items(len(items.ids), options)
@@ -75,7 +80,9 @@ def measure_drift(
 
     def drift(counts: np.ndarray) -> dict[str, np.ndarray]:
         """Return the drift, chosen items drawn ``counts`` times, and each item's images with it."""
-        return drift_scores(before, after, overlap, number, np.repeat(counts, images_per_item, axis=-1))
+        return drift_scores(
+            before, after, overlap, number, np.repeat(counts, images_per_item, axis=-1)
+        )
 
     compared = Items(items.unit, [items.ids[row] for row in chosen])
     return Result(benchmark, dataset, "feature_drift", **score(drift, compared, options.bootstrap))

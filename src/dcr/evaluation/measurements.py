@@ -1,4 +1,6 @@
-"""What was measured of encoders, with what it is in every resample, so that differences can be taken draw by draw."""
+"""What was measured of encoders, with what it is in every resample, so that differences can be
+taken draw by draw.
+"""
 
 from __future__ import annotations
 
@@ -40,11 +42,14 @@ class Measured:
 
 
 def check_items(measured: Sequence[Measured]) -> None:
-    """Raise UserError unless all in ``measured`` are of the same items, resampled by the same draws."""
+    """Raise UserError unless all in ``measured`` are of the same items, resampled by the same
+    draws.
+    """
     if len({one.items for one in measured}) > 1:
         raise UserError(
-            "two scores are of other items, or of other resamples of them, so that their difference has no interval; "
-            "evaluate both on one set in the same way: `kedro run --pipelines evaluation`"
+            "two scores are of other items, or of other resamples of them, so that their difference"
+            " has no interval; evaluate both on one set in the same way: `kedro run --pipelines"
+            " evaluation`"
         )
 
 
@@ -52,7 +57,9 @@ Measurements = Mapping[str, Mapping[str, Mapping[str, Measured]]]
 """{encoder: {benchmark: {metric: what was measured}}}"""
 
 
-def measure(evaluations: Mapping[str, Sequence[Result]]) -> dict[str, dict[str, dict[str, Measured]]]:
+def measure(
+    evaluations: Mapping[str, Sequence[Result]],
+) -> dict[str, dict[str, dict[str, Measured]]]:
     """Return the measurements in ``evaluations``, the results of each encoder by its name."""
     return {
         encoder: {
@@ -67,7 +74,9 @@ def measure(evaluations: Mapping[str, Sequence[Result]]) -> dict[str, dict[str, 
 
 
 def measurements_table(measurements: Measurements) -> pd.DataFrame:
-    """Return ``measurements``, one a row, with :data:`COLUMNS`; ``replicates`` holds an array in each row."""
+    """Return ``measurements``, one a row, with :data:`COLUMNS`; ``replicates`` holds an array
+    in each row.
+    """
     rows = [
         (encoder, benchmark, metric, measured.value, measured.items, measured.replicates)
         for encoder, benchmarks in measurements.items()
@@ -82,5 +91,7 @@ def read_measurements(table: pd.DataFrame) -> dict[str, dict[str, dict[str, Meas
     measurements: dict[str, dict[str, dict[str, Measured]]] = {}
     for row in table.itertuples():
         metrics = measurements.setdefault(row.encoder, {}).setdefault(row.benchmark, {})
-        metrics[row.metric] = Measured(row.value, np.asarray(row.replicates, dtype=np.float32), row.items)
+        metrics[row.metric] = Measured(
+            row.value, np.asarray(row.replicates, dtype=np.float32), row.items
+        )
     return measurements

@@ -1,4 +1,6 @@
-"""What encoders that are evaluated one after the other read alike, so that it is read and decoded once."""
+"""What encoders that are evaluated one after the other read alike, so that it is read and
+decoded once.
+"""
 
 from __future__ import annotations
 
@@ -8,21 +10,28 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     import torch
 
-_PIXEL_BYTES = 1 << 29  # of all parts together: 512 MiB, a set of 40 000 images at 32 px or of 890 at 224 px
+_PIXEL_BYTES = (
+    1 << 29
+)  # of all parts together: 512 MiB, a set of 40 000 images at 32 px or of 890 at 224 px
 
 Words = TypeVar("Words")
 
 
 class Memory:
-    """Pixels and words of sets, kept while several encoders are evaluated; what does not fit is read anew."""
+    """Pixels and words of sets, kept while several encoders are evaluated; what does not fit is
+    read anew.
+    """
 
     def __init__(self) -> None:
         self._pixels: dict[Hashable, list[torch.Tensor]] = {}
         self._words: dict[Hashable, Any] = {}
         self._room = _PIXEL_BYTES
 
-    def pixels(self, key: Hashable, read: Callable[[], Iterable[torch.Tensor]]) -> Iterator[torch.Tensor]:
-        """Yield preprocessed images (3, H, H), float32, those that were kept under ``key`` or those of ``read``.
+    def pixels(
+        self, key: Hashable, read: Callable[[], Iterable[torch.Tensor]]
+    ) -> Iterator[torch.Tensor]:
+        """Yield preprocessed images (3, H, H), float32, those that were kept under ``key`` or those
+        of ``read``.
 
         Args:
             key: of all that they depend on: the images and their preprocessing.
@@ -45,7 +54,9 @@ class Memory:
             self._pixels[key] = kept
 
     def words(self, key: Hashable, read: Callable[[], Words]) -> Words:
-        """Return what ``read`` returned under ``key`` before, or does now: names, labels, captions."""
+        """Return what ``read`` returned under ``key`` before, or does now: names, labels,
+        captions.
+        """
         if key not in self._words:
             self._words[key] = read()
         return self._words[key]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from dcr.benchmark_sets import MMVPSet
+from dcr.data.benchmark_sets import MMVPSet
 from dcr.evaluation.embedding import Embedder
 from dcr.evaluation.features import measure_drift
 from dcr.evaluation.results import EvaluationOptions, Items, Result, outcomes_of, score
@@ -24,8 +24,8 @@ def evaluate_mmvp(
 ) -> Iterator[Result]:
     """MMVP-VLM per type and mean; pairs are resampled within their type.
 
-    With ``options.compare_features`` also how far its images lie from their statements, and their features' drift from
-    ``reference``'s.
+    With ``options.compare_features`` also how far its images lie from their statements, and their
+    features' drift from ``reference``'s.
 
     Args:
         embedder: the encoder.
@@ -42,11 +42,17 @@ def evaluate_mmvp(
     yield _align(mmvp, images, texts, options)
     if reference is not None:
         before = reference.images(mmvp, f"{mmvp.name} images")
-        yield measure_drift("mmvp_drift", mmvp.name, before, images, Items(_UNIT, _names(mmvp)), options)
+        yield measure_drift(
+            "mmvp_drift", mmvp.name, before, images, Items(_UNIT, _names(mmvp)), options
+        )
 
 
 def _answer(
-    logit_scale: float, mmvp: MMVPSet, images: np.ndarray, texts: np.ndarray, options: EvaluationOptions
+    logit_scale: float,
+    mmvp: MMVPSet,
+    images: np.ndarray,
+    texts: np.ndarray,
+    options: EvaluationOptions,
 ) -> Result:
     shape = (len(mmvp.pairs), 2, -1)
     answers = answer_pairs(images.reshape(shape), texts.reshape(shape), logit_scale)
@@ -58,19 +64,25 @@ def _answer(
         "mmvp_vlm",
         mmvp.name,
         "image_text_pairs",
-        **score(lambda counts: mmvp_scores(answers.correct, types, counts), items, options.bootstrap),
+        **score(
+            lambda counts: mmvp_scores(answers.correct, types, counts), items, options.bootstrap
+        ),
         outcomes=outcomes_of(items.ids, types, answers.correct),
         extra={"ties": float(answers.ties.mean())},
         answers=_question_rows(mmvp, answers),
     )
 
 
-def _align(mmvp: MMVPSet, images: np.ndarray, texts: np.ndarray, options: EvaluationOptions) -> Result:
+def _align(
+    mmvp: MMVPSet, images: np.ndarray, texts: np.ndarray, options: EvaluationOptions
+) -> Result:
     """Of each image and its own statement; the two of a pair are resampled together."""
     owner = np.arange(len(images))
 
     def alignment(counts: np.ndarray) -> dict[str, np.ndarray]:
-        """Return the alignment, pairs drawn ``counts`` (..., P) times, and both images of each with it."""
+        """Return the alignment, pairs drawn ``counts`` (..., P) times, and both images of each
+        with it.
+        """
         return alignment_scores(images, texts, owner, np.repeat(counts, 2, axis=-1))
 
     scored = score(alignment, Items(_UNIT, _names(mmvp)), options.bootstrap)
@@ -83,7 +95,9 @@ def _names(mmvp: MMVPSet) -> list[str]:
 
 def _question_rows(mmvp: MMVPSet, answers: PairAnswers) -> list[dict]:
     def choice(probability: np.float32) -> str:
-        """Return which image a statement chose, from the ``probability`` that it gave to the first."""
+        """Return which image a statement chose, from the ``probability`` that it gave to the
+        first.
+        """
         return "tie" if probability == 0.5 else "img1" if probability > 0.5 else "img2"
 
     return [

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from dcr.benchmark_sets import BenchmarkSet, MMVPSet, NamedSet, Part
+from dcr.data.benchmark_sets import BenchmarkSet, MMVPSet, NamedSet, Part
 from dcr.errors import UserError
 from dcr.evaluation.cache import EvaluationCache
 from dcr.evaluation.embedding import Embedder
@@ -14,7 +14,7 @@ from dcr.evaluation.results import EvaluationOptions
 from dcr.evaluation.running import open_sets
 
 if TYPE_CHECKING:
-    from dcr.backbones import Backbone
+    from dcr.models.backbones import Backbone
 
 logger = logging.getLogger(__name__)
 
@@ -27,10 +27,11 @@ def embed_parts(
     rank: int,
     num_ranks: int,
 ) -> None:
-    """Embed every ``num_ranks``-th part of all sets, from number ``rank`` on, with every encoder into the cache.
+    """Embed every ``num_ranks``-th part of all sets, from number ``rank`` on, with every encoder
+    into the cache.
 
-    A part or encoder that is broken is logged and left: evaluation tells of it. The encoders come on
-    the device that they are to be used on (`dcr.devices.resolve_device`).
+    A part or encoder that is broken is logged and left: evaluation tells of it. The encoders come
+    on the device that they are to be used on (`dcr.devices.resolve_device`).
 
     Args:
         encoders: what loads each, by its name; one at a time is in memory.
@@ -44,9 +45,13 @@ def embed_parts(
         UserError: there is no such rank.
     """
     if not 0 <= rank < num_ranks:
-        raise UserError(f"evaluation.rank must lie in 0 to num_ranks - 1 = {num_ranks - 1}, got {rank}")
+        raise UserError(
+            f"evaluation.rank must lie in 0 to num_ranks - 1 = {num_ranks - 1}, got {rank}"
+        )
     opened, _ = open_sets(sets)
-    parts = [part for benchmark_set in opened.values() for part in _parts(benchmark_set)][rank::num_ranks]
+    parts = [part for benchmark_set in opened.values() for part in _parts(benchmark_set)][
+        rank::num_ranks
+    ]
     for encoder, load in encoders.items():
         try:
             embedder = Embedder(load(), options.batch_size, options.num_workers, cache)

@@ -54,7 +54,8 @@ class Items:
     Attributes:
         unit: one of them in words: "image", "pair of images", "image with its captions".
         ids: (N,), their names in the order of the statistics' counts.
-        groups: (N,), of which each keeps its number of items in every resample; None draws from all alike.
+        groups: (N,), of which each keeps its number of items in every resample; None draws from all
+            alike.
     """
 
     unit: str
@@ -67,12 +68,13 @@ class Result:
     """What an encoder reached in one benchmark on one set.
 
     Attributes:
-        benchmark, dataset, task: names of what was asked, of the set, and of CLIP_benchmark's kind of task.
+        benchmark, dataset, task: names of what was asked, of the set, and of CLIP_benchmark's kind
+            of task.
         scores: value by metric, fractions but for cosines and distances.
         intervals: (low, high) by metric.
         unit: what one resampled item is, see `Items`.
-        items: hash of the items and of how they were drawn: replicates of results that share it are of the same draws,
-            so that their difference, draw by draw, is that of paired resamples.
+        items: hash of the items and of how they were drawn: replicates of results that share it are
+            of the same draws, so that their difference, draw by draw, is that of paired resamples.
         replicates: (R,) float32 by metric, its value in every resample.
         outcomes: (item, group, correct) per item, correct in [0, 1].
         extra: further numbers for the record alone.
@@ -99,11 +101,18 @@ class Result:
 
     @classmethod
     def from_record(cls, record: dict[str, Any], replicates: dict[str, np.ndarray]) -> Result:
-        """Build from ``record``, what `to_record` gave, after a way through JSON; ``replicates`` are (R,) by metric."""
+        """Build from ``record``, what `to_record` gave, after a way through JSON;
+        ``replicates`` are (R,) by metric.
+        """
         typed = {
-            "intervals": {metric: tuple(interval) for metric, interval in record["intervals"].items()},
+            "intervals": {
+                metric: tuple(interval) for metric, interval in record["intervals"].items()
+            },
             "outcomes": [tuple(outcome) for outcome in record["outcomes"]],
-            "answers": [row | {name: np.float32(row[name]) for name in PROBABILITIES} for row in record["answers"]],
+            "answers": [
+                row | {name: np.float32(row[name]) for name in PROBABILITIES}
+                for row in record["answers"]
+            ],
         }
         return cls(**record | typed, replicates=replicates)
 
@@ -122,9 +131,14 @@ def score(statistics: Statistics, items: Items, bootstrap: Bootstrap) -> dict[st
     groups = None if items.groups is None else list(map(str, items.groups))
     return {
         "scores": scores,
-        "intervals": {name: percentile_interval(values, bootstrap.confidence) for name, values in replicates.items()},
+        "intervals": {
+            name: percentile_interval(values, bootstrap.confidence)
+            for name, values in replicates.items()
+        },
         "unit": items.unit,
-        "items": json_hash([items.unit, list(items.ids), groups, bootstrap.num_resamples, bootstrap.seed]),
+        "items": json_hash(
+            [items.unit, list(items.ids), groups, bootstrap.num_resamples, bootstrap.seed]
+        ),
         "replicates": {name: values.astype(np.float32) for name, values in replicates.items()},
     }
 
@@ -133,7 +147,11 @@ def outcomes_of(items: Sequence[str], groups: Sequence[str], correct: np.ndarray
     """Return one (item, group, correct) for each item.
 
     Args:
-        items, groups: (N,), names of the items and of what each belongs to: a class, a type, an attribute.
+        items, groups: (N,), names of the items and of what each belongs to: a class, a type, an
+            attribute.
         correct: (N,), bool or a share in [0, 1].
     """
-    return [(item, str(group), float(value)) for item, group, value in zip(items, groups, correct, strict=True)]
+    return [
+        (item, str(group), float(value))
+        for item, group, value in zip(items, groups, correct, strict=True)
+    ]

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dcr.benchmark_sets import RetrievalSet
+from dcr.data.benchmark_sets import RetrievalSet
 from dcr.evaluation.embedding import Embedder
 from dcr.evaluation.features import measure_drift
 from dcr.evaluation.results import EvaluationOptions, Items, Result, outcomes_of, score
@@ -18,7 +18,9 @@ _UNIT = "image with its captions"
 
 
 class _Pairs(NamedTuple):
-    """Embeddings of images (N, d) and captions (T, d), the images' keys, and each caption's image, (T,)."""
+    """Embeddings of images (N, d) and captions (T, d), the images' keys, and each caption's
+    image, (T,).
+    """
 
     images: np.ndarray
     texts: np.ndarray
@@ -27,7 +29,10 @@ class _Pairs(NamedTuple):
 
 
 def evaluate_retrieval(
-    embedder: Embedder, dataset: RetrievalSet, options: EvaluationOptions, reference: Embedder | None = None
+    embedder: Embedder,
+    dataset: RetrievalSet,
+    options: EvaluationOptions,
+    reference: Embedder | None = None,
 ) -> Iterator[Result]:
     """Recall at K both ways, and how far paired images and texts lie apart.
 
@@ -50,7 +55,9 @@ def evaluate_retrieval(
 
 def _embed(embedder: Embedder, dataset: RetrievalSet) -> _Pairs:
     images = embedder.split(dataset.splits["test"], f"{dataset.name} test")
-    keys, captions, owner = embedder.words((dataset.fingerprint, "captions"), lambda: _read_captions(dataset))
+    keys, captions, owner = embedder.words(
+        (dataset.fingerprint, "captions"), lambda: _read_captions(dataset)
+    )
     return _Pairs(images, embedder.texts(captions, f"{dataset.name} captions"), keys, owner)
 
 

@@ -1,4 +1,6 @@
-"""Any number of encoders on any number of sets: what cannot be evaluated is told, and the rest goes on."""
+"""Any number of encoders on any number of sets: what cannot be evaluated is told, and the rest
+goes on.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from dcr.benchmark_sets import BenchmarkSet, ClassificationSet, MMVPSet, NamedSet, RetrievalSet
+from dcr.data.benchmark_sets import BenchmarkSet, ClassificationSet, MMVPSet, NamedSet, RetrievalSet
 from dcr.errors import UserError
 from dcr.evaluation.cache import EvaluationCache
 from dcr.evaluation.classification import evaluate_class_images, evaluate_zero_shot
@@ -23,7 +25,7 @@ from dcr.metrics.bootstrap import Bootstrap
 from dcr.progress import show_progress
 
 if TYPE_CHECKING:
-    from dcr.backbones import Backbone
+    from dcr.models.backbones import Backbone
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +40,8 @@ _OF_COMPARISON = {"num_compared_images", "num_compared_neighbours"}
 class Failure:
     """What could not be evaluated, and why.
 
-    ``encoder`` is None where the set itself cannot be opened, ``set`` is None where the encoder cannot be loaded.
+    ``encoder`` is None where the set itself cannot be opened, ``set`` is None where the encoder
+    cannot be loaded.
     """
 
     set: str | None
@@ -47,7 +50,10 @@ class Failure:
 
 
 def evaluate_encoder(
-    backbone: Backbone, sets: Sequence[BenchmarkSet], options: EvaluationOptions, description: str = "encoder"
+    backbone: Backbone,
+    sets: Sequence[BenchmarkSet],
+    options: EvaluationOptions,
+    description: str = "encoder",
 ) -> list[Result]:
     """Evaluate one encoder on every set, without a cache.
 
@@ -62,13 +68,21 @@ def evaluate_encoder(
     """
     embedder = Embedder(backbone, options.batch_size, options.num_workers)
     progress = show_progress(sets, desc=f"evaluate {description}", unit="set")
-    return [result for benchmark_set in progress for result in evaluate_set(embedder, benchmark_set, options)]
+    return [
+        result
+        for benchmark_set in progress
+        for result in evaluate_set(embedder, benchmark_set, options)
+    ]
 
 
 def evaluate_set(
-    embedder: Embedder, benchmark_set: BenchmarkSet, options: EvaluationOptions, reference: Embedder | None = None
+    embedder: Embedder,
+    benchmark_set: BenchmarkSet,
+    options: EvaluationOptions,
+    reference: Embedder | None = None,
 ) -> list[Result]:
-    """Evaluate one encoder on one set; results that the embedder's cache holds are not computed again.
+    """Evaluate one encoder on one set; results that the embedder's cache holds are not computed
+    again.
 
     Args:
         embedder: the encoder.
@@ -91,9 +105,14 @@ def evaluate_set(
 
 
 def _evaluate_classification(
-    embedder: Embedder, dataset: ClassificationSet, options: EvaluationOptions, reference: Embedder | None
+    embedder: Embedder,
+    dataset: ClassificationSet,
+    options: EvaluationOptions,
+    reference: Embedder | None,
 ) -> list[Result]:
-    """Clusters and probes see images alone: in the cache, encoders that differ in their text side alone share them."""
+    """Clusters and probes see images alone: in the cache, encoders that differ in their text
+    side alone share them.
+    """
     test = embed_split(embedder, dataset, "test")
 
     def compute() -> list[Result]:
@@ -102,12 +121,19 @@ def _evaluate_classification(
     if embedder.cache is None:
         of_images = compute()
     else:
-        key = fingerprint(images_alone=_key(embedder.fingerprint.images, dataset, options, reference))
+        key = fingerprint(
+            images_alone=_key(embedder.fingerprint.images, dataset, options, reference)
+        )
         of_images = embedder.cache.results(key, compute)
     return [of_images[0], evaluate_zero_shot(embedder, dataset, test, options), *of_images[1:]]
 
 
-def _key(encoder: str, benchmark_set: BenchmarkSet, options: EvaluationOptions, reference: Embedder | None) -> str:
+def _key(
+    encoder: str,
+    benchmark_set: BenchmarkSet,
+    options: EvaluationOptions,
+    reference: Embedder | None,
+) -> str:
     return fingerprint(
         code=code_hash(__name__),
         encoder=encoder,
@@ -137,10 +163,11 @@ def evaluate_encoders(
 ) -> tuple[dict[str, list[Result]], list[Failure]]:
     """Evaluate every encoder on every set; features are compared with those of the first encoder.
 
-    Beside the encoder at work only the first one stays in memory, and of the sets what `Memory` keeps.
+    Beside the encoder at work only the first one stays in memory, and of the sets what `Memory`
+    keeps.
 
-    Where there are several sets of a kind, a result's benchmark is ``<benchmark>/<set>``, and ``<benchmark>`` is the
-    mean over the sets, given only if none of them failed.
+    Where there are several sets of a kind, a result's benchmark is ``<benchmark>/<set>``, and
+    ``<benchmark>`` is the mean over the sets, given only if none of them failed.
 
     Args:
         encoders: what loads each, by its name.
@@ -149,10 +176,14 @@ def evaluate_encoders(
         cache: where embeddings and results are kept; None keeps none.
 
     Returns:
-        results by encoder, and what failed: sets and samples that are broken, encoders that do not load or give NaN.
+        results by encoder, and what failed: sets and samples that are broken, encoders that do not
+        load or give NaN.
     """
     if not sets:
-        logger.warning("the recipe has no evaluation set: nothing is scored (see `sets` in parameters_evaluation.yml)")
+        logger.warning(
+            "the recipe has no evaluation set: nothing is scored (see `sets` in"
+            " parameters_evaluation.yml)"
+        )
         return {encoder: [] for encoder in encoders}, []
     opened, failures = open_sets(sets)
     evaluations = {}
@@ -165,7 +196,9 @@ def evaluate_encoders(
             failures.append(_fail(None, encoder, error))
             continue
         found: dict[str, list[Result]] = {}
-        for name, benchmark_set in show_progress(opened.items(), desc=f"evaluate {encoder}", unit="set"):
+        for name, benchmark_set in show_progress(
+            opened.items(), desc=f"evaluate {encoder}", unit="set"
+        ):
             try:
                 found[name] = evaluate_set(embedder, benchmark_set, options, reference)
             except UserError as error:
@@ -176,7 +209,9 @@ def evaluate_encoders(
 
 
 def open_sets(sets: Sequence[NamedSet]) -> tuple[dict[str, BenchmarkSet], list[Failure]]:
-    """Open every one of ``sets``; return those that can be opened, by name, and why the others cannot."""
+    """Open every one of ``sets``; return those that can be opened, by name, and why the others
+    cannot.
+    """
     opened = {}
     failures = []
     for entry in sets:
@@ -193,8 +228,12 @@ def _fail(name: str | None, encoder: str | None, error: UserError) -> Failure:
     return Failure(name, encoder, str(error))
 
 
-def _name_by_set(found: Mapping[str, list[Result]], sets: Sequence[NamedSet], bootstrap: Bootstrap) -> list[Result]:
-    """Return all results in the order of the sets, told apart where there are several sets of a kind."""
+def _name_by_set(
+    found: Mapping[str, list[Result]], sets: Sequence[NamedSet], bootstrap: Bootstrap
+) -> list[Result]:
+    """Return all results in the order of the sets, told apart where there are several sets of a
+    kind.
+    """
     number = Counter(entry.kind for entry in sets)
     named: list[Result] = []
     for kind in number:
@@ -205,15 +244,21 @@ def _name_by_set(found: Mapping[str, list[Result]], sets: Sequence[NamedSet], bo
         if all(name in found for name in names):
             named += average_sets({name: found[name] for name in names}, bootstrap)
         named += [
-            replace(result, benchmark=f"{result.benchmark}/{name}") for name in names for result in found.get(name, [])
+            replace(result, benchmark=f"{result.benchmark}/{name}")
+            for name in names
+            for result in found.get(name, [])
         ]
     return named
 
 
 def describe_failures(failures: Sequence[Failure]) -> str:
-    """Say in one sentence which sets and encoders could not be evaluated and why; ``failures`` holds one at least."""
+    """Say in one sentence which sets and encoders could not be evaluated and why; ``failures``
+    holds one at least.
+    """
     reasons: dict[str, list[str]] = {}
     for failure in failures:
         reasons.setdefault(failure.error, []).append(failure.set or f"encoder {failure.encoder}")
-    told = "; ".join(f"{', '.join(dict.fromkeys(names))}: {error}" for error, names in reasons.items())
+    told = "; ".join(
+        f"{', '.join(dict.fromkeys(names))}: {error}" for error, names in reasons.items()
+    )
     return f"not evaluated: {told} (the scores of all others are written)"

@@ -16,10 +16,11 @@ MEAN_OF_SETS = "mean_of_sets"
 
 
 def average_sets(results: Mapping[str, Sequence[Result]], bootstrap: Bootstrap) -> list[Result]:
-    """Return for each benchmark the mean of its results over sets, in the metrics that all of them have.
+    """Return for each benchmark the mean of its results over sets, in the metrics that all of them
+    have.
 
-    Every set counts alike. Its resamples are independent of the other sets': the mean's replicates are the means of
-    one resample of each.
+    Every set counts alike. Its resamples are independent of the other sets': the mean's replicates
+    are the means of one resample of each.
 
     Args:
         results: by set.
@@ -33,27 +34,47 @@ def average_sets(results: Mapping[str, Sequence[Result]], bootstrap: Bootstrap) 
 def _shuffle(name: str, bootstrap: Bootstrap) -> np.ndarray:
     """Return an order (R,) of a set's resamples, the same for every encoder.
 
-    Sets of one size are resampled by the same draws, of which item i of each would count equally often.
+    Sets of one size are resampled by the same draws, of which item i of each would count equally
+    often.
     """
-    return numpy_generator(bootstrap.seed, "mean of sets", name).permutation(bootstrap.num_resamples)
+    return numpy_generator(bootstrap.seed, "mean of sets", name).permutation(
+        bootstrap.num_resamples
+    )
 
 
 def _average(
-    benchmark: str, results: Mapping[str, Sequence[Result]], orders: Mapping[str, np.ndarray], confidence: float
+    benchmark: str,
+    results: Mapping[str, Sequence[Result]],
+    orders: Mapping[str, np.ndarray],
+    confidence: float,
 ) -> Result:
-    found = {name: result for name, own in results.items() for result in own if result.benchmark == benchmark}
+    found = {
+        name: result
+        for name, own in results.items()
+        for result in own
+        if result.benchmark == benchmark
+    }
     first, *others = found.values()
-    metrics = [metric for metric in first.scores if all(metric in result.scores for result in others)]
+    metrics = [
+        metric for metric in first.scores if all(metric in result.scores for result in others)
+    ]
     replicates = {
-        metric: np.mean([result.replicates[metric][orders[name]] for name, result in found.items()], axis=0)
+        metric: np.mean(
+            [result.replicates[metric][orders[name]] for name, result in found.items()], axis=0
+        )
         for metric in metrics
     }
     return Result(
         benchmark,
         f"mean of {len(found)} sets",
         MEAN_OF_SETS,
-        scores={metric: float(np.mean([result.scores[metric] for result in found.values()])) for metric in metrics},
-        intervals={metric: percentile_interval(values, confidence) for metric, values in replicates.items()},
+        scores={
+            metric: float(np.mean([result.scores[metric] for result in found.values()]))
+            for metric in metrics
+        },
+        intervals={
+            metric: percentile_interval(values, confidence) for metric, values in replicates.items()
+        },
         unit=f"{first.unit}, set by set",
         items=json_hash({name: result.items for name, result in found.items()}),
         replicates=replicates,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from dcr.benchmark_sets import BenchmarkSet, NamedSet
+from dcr.data.benchmark_sets import BenchmarkSet, NamedSet
 from dcr.evaluation.results import Result
 from dcr.evaluation.running import open_sets
 from dcr.evaluation.several_sets import MEAN_OF_SETS
@@ -19,15 +19,20 @@ Evaluations = Mapping[str, Sequence[Result]]
 def scores_table(evaluations: Evaluations) -> dict[str, dict[str, dict[str, float]]]:
     """Return the values of all ``evaluations``, ``{encoder: {benchmark: {metric: value}}}``."""
     return {
-        encoder: {result.benchmark: result.scores for result in results} for encoder, results in evaluations.items()
+        encoder: {result.benchmark: result.scores for result in results}
+        for encoder, results in evaluations.items()
     }
 
 
 def intervals_table(evaluations: Evaluations) -> dict[str, dict[str, dict[str, list[float]]]]:
-    """Return the intervals of all ``evaluations``, ``{encoder: {benchmark: {metric: [low, high]}}}``."""
+    """Return the intervals of all ``evaluations``, ``{encoder: {benchmark: {metric: [low,
+    high]}}}``.
+    """
     return {
         encoder: {
-            result.benchmark: {metric: list(interval) for metric, interval in result.intervals.items()}
+            result.benchmark: {
+                metric: list(interval) for metric, interval in result.intervals.items()
+            }
             for result in results
         }
         for encoder, results in evaluations.items()
@@ -35,7 +40,9 @@ def intervals_table(evaluations: Evaluations) -> dict[str, dict[str, dict[str, l
 
 
 def outcomes_table(evaluations: Evaluations) -> pd.DataFrame:
-    """Return a row per encoder, benchmark, item and group of ``evaluations``, with ``correct`` in [0, 1]."""
+    """Return a row per encoder, benchmark, item and group of ``evaluations``, with ``correct``
+    in [0, 1].
+    """
     rows = [
         (encoder, result.benchmark, *outcome)
         for encoder, results in evaluations.items()
@@ -59,10 +66,12 @@ def answers_tables(evaluations: Evaluations) -> dict[str, pd.DataFrame]:
 
 
 def result_records(evaluations: Evaluations, model: str, language: str) -> list[dict[str, Any]]:
-    """Return one record per set and result with CLIP_benchmark's keys; ``pretrained`` names the encoder.
+    """Return one record per set and result with CLIP_benchmark's keys; ``pretrained`` names the
+    encoder.
 
     Args:
-        evaluations: of all encoders; means over sets are left out, since each set has its own record.
+        evaluations: of all encoders; means over sets are left out, since each set has its own
+            record.
         model: what the records call the model, under the key ``model``.
         language: of class names and captions, under the key ``language``.
     """
@@ -84,8 +93,8 @@ def result_records(evaluations: Evaluations, model: str, language: str) -> list[
 def set_records(sets: Sequence[NamedSet], evaluations: Evaluations) -> list[dict[str, Any]]:
     """Return what each set that can be opened is.
 
-    ``dataset`` is what records call it, ``benchmarks`` are those that were computed on it, and ``notes`` sentences on
-    what was left out of it and what its scores lack.
+    ``dataset`` is what records call it, ``benchmarks`` are those that were computed on it, and
+    ``notes`` sentences on what was left out of it and what its scores lack.
 
     Args:
         sets: of the recipe, in the order of the records.
@@ -94,7 +103,9 @@ def set_records(sets: Sequence[NamedSet], evaluations: Evaluations) -> list[dict
     opened, _ = open_sets(sets)
     results = [result for found in evaluations.values() for result in found]
     return [
-        _set_record(named, opened[named.name], [r for r in results if r.dataset == opened[named.name].name])
+        _set_record(
+            named, opened[named.name], [r for r in results if r.dataset == opened[named.name].name]
+        )
         for named in sets
         if named.name in opened
     ]
@@ -107,6 +118,8 @@ def _set_record(named: NamedSet, opened: BenchmarkSet, results: Sequence[Result]
         "kind": named.kind,
         "folder": opened.folder,
         "dataset": opened.name,
-        "benchmarks": list(dict.fromkeys(result.benchmark for result in results if result.task != MEAN_OF_SETS)),
+        "benchmarks": list(
+            dict.fromkeys(result.benchmark for result in results if result.task != MEAN_OF_SETS)
+        ),
         "notes": list(dict.fromkeys(notes)),
     }

@@ -1,7 +1,8 @@
-"""The latent cache: for every accepted sample its crops and their VAE moments, in one tar per input shard.
+"""The latent cache: for every accepted sample its crops and their VAE moments, in one tar per input
+shard.
 
-A shard's key is made of everything that its bytes depend on, so that only what changed is computed again; see
-`dcr.latents.keys`. The format is in `dcr.latents.format`.
+A shard's key is made of everything that its bytes depend on, so that only what changed is computed
+again; see `dcr.latents.keys`. The format is in `dcr.latents.format`.
 """
 
 from dcr.latents.cache import LatentCache

@@ -27,12 +27,16 @@ _REPAIRS = {
     "synthesis": "remove that file and make it again with `kedro run --pipelines synthesis`",
 }
 _NUM_READERS = 8  # threads that check hashes: beyond a disk's own speed more of them gain nothing
-_checked: set[tuple[str | int, ...]] = set()  # files that this process has checked, as they were then
-_MAX_OPEN = 128  # shards a process keeps open: many systems allow it 1024 files, and a cache may have more shards
+_checked: set[tuple[str | int, ...]] = (
+    set()
+)  # files that this process has checked, as they were then
+# shards a process keeps open: many systems allow it 1024 files, and a cache may have more shards
+_MAX_OPEN = 128
 
 
 def read_plan(folder: str | Path, pipeline: str = "latents") -> dict[str, Any]:
-    """Return what the folder is meant to hold: ``mode``, ``settings``, and ``shards`` with their keys.
+    """Return what the folder is meant to hold: ``mode``, ``settings``, and ``shards`` with their
+    keys.
 
     Args:
         folder: where the shards lie, or are to lie.
@@ -45,10 +49,13 @@ def read_plan(folder: str | Path, pipeline: str = "latents") -> dict[str, Any]:
         plan = json.loads((Path(folder) / PLAN_NAME).read_text(encoding="utf-8"))
         return {name: plan[name] for name in ("mode", "settings", "shards")}
     except FileNotFoundError as exc:
-        raise UserError(f"{folder}: no shards; make them with `kedro run --pipelines {pipeline}`") from exc
+        raise UserError(
+            f"{folder}: no shards; make them with `kedro run --pipelines {pipeline}`"
+        ) from exc
     except (OSError, ValueError, TypeError, KeyError) as exc:
         raise UserError(
-            f"{folder}/{PLAN_NAME} cannot be read ({exc}); write it with `kedro run --pipelines {pipeline}`"
+            f"{folder}/{PLAN_NAME} cannot be read ({exc}); write it with `kedro run --pipelines"
+            f" {pipeline}`"
         ) from exc
 
 
@@ -69,8 +76,8 @@ def write_plan(folder: Path, mode: str, settings: dict[str, Any], shards: dict[s
 class LatentCache(Sequence):
     """Random access to the samples of latent shards, read by position.
 
-    Only an index is kept in memory, about 0.1 kB a sample. Samples are ordered by shard name, then by place in
-    the shard.
+    Only an index is kept in memory, about 0.1 kB a sample. Samples are ordered by shard name, then
+    by place in the shard.
 
     Args:
         folder: where the latent shards lie.
@@ -93,11 +100,18 @@ class LatentCache(Sequence):
             self._records = [read_record(shard) for shard in self.shards]
             for shard, record in zip(self.shards, self._records, strict=True):
                 if record.key != plan["shards"][shard.stem]:
-                    raise UserError(f"{shard} is of an earlier run; go on with `kedro run --pipelines {pipeline}`")
-            self._indexes = [read_index(*pair) for pair in zip(self.shards, self._records, strict=True)]
+                    raise UserError(
+                        f"{shard} is of an earlier run; go on with `kedro run --pipelines"
+                        f" {pipeline}`"
+                    )
+            self._indexes = [
+                read_index(*pair) for pair in zip(self.shards, self._records, strict=True)
+            ]
         except DamagedShardError as exc:
             shard = next(shard for shard in self.shards if _damage(shard))
-            raise UserError(f"{shard}: {exc}; make it again with `kedro run --pipelines {pipeline}`") from exc
+            raise UserError(
+                f"{shard}: {exc}; make it again with `kedro run --pipelines {pipeline}`"
+            ) from exc
         self._starts = list(accumulate((len(index) for index in self._indexes), initial=0))
         self._files: dict[int, int] = {}
 
@@ -110,10 +124,12 @@ class LatentCache(Sequence):
         return self._starts[-1]
 
     def __getitem__(self, place: int | tuple[int, int]) -> dict[str, Any]:
-        """Return ``key``, ``crop`` (uint8, (S, S, 3)), ``moments`` (float32, (2C, h, w)) of one sample.
+        """Return ``key``, ``crop`` (uint8, (S, S, 3)), ``moments`` (float32, (2C, h, w)) of one
+        sample.
 
         Args:
-            place: position, or (position, epoch): in epoch e it is crop e mod n of the n that are stored.
+            place: position, or (position, epoch): in epoch e it is crop e mod n of the n that are
+                stored.
         """
         position, epoch = place if isinstance(place, tuple) else (place, 0)
         shard, row = self._find(position)
@@ -134,12 +150,16 @@ class LatentCache(Sequence):
         }
 
     def record(self, position: int) -> dict[str, Any]:
-        """Return caption, image hash, box and flip of each crop, and resize method of the sample at ``position``."""
+        """Return caption, image hash, box and flip of each crop, and resize method of the
+        sample at ``position``.
+        """
         shard, row = self._find(position)
         return json.loads(self._read(shard, int(row["json"]), int(row["json_size"])))
 
     def caption(self, position: int) -> str | None:
-        """Return the caption of the sample at ``position``, as validation chose it; None where it has none."""
+        """Return the caption of the sample at ``position``, as validation chose it; None where
+        it has none.
+        """
         return self.record(position)["caption"]
 
     def key(self, position: int) -> str:
@@ -147,11 +167,16 @@ class LatentCache(Sequence):
         return self._find(position)[1]["key"].decode("utf-8", "surrogateescape")
 
     def shard_keys(self) -> dict[str, str]:
-        """Return each shard's key, which stands for everything that its bytes depend on, by the shard's name."""
-        return {shard.stem: record.key for shard, record in zip(self.shards, self._records, strict=True)}
+        """Return each shard's key, which stands for everything that its bytes depend on, by the
+        shard's name.
+        """
+        return {
+            shard.stem: record.key for shard, record in zip(self.shards, self._records, strict=True)
+        }
 
     def check_bytes(self, shards: Iterable[str] | None = None) -> None:
-        """Read shards and compare them with their hashes; those that this process has checked are not read again.
+        """Read shards and compare them with their hashes; those that this process has checked are
+        not read again.
 
         Call it before loader processes start, which then need not check anything.
 
@@ -169,7 +194,11 @@ class LatentCache(Sequence):
         ]
         with ThreadPoolExecutor(min(_NUM_READERS, os.cpu_count() or 1)) as pool:
             checked = pool.map(self._check_shard, pairs)
-            list(show_progress(checked, total=len(pairs), desc=f"check {self._pipeline}", unit="shard"))
+            list(
+                show_progress(
+                    checked, total=len(pairs), desc=f"check {self._pipeline}", unit="shard"
+                )
+            )
 
     def _check_shard(self, pair: tuple[Path, ShardRecord]) -> None:
         shard, record = pair
@@ -189,12 +218,16 @@ class LatentCache(Sequence):
         """Return the hex sha256 over every sample's key and image hash, in order."""
         digest = hashlib.sha256()
         for index in self._indexes:
-            for key, image_hash in zip(index["key"].tolist(), index["sha256"].tolist(), strict=True):
+            for key, image_hash in zip(
+                index["key"].tolist(), index["sha256"].tolist(), strict=True
+            ):
                 digest.update(b"%s %s\n" % (key, image_hash))
         return digest.hexdigest()
 
     def fingerprint(self) -> str:
-        """Return a hex sha256 over all that the samples' crops and moments depend on, and their order."""
+        """Return a hex sha256 over all that the samples' crops and moments depend on, and their
+        order.
+        """
         return json_hash(["cache", [record.key for record in self._records]])
 
     def __getstate__(self) -> dict[str, Any]:
@@ -208,7 +241,9 @@ class LatentCache(Sequence):
         return shard, self._indexes[shard][position - self._starts[shard]]
 
     def _read(self, shard: int, offset: int, size: int) -> bytes:
-        file = self._files.pop(shard, None)  # put back at the end, so that the first is the longest unused
+        file = self._files.pop(
+            shard, None
+        )  # put back at the end, so that the first is the longest unused
         if file is None:
             if len(self._files) >= _MAX_OPEN:
                 os.close(self._files.pop(next(iter(self._files))))

@@ -11,30 +11,39 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from dcr.crops import Crop, base_crop, center_crop
-from dcr.decoding import DecodingError, decode_rgb
+from dcr.data.crops import Crop, base_crop, center_crop
+from dcr.data.decoding import DecodingError, decode_rgb
+from dcr.data.shards import Sample, ShardReader
 from dcr.errors import UserError
 from dcr.latents.loading import load_ahead
 from dcr.latents.options import LatentOptions
-from dcr.shards import Sample, ShardReader
 
 
 @dataclass(frozen=True)
 class CropTask:
-    """Some accepted samples of one input shard, by offset in the tar and in its order: hashes, and chosen captions."""
+    """Some accepted samples of one input shard, by offset in the tar and in its order: hashes,
+    and chosen captions.
+    """
 
     shard: str
     hashes: dict[int, str]
     captions: dict[int, str | None]
 
     def part(self, offsets: Iterable[int]) -> CropTask:
-        """Return the task of some of its samples, given by their ``offsets`` in the tar, in bytes."""
+        """Return the task of some of its samples, given by their ``offsets`` in the tar, in
+        bytes.
+        """
         chosen = list(offsets)
-        return CropTask(self.shard, *({at: values[at] for at in chosen} for values in (self.hashes, self.captions)))
+        return CropTask(
+            self.shard,
+            *({at: values[at] for at in chosen} for values in (self.hashes, self.captions)),
+        )
 
 
 class CropBatch(NamedTuple):
-    """Crops, uint8 (B, n, S, S, 3), and per sample ``key``, ``caption``, ``sha256`` and ``crops`` (box, flip)."""
+    """Crops, uint8 (B, n, S, S, 3), and per sample ``key``, ``caption``, ``sha256`` and
+    ``crops`` (box, flip).
+    """
 
     crops: torch.Tensor
     records: list[dict[str, Any]]
@@ -44,7 +53,8 @@ def iterate_samples(task: CropTask) -> Iterator[Sample]:
     """Yield the samples of ``task``, each with exactly the image that was validated.
 
     Raises:
-        UserError: the shard does not hold a sample of the task, or its image changed since validation.
+        UserError: the shard does not hold a sample of the task, or its image changed since
+            validation.
     """
     missing = dict(task.hashes)
     with ShardReader(task.shard, start=min(missing)) as reader:
@@ -65,7 +75,9 @@ def iterate_samples(task: CropTask) -> Iterator[Sample]:
     )
 
 
-def load_crops(task: CropTask, options: LatentOptions, numbers: Sequence[int] | None = None) -> CropBatch:
+def load_crops(
+    task: CropTask, options: LatentOptions, numbers: Sequence[int] | None = None
+) -> CropBatch:
     """Decode and crop the samples of a task.
 
     Args:
@@ -80,20 +92,30 @@ def load_crops(task: CropTask, options: LatentOptions, numbers: Sequence[int] | 
     records = []
     for sample in iterate_samples(task):
         image_hash = task.hashes[sample.offset]
-        cut = _cut(sample, image_hash, options, range(options.crops_per_image) if numbers is None else numbers)
+        cut = _cut(
+            sample,
+            image_hash,
+            options,
+            range(options.crops_per_image) if numbers is None else numbers,
+        )
         crops.append(np.stack([crop.pixels for crop in cut]))
         places = [{"box": list(crop.box), "flip": crop.flip} for crop in cut]
         caption = task.captions[sample.offset]
-        records.append({"key": sample.key, "caption": caption, "sha256": image_hash, "crops": places})
+        records.append(
+            {"key": sample.key, "caption": caption, "sha256": image_hash, "crops": places}
+        )
     return CropBatch(torch.from_numpy(np.stack(crops)), records)
 
 
-def _cut(sample: Sample, image_hash: str, options: LatentOptions, numbers: Sequence[int]) -> list[Crop]:
+def _cut(
+    sample: Sample, image_hash: str, options: LatentOptions, numbers: Sequence[int]
+) -> list[Crop]:
     try:
         image = decode_rgb(sample.image)
     except DecodingError as exc:
         raise UserError(
-            f"sample {sample.key} cannot be decoded ({exc}); run `kedro run --pipelines validation` on this machine"
+            f"sample {sample.key} cannot be decoded ({exc}); run `kedro run --pipelines validation`"
+            " on this machine"
         ) from exc
     if options.crop_mode == "center":
         return [center_crop(image, options.image_size)] * len(numbers)
@@ -102,8 +124,11 @@ def _cut(sample: Sample, image_hash: str, options: LatentOptions, numbers: Seque
     return [base_crop(image, size, image_hash, options.scale, number, flip) for number in numbers]
 
 
-def iterate_crops(tasks: list[CropTask], options: LatentOptions, pin_memory: bool) -> Iterator[CropBatch]:
-    """Yield the crops of each of ``tasks``, in order, decoded ahead by ``options.num_workers`` processes.
+def iterate_crops(
+    tasks: list[CropTask], options: LatentOptions, pin_memory: bool
+) -> Iterator[CropBatch]:
+    """Yield the crops of each of ``tasks``, in order, decoded ahead by ``options.num_workers``
+    processes.
 
     Args:
         tasks: each becomes one batch.

@@ -1,4 +1,6 @@
-"""Crops to moments: the VAE in the precision asked for, and in float32 where that was not enough."""
+"""Crops to moments: the VAE in the precision asked for, and in float32 where that was not
+enough.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +18,15 @@ from dcr.errors import UserError
 from dcr.latents.options import LatentOptions
 
 if TYPE_CHECKING:
-    from dcr.diffusion import Diffusion
+    from dcr.models.diffusion import Diffusion
 
 PRECISIONS = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 # NumPy has no bfloat16: its bits are stored as unsigned integers.
-STORED_DTYPES = {"float32": np.dtype("<f4"), "float16": np.dtype("<f2"), "bfloat16": np.dtype("<u2")}
+STORED_DTYPES = {
+    "float32": np.dtype("<f4"),
+    "float16": np.dtype("<f2"),
+    "bfloat16": np.dtype("<u2"),
+}
 
 
 class Launched(NamedTuple):
@@ -34,8 +40,9 @@ class Launched(NamedTuple):
 class MomentsEncoder:
     """The VAE's encoder as a function from crops to moments that are finite or refused.
 
-    The VAE given is not changed. ``num_upcast`` counts the crops that were encoded again in float32 because
-    a smaller precision gave values that are not finite, as VAEs made for float32 do in fp16.
+    The VAE given is not changed. ``num_upcast`` counts the crops that were encoded again in float32
+    because a smaller precision gave values that are not finite, as VAEs made for float32 do in
+    fp16.
 
     Args:
         vae: a diffusers autoencoder in float32.
@@ -43,7 +50,9 @@ class MomentsEncoder:
         device: where it runs; by default where the VAE is.
     """
 
-    def __init__(self, vae: torch.nn.Module, options: LatentOptions, device: torch.device | None = None) -> None:
+    def __init__(
+        self, vae: torch.nn.Module, options: LatentOptions, device: torch.device | None = None
+    ) -> None:
         device = device or next(vae.parameters()).device
         self.options = options
         self.device = device
@@ -60,7 +69,8 @@ class MomentsEncoder:
     def launch(self, crops: torch.Tensor) -> Launched:
         """Start encoding crops, uint8 (N, S, S, 3).
 
-        On a CUDA device this returns before the work is done, so that the next batch can be prepared meanwhile.
+        On a CUDA device this returns before the work is done, so that the next batch can be
+        prepared meanwhile.
         """
         count = len(crops)
         padded = crops
@@ -71,7 +81,9 @@ class MomentsEncoder:
             return Launched(crops, parameters.cpu(), None)
         copied = parameters.to("cpu", non_blocking=True)
         event = torch.cuda.Event()
-        event.record(torch.cuda.current_stream(self.device))  # which copies; another GPU may be the current one
+        event.record(
+            torch.cuda.current_stream(self.device)
+        )  # which copies; another GPU may be the current one
         return Launched(crops, copied, event)
 
     def finish(self, launched: Launched, keys: Sequence[str]) -> torch.Tensor:
@@ -97,7 +109,9 @@ class MomentsEncoder:
         return torch.cat([mean, log_variance.clamp(-30, 20)], dim=1)  # diffusers' own bounds
 
     def encode(self, crops: torch.Tensor, keys: Sequence[str]) -> torch.Tensor:
-        """Return the moments of ``crops``, uint8 (N, S, S, 3), as `finish` does; ``keys`` are their samples'."""
+        """Return the moments of ``crops``, uint8 (N, S, S, 3), as `finish` does; ``keys`` are
+        their samples'.
+        """
         return self.finish(self.launch(crops), keys)
 
     def _encode_exactly(self, crops: torch.Tensor, keys: Sequence[str]) -> torch.Tensor:
@@ -106,25 +120,35 @@ class MomentsEncoder:
         self.num_upcast += len(crops)
         if self._exact is None:
             self._exact = torch.nn.Module.to(deepcopy(self._source), self.device, torch.float32)
-        parts = [self._parameters(self._exact, self._pixels(crop[None], torch.float32)).cpu() for crop in crops]
+        parts = [
+            self._parameters(self._exact, self._pixels(crop[None], torch.float32)).cpu()
+            for crop in crops
+        ]
         for key, part in zip(keys, parts, strict=True):
             if not part.isfinite().all():
                 raise _not_finite(key)
         return torch.cat(parts)
 
     def _pixels(self, crops: torch.Tensor, dtype: torch.dtype | None = None) -> torch.Tensor:
-        pixels = crops.to(self.device, non_blocking=True).permute(0, 3, 1, 2)  # this is the channels-last layout
+        pixels = crops.to(self.device, non_blocking=True).permute(
+            0, 3, 1, 2
+        )  # this is the channels-last layout
         pixels = pixels if self.options.channels_last else pixels.contiguous()
         return (pixels / 255 * 2 - 1).to(dtype or self._dtype)  # scaled in float32, rounded once
 
     @staticmethod
     @torch.no_grad()
     def _parameters(vae: torch.nn.Module, pixels: torch.Tensor) -> torch.Tensor:
-        return vae.encode(pixels).latent_dist.parameters  # before the clamp, which would hide an overflow
+        return vae.encode(
+            pixels
+        ).latent_dist.parameters  # before the clamp, which would hide an overflow
 
 
 def _not_finite(key: str) -> UserError:
-    return UserError(f"sample {key}: the VAE's latents are not finite in float32; give a VAE whose weights are sound")
+    return UserError(
+        f"sample {key}: the VAE's latents are not finite in float32; give a VAE whose weights are"
+        " sound"
+    )
 
 
 def to_stored(moments: torch.Tensor, dtype: str, keys: Sequence[str]) -> np.ndarray:
@@ -142,31 +166,39 @@ def to_stored(moments: torch.Tensor, dtype: str, keys: Sequence[str]) -> np.ndar
     finite = moments.isfinite().flatten(1).all(1)
     if not finite.all():
         key = keys[int((~finite).nonzero()[0])]
-        raise UserError(f"sample {key}: its latents overflow {dtype}; set latents.dtype to bfloat16 or float32")
+        raise UserError(
+            f"sample {key}: its latents overflow {dtype}; set latents.dtype to bfloat16 or float32"
+        )
     moments = moments.view(torch.uint16) if dtype == "bfloat16" else moments
     return moments.numpy().astype(STORED_DTYPES[dtype], copy=False)
 
 
 def from_stored(values: np.ndarray, dtype: str) -> np.ndarray:
-    """Return moments as float32 from ``values`` as they are stored; ``dtype`` names what they were rounded to."""
+    """Return moments as float32 from ``values`` as they are stored; ``dtype`` names what they
+    were rounded to.
+    """
     if dtype == "bfloat16":
         return (values.astype(np.uint32) << 16).view(np.float32)
     return values.astype(np.float32)
 
 
 def encode_collated(collated: dict, diffusion: Diffusion) -> torch.Tensor:
-    """Return moments, float32 (B, 2C, h, w) on the CPU, of a batch whose crops were not encoded before.
+    """Return moments, float32 (B, 2C, h, w) on the CPU, of a batch whose crops were not encoded
+    before.
 
     The same encoder and the same rounding as the cache's, so the same crop gives the same moments.
 
     Args:
-        collated: ``keys``, ``crops`` uint8 (B, S, S, 3), and ``encoding``, the options they are encoded with.
+        collated: ``keys``, ``crops`` uint8 (B, S, S, 3), and ``encoding``, the options they are
+            encoded with.
         diffusion: whose VAE encodes them, on its device.
     """
     options = collated["encoding"]
     encoder = _encoder(diffusion.vae, options, diffusion.device)
     moments = encoder.encode(collated["crops"], collated["keys"])
-    return torch.from_numpy(from_stored(to_stored(moments, options.dtype, collated["keys"]), options.dtype))
+    return torch.from_numpy(
+        from_stored(to_stored(moments, options.dtype, collated["keys"]), options.dtype)
+    )
 
 
 @lru_cache(maxsize=1)

@@ -1,13 +1,14 @@
-"""The file format: one plain tar that WebDataset reads too, and that knows its key, its hash and its index.
+"""The file format: one plain tar that WebDataset reads too, and that knows its key, its hash and
+its index.
 
 Members, in this order:
 
-- ``__shard__/record.json``, of fixed size: key, settings, shapes, place of the index, size of the file, and the
-  sha256 over all bytes behind this member and over the record itself. It is filled in last, before the file gets
-  its name.
-- per sample ``<key>.json`` (caption, image hash, per crop box and flip, resize method), ``<key>.crop.npy``
-  (uint8, (n, S, S, 3)) and ``<key>.moments.npy`` (mean and log-variance, (n, 2C, h, w), unscaled; bfloat16 as its
-  bits in uint16).
+- ``__shard__/record.json``, of fixed size: key, settings, shapes, place of the index, size of the
+  file, and the sha256 over all bytes behind this member and over the record itself. It is filled in
+  last, before the file gets its name.
+- per sample ``<key>.json`` (caption, image hash, per crop box and flip, resize method),
+  ``<key>.crop.npy`` (uint8, (n, S, S, 3)) and ``<key>.moments.npy`` (mean and log-variance, (n, 2C,
+  h, w), unscaled; bfloat16 as its bits in uint16).
 - ``__shard__/index.npy``: where each sample's arrays begin, so that opening reads no tar headers.
 """
 
@@ -41,7 +42,9 @@ class DamagedShardError(ValueError):
 
 @dataclass(frozen=True)
 class ShardRecord:
-    """What a latent shard says of itself; ``crop_shape`` and ``moments_shape`` are of one sample's n crops."""
+    """What a latent shard says of itself; ``crop_shape`` and ``moments_shape`` are of one
+    sample's n crops.
+    """
 
     key: str
     settings: dict[str, Any]
@@ -62,21 +65,28 @@ class ShardRecord:
     @property
     def sample_bytes(self) -> tuple[int, int]:
         """Bytes of one sample's crops and of its moments."""
-        return int(np.prod(self.crop_shape)), int(np.prod(self.moments_shape)) * self.stored_dtype.itemsize
+        return int(np.prod(self.crop_shape)), int(
+            np.prod(self.moments_shape)
+        ) * self.stored_dtype.itemsize
 
     def hash(self, body: hashlib._Hash) -> str:
-        """Return the hex sha256 over the body's bytes, hashed already, and over the rest of this record."""
+        """Return the hex sha256 over the body's bytes, hashed already, and over the rest of
+        this record.
+        """
         digest = body.copy()
         digest.update(replace(self, sha256="").to_bytes())
         return digest.hexdigest()
 
     def to_bytes(self) -> bytes:
         """Return the member as it lies in the tar, header and padding included."""
-        return tar_member(RECORD_NAME, json.dumps(asdict(self), sort_keys=True).encode().ljust(RECORD_SIZE))
+        return tar_member(
+            RECORD_NAME, json.dumps(asdict(self), sort_keys=True).encode().ljust(RECORD_SIZE)
+        )
 
 
 def index_dtype(key_bytes: int) -> np.dtype:
-    """Return the dtype of an index row: key in UTF-8, image hash, offsets of crops, moments and JSON in the file.
+    """Return the dtype of an index row: key in UTF-8, image hash, offsets of crops, moments and
+    JSON in the file.
 
     Args:
         key_bytes: length of the longest key.
@@ -86,7 +96,9 @@ def index_dtype(key_bytes: int) -> np.dtype:
 
 
 def tar_member(name: str, content: bytes) -> bytes:
-    """Return a tar member with its header, padded to whole blocks; equal ``name`` and ``content`` give equal bytes."""
+    """Return a tar member with its header, padded to whole blocks; equal ``name`` and
+    ``content`` give equal bytes.
+    """
     info = tarfile.TarInfo(name)
     info.size = len(content)
     info.mode = 0o444
@@ -117,11 +129,14 @@ class ShardWriter:
         self._offset = BODY
         file.write(bytes(BODY))
 
-    def add(self, records: Sequence[dict[str, Any]], crops: np.ndarray, moments: np.ndarray) -> None:
+    def add(
+        self, records: Sequence[dict[str, Any]], crops: np.ndarray, moments: np.ndarray
+    ) -> None:
         """Append samples.
 
         Args:
-            records: per sample ``key``, ``caption``, ``sha256`` and ``crops`` (box and flip of each).
+            records: per sample ``key``, ``caption``, ``sha256`` and ``crops`` (box and flip of
+                each).
             crops: uint8 (B, n, S, S, 3).
             moments: in the stored dtype, (B, n, 2C, h, w).
         """
@@ -129,10 +144,14 @@ class ShardWriter:
         for record, crop, moment in zip(records, crops, moments, strict=True):
             key = record["key"]
             content = {name: record[name] for name in ("caption", "sha256", "crops")}
-            text = json.dumps({**content, "resize": self._settings["resize"]}, sort_keys=True).encode()
+            text = json.dumps(
+                {**content, "resize": self._settings["resize"]}, sort_keys=True
+            ).encode()
             places = self._write(f"{key}.json", text), self._write_array(f"{key}.crop.npy", crop)
             row = places[1], self._write_array(f"{key}.moments.npy", moment), places[0], len(text)
-            self._rows.append((key.encode("utf-8", "surrogateescape"), record["sha256"].encode(), *row))
+            self._rows.append(
+                (key.encode("utf-8", "surrogateescape"), record["sha256"].encode(), *row)
+            )
 
     def finish(self, num_upcast: int) -> None:
         """Write index and record.
@@ -144,7 +163,15 @@ class ShardWriter:
         index = self._write_array(INDEX_NAME, np.array(self._rows, dtype=index_dtype(key_bytes)))
         self._append(bytes(2 * BLOCK))  # tar's end-of-archive mark
         record = ShardRecord(
-            self._key, self._settings, len(self._rows), num_upcast, *self._shapes, index, key_bytes, self._offset, ""
+            self._key,
+            self._settings,
+            len(self._rows),
+            num_upcast,
+            *self._shapes,
+            index,
+            key_bytes,
+            self._offset,
+            "",
         )
         self._file.seek(0)
         self._file.write(replace(record, sha256=record.hash(self._digest)).to_bytes())
@@ -152,7 +179,11 @@ class ShardWriter:
     def _write_array(self, name: str, array: np.ndarray) -> int:
         buffer = io.BytesIO()
         np.save(buffer, np.ascontiguousarray(array), allow_pickle=False)
-        return self._write(name, buffer.getbuffer().tobytes()) + buffer.getbuffer().nbytes - array.nbytes
+        return (
+            self._write(name, buffer.getbuffer().tobytes())
+            + buffer.getbuffer().nbytes
+            - array.nbytes
+        )
 
     def _write(self, name: str, content: bytes) -> int:
         """Append a member and return where its content begins."""
@@ -168,7 +199,8 @@ class ShardWriter:
 
 
 def read_record(path: Path) -> ShardRecord:
-    """Return what the latent shard at ``path`` says of itself, after checking that the file is as long as it should be.
+    """Return what the latent shard at ``path`` says of itself, after checking that the file is as
+    long as it should be.
 
     Raises:
         DamagedShardError: the file is missing, cut short, or no latent shard.
@@ -178,7 +210,9 @@ def read_record(path: Path) -> ShardRecord:
             head = file.read(BODY)
             size = os.fstat(file.fileno()).st_size
     except OSError as exc:
-        raise DamagedShardError("it is missing" if isinstance(exc, FileNotFoundError) else str(exc)) from exc
+        raise DamagedShardError(
+            "it is missing" if isinstance(exc, FileNotFoundError) else str(exc)
+        ) from exc
     try:
         values = json.loads(head[BLOCK:])
         values |= {name: tuple(values[name]) for name in ("crop_shape", "moments_shape")}
@@ -194,16 +228,21 @@ def read_record(path: Path) -> ShardRecord:
 
 
 def _is_plausible(record: ShardRecord) -> bool:
-    """Say whether the numbers can be worked with: whole, not negative, and the index within the file."""
+    """Say whether the numbers can be worked with: whole, not negative, and the index within the
+    file.
+    """
     numbers = (record.num_samples, record.index_offset, record.key_bytes, record.size)
-    if any(type(n) is not int or n < 0 for n in (*numbers, *record.crop_shape, *record.moments_shape)):
+    if any(
+        type(n) is not int or n < 0 for n in (*numbers, *record.crop_shape, *record.moments_shape)
+    ):
         return False
     end = record.index_offset + record.num_samples * index_dtype(record.key_bytes).itemsize
     return end <= record.size and record.settings["dtype"] in STORED_DTYPES
 
 
 def check_bytes(path: Path, record: ShardRecord) -> None:
-    """Read all of the shard at ``path`` and compare it with the hash in its ``record``; other threads go on meanwhile.
+    """Read all of the shard at ``path`` and compare it with the hash in its ``record``; other
+    threads go on meanwhile.
 
     Raises:
         DamagedShardError: a byte is not as it was written.
@@ -218,7 +257,8 @@ def check_bytes(path: Path, record: ShardRecord) -> None:
 
 
 def read_index(path: Path, record: ShardRecord) -> np.ndarray:
-    """Return the index of the shard at ``path``, which its ``record`` locates, one row a sample (`index_dtype`).
+    """Return the index of the shard at ``path``, which its ``record`` locates, one row a sample
+    (`index_dtype`).
 
     Raises:
         DamagedShardError: the index points out of the file.
@@ -230,7 +270,9 @@ def read_index(path: Path, record: ShardRecord) -> np.ndarray:
     if len(data) != record.num_samples * dtype.itemsize:
         raise DamagedShardError("its index is cut short")
     index = np.frombuffer(data, dtype)
-    for name, length in zip(("crop", "moments", "json"), (*record.sample_bytes, index["json_size"]), strict=True):
+    for name, length in zip(
+        ("crop", "moments", "json"), (*record.sample_bytes, index["json_size"]), strict=True
+    ):
         if ((index[name] < BODY) | (index[name] + length > record.size)).any():
             raise DamagedShardError("its index points out of the file")
     return index

@@ -1,7 +1,7 @@
 """What the bytes of a latent shard depend on, as one hash.
 
-Speed alone (batch size, workers, compilation, memory layout, device) is left out: it changes results by rounding
-at most, and a cache is not made again because it was made faster.
+Speed alone (batch size, workers, compilation, memory layout, device) is left out: it changes
+results by rounding at most, and a cache is not made again because it was made faster.
 """
 
 from __future__ import annotations
@@ -36,16 +36,21 @@ def latent_settings(options: LatentOptions, vae: torch.nn.Module) -> dict[str, A
 
 
 def shard_key(settings: dict[str, Any], samples: pd.DataFrame) -> str:
-    """Return the hex sha256 over the settings and each sample's ``key``, ``sha256`` of its image and ``caption``.
+    """Return the hex sha256 over the settings and each sample's ``key``, ``sha256`` of its image
+    and ``caption``.
 
     Where a sample lies in the input shard is not part of it.
 
     Args:
         settings: of `latent_settings`.
-        samples: a row for each sample of the shard, in its order; a ``caption`` that is no text counts as none.
+        samples: a row for each sample of the shard, in its order; a ``caption`` that is no text
+            counts as none.
     """
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     columns = samples.reindex(columns=["key", "sha256", "caption"]).astype(object)
     for row in columns.itertuples(index=False):
-        digest.update(json.dumps([value if isinstance(value, str) else None for value in row]).encode() + b"\n")
+        digest.update(
+            json.dumps([value if isinstance(value, str) else None for value in row]).encode()
+            + b"\n"
+        )
     return digest.hexdigest()

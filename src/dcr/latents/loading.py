@@ -1,8 +1,9 @@
 """Batches made ahead by processes that may die, in whatever shared memory there is.
 
-torch's loader processes hand tensors over in shared memory. Where that is full (a container has 64 MB of it) they print
-a traceback, and the process that waits for the batch waits for ever. Here a batch that finds no room goes through a
-pipe, which takes longer and always works; and what ends a loader process becomes one sentence.
+torch's loader processes hand tensors over in shared memory. Where that is full (a container has 64
+MB of it) they print a traceback, and the process that waits for the batch waits for ever. Here a
+batch that finds no room goes through a pipe, which takes longer and always works; and what ends a
+loader process becomes one sentence.
 """
 
 from __future__ import annotations
@@ -40,20 +41,27 @@ def load_ahead(
     """
     try:
         loader = DataLoader(
-            _Loading(load), batch_size=None, sampler=places, num_workers=num_workers, pin_memory=pin_memory,
-            collate_fn=_leave, worker_init_fn=prepare_worker,
-        )  # fmt: skip
+            _Loading(load),
+            batch_size=None,
+            sampler=places,
+            num_workers=num_workers,
+            pin_memory=pin_memory,
+            collate_fn=_leave,
+            worker_init_fn=prepare_worker,
+        )
         for batch in loader:
             if isinstance(batch, UserError):
                 raise batch
             yield _map(batch, np.ndarray, torch.from_numpy)
     except (RuntimeError, OSError, MemoryError) as exc:
-        if num_workers == 0 or (str(exc).startswith("Caught ") and not isinstance(exc, MemoryError)):
+        if num_workers == 0 or (
+            str(exc).startswith("Caught ") and not isinstance(exc, MemoryError)
+        ):
             raise  # by ``load`` itself, in this process or another
         what = str(exc).strip().partition("\n")[0]
         raise UserError(
-            f"{section}.num_workers {num_workers}: a loader process was ended or could not be started ({what}); "
-            f"is there enough memory? Set {section}.num_workers lower, or to 0"
+            f"{section}.num_workers {num_workers}: a loader process was ended or could not be"
+            f" started ({what}); is there enough memory? Set {section}.num_workers lower, or to 0"
         ) from exc
 
 
@@ -64,7 +72,9 @@ class _Loading(Dataset):
     def __getitem__(self, place: Any) -> Any:
         try:
             batch = self._load(place)
-        except UserError as exc:  # as a value: torch would wrap its one sentence in a worker's traceback
+        except (
+            UserError
+        ) as exc:  # as a value: torch would wrap its one sentence in a worker's traceback
             return exc
         return batch if get_worker_info() is None else _map(batch, torch.Tensor, _share)
 

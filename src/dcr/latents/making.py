@@ -25,7 +25,8 @@ def encode_shards(
     vae: torch.nn.Module,
     options: LatentOptions,
 ) -> int:
-    """Write a latent shard for each task, by name; return how many crops were encoded again in float32.
+    """Write a latent shard for each task, by name; return how many crops were encoded again in
+    float32.
 
     Args:
         folder: where ``<name>.tar`` is written.
@@ -37,7 +38,9 @@ def encode_shards(
     """
     batches = {name: _split(task, options.images_per_batch) for name, task in tasks.items()}
     encoder = MomentsEncoder(vae, options)
-    encoded = encode_batches([part for parts in batches.values() for part in parts], options, encoder)
+    encoded = encode_batches(
+        [part for parts in batches.values() for part in parts], options, encoder
+    )
     count = sum(len(task.hashes) for task in tasks.values())
     with show_progress(total=count, desc="encode latents", unit="image") as bar:
         for name, parts in batches.items():
@@ -81,7 +84,9 @@ def _split(task: CropTask, size: int) -> list[CropTask]:
     return [task.part(part) for part in iter(lambda: list(islice(offsets, size)), [])]
 
 
-def _count(encoded: Iterator[tuple[CropBatch, np.ndarray]], bar: Bar) -> Iterator[tuple[CropBatch, np.ndarray]]:
+def _count(
+    encoded: Iterator[tuple[CropBatch, np.ndarray]], bar: Bar
+) -> Iterator[tuple[CropBatch, np.ndarray]]:
     for batch, moments in encoded:
         yield batch, moments
         bar.update(len(batch.records))

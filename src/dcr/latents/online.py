@@ -23,7 +23,8 @@ _COLUMNS = ("key", "shard", "offset", "sha256", "caption")
 
 
 def open_latents(folder: str | Path) -> LatentCache | OnlineLatents:
-    """Open what the pipeline `latents` left in ``folder``: cached shards, or in mode ``online`` the list of images.
+    """Open what the pipeline `latents` left in ``folder``: cached shards, or in mode ``online`` the
+    list of images.
 
     Raises:
         UserError: there is nothing, or it is incomplete.
@@ -43,8 +44,10 @@ def write_online(
 
     Args:
         folder: of the latents.
-        samples: columns ``key``, ``shard``, ``offset``, ``sha256``, ``caption``; in the order of positions.
-        paths, keys: of the input shards by name; a key stands for all that the latents of its samples depend on.
+        samples: columns ``key``, ``shard``, ``offset``, ``sha256``, ``caption``; in the order of
+            positions.
+        paths, keys: of the input shards by name; a key stands for all that the latents of its
+            samples depend on.
         settings: what decides about the latents, the samples apart.
         options: what is asked of them.
     """
@@ -56,7 +59,8 @@ def write_online(
 
 
 class OnlineLatents(Sequence):
-    """Random access to samples whose crops are cut when asked for, and whose moments are left to training.
+    """Random access to samples whose crops are cut when asked for, and whose moments are left to
+    training.
 
     Args:
         folder: where `write_online` wrote.
@@ -85,32 +89,46 @@ class OnlineLatents(Sequence):
             self._keys = [shard["key"] for _, shard in sorted(plan["shards"].items())]
         except (OSError, ValueError, TypeError, KeyError) as exc:
             raise UserError(
-                f"{folder}/{SAMPLES_NAME} cannot be read ({exc}); write it with `kedro run --pipelines latents`"
+                f"{folder}/{SAMPLES_NAME} cannot be read ({exc}); write it with `kedro run"
+                " --pipelines latents`"
             ) from exc
 
     def __len__(self) -> int:
         return len(self._samples["key"])
 
     def __getitem__(self, place: int | tuple[int, int]) -> dict[str, Any]:
-        """Return ``key``, ``crop`` (uint8, (S, S, 3)) and ``encoding`` (`LatentOptions`) of one sample.
+        """Return ``key``, ``crop`` (uint8, (S, S, 3)) and ``encoding`` (`LatentOptions`) of one
+        sample.
 
         Args:
-            place: position, or (position, epoch): every epoch has its own crop, the first n those of a cache.
+            place: position, or (position, epoch): every epoch has its own crop, the first n those
+                of a cache.
 
         Raises:
             UserError: the image changed since validation.
         """
         position, epoch = place if isinstance(place, tuple) else (place, 0)
         batch = load_crops(self._task(position), self.options, [epoch])
-        return {"key": self.key(position), "crop": batch.crops[0, 0].numpy(), "encoding": self.options}
+        return {
+            "key": self.key(position),
+            "crop": batch.crops[0, 0].numpy(),
+            "encoding": self.options,
+        }
 
     def record(self, position: int) -> dict[str, Any]:
-        """Return caption, image hash, and box and flip of the first crop of the sample at ``position``."""
+        """Return caption, image hash, and box and flip of the first crop of the sample at
+        ``position``.
+        """
         record = load_crops(self._task(position), self.options, [0]).records[0]
-        return {**{name: record[name] for name in ("caption", "sha256", "crops")}, "resize": "bicubic"}
+        return {
+            **{name: record[name] for name in ("caption", "sha256", "crops")},
+            "resize": "bicubic",
+        }
 
     def caption(self, position: int) -> str | None:
-        """Return the caption of the sample at ``position``, as validation chose it; None where it has none."""
+        """Return the caption of the sample at ``position``, as validation chose it; None where
+        it has none.
+        """
         return self._samples["caption"][position]
 
     def key(self, position: int) -> str:
@@ -125,9 +143,13 @@ class OnlineLatents(Sequence):
         return digest.hexdigest()
 
     def fingerprint(self) -> str:
-        """Return a hex sha256 over all that the samples' crops and moments depend on, and their order."""
+        """Return a hex sha256 over all that the samples' crops and moments depend on, and their
+        order.
+        """
         return json_hash(["online", self._keys])
 
     def _task(self, position: int) -> CropTask:
-        shard, offset, image_hash, caption = (self._samples[name][position] for name in _COLUMNS[1:])
+        shard, offset, image_hash, caption = (
+            self._samples[name][position] for name in _COLUMNS[1:]
+        )
         return CropTask(self._paths[shard], {int(offset): image_hash}, {int(offset): caption})

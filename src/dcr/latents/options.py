@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from dcr.crops import CROP_ASPECT
+from dcr.data.crops import CROP_ASPECT
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,8 @@ class LatentOptions:
         mixed_precision: of the VAE: ``no`` (float32), ``bf16`` or ``fp16``.
         channels_last, compile: speed of the VAE; they change its results by rounding only.
         num_workers: processes that decode and crop; 0 decodes where the VAE runs.
-        check_images: hash the images of shards that are cached already, instead of trusting the manifest.
+        check_images: hash the images of shards that are cached already, instead of trusting the
+            manifest.
         mode: ``cache``, or ``online`` to have training encode.
     """
 
@@ -48,9 +49,17 @@ class LatentOptions:
 
     def crop_settings(self) -> dict[str, Any]:
         """Return what decides about a crop's pixels, apart from the image itself."""
-        random = {"scale": list(self.scale), "aspect": list(CROP_ASPECT), "horizontal_flip": self.horizontal_flip}
+        random = {
+            "scale": list(self.scale),
+            "aspect": list(CROP_ASPECT),
+            "horizontal_flip": self.horizontal_flip,
+        }
         # online every epoch has a crop of its own, however many a cache would keep
-        count = {"mode": "online"} if self.mode == "online" else {"crops_per_image": self.crops_per_image}
+        count = (
+            {"mode": "online"}
+            if self.mode == "online"
+            else {"crops_per_image": self.crops_per_image}
+        )
         return {
             "image_size": self.image_size,
             "crop_mode": self.crop_mode,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from dcr.data.shards import name_shards
 from dcr.errors import UserError
 from dcr.latents.cache import write_plan
 from dcr.latents.cropping import CropTask, iterate_samples
@@ -25,12 +26,11 @@ from dcr.latents.options import LatentOptions
 from dcr.latents.writing import check_free_space, clean_stop, is_current, remove_strangers
 from dcr.progress import show_progress
 from dcr.ranks import read_ranks
-from dcr.shards import name_shards
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from dcr.diffusion import Diffusion
+    from dcr.models.diffusion import Diffusion
 
 logger = logging.getLogger(__name__)
 _OVERHEAD = 4096  # bytes of a sample's JSON, index row, headers and padding, rounded up
@@ -47,24 +47,32 @@ def plan_latents(
     """Return what is to be encoded; nothing is read or computed yet but the VAE's hash.
 
     Args:
-        manifest: accepted samples with columns ``shard``, ``offset`` (in the tar), ``sha256``, ``key``, ``caption``.
+        manifest: accepted samples with columns ``shard``, ``offset`` (in the tar), ``sha256``,
+            ``key``, ``caption``.
         shards: paths or URLs of the input shards; a latent shard is named like its input.
         diffusion: whose VAE is to encode.
         options: how samples become crops and moments.
-        rank, num_ranks: this process's share of the shards: every num_ranks-th, from the rank-th on.
+        rank, num_ranks: this process's share of the shards: every num_ranks-th, from the rank-th
+            on.
 
     Raises:
-        UserError: the manifest is empty, or names a shard that is not there; or there is no such rank.
+        UserError: the manifest is empty, or names a shard that is not there; or there is no such
+            rank.
     """
     if manifest.empty:
-        raise UserError("the manifest holds no accepted sample; see validation.html for the reasons")
+        raise UserError(
+            "the manifest holds no accepted sample; see validation.html for the reasons"
+        )
     if not 0 <= rank < num_ranks:
-        raise UserError(f"latents.rank is {rank}: it must be at least 0 and below num_ranks, {num_ranks}")
+        raise UserError(
+            f"latents.rank is {rank}: it must be at least 0 and below num_ranks, {num_ranks}"
+        )
     paths = {name: shard for shard, name in name_shards(shards).items()}
     samples = manifest.sort_values(["shard", "offset"], kind="stable", ignore_index=True)
     if missing := sorted(set(samples["shard"]) - paths.keys()):
         raise UserError(
-            f"shard {missing[0]} is in the manifest but not in the input; run `kedro run --pipelines validation`"
+            f"shard {missing[0]} is in the manifest but not in the input; run `kedro run"
+            " --pipelines validation`"
         )
     settings = latent_settings(options, diffusion.vae)
     tables = {str(name): rows for name, rows in samples.groupby("shard")}
@@ -74,7 +82,9 @@ def plan_latents(
 
 
 def pick_rank(rank: int, num_ranks: int) -> tuple[int, int]:
-    """Return rank and number of processes: torchrun's where it started this one, else ``rank`` and ``num_ranks``."""
+    """Return rank and number of processes: torchrun's where it started this one, else ``rank``
+    and ``num_ranks``.
+    """
     return read_ranks() or (rank, num_ranks)
 
 
@@ -118,32 +128,42 @@ class LatentPlan:
         return len(self.tasks[name].hashes) * (int(np.prod(self.crop_shape)) + moments + _OVERHEAD)
 
     def write(self, folder: str | Path, again: Collection[str] = ()) -> None:
-        """Bring the folder to what it should be: compute what is missing or stale, leave the rest untouched.
+        """Bring the folder to what it should be: compute what is missing or stale, leave the rest
+        untouched.
 
-        Each shard is written whole or not at all, so a run that was stopped goes on where it was. In mode
-        ``online`` only the list of images is written.
+        Each shard is written whole or not at all, so a run that was stopped goes on where it was.
+        In mode ``online`` only the list of images is written.
 
         Args:
             folder: where the latent shards lie; made if it is not there.
             again: shards to compute even if they seem current.
 
         Raises:
-            UserError: an image changed since validation; moments are not finite; the disk is too small or full.
+            UserError: an image changed since validation; moments are not finite; the disk is too
+                small or full.
         """
         folder = Path(folder)
         with clean_stop(folder):
             folder.mkdir(parents=True, exist_ok=True)
             if self.options.mode == "online":
                 paths = {name: task.shard for name, task in self.tasks.items()}
-                return write_online(folder, self.samples, paths, self.keys, self.settings, self.options)
-            stale = [name for name in self.tasks if name in again or not is_current(folder, name, self.keys[name])]
+                return write_online(
+                    folder, self.samples, paths, self.keys, self.settings, self.options
+                )
+            stale = [
+                name
+                for name in self.tasks
+                if name in again or not is_current(folder, name, self.keys[name])
+            ]
             self._prepare(folder, stale)
             mine = list(self.tasks)[self.rank :: self.num_ranks]
             if self.options.check_images:
                 self._check_images([name for name in mine if name not in stale])
             made = [name for name in mine if name in set(stale)]
             self._encode(folder, made)
-        logger.info("latents: %d shards made, %d kept, in %s", len(made), len(mine) - len(made), folder)
+        logger.info(
+            "latents: %d shards made, %d kept, in %s", len(made), len(mine) - len(made), folder
+        )
 
     def _prepare(self, folder: Path, stale: list[str]) -> None:
         """Say what will be done, write the plan, and remove what belongs to no shard any more."""
@@ -155,10 +175,16 @@ class LatentPlan:
     def _log(self, folder: Path, stale: list[str]) -> None:
         count = sum(len(self.tasks[name].hashes) for name in stale)
         logger.info(
-            "latents: %d images in %d shards, %.2f GB; to encode: %d images in %d shards, %.2f GB; free: %.2f GB",
-            len(self.samples), len(self.tasks), sum(map(self.num_bytes, self.tasks)) / 1e9,
-            count, len(stale), sum(map(self.num_bytes, stale)) / 1e9, shutil.disk_usage(folder).free / 1e9,
-        )  # fmt: skip
+            "latents: %d images in %d shards, %.2f GB; to encode: %d images in %d shards, %.2f GB;"
+            " free: %.2f GB",
+            len(self.samples),
+            len(self.tasks),
+            sum(map(self.num_bytes, self.tasks)) / 1e9,
+            count,
+            len(stale),
+            sum(map(self.num_bytes, stale)) / 1e9,
+            shutil.disk_usage(folder).free / 1e9,
+        )
 
     def _check_images(self, names: list[str]) -> None:
         def check(name: str) -> None:
@@ -167,7 +193,11 @@ class LatentPlan:
                 pass
 
         with ThreadPoolExecutor(max(1, self.options.num_workers)) as pool:
-            list(show_progress(pool.map(check, names), total=len(names), desc="check images", unit="shard"))
+            list(
+                show_progress(
+                    pool.map(check, names), total=len(names), desc="check images", unit="shard"
+                )
+            )
 
     def _encode(self, folder: Path, names: list[str]) -> None:
         if not names:
@@ -177,7 +207,9 @@ class LatentPlan:
         num_upcast = encode_shards(folder, tasks, self.keys, self.settings, self.vae, self.options)
         seconds = perf_counter() - start
         count = sum(len(task.hashes) for task in tasks.values())
-        logger.info("latents: encoded %d images in %.1f s, %.1f images/s", count, seconds, count / seconds)
+        logger.info(
+            "latents: encoded %d images in %.1f s, %.1f images/s", count, seconds, count / seconds
+        )
         if num_upcast:
             logger.warning(
                 "latents: %d crops overflowed %s and were encoded again in float32",
@@ -189,4 +221,8 @@ class LatentPlan:
 def _make_task(path: str, rows: pd.DataFrame) -> CropTask:
     offsets = rows["offset"].tolist()
     captions = [caption if isinstance(caption, str) else None for caption in rows["caption"]]
-    return CropTask(path, dict(zip(offsets, rows["sha256"], strict=True)), dict(zip(offsets, captions, strict=True)))
+    return CropTask(
+        path,
+        dict(zip(offsets, rows["sha256"], strict=True)),
+        dict(zip(offsets, captions, strict=True)),
+    )

@@ -10,14 +10,20 @@ from dcr.fingerprints import fingerprint, weights_hash
 if TYPE_CHECKING:
     import torch
 
-    from dcr.diffusion import Diffusion
-    from dcr.latents import LatentCache, OnlineLatents
+    from dcr.latents.cache import LatentCache
+    from dcr.latents.online import OnlineLatents
+    from dcr.models.diffusion import Diffusion
 
 
 def vae_settings(vae: torch.nn.Module) -> dict[str, Any]:
-    """Return what tells ``vae`` from another: a hash of weights and configuration, and the latents' scale."""
+    """Return what tells ``vae`` from another: a hash of weights and configuration, and the
+    latents' scale.
+    """
     config = {name: value for name, value in vae.config.items() if not name.startswith("_")}
-    return {"vae": fingerprint(weights=weights_hash(vae), config=config), "scaling_factor": vae.config.scaling_factor}
+    return {
+        "vae": fingerprint(weights=weights_hash(vae), config=config),
+        "scaling_factor": vae.config.scaling_factor,
+    }
 
 
 def check_vae(latents: LatentCache | OnlineLatents, diffusion: Diffusion) -> None:
@@ -33,6 +39,6 @@ def check_vae(latents: LatentCache | OnlineLatents, diffusion: Diffusion) -> Non
     needed = vae_settings(diffusion.vae)
     if {name: latents.settings.get(name) for name in needed} != needed:
         raise UserError(
-            f"{latents.folder} holds latents of another VAE than that of {diffusion.source}; make them again with "
-            "`kedro run --pipelines latents`"
+            f"{latents.folder} holds latents of another VAE than that of {diffusion.source}; make"
+            " them again with `kedro run --pipelines latents`"
         )

@@ -20,7 +20,9 @@ from dcr.seeds import numpy_generator
 
 @dataclass(frozen=True)
 class Verification:
-    """What was found: per failing shard the reason; shards read, samples in them, samples encoded again."""
+    """What was found: per failing shard the reason; shards read, samples in them, samples
+    encoded again.
+    """
 
     failures: dict[str, str]
     num_shards: int
@@ -28,8 +30,11 @@ class Verification:
     num_compared: int
 
 
-def verify_latents(plan: LatentPlan, folder: str | Path, num_samples: int, tolerance: float, seed: int) -> Verification:
-    """Check every planned shard: key, hash, shape, finiteness; and encode a random sample of images again.
+def verify_latents(
+    plan: LatentPlan, folder: str | Path, num_samples: int, tolerance: float, seed: int
+) -> Verification:
+    """Check every planned shard: key, hash, shape, finiteness; and encode a random sample of images
+    again.
 
     Args:
         plan: the shards that there should be.
@@ -42,7 +47,10 @@ def verify_latents(plan: LatentPlan, folder: str | Path, num_samples: int, toler
         UserError: there is no cache to check, because training encodes.
     """
     if plan.options.mode == "online":
-        raise UserError("latents.mode is online, so there are no latent shards to verify; set it to cache to keep some")
+        raise UserError(
+            "latents.mode is online, so there are no latent shards to verify; set it to cache to"
+            " keep some"
+        )
     names = list(plan.tasks)
     folder = Path(folder)
 
@@ -55,13 +63,22 @@ def verify_latents(plan: LatentPlan, folder: str | Path, num_samples: int, toler
         return None
 
     with ThreadPoolExecutor(max(1, plan.options.num_workers)) as pool:
-        reasons = show_progress(pool.map(check, names), total=len(names), desc="verify latents", unit="shard")
+        reasons = show_progress(
+            pool.map(check, names), total=len(names), desc="verify latents", unit="shard"
+        )
         failures = {name: reason for name, reason in zip(names, reasons, strict=True) if reason}
-    sound = [(name, row) for name in names if name not in failures for row in range(len(plan.tasks[name].hashes))]
+    sound = [
+        (name, row)
+        for name in names
+        if name not in failures
+        for row in range(len(plan.tasks[name].hashes))
+    ]
     chosen = numpy_generator(seed, "verify latents").permutation(len(sound))[:num_samples]
     compared = [sound[number] for number in sorted(chosen)]
     failures |= compare_samples(plan, folder, compared, tolerance)
-    return Verification(dict(sorted(failures.items())), len(names), len(plan.samples), len(compared))
+    return Verification(
+        dict(sorted(failures.items())), len(names), len(plan.samples), len(compared)
+    )
 
 
 def check_shard(path: Path, plan: LatentPlan, name: str) -> None:
@@ -79,16 +96,22 @@ def check_shard(path: Path, plan: LatentPlan, name: str) -> None:
     if record.key != plan.keys[name]:
         raise DamagedShardError("it was made of other images or with other settings")
     if (record.crop_shape, record.moments_shape) != (plan.crop_shape, plan.moments_shape):
-        raise DamagedShardError(f"its arrays have the shapes {record.crop_shape} and {record.moments_shape}")
+        raise DamagedShardError(
+            f"its arrays have the shapes {record.crop_shape} and {record.moments_shape}"
+        )
     if record.num_samples != len(plan.tasks[name].hashes):
-        raise DamagedShardError(f"it holds {record.num_samples} samples instead of {len(plan.tasks[name].hashes)}")
+        raise DamagedShardError(
+            f"it holds {record.num_samples} samples instead of {len(plan.tasks[name].hashes)}"
+        )
     check_bytes(path, record)
     for row, moments in _iterate_moments(path, record):
         if not np.isfinite(moments).all():
             raise DamagedShardError(f"sample {row['key'].decode(errors='replace')} is not finite")
 
 
-def compare_samples(plan: LatentPlan, folder: Path, chosen: list[tuple[str, int]], tolerance: float) -> dict[str, str]:
+def compare_samples(
+    plan: LatentPlan, folder: Path, chosen: list[tuple[str, int]], tolerance: float
+) -> dict[str, str]:
     """Crop and encode samples again; return per shard the first that differs, and how.
 
     Args:
@@ -100,7 +123,9 @@ def compare_samples(plan: LatentPlan, folder: Path, chosen: list[tuple[str, int]
     encoder = MomentsEncoder(plan.vae, plan.options)
     failures = {}
     for name, row in show_progress(chosen, desc="encode again", unit="image"):
-        if name not in failures and (reason := _compare(plan, folder / f"{name}.tar", name, row, encoder, tolerance)):
+        if name not in failures and (
+            reason := _compare(plan, folder / f"{name}.tar", name, row, encoder, tolerance)
+        ):
             failures[name] = reason
     return failures
 
@@ -129,11 +154,16 @@ def _compare(
     if not np.array_equal(crops, batch.crops[0].numpy()):
         return f"the crops of sample {key} are not those of its image"
     stored = from_stored(
-        _read(path, int(entry["moments"]), record.moments_shape, record.stored_dtype), plan.options.dtype
+        _read(path, int(entry["moments"]), record.moments_shape, record.stored_dtype),
+        plan.options.dtype,
     )
     moments = encoder.encode(batch.crops[0], [key] * len(crops)).numpy()
     difference = float((np.abs(stored - moments) / (1 + np.abs(moments))).max())
-    return None if difference <= tolerance else f"the moments of sample {key} differ by {difference:.2g}"
+    return (
+        None
+        if difference <= tolerance
+        else f"the moments of sample {key} differ by {difference:.2g}"
+    )
 
 
 def _iterate_moments(path: Path, record: ShardRecord) -> Iterator[tuple[np.void, np.ndarray]]:

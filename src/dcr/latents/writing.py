@@ -71,13 +71,19 @@ def check_free_space(folder: Path, sizes: dict[str, int], pipeline: str = "laten
     """
     paths = {name: folder / f"{name}.tar" for name in sizes}
     grow = [max(0, size - _size(paths[name])) for name, size in sizes.items()]
-    needed = sum(grow) + max(sizes.values(), default=0)  # a replaced shard is there until the new one is whole
+    needed = sum(grow) + max(
+        sizes.values(), default=0
+    )  # a replaced shard is there until the new one is whole
     free = shutil.disk_usage(folder).free
     if needed > free:
-        less = "set latents.dtype to bfloat16, or latents.mode to online" if pipeline == "latents" else "make fewer"
+        less = (
+            "set latents.dtype to bfloat16, or latents.mode to online"
+            if pipeline == "latents"
+            else "make fewer"
+        )
         raise UserError(
-            f"{folder}: its shards need {needed / 1e9:.2f} GB and the disk has {free / 1e9:.2f} GB free; "
-            f"free some, or {less}"
+            f"{folder}: its shards need {needed / 1e9:.2f} GB and the disk has {free / 1e9:.2f} GB"
+            f" free; free some, or {less}"
         )
 
 
@@ -98,13 +104,16 @@ def clean_stop(folder: Path, pipeline: str = "latents") -> Iterator[None]:
         if exc.errno not in _FULL:
             raise
         raise UserError(
-            f"{folder}: the disk is full ({exc.strerror}); the {len(list(folder.glob('*.tar')))} shards that are there "
-            f"are whole and kept; free some space and run `kedro run --pipelines {pipeline}` again"
+            f"{folder}: the disk is full ({exc.strerror}); the {len(list(folder.glob('*.tar')))}"
+            " shards that are there are whole and kept; free some space and run `kedro run"
+            f" --pipelines {pipeline}` again"
         ) from exc
 
 
 def is_current(folder: Path, name: str, key: str) -> bool:
-    """Return whether ``folder`` has the shard ``name`` and it was made from what ``key`` stands for."""
+    """Return whether ``folder`` has the shard ``name`` and it was made from what ``key`` stands
+    for.
+    """
     try:
         return read_record(folder / f"{name}.tar").key == key
     except DamagedShardError:

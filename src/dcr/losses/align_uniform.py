@@ -1,4 +1,6 @@
-"""Alignment and uniformity on the hypersphere (Wang & Isola, arXiv 2005.10242): a loss, and a diagnostic."""
+"""Alignment and uniformity on the hypersphere (Wang & Isola, arXiv 2005.10242): a loss, and a
+diagnostic.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,8 @@ from dcr.losses.numerics import require_positive, unit_vectors
 
 @dataclass(frozen=True)
 class AlignUniform(FeatureSignal):
-    """Squared distance to the image's other views, plus ``weight`` times the uniformity of the anchors.
+    """Squared distance to the image's other views, plus ``weight`` times the uniformity of the
+    anchors.
 
     t: sharpness of the Gaussian potential; the paper's value is 2.
     """
@@ -24,8 +27,12 @@ class AlignUniform(FeatureSignal):
     def __post_init__(self) -> None:
         require_positive(t=self.t)
 
-    def contrast(self, anchors: torch.Tensor, keys: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """As `FeatureSignal.contrast`, of ``anchors`` and ``keys``; nothing is drawn from ``generator``."""
+    def contrast(
+        self, anchors: torch.Tensor, keys: torch.Tensor, generator: torch.Generator
+    ) -> torch.Tensor:
+        """As `FeatureSignal.contrast`, of ``anchors`` and ``keys``; nothing is drawn from
+        ``generator``.
+        """
         return squared_distances(anchors, keys) + self.weight * uniformity(anchors, self.t)
 
 
@@ -48,7 +55,8 @@ def alignment(features: torch.Tensor, view_features: torch.Tensor) -> torch.Tens
 
 
 def uniformity(features: torch.Tensor, t: float) -> torch.Tensor:
-    """Return ``log E_{i<j} exp(-t |u_i - u_j|^2)``: 0 where all features are one, lower the more they spread.
+    """Return ``log E_{i<j} exp(-t |u_i - u_j|^2)``: 0 where all features are one, lower the more
+    they spread.
 
     Args:
         features: image embeddings before L2 normalisation, (B, d), B >= 2.

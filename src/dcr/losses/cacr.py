@@ -16,8 +16,8 @@ class CACR(Signal):
 
         loss_i = a sum_p softmax_p(t_plus d_ip) d_ip - b sum_n softmax_n(-t_minus d_in) d_in
 
-    d = 2 - 2 s is the squared distance of unit vectors. It can be negative. With one positive the first term is
-    the alignment ``a d_ip``.
+    d = 2 - 2 s is the squared distance of unit vectors. It can be negative. With one positive the
+    first term is the alignment ``a d_ip``.
     """
 
     attraction: float

@@ -16,7 +16,8 @@ from dcr.losses.signal import Signal
 class DCLW(Signal):
     """DCL that weighs a positive less where it is near already.
 
-        loss_i = mean over p of  -w_ip s_ip / tau + log sum_n exp(s_in / tau),  w_ip = 2 - B softmax_i(s_ip / sigma)
+        loss_i = mean over p of  -w_ip s_ip / tau + log sum_n exp(s_in / tau),  w_ip = 2 - B
+        softmax_i(s_ip / sigma)
 
     The weights, of mean 1 over the B anchors, carry no gradient.
     """
@@ -29,5 +30,7 @@ class DCLW(Signal):
         require_positive(temperature=self.temperature, sigma=self.sigma)
 
     def __call__(self, positives: torch.Tensor, negatives: torch.Tensor) -> torch.Tensor:
-        weights = 2 - len(positives) * torch.softmax(at_least_float32(positives).detach() / self.sigma, dim=0)
+        weights = 2 - len(positives) * torch.softmax(
+            at_least_float32(positives).detach() / self.sigma, dim=0
+        )
         return decoupled(positives, negatives, self.temperature, weights).mean(dim=1)

@@ -1,8 +1,9 @@
 """The DCR loss: InfoNCE over cosine similarities of predicted noise (arXiv 2603.04803).
 
-Notation: B images in a batch, R rows (anchors) of the B x B grid of predictions, C x H x W a latent's shape.
-``predictions[i, k]`` is the UNet's prediction for image i's noisy latent under image k's condition. Row i uses
-predictions of row i alone, so the loss and its gradient can be computed row by row.
+Notation: B images in a batch, R rows (anchors) of the B x B grid of predictions, C x H x W a
+latent's shape. ``predictions[i, k]`` is the UNet's prediction for image i's noisy latent under
+image k's condition. Row i uses predictions of row i alone, so the loss and its gradient can be
+computed row by row.
 """
 
 from __future__ import annotations
@@ -15,13 +16,17 @@ from dcr.losses.numerics import unit_vectors
 
 
 def dcr_loss(
-    predictions: torch.Tensor, view_predictions: torch.Tensor, targets: torch.Tensor, temperature: float = 0.1
+    predictions: torch.Tensor,
+    view_predictions: torch.Tensor,
+    targets: torch.Tensor,
+    temperature: float = 0.1,
 ) -> torch.Tensor:
     """Return the DCR loss of a batch, the mean over its anchors.
 
-    The anchor of row i is ``predictions[i, i]``; its positives are the prediction under the augmented view's
-    condition and the target; its negatives are ``predictions[i, k]`` for k != i. With two positives in the
-    denominator the floor is log 2; with all similarities equal the loss is log(B + 1).
+    The anchor of row i is ``predictions[i, i]``; its positives are the prediction under the
+    augmented view's condition and the target; its negatives are ``predictions[i, k]`` for k != i.
+    With two positives in the denominator the floor is log 2; with all similarities equal the loss
+    is log(B + 1).
 
     Args:
         predictions: the whole grid, (B, B, C, H, W).
@@ -68,11 +73,13 @@ def dcr_similarities(
     """Return what a signal contrasts in some rows of the grid.
 
     Args:
-        predictions: rows of the grid, (R, B, C, H, W), or the columns of it that each row is contrasted with.
-        view_predictions: of the rows under the condition of an augmented view, (R, C, H, W), or of V views,
-            (R, V, C, H, W).
+        predictions: rows of the grid, (R, B, C, H, W), or the columns of it that each row is
+            contrasted with.
+        view_predictions: of the rows under the condition of an augmented view, (R, C, H, W), or of
+            V views, (R, V, C, H, W).
         targets: of the rows, (R, C, H, W).
-        rows: column of each row's anchor, which is the row's index in the batch, (R,), integers in [0, B).
+        rows: column of each row's anchor, which is the row's index in the batch, (R,), integers in
+            [0, B).
         dtype: that they are computed in; by default at least float32.
 
     Returns:
@@ -86,14 +93,22 @@ def dcr_similarities(
     if tuple(view_predictions.shape) != expected:
         several = view_predictions.ndim == predictions.ndim
         if not several or (view_predictions.shape[0], *view_predictions.shape[2:]) != expected:
-            raise ValueError(f"view_predictions must have shape {expected}, got {tuple(view_predictions.shape)}")
+            raise ValueError(
+                f"view_predictions must have shape {expected}, got {tuple(view_predictions.shape)}"
+            )
     if tuple(targets.shape) != expected:
         raise ValueError(f"targets must have shape {expected}, got {tuple(targets.shape)}")
-    views = [view_predictions] if view_predictions.ndim == targets.ndim else view_predictions.unbind(dim=1)
+    views = (
+        [view_predictions]
+        if view_predictions.ndim == targets.ndim
+        else view_predictions.unbind(dim=1)
+    )
     grid = unit_vectors(predictions, 2, dtype)
     positions = torch.arange(len(rows), device=rows.device)
     anchors = grid[positions, rows]
-    positives = torch.stack([(anchors * unit_vectors(p, 1, dtype)).sum(-1) for p in (*views, targets)], dim=1)
+    positives = torch.stack(
+        [(anchors * unit_vectors(p, 1, dtype)).sum(-1) for p in (*views, targets)], dim=1
+    )
     negatives = torch.einsum("rd,rbd->rb", anchors, grid)
     itself = F.one_hot(rows, grid.shape[1]).bool()
     return positives, negatives.masked_fill(itself, -torch.inf)

@@ -18,8 +18,9 @@ class Debiased(Signal):
         loss_i = mean over p of -log( e_p / (sum_q e_q + G) ),  e = exp(s / tau)
         G = max( (sum_n e_n - tau_plus M mean_q e_q) / (1 - tau_plus),  M exp(-1 / tau) )
 
-    M is the number of negatives; the maximum is the least that M negatives can add. With several positives their mean
-    estimates what a false negative adds (the paper's equation 8), and all stay in the denominator, as in DCR.
+    M is the number of negatives; the maximum is the least that M negatives can add. With several
+    positives their mean estimates what a false negative adds (the paper's equation 8), and all stay
+    in the denominator, as in DCR.
     """
 
     temperature: float
@@ -40,7 +41,11 @@ def require_share(tau_plus: float) -> None:
 
 
 def debiased(
-    positives: torch.Tensor, negatives: torch.Tensor, temperature: float, tau_plus: float, beta: float
+    positives: torch.Tensor,
+    negatives: torch.Tensor,
+    temperature: float,
+    tau_plus: float,
+    beta: float,
 ) -> torch.Tensor:
     """Return the loss of each anchor, (B,).
 
@@ -56,7 +61,9 @@ def debiased(
     log_count = present(negatives).sum(dim=1).to(negatives.dtype).log()
     log_mass = log_hard_mass(negatives, beta)
     log_share = math.log(tau_plus) if tau_plus > 0 else -math.inf
-    log_false = log_share + log_count + torch.logsumexp(positives, dim=1) - math.log(positives.shape[1])
+    log_false = (
+        log_share + log_count + torch.logsumexp(positives, dim=1) - math.log(positives.shape[1])
+    )
     log_rest = _log_difference(log_mass, log_false) - math.log1p(-tau_plus)
     return contrast(positives, torch.maximum(log_rest, log_count - 1 / temperature))
 
@@ -65,5 +72,7 @@ def _log_difference(larger: torch.Tensor, smaller: torch.Tensor) -> torch.Tensor
     """Return log(e^larger - e^smaller), and -inf without gradient where that is not positive."""
     difference = smaller - larger
     positive = difference < 0
-    safe = torch.where(positive, difference, -1.0)  # the branch not taken must stay finite: its gradient is times 0
+    safe = torch.where(
+        positive, difference, -1.0
+    )  # the branch not taken must stay finite: its gradient is times 0
     return torch.where(positive, larger + torch.log(-torch.expm1(safe)), -torch.inf)

@@ -15,7 +15,9 @@ Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """Similarities to positives (B, P) and negatives (B, N) -> loss per anchor (B,)."""
 
 
-def slopes(positives: torch.Tensor, negatives: torch.Tensor, loss: Loss) -> tuple[torch.Tensor, torch.Tensor]:
+def slopes(
+    positives: torch.Tensor, negatives: torch.Tensor, loss: Loss
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Return how steeply the loss depends on each similarity, ``|dL/ds|``, (B, P) and (B, N).
 
     Args:
@@ -24,7 +26,10 @@ def slopes(positives: torch.Tensor, negatives: torch.Tensor, loss: Loss) -> tupl
         loss: of the contrast, per anchor.
     """
     with torch.enable_grad():
-        leaves = [at_least_float32(similarities).detach().requires_grad_() for similarities in (positives, negatives)]
+        leaves = [
+            at_least_float32(similarities).detach().requires_grad_()
+            for similarities in (positives, negatives)
+        ]
         pulls, pushes = torch.autograd.grad(loss(*leaves).sum(), leaves)
     return pulls.abs(), pushes.abs()
 
@@ -32,8 +37,8 @@ def slopes(positives: torch.Tensor, negatives: torch.Tensor, loss: Loss) -> tupl
 def effective_negatives(pushes: torch.Tensor) -> torch.Tensor:
     """Return how many negatives push each anchor: the perplexity of their shares of the push, (B,).
 
-    It is N where all push alike, 1 where one outweighs the rest, and 0 where none pushes. InfoNCE's shares are the
-    softmax of its negatives' logits.
+    It is N where all push alike, 1 where one outweighs the rest, and 0 where none pushes. InfoNCE's
+    shares are the softmax of its negatives' logits.
 
     Args:
         pushes: of `slopes`, (B, N).
@@ -44,11 +49,12 @@ def effective_negatives(pushes: torch.Tensor) -> torch.Tensor:
 
 
 def target_gradient_share(positives: torch.Tensor, pulls: torch.Tensor) -> torch.Tensor:
-    """Return the share of the positives' pull on the anchor prediction that comes from the target, (B,).
+    """Return the share of the positives' pull on the anchor prediction that comes from the target,
+    (B,).
 
     The gradient of the loss at an anchor of length |a| through a cosine s is, in length,
-    ``|dL/ds| sqrt(1 - s^2) / |a|``; the share is the target's such length over the sum of all positives'. It is 1/P
-    where all pull alike, and 0 where nothing pulls.
+    ``|dL/ds| sqrt(1 - s^2) / |a|``; the share is the target's such length over the sum of all
+    positives'. It is 1/P where all pull alike, and 0 where nothing pulls.
 
     Args:
         positives: similarities, (B, P); the target's is the last column.

@@ -10,7 +10,9 @@ from dcr.losses.numerics import unit_vectors
 
 
 class FeatureSignal(ABC):
-    """A loss over image features of several views; subclasses are dataclasses of its own parameters."""
+    """A loss over image features of several views; subclasses are dataclasses of its own
+    parameters.
+    """
 
     def __call__(self, views: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Return the loss of each anchor, the mean over the other views of its image.
@@ -25,12 +27,16 @@ class FeatureSignal(ABC):
         units = unit_vectors(views, 2)
         losses = []
         for a, anchors in enumerate(units):
-            against = [self.contrast(anchors, keys, generator) for b, keys in enumerate(units) if b != a]
+            against = [
+                self.contrast(anchors, keys, generator) for b, keys in enumerate(units) if b != a
+            ]
             losses.append(torch.stack(against).mean(dim=0))
         return torch.cat(losses)
 
     @abstractmethod
-    def contrast(self, anchors: torch.Tensor, keys: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    def contrast(
+        self, anchors: torch.Tensor, keys: torch.Tensor, generator: torch.Generator
+    ) -> torch.Tensor:
         """Return the loss of each anchor against another view of the batch, (B,).
 
         Args:

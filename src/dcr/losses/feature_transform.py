@@ -14,13 +14,16 @@ from dcr.losses.numerics import moved_to, require_positive
 
 @dataclass(frozen=True)
 class FeatureTransform(FeatureSignal):
-    """InfoNCE whose positives are extrapolated away from each other and whose negatives are interpolated.
+    """InfoNCE whose positives are extrapolated away from each other and whose negatives are
+    interpolated.
 
-        q' = l q + (1 - l) k,  k' = l k + (1 - l) q,  l = 1 + Beta(a, a)   for the positive pair (q, k)
-        n' = mu n + (1 - mu) n_perm,  mu ~ Beta(b, b)                      for the negatives, in a random order
+        q' = l q + (1 - l) k,  k' = l k + (1 - l) q,  l = 1 + Beta(a, a)   for the positive pair (q,
+        k) n' = mu n + (1 - mu) n_perm,  mu ~ Beta(b, b)                      for the negatives, in
+        a random order
 
-    a is ``positive_beta``, b is ``negative_beta``. q' and k' are not scaled to unit length again, so that
-    q' . k' = s + 2 l (1 - l) (1 - s), which is below s. Negatives are compared with q itself.
+    a is ``positive_beta``, b is ``negative_beta``. q' and k' are not scaled to unit length again,
+    so that q' . k' = s + 2 l (1 - l) (1 - s), which is below s. Negatives are compared with q
+    itself.
     """
 
     temperature: float
@@ -29,11 +32,17 @@ class FeatureTransform(FeatureSignal):
 
     def __post_init__(self) -> None:
         require_positive(
-            temperature=self.temperature, positive_beta=self.positive_beta, negative_beta=self.negative_beta
+            temperature=self.temperature,
+            positive_beta=self.positive_beta,
+            negative_beta=self.negative_beta,
         )
 
-    def contrast(self, anchors: torch.Tensor, keys: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """As `FeatureSignal.contrast`, of ``anchors`` and ``keys``; ``generator`` draws l, mu and the order."""
+    def contrast(
+        self, anchors: torch.Tensor, keys: torch.Tensor, generator: torch.Generator
+    ) -> torch.Tensor:
+        """As `FeatureSignal.contrast`, of ``anchors`` and ``keys``; ``generator`` draws l, mu
+        and the order.
+        """
         size = len(anchors)
         similarities = anchors @ keys.T
         share = 1 + moved_to(draw_beta(self.positive_beta, (size, 1), generator), anchors)
@@ -49,8 +58,11 @@ class FeatureTransform(FeatureSignal):
         return infonce(moved.sum(dim=1, keepdim=True), mixed, self.temperature)
 
 
-def draw_beta(concentration: float, shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
-    """Return draws of Beta(c, c), float64, on the CPU; torch's own draw from the global stream alone.
+def draw_beta(
+    concentration: float, shape: tuple[int, ...], generator: torch.Generator
+) -> torch.Tensor:
+    """Return draws of Beta(c, c), float64, on the CPU; torch's own draw from the global stream
+    alone.
 
     Args:
         concentration: c > 0.

@@ -15,8 +15,8 @@ from dcr.losses.signal import Signal
 class HCL(Signal):
     """The debiased loss with hard negatives weighing more.
 
-    ``sum_n e_n`` becomes ``M sum_n exp((1 + beta) s_n / tau) / sum_n exp(beta s_n / tau)``: beta 0 is the debiased
-    loss, and towards infinity only the hardest negative is left.
+    ``sum_n e_n`` becomes ``M sum_n exp((1 + beta) s_n / tau) / sum_n exp(beta s_n / tau)``: beta 0
+    is the debiased loss, and towards infinity only the hardest negative is left.
     """
 
     temperature: float

@@ -15,9 +15,11 @@ from dcr.losses.signal import Signal
 class HNNCE(Signal):
     """InfoNCE with its positives scaled and its hard negatives weighing more in the denominator.
 
-        loss_i = mean over p of -log( e_p / (alpha sum_q e_q + sum_n w_n e_n) ),  w = M softmax(beta s / tau)
+        loss_i = mean over p of -log( e_p / (alpha sum_q e_q + sum_n w_n e_n) ),  w = M softmax(beta
+        s / tau)
 
-    e = exp(s / tau), M negatives. alpha 1 and beta 0 are InfoNCE; alpha 0 is DCL with these weights.
+    e = exp(s / tau), M negatives. alpha 1 and beta 0 are InfoNCE; alpha 0 is DCL with these
+    weights.
     """
 
     temperature: float
@@ -30,7 +32,9 @@ class HNNCE(Signal):
             raise ValueError(f"alpha must be between 0 and 1, got {self.alpha}")
 
     def __call__(self, positives: torch.Tensor, negatives: torch.Tensor) -> torch.Tensor:
-        positives, negatives = (at_least_float32(s) / self.temperature for s in (positives, negatives))
+        positives, negatives = (
+            at_least_float32(s) / self.temperature for s in (positives, negatives)
+        )
         log_denominator = log_hard_mass(negatives, self.beta)
         if self.alpha > 0:
             own = math.log(self.alpha) + torch.logsumexp(positives, dim=1)

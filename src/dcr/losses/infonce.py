@@ -1,4 +1,5 @@
-"""InfoNCE over given similarities (van den Oord et al., arXiv 1807.03748), with any number of positives.
+"""InfoNCE over given similarities (van den Oord et al., arXiv 1807.03748), with any number of
+positives.
 
 Notation: R anchors, P positives and N negatives of each.
 """
@@ -24,17 +25,19 @@ def infonce(
 ) -> torch.Tensor:
     """Return the loss of each anchor, averaged over its positives.
 
-        loss_i = sum over p of  w_p ( -s_ip / tau + log( sum_q exp(s_iq / tau) + f sum_n exp(s_in / tau) ) )
+        loss_i = sum over p of  w_p ( -s_ip / tau + log( sum_q exp(s_iq / tau) + f sum_n exp(s_in /
+        tau) ) )
 
-    Every positive stays in the denominator, as in DCR (arXiv 2603.04803): with P positives the floor is log P.
+    Every positive stays in the denominator, as in DCR (arXiv 2603.04803): with P positives the
+    floor is log P.
 
     Args:
         positives: similarities of each anchor to its positives, (R, P).
         negatives: similarities of each anchor to its negatives, (R, N); -inf where there is none.
         temperature: tau > 0.
         weights: w of the positives, P of them with sum 1; by default all alike.
-        negatives_factor: f > 0, by how much the negatives' sum is scaled; (B - 1) / N where N of B - 1 were sampled
-            without replacement, so that the sum is that of all in the mean.
+        negatives_factor: f > 0, by how much the negatives' sum is scaled; (B - 1) / N where N of B
+            - 1 were sampled without replacement, so that the sum is that of all in the mean.
 
     Returns:
         Loss per anchor, (R,), at least float32.
@@ -51,15 +54,19 @@ def infonce(
     losses = log_denominator[:, None] - positives
     if weights is None:
         return losses.mean(dim=1)
-    # each number by itself: a list would be copied from the CPU, which waits for all that the device is at
+    # each number by itself: a list would be copied from the CPU, which waits for all that the
+    # device is at
     return losses @ torch.stack([losses.new_full((), weight) for weight in weights])
 
 
-def published_infonce(positives: torch.Tensor, negatives: torch.Tensor, temperature: float) -> torch.Tensor:
-    """Return the same loss as DCR's published code computes it: logarithm of exponentials, in bfloat16.
+def published_infonce(
+    positives: torch.Tensor, negatives: torch.Tensor, temperature: float
+) -> torch.Tensor:
+    """Return the same loss as DCR's published code computes it: logarithm of exponentials, in
+    bfloat16.
 
-    It is for the reproduction of published checkpoints only; it gives NaN for tau <= 0.011, where exp(1 / tau) is
-    beyond bfloat16.
+    It is for the reproduction of published checkpoints only; it gives NaN for tau <= 0.011, where
+    exp(1 / tau) is beyond bfloat16.
 
     Args:
         positives, negatives, temperature: see `infonce`.

@@ -10,15 +10,18 @@ from dcr.losses.infonce import infonce
 from dcr.losses.numerics import at_least_float32, present, require_positive
 from dcr.losses.signal import Signal
 
-# Squared distance below which the kernel is taken as flat: the slope of dist^gamma at 0 is infinite for gamma < 1.
+# Squared distance below which the kernel is taken as flat: the slope of dist^gamma at 0 is infinite
+# for gamma < 1.
 _FLAT = 1e-7
 
 
 @dataclass(frozen=True)
 class KernelMixture(Signal):
-    """InfoNCE on ``-dist^gamma / tau`` in place of ``s / tau``; dist is the distance of unit vectors.
+    """InfoNCE on ``-dist^gamma / tau`` in place of ``s / tau``; dist is the distance of unit
+    vectors.
 
-    gamma 2 is the Gaussian kernel, InfoNCE at tau / 2; gamma 1 the Laplacian; the paper mixes kernels of this family.
+    gamma 2 is the Gaussian kernel, InfoNCE at tau / 2; gamma 1 the Laplacian; the paper mixes
+    kernels of this family.
     """
 
     temperature: float

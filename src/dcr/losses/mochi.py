@@ -1,4 +1,6 @@
-"""MoCHi: hard negatives mixed from negatives, or from one and the anchor (Kalantidis et al., arXiv 2010.01028)."""
+"""MoCHi: hard negatives mixed from negatives, or from one and the anchor (Kalantidis et al.,
+arXiv 2010.01028).
+"""
 
 from __future__ import annotations
 
@@ -15,9 +17,9 @@ from dcr.losses.numerics import moved_to, require_positive, unit_vectors
 class MoCHi(FeatureSignal):
     """InfoNCE with made negatives beside the real ones, at an anchor's hardest.
 
-    Of the ``num_hardest`` negatives nearest to an anchor q it adds ``num_mixed`` times norm(a n_i + (1 - a) n_j), a in
-    (0, 1), and ``num_query_mixed`` times norm(b q + (1 - b) n_j), b in (0, 0.5). They are made without gradient, so
-    that only the anchor learns from them.
+    Of the ``num_hardest`` negatives nearest to an anchor q it adds ``num_mixed`` times norm(a n_i +
+    (1 - a) n_j), a in (0, 1), and ``num_query_mixed`` times norm(b q + (1 - b) n_j), b in (0, 0.5).
+    They are made without gradient, so that only the anchor learns from them.
     """
 
     temperature: float
@@ -28,24 +30,38 @@ class MoCHi(FeatureSignal):
     def __post_init__(self) -> None:
         require_positive(temperature=self.temperature, num_hardest=self.num_hardest)
 
-    def contrast(self, anchors: torch.Tensor, keys: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """As `FeatureSignal.contrast`, of ``anchors`` and ``keys``; ``generator`` draws what is mixed, and how."""
+    def contrast(
+        self, anchors: torch.Tensor, keys: torch.Tensor, generator: torch.Generator
+    ) -> torch.Tensor:
+        """As `FeatureSignal.contrast`, of ``anchors`` and ``keys``; ``generator`` draws what is
+        mixed, and how.
+        """
         similarities = anchors @ keys.T
         itself = torch.eye(len(keys), dtype=torch.bool, device=keys.device)
         negatives = similarities.masked_fill(itself, -torch.inf)
         made = self.make_negatives(anchors.detach(), keys.detach(), negatives.detach(), generator)
         harder = torch.einsum("bd,bnd->bn", anchors, made)
-        return infonce(similarities.diagonal()[:, None], torch.cat([negatives, harder], dim=1), self.temperature)
+        return infonce(
+            similarities.diagonal()[:, None],
+            torch.cat([negatives, harder], dim=1),
+            self.temperature,
+        )
 
     def make_negatives(
-        self, anchors: torch.Tensor, keys: torch.Tensor, similarities: torch.Tensor, generator: torch.Generator
+        self,
+        anchors: torch.Tensor,
+        keys: torch.Tensor,
+        similarities: torch.Tensor,
+        generator: torch.Generator,
     ) -> torch.Tensor:
-        """Return the made negatives of each anchor, (B, num_mixed + num_query_mixed, d), of unit length.
+        """Return the made negatives of each anchor, (B, num_mixed + num_query_mixed, d), of unit
+        length.
 
         Args:
             anchors: unit vectors, (B, d).
             keys: unit vectors, (K, d).
-            similarities: of anchors to keys, (B, K); -inf at each anchor's own key, the one that is no negative.
+            similarities: of anchors to keys, (B, K); -inf at each anchor's own key, the one that is
+                no negative.
             generator: on the CPU.
         """
         count = min(self.num_hardest, len(keys) - 1)
@@ -53,8 +69,12 @@ class MoCHi(FeatureSignal):
         size = len(anchors)
 
         def draw(number: int) -> torch.Tensor:
-            """Return ``number`` of each anchor's hardest negatives, drawn with replacement, (B, number, d)."""
-            chosen = torch.randint(count, (size, number), generator=generator).to(keys.device, non_blocking=True)
+            """Return ``number`` of each anchor's hardest negatives, drawn with replacement, (B,
+            number, d).
+            """
+            chosen = torch.randint(count, (size, number), generator=generator).to(
+                keys.device, non_blocking=True
+            )
             return hardest.gather(1, chosen[..., None].expand(-1, -1, hardest.shape[2]))
 
         def share(number: int, most: float) -> torch.Tensor:

@@ -1,4 +1,6 @@
-"""Many views in one term, MV-DHEL (Koromilas et al., "A principled framework for multi-view contrastive learning")."""
+"""Many views in one term, MV-DHEL (Koromilas et al., "A principled framework for multi-view
+contrastive learning").
+"""
 
 from __future__ import annotations
 
@@ -13,12 +15,14 @@ from dcr.losses.signal import Layout, Signal
 
 @dataclass(frozen=True)
 class MVDHEL(Signal):
-    """All positive pairs of an image in one logarithm, and each view's uniformity in one of its own.
+    """All positive pairs of an image in one logarithm, and each view's uniformity in one of its
+    own.
 
         loss_i = -log sum_p exp(s_ip / tau) + sum_l log sum_n exp(s_iln / tau)
 
-    On image features the anchor is an image, its positives are all pairs of its views, and l runs over the views, each
-    against the same view of the other images. Where negatives come in one group, (B, N), the second sum has one term.
+    On image features the anchor is an image, its positives are all pairs of its views, and l runs
+    over the views, each against the same view of the other images. Where negatives come in one
+    group, (B, N), the second sum has one term.
     """
 
     temperature: float

@@ -15,11 +15,13 @@ from dcr.losses.signal import Layout, Signal
 
 @dataclass(frozen=True)
 class PolyView(Signal):
-    """Every positive is a contrast of its own against all views of the other images; positives do not compete.
+    """Every positive is a contrast of its own against all views of the other images; positives do
+    not compete.
 
         loss_i = mean over p of -log( e_p / (e_p + sum_n e_n) ),  e = exp(s / tau)
 
-    The mean of logarithms is the geometric mean of the paper's likelihoods. With one positive it is InfoNCE.
+    The mean of logarithms is the geometric mean of the paper's likelihoods. With one positive it is
+    InfoNCE.
     """
 
     temperature: float

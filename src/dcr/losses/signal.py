@@ -1,4 +1,5 @@
-"""What every contrastive signal is: similarities of anchors to positives and negatives, to a loss per anchor.
+"""What every contrastive signal is: similarities of anchors to positives and negatives, to a loss
+per anchor.
 
 Notation: B anchors, P positives and N negatives of each, x = s / tau a logit.
 """
@@ -14,13 +15,14 @@ Layout = Literal["other_views", "all_views", "same_view"]
 
 
 class Signal(ABC):
-    """A contrastive loss over given cosine similarities; subclasses are dataclasses of its own parameters.
+    """A contrastive loss over given cosine similarities; subclasses are dataclasses of its own
+    parameters.
 
     Attributes:
-        whole_batch: the loss of an anchor depends on other anchors' similarities, so that anchors cannot be walked in
-            chunks.
-        negatives_from: which of the other images' views stand against an anchor when the signal is used on image
-            features, see `dcr.losses.features`.
+        whole_batch: the loss of an anchor depends on other anchors' similarities, so that anchors
+            cannot be walked in chunks.
+        negatives_from: which of the other images' views stand against an anchor when the signal is
+            used on image features, see `dcr.losses.features`.
     """
 
     whole_batch: ClassVar[bool] = False
@@ -32,8 +34,8 @@ class Signal(ABC):
 
         Args:
             positives: similarities of each anchor to its positives, (B, P).
-            negatives: similarities of each anchor to its negatives, (B, N); -inf where there is none. Every anchor
-                has at least one.
+            negatives: similarities of each anchor to its negatives, (B, N); -inf where there is
+                none. Every anchor has at least one.
 
         Returns:
             Loss per anchor, (B,), at least float32.

@@ -16,8 +16,9 @@ class SupCon(Signal):
 
         loss_i = -mean over p of ( s_ip / tau - log sum_{k != i} exp(s_ik / tau) )
 
-    The sum runs over positives and negatives. Where every anchor has the same number of positives this is InfoNCE as
-    DCR uses it; what SupCon adds is that a positive may be absent (-inf), and that an anchor without any counts as 0.
+    The sum runs over positives and negatives. Where every anchor has the same number of positives
+    this is InfoNCE as DCR uses it; what SupCon adds is that a positive may be absent (-inf), and
+    that an anchor without any counts as 0.
     """
 
     temperature: float
@@ -27,6 +28,12 @@ class SupCon(Signal):
 
     def __call__(self, positives: torch.Tensor, negatives: torch.Tensor) -> torch.Tensor:
         there = present(positives)
-        logits = torch.cat([at_least_float32(s) / self.temperature for s in (positives, negatives)], dim=1)
-        log_probabilities = logits[:, : positives.shape[1]] - torch.logsumexp(logits, dim=1, keepdim=True)
-        return -log_probabilities.masked_fill(~there, 0.0).sum(dim=1) / there.sum(dim=1).clamp(min=1)
+        logits = torch.cat(
+            [at_least_float32(s) / self.temperature for s in (positives, negatives)], dim=1
+        )
+        log_probabilities = logits[:, : positives.shape[1]] - torch.logsumexp(
+            logits, dim=1, keepdim=True
+        )
+        return -log_probabilities.masked_fill(~there, 0.0).sum(dim=1) / there.sum(dim=1).clamp(
+            min=1
+        )

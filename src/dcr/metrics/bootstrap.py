@@ -18,8 +18,8 @@ Statistics = Callable[[np.ndarray], Mapping[str, np.ndarray]]
 class Bootstrap:
     """Percentile bootstrap (Efron and Tibshirani, 1993, ch. 13): items are drawn with replacement.
 
-    The draws depend on ``seed``, the number of items and their groups alone: two encoders on one set are
-    compared on the same resamples.
+    The draws depend on ``seed``, the number of items and their groups alone: two encoders on one
+    set are compared on the same resamples.
 
     Attributes:
         num_resamples: R, draws of all items, 1 or more.
@@ -48,7 +48,9 @@ class Bootstrap:
         """
         labels = np.zeros(num_items, dtype=np.int64) if groups is None else np.asarray(groups)
         if len(labels) != num_items or num_items == 0:
-            raise ValueError(f"groups must have one entry for each of {num_items} > 0 items, got {len(labels)}")
+            raise ValueError(
+                f"groups must have one entry for each of {num_items} > 0 items, got {len(labels)}"
+            )
         if num_items * self.num_resamples <= _ELEMENTS:
             yield from _kept_draws(self.num_resamples, self.seed, tuple(labels.tolist()))
         else:
@@ -57,7 +59,8 @@ class Bootstrap:
     def replicates(
         self, statistics: Statistics, num_items: int, groups: Sequence | None = None
     ) -> dict[str, np.ndarray]:
-        """Return each value of ``statistics(counts (r, N)) -> {name: (r,)}`` in every resample, (R,) by name.
+        """Return each value of ``statistics(counts (r, N)) -> {name: (r,)}`` in every resample,
+        (R,) by name.
 
         Args:
             statistics: the values by name, from how often each item is drawn.
@@ -75,7 +78,10 @@ class Bootstrap:
         ``num_items`` and ``groups`` are drawn from as in `replicates`.
         """
         replicates = self.replicates(statistics, num_items, groups)
-        return {name: percentile_interval(values, self.confidence) for name, values in replicates.items()}
+        return {
+            name: percentile_interval(values, self.confidence)
+            for name, values in replicates.items()
+        }
 
 
 def _draw(num_resamples: int, seed: int, labels: np.ndarray) -> Iterator[np.ndarray]:
@@ -86,7 +92,10 @@ def _draw(num_resamples: int, seed: int, labels: np.ndarray) -> Iterator[np.ndar
     for start in range(0, num_resamples, rows):
         shape = (min(rows, num_resamples - start), num_items)
         offsets = np.arange(shape[0])[:, None] * num_items
-        drawn = [part[generator.integers(len(part), size=(shape[0], len(part)))] + offsets for part in members]
+        drawn = [
+            part[generator.integers(len(part), size=(shape[0], len(part)))] + offsets
+            for part in members
+        ]
         flat = np.concatenate(drawn, axis=1).ravel()
         yield np.bincount(flat, minlength=shape[0] * num_items).reshape(shape).astype(np.float64)
 
@@ -100,14 +109,17 @@ def _kept_draws(num_resamples: int, seed: int, labels: tuple) -> list[np.ndarray
 
 
 def percentile_interval(replicates: np.ndarray, confidence: float) -> tuple[float, float]:
-    """Return the interval (low, high) that holds the middle ``confidence`` of ``replicates`` (R,), NaN left out."""
+    """Return the interval (low, high) that holds the middle ``confidence`` of ``replicates``
+    (R,), NaN left out.
+    """
     tail = (1 - confidence) / 2
     low, high = np.nanquantile(np.asarray(replicates, dtype=np.float64), [tail, 1 - tail])
     return float(low), float(high)
 
 
 def mcnemar(before: np.ndarray, after: np.ndarray) -> tuple[int, int, float]:
-    """Return items gained, items lost, and the exact two-sided p value of their being equally likely.
+    """Return items gained, items lost, and the exact two-sided p value of their being equally
+    likely.
 
     Args:
         before, after: (N,) bool, the same items answered right by one encoder and by the other.
@@ -115,7 +127,9 @@ def mcnemar(before: np.ndarray, after: np.ndarray) -> tuple[int, int, float]:
     before = np.asarray(before, dtype=bool)
     after = np.asarray(after, dtype=bool)
     if before.shape != after.shape:
-        raise ValueError(f"before and after must have one shape (N,), got {before.shape} and {after.shape}")
+        raise ValueError(
+            f"before and after must have one shape (N,), got {before.shape} and {after.shape}"
+        )
     gained = int(np.sum(after & ~before))
     lost = int(np.sum(before & ~after))
     return gained, lost, binomtest(gained, gained + lost).pvalue if gained + lost else 1.0

@@ -16,16 +16,17 @@ from dcr.metrics.embeddings import linearized, normalize, weighted_mean
 def cluster(
     embeddings: np.ndarray, num_clusters: int, seed: int, num_init: int = 10, batch_size: int = 0
 ) -> np.ndarray:
-    """Return k-means clusters (N,) of the L2-normalised embeddings (N, d), the best of ``num_init`` starts.
+    """Return k-means clusters (N,) of the L2-normalised embeddings (N, d), the best of ``num_init``
+    starts.
 
-    With a ``batch_size`` > 0 each step moves the centres by that many embeddings (mini-batch k-means; Sculley, WWW
-    2010), for sets of many hundred thousand; 0 is Lloyd's algorithm on all of them. Memory beside the normalised copy
-    is O(N) either way: distances to the centres are taken in chunks, those between embeddings never. faiss is not
-    used: on one thread its steps cost what scikit-learn's do, and its random starts find less
-    (`benchmarks/clustering.py`).
+    With a ``batch_size`` > 0 each step moves the centres by that many embeddings (mini-batch
+    k-means; Sculley, WWW 2010), for sets of many hundred thousand; 0 is Lloyd's algorithm on all of
+    them. Memory beside the normalised copy is O(N) either way: distances to the centres are taken
+    in chunks, those between embeddings never. faiss is not used: on one thread its steps cost what
+    scikit-learn's do, and its random starts find less (`benchmarks/clustering.py`).
 
-    Runs on one thread: with more, scikit-learn adds up the centres in the order in which threads finish, and
-    the last bits, now and then a cluster, change from run to run.
+    Runs on one thread: with more, scikit-learn adds up the centres in the order in which threads
+    finish, and the last bits, now and then a cluster, change from run to run.
 
     Args:
         embeddings: (N, d), of any length.
@@ -35,9 +36,13 @@ def cluster(
         batch_size: embeddings of a mini-batch; 0 takes all at once.
     """
     if not 2 <= num_clusters <= len(embeddings):
-        raise ValueError(f"num_clusters must lie in [2, {len(embeddings)} embeddings], got {num_clusters}")
+        raise ValueError(
+            f"num_clusters must lie in [2, {len(embeddings)} embeddings], got {num_clusters}"
+        )
     if batch_size:
-        kmeans = MiniBatchKMeans(num_clusters, batch_size=batch_size, n_init=num_init, random_state=seed)
+        kmeans = MiniBatchKMeans(
+            num_clusters, batch_size=batch_size, n_init=num_init, random_state=seed
+        )
     else:
         kmeans = KMeans(num_clusters, n_init=num_init, random_state=seed)
     with threadpool_limits(limits=1):
@@ -45,7 +50,8 @@ def cluster(
 
 
 def match_clusters(labels: np.ndarray, clusters: np.ndarray) -> np.ndarray:
-    """Return for each item (N,) whether its cluster is the one matched to its label (Hungarian method).
+    """Return for each item (N,) whether its cluster is the one matched to its label (Hungarian
+    method).
 
     Args:
         labels, clusters: (N,), an item's label and its cluster.
@@ -72,13 +78,16 @@ def clustering_scores(
     return clustering_statistics(labels, clusters)(counts)
 
 
-def clustering_statistics(labels: np.ndarray, clusters: np.ndarray) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
-    """Return a function from counts (..., N) to the scores of `clustering_scores`, for many resamples.
+def clustering_statistics(
+    labels: np.ndarray, clusters: np.ndarray
+) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
+    """Return a function from counts (..., N) to the scores of `clustering_scores`, for many
+    resamples.
 
-    Under resampling the clusters and their matching to labels stay those of the whole set: the interval tells of the
-    sampling of items, not of the starts of k-means. NMI and ARI are taken to first order
-    (`dcr.metrics.embeddings.linearized`): copies of an item always fall together, so that their plain replicates lie
-    above the value, and their quantiles may leave it out.
+    Under resampling the clusters and their matching to labels stay those of the whole set: the
+    interval tells of the sampling of items, not of the starts of k-means. NMI and ARI are taken to
+    first order (`dcr.metrics.embeddings.linearized`): copies of an item always fall together, so
+    that their plain replicates lie above the value, and their quantiles may leave it out.
 
     Args:
         labels, clusters: (N,), an item's label and its cluster.
@@ -86,7 +95,9 @@ def clustering_statistics(labels: np.ndarray, clusters: np.ndarray) -> Callable[
     labels = np.asarray(labels)
     clusters = np.asarray(clusters)
     if labels.shape != clusters.shape or labels.ndim != 1 or len(labels) == 0:
-        raise ValueError(f"labels and clusters must have one shape (N,), got {labels.shape}, {clusters.shape}")
+        raise ValueError(
+            f"labels and clusters must have one shape (N,), got {labels.shape}, {clusters.shape}"
+        )
     cells = np.unique(np.stack([labels, clusters]), axis=1, return_inverse=True)[1].ravel()
     sizes = [_group_sizes(ids) for ids in (cells, labels, clusters)]
     matched = match_clusters(labels, clusters)
@@ -113,10 +124,12 @@ def _group_sizes(ids: np.ndarray) -> np.ndarray:
 def _normalized_mutual_information(
     cell: np.ndarray, label: np.ndarray, cluster: np.ndarray
 ) -> tuple[float, np.ndarray]:
-    """Return NMI, by the arithmetic mean of the entropies, and its derivative in each item's count (N,).
+    """Return NMI, by the arithmetic mean of the entropies, and its derivative in each item's count
+    (N,).
 
     Args:
-        cell, label, cluster: (N,) how many items share an item's label and cluster, its label, its cluster.
+        cell, label, cluster: (N,) how many items share an item's label and cluster, its label, its
+            cluster.
     """
     number = len(cell)
     information = np.log(cell * number / (label * cluster))  # its mean is the mutual information
@@ -128,14 +141,24 @@ def _normalized_mutual_information(
     return value, (2 * information - value * entropies) / (total * number)
 
 
-def _adjusted_rand_index(cell: np.ndarray, label: np.ndarray, cluster: np.ndarray) -> tuple[float, np.ndarray]:
-    """Return ARI and its derivative in each item's count (N,), over pairs of different items; arguments as above."""
+def _adjusted_rand_index(
+    cell: np.ndarray, label: np.ndarray, cluster: np.ndarray
+) -> tuple[float, np.ndarray]:
+    """Return ARI and its derivative in each item's count (N,), over pairs of different items;
+    arguments as above.
+    """
     number = len(cell)
-    together, same_label, same_cluster = (sizes - 1 for sizes in (cell, label, cluster))  # an item's partners
-    pairs, by_label, by_cluster = (partners.sum() / 2 for partners in (together, same_label, same_cluster))
+    together, same_label, same_cluster = (
+        sizes - 1 for sizes in (cell, label, cluster)
+    )  # an item's partners
+    pairs, by_label, by_cluster = (
+        partners.sum() / 2 for partners in (together, same_label, same_cluster)
+    )
     total = max(number * (number - 1) / 2, 1)
     expected = by_label * (by_cluster / total)
-    d_expected = (same_label * by_cluster + by_label * same_cluster - expected * (number - 1)) / total
+    d_expected = (
+        same_label * by_cluster + by_label * same_cluster - expected * (number - 1)
+    ) / total
     room = (by_label + by_cluster) / 2 - expected
     d_room = (same_label + same_cluster) / 2 - d_expected
     if room == 0:

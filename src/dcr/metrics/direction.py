@@ -4,12 +4,18 @@ from __future__ import annotations
 
 # Cosines and distances: neither end is the better one.
 UNDIRECTED = (
-    "text_alignment", "mmvp_alignment", "feature_geometry", "feature_drift", "retrieval_drift", "mmvp_drift"
-)  # fmt: skip
+    "text_alignment",
+    "mmvp_alignment",
+    "feature_geometry",
+    "feature_drift",
+    "retrieval_drift",
+    "mmvp_drift",
+)
 
 
 def is_share(benchmark: str) -> bool:
-    """Return whether a benchmark's scores, or those of one set of it, are fractions in [0, 1] of which more is better.
+    """Return whether a benchmark's scores, or those of one set of it, are fractions in [0, 1] of
+    which more is better.
 
     Args:
         benchmark: its name, or ``<benchmark>/<set>``.

@@ -1,4 +1,6 @@
-"""How far an encoder has moved from another on the same images: linear CKA and overlap of nearest neighbours."""
+"""How far an encoder has moved from another on the same images: linear CKA and overlap of
+nearest neighbours.
+"""
 
 from __future__ import annotations
 
@@ -7,19 +9,24 @@ import numpy as np
 from dcr.metrics.embeddings import linearized, normalize, row_parts, weighted_mean
 
 
-def linear_cka(before: np.ndarray, after: np.ndarray, counts: np.ndarray | None = None) -> np.ndarray:
+def linear_cka(
+    before: np.ndarray, after: np.ndarray, counts: np.ndarray | None = None
+) -> np.ndarray:
     """Return linear centred kernel alignment in [0, 1]; 1 if one is the other rotated and scaled.
 
-    |Y'X|^2 / (|X'X| |Y'Y|) in Frobenius norms over centred features (Kornblith et al., ICML 2019); of features as they
-    come, not normalised. O(N d^2), no pair of items is formed; NaN where all features of a side are equal. Under
-    resampling it is taken to first order.
+    |Y'X|^2 / (|X'X| |Y'Y|) in Frobenius norms over centred features (Kornblith et al., ICML 2019);
+    of features as they come, not normalised. O(N d^2), no pair of items is formed; NaN where all
+    features of a side are equal. Under resampling it is taken to first order.
 
     Args:
         before: (N, d). after: (N, e), of the same items.
         counts: (..., N).
     """
     if len(before) != len(after) or len(before) < 2:
-        raise ValueError(f"before and after must hold the same items, at least 2, got {len(before)} and {len(after)}")
+        raise ValueError(
+            f"before and after must hold the same items, at least 2, got {len(before)} and"
+            f" {len(after)}"
+        )
     x, y = (_centred(features) for features in (before, after))
     cross = x.T @ y
     own_x = x.T @ x
@@ -38,7 +45,11 @@ def _centred(features: np.ndarray) -> np.ndarray:
     features = np.asarray(features, dtype=np.float64)
     centred = features - features.mean(axis=0)
     scale = np.abs(centred).max()
-    return centred / scale if scale > 1e-12 * max(1.0, np.abs(features).max()) else np.zeros_like(centred)
+    return (
+        centred / scale
+        if scale > 1e-12 * max(1.0, np.abs(features).max())
+        else np.zeros_like(centred)
+    )
 
 
 def _quadratic(x: np.ndarray, moments: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -46,15 +57,20 @@ def _quadratic(x: np.ndarray, moments: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.einsum("nd,nd->n", x @ moments, y)
 
 
-def find_neighbours(embeddings: np.ndarray, num_neighbours: int, queries: np.ndarray | None = None) -> np.ndarray:
+def find_neighbours(
+    embeddings: np.ndarray, num_neighbours: int, queries: np.ndarray | None = None
+) -> np.ndarray:
     """Return the ``num_neighbours`` other items of highest cosine, nearest first: (Q, K) int.
 
     Args:
         embeddings: (N, d). num_neighbours: K < N.
-        queries: (Q,) rows of ``embeddings``; all by default. Scores are taken in parts: memory is O(N).
+        queries: (Q,) rows of ``embeddings``; all by default. Scores are taken in parts: memory is
+            O(N).
     """
     if not 1 <= num_neighbours < len(embeddings):
-        raise ValueError(f"num_neighbours must lie in [1, {len(embeddings) - 1}], got {num_neighbours}")
+        raise ValueError(
+            f"num_neighbours must lie in [1, {len(embeddings) - 1}], got {num_neighbours}"
+        )
     unit = normalize(embeddings)
     queries = np.arange(len(unit)) if queries is None else np.asarray(queries)
     found = np.empty((len(queries), num_neighbours), dtype=np.int64)
@@ -69,20 +85,27 @@ def find_neighbours(embeddings: np.ndarray, num_neighbours: int, queries: np.nda
 
 
 def neighbour_overlap(before: np.ndarray, after: np.ndarray, num_neighbours: int) -> np.ndarray:
-    """Return for each item (N,) the share of its nearest neighbours before that are nearest neighbours after.
+    """Return for each item (N,) the share of its nearest neighbours before that are nearest
+    neighbours after.
 
     Args:
         before: (N, d). after: (N, e), of the same items.
         num_neighbours: K < N, how many count as nearest.
     """
     if len(before) != len(after):
-        raise ValueError(f"before and after must hold the same items, got {len(before)} and {len(after)}")
+        raise ValueError(
+            f"before and after must hold the same items, got {len(before)} and {len(after)}"
+        )
     first, second = (find_neighbours(features, num_neighbours) for features in (before, after))
     return (first[:, :, None] == second[:, None, :]).any(axis=2).mean(axis=1)
 
 
 def drift_scores(
-    before: np.ndarray, after: np.ndarray, overlap: np.ndarray, num_neighbours: int, counts: np.ndarray | None = None
+    before: np.ndarray,
+    after: np.ndarray,
+    overlap: np.ndarray,
+    num_neighbours: int,
+    counts: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
     """Return ``cka`` and ``neighbour_overlap@K`` of two encoders' features of the same items.
 

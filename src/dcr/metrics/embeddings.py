@@ -37,8 +37,8 @@ def row_parts(num_rows: int, num_columns: int) -> Iterator[slice]:
 def linearized(value: float, influence: np.ndarray, counts: np.ndarray | None = None) -> np.ndarray:
     """Return a statistic under resampling to first order: value + sum_i (count_i - 1) influence_i.
 
-    It stands in for statistics over pairs of items, whose exact replicates would cost N^2 each (the infinitesimal
-    jackknife: Efron, 1982, ch. 6).
+    It stands in for statistics over pairs of items, whose exact replicates would cost N^2 each (the
+    infinitesimal jackknife: Efron, 1982, ch. 6).
 
     Args:
         value: the statistic on all items, each counted once.
@@ -52,15 +52,22 @@ def linearized(value: float, influence: np.ndarray, counts: np.ndarray | None = 
 
 
 def weighted_mean(values: np.ndarray, counts: np.ndarray | None = None) -> np.ndarray:
-    """Return the mean of ``values`` (N,), items drawn ``counts`` (..., N) times; NaN where none is drawn."""
+    """Return the mean of ``values`` (N,), items drawn ``counts`` (..., N) times; NaN where none
+    is drawn.
+    """
     values = np.asarray(values, dtype=np.float64)
     counts = np.ones(len(values)) if counts is None else np.asarray(counts, dtype=np.float64)
     total = counts.sum(axis=-1)
-    return np.divide(counts @ values, total, out=np.full(np.shape(total), np.nan), where=total > 0)[()]
+    return np.divide(counts @ values, total, out=np.full(np.shape(total), np.nan), where=total > 0)[
+        ()
+    ]
 
 
-def sum_by_class(embeddings: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return unit embeddings (N, d) float64, the class index of each (N,), and their sum over each class, (C, d).
+def sum_by_class(
+    embeddings: np.ndarray, labels: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return unit embeddings (N, d) float64, the class index of each (N,), and their sum over each
+    class, (C, d).
 
     Args:
         embeddings: (N, d).
@@ -72,7 +79,9 @@ def sum_by_class(embeddings: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray
     unit = normalize(embeddings).astype(np.float64)
     _, classes = np.unique(labels, return_inverse=True)
     if len(unit) != len(classes) or len(unit) == 0:
-        raise ValueError(f"labels must name a class for each of {len(unit)} > 0 embeddings, got {len(classes)}")
+        raise ValueError(
+            f"labels must name a class for each of {len(unit)} > 0 embeddings, got {len(classes)}"
+        )
     sums = np.zeros((classes.max() + 1, unit.shape[1]))
     np.add.at(sums, classes, unit)
     return unit, classes, sums

@@ -1,4 +1,5 @@
-"""How one encoder's features lie: likeness within and between classes, alignment of pairs, uniformity on the sphere.
+"""How one encoder's features lie: likeness within and between classes, alignment of pairs,
+uniformity on the sphere.
 
 All are means over pairs of different items; under resampling they are taken to first order
 (`dcr.metrics.embeddings.linearized`).
@@ -14,7 +15,8 @@ from dcr.metrics.embeddings import linearized, normalize, row_parts, sum_by_clas
 def similarity_scores(
     embeddings: np.ndarray, labels: np.ndarray, counts: np.ndarray | None = None
 ) -> dict[str, np.ndarray]:
-    """Return ``inner_class`` and ``inter_class``: the mean cosine of two images of one class, and of two classes.
+    """Return ``inner_class`` and ``inter_class``: the mean cosine of two images of one class, and
+    of two classes.
 
     Computed from sums over classes in O(N d): no pair is formed. NaN where there is no such pair.
 
@@ -33,8 +35,12 @@ def similarity_scores(
     }
 
 
-def _mean_over_pairs(sums: np.ndarray, numbers: np.ndarray, counts: np.ndarray | None) -> np.ndarray:
-    """Return the mean over ordered pairs, from each item's sum over its partners (N,) and their number (N,)."""
+def _mean_over_pairs(
+    sums: np.ndarray, numbers: np.ndarray, counts: np.ndarray | None
+) -> np.ndarray:
+    """Return the mean over ordered pairs, from each item's sum over its partners (N,) and their
+    number (N,).
+    """
     total = numbers.sum()
     if total == 0:
         return np.full(np.shape(counts)[:-1] if counts is not None else (), np.nan)[()]
@@ -42,11 +48,13 @@ def _mean_over_pairs(sums: np.ndarray, numbers: np.ndarray, counts: np.ndarray |
     return linearized(mean, 2 * (sums - mean * numbers) / total, counts)
 
 
-def uniformity_scores(embeddings: np.ndarray, counts: np.ndarray | None = None) -> dict[str, np.ndarray]:
+def uniformity_scores(
+    embeddings: np.ndarray, counts: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
     """Return ``uniformity``, log of the mean of exp(-2 |x - y|^2) over pairs of unit vectors.
 
-    0 where all are one point; features spread evenly over a sphere of many dimensions come near -4 (Wang and Isola,
-    ICML 2020, t = 2). Distances are taken in parts: memory is O(N).
+    0 where all are one point; features spread evenly over a sphere of many dimensions come near -4
+    (Wang and Isola, ICML 2020, t = 2). Distances are taken in parts: memory is O(N).
 
     Args:
         embeddings: (N, d), N >= 2.
@@ -60,7 +68,9 @@ def uniformity_scores(embeddings: np.ndarray, counts: np.ndarray | None = None) 
     for part in row_parts(number, number):
         cosines = (unit[part] @ unit.T).astype(np.float64)
         kernel[part] = np.exp(4 * (np.minimum(cosines, 1) - 1)).sum(axis=1)
-    kernel -= np.exp(4 * (np.minimum(np.einsum("nd,nd->n", unit, unit, dtype=np.float64), 1) - 1))  # each with itself
+    kernel -= np.exp(
+        4 * (np.minimum(np.einsum("nd,nd->n", unit, unit, dtype=np.float64), 1) - 1)
+    )  # each with itself
     total = kernel.sum()
     pairs = number * (number - 1)
     influence = 2 * kernel / total - 2 * (number - 1) / pairs
@@ -70,7 +80,8 @@ def uniformity_scores(embeddings: np.ndarray, counts: np.ndarray | None = None) 
 def alignment_of_pairs(
     first: np.ndarray, second: np.ndarray, owner: np.ndarray, counts: np.ndarray | None = None
 ) -> dict[str, np.ndarray]:
-    """Return ``alignment``, the mean squared distance of the unit vectors of positive pairs, in [0, 4].
+    """Return ``alignment``, the mean squared distance of the unit vectors of positive pairs, in [0,
+    4].
 
     Wang and Isola, ICML 2020, alpha = 2. Here a pair is an image and its caption.
 

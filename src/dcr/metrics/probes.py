@@ -22,8 +22,8 @@ def predict_linear(
 ) -> np.ndarray:
     """Return labels (M,) for test features (M, d) by logistic regression on train features (N, d).
 
-    Features are standardised, not L2-normalised. CLIP_benchmark's probe trains with AdamW and searches its
-    decay; this one has one optimum and no seed.
+    Features are standardised, not L2-normalised. CLIP_benchmark's probe trains with AdamW and
+    searches its decay; this one has one optimum and no seed.
 
     Args:
         train, test: features (N, d) and (M, d), of any length.
@@ -50,12 +50,18 @@ def predict_neighbours(
         num_neighbours: how many vote, from 1 to N.
     """
     if not 1 <= num_neighbours <= len(train):
-        raise ValueError(f"num_neighbours must lie in [1, {len(train)} train features], got {num_neighbours}")
-    model = KNeighborsClassifier(num_neighbours, algorithm="brute").fit(normalize(train), train_labels)
+        raise ValueError(
+            f"num_neighbours must lie in [1, {len(train)} train features], got {num_neighbours}"
+        )
+    model = KNeighborsClassifier(num_neighbours, algorithm="brute").fit(
+        normalize(train), train_labels
+    )
     return model.predict(normalize(test))
 
 
-def probe_scores(correct: Mapping[str, np.ndarray], counts: np.ndarray | None = None) -> dict[str, np.ndarray]:
+def probe_scores(
+    correct: Mapping[str, np.ndarray], counts: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
     """Return the accuracy of each attribute and their ``mean``.
 
     Args:

@@ -9,13 +9,15 @@ import numpy as np
 from dcr.metrics.embeddings import normalize, row_parts, weighted_mean
 
 
-def rank_matches(queries: np.ndarray, items: np.ndarray, query_owner: np.ndarray, item_owner: np.ndarray) -> np.ndarray:
+def rank_matches(
+    queries: np.ndarray, items: np.ndarray, query_owner: np.ndarray, item_owner: np.ndarray
+) -> np.ndarray:
     """Return how many wrong items score as high as a query's best right one or higher: (Q,) int.
 
     Args:
         queries: (Q, d) embeddings; items: (M, d) embeddings.
-        query_owner, item_owner: (Q,) and (M,) ints; an item is right for a query if they are equal, and
-            every query has such an item.
+        query_owner, item_owner: (Q,) and (M,) ints; an item is right for a query if they are equal,
+            and every query has such an item.
     """
     queries = normalize(queries)
     items = normalize(items)
@@ -37,7 +39,8 @@ def retrieval_scores(
     recall_at: Sequence[int],
     counts: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
-    """Return ``image_retrieval_recall@K`` (captions find images) and ``text_retrieval_recall@K`` for each K.
+    """Return ``image_retrieval_recall@K`` (captions find images) and ``text_retrieval_recall@K``
+    for each K.
 
     An item is an image with all its captions: captions of one image are drawn together.
 
@@ -53,19 +56,25 @@ def retrieval_scores(
     scores = {}
     for k in recall_at:
         hits = np.bincount(caption_owner, weights=image_ranks < k, minlength=num_images)
-        scores[f"image_retrieval_recall@{k}"] = weighted_mean(hits, counts) / weighted_mean(captions, counts)
+        scores[f"image_retrieval_recall@{k}"] = weighted_mean(hits, counts) / weighted_mean(
+            captions, counts
+        )
     for k in recall_at:
         scores[f"text_retrieval_recall@{k}"] = weighted_mean(text_ranks < k, counts)
     return scores
 
 
 def alignment_scores(
-    images: np.ndarray, texts: np.ndarray, caption_owner: np.ndarray, counts: np.ndarray | None = None
+    images: np.ndarray,
+    texts: np.ndarray,
+    caption_owner: np.ndarray,
+    counts: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
     """Return ``paired_cosine`` and ``modality_gap`` of images and their captions.
 
     paired_cosine: mean cosine of a caption and its image, in [-1, 1]; it falls as one tower drifts.
-    modality_gap: distance of the two modalities' mean unit vectors, in [0, 2] (Liang et al., NeurIPS 2022).
+    modality_gap: distance of the two modalities' mean unit vectors, in [0, 2] (Liang et al.,
+    NeurIPS 2022).
 
     Args:
         images, texts: embeddings, (N, d) and (T, d).

@@ -15,8 +15,8 @@ from dcr.metrics.bootstrap import percentile_interval
 class Spread:
     """A score over R runs that differ in their seed.
 
-    mean; std: of a single run (divisor R - 1), NaN for one run; interval: Student's confidence interval of the mean,
-    (NaN, NaN) for one run.
+    mean; std: of a single run (divisor R - 1), NaN for one run; interval: Student's confidence
+    interval of the mean, (NaN, NaN) for one run.
     """
 
     num_runs: int
@@ -34,7 +34,10 @@ def spread_over_runs(values: Sequence[float], confidence: float) -> Spread:
     """
     values = np.asarray(values, dtype=np.float64)
     if values.ndim != 1 or len(values) == 0 or not 0 < confidence < 1:
-        raise ValueError(f"values must be (R,) with R > 0 and confidence in (0, 1), got {values.shape}, {confidence}")
+        raise ValueError(
+            f"values must be (R,) with R > 0 and confidence in (0, 1), got {values.shape},"
+            f" {confidence}"
+        )
     mean = float(values.mean())
     number = len(values)
     if number == 1:
@@ -47,39 +50,48 @@ def spread_over_runs(values: Sequence[float], confidence: float) -> Spread:
 def interval_over_seeds_and_items(
     values: Sequence[float], replicates: np.ndarray, confidence: float
 ) -> tuple[float, float]:
-    """Return the interval (low, high) of a score's mean over S training seeds, all measured on the same N items.
+    """Return the interval (low, high) of a score's mean over S training seeds, all measured on the
+    same N items.
 
     The score of seed s may be a difference between two encoders. It is modelled as
 
         d_s = d + a_s + (mean over items i of b_i + c_si)
 
-    with independent effects of the seed (variance A), of the item (B) and of both together (C), so that the mean over
-    seeds has the variance A / S + B / N + C / (S N). Two parts of it can be seen:
+    with independent effects of the seed (variance A), of the item (B) and of both together (C), so
+    that the mean over seeds has the variance A / S + B / N + C / (S N). Two parts of it can be
+    seen:
 
-    - The seeds' values vary by A + C / N, so that SE_seeds^2, their variance over S, estimates A / S + C / (S N).
-      The items' own effect, which all seeds share, is not in it.
-    - One draw of items for all seeds gives the mean over seeds again. Over draws its variance SE_items^2 estimates
-      B / N + C / (S N).
+    - The seeds' values vary by A + C / N, so that SE_seeds^2, their variance over S, estimates A /
+      S + C / (S N). The items' own effect, which all seeds share, is not in it.
+    - One draw of items for all seeds gives the mean over seeds again. Over draws its variance
+      SE_items^2 estimates B / N + C / (S N).
 
-    So SE^2 = SE_seeds^2 + SE_items^2, in which C / (S N) counts twice: where seeds answer items unlike each other, the
-    interval errs to be wide, by a factor of 2^0.5 at most. The interval is the mean -+ t SE with Student's t of the
-    degrees of freedom nu that Welch and Satterthwaite give (Satterthwaite, Biometrics Bulletin 1946): SE_seeds^2 has
-    S - 1, SE_items^2 as good as infinitely many, hence nu = (S - 1) SE^4 / SE_seeds^4. It lies between S - 1, where the
-    seeds alone vary, and infinity, where they do not vary at all.
+    So SE^2 = SE_seeds^2 + SE_items^2, in which C / (S N) counts twice: where seeds answer items
+    unlike each other, the interval errs to be wide, by a factor of 2^0.5 at most. The interval is
+    the mean -+ t SE with Student's t of the degrees of freedom nu that Welch and Satterthwaite give
+    (Satterthwaite, Biometrics Bulletin 1946): SE_seeds^2 has S - 1, SE_items^2 as good as
+    infinitely many, hence nu = (S - 1) SE^4 / SE_seeds^4. It lies between S - 1, where the seeds
+    alone vary, and infinity, where they do not vary at all.
 
     One seed says nothing of another: its interval is the percentile interval over items alone.
 
     Args:
         values: (S,), one a seed.
-        replicates: (S, R), the same values in R resamples of the items; a column is one draw for all seeds.
+        replicates: (S, R), the same values in R resamples of the items; a column is one draw for
+            all seeds.
         confidence: the interval's coverage, in (0, 1).
     """
     values = np.asarray(values, dtype=np.float64)
     replicates = np.asarray(replicates, dtype=np.float64)
-    if values.ndim != 1 or len(values) == 0 or replicates.shape[:1] != values.shape or not 0 < confidence < 1:
+    if (
+        values.ndim != 1
+        or len(values) == 0
+        or replicates.shape[:1] != values.shape
+        or not 0 < confidence < 1
+    ):
         raise ValueError(
-            f"values (S,) and replicates (S, R) must be of S > 0 seeds and confidence in (0, 1), got {values.shape},"
-            f" {replicates.shape} and {confidence}"
+            "values (S,) and replicates (S, R) must be of S > 0 seeds and confidence in (0, 1),"
+            f" got {values.shape}, {replicates.shape} and {confidence}"
         )
     number = len(values)
     if number == 1:

@@ -1,4 +1,6 @@
-"""Zero-shot classification by text (Radford et al., ICML 2021), with CLIP_benchmark's metric names."""
+"""Zero-shot classification by text (Radford et al., ICML 2021), with CLIP_benchmark's metric
+names.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,8 @@ from dcr.metrics.embeddings import normalize, row_parts, weighted_mean
 
 
 def build_classifier(texts: np.ndarray) -> np.ndarray:
-    """Return class weights (C, d) from ``texts``, embeddings of C classes in T templates, (C, T, d).
+    """Return class weights (C, d) from ``texts``, embeddings of C classes in T templates, (C, T,
+    d).
 
     Each text is normalised, the mean over templates is normalised again.
     """
@@ -28,7 +31,9 @@ def rank_labels(images: np.ndarray, classifier: np.ndarray, labels: np.ndarray) 
         labels: (N,) int, the true class of each image.
     """
     if len(images) != len(labels):
-        raise ValueError(f"labels must name a class for each of {len(images)} images, got {len(labels)}")
+        raise ValueError(
+            f"labels must name a class for each of {len(images)} images, got {len(labels)}"
+        )
     ranks = np.empty(len(images), dtype=np.int64)
     for part in row_parts(len(images), len(classifier)):
         scores = normalize(images[part]) @ classifier.T
@@ -37,7 +42,9 @@ def rank_labels(images: np.ndarray, classifier: np.ndarray, labels: np.ndarray) 
     return ranks
 
 
-def zero_shot_scores(ranks: np.ndarray, labels: np.ndarray, counts: np.ndarray | None = None) -> dict[str, np.ndarray]:
+def zero_shot_scores(
+    ranks: np.ndarray, labels: np.ndarray, counts: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
     """Return ``acc1``, ``acc5`` and ``mean_per_class_recall`` (over the classes that occur).
 
     Args:
@@ -48,9 +55,13 @@ def zero_shot_scores(ranks: np.ndarray, labels: np.ndarray, counts: np.ndarray |
     ranks = np.asarray(ranks)
     labels = np.asarray(labels)
     if ranks.shape != labels.shape or len(ranks) == 0:
-        raise ValueError(f"ranks and labels must have one shape (N,), got {ranks.shape} and {labels.shape}")
+        raise ValueError(
+            f"ranks and labels must have one shape (N,), got {ranks.shape} and {labels.shape}"
+        )
     recalls = [
-        weighted_mean(ranks[labels == label] < 1, None if counts is None else counts[..., labels == label])
+        weighted_mean(
+            ranks[labels == label] < 1, None if counts is None else counts[..., labels == label]
+        )
         for label in np.unique(labels)
     ]
     return {

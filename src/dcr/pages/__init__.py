@@ -1,4 +1,6 @@
-"""HTML pages that hold all they show, so they open offline; a content security policy forbids every request."""
+"""HTML pages that hold all they show, so they open offline; a content security policy forbids
+every request.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,8 @@ def fill_template(package: str, template: str, **context: Any) -> str:
     """Return a template filled in; text is escaped, and a name that it lacks is an error.
 
     Args:
-        package: whose folder ``templates`` holds the template, which extends this package's ``base.html``.
+        package: whose folder ``templates`` holds the template, which extends this package's
+            ``base.html``.
         context: the template's names.
     """
     from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
@@ -35,7 +38,7 @@ def to_data_uri(image: Image.Image) -> str:
     """Return an image, at most 224 px a side, as a data URI: PNG when small, JPEG above 64 px."""
     from PIL import Image
 
-    from dcr.decoding import to_rgb
+    from dcr.data.decoding import to_rgb
 
     image = to_rgb(image).copy()
     image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS)

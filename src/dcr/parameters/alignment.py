@@ -19,7 +19,15 @@ class AlignmentParameters(Section):
         "none": (),
         "image": ("seed", "max_images", "ridges"),
         "text": (
-            *("seed", "max_images", "batch_size", "learning_rate", "weight_decay", "steps", "evaluate_every_steps"),
+            *(
+                "seed",
+                "max_images",
+                "batch_size",
+                "learning_rate",
+                "weight_decay",
+                "steps",
+                "evaluate_every_steps",
+            ),
             *("closed_form_share", "ridges"),
         ),
         "blend": ("seed", "max_images", "ridges", "shares", "batch_size"),
@@ -43,4 +51,8 @@ class AlignmentParameters(Section):
     def course(self) -> dict[str, Any]:
         """Return the parameters that the result depends on, ``form`` first."""
         unused = {"ridges"} if self.form == "text" and not self.closed_form_share else set()
-        return {name: getattr(self, name) for name in ("form", *self.USED[self.form]) if name not in unused}
+        return {
+            name: getattr(self, name)
+            for name in ("form", *self.USED[self.form])
+            if name not in unused
+        }

@@ -18,7 +18,11 @@ LearningRateDecay = Literal["none", "linear", "cosine"]
 PullTo = Literal["base", "phase"]
 
 _OF_STAGE2 = ("max_train_steps", "train_batch_size", "learning_rate", "learning_rate_decay")
-_TAKEN = ("end_to_end", "stage1", "job")  # a method that has no phases, and folders beside the runs'
+_TAKEN = (
+    "end_to_end",
+    "stage1",
+    "job",
+)  # a method that has no phases, and folders beside the runs'
 
 
 class Phase(Checked):
@@ -45,24 +49,32 @@ class Phase(Checked):
 
     def own_numbers(self) -> dict[str, Any]:
         """Return the numbers that the phase sets itself, by the recipe's names."""
-        return {place: own for name, place in self.places().items() if (own := getattr(self, name)) is not None}
+        return {
+            place: own
+            for name, place in self.places().items()
+            if (own := getattr(self, name)) is not None
+        }
 
 
 def _check_name(name: str) -> str:
     if name in _TAKEN or not re.fullmatch(METHOD_PATTERN, name):
         raise ValueError(
-            "must be small letters, digits and _, a letter first, neither end in _aligned or _unaligned nor be base, "
-            f"{', '.join(_TAKEN[:-1])} or {_TAKEN[-1]}"
+            "must be small letters, digits and _, a letter first, neither end in _aligned or"
+            f" _unaligned nor be base, {', '.join(_TAKEN[:-1])} or {_TAKEN[-1]}"
         )
     return name
 
 
 def _check_method(method: str, info: ValidationInfo) -> str:
-    """Refuse a method that is neither trained by the recipe's own numbers nor in ``phases``, which is read before."""
+    """Refuse a method that is neither trained by the recipe's own numbers nor in ``phases``,
+    which is read before.
+    """
     if method not in (*FLAT_METHODS, *info.data.get("phases", ())):
         raise ValueError(f"must be {', '.join(FLAT_METHODS)} or a name in training.phases")
     return method
 
 
-Phases = dict[Annotated[str, AfterValidator(_check_name)], Annotated[list[Phase], Field(min_length=1)]]
+Phases = dict[
+    Annotated[str, AfterValidator(_check_name)], Annotated[list[Phase], Field(min_length=1)]
+]
 Method = Annotated[str, AfterValidator(_check_method)]

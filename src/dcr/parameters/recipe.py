@@ -20,7 +20,8 @@ class RecipeParameters(Section):
     licence: str | None
 
     def with_licence(self, models: dict[str, Any], backbone: str) -> RecipeParameters:
-        """Return these parameters with the licence of the weights that go in, ``unknown`` if nobody has told it.
+        """Return these parameters with the licence of the weights that go in, ``unknown`` if nobody
+        has told it.
 
         Args:
             models: what pipeline `models` recorded, {} before it ran.
@@ -34,7 +35,14 @@ class RecipeParameters(Section):
 class RecipeGlobals(Checked):
     """The recipe's identity: globals.yml, merged over those it extends."""
 
-    DATA: ClassVar[tuple[str, ...]] = ("shards", "backbone", "diffusion", "mmvp_vlm", "classification", "retrieval")
+    DATA: ClassVar[tuple[str, ...]] = (
+        "shards",
+        "backbone",
+        "diffusion",
+        "mmvp_vlm",
+        "classification",
+        "retrieval",
+    )
     """What makes two recipes differ in more than the machine they run on."""
 
     extends: str | None = None
@@ -56,8 +64,8 @@ class RecipeGlobals(Checked):
     def _is_a_plain_file_name(cls, name: str) -> str:
         if not _PLAIN.fullmatch(name) or _RESERVED.fullmatch(name):
             raise ValueError(
-                "must be a plain file name: 1 to 64 letters, digits and the characters _ . - of which a dot neither "
-                "begins nor ends it"
+                "must be a plain file name: 1 to 64 letters, digits and the characters _ . - of"
+                " which a dot neither begins nor ends it"
             )
         return name
 

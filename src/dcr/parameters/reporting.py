@@ -7,11 +7,13 @@ from typing import Literal
 from pydantic import Field, PositiveInt
 
 from dcr.parameters.section import Section
-from dcr.reporting.published import BACKBONES
+from dcr.published.scores import BACKBONES
 
 
 class ReportingParameters(Section):
-    """What the page shows, by which measures its headline judges, and with which methods the product is compared."""
+    """What the page shows, by which measures its headline judges, and with which methods the
+    product is compared.
+    """
 
     seed: int
     detail_measures: list[str] = Field(min_length=1)

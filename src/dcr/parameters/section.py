@@ -17,22 +17,31 @@ _YAML_WORDS = {False: ("no", "off", "false", "n"), True: ("yes", "on", "true", "
 class Checked(BaseModel):
     """Values that are read-only, finite, and complete: an unknown key is an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False
+    )
 
     @model_validator(mode="before")
     @classmethod
     def _understand_yaml_words(cls, values: Any) -> Any:
-        """Take YAML's false for ``no`` where ``no`` is one of the choices; likewise for the other words."""
+        """Take YAML's false for ``no`` where ``no`` is one of the choices; likewise for the
+        other words.
+        """
         if not isinstance(values, dict):
             return values
-        return {name: _word(cls, name, value) if isinstance(value, bool) else value for name, value in values.items()}
+        return {
+            name: _word(cls, name, value) if isinstance(value, bool) else value
+            for name, value in values.items()
+        }
 
 
 class Section(Checked):
     """A section of parameters, without defaults."""
 
     def check_with(self, sections: Mapping[str, Section]) -> None:
-        """Raise UserError where these values do not go with those of other ``sections``, by name; most go with all."""
+        """Raise UserError where these values do not go with those of other ``sections``, by
+        name; most go with all.
+        """
 
 
 _Checked = TypeVar("_Checked", bound=Checked)
@@ -45,14 +54,25 @@ def build_parameters(parameters: dict[str, Any]) -> dict[str, Section]:
         parameters: what the recipe's files say, merged: by section, values by name.
 
     Raises:
-        UserError: naming the first key that is unknown, missing, of the wrong type, or at odds with another section.
+        UserError: naming the first key that is unknown, missing, of the wrong type, or at odds with
+            another section.
     """
-    sections = {cls.__name__.removesuffix("Parameters").lower(): cls for cls in Section.__subclasses__()}
+    sections = {
+        cls.__name__.removesuffix("Parameters").lower(): cls for cls in Section.__subclasses__()
+    }
     for name in parameters:
         if name not in sections:
-            raise UserError(f"unknown parameter {name!r}{did_you_mean(name, list(sections))}; see conf/base")
+            raise UserError(
+                f"unknown parameter {name!r}{did_you_mean(name, list(sections))}; see conf/base"
+            )
     built = {
-        name: build(cls, parameters.get(name, {}), "parameter", f"{name}.", f"conf/base/parameters_{name}.yml")
+        name: build(
+            cls,
+            parameters.get(name, {}),
+            "parameter",
+            f"{name}.",
+            f"conf/base/parameters_{name}.yml",
+        )
         for name, cls in sections.items()
     }
     for section in built.values():
@@ -78,22 +98,36 @@ def build(cls: type[_Checked], values: Any, kind: str, prefix: str, see: str) ->
 
 def _explain(cls: type[Checked], exc: ValidationError, kind: str, prefix: str, see: str) -> str:
     error = exc.errors()[0]
-    place = [str(part) for part in error["loc"] if part != "[key]"]  # pydantic's word for a name that is wrong itself
+    place = [
+        str(part) for part in error["loc"] if part != "[key]"
+    ]  # pydantic's word for a name that is wrong itself
     key = (prefix + ".".join(place)).removesuffix(".")
     if error["type"] == "extra_forbidden":
-        return f"unknown {kind} {key!r}{did_you_mean(str(error['loc'][-1]), _known(cls, error['loc']))}; see conf/base"
+        return (
+            f"unknown {kind}"
+            f" {key!r}{did_you_mean(str(error['loc'][-1]), _known(cls, error['loc']))}; see"
+            " conf/base"
+        )
     if error["type"] == "missing":
         return f"{kind} {key!r} is missing; see {see}"
     rule = error["msg"].removeprefix("Value error, ")
     rule = rule[0].lower() + rule[1:]
-    if not error["loc"] and error["type"] == "value_error":  # a rule about several values at once, which names them
+    if (
+        not error["loc"] and error["type"] == "value_error"
+    ):  # a rule about several values at once, which names them
         return f"{kind} {key!r}: {rule}; see {see}"
-    quote = " (put it in quotes)" if error["type"] == "string_type" and error["input"] is not None else ""
+    quote = (
+        " (put it in quotes)"
+        if error["type"] == "string_type" and error["input"] is not None
+        else ""
+    )
     return f"{kind} {key!r}: {rule}, got {error['input']!r}{quote}; see {see}"
 
 
 def _known(cls: type[Checked], place: tuple[str | int, ...]) -> list[str]:
-    """Return the names that may stand at a place of a class, which may lie in a class that is nested in it."""
+    """Return the names that may stand at a place of a class, which may lie in a class that is
+    nested in it.
+    """
     for key in place[:-1]:
         annotation = cls.model_fields[key].annotation if key in cls.model_fields else None
         cls = next((inner for inner in _parts(annotation) if issubclass(inner, Checked)), cls)
@@ -103,11 +137,15 @@ def _known(cls: type[Checked], place: tuple[str | int, ...]) -> list[str]:
 def _parts(annotation: Any) -> list[type]:
     """Return the classes that a type is made of: those of its arguments where it has any."""
     arguments = get_args(annotation)
-    return [part for argument in arguments for part in _parts(argument)] or [annotation] * isinstance(annotation, type)
+    return [part for argument in arguments for part in _parts(argument)] or [
+        annotation
+    ] * isinstance(annotation, type)
 
 
 def did_you_mean(name: str, known: list[str]) -> str:
-    """Return ``, did you mean ...?`` with the ``known`` name closest to ``name``, or nothing where none is close."""
+    """Return ``, did you mean ...?`` with the ``known`` name closest to ``name``, or nothing
+    where none is close.
+    """
     close = difflib.get_close_matches(name, known, n=1)
     return f", did you mean {close[0]!r}?" if close else ""
 

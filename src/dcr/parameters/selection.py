@@ -32,7 +32,8 @@ def _check_measure(measure: str) -> str:
 def _check_name(name: str) -> str:
     if not re.fullmatch(METHOD_PATTERN, name):
         raise ValueError(
-            "must be small letters, digits and _, a letter first, neither end in _aligned or _unaligned nor be base"
+            "must be small letters, digits and _, a letter first, neither end in _aligned or"
+            " _unaligned nor be base"
         )
     return name
 
@@ -64,20 +65,22 @@ class Candidate(Checked):
     def apply(
         self, training: TrainingParameters, alignment: AlignmentParameters
     ) -> tuple[TrainingParameters, AlignmentParameters]:
-        """Return the recipe's sections with this candidate's values; its phases stand beside the recipe's.
+        """Return the recipe's sections with this candidate's values; its phases stand beside the
+        recipe's.
 
         Args:
             training, alignment: the recipe's sections as its files give them.
 
         Raises:
-            UserError: naming candidate and key, one is unknown, of the wrong type, or not the candidate's to set.
+            UserError: naming candidate and key, one is unknown, of the wrong type, or not the
+                candidate's to set.
         """
         own = dict(self.training)
         for key in own:
             if key in _OF_THE_RECIPE or key.startswith(_OF_STAGE1):
                 raise UserError(
-                    f"parameter '{self._prefix('training')}{key}' is the recipe's alone: candidates share its stage 1, "
-                    "and are trained with selection.seeds; leave it out"
+                    f"parameter '{self._prefix('training')}{key}' is the recipe's alone: candidates"
+                    " share its stage 1, and are trained with selection.seeds; leave it out"
                 )
         if isinstance(own.get("phases"), dict):
             own["phases"] = training.model_dump()["phases"] | own["phases"]
@@ -87,14 +90,18 @@ class Candidate(Checked):
         )
 
     def _build(self, cls: type[Section], values: dict[str, Any], section: str) -> Any:
-        return build(cls, values, "parameter", self._prefix(section), f"conf/base/parameters_{section}.yml")
+        return build(
+            cls, values, "parameter", self._prefix(section), f"conf/base/parameters_{section}.yml"
+        )
 
     def _prefix(self, section: str) -> str:
         return f"selection.candidates.{self.name}.{section}."
 
 
 class SelectionParameters(Section):
-    """Which settings of stage 2 are tried, with which seeds and on which sets, and the rule by which one is chosen."""
+    """Which settings of stage 2 are tried, with which seeds and on which sets, and the rule by
+    which one is chosen.
+    """
 
     candidates: list[Candidate]
     seeds: list[Annotated[int, Field(ge=0)]] = Field(min_length=1)
@@ -126,6 +133,7 @@ class SelectionParameters(Section):
         taken = {training.seed, *training.stage2_seeds}.intersection(self.seeds)
         if self.candidates and taken:
             raise UserError(
-                f"parameter 'selection.seeds' holds {min(taken)}, which the recipe is judged by (training.seed and "
-                "training.stage2_seeds): a search would fit the setting to it; choose others"
+                f"parameter 'selection.seeds' holds {min(taken)}, which the recipe is judged by"
+                " (training.seed and training.stage2_seeds): a search would fit the setting to it;"
+                " choose others"
             )

@@ -1,4 +1,6 @@
-"""What is contrasted and how: the signal with its own numbers, and where positives come from; part of `training`."""
+"""What is contrasted and how: the signal with its own numbers, and where positives come from;
+part of `training`.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +9,30 @@ from typing import Literal
 from pydantic import BaseModel, Field, PositiveInt
 
 SignalName = Literal[
-    "infonce", "dcl", "dclw", "sigmoid", "supcon", "debiased", "hcl", "hn_nce", "cacr", "macl", "mv_dhel", "polyview",
-    "focal", "kernel_mixture", "mochi", "feature_transform", "align_uniform",
-]  # fmt: skip
+    "infonce",
+    "dcl",
+    "dclw",
+    "sigmoid",
+    "supcon",
+    "debiased",
+    "hcl",
+    "hn_nce",
+    "cacr",
+    "macl",
+    "mv_dhel",
+    "polyview",
+    "focal",
+    "kernel_mixture",
+    "mochi",
+    "feature_transform",
+    "align_uniform",
+]
 
 
 class SignalParameters(BaseModel):
-    """The contrast of training. A signal's own numbers are named ``<signal>_<number>``; infonce's is `temperature`."""
+    """The contrast of training. A signal's own numbers are named ``<signal>_<number>``;
+    infonce's is `temperature`.
+    """
 
     signal: SignalName
     positives: Literal["augmentation", "clip_neighbour", "synthetic"]

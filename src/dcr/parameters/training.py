@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveInt, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    Field,
+    PositiveInt,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from dcr.parameters.phases import LearningRateDecay, Method, Phase, Phases, PullTo
 from dcr.parameters.section import Section
@@ -13,7 +20,12 @@ from dcr.parameters.signals import SignalParameters
 PUBLISHED = {
     **dict.fromkeys(
         [
-            *("published_views", "published_normalization", "published_prompt_mask", "published_noise"),
+            *(
+                "published_views",
+                "published_normalization",
+                "published_prompt_mask",
+                "published_noise",
+            ),
             *("published_target", "published_loss", "published_sampling", "published_reduction"),
         ],
         True,
@@ -26,17 +38,40 @@ PUBLISHED = {
 
 WITHOUT_EFFECT = frozenset(
     [
-        *("num_workers", "num_methods_at_once", "rendezvous_endpoint", "max_skipped_steps", "checkpointing_steps"),
-        *("sharding", "resume_from_checkpoint", "rows_per_chunk", "constant_prompt", "shared_prefix", "batched_views"),
+        *(
+            "num_workers",
+            "num_methods_at_once",
+            "rendezvous_endpoint",
+            "max_skipped_steps",
+            "checkpointing_steps",
+        ),
+        *(
+            "sharding",
+            "resume_from_checkpoint",
+            "rows_per_chunk",
+            "constant_prompt",
+            "shared_prefix",
+            "batched_views",
+        ),
         *("gradient_checkpointing", "validate_every_steps", "report_to", "diagnostics_every_steps"),
-        *("contrast_diagnostics", "images_every_steps", "num_images", "num_denoising_steps", "checkpoints_total_limit"),
+        *(
+            "contrast_diagnostics",
+            "images_every_steps",
+            "num_images",
+            "num_denoising_steps",
+            "checkpoints_total_limit",
+        ),
     ]
 )
-"""How a run is walked, watched, kept and shared out: parameters that change its result by rounding at most."""
+"""How a run is walked, watched, kept and shared out: parameters that change its result by
+rounding at most.
+"""
 
 
 class TrainingParameters(SignalParameters, Section):
-    """Both stages of training; the names are those of diffusers' training scripts where they have one."""
+    """Both stages of training; the names are those of diffusers' training scripts where they
+    have one.
+    """
 
     seed: int
     stage2_seeds: list[Annotated[int, Field(ge=0)]]
@@ -143,20 +178,26 @@ class TrainingParameters(SignalParameters, Section):
                     error = exc.errors()[0]
                     rule = error["msg"].removeprefix("Value error, ")
                     where = f"phases.{method}.{place}.{error['loc'][0]}"
-                    raise ValueError(f"{where} {rule}, got {error['input']!r} with the recipe's other numbers") from exc
+                    raise ValueError(
+                        f"{where} {rule}, got {error['input']!r} with the recipe's other numbers"
+                    ) from exc
         for method in (self.method, *self.baselines):
             phases = self.phases.get(method, [])
             if self.published and (len(phases) > 1 or any(phase.own_numbers() for phase in phases)):
                 raise ValueError(
-                    f"published: true is one phase of the recipe's numbers, but phases.{method} says otherwise: train "
-                    "another method, or set published to false"
+                    f"published: true is one phase of the recipe's numbers, but phases.{method}"
+                    " says otherwise: train another method, or set published to false"
                 )
         return self
 
     def of_phase(self, phase: Phase, seed: int) -> TrainingParameters:
-        """Return the parameters as ``phase`` sees them: with its own numbers and ``seed``, and without any phases."""
+        """Return the parameters as ``phase`` sees them: with its own numbers and ``seed``, and
+        without any phases.
+        """
         alone = {"method": phase.objective, "baselines": [], "phases": {}, "stage2_seeds": []}
-        return type(self).model_validate(self.model_dump() | phase.own_numbers() | alone | {"seed": seed})
+        return type(self).model_validate(
+            self.model_dump() | phase.own_numbers() | alone | {"seed": seed}
+        )
 
     @field_validator("stage2_seeds")
     @classmethod
@@ -170,7 +211,10 @@ class TrainingParameters(SignalParameters, Section):
     def _check_at_once(cls, value: int, info: ValidationInfo) -> int:
         count = info.data.get("num_processes", 1) * info.data.get("num_hosts", 1)
         if value > 1 and count > 1:
-            raise ValueError(f"must be 1 where {count} processes train each method together (num_processes, num_hosts)")
+            raise ValueError(
+                f"must be 1 where {count} processes train each method together (num_processes,"
+                " num_hosts)"
+            )
         return value
 
     @field_validator("timestep_max")
@@ -185,7 +229,8 @@ class TrainingParameters(SignalParameters, Section):
     def _check_sharding(cls, value: str, info: ValidationInfo) -> str:
         if value == "fsdp2" and info.data.get("mixed_precision") == "fp16":
             raise ValueError(
-                "must be none with mixed_precision fp16, whose loss scale each process would find by itself"
+                "must be none with mixed_precision fp16, whose loss scale each process would find"
+                " by itself"
             )
         return value
 
@@ -193,14 +238,21 @@ class TrainingParameters(SignalParameters, Section):
     @classmethod
     def _check_loss(cls, value: bool, info: ValidationInfo) -> bool:
         neutral = {"target_weight": 0.5, "num_views": 1, "negatives_count": 0}
-        changed = [name for name, setting in neutral.items() if info.data.get(name, setting) != setting]
+        changed = [
+            name for name, setting in neutral.items() if info.data.get(name, setting) != setting
+        ]
         if value and changed:
-            raise ValueError(f"must be false with {' and '.join(changed)}, which the published loss does not know")
+            raise ValueError(
+                f"must be false with {' and '.join(changed)}, which the published loss does not"
+                " know"
+            )
         return value
 
     @field_validator("published_sampling")
     @classmethod
     def _check_sampling(cls, value: bool, info: ValidationInfo) -> bool:
         if value and info.data.get("gather_negatives"):
-            raise ValueError("must be false with gather_negatives, which would contrast an image with itself")
+            raise ValueError(
+                "must be false with gather_negatives, which would contrast an image with itself"
+            )
         return value

@@ -1,1 +1,3 @@
-"""Positives besides augmentation: neighbours in a frozen CLIP, and images made by the diffusion model."""
+"""Positives besides augmentation: neighbours in a frozen CLIP, and images made by the diffusion
+model.
+"""

@@ -1,6 +1,7 @@
 """Images like an anchor but not it, by feature interpolation in the UNet (CLSP, arXiv 2408.16965).
 
-Notation: B batch, C latent channels, h x w latent size, T tokens, m cross-attention width. Latents are scaled.
+Notation: B batch, C latent channels, h x w latent size, T tokens, m cross-attention width. Latents
+are scaled.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from typing import Any
 import torch
 from diffusers.utils.torch_utils import randn_tensor
 
-from dcr.diffusion import Diffusion
 from dcr.errors import UserError
-from dcr.generation import ddim_scheduler
+from dcr.models.diffusion import Diffusion
+from dcr.models.generation import ddim_scheduler
 from dcr.seeds import torch_generator
 
 
@@ -30,9 +31,10 @@ def sample_like(
 ) -> torch.Tensor:
     """Sample latents by DDIM from noise, each drawn towards its anchor in the middle of the UNet.
 
-    At every step the anchor is noised to the sample's timestep and goes through the encoder and the middle block too.
-    Behind the middle block the sample's features h become ``w h + (1 - w) h_anchor``; the decoder goes on with the
-    sample's own skips. w = 1 is DDIM, bit for bit what diffusers' own pipeline gives.
+    At every step the anchor is noised to the sample's timestep and goes through the encoder and the
+    middle block too. Behind the middle block the sample's features h become ``w h + (1 - w)
+    h_anchor``; the decoder goes on with the sample's own skips. w = 1 is DDIM, bit for bit what
+    diffusers' own pipeline gives.
 
     Args:
         diffusion: the frozen model; samples are drawn on its device.
@@ -50,7 +52,10 @@ def sample_like(
         UserError: the UNet has no middle block.
     """
     if diffusion.unet.mid_block is None:
-        raise UserError(f"diffusion model {diffusion.source}: its UNet has no middle block, which synthesis works on")
+        raise UserError(
+            f"diffusion model {diffusion.source}: its UNet has no middle block, which synthesis"
+            " works on"
+        )
     scheduler = ddim_scheduler(diffusion, num_steps)
     device = diffusion.device
     own = [torch.Generator().manual_seed(seed) for seed in seeds]
@@ -61,7 +66,10 @@ def sample_like(
         timesteps = timestep.repeat(len(anchors)).to(device)
         noise = randn_tensor(anchors.shape, generator=of_anchors, device=device)
         middle = encode_to_middle(
-            diffusion, diffusion.add_noise(anchors, noise, timesteps), timesteps, encoder_hidden_states
+            diffusion,
+            diffusion.add_noise(anchors, noise, timesteps),
+            timesteps,
+            encoder_hidden_states,
         )
         with _drawn_towards(diffusion.unet, middle, sample_weight):
             prediction = diffusion.predict(latents, timesteps, encoder_hidden_states).float()
@@ -70,7 +78,10 @@ def sample_like(
 
 
 def encode_to_middle(
-    diffusion: Diffusion, noisy_latents: torch.Tensor, timesteps: torch.Tensor, encoder_hidden_states: torch.Tensor
+    diffusion: Diffusion,
+    noisy_latents: torch.Tensor,
+    timesteps: torch.Tensor,
+    encoder_hidden_states: torch.Tensor,
 ) -> torch.Tensor:
     """Return the UNet's features behind its middle block; the decoder does not run.
 
@@ -82,7 +93,9 @@ def encode_to_middle(
     """
 
     def stop(module: torch.nn.Module, inputs: Any, output: torch.Tensor) -> None:
-        """End the pass with the ``output`` of the middle block, ``module``, whatever its ``inputs``."""
+        """End the pass with the ``output`` of the middle block, ``module``, whatever its
+        ``inputs``.
+        """
         raise _MiddleReached(output)
 
     handle = diffusion.unet.mid_block.register_forward_hook(stop)
@@ -106,7 +119,9 @@ class _MiddleReached(Exception):
 @contextmanager
 def _drawn_towards(unet: torch.nn.Module, middle: torch.Tensor, sample_weight: float):
     """While open, the middle block's output h is ``w h + (1 - w) middle``."""
-    handle = unet.mid_block.register_forward_hook(lambda _, __, h: torch.lerp(middle, h, sample_weight))
+    handle = unet.mid_block.register_forward_hook(
+        lambda _, __, h: torch.lerp(middle, h, sample_weight)
+    )
     try:
         yield
     finally:

@@ -1,9 +1,12 @@
-"""What a frozen CLIP says of a batch's positives and negatives (CLIP-guided resampling, arXiv 2306.04272).
+"""What a frozen CLIP says of a batch's positives and negatives (CLIP-guided resampling, arXiv
+2306.04272).
 
-Notation: R rows (anchors) out of a batch of B images; c[i, j] the cosine of the frozen CLIP's features of row i's image
-and of image j's view. ``rows`` says which image each row is, so that c[i, rows[i]] is an anchor's to its own view.
+Notation: R rows (anchors) out of a batch of B images; c[i, j] the cosine of the frozen CLIP's
+features of row i's image and of image j's view. ``rows`` says which image each row is, so that c[i,
+rows[i]] is an anchor's to its own view.
 
-A share is rounded up, so that a small batch is resampled too, and at least one of those it is taken from is left.
+A share is rounded up, so that a small batch is resampled too, and at least one of those it is taken
+from is left.
 """
 
 from __future__ import annotations
@@ -18,7 +21,9 @@ import torch
 from dcr.losses.numerics import unit_vectors
 from dcr.losses.signal import Signal
 
-Rule = Literal["add_new_positive", "drop_false_negative", "drop_easy_negative", "drop_false_positive"]
+Rule = Literal[
+    "add_new_positive", "drop_false_negative", "drop_easy_negative", "drop_false_positive"
+]
 
 
 @dataclass(frozen=True)
@@ -45,17 +50,21 @@ class Resampling:
 class Resampler:
     """One of the paper's four rules, with its share.
 
-    - ``add_new_positive``: one half of the loss with the own view, one half with the nearest other image as positive.
-    - ``drop_false_negative``: the ``share`` of a row's negatives that look most like the anchor do not count.
+    - ``add_new_positive``: one half of the loss with the own view, one half with the nearest other
+      image as positive.
+    - ``drop_false_negative``: the ``share`` of a row's negatives that look most like the anchor do
+      not count.
     - ``drop_easy_negative``: the ``share`` that look least like it do not count.
-    - ``drop_false_positive``: the ``share`` of the batch's anchors that look least like their own view are skipped, and
-      the others weigh more, so that the loss stays a mean.
+    - ``drop_false_positive``: the ``share`` of the batch's anchors that look least like their own
+      view are skipped, and the others weigh more, so that the loss stays a mean.
     """
 
     rule: Rule
     share: float
 
-    def __call__(self, similarities: torch.Tensor, own: torch.Tensor, rows: torch.Tensor) -> Resampling:
+    def __call__(
+        self, similarities: torch.Tensor, own: torch.Tensor, rows: torch.Tensor
+    ) -> Resampling:
         """Return what becomes of the rows.
 
         Args:
@@ -81,10 +90,13 @@ def nearest_neighbours(similarities: torch.Tensor, rows: torch.Tensor) -> torch.
         rows: index of each row in the batch, (R,).
 
     Raises:
-        ValueError: the batch has fewer than three images, so that a row would have no negative left.
+        ValueError: the batch has fewer than three images, so that a row would have no negative
+            left.
     """
     if similarities.shape[1] < 3:
-        raise ValueError(f"a batch must have at least 3 images for a new positive, got {similarities.shape[1]}")
+        raise ValueError(
+            f"a batch must have at least 3 images for a new positive, got {similarities.shape[1]}"
+        )
     return _others(similarities, rows, -torch.inf).argmax(dim=1)
 
 
@@ -100,7 +112,8 @@ def false_negatives(similarities: torch.Tensor, rows: torch.Tensor, share: float
 
 
 def easy_negatives(similarities: torch.Tensor, rows: torch.Tensor, share: float) -> torch.Tensor:
-    """Return which negatives CLIP finds too far to teach anything: the row's lowest ``share``, (R, B) bool.
+    """Return which negatives CLIP finds too far to teach anything: the row's lowest ``share``, (R,
+    B) bool.
 
     Args:
         similarities: c of the rows, (R, B).
@@ -111,7 +124,8 @@ def easy_negatives(similarities: torch.Tensor, rows: torch.Tensor, share: float)
 
 
 def false_positives(own: torch.Tensor, share: float) -> torch.Tensor:
-    """Return which anchors' own views CLIP finds unlike them: the batch's lowest ``share``, (B,) bool.
+    """Return which anchors' own views CLIP finds unlike them: the batch's lowest ``share``, (B,)
+    bool.
 
     Args:
         own: c of every image of the batch to its own view, (B,).
@@ -141,7 +155,8 @@ def resample(
     """Ask a frozen CLIP about this process's rows of a batch that several processes may share.
 
     Args:
-        features, view_features: the frozen CLIP's image features of this process's images and of their views, (R, d).
+        features, view_features: the frozen CLIP's image features of this process's images and of
+            their views, (R, d).
         first: place of this process's first image in the whole batch.
         gather: joins every process's tensor by rank; the identity where each keeps to its own.
         resampler: one of the four rules.
@@ -152,16 +167,20 @@ def resample(
 
 
 def resampled_losses(
-    signal: Signal, positives: torch.Tensor, negatives: torch.Tensor, resampling: Resampling, num_shared: int
+    signal: Signal,
+    positives: torch.Tensor,
+    negatives: torch.Tensor,
+    resampling: Resampling,
+    num_shared: int,
 ) -> torch.Tensor:
     """Return a signal's loss of each row after resampling, (R,).
 
     Args:
         signal: similarities to positives and negatives -> loss per row.
-        positives: similarities, (R, P); the last ``num_shared`` columns stay positives beside a neighbour, as DCR's
-            target does.
-        negatives: similarities, (R, B); -inf at the row's own image. A neighbour is taken from here, and is no negative
-            in its own half of the loss.
+        positives: similarities, (R, P); the last ``num_shared`` columns stay positives beside a
+            neighbour, as DCR's target does.
+        negatives: similarities, (R, B); -inf at the row's own image. A neighbour is taken from
+            here, and is no negative in its own half of the loss.
         resampling: of these rows.
         num_shared: 1 for DCR's target, 0 where there is none.
     """

@@ -1,4 +1,6 @@
-"""How like their anchors the made positives are: numbers, and pictures for a page that opens offline."""
+"""How like their anchors the made positives are: numbers, and pictures for a page that opens
+offline.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,10 @@ Encode = Callable[[torch.Tensor], torch.Tensor]
 
 
 def measure_likeness(
-    anchors: torch.Tensor, candidates: torch.Tensor, features: torch.Tensor, candidate_features: torch.Tensor
+    anchors: torch.Tensor,
+    candidates: torch.Tensor,
+    features: torch.Tensor,
+    candidate_features: torch.Tensor,
 ) -> dict[str, float]:
     """Return means over anchors and candidates, own against those of other anchors.
 
@@ -31,11 +36,13 @@ def measure_likeness(
         candidate_features: of the candidates, (N, K, d).
 
     Returns:
-        ``feature_cosine`` and ``unrelated_feature_cosine``; ``pixel_difference``, the mean absolute difference of
-        pixels, ``least_pixel_difference``, the smallest of any candidate to its anchor (0 would be a copy), and
-        ``unrelated_pixel_difference``.
+        ``feature_cosine`` and ``unrelated_feature_cosine``; ``pixel_difference``, the mean absolute
+        difference of pixels, ``least_pixel_difference``, the smallest of any candidate to its
+        anchor (0 would be a copy), and ``unrelated_pixel_difference``.
     """
-    cosines = torch.einsum("nd,mkd->nmk", unit_vectors(features), unit_vectors(candidate_features, 2))
+    cosines = torch.einsum(
+        "nd,mkd->nmk", unit_vectors(features), unit_vectors(candidate_features, 2)
+    )
     apart = torch.stack([(anchor - candidates).abs().mean(dim=(2, 3, 4)) for anchor in anchors])
     own = torch.eye(len(anchors), dtype=torch.bool)
     return {
@@ -47,7 +54,9 @@ def measure_likeness(
     }
 
 
-def show_candidates(latents: LatentCache, candidates: LatentCache, encode: Encode, num_examples: int) -> dict[str, Any]:
+def show_candidates(
+    latents: LatentCache, candidates: LatentCache, encode: Encode, num_examples: int
+) -> dict[str, Any]:
     """Return ``measures`` and ``rows`` of some images, evenly spread over the cache.
 
     A row has a ``key``, and ``images`` as data URIs, the anchor first.
@@ -62,7 +71,12 @@ def show_candidates(latents: LatentCache, candidates: LatentCache, encode: Encod
     anchors = torch.stack([_pixels(latents[position]["crop"]) for position in positions])
     made = torch.stack(
         [
-            torch.stack([_pixels(candidates[position, n]["crop"]) for n in range(candidates.crops_per_image)])
+            torch.stack(
+                [
+                    _pixels(candidates[position, n]["crop"])
+                    for n in range(candidates.crops_per_image)
+                ]
+            )
             for position in positions
         ]
     )

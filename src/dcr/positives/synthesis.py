@@ -1,8 +1,8 @@
 """Made positives of every cached image, stored as shards of the latent cache's own format.
 
-A shard of candidates has the name, the keys and the order of the latent shard it is made from; in place of n crops it
-holds n candidates, and their latents as moments without spread. So `LatentCache` reads it, and epoch e sees candidate
-e mod n.
+A shard of candidates has the name, the keys and the order of the latent shard it is made from; in
+place of n crops it holds n candidates, and their latents as moments without spread. So
+`LatentCache` reads it, and epoch e sees candidate e mod n.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
-from dcr.diffusion import Diffusion
 from dcr.errors import UserError
 from dcr.files import atomic_path
 from dcr.fingerprints import code_hash, json_hash, weights_hash
@@ -28,6 +27,7 @@ from dcr.latents.cache import write_plan
 from dcr.latents.format import ShardWriter
 from dcr.latents.vae import check_vae
 from dcr.latents.writing import check_free_space, clean_stop, is_current, remove_strangers
+from dcr.models.diffusion import Diffusion
 from dcr.positives.clsp import sample_like
 from dcr.progress import Bar, show_progress
 from dcr.seeds import derive_seed
@@ -71,7 +71,8 @@ def plan_synthesis(
         latents: cache of the images to make positives of.
         diffusion: the frozen model that makes them.
         options: how they are made.
-        rank, num_ranks: this process's share of the shards: every num_ranks-th, from the rank-th on.
+        rank, num_ranks: this process's share of the shards: every num_ranks-th, from the rank-th
+            on.
 
     Raises:
         UserError: there is no cache of latents to start from, or it is of another VAE.
@@ -82,7 +83,9 @@ def plan_synthesis(
     settings = {name: value for name, value in asdict(options).items() if name != "batch_size"}
     settings |= {"kind": "clsp", "dtype": "float32", "resize": "none"}
     settings |= {"diffusion": _model_hash(diffusion), "code": code_hash(__name__)}
-    return SynthesisPlan(latents, diffusion, options, settings, shard_keys(latents, settings), rank, num_ranks)
+    return SynthesisPlan(
+        latents, diffusion, options, settings, shard_keys(latents, settings), rank, num_ranks
+    )
 
 
 def _model_hash(diffusion: Diffusion) -> str:
@@ -91,7 +94,9 @@ def _model_hash(diffusion: Diffusion) -> str:
 
 
 def shard_keys(latents: LatentCache, settings: dict[str, Any]) -> dict[str, str]:
-    """Return the keys, by shard, of candidates that are made of ``latents`` with ``settings``, those of a plan."""
+    """Return the keys, by shard, of candidates that are made of ``latents`` with ``settings``,
+    those of a plan.
+    """
     return {name: json_hash([settings, key]) for name, key in latents.shard_keys().items()}
 
 
@@ -117,16 +122,18 @@ class SynthesisPlan:
     num_ranks: int
 
     def write(self, folder: str | Path) -> None:
-        """Bring the folder to what it should be: make what is missing or stale, leave the rest untouched.
+        """Bring the folder to what it should be: make what is missing or stale, leave the rest
+        untouched.
 
-        Shards are written whole or not at all. The batches of a shard that is not whole yet are kept beside it, so a
-        run that was stopped goes on at the next batch.
+        Shards are written whole or not at all. The batches of a shard that is not whole yet are
+        kept beside it, so a run that was stopped goes on at the next batch.
 
         Args:
             folder: where the shards of candidates lie; made if it is not there.
 
         Raises:
-            UserError: the disk is too small or full; a latent shard is damaged, or a candidate is not finite.
+            UserError: the disk is too small or full; a latent shard is damaged, or a candidate is
+                not finite.
         """
         folder = Path(folder)
         with clean_stop(folder, PIPELINE):
@@ -156,13 +163,17 @@ class SynthesisPlan:
             current = {self._parts(folder, name) for name in stale}
             for parts in (folder / _PARTS).glob("*"):
                 if parts not in current:
-                    shutil.rmtree(parts, ignore_errors=True)  # another rank may have finished it meanwhile
+                    shutil.rmtree(
+                        parts, ignore_errors=True
+                    )  # another rank may have finished it meanwhile
 
     def _num_bytes(self, name: str) -> int:
         moments = self.latents[self.latents.positions(name)[0]]["moments"]
         crop = self.latents[self.latents.positions(name)[0]]["crop"]
         one = self.options.num_candidates * (crop.nbytes + moments.nbytes) + _OVERHEAD
-        return 2 * len(self.latents.positions(name)) * one  # batches lie beside the shard until it is whole
+        return (
+            2 * len(self.latents.positions(name)) * one
+        )  # batches lie beside the shard until it is whole
 
     def _parts(self, folder: Path, name: str) -> Path:
         return folder / _PARTS / self.keys[name]
@@ -176,8 +187,12 @@ class SynthesisPlan:
             writer.finish(num_upcast=0)
         shutil.rmtree(self._parts(folder, name))
 
-    def _batches(self, parts: Path, name: str) -> Iterator[tuple[list[dict[str, Any]], np.ndarray, np.ndarray]]:
-        """Yield records, pixels uint8 (B, n, S, S, 3) and moments float32 (B, n, 2C, h, w) of each batch."""
+    def _batches(
+        self, parts: Path, name: str
+    ) -> Iterator[tuple[list[dict[str, Any]], np.ndarray, np.ndarray]]:
+        """Yield records, pixels uint8 (B, n, S, S, 3) and moments float32 (B, n, 2C, h, w) of
+        each batch.
+        """
         positions = self.latents.positions(name)
         for first in range(0, len(positions), self.options.images_per_batch):
             chosen = positions[first : first + self.options.images_per_batch]
@@ -188,22 +203,39 @@ class SynthesisPlan:
                 with atomic_path(path) as temporary:
                     save_file(self.make(chosen, seeds), temporary)
             made = load_file(path)
-            yield self._records(chosen, keys, seeds), made["pixels"].numpy(), made["moments"].numpy()
+            yield (
+                self._records(chosen, keys, seeds),
+                made["pixels"].numpy(),
+                made["moments"].numpy(),
+            )
 
     def _seeds(self, key: str) -> list[int]:
-        return [derive_seed(self.options.seed, PIPELINE, key, n) for n in range(self.options.num_candidates)]
+        return [
+            derive_seed(self.options.seed, PIPELINE, key, n)
+            for n in range(self.options.num_candidates)
+        ]
 
-    def _records(self, positions: range, keys: list[str], seeds: list[list[int]]) -> list[dict[str, Any]]:
-        """Return what is told of each sample; in place of a crop's box stands a candidate's seed."""
+    def _records(
+        self, positions: range, keys: list[str], seeds: list[list[int]]
+    ) -> list[dict[str, Any]]:
+        """Return what is told of each sample; in place of a crop's box stands a candidate's
+        seed.
+        """
         records = [self.latents.record(position) for position in positions]
         return [
-            {"key": key, "caption": record["caption"], "sha256": record["sha256"], "crops": [{"seed": s} for s in own]}
+            {
+                "key": key,
+                "caption": record["caption"],
+                "sha256": record["sha256"],
+                "crops": [{"seed": s} for s in own],
+            }
             for key, record, own in zip(keys, records, seeds, strict=True)
         ]
 
     @torch.no_grad()
     def make(self, positions: range, seeds: list[list[int]]) -> dict[str, torch.Tensor]:
-        """Return the candidates of some images: ``pixels`` uint8 (B, n, S, S, 3), ``moments`` (B, n, 2C, h, w).
+        """Return the candidates of some images: ``pixels`` uint8 (B, n, S, S, 3), ``moments`` (B,
+        n, 2C, h, w).
 
         Args:
             positions: of the images in the cache.
@@ -211,9 +243,14 @@ class SynthesisPlan:
         """
         options = self.options
         count = options.num_candidates
-        means = [torch.from_numpy(self.latents[position]["moments"]).chunk(2)[0] for position in positions]
+        means = [
+            torch.from_numpy(self.latents[position]["moments"]).chunk(2)[0]
+            for position in positions
+        ]
         anchors = self.diffusion.scale_latents(torch.stack(means)).repeat_interleave(count, dim=0)
-        hidden = self.diffusion.encode_prompts(self._prompts(positions)).repeat_interleave(count, dim=0)
+        hidden = self.diffusion.encode_prompts(self._prompts(positions)).repeat_interleave(
+            count, dim=0
+        )
         latents = sample_like(
             self.diffusion, anchors, hidden, [seed for own in seeds for seed in own],
             options.num_steps, options.eta, options.sample_weight,
@@ -222,7 +259,9 @@ class SynthesisPlan:
         for number, drawn in enumerate(zip(latents, pixels, strict=True)):
             key = self.latents.key(positions[number // count])
             found = dict(zip(("latent", "picture"), drawn, strict=True))
-            require_finite(found, f"a positive made of {key}", "give a diffusion model whose weights are sound")
+            require_finite(
+                found, f"a positive made of {key}", "give a diffusion model whose weights are sound"
+            )
         pixels = (pixels * 255).round().to("cpu", torch.uint8)
         mean = self.diffusion.unscale_latents(latents).cpu()
         moments = torch.cat([mean, torch.full_like(mean, _NO_SPREAD)], dim=1)

@@ -1,1 +1,3 @@
-"""The page a person reads after a run: comparisons, tables, figures, images, and the page that holds them."""
+"""The page a person reads after a run: comparisons, tables, figures, images, and the page that
+holds them.
+"""

@@ -11,12 +11,12 @@ import plotly.graph_objects as go
 from dcr.evaluation.comparison import Comparison
 from dcr.metrics.direction import is_share
 from dcr.metrics.runs import spread_over_runs
+from dcr.published.scores import published_scores
 from dcr.reporting.method_tables import build_alignment_table, build_rival_table, measures_of
 from dcr.reporting.methods import Methods
 from dcr.reporting.names import Scores, encoder_name, measure_name
 from dcr.reporting.numbers import change_cell, show_interval, show_value
 from dcr.reporting.page import NOTHING_SCORED, render_template
-from dcr.reporting.published import published_scores
 
 
 @dataclass(frozen=True)
@@ -30,12 +30,13 @@ class Encoders:
         confidence: of the intervals.
         flips: by encoder, see `dcr.reporting.images.find_flipped_pairs`.
         neighbours: rows of `dcr.reporting.neighbours.show_neighbours`.
-        runs: scores by seed of the runs that differ in ``training.seed`` alone, this one among them.
+        runs: scores by seed of the runs that differ in ``training.seed`` alone, this one among
+            them.
         this_seed: its seed.
         failures: ``set``, ``encoder`` and ``error`` each.
         sets: see `dcr.evaluation.tables.set_records`.
-        published: the backbone whose published figures stand beside, one of `dcr.reporting.published.BACKBONES`, or
-            None.
+        published: the backbone whose published figures stand beside, one of
+            `dcr.published.scores.BACKBONES`, or None.
     """
 
     recipe: str
@@ -52,7 +53,9 @@ class Encoders:
 
 
 def render_comparison(encoders: Encoders, figures: Mapping[str, go.Figure]) -> str:
-    """Return the page on ``encoders``; ``figures`` are ``radar``, ``p_against_d`` and ``set_bars``."""
+    """Return the page on ``encoders``; ``figures`` are ``radar``, ``p_against_d`` and
+    ``set_bars``.
+    """
     published = published_scores(encoders.published) if encoders.published else {}
     methods = encoders.methods.without_forms()
     rows = build_score_rows(methods, published)
@@ -60,7 +63,9 @@ def render_comparison(encoders: Encoders, figures: Mapping[str, go.Figure]) -> s
         "comparison.html",
         figures,
         page=encoders,
-        headline=f"{len(methods.scores)} encoders, {len(rows)} measures" if encoders.sets else NOTHING_SCORED,
+        headline=f"{len(methods.scores)} encoders, {len(rows)} measures"
+        if encoders.sets
+        else NOTHING_SCORED,
         base_name=encoder_name(methods.base),
         method_name=encoder_name(methods.product),
         names={name: encoder_name(name) for name in methods.scores},
@@ -75,33 +80,54 @@ def render_comparison(encoders: Encoders, figures: Mapping[str, go.Figure]) -> s
     )
 
 
-def build_score_rows(methods: Methods, published: Mapping[str, Mapping[str, float]]) -> list[dict[str, Any]]:
-    """Return a row a measure: each method's value with its interval and verdict, then the published values.
+def build_score_rows(
+    methods: Methods, published: Mapping[str, Mapping[str, float]]
+) -> list[dict[str, Any]]:
+    """Return a row a measure: each method's value with its interval and verdict, then the published
+    values.
 
     Types and attributes stand behind their mean, which alone is shown.
 
     Args:
         methods: a column each.
-        published: fractions by measure, ``benchmark.metric``, of each published method; see `published_scores`.
+        published: fractions by measure, ``benchmark.metric``, of each published method; see
+            `published_scores`.
     """
     verdicts = {name: {c.key: c for c in found} for name, found in methods.comparisons.items()}
     rows = []
     for key in measures_of(methods.scores):
         share = is_share(key.partition(".")[0])
-        cells = [_cell(methods, name, key, share, verdicts.get(name, {}).get(key)) for name in methods.scores]
+        cells = [
+            _cell(methods, name, key, share, verdicts.get(name, {}).get(key))
+            for name in methods.scores
+        ]
         values = [published[method].get(key) for method in published]
         stated = ["" if value is None else show_value(value, share) for value in values]
-        rows.append({"name": measure_name(key), "unit": "%" if share else "", "cells": cells, "published": stated})
+        rows.append(
+            {
+                "name": measure_name(key),
+                "unit": "%" if share else "",
+                "cells": cells,
+                "published": stated,
+            }
+        )
     return rows
 
 
-def _cell(methods: Methods, name: str, key: str, share: bool, comparison: Comparison | None) -> dict[str, str] | None:
+def _cell(
+    methods: Methods, name: str, key: str, share: bool, comparison: Comparison | None
+) -> dict[str, str] | None:
     benchmark, _, metric = key.partition(".")
     value = methods.scores[name].get(benchmark, {}).get(metric)
     if value is None:
         return None
     interval = methods.intervals[name][benchmark][metric]
-    cell = {"value": show_value(value, share), "interval": show_interval(interval, share), "verdict": "", "change": ""}
+    cell = {
+        "value": show_value(value, share),
+        "interval": show_interval(interval, share),
+        "verdict": "",
+        "change": "",
+    }
     if comparison is not None:
         change = change_cell(comparison)
         cell |= {
@@ -112,8 +138,11 @@ def _cell(methods: Methods, name: str, key: str, share: bool, comparison: Compar
     return cell
 
 
-def build_run_rows(runs: Mapping[int, Scores], names: Sequence[str], confidence: float) -> list[dict[str, Any]]:
-    """Return a row a measure with mean, spread and interval of each encoder over whole runs; none for one run.
+def build_run_rows(
+    runs: Mapping[int, Scores], names: Sequence[str], confidence: float
+) -> list[dict[str, Any]]:
+    """Return a row a measure with mean, spread and interval of each encoder over whole runs; none
+    for one run.
 
     Args:
         runs: scores by the seed of a run.
@@ -125,14 +154,19 @@ def build_run_rows(runs: Mapping[int, Scores], names: Sequence[str], confidence:
     rows = []
     for key in measures_of(next(iter(runs.values()))):
         benchmark, _, metric = key.partition(".")
-        found = [[run.get(name, {}).get(benchmark, {}).get(metric) for run in runs.values()] for name in names]
+        found = [
+            [run.get(name, {}).get(benchmark, {}).get(metric) for run in runs.values()]
+            for name in names
+        ]
         share = is_share(benchmark)
         cells = [_spread_cell(values, confidence, share) for values in found]
         rows.append({"name": measure_name(key), "unit": "%" if share else "", "cells": cells})
     return rows
 
 
-def _spread_cell(values: Sequence[float | None], confidence: float, share: bool) -> dict[str, str] | None:
+def _spread_cell(
+    values: Sequence[float | None], confidence: float, share: bool
+) -> dict[str, str] | None:
     if None in values:
         return None
     spread = spread_over_runs(values, confidence)

@@ -27,8 +27,8 @@ def plot_contrast(losses: Mapping[str, pd.DataFrame], window: int) -> go.Figure:
     """Draw each diagnostic of the contrast over the steps, one panel each, one line a run.
 
     Args:
-        losses: by run, one row a logged step with ``step`` and those columns of `PANELS` that were measured, empty on
-            rows where they were not. Without any the figure is empty.
+        losses: by run, one row a logged step with ``step`` and those columns of `PANELS` that were
+            measured, empty on rows where they were not. Without any the figure is empty.
         window: rows of the rolling median that is drawn.
     """
     panels = [name for name in PANELS if any(name in frame for frame in losses.values())]
@@ -36,13 +36,20 @@ def plot_contrast(losses: Mapping[str, pd.DataFrame], window: int) -> go.Figure:
         return go.Figure()
     columns = min(3, len(panels))
     rows = math.ceil(len(panels) / columns)
-    figure = make_subplots(rows=rows, cols=columns, subplot_titles=[PANELS[name] for name in panels],
-                           vertical_spacing=0.2, horizontal_spacing=0.08)  # fmt: skip
+    figure = make_subplots(
+        rows=rows,
+        cols=columns,
+        subplot_titles=[PANELS[name] for name in panels],
+        vertical_spacing=0.2,
+        horizontal_spacing=0.08,
+    )
     shown: set[str] = set()
     for place, name in enumerate(panels):
         for run, frame in losses.items():
             if name in frame:
-                line = _line(run, frame.dropna(subset=[name]), name, window, show_legend=run not in shown)
+                line = _line(
+                    run, frame.dropna(subset=[name]), name, window, show_legend=run not in shown
+                )
                 figure.add_trace(line, row=place // columns + 1, col=place % columns + 1)
                 shown.add(run)
     figure.update_layout(**layout(height=280 * rows + 40))
@@ -52,9 +59,15 @@ def plot_contrast(losses: Mapping[str, pd.DataFrame], window: int) -> go.Figure:
     return write_single_points(figure)
 
 
-def _line(run: str, measured: pd.DataFrame, name: str, window: int, show_legend: bool) -> go.Scatter:
+def _line(
+    run: str, measured: pd.DataFrame, name: str, window: int, show_legend: bool
+) -> go.Scatter:
     every_step = measured["step"].diff().max() == 1
-    values = measured[name].rolling(window, min_periods=1, center=True).median() if every_step else measured[name]
+    values = (
+        measured[name].rolling(window, min_periods=1, center=True).median()
+        if every_step
+        else measured[name]
+    )
     return go.Scatter(
         x=measured["step"],
         y=values,

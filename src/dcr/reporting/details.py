@@ -1,4 +1,6 @@
-"""What the demo's base models tell apart at all, detail by detail: nothing that follows can teach more."""
+"""What the demo's base models tell apart at all, detail by detail: nothing that follows can
+teach more.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +14,9 @@ def build_details(base_models: Mapping[str, Any]) -> dict[str, Any]:
     """Return a table of the details, and sentences that name those that a base model cannot tell.
 
     Args:
-        base_models: ``details``, by name ``rise``, ``standard_error`` and whether it is ``known``; ``clip`` with
-            ``statement_distance`` by name. Empty where the models were not trained here.
+        base_models: ``details``, by name ``rise``, ``standard_error`` and whether it is ``known``;
+            ``clip`` with ``statement_distance`` by name. Empty where the models were not trained
+            here.
 
     Returns:
         ``rows`` and ``sentences``, both empty where nothing was measured.
@@ -42,17 +45,22 @@ def _unet_sentence(unknown: Sequence[str]) -> str:
     if not unknown:
         return "The UNet tells every detail."
     return (
-        f"The UNet cannot tell {_listed(unknown)}: with another value in the caption its noise error does not rise by "
-        "three standard errors, and what it cannot tell, stage 2 cannot teach."
+        f"The UNet cannot tell {_listed(unknown)}: with another value in the caption its noise"
+        " error does not rise by three standard errors, and what it cannot tell, stage 2 cannot"
+        " teach."
     )
 
 
 def _text_sentence(near: Sequence[str]) -> str:
     if not near:
-        return f"The text tower puts the two statements of every pair at least {_LEAST_DISTANCE:g} apart (1 − cosine)."
+        return (
+            f"The text tower puts the two statements of every pair at least {_LEAST_DISTANCE:g}"
+            " apart (1 − cosine)."
+        )
     return (
-        f"The text tower puts the two statements of a pair about {_listed(near)} less than {_LEAST_DISTANCE:g} apart "
-        "(1 − cosine): there MMVP-VLM can hardly move, whatever the image tower learns."
+        f"The text tower puts the two statements of a pair about {_listed(near)} less than"
+        f" {_LEAST_DISTANCE:g} apart (1 − cosine): there MMVP-VLM can hardly move, whatever the"
+        " image tower learns."
     )
 
 

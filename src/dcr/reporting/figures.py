@@ -1,7 +1,7 @@
 """The page's charts as Plotly figures; Kedro-Viz previews the same ones.
 
-Backgrounds are transparent and lines mid-tone, so that the figures can stand on a light or a dark page; the page
-sets text and grid to its own colours.
+Backgrounds are transparent and lines mid-tone, so that the figures can stand on a light or a dark
+page; the page sets text and grid to its own colours.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from dcr.encoder_names import EncoderName, split_run
 from dcr.reporting.names import Scores, encoder_name, run_name
 from dcr.reporting.points import write_single_points
 
-# Okabe and Ito's palette, told apart with any colour vision; on white and on near-black at least 3:1.
+# Okabe and Ito's palette, told apart with any colour vision; on white and on near-black at least
+# 3:1.
 COLOURS = {
     "base": "#848a94",
     "dcr": "#2b7fd4",
@@ -31,12 +32,16 @@ _GRID = "rgba(132, 138, 148, 0.25)"
 
 
 def colour(name: str) -> str:
-    """Return the colour of the encoder or run ``name``: one for all seeds and phases of a method, in every chart."""
+    """Return the colour of the encoder or run ``name``: one for all seeds and phases of a
+    method, in every chart.
+    """
     method = EncoderName.parse(split_run(name)[0]).method
     return COLOURS.get(method, _OTHER_COLOURS[sum(method.encode()) % len(_OTHER_COLOURS)])
 
 
-def plot_radar(scores: Scores, benchmark: str = "mmvp_vlm", chance: float | None = 0.25) -> go.Figure:
+def plot_radar(
+    scores: Scores, benchmark: str = "mmvp_vlm", chance: float | None = 0.25
+) -> go.Figure:
     """Draw every method's score in every type of a benchmark on a radar, in percent.
 
     Without any type the figure is empty.
@@ -46,27 +51,42 @@ def plot_radar(scores: Scores, benchmark: str = "mmvp_vlm", chance: float | None
         benchmark: the one whose types are drawn.
         chance: score of guessing, a fraction, drawn as a dotted ring; None draws none.
     """
-    types = [metric for metric in next(iter(scores.values())).get(benchmark, {}) if metric != "mean"]
+    types = [
+        metric for metric in next(iter(scores.values())).get(benchmark, {}) if metric != "mean"
+    ]
     figure = go.Figure()
     if not types:
         return figure
     if chance is not None:
-        figure.add_trace(_radar_line(types, [chance] * len(types), "Chance", "#848a94", "dot", width=1))
+        figure.add_trace(
+            _radar_line(types, [chance] * len(types), "Chance", "#848a94", "dot", width=1)
+        )
     for encoder, benchmarks in scores.items():
         values = [benchmarks.get(benchmark, {}).get(name, math.nan) for name in types]
         dash = "dash" if encoder == "base" else "solid"
-        figure.add_trace(_radar_line(types, values, encoder_name(encoder), colour(encoder), dash, width=2.5))
+        figure.add_trace(
+            _radar_line(types, values, encoder_name(encoder), colour(encoder), dash, width=2.5)
+        )
     outer = _outer_ring([value for trace in figure.data for value in trace.r])
     figure.update_layout(
         **layout(height=520),
         polar={
             "bgcolor": "rgba(0,0,0,0)",
-            "radialaxis": {"range": [0, outer], "ticksuffix": " %", "gridcolor": _GRID, "angle": 90, "tickangle": 90,
-                           "tickvals": [25, 50, 75, 100], "showline": False},
+            "radialaxis": {
+                "range": [0, outer],
+                "ticksuffix": " %",
+                "gridcolor": _GRID,
+                "angle": 90,
+                "tickangle": 90,
+                "tickvals": [25, 50, 75, 100],
+                "showline": False,
+            },
             "angularaxis": {"gridcolor": _GRID, "direction": "clockwise", "linecolor": _GRID},
         },
-    )  # fmt: skip
-    figure.update_layout(margin={"l": 90, "r": 90, "t": 40, "b": 40}, legend={"y": -0.14, "yanchor": "top"})
+    )
+    figure.update_layout(
+        margin={"l": 90, "r": 90, "t": 40, "b": 40}, legend={"y": -0.14, "yanchor": "top"}
+    )
     return figure
 
 
@@ -76,7 +96,9 @@ def _outer_ring(percents: Sequence[float]) -> int:
     return min(100, 25 * max(1, math.ceil(largest / 25)))
 
 
-def _radar_line(types: Sequence[str], values: Sequence[float], name: str, line: str, dash: str, width: float):
+def _radar_line(
+    types: Sequence[str], values: Sequence[float], name: str, line: str, dash: str, width: float
+):
     closed = [*range(len(types)), 0]
     return go.Scatterpolar(
         r=[values[i] * 100 for i in closed],
@@ -102,10 +124,12 @@ def _wrap(text: str, width: int = 16) -> str:
 def plot_losses(
     losses: Mapping[str, pd.DataFrame], bounds: Mapping[str, Mapping[str, float]], window: int
 ) -> go.Figure:
-    """Draw each run's loss over its steps, and the held-out noise error of all runs in a last panel.
+    """Draw each run's loss over its steps, and the held-out noise error of all runs in a last
+    panel.
 
     Args:
-        losses: by run, one row a logged step with ``step``, ``loss`` and, on some rows, ``validation_loss``.
+        losses: by run, one row a logged step with ``step``, ``loss`` and, on some rows,
+            ``validation_loss``.
         bounds: by run, named values to mark in its panel, such as the loss's floor.
         window: rows of the rolling median drawn over the raw loss, which a few timesteps dominate.
     """
@@ -115,16 +139,28 @@ def plot_losses(
     rows = math.ceil(len(titles) / columns) or 1
     # Plotly's spacing is a share of the whole figure, which grows with the rows.
     figure = make_subplots(
-        rows=rows, cols=columns, subplot_titles=titles, vertical_spacing=0.4 / max(2, rows), horizontal_spacing=0.08
+        rows=rows,
+        cols=columns,
+        subplot_titles=titles,
+        vertical_spacing=0.4 / max(2, rows),
+        horizontal_spacing=0.08,
     )
     for place, (run, frame) in enumerate(losses.items()):
         at = {"row": place // columns + 1, "col": place % columns + 1}
         figure.add_traces(_loss_lines(run, frame, window), rows=at["row"], cols=at["col"])
         for name, value in bounds.get(run, {}).items():
-            figure.add_hline(value, line={"color": "#848a94", "width": 1, "dash": "dot"}, annotation_text=name,
-                             annotation_font_size=11, annotation_position="bottom right", **at)  # fmt: skip
+            figure.add_hline(
+                value,
+                line={"color": "#848a94", "width": 1, "dash": "dot"},
+                annotation_text=name,
+                annotation_font_size=11,
+                annotation_position="bottom right",
+                **at,
+            )
         if held_out and "validation_loss" in frame:
-            figure.add_trace(_held_out_line(run, frame), row=rows, col=(len(titles) - 1) % columns + 1)
+            figure.add_trace(
+                _held_out_line(run, frame), row=rows, col=(len(titles) - 1) % columns + 1
+            )
     figure.update_layout(**layout(height=280 * rows))
     figure.update_xaxes(**axis()).update_yaxes(**axis())
     figure.update_xaxes(title="step", row=rows)
@@ -132,22 +168,39 @@ def plot_losses(
 
 
 def dcr_loss_bounds(batch_size: int) -> dict[str, float]:
-    """Return the DCR loss's floor, and its value when all similarities are equal (arXiv 2603.04803).
+    """Return the DCR loss's floor, and its value when all similarities are equal (arXiv
+    2603.04803).
 
     Args:
         batch_size: images of a batch, B: one of B + 1 similarities is then the positive's.
     """
-    return {"floor, log 2": math.log(2), f"no contrast, log {batch_size + 1}": math.log(batch_size + 1)}
+    return {
+        "floor, log 2": math.log(2),
+        f"no contrast, log {batch_size + 1}": math.log(batch_size + 1),
+    }
 
 
 def _loss_lines(run: str, frame: pd.DataFrame, window: int) -> list[go.Scatter]:
     smooth = frame["loss"].rolling(window, min_periods=1, center=True).median()
     raw = {"color": colour(run), "width": 1}
     return [
-        go.Scatter(x=frame["step"], y=frame["loss"], line=raw, opacity=0.35, hoverinfo="skip", showlegend=False),
-        go.Scatter(x=frame["step"], y=smooth, line={"color": colour(run), "width": 2.5}, showlegend=False,
-                   name=run_name(run), hovertemplate="step %{x}: %{y:.4f}<extra>rolling median</extra>"),
-    ]  # fmt: skip
+        go.Scatter(
+            x=frame["step"],
+            y=frame["loss"],
+            line=raw,
+            opacity=0.35,
+            hoverinfo="skip",
+            showlegend=False,
+        ),
+        go.Scatter(
+            x=frame["step"],
+            y=smooth,
+            line={"color": colour(run), "width": 2.5},
+            showlegend=False,
+            name=run_name(run),
+            hovertemplate="step %{x}: %{y:.4f}<extra>rolling median</extra>",
+        ),
+    ]
 
 
 def _held_out_line(run: str, frame: pd.DataFrame) -> go.Scatter:
@@ -171,7 +224,13 @@ def layout(height: int) -> dict:
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
         "font": {"family": "system-ui, sans-serif", "size": 13, "color": "#848a94"},
-        "legend": {"orientation": "h", "y": 1.06, "x": 0.5, "xanchor": "center", "yanchor": "bottom"},
+        "legend": {
+            "orientation": "h",
+            "y": 1.06,
+            "x": 0.5,
+            "xanchor": "center",
+            "yanchor": "bottom",
+        },
         "margin": {"l": 60, "r": 20, "t": 40, "b": 60},
         "hoverlabel": {"font": {"size": 13}},
     }

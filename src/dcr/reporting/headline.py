@@ -11,22 +11,33 @@ from dcr.reporting.numbers import show_difference, show_interval
 DETAIL = "detail"
 SEPARATION = "class separation"
 TEXT = "text scores"
-"""What the headline's measures ask for: P-Ability, D-Ability, and what image and text still have in common."""
+"""What the headline's measures ask for: P-Ability, D-Ability, and what image and text still
+have in common.
+"""
 
 _VERBS = {
-    BETTER: "rose in", WORSE: "fell in", HIGHER: "rose in", LOWER: "fell in", NOISE: "stayed within noise in",
+    BETTER: "rose in",
+    WORSE: "fell in",
+    HIGHER: "rose in",
+    LOWER: "fell in",
+    NOISE: "stayed within noise in",
     ONE_SEED: "moved in",
-}  # fmt: skip
+}
 
 
 def select(comparisons: Iterable[Comparison], keys: Sequence[str]) -> list[Comparison]:
-    """Return those of ``comparisons`` that ``keys`` (``benchmark.metric``) name, in that order; others are left out."""
+    """Return those of ``comparisons`` that ``keys`` (``benchmark.metric``) name, in that order;
+    others are left out.
+    """
     by_key = {comparison.key: comparison for comparison in comparisons}
     return [by_key[key] for key in keys if key in by_key]
 
 
-def headline(name: str, comparisons: Sequence[Comparison], measures: Mapping[str, Sequence[str]]) -> str:
-    """Say in one sentence what rose, what fell and what cannot be told, in points and each with its interval.
+def headline(
+    name: str, comparisons: Sequence[Comparison], measures: Mapping[str, Sequence[str]]
+) -> str:
+    """Say in one sentence what rose, what fell and what cannot be told, in points and each with its
+    interval.
 
     Args:
         name: of the method, as the sentence's subject.
@@ -48,15 +59,21 @@ def _tell_subject(name: str, num_seeds: int) -> str:
 
 
 def _tell_moves(comparisons: Sequence[Comparison]) -> str:
-    """Return each verdict's measures: ``rose in a (+1.2, 0.5 to 1.9) and stayed within noise in b (...)``."""
+    """Return each verdict's measures: ``rose in a (+1.2, 0.5 to 1.9) and stayed within noise in
+    b (...)``.
+    """
     moves: dict[str, list[str]] = {}
     for c in comparisons:
         change = show_difference(c.difference.value, c.is_share)
         interval = show_interval((c.difference.low, c.difference.high), c.is_share)
-        moves.setdefault(_VERBS[c.verdict], []).append(f"{measure_name(c.key)} ({change}, {interval})")
+        moves.setdefault(_VERBS[c.verdict], []).append(
+            f"{measure_name(c.key)} ({change}, {interval})"
+        )
     return enumerate_words([f"{verb} {enumerate_words(words)}" for verb, words in moves.items()])
 
 
 def enumerate_words(words: Sequence[str]) -> str:
     """Return ``words`` as ``a, b and c``; nothing for none."""
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}" if words else ""
+    return (
+        words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}" if words else ""
+    )

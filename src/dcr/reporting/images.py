@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from dcr.benchmark_sets.files import decode_image
-from dcr.benchmark_sets.mmvp_vlm import PROMPT
+from dcr.data.benchmark_sets.files import decode_image
+from dcr.data.benchmark_sets.mmvp_vlm import PROMPT
 from dcr.metrics.bootstrap import mcnemar
 from dcr.pages import to_data_uri
 
 if TYPE_CHECKING:
-    from dcr.benchmark_sets import Pair
+    from dcr.data.benchmark_sets import Pair
 
 
 def find_flipped_pairs(
@@ -32,8 +32,9 @@ def find_flipped_pairs(
         num_shown: pairs shown at most of those gained, and of those lost.
 
     Returns:
-        ``num_pairs``, ``p_value`` (McNemar's exact test), and for ``gained`` and ``lost`` a ``count`` and up to
-        ``num_shown`` ``pairs`` with ``type``, ``statements`` and ``images`` as data URIs.
+        ``num_pairs``, ``p_value`` (McNemar's exact test), and for ``gained`` and ``lost`` a
+        ``count`` and up to ``num_shown`` ``pairs`` with ``type``, ``statements`` and ``images`` as
+        data URIs.
     """
     answers = pair_outcomes(outcomes, "mmvp_vlm", before, after).set_index("item")
     known = [pair for pair in pairs if _item(pair) in answers.index]
@@ -44,7 +45,9 @@ def find_flipped_pairs(
         ("gained", gained, ~right[:, 0] & right[:, 1]),
         ("lost", lost, right[:, 0] & ~right[:, 1]),
     ):
-        chosen = _spread_over_types([pair for pair, flipped in zip(known, mask, strict=True) if flipped], num_shown)
+        chosen = _spread_over_types(
+            [pair for pair, flipped in zip(known, mask, strict=True) if flipped], num_shown
+        )
         flips[name] = {"count": count, "pairs": [_show_pair(pair) for pair in chosen]}
     return flips
 
@@ -59,7 +62,10 @@ def pair_outcomes(outcomes: pd.DataFrame, benchmark: str, before: str, after: st
     """
     keys = ["item", "group"]
     sides = [
-        outcomes.loc[(outcomes["benchmark"] == benchmark) & (outcomes["encoder"] == encoder), [*keys, "correct"]]
+        outcomes.loc[
+            (outcomes["benchmark"] == benchmark) & (outcomes["encoder"] == encoder),
+            [*keys, "correct"],
+        ]
         for encoder in (before, after)
     ]
     pairs = sides[0].merge(sides[1], on=keys, suffixes=("_before", "_after"), sort=False)
@@ -71,13 +77,17 @@ def _item(pair: Pair) -> str:
 
 
 def _spread_over_types(pairs: Sequence[Pair], number: int) -> list[Pair]:
-    """Take the first pair of each type, then the second, and so on; show them in the order of the types."""
+    """Take the first pair of each type, then the second, and so on; show them in the order of
+    the types.
+    """
     seen: dict[str, int] = {}
     ranked = []
     for position, pair in enumerate(pairs):
         seen[pair.type] = seen.get(pair.type, 0) + 1
         ranked.append((seen[pair.type], position))
-    return [pairs[position] for position in sorted(position for _, position in sorted(ranked)[:number])]
+    return [
+        pairs[position] for position in sorted(position for _, position in sorted(ranked)[:number])
+    ]
 
 
 def _show_pair(pair: Pair) -> dict[str, Any]:
@@ -89,7 +99,9 @@ def _show_pair(pair: Pair) -> dict[str, Any]:
 
 
 def show_statement(text: str) -> str:
-    """Return ``text``, one of a pair's, without the words that the benchmark puts before every statement."""
+    """Return ``text``, one of a pair's, without the words that the benchmark puts before every
+    statement.
+    """
     return text.removeprefix(PROMPT)
 
 
@@ -106,7 +118,8 @@ def choose_examples(pairs: Sequence[Pair], number: int) -> list[Pair]:
 def tabulate_images(
     columns: Mapping[str, np.ndarray], rows: Sequence[Mapping[str, str]], original: str
 ) -> dict[str, Any]:
-    """Put images side by side, with each column's mean squared error against the column ``original``.
+    """Put images side by side, with each column's mean squared error against the column
+    ``original``.
 
     Args:
         columns: by name, pixels (N, H, W, 3) in [0, 1].
@@ -114,13 +127,19 @@ def tabulate_images(
         original: the column that the others are measured against.
 
     Returns:
-        ``columns`` with ``name`` and ``error``, and ``rows`` with ``images`` as data URIs in the columns' order.
+        ``columns`` with ``name`` and ``error``, and ``rows`` with ``images`` as data URIs in the
+        columns' order.
     """
     heads = [
-        {"name": name, "error": float(np.mean((images.astype(np.float64) - columns[original]) ** 2))}
+        {
+            "name": name,
+            "error": float(np.mean((images.astype(np.float64) - columns[original]) ** 2)),
+        }
         for name, images in columns.items()
     ]
-    uris = [[to_data_uri(_to_image(images[i])) for images in columns.values()] for i in range(len(rows))]
+    uris = [
+        [to_data_uri(_to_image(images[i])) for images in columns.values()] for i in range(len(rows))
+    ]
     return {
         "columns": heads,
         "rows": [{**row, "images": list(images)} for row, images in zip(rows, uris, strict=True)],

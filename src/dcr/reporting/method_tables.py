@@ -1,4 +1,6 @@
-"""Tables that hold methods side by side: all of them, the product and its rivals, each as trained and as aligned."""
+"""Tables that hold methods side by side: all of them, the product and its rivals, each as
+trained and as aligned.
+"""
 
 from __future__ import annotations
 
@@ -19,16 +21,22 @@ Measures = Mapping[str, Sequence[str]]
 
 
 def measures_of(scores: Scores) -> list[str]:
-    """Return the measures (``benchmark.metric``) in ``scores`` in their order, without types and attributes."""
+    """Return the measures (``benchmark.metric``) in ``scores`` in their order, without types
+    and attributes.
+    """
     keys: dict[str, None] = {}
     for benchmarks in scores.values():
         for benchmark, metrics in benchmarks.items():
-            keys |= dict.fromkeys(f"{benchmark}.{metric}" for metric in (("mean",) if "mean" in metrics else metrics))
+            keys |= dict.fromkeys(
+                f"{benchmark}.{metric}" for metric in (("mean",) if "mean" in metrics else metrics)
+            )
     return list(keys)
 
 
 def build_method_table(methods: Methods) -> dict[str, Any]:
-    """Return a table with a column for each of ``methods`` and a row a measure, types and attributes left out."""
+    """Return a table with a column for each of ``methods`` and a row a measure, types and
+    attributes left out.
+    """
     rows = [
         {
             "name": measure_name(key),
@@ -37,7 +45,10 @@ def build_method_table(methods: Methods) -> dict[str, Any]:
         }
         for key in measures_of(methods.scores)
     ]
-    heads = [{"name": encoder_name(name), "seeds": _count(methods.seeds[name])} for name in methods.comparisons]
+    heads = [
+        {"name": encoder_name(name), "seeds": _count(methods.seeds[name])}
+        for name in methods.comparisons
+    ]
     return {"base": encoder_name(methods.base), "methods": heads, "rows": rows}
 
 
@@ -49,7 +60,11 @@ def _cell(methods: Methods, name: str, key: str) -> dict[str, str] | None:
     if compared := select(methods.comparisons.get(name, ()), [key]):
         return change_cell(compared[0])
     shown = _show_score(methods.scores.get(name, {}), key)
-    return {"value": shown, "difference": "", "interval": "", "verdict": "", "sign": ""} if shown else None
+    return (
+        {"value": shown, "difference": "", "interval": "", "verdict": "", "sign": ""}
+        if shown
+        else None
+    )
 
 
 def _show_score(scores: Mapping[str, Any], key: str) -> str:
@@ -58,18 +73,23 @@ def _show_score(scores: Mapping[str, Any], key: str) -> str:
     return "" if value is None else show_value(value, is_share(benchmark))
 
 
-def build_sentences(comparisons: Mapping[str, Sequence[Comparison]], measures: Measures) -> list[str]:
+def build_sentences(
+    comparisons: Mapping[str, Sequence[Comparison]], measures: Measures
+) -> list[str]:
     """Return the headline sentence of every method; see `dcr.reporting.headline.headline`.
 
     Args:
         comparisons: of each method with the base.
         measures: of the headline.
     """
-    return [headline(encoder_name(method), found, measures) for method, found in comparisons.items()]
+    return [
+        headline(encoder_name(method), found, measures) for method, found in comparisons.items()
+    ]
 
 
 def build_rival_table(methods: Methods, measures: Measures) -> dict[str, Any]:
-    """Return a table of the product minus each rival: one row a measure of the headline, one column a rival.
+    """Return a table of the product minus each rival: one row a measure of the headline, one column
+    a rival.
 
     ``rivals`` have ``name`` and ``seeds``, the number of training seeds that both have.
 
@@ -80,11 +100,17 @@ def build_rival_table(methods: Methods, measures: Measures) -> dict[str, Any]:
     keys = list(chain.from_iterable(measures.values()))
     rows = []
     for key in keys:
-        cells = [change_cell(found[0]) if (found := select(c, [key])) else None for c in methods.rivals.values()]
+        cells = [
+            change_cell(found[0]) if (found := select(c, [key])) else None
+            for c in methods.rivals.values()
+        ]
         if any(cells):
             rows.append({"name": measure_name(key), "cells": cells})
     heads = [
-        {"name": encoder_name(name), "seeds": max((c.difference.num_seeds for c in found), default=0)}
+        {
+            "name": encoder_name(name),
+            "seeds": max((c.difference.num_seeds for c in found), default=0),
+        }
         for name, found in methods.rivals.items()
     ]
     return {"rivals": heads, "rows": rows}
@@ -93,9 +119,10 @@ def build_rival_table(methods: Methods, measures: Measures) -> dict[str, Any]:
 def build_alignment_table(methods: Methods, measures: Measures) -> dict[str, Any]:
     """Return a table of every encoder as trained, aligned, and of what alignment changed.
 
-    Its columns are the headline's measures in two ``groups``: those of image features alone and those that ask images
-    and texts together. An entry of ``encoders`` has ``name`` and ``rows``: words, and a cell for each column, which
-    for the two encoders tells the difference from the base, and for the change that between the two.
+    Its columns are the headline's measures in two ``groups``: those of image features alone and
+    those that ask images and texts together. An entry of ``encoders`` has ``name`` and ``rows``:
+    words, and a cell for each column, which for the two encoders tells the difference from the
+    base, and for the change that between the two.
 
     Args:
         methods: of which ``alignments`` are read; without any the table is empty.
@@ -104,9 +131,13 @@ def build_alignment_table(methods: Methods, measures: Measures) -> dict[str, Any
     keys = [key for key in chain.from_iterable(measures.values()) if _is_measured(methods, key)]
     of_images = [key for key in keys if not _asks_text(key)]
     of_both = [key for key in keys if _asks_text(key)]
-    groups = [{"name": "Image features alone", "measures": [measure_name(key) for key in of_images]},
-              {"name": "Images and texts together", "measures": [measure_name(key) for key in of_both]}]  # fmt: skip
-    encoders = [_alignment_rows(methods, pair, [*of_images, *of_both]) for pair in methods.alignments]
+    groups = [
+        {"name": "Image features alone", "measures": [measure_name(key) for key in of_images]},
+        {"name": "Images and texts together", "measures": [measure_name(key) for key in of_both]},
+    ]
+    encoders = [
+        _alignment_rows(methods, pair, [*of_images, *of_both]) for pair in methods.alignments
+    ]
     return {"groups": [group for group in groups if group["measures"]], "encoders": encoders}
 
 

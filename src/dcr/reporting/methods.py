@@ -1,4 +1,6 @@
-"""Encoders put together to what the pages tell of: methods, each the mean over its training seeds."""
+"""Encoders put together to what the pages tell of: methods, each the mean over its training
+seeds.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +19,15 @@ class Methods:
     """What was measured of methods, and what the judge says of it.
 
     Attributes:
-        base, product: names of the encoder that all start from, and of the method that the recipe is about.
+        base, product: names of the encoder that all start from, and of the method that the recipe
+            is about.
         encoders: scores of every encoder, each seed by itself.
         seeds: encoders of each method, by its name without a seed.
         scores, intervals: of each method, means over its seeds.
         comparisons: of each method, against the base.
         rivals: of each rival, the product against it.
-        alignments: of each pair of names (as trained, aligned), the aligned encoder against the same as trained.
+        alignments: of each pair of names (as trained, aligned), the aligned encoder against the
+            same as trained.
     """
 
     base: str
@@ -42,18 +46,27 @@ class Methods:
         return len(self.seeds.get(self.product, ()))
 
     def without_forms(self) -> Methods:
-        """Return these methods without those that stand beside a method to show what alignment did to it."""
+        """Return these methods without those that stand beside a method to show what alignment
+        did to it.
+        """
 
         def kept(table: Mapping[str, Any]) -> dict[str, Any]:
             """Return the entries of ``table`` whose key is a method's own name."""
-            return {name: value for name, value in table.items() if not EncoderName.parse(name).form}
+            return {
+                name: value for name, value in table.items() if not EncoderName.parse(name).form
+            }
 
         names = ("encoders", "seeds", "scores", "intervals", "comparisons")
         return replace(self, **{name: kept(getattr(self, name)) for name in names})
 
 
 def gather(
-    judge: Judge, scores: Scores, comparisons: Mapping[str, Any], base: str, product: str, rivals: Sequence[str]
+    judge: Judge,
+    scores: Scores,
+    comparisons: Mapping[str, Any],
+    base: str,
+    product: str,
+    rivals: Sequence[str],
 ) -> Methods:
     """Return the methods of an evaluation.
 
@@ -62,7 +75,8 @@ def gather(
         scores: of every encoder; one that answered no set has none.
         comparisons: `comparisons.json`: each method's records against the base.
         base, product: see `Methods`.
-        rivals: methods that the product is compared with; those that were not evaluated are left out.
+        rivals: methods that the product is compared with; those that were not evaluated are left
+            out.
 
     Raises:
         UserError: the base or the product has no scores.
@@ -74,26 +88,46 @@ def gather(
             "run `kedro run --pipelines evaluation` again"
         )
     estimates = {name: judge.estimates(name) if name in judge.names else {} for name in seeds}
-    aligned = [pair for name in seeds if (pair := _before_and_after_alignment(name)) and set(pair) <= set(judge.names)]
+    aligned = [
+        pair
+        for name in seeds
+        if (pair := _before_and_after_alignment(name)) and set(pair) <= set(judge.names)
+    ]
     return Methods(
         base=base,
         product=product,
         encoders=scores,
         seeds=seeds,
-        scores={name: _map(own, lambda estimate: estimate.value) for name, own in estimates.items()},
-        intervals={name: _map(own, lambda estimate: (estimate.low, estimate.high)) for name, own in estimates.items()},
-        comparisons={name: read_comparisons(comparisons.get(name, {})) for name in seeds if name != base},
-        rivals={name: judge.compare(name, product) for name in rivals if {name, product} <= set(judge.names)},
+        scores={
+            name: _map(own, lambda estimate: estimate.value) for name, own in estimates.items()
+        },
+        intervals={
+            name: _map(own, lambda estimate: (estimate.low, estimate.high))
+            for name, own in estimates.items()
+        },
+        comparisons={
+            name: read_comparisons(comparisons.get(name, {})) for name in seeds if name != base
+        },
+        rivals={
+            name: judge.compare(name, product)
+            for name in rivals
+            if {name, product} <= set(judge.names)
+        },
         alignments={pair: judge.compare(*pair) for pair in aligned},
     )
 
 
 def _map(benchmarks: Mapping[str, Mapping[str, Any]], function: Any) -> dict[str, dict[str, Any]]:
-    return {name: {metric: function(value) for metric, value in own.items()} for name, own in benchmarks.items()}
+    return {
+        name: {metric: function(value) for metric, value in own.items()}
+        for name, own in benchmarks.items()
+    }
 
 
 def _before_and_after_alignment(name: str) -> tuple[str, str] | None:
-    """Return an encoder as trained and as aligned, from the name of the one that stands beside the other."""
+    """Return an encoder as trained and as aligned, from the name of the one that stands beside
+    the other.
+    """
     form = EncoderName.parse(name)
     if not form.form:
         return None

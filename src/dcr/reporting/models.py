@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 if TYPE_CHECKING:
-    from dcr.backbones import Backbone
-    from dcr.diffusion import Diffusion
+    from dcr.models.backbones import Backbone
+    from dcr.models.diffusion import Diffusion
 
 
-def describe(backbone: Backbone, diffusion: Diffusion, projector: nn.Module) -> list[tuple[str, str]]:
-    """Return lines of (part, what it is) on ``backbone``, ``projector`` and ``diffusion``, which a run started from."""
+def describe(
+    backbone: Backbone, diffusion: Diffusion, projector: nn.Module
+) -> list[tuple[str, str]]:
+    """Return lines of (part, what it is) on ``backbone``, ``projector`` and ``diffusion``,
+    which a run started from.
+    """
     unet = diffusion.unet.config
     vae = diffusion.vae.config
     scheduler = diffusion.scheduler.config

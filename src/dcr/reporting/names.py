@@ -1,4 +1,6 @@
-"""Words for the names that scores and runs carry in files; a name without words stands for itself."""
+"""Words for the names that scores and runs carry in files; a name without words stands for
+itself.
+"""
 
 from __future__ import annotations
 
@@ -41,43 +43,52 @@ TEXT_BENCHMARKS = ("mmvp_vlm", "zero_shot", "retrieval", "text_alignment", "mmvp
 
 EXPLANATIONS = {
     "mmvp_vlm": (
-        "Two images differ in one detail and two statements name it. A pair counts if both statements find their "
-        "image; guessing gives 25 %. It asks the image tower and the text tower together."
+        "Two images differ in one detail and two statements name it. A pair counts if both"
+        " statements find their image; guessing gives 25 %. It asks the image tower and the text"
+        " tower together."
     ),
     "clustering": (
-        "k-means on the image features, with as many clusters as classes, matched to the labels: do classes fall "
-        "apart by themselves? This is D-Ability. The between-class share is what part of the variance of the features, "
-        "brought to unit length, lies between the means of classes: 0 if all means are one, 100 if every class is one "
-        "point. It needs no k-means, and so it varies less."
+        "k-means on the image features, with as many clusters as classes, matched to the labels: do"
+        " classes fall apart by themselves? This is D-Ability. The between-class share is what part"
+        " of the variance of the features, brought to unit length, lies between the means of"
+        " classes: 0 if all means are one, 100 if every class is one point. It needs no k-means,"
+        " and so it varies less."
     ),
     "zero_shot": (
-        "Each image is named by the closest text. Stage 2 trains the image tower alone, so this tells whether images "
-        "and texts still speak one language."
+        "Each image is named by the closest text. Stage 2 trains the image tower alone, so this"
+        " tells whether images and texts still speak one language."
     ),
     "probes": (
-        "A linear classifier reads each detail off the frozen image features, which it standardises: is the detail "
-        "there at all? This is P-Ability, without the text tower."
+        "A linear classifier reads each detail off the frozen image features, which it"
+        " standardises: is the detail there at all? This is P-Ability, without the text tower."
     ),
-    "retrieval": "Finding the caption of an image, and the image of a caption, among all of the set.",
+    "retrieval": (
+        "Finding the caption of an image, and the image of a caption, among all of the set."
+    ),
     "linear_probe": (
-        "The class, read off the frozen image features by a linear classifier, which standardises them, and by nearest "
-        "neighbours."
+        "The class, read off the frozen image features by a linear classifier, which standardises"
+        " them, and by nearest neighbours."
     ),
     "text_alignment": (
-        "The cosine of an image and its caption, and the distance between the means of all images and all captions. "
-        "They tell how far the image tower has drifted from the text tower; neither has a better end."
+        "The cosine of an image and its caption, and the distance between the means of all images"
+        " and all captions. They tell how far the image tower has drifted from the text tower;"
+        " neither has a better end."
     ),
     "feature_geometry": (
-        "The mean cosine of two images of one class and of two classes, and how evenly the features fill their sphere "
-        "(uniformity: 0 is one point, lower is more even). None has a better end by itself."
+        "The mean cosine of two images of one class and of two classes, and how evenly the features"
+        " fill their sphere (uniformity: 0 is one point, lower is more even). None has a better end"
+        " by itself."
     ),
     "feature_drift": (
-        "How like the base encoder's features are on the same images: linear CKA, and the share of nearest neighbours "
-        "that stayed; 1 is unchanged."
+        "How like the base encoder's features are on the same images: linear CKA, and the share of"
+        " nearest neighbours that stayed; 1 is unchanged."
     ),
     "retrieval_drift": "The same on the images of the retrieval set.",
     "mmvp_drift": "The same on the images of MMVP-VLM.",
-    "mmvp_alignment": "The cosine of an image and its own statement, and the distance between the means of the two.",
+    "mmvp_alignment": (
+        "The cosine of an image and its own statement, and the distance between the means of the"
+        " two."
+    ),
 }
 
 METRICS = {
@@ -116,7 +127,9 @@ def encoder_name(encoder: str) -> str:
 
 
 def _method_words(method: str) -> str:
-    """Return ``Reconstruction, same compute`` for ``reconstruction_same_compute``; names that begin otherwise stay."""
+    """Return ``Reconstruction, same compute`` for ``reconstruction_same_compute``; names that
+    begin otherwise stay.
+    """
     if method in ENCODERS:
         return ENCODERS[method]
     known = next((name for name in ENCODERS if method.startswith(f"{name}_")), None)
@@ -145,6 +158,8 @@ def metric_name(metric: str) -> str:
 
 
 def measure_name(key: str) -> str:
-    """Return the words for the measure ``key``, ``benchmark.metric``, as they stand inside a sentence."""
+    """Return the words for the measure ``key``, ``benchmark.metric``, as they stand inside a
+    sentence.
+    """
     benchmark, _, metric = key.partition(".")
     return MEASURES.get(key, f"{benchmark_name(benchmark)} {metric_name(metric)}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from dcr.benchmark_sets import ClassificationSet
+from dcr.data.benchmark_sets import ClassificationSet
 from dcr.errors import UserError
 from dcr.metrics.drift import find_neighbours
 from dcr.pages import to_data_uri
@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 
 def show_neighbours(
-    dataset: ClassificationSet, embedders: Mapping[str, Embedder], queries: Sequence[str], num_neighbours: int
+    dataset: ClassificationSet,
+    embedders: Mapping[str, Embedder],
+    queries: Sequence[str],
+    num_neighbours: int,
 ) -> list[dict[str, Any]]:
     """Return for each query the nearest other test images by every encoder.
 
@@ -26,8 +29,9 @@ def show_neighbours(
         num_neighbours: images shown for a query and encoder, nearest first by cosine.
 
     Returns:
-        a row a query: ``image``, ``label`` and ``encoders``, by name a list of ``image``, ``label`` and ``same``,
-        whether the class is the query's; images as data URIs. No row for no query, and then no image is read.
+        a row a query: ``image``, ``label`` and ``encoders``, by name a list of ``image``, ``label``
+        and ``same``, whether the class is the query's; images as data URIs. No row for no query,
+        and then no image is read.
 
     Raises:
         UserError: a query is no key of the test split.
@@ -38,15 +42,20 @@ def show_neighbours(
     keys = {key: row for row, (key, _) in enumerate(samples)}
     if unknown := [query for query in queries if query not in keys]:
         raise UserError(
-            f"reporting.neighbour_queries: {dataset.folder} has no test image {unknown[0]!r}; one is {samples[0][0]!r}"
+            f"reporting.neighbour_queries: {dataset.folder} has no test image {unknown[0]!r}; one"
+            f" is {samples[0][0]!r}"
         )
     rows = [keys[query] for query in queries]
     found = {
-        name: find_neighbours(embedder.split(dataset.splits["test"], f"{dataset.name} test"), num_neighbours, rows)
+        name: find_neighbours(
+            embedder.split(dataset.splits["test"], f"{dataset.name} test"), num_neighbours, rows
+        )
         for name, embedder in embedders.items()
     }
     wanted = {*rows, *(int(row) for nearest in found.values() for row in nearest.ravel())}
-    images = {row: to_data_uri(s.image) for row, s in enumerate(dataset.samples("test")) if row in wanted}
+    images = {
+        row: to_data_uri(s.image) for row, s in enumerate(dataset.samples("test")) if row in wanted
+    }
 
     def show(row: int) -> dict[str, Any]:
         """Return image and class of the test image at ``row`` of the split."""
@@ -56,7 +65,10 @@ def show_neighbours(
         show(row)
         | {
             "encoders": {
-                name: [show(int(r)) | {"same": samples[int(r)][1] == samples[row][1]} for r in nearest[position]]
+                name: [
+                    show(int(r)) | {"same": samples[int(r)][1] == samples[row][1]}
+                    for r in nearest[position]
+                ]
                 for name, nearest in found.items()
             }
         }

@@ -1,4 +1,6 @@
-"""Scores as a page shows them: shares in percent, differences in percentage points, with a true minus sign."""
+"""Scores as a page shows them: shares in percent, differences in percentage points, with a true
+minus sign.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +12,18 @@ SIGNS = {BETTER: "▲", WORSE: "▼", HIGHER: "△", LOWER: "▽", NOISE: "≈",
 
 
 def show_value(value: float, is_share: bool = True) -> str:
-    """Return ``value`` as percent with one decimal where ``is_share``, else as it is with three; a dash for NaN."""
+    """Return ``value`` as percent with one decimal where ``is_share``, else as it is with
+    three; a dash for NaN.
+    """
     if not math.isfinite(value):
         return "–"
     return (f"{value * 100:.1f}" if is_share else f"{value:.3f}").replace("-", "−")
 
 
 def show_difference(value: float, is_share: bool = True) -> str:
-    """Return the difference ``value`` with its sign, none where it rounds to zero; ``is_share`` as in `show_value`."""
+    """Return the difference ``value`` with its sign, none where it rounds to zero; ``is_share``
+    as in `show_value`.
+    """
     shown = show_value(value, is_share)
     if not any(digit in shown for digit in "123456789"):
         return shown.lstrip("−")
@@ -36,7 +42,9 @@ def change_cell(comparison: Comparison) -> dict[str, str]:
     return {
         "value": show_value(comparison.after.value, share),
         "difference": show_difference(difference.value, share),
-        "interval": " to ".join(show_difference(bound, share) for bound in (difference.low, difference.high)),
+        "interval": " to ".join(
+            show_difference(bound, share) for bound in (difference.low, difference.high)
+        ),
         "verdict": comparison.verdict,
         "sign": SIGNS[comparison.verdict],
     }

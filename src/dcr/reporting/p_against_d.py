@@ -22,15 +22,18 @@ def plot_p_against_d(
     detail_measures: Sequence[str],
     separation_measures: Sequence[str],
 ) -> go.Figure:
-    """Draw detail (P) over class separation (D), one panel a pair of measures, one point a method, in percent.
+    """Draw detail (P) over class separation (D), one panel a pair of measures, one point a method,
+    in percent.
 
-    Up is more detail, right is better separated classes. A point is the mean over a method's training seeds, with the
-    interval of either measure as a bar and each seed as a faint point; a dotted line joins it to the base.
+    Up is more detail, right is better separated classes. A point is the mean over a method's
+    training seeds, with the interval of either measure as a bar and each seed as a faint point; a
+    dotted line joins it to the base.
 
     Args:
         scores, intervals: of methods, means over seeds.
         encoders: scores of every encoder, whose names tell the seeds.
-        detail_measures, separation_measures: ``benchmark.metric``; those that no method has are left out.
+        detail_measures, separation_measures: ``benchmark.metric``; those that no method has are
+            left out.
     """
     details, separations = (
         [key for key in keys if any(_value(own, key) is not None for own in scores.values())]
@@ -39,7 +42,9 @@ def plot_p_against_d(
     panels = list(product(details, separations))
     columns = min(3, len(panels)) or 1
     rows = -(-len(panels) // columns) or 1
-    figure = make_subplots(rows=rows, cols=columns, horizontal_spacing=0.1, vertical_spacing=0.2 / rows)
+    figure = make_subplots(
+        rows=rows, cols=columns, horizontal_spacing=0.1, vertical_spacing=0.2 / rows
+    )
     for place, (detail, separation) in enumerate(panels):
         row = place // columns + 1
         column = place % columns + 1
@@ -69,17 +74,27 @@ def _points(scores: Scores, detail: str, separation: str) -> dict[str, tuple[flo
     return points
 
 
-def _means(scores: Scores, intervals: Scores, detail: str, separation: str, show_legend: bool) -> list[go.Scatter]:
+def _means(
+    scores: Scores, intervals: Scores, detail: str, separation: str, show_legend: bool
+) -> list[go.Scatter]:
     points = _points(scores, detail, separation)
     others = {name: point for name, point in points.items() if name != "base"}
-    traces = [_path(points["base"], point, name) for name, point in others.items()] if "base" in points else []
+    traces = (
+        [_path(points["base"], point, name) for name, point in others.items()]
+        if "base" in points
+        else []
+    )
     for name, (x, y) in points.items():
-        bars = [_error_bar(intervals[name], key, at, name) for key, at in ((separation, x), (detail, y))]
+        bars = [
+            _error_bar(intervals[name], key, at, name) for key, at in ((separation, x), (detail, y))
+        ]
         traces.append(_mean(name, x, y, *bars, show_legend))
     return traces
 
 
-def _seed_points(scores: Scores, encoders: Scores, detail: str, separation: str) -> list[go.Scatter]:
+def _seed_points(
+    scores: Scores, encoders: Scores, detail: str, separation: str
+) -> list[go.Scatter]:
     traces = []
     points = _points(encoders, detail, separation)
     for method, names in group_seeds(encoders).items():
@@ -92,8 +107,15 @@ def _seed_points(scores: Scores, encoders: Scores, detail: str, separation: str)
                     mode="markers",
                     legendgroup=method,
                     showlegend=False,
-                    marker={"size": 7, "color": colour(method), "symbol": _symbol(method), "opacity": 0.35},
-                    hovertemplate="D %{x:.1f} %, P %{y:.1f} %<extra>" + encoder_name(method) + ", one seed</extra>",
+                    marker={
+                        "size": 7,
+                        "color": colour(method),
+                        "symbol": _symbol(method),
+                        "opacity": 0.35,
+                    },
+                    hovertemplate="D %{x:.1f} %, P %{y:.1f} %<extra>"
+                    + encoder_name(method)
+                    + ", one seed</extra>",
                 )
             )
     return traces
@@ -101,11 +123,19 @@ def _seed_points(scores: Scores, encoders: Scores, detail: str, separation: str)
 
 def _error_bar(intervals: Mapping, key: str, percent: float, method: str) -> dict:
     low, high = _value(intervals, key)
-    bar = {"type": "data", "symmetric": False, "thickness": 1.3, "width": 4, "color": colour(method)}
+    bar = {
+        "type": "data",
+        "symmetric": False,
+        "thickness": 1.3,
+        "width": 4,
+        "color": colour(method),
+    }
     return {**bar, "array": [100 * high - percent], "arrayminus": [percent - 100 * low]}
 
 
-def _mean(method: str, x: float, y: float, x_bar: dict, y_bar: dict, show_legend: bool) -> go.Scatter:
+def _mean(
+    method: str, x: float, y: float, x_bar: dict, y_bar: dict, show_legend: bool
+) -> go.Scatter:
     return go.Scatter(
         x=[x],
         y=[y],

@@ -25,8 +25,23 @@ from dcr.reporting.method_tables import (
 from dcr.reporting.methods import Methods
 from dcr.reporting.names import encoder_name
 
-PACKAGES = ("dcr", "torch", "open_clip_torch", "diffusers", "transformers", "peft", "accelerate", "webdataset",
-            "great-expectations", "kedro", "dvc", "scikit-learn", "numpy", "pandas", "plotly")  # fmt: skip
+PACKAGES = (
+    "dcr",
+    "torch",
+    "open_clip_torch",
+    "diffusers",
+    "transformers",
+    "peft",
+    "accelerate",
+    "webdataset",
+    "great-expectations",
+    "kedro",
+    "dvc",
+    "scikit-learn",
+    "numpy",
+    "pandas",
+    "plotly",
+)
 NOTHING_SCORED = "Nothing was scored: no evaluation set was read."
 
 
@@ -45,7 +60,8 @@ class Run:
         flips, reconstructions: see :mod:`dcr.reporting.images`.
         notes: what the recipe's author wants a reader to keep in mind.
         parameters: by section.
-        synthesis: what :func:`dcr.positives.page.show_candidates` left, empty where no positives were made.
+        synthesis: what :func:`dcr.positives.page.show_candidates` left, empty where no positives
+            were made.
         selection: sentences on how the setting was found, empty where no search is on record.
     """
 
@@ -70,8 +86,8 @@ class Run:
 def render_page(run: Run, figures: Mapping[str, go.Figure]) -> str:
     """Return the page.
 
-    A content security policy in the page forbids every request, so that it looks the same offline; text from
-    data is escaped.
+    A content security policy in the page forbids every request, so that it looks the same offline;
+    text from data is escaped.
 
     Args:
         run: what is told.
@@ -88,14 +104,18 @@ def render_page(run: Run, figures: Mapping[str, go.Figure]) -> str:
         method_name=name,
         num_seeds=methods.num_seeds,
         headline=headline(name, own, run.measures) if run.sets else NOTHING_SCORED,
-        tiles=tables.build_tiles(select(own, [key for keys in run.measures.values() for key in keys])),
+        tiles=tables.build_tiles(
+            select(own, [key for keys in run.measures.values() for key in keys])
+        ),
         benchmark_tables=tables.build_benchmark_tables(own, run.sets),
         method_table=build_method_table(methods),
         rival_table=build_rival_table(methods, run.measures),
         alignment_table=build_alignment_table(run.methods, run.measures),
         sentences=build_sentences(methods.comparisons, run.measures),
         costs=tables.build_cost_table(run.training["runs"]),
-        findings=tables.build_findings(run.validation, run.parameters.get("validation", {}).get("policies", {})),
+        findings=tables.build_findings(
+            run.validation, run.parameters.get("validation", {}).get("policies", {})
+        ),
         gates=tables.build_gates(run.base_models, run.conditions),
         details=build_details(run.base_models),
         columns=[_name_column(column) for column in run.reconstructions["columns"]],
@@ -109,10 +129,12 @@ def render_page(run: Run, figures: Mapping[str, go.Figure]) -> str:
 
 
 def render_template(name: str, figures: Mapping[str, go.Figure], **context: Any) -> str:
-    """Return a template of this package filled in; text is escaped, and figures lie in the page with Plotly itself.
+    """Return a template of this package filled in; text is escaped, and figures lie in the page
+    with Plotly itself.
 
     Args:
-        name: of the file. figures: by name; those without data are not drawn. context: the template's own names.
+        name: of the file. figures: by name; those without data are not drawn. context: the
+            template's own names.
     """
     return fill_template(
         "dcr.reporting",
@@ -134,7 +156,9 @@ def _name_column(column: Mapping[str, Any]) -> dict[str, str]:
 
 def _embed_json(figure: go.Figure) -> Markup:
     """Return a figure's JSON for a script element, where ``<`` would let text end the element."""
-    escaped = figure.to_json().replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    escaped = (
+        figure.to_json().replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    )
     return Markup(escaped)
 
 

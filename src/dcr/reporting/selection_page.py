@@ -39,7 +39,9 @@ def _columns(record: Record) -> list[dict[str, str]]:
     """Return the rule's measures, each with what the rule asks of it."""
     words: dict[str, list[str]] = {}
     for entry in record["rule"]["improve"]:
-        words.setdefault(entry["measure"], []).append(f"to rise, in units of {100 * entry['scale']:.2f}")
+        words.setdefault(entry["measure"], []).append(
+            f"to rise, in units of {100 * entry['scale']:.2f}"
+        )
     for entry in record["rule"]["keep"]:
         words.setdefault(entry["measure"], []).append(f"to lose at most {100 * entry['loss']:.2f}")
     return [{"name": measure_name(key), "asked": "; ".join(asked)} for key, asked in words.items()]
@@ -66,7 +68,10 @@ def _row(name: str, candidate: Mapping[str, Any], record: Record) -> dict[str, A
         "alignment": candidate["alignment"],
         "steps": f"{candidate['steps']:,}",
         "hours": f"{candidate['hours']:.2f}",
-        "cells": [_cell(key, found, candidate["violations"]) for key, found in candidate["measures"].items()],
+        "cells": [
+            _cell(key, found, candidate["violations"])
+            for key, found in candidate["measures"].items()
+        ],
     }
 
 
@@ -76,6 +81,8 @@ def _cell(key: str, found: Mapping[str, Any], violations: Mapping[str, float]) -
         "value": show_value(found["after"]["value"]),
         "difference": show_difference(difference["value"]),
         "interval": show_interval((difference["low"], difference["high"])),
-        "seeds": ", ".join(f"{seed}: {show_value(value)}" for seed, value in found["seeds"].items()),
+        "seeds": ", ".join(
+            f"{seed}: {show_value(value)}" for seed, value in found["seeds"].items()
+        ),
         "excess": show_value(violations[key]) if key in violations else "",
     }

@@ -13,7 +13,8 @@ from dcr.reporting.names import Scores, benchmark_name, encoder_name, metric_nam
 
 
 def plot_sets(scores: Scores, intervals: Scores) -> go.Figure:
-    """Draw each benchmark's first measure on each of its sets (``<benchmark>/<set>``, or the one there is), in percent.
+    """Draw each benchmark's first measure on each of its sets (``<benchmark>/<set>``, or the one
+    there is), in percent.
 
     The mean over sets stands beside them. Benchmarks whose values have no better end are left out.
 
@@ -22,12 +23,16 @@ def plot_sets(scores: Scores, intervals: Scores) -> go.Figure:
         intervals: of the same, as error bars.
     """
     panels = _panels(scores)
-    titles = [f"{benchmark_name(family)}, {metric_name(metric)}" for family, (metric, _) in panels.items()]
+    titles = [
+        f"{benchmark_name(family)}, {metric_name(metric)}" for family, (metric, _) in panels.items()
+    ]
     rows = -(-len(panels) // 2) or 1
     figure = make_subplots(rows=rows, cols=2, subplot_titles=titles, vertical_spacing=0.32 / rows)
     for place, (metric, benchmarks) in enumerate(panels.values()):
         for encoder in scores:
-            bars = _bars(encoder, metric, benchmarks, scores[encoder], intervals[encoder], place == 0)
+            bars = _bars(
+                encoder, metric, benchmarks, scores[encoder], intervals[encoder], place == 0
+            )
             figure.add_trace(bars, row=place // 2 + 1, col=place % 2 + 1)
     figure.update_layout(**layout(height=300 * rows), barmode="group")
     figure.update_xaxes(**axis()).update_yaxes(**axis(), rangemode="tozero")
@@ -44,12 +49,19 @@ def _panels(scores: Scores) -> dict[str, tuple[str, dict[str, str]]]:
                 panels.setdefault(family, (next(iter(metrics)), {}))[1][name] = dataset
     for family, (_, names) in panels.items():
         several = any(names.values())
-        names.update({name: names[name] or ("mean" if several else "") for name in names if name == family})
+        names.update(
+            {name: names[name] or ("mean" if several else "") for name in names if name == family}
+        )
     return panels
 
 
 def _bars(
-    encoder: str, metric: str, benchmarks: Mapping[str, str], scores: Mapping, intervals: Mapping, show_legend: bool
+    encoder: str,
+    metric: str,
+    benchmarks: Mapping[str, str],
+    scores: Mapping,
+    intervals: Mapping,
+    show_legend: bool,
 ) -> go.Bar:
     there = [name for name in benchmarks if metric in scores.get(name, {})]
     values = [scores[name][metric] for name in there]
@@ -58,13 +70,20 @@ def _bars(
         x=[benchmarks[name] for name in there],
         y=[100 * value for value in values],
         error_y={
-            "type": "data", "symmetric": False, "thickness": 1.3, "width": 3,
-            "array": [100 * (high - value) for value, (_, high) in zip(values, bounds, strict=True)],
-            "arrayminus": [100 * (value - low) for value, (low, _) in zip(values, bounds, strict=True)],
+            "type": "data",
+            "symmetric": False,
+            "thickness": 1.3,
+            "width": 3,
+            "array": [
+                100 * (high - value) for value, (_, high) in zip(values, bounds, strict=True)
+            ],
+            "arrayminus": [
+                100 * (value - low) for value, (low, _) in zip(values, bounds, strict=True)
+            ],
         },
         name=encoder_name(encoder),
         legendgroup=encoder,
         showlegend=show_legend,
         marker={"color": colour(encoder)},
         hovertemplate="%{x}: %{y:.1f} %<extra>" + encoder_name(encoder) + "</extra>",
-    )  # fmt: skip
+    )

@@ -8,14 +8,23 @@ from typing import Any
 
 from dcr.encoder_names import EncoderName
 from dcr.evaluation.comparison import BETTER, HIGHER, LOWER, WORSE, Comparison
-from dcr.reporting.names import EXPLANATIONS, benchmark_name, encoder_name, measure_name, metric_name, run_name
+from dcr.reporting.names import (
+    EXPLANATIONS,
+    benchmark_name,
+    encoder_name,
+    measure_name,
+    metric_name,
+    run_name,
+)
 from dcr.reporting.numbers import change_cell, show_interval, show_value
 from dcr.validation.reasons import SHARD_REASONS
 
 _SUMMARIES = ("mean", "acc", "acc1")
 
 
-def build_findings(validation: Mapping[str, Any], policies: Mapping[str, str]) -> dict[str, list[dict[str, str]]]:
+def build_findings(
+    validation: Mapping[str, Any], policies: Mapping[str, str]
+) -> dict[str, list[dict[str, str]]]:
     """Return what validation found as rows of ``rejected`` and of ``warned``, apart.
 
     Args:
@@ -25,12 +34,16 @@ def build_findings(validation: Mapping[str, Any], policies: Mapping[str, str]) -
     rows: dict[str, list[dict[str, str]]] = {"rejected": [], "warned": []}
     for reason, count in validation["reasons"].items():
         shown = f"{count:,}{' shards' if reason in SHARD_REASONS else ''}"
-        rows["warned" if policies.get(reason) == "warn" else "rejected"].append({"name": reason, "count": shown})
+        rows["warned" if policies.get(reason) == "warn" else "rejected"].append(
+            {"name": reason, "count": shown}
+        )
     return rows
 
 
 def build_tiles(comparisons: Sequence[Comparison]) -> list[dict[str, str]]:
-    """Return ``comparisons``, a tile each: what it was, what it is, and whether that is a change."""
+    """Return ``comparisons``, a tile each: what it was, what it is, and whether that is a
+    change.
+    """
     return [
         {
             "name": measure_name(c.key),
@@ -49,17 +62,22 @@ def build_benchmark_tables(
 
     Args:
         comparisons: of the product with the base.
-        sets: see `dcr.evaluation.tables.set_records`; a table names those that its benchmark was computed on.
+        sets: see `dcr.evaluation.tables.set_records`; a table names those that its benchmark was
+            computed on.
     """
     tables = []
     for benchmark in dict.fromkeys(c.benchmark for c in comparisons):
         part = [c for c in comparisons if c.benchmark == benchmark]
         differences = [c.difference for c in part]
-        extent = max((abs(v) for d in differences for v in (d.value, d.low, d.high)), default=0) or 1.0
+        extent = (
+            max((abs(v) for d in differences for v in (d.value, d.low, d.high)), default=0) or 1.0
+        )
         tables.append(
             {
                 "name": benchmark_name(benchmark),
-                "set": ", ".join(s["dataset"] for s in sets if benchmark.partition("/")[0] in s["benchmarks"]),
+                "set": ", ".join(
+                    s["dataset"] for s in sets if benchmark.partition("/")[0] in s["benchmarks"]
+                ),
                 "explanation": EXPLANATIONS.get(benchmark.partition("/")[0], ""),
                 "unit": "%" if part[0].is_share else "",
                 "ends": (WORSE, BETTER) if part[0].is_share else (LOWER, HIGHER),
@@ -94,7 +112,8 @@ def _place(value: float, extent: float) -> float:
 
 
 def build_cost_table(runs: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return what each training run cost, and its seconds a step as a multiple of the cheapest second-stage run.
+    """Return what each training run cost, and its seconds a step as a multiple of the cheapest
+    second-stage run.
 
     ``seed`` is that of a further training of the method, None for the recipe's own.
 
@@ -119,19 +138,31 @@ def build_cost_table(runs: Mapping[str, Mapping[str, Any]]) -> list[dict[str, An
     ]
 
 
-def build_gates(base_models: Mapping[str, Any], conditions: Mapping[str, Any]) -> list[dict[str, Any]]:
+def build_gates(
+    base_models: Mapping[str, Any], conditions: Mapping[str, Any]
+) -> list[dict[str, Any]]:
     """Return what must hold for the run to mean anything, with the numbers that decide it.
 
     Args:
-        base_models: ``unet`` with noise errors by caption; empty where the models were not trained here.
+        base_models: ``unet`` with noise errors by caption; empty where the models were not trained
+            here.
         conditions: ``projector`` with noise errors by condition.
     """
     gates = []
     if unet := base_models.get("unet"):
-        order = [(word, unet[key]) for word, key in (
-            ("true caption", "true_caption"), ("empty prompt", "empty_prompt"), ("wrong caption", "wrong_caption"),
-        )]  # fmt: skip
-        gates.append(_gate("The UNet uses its condition", "Noise error on held-out images, by caption.", order))
+        order = [
+            (word, unet[key])
+            for word, key in (
+                ("true caption", "true_caption"),
+                ("empty prompt", "empty_prompt"),
+                ("wrong caption", "wrong_caption"),
+            )
+        ]
+        gates.append(
+            _gate(
+                "The UNet uses its condition", "Noise error on held-out images, by caption.", order
+            )
+        )
     if projector := conditions.get("projector"):
         order = [
             ("projector, after stage 1", projector["after"]),
@@ -140,7 +171,9 @@ def build_gates(base_models: Mapping[str, Any], conditions: Mapping[str, Any]) -
         note = f"Noise error on held-out images; before stage 1 it was {projector['before']:.4f}"
         if "wrong_image" in projector:
             note += f", with another image's condition it is {projector['wrong_image']:.4f}"
-        gates.append(_gate("The projector tells the UNet more than an empty prompt", f"{note}.", order))
+        gates.append(
+            _gate("The projector tells the UNet more than an empty prompt", f"{note}.", order)
+        )
     return gates
 
 
@@ -152,13 +185,15 @@ def _gate(name: str, note: str, order: Sequence[tuple[str, float]]) -> dict[str,
         "note": note,
         "holds": all(a < b for a, b in pairwise(values)),
         "bars": [
-            {"name": n, "value": f"{v:.4f}", "width": round(100 * v / largest, 2) if largest else 0} for n, v in order
+            {"name": n, "value": f"{v:.4f}", "width": round(100 * v / largest, 2) if largest else 0}
+            for n, v in order
         ],
     }
 
 
 def flatten_parameters(parameters: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return every parameter as (dotted name, value), by name: the order of files is another one in every run.
+    """Return every parameter as (dotted name, value), by name: the order of files is another one in
+    every run.
 
     Args:
         parameters: by section, nested as the YAML is.

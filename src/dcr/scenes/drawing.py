@@ -1,7 +1,8 @@
 """Pictures of the demo's world, from attributes and one nuisance seed.
 
-Everything is painted with anti-aliased distances at the image's own size, so that a picture costs a millisecond or two
-and looks the same at 32 and at 64 pixels. Lengths are shares of the image's side; ``canvas`` is (3, S, S) float32.
+Everything is painted with anti-aliased distances at the image's own size, so that a picture costs a
+millisecond or two and looks the same at 32 and at 64 pixels. Lengths are shares of the image's
+side; ``canvas`` is (3, S, S) float32.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from dcr.scenes.scenery import cover, draw_surroundings, rgb
 from dcr.scenes.silhouettes import EXTENT, FIELD_SIZE, distance_field
 from dcr.scenes.world import DETAILS, SCENE_CLASSES
 
-_COLOURS = [rgb(c) for c in ("#d81e2c", "#ffc61a", "#1f9d45", "#2450c8")]  # in the order of DETAILS["color"]
+_COLOURS = [
+    rgb(c) for c in ("#d81e2c", "#ffc61a", "#1f9d45", "#2450c8")
+]  # in the order of DETAILS["color"]
 _WHITE = rgb("#fffdf5")
 _INK = rgb("#1b1b2a")
 _SUN = rgb("#ffd83a")
@@ -36,11 +39,14 @@ _STREAK_LENGTH = 0.22
 _NOISE = 0.02
 
 
-def render(attributes: Mapping[str, int], seed: int, split: str, index: int, image_size: int) -> Image.Image:
+def render(
+    attributes: Mapping[str, int], seed: int, split: str, index: int, image_size: int
+) -> Image.Image:
     """Return the picture of ``attributes``, RGB, ``image_size`` pixels square.
 
-    Nuisance (variation of the scene, jitter, scale, shift, rotation, aspect, light, noise) depends on ``(seed, split,
-    index)`` alone: two pictures of one index that differ in a detail differ in nothing else.
+    Nuisance (variation of the scene, jitter, scale, shift, rotation, aspect, light, noise) depends
+    on ``(seed, split, index)`` alone: two pictures of one index that differ in a detail differ in
+    nothing else.
 
     Args:
         attributes: class and details, each a place in its list of words; see
@@ -61,7 +67,9 @@ def render(attributes: Mapping[str, int], seed: int, split: str, index: int, ima
 
 
 def encode_jpeg(image: Image.Image) -> bytes:
-    """Return the JPEG bytes of ``image``: quality 95 without chroma subsampling, the same bytes every time."""
+    """Return the JPEG bytes of ``image``: quality 95 without chroma subsampling, the same bytes
+    every time.
+    """
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=95, subsampling=0)
     return buffer.getvalue()
@@ -74,10 +82,16 @@ def _pixel_centres(image_size: int) -> tuple[np.ndarray, np.ndarray]:
     return x, y
 
 
-def _window(canvas: np.ndarray, left: float, top: float, right: float, bottom: float) -> tuple[np.ndarray, ...]:
-    """Return a view of the part of the canvas a detail may cover, with its pixel centres: painting less is faster."""
+def _window(
+    canvas: np.ndarray, left: float, top: float, right: float, bottom: float
+) -> tuple[np.ndarray, ...]:
+    """Return a view of the part of the canvas a detail may cover, with its pixel centres:
+    painting less is faster.
+    """
     size = canvas.shape[-1]
-    part = np.s_[int(top * size) : math.ceil(bottom * size), int(left * size) : math.ceil(right * size)]
+    part = np.s_[
+        int(top * size) : math.ceil(bottom * size), int(left * size) : math.ceil(right * size)
+    ]
     x, y = _pixel_centres(size)
     return canvas[:, *part], x[part], y[part]
 
@@ -93,7 +107,9 @@ def _shows(attributes: Mapping[str, int], detail: str, words: str) -> bool:
 # Each of the functions below draws the same random numbers whatever the attributes are.
 
 
-def _draw_wall(canvas: np.ndarray, attributes: Mapping[str, int], generator: np.random.Generator) -> None:
+def _draw_wall(
+    canvas: np.ndarray, attributes: Mapping[str, int], generator: np.random.Generator
+) -> None:
     phase = generator.random()
     shift = generator.normal(0, 0.008)
     size = canvas.shape[-1]
@@ -106,7 +122,9 @@ def _draw_wall(canvas: np.ndarray, attributes: Mapping[str, int], generator: np.
         _paint(part, wall * cover((from_middle - 0.25) * width, size), _STRIPE)
 
 
-def _draw_object(canvas: np.ndarray, attributes: Mapping[str, int], generator: np.random.Generator) -> None:
+def _draw_object(
+    canvas: np.ndarray, attributes: Mapping[str, int], generator: np.random.Generator
+) -> None:
     shift = generator.uniform((-0.05, -0.035), (0.05, 0.035))
     angle = np.deg2rad(generator.uniform(-9, 9))
     scale = generator.uniform(0.92, 1.1)
@@ -127,10 +145,13 @@ def _draw_object(canvas: np.ndarray, attributes: Mapping[str, int], generator: n
         _paint(canvas, cover(distance + _OUTLINE, size), behind)
 
 
-def _draw_streaks(canvas: np.ndarray, centre: np.ndarray, half: float, aspect: float, mirror: int) -> None:
+def _draw_streaks(
+    canvas: np.ndarray, centre: np.ndarray, half: float, aspect: float, mirror: int
+) -> None:
     """Draw three streaks of wind behind the object, ending under its back.
 
-    At 32 pixels the outline alone hardly tells left from right: no UNet of the demo's size learnt orientation from it.
+    At 32 pixels the outline alone hardly tells left from right: no UNet of the demo's size learnt
+    orientation from it.
     """
     x, y = _pixel_centres(canvas.shape[-1])
     from_back = -mirror * (x - centre[0]) - 0.8 * half * aspect
@@ -141,9 +162,14 @@ def _draw_streaks(canvas: np.ndarray, centre: np.ndarray, half: float, aspect: f
         _paint(canvas, cover(np.maximum(along, across - 0.018), canvas.shape[-1]), _INK)
 
 
-def _place(class_index: int, image_size: int, centre: np.ndarray, halves: np.ndarray, angle: float) -> np.ndarray:
-    """Return a silhouette's distance field, scaled by ``halves``, rotated and moved to ``centre``, (S, S) float32."""
-    # PIL wants the way back: field pixel = scale * rotate(-angle) @ (image pixel - centre) + middle of the field.
+def _place(
+    class_index: int, image_size: int, centre: np.ndarray, halves: np.ndarray, angle: float
+) -> np.ndarray:
+    """Return a silhouette's distance field, scaled by ``halves``, rotated and moved to
+    ``centre``, (S, S) float32.
+    """
+    # PIL wants the way back: field pixel = scale * rotate(-angle) @ (image pixel - centre) + middle
+    # of the field.
     field_per_unit = FIELD_SIZE / (2 * EXTENT)
     cos, sin = np.cos(angle), np.sin(angle)
     back = np.array([[cos, sin], [-sin, cos]]) / halves[:, None] * field_per_unit
@@ -157,7 +183,9 @@ def _place(class_index: int, image_size: int, centre: np.ndarray, halves: np.nda
     )  # fmt: skip
 
 
-def _draw_sun(canvas: np.ndarray, attributes: Mapping[str, int], generator: np.random.Generator) -> None:
+def _draw_sun(
+    canvas: np.ndarray, attributes: Mapping[str, int], generator: np.random.Generator
+) -> None:
     centre = np.array([0.86, 0.14]) + generator.normal(0, 0.012, 2)
     turn = generator.random()
     if not _shows(attributes, "presence", "with a sun"):
@@ -169,7 +197,9 @@ def _draw_sun(canvas: np.ndarray, attributes: Mapping[str, int], generator: np.r
     _paint(part, cover(radius - 0.083, canvas.shape[-1]), _SUN)
 
 
-def _draw_dots(canvas: np.ndarray, attributes: Mapping[str, int], generator: np.random.Generator) -> None:
+def _draw_dots(
+    canvas: np.ndarray, attributes: Mapping[str, int], generator: np.random.Generator
+) -> None:
     start = np.array([0.11, 0.11]) + generator.normal(0, 0.012, 2)
     part, x, y = _window(canvas, 0, 0, 0.65, 0.3)
     for number in range(attributes["count"] + 1):
@@ -178,7 +208,9 @@ def _draw_dots(canvas: np.ndarray, attributes: Mapping[str, int], generator: np.
         _paint(part, cover(radius - 0.062, canvas.shape[-1]), _INK)
 
 
-def _draw_sign(canvas: np.ndarray, attributes: Mapping[str, int], generator: np.random.Generator) -> None:
+def _draw_sign(
+    canvas: np.ndarray, attributes: Mapping[str, int], generator: np.random.Generator
+) -> None:
     centre = np.array([0.84, 0.80]) + generator.normal(0, 0.012, 2)
     size = canvas.shape[-1]
     part, x, y = _window(canvas, 0.6, 0.6, 1, 1)

@@ -1,7 +1,9 @@
-"""Trains the demo's base models: CLIP in a process of its own, beside VAE, UNet and text encoder in this one.
+"""Trains the demo's base models: CLIP in a process of its own, beside VAE, UNet and text encoder in
+this one.
 
-Models this small gain little by a second core. So each process computes in one thread, and the weights are the same on
-machines with any number of cores: other rounding would train other models, on which every score of the demo rests.
+Models this small gain little by a second core. So each process computes in one thread, and the
+weights are the same on machines with any number of cores: other rounding would train other models,
+on which every score of the demo rests.
 """
 
 from __future__ import annotations
@@ -18,8 +20,8 @@ import numpy as np
 import torch
 from safetensors.torch import load, save
 
-from dcr.backbones import Backbone
-from dcr.diffusion import Diffusion
+from dcr.models.backbones import Backbone
+from dcr.models.diffusion import Diffusion
 from dcr.parameters import PretrainingParameters
 from dcr.progress import use_lines
 from dcr.scenes.pretrain_clip import build_clip, train_clip
@@ -28,8 +30,11 @@ from dcr.scenes.pretrain_unet import train_unet
 from dcr.scenes.pretrain_vae import train_vae
 
 
-def train_base_models(parameters: PretrainingParameters, shards: list[str]) -> tuple[Backbone, Diffusion]:
-    """Return the CLIP and the diffusion model, trained on all images of the shards but the held-out ones.
+def train_base_models(
+    parameters: PretrainingParameters, shards: list[str]
+) -> tuple[Backbone, Diffusion]:
+    """Return the CLIP and the diffusion model, trained on all images of the shards but the held-out
+    ones.
 
     Args:
         parameters: of all three models; the seed decides every weight.
@@ -69,7 +74,9 @@ def _receive(receiver: Connection) -> bytes:
     try:
         return receiver.recv_bytes()
     except EOFError:
-        raise RuntimeError("the process that trained CLIP ended without a result; its own error stands above") from None
+        raise RuntimeError(
+            "the process that trained CLIP ended without a result; its own error stands above"
+        ) from None
 
 
 def _send_clip(
@@ -79,14 +86,18 @@ def _send_clip(
     captions: list[str],
     attributes: list[dict[str, int]],
 ) -> None:
-    """Train CLIP and send its weights; Ctrl-C is the parent's to answer, and its end is this process's, too."""
+    """Train CLIP and send its weights; Ctrl-C is the parent's to answer, and its end is this
+    process's, too.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     use_lines()
     images = ImageSet(torch.from_numpy(pixels), captions, attributes)
     with one_thread():
         model = train_clip(images, parameters).model
-    sender.send_bytes(save({name: tensor.contiguous() for name, tensor in model.state_dict().items()}))
+    sender.send_bytes(
+        save({name: tensor.contiguous() for name, tensor in model.state_dict().items()})
+    )
 
 
 def _end_with_parent() -> None:

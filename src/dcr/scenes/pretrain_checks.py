@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from diffusers import AutoencoderKL
 
-from dcr.backbones import Backbone
-from dcr.benchmark_sets.mmvp_vlm import PROMPT
-from dcr.diffusion import Diffusion
+from dcr.data.benchmark_sets.mmvp_vlm import PROMPT
 from dcr.errors import UserError
+from dcr.models.backbones import Backbone
+from dcr.models.diffusion import Diffusion
 from dcr.progress import show_progress
 from dcr.scenes.pretrain_data import ImageSet, batched
 from dcr.scenes.pretrain_unet import encode_captions, full_captions
@@ -20,12 +20,15 @@ from dcr.scenes.world import DETAILS, SCENE_CLASSES, TEMPLATES, caption, stateme
 from dcr.seeds import numpy_generator, torch_generator
 
 _BATCH_SIZE = 128
-_NUM_STANDARD_ERRORS = 3  # where no detail is known, chance alone lifts one of nine above this in one run of 80
+_NUM_STANDARD_ERRORS = (
+    3  # where no detail is known, chance alone lifts one of nine above this in one run of 80
+)
 
 
 @torch.no_grad()
 def zero_shot_accuracy(backbone: Backbone, images: ImageSet) -> float:
-    """Return the share of images whose class is the nearest of the class prompts, averaged over the templates.
+    """Return the share of images whose class is the nearest of the class prompts, averaged over the
+    templates.
 
     Args:
         backbone: both towers are used.
@@ -36,13 +39,16 @@ def zero_shot_accuracy(backbone: Backbone, images: ImageSet) -> float:
     classes = texts.view(len(SCENE_CLASSES), len(TEMPLATES), -1).mean(dim=1)
     labels = torch.tensor([attributes["class"] for attributes in images.attributes])
     batches = batched(len(images), _BATCH_SIZE)
-    chosen = torch.cat([(backbone.encode_image(images.pixels(i)) @ classes.T).argmax(dim=1) for i in batches])
+    chosen = torch.cat(
+        [(backbone.encode_image(images.pixels(i)) @ classes.T).argmax(dim=1) for i in batches]
+    )
     return (chosen == labels).float().mean().item()
 
 
 @torch.no_grad()
 def reconstruction_psnr(vae: AutoencoderKL, images: ImageSet) -> float:
-    """Return the mean over images of the peak signal-to-noise ratio in dB, decoding the posterior's mean.
+    """Return the mean over images of the peak signal-to-noise ratio in dB, decoding the posterior's
+    mean.
 
     Args:
         vae: takes and gives pixels in [-1, 1].
@@ -58,10 +64,12 @@ def reconstruction_psnr(vae: AutoencoderKL, images: ImageSet) -> float:
 
 @torch.no_grad()
 def statement_distances(backbone: Backbone) -> dict[str, float]:
-    """Return by detail how far apart the text tower puts the two statements of an MMVP-VLM pair, 1 - cosine.
+    """Return by detail how far apart the text tower puts the two statements of an MMVP-VLM pair, 1
+    - cosine.
 
-    It is the mean over all classes and all pairs of the detail's values. Where it is near 0 an image's answer hangs on
-    next to nothing, whatever the image tower has learnt: the benchmark cannot move there.
+    It is the mean over all classes and all pairs of the detail's values. Where it is near 0 an
+    image's answer hangs on next to nothing, whatever the image tower has learnt: the benchmark
+    cannot move there.
 
     Args:
         backbone: its text tower alone is used.
@@ -73,18 +81,23 @@ def _statement_distance(backbone: Backbone, detail: str) -> float:
     num_classes = len(SCENE_CLASSES)
     num_values = len(DETAILS[detail])
     scenes = product(range(num_classes), range(num_values))
-    texts = [PROMPT + statement({"class": number, detail: value}, detail) for number, value in scenes]
-    features = torch.nn.functional.normalize(backbone.encode_text(texts), dim=-1).view(num_classes, num_values, -1)
+    texts = [
+        PROMPT + statement({"class": number, detail: value}, detail) for number, value in scenes
+    ]
+    features = torch.nn.functional.normalize(backbone.encode_text(texts), dim=-1).view(
+        num_classes, num_values, -1
+    )
     one, other = torch.triu_indices(num_values, num_values, offset=1)
     return (1 - (features[:, one] * features[:, other]).sum(dim=-1)).mean().item()
 
 
 @torch.no_grad()
 def noise_errors(diffusion: Diffusion, images: ImageSet, draws: int, seed: int) -> dict[str, float]:
-    """Return the mean squared error of the UNet's prediction under three conditions, all else being equal.
+    """Return the mean squared error of the UNet's prediction under three conditions, all else being
+    equal.
 
-    A wrong caption is the one of another image. Returns ``{"true_caption": ..., "empty_prompt": ...,
-    "wrong_caption": ...}``.
+    A wrong caption is the one of another image. Returns ``{"true_caption": ..., "empty_prompt":
+    ..., "wrong_caption": ...}``.
 
     Args:
         diffusion: the model that is measured; it stays as it is.
@@ -98,45 +111,62 @@ def noise_errors(diffusion: Diffusion, images: ImageSet, draws: int, seed: int) 
         "empty_prompt": diffusion.encode_prompts([""]).expand_as(captions),
         "wrong_caption": captions.roll(1, dims=0),
     }
-    errors = _errors_by_condition(diffusion, images, conditions, draws, torch_generator(seed, "noise errors"))
+    errors = _errors_by_condition(
+        diffusion, images, conditions, draws, torch_generator(seed, "noise errors")
+    )
     return {name: error.mean().item() for name, error in errors.items()}
 
 
 @torch.no_grad()
-def detail_errors(diffusion: Diffusion, images: ImageSet, draws: int, seed: int) -> dict[str, dict[str, Any]]:
-    """Return by detail, and for the class, how much the UNet's error rises if the full caption names another value.
+def detail_errors(
+    diffusion: Diffusion, images: ImageSet, draws: int, seed: int
+) -> dict[str, dict[str, Any]]:
+    """Return by detail, and for the class, how much the UNet's error rises if the full caption
+    names another value.
 
-    All else being equal (image, noise, timestep, the other words), a model that tells the detail does worse with the
-    wrong word; one that does not hear it has the same error to the last bit. What it cannot tell, no loss can teach.
+    All else being equal (image, noise, timestep, the other words), a model that tells the detail
+    does worse with the wrong word; one that does not hear it has the same error to the last bit.
+    What it cannot tell, no loss can teach.
 
     Args:
         diffusion: the model that is measured; it stays as it is.
         images: with their attributes; at least two.
         draws: times that every image is noised, at timesteps spread evenly over the schedule.
-        seed: of the noise, and of the values that take the true ones' place, each drawn evenly from the others.
+        seed: of the noise, and of the values that take the true ones' place, each drawn evenly from
+            the others.
 
     Returns:
-        By attribute: ``rise``, the mean over images of the rise of the mean squared error, an image's draws averaged
-        first; ``standard_error`` of that mean; and whether the detail is ``known``, that is, whether the rise is above
-        three standard errors.
+        By attribute: ``rise``, the mean over images of the rise of the mean squared error, an
+        image's draws averaged first; ``standard_error`` of that mean; and whether the detail is
+        ``known``, that is, whether the rise is above three standard errors.
     """
     names = ("class", *DETAILS)
-    conditions = {name: encode_captions(diffusion, _swapped_captions(images, name, seed)) for name in names}
+    conditions = {
+        name: encode_captions(diffusion, _swapped_captions(images, name, seed)) for name in names
+    }
     conditions["true"] = encode_captions(diffusion, full_captions(images))
-    errors = _errors_by_condition(diffusion, images, conditions, draws, torch_generator(seed, "detail errors", "noise"))
+    errors = _errors_by_condition(
+        diffusion, images, conditions, draws, torch_generator(seed, "detail errors", "noise")
+    )
     return {name: _rise(errors[name] - errors["true"]) for name in names}
 
 
 def _rise(differences: torch.Tensor) -> dict[str, Any]:
     rise = differences.mean().item()
     standard_error = (differences.std() / len(differences) ** 0.5).item()
-    return {"rise": rise, "standard_error": standard_error, "known": rise > _NUM_STANDARD_ERRORS * standard_error}
+    return {
+        "rise": rise,
+        "standard_error": standard_error,
+        "known": rise > _NUM_STANDARD_ERRORS * standard_error,
+    }
 
 
 def _swapped_captions(images: ImageSet, name: str, seed: int) -> list[str]:
     """Return full captions in which the attribute ``name`` has another value than the image."""
     num_values = len(SCENE_CLASSES if name == "class" else DETAILS[name])
-    shifts = numpy_generator(seed, "detail errors", "other value", name).integers(1, num_values, len(images))
+    shifts = numpy_generator(seed, "detail errors", "other value", name).integers(
+        1, num_values, len(images)
+    )
     return [
         caption(attributes | {name: (attributes[name] + int(shift)) % num_values})
         for attributes, shift in zip(images.attributes, shifts, strict=True)
@@ -153,10 +183,13 @@ def _errors_by_condition(
     """Return each image's mean squared error over its draws, (N,) float64, by condition.
 
     Args:
-        conditions: hidden states of a caption for each image, (N, T, m); all see the same noise and timesteps.
+        conditions: hidden states of a caption for each image, (N, T, m); all see the same noise and
+            timesteps.
     """
     batches = batched(len(images), _BATCH_SIZE)
-    latents = diffusion.scale_latents(torch.cat([diffusion.encode_moments(images.pixels(i))[0] for i in batches]))
+    latents = diffusion.scale_latents(
+        torch.cat([diffusion.encode_moments(images.pixels(i))[0] for i in batches])
+    )
     totals = {name: torch.zeros(len(images), dtype=torch.float64) for name in conditions}
     for draw in show_progress(range(draws), desc="measuring noise errors", unit="draw"):
         noise = torch.randn(latents.shape, generator=generator)
@@ -172,7 +205,8 @@ def _errors_by_condition(
 
 
 def check_condition(errors: dict[str, float]) -> None:
-    """Require that the UNet listens: noise error with the true caption < the empty prompt < a wrong caption.
+    """Require that the UNet listens: noise error with the true caption < the empty prompt < a wrong
+    caption.
 
     Args:
         errors: what :func:`noise_errors` returned.
@@ -180,16 +214,20 @@ def check_condition(errors: dict[str, float]) -> None:
     Raises:
         UserError: the order is violated.
     """
-    true, empty, wrong = (errors[name] for name in ("true_caption", "empty_prompt", "wrong_caption"))
+    true, empty, wrong = (
+        errors[name] for name in ("true_caption", "empty_prompt", "wrong_caption")
+    )
     if not true < empty < wrong:
         raise UserError(
-            f"the base UNet does not use its condition: noise error must rise from the true caption ({true:.4f}) over "
-            f"the empty prompt ({empty:.4f}) to a wrong caption ({wrong:.4f}); raise unet_steps in "
-            f"parameters_pretraining.yml"
+            "the base UNet does not use its condition: noise error must rise from the true caption"
+            f" ({true:.4f}) over the empty prompt ({empty:.4f}) to a wrong caption ({wrong:.4f});"
+            " raise unet_steps in parameters_pretraining.yml"
         )
 
 
-def check_details(details: Mapping[str, Mapping[str, Any]], min_known_details: int, unet_steps: int) -> None:
+def check_details(
+    details: Mapping[str, Mapping[str, Any]], min_known_details: int, unet_steps: int
+) -> None:
     """Require that the UNet tells enough of the details; the class is none of them.
 
     Args:
@@ -204,7 +242,8 @@ def check_details(details: Mapping[str, Mapping[str, Any]], min_known_details: i
     num_known = len(DETAILS) - len(unknown)
     if num_known < min_known_details:
         raise UserError(
-            f"the base UNet tells {num_known} of {len(DETAILS)} details, min_known_details asks for "
-            f"{min_known_details}: with another value of {', '.join(unknown)} in the caption its noise error does not "
-            f"rise by three standard errors; raise unet_steps {unet_steps} in parameters_pretraining.yml"
+            f"the base UNet tells {num_known} of {len(DETAILS)} details, min_known_details asks for"
+            f" {min_known_details}: with another value of {', '.join(unknown)} in the caption its"
+            f" noise error does not rise by three standard errors; raise unet_steps {unet_steps} in"
+            " parameters_pretraining.yml"
         )

@@ -1,4 +1,6 @@
-"""The demo's small CLIP: an open_clip model of a custom size, trained on the captions of the rendered shards."""
+"""The demo's small CLIP: an open_clip model of a custom size, trained on the captions of the
+rendered shards.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +9,8 @@ from typing import Any
 import torch
 from open_clip.loss import ClipLoss
 
-from dcr.backbones import Backbone
-from dcr.backbones.open_clip import build_open_clip
+from dcr.models.backbones import Backbone
+from dcr.models.backbones.open_clip import build_open_clip
 from dcr.parameters import PretrainingParameters
 from dcr.scenes.pretrain_data import ImageSet, only_used_tokens, optimise, seeded
 
@@ -21,7 +23,9 @@ _PREPROCESSING = {
 
 
 def build_clip(parameters: PretrainingParameters) -> Backbone:
-    """Return an untrained open_clip CLIP, as large as ``parameters`` tell, with the usual byte-pair tokenizer."""
+    """Return an untrained open_clip CLIP, as large as ``parameters`` tell, with the usual
+    byte-pair tokenizer.
+    """
     vision = {
         "image_size": parameters.image_size,
         "patch_size": parameters.clip_patch_size,
@@ -35,7 +39,11 @@ def build_clip(parameters: PretrainingParameters) -> Backbone:
         "layers": parameters.clip_text_layers,
         "heads": parameters.clip_text_width // parameters.clip_head_width,
     }
-    model: dict[str, Any] = {"embed_dim": parameters.clip_embed_dim, "vision_cfg": vision, "text_cfg": text}
+    model: dict[str, Any] = {
+        "embed_dim": parameters.clip_embed_dim,
+        "vision_cfg": vision,
+        "text_cfg": text,
+    }
     return build_open_clip(model, _PREPROCESSING)
 
 
@@ -53,7 +61,9 @@ def train_clip(images: ImageSet, parameters: PretrainingParameters) -> Backbone:
     with only_used_tokens(backbone.model, backbone.tokenize(images.captions)) as tokens:
 
         def batch_loss(indices: torch.Tensor) -> torch.Tensor:
-            """Return the contrastive loss among the images and captions at ``indices``, (batch size,) int64."""
+            """Return the contrastive loss among the images and captions at ``indices``, (batch
+            size,) int64.
+            """
             pixels = backbone.preprocessing.normalize(images.pixels(indices))
             return contrast(*backbone.model(pixels, tokens[indices]))
 

@@ -1,7 +1,8 @@
-"""What the demo's base models are trained on: the rendered shards in memory, and the loop that all three share.
+"""What the demo's base models are trained on: the rendered shards in memory, and the loop that all
+three share.
 
-The images of the demo fill three megabytes each thousand at 32 pixels, so they are decoded once and kept as one uint8
-tensor; nothing here is meant for shards of real size.
+The images of the demo fill three megabytes each thousand at 32 pixels, so they are decoded once and
+kept as one uint8 tensor; nothing here is meant for shards of real size.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ import torch
 from PIL import Image, ImageOps
 from torch import nn
 
-from dcr.decoding import DecodingError, decode_rgb
+from dcr.data.decoding import DecodingError, decode_rgb
+from dcr.data.shards import read_samples
 from dcr.errors import UserError
 from dcr.progress import show_progress
 from dcr.seeds import derive_seed, torch_generator
-from dcr.shards import read_samples
 
 T = TypeVar("T")
 
@@ -37,20 +38,26 @@ class ImageSet:
         return len(self.images)
 
     def pixels(self, indices: torch.Tensor) -> torch.Tensor:
-        """Return float32 pixels in [0, 1], (B, 3, S, S), of the images at ``indices``, (B,) int64."""
+        """Return float32 pixels in [0, 1], (B, 3, S, S), of the images at ``indices``, (B,)
+        int64.
+        """
         return self.images[indices].float() / 255
 
     def part(self, start: int, stop: int) -> ImageSet:
         """Return the images from ``start`` up to ``stop``."""
-        return ImageSet(self.images[start:stop], self.captions[start:stop], self.attributes[start:stop])
+        return ImageSet(
+            self.images[start:stop], self.captions[start:stop], self.attributes[start:stop]
+        )
 
 
 def load_images(shards: Sequence[str], image_size: int) -> ImageSet:
-    """Decode every readable sample of ``shards`` that states its attributes, and resize it as the models will see it.
+    """Decode every readable sample of ``shards`` that states its attributes, and resize it as the
+    models will see it.
 
     Args:
         shards: paths or URLs of tars.
-        image_size: side in pixels; as for CLIP the shortest side is resized bicubically and the middle cropped.
+        image_size: side in pixels; as for CLIP the shortest side is resized bicubically and the
+            middle cropped.
 
     Raises:
         UserError: there is no such sample.
@@ -67,14 +74,17 @@ def load_images(shards: Sequence[str], image_size: int) -> ImageSet:
                 attributes.append(sample.metadata["attributes"])
     if not images:
         raise UserError(
-            f"the {len(shards)} shards hold no image with attributes, so the demo's base models cannot be trained on "
-            "them; draw the demo's own with `kedro run --pipelines scenes`"
+            f"the {len(shards)} shards hold no image with attributes, so the demo's base models"
+            " cannot be trained on them; draw the demo's own with `kedro run --pipelines scenes`"
         )
-    return ImageSet(torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous(), captions, attributes)
+    return ImageSet(
+        torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous(), captions, attributes
+    )
 
 
 def split_images(images: ImageSet, num_held_out: int) -> tuple[ImageSet, ImageSet]:
-    """Return the images to train on and the last ``num_held_out``, on which the models are measured.
+    """Return the images to train on and the last ``num_held_out``, on which the models are
+    measured.
 
     Args:
         images: in the order of the shards.
@@ -85,7 +95,9 @@ def split_images(images: ImageSet, num_held_out: int) -> tuple[ImageSet, ImageSe
     """
     num_training = len(images) - num_held_out
     if num_training < 1:
-        raise UserError(f"num_held_out must be below the {len(images)} images of the shards, got {num_held_out}")
+        raise UserError(
+            f"num_held_out must be below the {len(images)} images of the shards, got {num_held_out}"
+        )
     return images.part(0, num_training), images.part(num_training, len(images))
 
 
@@ -99,7 +111,8 @@ def optimise(
     seed: int,
     description: str,
 ) -> None:
-    """Train ``model`` in place with AdamW under a one-cycle learning rate; the progress bar shows loss and images/s.
+    """Train ``model`` in place with AdamW under a one-cycle learning rate; the progress bar shows
+    loss and images/s.
 
     Args:
         model: its parameters are trained, and left in evaluation mode.
@@ -111,13 +124,17 @@ def optimise(
         seed: decides the order of the items.
         description: names what is trained: in the bar, and in the stream of its random numbers.
     """
-    optimizer = torch.optim.AdamW(model.parameters(), learning_rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), learning_rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True
+    )
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, learning_rate, total_steps=steps, pct_start=0.1, cycle_momentum=False
     )
     batches = _batches(num_items, batch_size, torch_generator(seed, description, "order"))
     model.train()
-    with show_progress(total=steps * batch_size, desc=f"training {description}", unit="image") as bar:
+    with show_progress(
+        total=steps * batch_size, desc=f"training {description}", unit="image"
+    ) as bar:
         for _, indices in zip(range(steps), batches, strict=False):
             loss = batch_loss(indices)
             optimizer.zero_grad()
@@ -134,12 +151,14 @@ def optimise(
 def only_used_tokens(model: nn.Module, tokens: torch.Tensor) -> Iterator[torch.Tensor]:
     """Shrink the token embedding to the rows that ``tokens`` name, and write these back at the end.
 
-    Yields the tokens renumbered in the same order, so that the end token stays the highest, where open_clip pools;
-    transformers pools at the end token's own number, so that of its models the hidden states alone mean something
-    here. A few dozen of 49408 rows are used; the optimizer would walk through all of them at every step.
+    Yields the tokens renumbered in the same order, so that the end token stays the highest, where
+    open_clip pools; transformers pools at the end token's own number, so that of its models the
+    hidden states alone mean something here. A few dozen of 49408 rows are used; the optimizer would
+    walk through all of them at every step.
 
     Args:
-        model: a text tower of open_clip or transformers, or a model with one, its embedding named ``token_embedding``.
+        model: a text tower of open_clip or transformers, or a model with one, its embedding named
+            ``token_embedding``.
         tokens: all that it will be trained on, int64 of any shape; yielded in the same shape.
     """
     owner = next(part for part in model.modules() if hasattr(part, "token_embedding"))
@@ -153,7 +172,8 @@ def only_used_tokens(model: nn.Module, tokens: torch.Tensor) -> Iterator[torch.T
 
 
 def seeded(build: Callable[[], T], seed: int, purpose: str) -> T:
-    """Build a model whose first weights depend on ``seed`` alone, leaving PyTorch's global stream as it was.
+    """Build a model whose first weights depend on ``seed`` alone, leaving PyTorch's global stream
+    as it was.
 
     Args:
         build: makes the model; it may draw from the global stream alone.
@@ -180,7 +200,9 @@ def _batches(num_items: int, batch_size: int, generator: torch.Generator) -> Ite
 
 
 def _decode(image: bytes | None, image_size: int) -> np.ndarray | None:
-    """Return (S, S, 3) uint8, or None for bytes that are no image: sorting these out is validation's work."""
+    """Return (S, S, 3) uint8, or None for bytes that are no image: sorting these out is
+    validation's work.
+    """
     try:
         decoded = decode_rgb(image or b"")
     except DecodingError:

@@ -14,10 +14,11 @@ _CHECKS = {"check_draws", "check_condition", "min_known_details"}
 
 
 def fingerprint(parameters: PretrainingParameters, shards: Sequence[str]) -> str:
-    """Return a sha256 over everything the base models depend on: parameters, the bytes of the shards, and the code.
+    """Return a sha256 over everything the base models depend on: parameters, the bytes of the
+    shards, and the code.
 
-    The parameters of the scenes need no part in it: what they change, they change in the shards. Those of the checks
-    change no weight.
+    The parameters of the scenes need no part in it: what they change, they change in the shards.
+    Those of the checks change no weight.
 
     Args:
         parameters: all but those of the checks take part.
@@ -25,16 +26,22 @@ def fingerprint(parameters: PretrainingParameters, shards: Sequence[str]) -> str
     """
     values = parameters.model_dump(exclude=_CHECKS)
     data = [sha256_file(shard) for shard in shards]
-    return fingerprints.fingerprint(parameters=values, shards=data, code=code_hash("dcr.scenes.pretrain"))
+    return fingerprints.fingerprint(
+        parameters=values, shards=data, code=code_hash("dcr.scenes.pretrain")
+    )
 
 
 def checks_fingerprint(parameters: PretrainingParameters) -> str:
-    """Return a sha256 over what, in ``parameters`` and code, the measures of given models depend on."""
+    """Return a sha256 over what, in ``parameters`` and code, the measures of given models
+    depend on.
+    """
     values = parameters.model_dump(include={"check_draws"})
     return fingerprints.fingerprint(parameters=values, code=code_hash("dcr.scenes.pretrain_checks"))
 
 
-def is_current(previous: Mapping[str, Any], fingerprint: str, hashes: Mapping[str, str | None]) -> bool:
+def is_current(
+    previous: Mapping[str, Any], fingerprint: str, hashes: Mapping[str, str | None]
+) -> bool:
     """Tell whether the models on disk are those that were recorded for ``fingerprint``.
 
     Args:

@@ -1,4 +1,6 @@
-"""The text encoder of the demo's diffusion model: CLIP's architecture, of its own width, depth and weights."""
+"""The text encoder of the demo's diffusion model: CLIP's architecture, of its own width, depth
+and weights.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +9,20 @@ from tempfile import TemporaryDirectory
 
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from dcr.backbones import Backbone
-from dcr.convert import to_clip_text_model
+from dcr.export.convert import to_clip_text_model
+from dcr.export.tokenizers import write_clip_tokenizer
+from dcr.models.backbones import Backbone
 from dcr.parameters import PretrainingParameters
 from dcr.scenes.pretrain_clip import build_clip
-from dcr.tokenizers import write_clip_tokenizer
 
 
 def build_text_encoder(parameters: PretrainingParameters) -> tuple[CLIPTextModel, CLIPTokenizer]:
-    """Return an untrained text encoder, its first weights drawn as open_clip draws CLIP's, and its tokenizer.
+    """Return an untrained text encoder, its first weights drawn as open_clip draws CLIP's, and its
+    tokenizer.
 
-    The image tower that open_clip builds with it is left behind, so it is as small as it may be; since its size is not
-    CLIP's, neither are the first weights, which come from one stream, affected by how large CLIP is.
+    The image tower that open_clip builds with it is left behind, so it is as small as it may be;
+    since its size is not CLIP's, neither are the first weights, which come from one stream,
+    affected by how large CLIP is.
 
     Args:
         parameters: tell width and depth, and the context length, which is that of CLIP.
@@ -35,8 +39,12 @@ def build_text_encoder(parameters: PretrainingParameters) -> tuple[CLIPTextModel
 
 
 def text_side(backbone: Backbone) -> tuple[CLIPTextModel, CLIPTokenizer]:
-    """Return text tower and tokenizer of open_clip's ``backbone`` as transformers' classes, as diffusers needs them."""
+    """Return text tower and tokenizer of open_clip's ``backbone`` as transformers' classes, as
+    diffusers needs them.
+    """
     with TemporaryDirectory() as folder:
         write_clip_tokenizer(Path(folder), backbone.model.context_length)
-        tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        tokenizer = CLIPTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
     return to_clip_text_model(backbone.model, tokenizer.eos_token_id), tokenizer

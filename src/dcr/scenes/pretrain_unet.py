@@ -1,6 +1,8 @@
-"""The demo's small UNet and text encoder: text-conditioned velocity prediction in the VAE's latents.
+"""The demo's small UNet and text encoder: text-conditioned velocity prediction in the VAE's
+latents.
 
-Notation: N images, T tokens of a caption, m the UNet's cross-attention width, C x h x w the size of a latent.
+Notation: N images, T tokens of a caption, m the UNet's cross-attention width, C x h x w the size of
+a latent.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ import torch
 from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
 from torch import nn
 
-from dcr.diffusion import Diffusion
+from dcr.models.diffusion import Diffusion
 from dcr.parameters import PretrainingParameters
 from dcr.scenes.pretrain_data import ImageSet, batched, only_used_tokens, optimise, seeded
 from dcr.scenes.pretrain_text import build_text_encoder
@@ -41,7 +43,9 @@ def build_unet(parameters: PretrainingParameters, latent_size: int) -> UNet2DCon
 
 
 def build_scheduler() -> DDPMScheduler:
-    """Return Stable Diffusion 2.1's noise schedule: 1000 steps, scaled linear, velocity prediction."""
+    """Return Stable Diffusion 2.1's noise schedule: 1000 steps, scaled linear, velocity
+    prediction.
+    """
     return DDPMScheduler(
         num_train_timesteps=1000,
         beta_schedule="scaled_linear",
@@ -52,32 +56,47 @@ def build_scheduler() -> DDPMScheduler:
     )
 
 
-def train_unet(images: ImageSet, vae: AutoencoderKL, parameters: PretrainingParameters) -> Diffusion:
-    """Train UNet and text encoder on the full captions of ``images``, as ``parameters`` tell; return the whole model.
+def train_unet(
+    images: ImageSet, vae: AutoencoderKL, parameters: PretrainingParameters
+) -> Diffusion:
+    """Train UNet and text encoder on the full captions of ``images``, as ``parameters`` tell;
+    return the whole model.
 
-    A text encoder that was trained for CLIP leaves out what CLIP does not ask for, and the UNet cannot bring it back:
-    jointly trained, each learns what the other needs. The trained ``vae`` encodes all latents before; each step draws
-    latents, timesteps, noise and which captions are emptied. Loss: mean squared error of the velocity (Salimans and
-    Ho, arXiv 2202.00512).
+    A text encoder that was trained for CLIP leaves out what CLIP does not ask for, and the UNet
+    cannot bring it back: jointly trained, each learns what the other needs. The trained ``vae``
+    encodes all latents before; each step draws latents, timesteps, noise and which captions are
+    emptied. Loss: mean squared error of the velocity (Salimans and Ho, arXiv 2202.00512).
     """
     mean, logvar = encode_all(vae, images, parameters.unet_batch_size)
     unet = seeded(lambda: build_unet(parameters, mean.shape[-1]), parameters.seed, "unet")
-    text_encoder, tokenizer = seeded(lambda: build_text_encoder(parameters), parameters.seed, "text encoder")
+    text_encoder, tokenizer = seeded(
+        lambda: build_text_encoder(parameters), parameters.seed, "text encoder"
+    )
     diffusion = Diffusion(vae, unet, build_scheduler(), text_encoder, tokenizer)
     generator = torch_generator(parameters.seed, "unet", "noise")
     trained = nn.ModuleList([unet, text_encoder]).requires_grad_(True)
-    with only_used_tokens(text_encoder, diffusion.tokenize(["", *full_captions(images)]).input_ids) as tokens:
+    with only_used_tokens(
+        text_encoder, diffusion.tokenize(["", *full_captions(images)]).input_ids
+    ) as tokens:
         empty = tokens[0]
         captions = tokens[1:]
 
         def batch_loss(indices: torch.Tensor) -> torch.Tensor:
-            """Return the mean squared error of the velocity at ``indices``, (batch size,) int64, at new draws."""
+            """Return the mean squared error of the velocity at ``indices``, (batch size,)
+            int64, at new draws.
+            """
             draws = torch.randn(2, len(indices), *mean.shape[1:], generator=generator)
-            latents = diffusion.scale_latents(mean[indices] + (logvar[indices] / 2).exp() * draws[0])
+            latents = diffusion.scale_latents(
+                mean[indices] + (logvar[indices] / 2).exp() * draws[0]
+            )
             timesteps = draw_timesteps(len(indices), diffusion.num_timesteps, generator)
             emptied = torch.rand(len(indices), generator=generator) < parameters.empty_prompt_share
-            condition = text_encoder(torch.where(emptied[:, None], empty, captions[indices])).last_hidden_state
-            noise_pred = diffusion.predict(diffusion.add_noise(latents, draws[1], timesteps), timesteps, condition)
+            condition = text_encoder(
+                torch.where(emptied[:, None], empty, captions[indices])
+            ).last_hidden_state
+            noise_pred = diffusion.predict(
+                diffusion.add_noise(latents, draws[1], timesteps), timesteps, condition
+            )
             return (noise_pred - diffusion.target(latents, draws[1], timesteps)).square().mean()
 
         optimise(
@@ -97,9 +116,9 @@ def train_unet(images: ImageSet, vae: AutoencoderKL, parameters: PretrainingPara
 def draw_timesteps(count: int, num_timesteps: int, generator: torch.Generator) -> torch.Tensor:
     """Return timesteps, (count,) int64 below ``num_timesteps``, whose logit is standard normal.
 
-    In the middle of the schedule the image is neither plain to see nor lost, and the caption says most of it: drawn
-    there, the same steps teach more details than drawn evenly (docs/evidence.md). Source: Esser et al., arXiv
-    2403.03206, section 3.1.
+    In the middle of the schedule the image is neither plain to see nor lost, and the caption says
+    most of it: drawn there, the same steps teach more details than drawn evenly (docs/evidence.md).
+    Source: Esser et al., arXiv 2403.03206, section 3.1.
 
     Args:
         count: one for each image of a batch.
@@ -111,10 +130,16 @@ def draw_timesteps(count: int, num_timesteps: int, generator: torch.Generator) -
 
 
 def full_captions(images: ImageSet) -> list[str]:
-    """Return captions that name the class and every detail of each of ``images``, in their order."""
+    """Return captions that name the class and every detail of each of ``images``, in their
+    order.
+    """
     return [caption(attributes) for attributes in images.attributes]
 
 
 def encode_captions(diffusion: Diffusion, captions: list[str]) -> torch.Tensor:
-    """Return the hidden states of all ``captions``, (N, T, m), by the text encoder of ``diffusion``, 256 at a time."""
-    return torch.cat([diffusion.encode_prompts([captions[j] for j in i]) for i in batched(len(captions), 256)])
+    """Return the hidden states of all ``captions``, (N, T, m), by the text encoder of
+    ``diffusion``, 256 at a time.
+    """
+    return torch.cat(
+        [diffusion.encode_prompts([captions[j] for j in i]) for i in batched(len(captions), 256)]
+    )

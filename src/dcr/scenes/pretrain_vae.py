@@ -1,7 +1,8 @@
 """The demo's small VAE: diffusers' AutoencoderKL, trained on the rendered images.
 
-Two things of Stable Diffusion's VAE are left out for want of time: the perceptual and the adversarial term. On drawn
-scenes, which have few textures, a mean absolute error gives edges that are sharp enough.
+Two things of Stable Diffusion's VAE are left out for want of time: the perceptual and the
+adversarial term. On drawn scenes, which have few textures, a mean absolute error gives edges that
+are sharp enough.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from dcr.seeds import torch_generator
 
 
 def build_vae(parameters: PretrainingParameters) -> AutoencoderKL:
-    """Return an untrained VAE of the channels that ``parameters`` tell; each block but the last halves the image."""
+    """Return an untrained VAE of the channels that ``parameters`` tell; each block but the last
+    halves the image.
+    """
     channels = parameters.vae_block_channels
     vae = AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * len(channels),
@@ -36,8 +39,8 @@ def build_vae(parameters: PretrainingParameters) -> AutoencoderKL:
 def _initialise(vae: AutoencoderKL) -> None:
     """Let training start from a nearly linear autoencoder, which a short one ends better from.
 
-    Convolutions keep the variance, residual branches are silent, and the posterior is narrow. With PyTorch's own first
-    weights the first hundreds of steps go into finding a way for the signal.
+    Convolutions keep the variance, residual branches are silent, and the posterior is narrow. With
+    PyTorch's own first weights the first hundreds of steps go into finding a way for the signal.
     """
     for module in vae.modules():
         if isinstance(module, nn.Conv2d):
@@ -51,10 +54,11 @@ def _initialise(vae: AutoencoderKL) -> None:
 
 
 def train_vae(images: ImageSet, parameters: PretrainingParameters) -> AutoencoderKL:
-    """Train on mean absolute error plus ``vae_kl_weight`` times the KL divergence per pixel value, then set the scale.
+    """Train on mean absolute error plus ``vae_kl_weight`` times the KL divergence per pixel value,
+    then set the scale.
 
-    ``scaling_factor`` is one over the standard deviation of the latents of the images, as in Rombach et al.,
-    arXiv 2112.10752, so that the UNet sees latents of variance one.
+    ``scaling_factor`` is one over the standard deviation of the latents of the images, as in
+    Rombach et al., arXiv 2112.10752, so that the UNet sees latents of variance one.
 
     Args:
         images: (N, 3, S, S); their captions take no part.
@@ -64,11 +68,15 @@ def train_vae(images: ImageSet, parameters: PretrainingParameters) -> Autoencode
     generator = torch_generator(parameters.seed, "vae", "posterior")
 
     def batch_loss(indices: torch.Tensor) -> torch.Tensor:
-        """Return the loss of the images at ``indices``, (batch size,) int64, with new draws of the posterior."""
+        """Return the loss of the images at ``indices``, (batch size,) int64, with new draws of
+        the posterior.
+        """
         pixels = images.pixels(indices).to(memory_format=torch.channels_last) * 2 - 1
         posterior = vae.encode(pixels).latent_dist
         decoded = vae.decode(posterior.sample(generator)).sample
-        return (decoded - pixels).abs().mean() + parameters.vae_kl_weight * posterior.kl().sum() / pixels.numel()
+        return (
+            decoded - pixels
+        ).abs().mean() + parameters.vae_kl_weight * posterior.kl().sum() / pixels.numel()
 
     optimise(
         vae,
@@ -80,7 +88,9 @@ def train_vae(images: ImageSet, parameters: PretrainingParameters) -> Autoencode
         parameters.seed,
         "vae",
     )
-    vae.requires_grad_(False)  # as the diffusion model will have it: the bits of its latents depend on it
+    vae.requires_grad_(
+        False
+    )  # as the diffusion model will have it: the bits of its latents depend on it
     mean, logvar = encode_all(vae, images, parameters.vae_batch_size)
     variance = mean.var() + logvar.exp().mean()
     vae.register_to_config(scaling_factor=round(float(variance.rsqrt()), 4))
@@ -88,7 +98,9 @@ def train_vae(images: ImageSet, parameters: PretrainingParameters) -> Autoencode
 
 
 @torch.no_grad()
-def encode_all(vae: AutoencoderKL, images: ImageSet, batch_size: int) -> tuple[torch.Tensor, torch.Tensor]:
+def encode_all(
+    vae: AutoencoderKL, images: ImageSet, batch_size: int
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Return mean and log-variance of the unscaled latents of all images, each (N, C, h, w).
 
     Args:
@@ -96,5 +108,7 @@ def encode_all(vae: AutoencoderKL, images: ImageSet, batch_size: int) -> tuple[t
         images: (N, 3, S, S).
         batch_size: how many are encoded at a time.
     """
-    moments = [vae.encode(images.pixels(i) * 2 - 1).latent_dist for i in batched(len(images), batch_size)]
+    moments = [
+        vae.encode(images.pixels(i) * 2 - 1).latent_dist for i in batched(len(images), batch_size)
+    ]
     return torch.cat([m.mean for m in moments]), torch.cat([m.logvar for m in moments])

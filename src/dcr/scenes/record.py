@@ -1,4 +1,6 @@
-"""The record of the demo's images: what they were drawn from, and whether they still are what was drawn."""
+"""The record of the demo's images: what they were drawn from, and whether they still are what
+was drawn.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +12,16 @@ from dcr.parameters import ScenesParameters
 
 
 def scenes_fingerprint(parameters: ScenesParameters) -> str:
-    """Return a sha256 over all that the images' bytes depend on, code and ``parameters``; ``n_jobs`` is no part."""
+    """Return a sha256 over all that the images' bytes depend on, code and ``parameters``;
+    ``n_jobs`` is no part.
+    """
     values = {name: value for name, value in parameters.model_dump().items() if name != "n_jobs"}
     return fingerprint(parameters=values, code=code_hash("dcr.scenes.sets"))
 
 
-def is_drawn(name: str, previous: Mapping[str, Any], expected: str, hashes: Mapping[str, str | None]) -> bool:
+def is_drawn(
+    name: str, previous: Mapping[str, Any], expected: str, hashes: Mapping[str, str | None]
+) -> bool:
     """Tell whether a folder of the demo's images is the one that was recorded.
 
     Args:
@@ -25,4 +31,8 @@ def is_drawn(name: str, previous: Mapping[str, Any], expected: str, hashes: Mapp
         hashes: sha256 of each folder as it is now, None where it is missing.
     """
     recorded = previous.get("sha256", {}).get(name)
-    return previous.get("fingerprint") == expected and recorded is not None and recorded == hashes[name]
+    return (
+        previous.get("fingerprint") == expected
+        and recorded is not None
+        and recorded == hashes[name]
+    )

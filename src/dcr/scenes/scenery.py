@@ -1,8 +1,9 @@
 """The class-linked surroundings of the demo's world: sky, horizon, ground and its texture.
 
-Every class has its own two pairs of colours, its horizon and its ground. Photographs of a class share their
-surroundings in the same loose way; without it, telling instances apart would be as good as telling classes apart.
-Notation: ``x, y`` are pixel centres in [0, 1], (S, S) float32, y downwards; colours are (3, 1, 1) RGB in [0, 1].
+Every class has its own two pairs of colours, its horizon and its ground. Photographs of a class
+share their surroundings in the same loose way; without it, telling instances apart would be as good
+as telling classes apart. Notation: ``x, y`` are pixel centres in [0, 1], (S, S) float32, y
+downwards; colours are (3, 1, 1) RGB in [0, 1].
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from dcr.scenes.world import SCENE_CLASSES
 
 
 class Scene(NamedTuple):
-    """Surroundings of one class: colours as hex, ``horizon`` as height from the top, names of outline and texture."""
+    """Surroundings of one class: colours as hex, ``horizon`` as height from the top, names of
+    outline and texture.
+    """
 
     sky_top: str
     sky_bottom: str
@@ -55,13 +58,17 @@ _TAU = np.float32(2 * np.pi)
 
 def rgb(colour: str) -> np.ndarray:
     """Return ``colour``, written ``#rrggbb``, as RGB in [0, 1], (3, 1, 1) float32."""
-    return np.frombuffer(bytes.fromhex(colour[1:]), np.uint8).astype(np.float32).reshape(3, 1, 1) / 255
+    return (
+        np.frombuffer(bytes.fromhex(colour[1:]), np.uint8).astype(np.float32).reshape(3, 1, 1) / 255
+    )
 
 
 _PALETTES = {n: np.stack([rgb(c) for c in s[:4]]) for n, s in _SCENES.items()}
 
 
-def draw_surroundings(class_index: int, x: np.ndarray, y: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+def draw_surroundings(
+    class_index: int, x: np.ndarray, y: np.ndarray, generator: np.random.Generator
+) -> np.ndarray:
     """Return the surroundings of a class with its variation inside the class, (3, S, S) float32.
 
     Horizon, tilt, colours, phases and sizes vary; the numbers drawn do not depend on the class.
@@ -94,7 +101,8 @@ def cover(distance: np.ndarray, image_size: int) -> np.ndarray:
     """Return how much of each pixel a shape covers, in [0, 1].
 
     Args:
-        distance: signed, from the pixel's centre to the shape's edge, negative inside, in units of the image's side.
+        distance: signed, from the pixel's centre to the shape's edge, negative inside, in units of
+            the image's side.
         image_size: pixels a side.
     """
     return np.clip(np.float32(0.5) - distance * np.float32(image_size), 0, 1)
@@ -123,8 +131,12 @@ _SKYLINES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "waves": lambda x, p: 0.02 * _sine(4 * x + p[0]),
     "hills": lambda x, p: 0.06 * _sine(x + p[0]) + 0.03 * _sine(2.3 * x + p[1]),
     "peaks": lambda x, p: 0.10 * _triangle(2 * x + p[0]) + 0.04 * _triangle(5 * x + p[1]),
-    "trees": lambda x, p: -0.10 * np.abs(_sine(3.5 * x + p[0])) - 0.03 * np.abs(_sine(8 * x + p[1])),
-    "clouds": lambda x, p: -0.07 * np.abs(_sine(1.5 * x + p[0])) - 0.04 * np.abs(_sine(3.2 * x + p[1])),
+    "trees": lambda x, p: (
+        -0.10 * np.abs(_sine(3.5 * x + p[0])) - 0.03 * np.abs(_sine(8 * x + p[1]))
+    ),
+    "clouds": lambda x, p: (
+        -0.07 * np.abs(_sine(1.5 * x + p[0])) - 0.04 * np.abs(_sine(3.2 * x + p[1]))
+    ),
     "towers": _towers,
 }
 
@@ -134,5 +146,7 @@ _TEXTURES: dict[str, Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]]
     "planks": _planks,
     "checks": lambda x, y, p: np.sign(_sine(4 * x + p[0]) * _sine(4 * y + p[1])),
     "grass": lambda x, y, p: _sine(13 * x + 3 * y + p[0]) * _sine(5 * y + p[1]),
-    "blotches": lambda x, y, p: _sine(2.7 * x + p[0] + 0.3 * _sine(2 * y + p[1])) * _sine(3.1 * y + p[2]),
+    "blotches": lambda x, y, p: (
+        _sine(2.7 * x + p[0] + 0.3 * _sine(2 * y + p[1])) * _sine(3.1 * y + p[2])
+    ),
 }

@@ -1,8 +1,9 @@
 """The demo's world on disk, in the formats that outside data comes in.
 
-Image-text shards as img2dataset writes them, an MMVP-VLM folder, and classification and retrieval sets in
-CLIP_benchmark's WebDataset layout. Each image depends on the seed, its split and its index alone; the splits are
-"train" for shards and ``split`` ("test", "validation", ...) for the rest, so that no two of them share an image.
+Image-text shards as img2dataset writes them, an MMVP-VLM folder, and classification and retrieval
+sets in CLIP_benchmark's WebDataset layout. Each image depends on the seed, its split and its index
+alone; the splits are "train" for shards and ``split`` ("test", "validation", ...) for the rest, so
+that no two of them share an image.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import TypeVar
 from joblib import Parallel, delayed
 
 from dcr import seeds
+from dcr.data.shards import Sample, write_shard, write_tar
 from dcr.files import atomic_folder
 from dcr.parameters import ScenesParameters
 from dcr.progress import Bar, show_progress
@@ -32,14 +34,14 @@ from dcr.scenes.world import (
     sample_pair,
     statement,
 )
-from dcr.shards import Sample, write_shard, write_tar
 
 T = TypeVar("T")
 Folder = str | os.PathLike[str]
 
 
 def write_shards(folder: Folder, parameters: ScenesParameters) -> None:
-    """Write the training images as ``folder/00000.tar``, ``.parquet`` and ``_stats.json``, replacing what was there.
+    """Write the training images as ``folder/00000.tar``, ``.parquet`` and ``_stats.json``,
+    replacing what was there.
 
     Args:
         folder: is replaced whole, once all is drawn.
@@ -48,13 +50,17 @@ def write_shards(folder: Folder, parameters: ScenesParameters) -> None:
     num_shards = math.ceil(parameters.num_train_images / parameters.images_per_shard)
     with atomic_folder(folder) as target, _progress("shards", parameters.num_train_images) as bar:
         for shard in range(num_shards):
-            write_shard(target, f"{shard:05d}", _watched(iter_shard_samples(parameters, shard), bar))
+            write_shard(
+                target, f"{shard:05d}", _watched(iter_shard_samples(parameters, shard), bar)
+            )
 
 
 def iter_shard_samples(parameters: ScenesParameters, shard: int) -> Iterator[Sample]:
-    """Yield the samples of training shard number ``shard``, keyed as img2dataset does, drawn by ``n_jobs`` processes.
+    """Yield the samples of training shard number ``shard``, keyed as img2dataset does, drawn by
+    ``n_jobs`` processes.
 
-    Their metadata is the url and the attributes; `write_shard` adds what img2dataset states besides, sha256 included.
+    Their metadata is the url and the attributes; `write_shard` adds what img2dataset states
+    besides, sha256 included.
 
     Args:
         parameters: as for `write_shards`.
@@ -65,7 +71,8 @@ def iter_shard_samples(parameters: ScenesParameters, shard: int) -> Iterator[Sam
     digits = math.ceil(math.log10(max(parameters.images_per_shard, 2)))
     draw = delayed(_train_sample)
     yield from Parallel(n_jobs=parameters.n_jobs, return_as="generator", batch_size=50)(
-        draw(parameters, f"{shard:05d}{index - start:0{digits}d}", index) for index in range(start, stop)
+        draw(parameters, f"{shard:05d}{index - start:0{digits}d}", index)
+        for index in range(start, stop)
     )
 
 
@@ -73,7 +80,12 @@ def _train_sample(parameters: ScenesParameters, key: str, index: int) -> Sample:
     attributes = sample_attributes(parameters.seed, "train", index)
     image = _draw(parameters, attributes, "train", index)
     generator = seeds.numpy_generator(parameters.seed, "caption", "train", index)
-    text = caption(attributes, generator, parameters.caption_class_probability, parameters.caption_detail_probability)
+    text = caption(
+        attributes,
+        generator,
+        parameters.caption_class_probability,
+        parameters.caption_detail_probability,
+    )
     metadata = {"url": f"scenes://train/{index}", "attributes": attributes}
     return Sample(key, image, "jpg", text, metadata)
 
@@ -91,13 +103,17 @@ def write_mmvp(folder: Folder, parameters: ScenesParameters, split: str = "test"
     num_images = 2 * len(MMVP_TYPES) * parameters.mmvp_pairs_per_type
     with atomic_folder(folder) as target, _progress("MMVP-VLM", num_images) as bar:
         rows = []
-        for number, (kind, text, image) in enumerate(_watched(_iter_questions(parameters, split), bar), start=1):
+        for number, (kind, text, image) in enumerate(
+            _watched(_iter_questions(parameters, split), bar), start=1
+        ):
             path = target / "MLLM_VLM Images" / kind / f"{number}.jpg"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(image)
             rows.append((number, kind, text))
         with open(target / "Questions.csv", "w", newline="", encoding="utf-8") as file:
-            csv.writer(file, lineterminator="\n").writerows([("Question ID", "Type", "Statement"), *rows])
+            csv.writer(file, lineterminator="\n").writerows(
+                [("Question ID", "Type", "Statement"), *rows]
+            )
 
 
 def _iter_questions(parameters: ScenesParameters, split: str) -> Iterator[tuple[str, str, bytes]]:
@@ -105,18 +121,26 @@ def _iter_questions(parameters: ScenesParameters, split: str) -> Iterator[tuple[
         stream = f"{split}/mmvp_vlm/{detail}"
         for index in range(parameters.mmvp_pairs_per_type):
             for attributes in sample_pair(parameters.seed, stream, detail, index):
-                yield kind, statement(attributes, detail), _draw(parameters, attributes, stream, index)
+                yield (
+                    kind,
+                    statement(attributes, detail),
+                    _draw(parameters, attributes, stream, index),
+                )
 
 
 def write_classification(folder: Folder, parameters: ScenesParameters, split: str = "test") -> None:
-    """Write a classification set, parts ``train`` (for probes) and ``test``; a sample's json has its attributes.
+    """Write a classification set, parts ``train`` (for probes) and ``test``; a sample's json has
+    its attributes.
 
     Args:
         folder: is replaced whole, once all is drawn.
         parameters: sizes of both parts, image size and seed.
         split: as for `write_mmvp`.
     """
-    sizes = {"train": parameters.num_classification_train, "test": parameters.num_classification_test}
+    sizes = {
+        "train": parameters.num_classification_train,
+        "test": parameters.num_classification_test,
+    }
     with atomic_folder(folder) as target, _progress("classification", sum(sizes.values())) as bar:
         _write_lines(target / "classnames.txt", SCENE_CLASSES)
         _write_lines(target / "zeroshot_classification_templates.txt", TEMPLATES)
@@ -125,7 +149,9 @@ def write_classification(folder: Folder, parameters: ScenesParameters, split: st
             _write_part(target / part, _watched(images, bar))
 
 
-def _iter_classification(parameters: ScenesParameters, stream: str, size: int) -> Iterator[list[tuple[str, bytes]]]:
+def _iter_classification(
+    parameters: ScenesParameters, stream: str, size: int
+) -> Iterator[list[tuple[str, bytes]]]:
     for index in range(size):
         attributes = sample_attributes(parameters.seed, stream, index)
         yield [
@@ -136,16 +162,22 @@ def _iter_classification(parameters: ScenesParameters, stream: str, size: int) -
 
 
 def write_retrieval(folder: Folder, parameters: ScenesParameters, split: str = "test") -> None:
-    """Write a retrieval set, part ``test`` alone, of several captions an image; the first names everything.
+    """Write a retrieval set, part ``test`` alone, of several captions an image; the first names
+    everything.
 
     Args:
         folder: is replaced whole, once all is drawn.
         parameters: number of images and of captions for each, image size and seed.
         split: as for `write_mmvp`.
     """
-    with atomic_folder(folder) as target, _progress("retrieval", parameters.num_retrieval_images) as bar:
+    with (
+        atomic_folder(folder) as target,
+        _progress("retrieval", parameters.num_retrieval_images) as bar,
+    ):
         _write_lines(target / "dataset_type.txt", ["retrieval"])
-        _write_part(target / "test", _watched(_iter_retrieval(parameters, f"{split}/retrieval"), bar))
+        _write_part(
+            target / "test", _watched(_iter_retrieval(parameters, f"{split}/retrieval"), bar)
+        )
 
 
 def _iter_retrieval(parameters: ScenesParameters, stream: str) -> Iterator[list[tuple[str, bytes]]]:
@@ -154,14 +186,18 @@ def _iter_retrieval(parameters: ScenesParameters, stream: str) -> Iterator[list[
         generator = seeds.numpy_generator(parameters.seed, "caption", stream, index)
         texts = [caption(attributes)]
         while len(texts) < parameters.captions_per_retrieval_image:
-            texts.append(caption(attributes, generator, 1.0, parameters.retrieval_detail_probability))
+            texts.append(
+                caption(attributes, generator, 1.0, parameters.retrieval_detail_probability)
+            )
         yield [
             (f"{index:06d}.jpg", _draw(parameters, attributes, stream, index)),
             (f"{index:06d}.txt", "\n".join(texts).encode()),
         ]
 
 
-def _draw(parameters: ScenesParameters, attributes: Mapping[str, int], stream: str, index: int) -> bytes:
+def _draw(
+    parameters: ScenesParameters, attributes: Mapping[str, int], stream: str, index: int
+) -> bytes:
     return encode_jpeg(render(attributes, parameters.seed, stream, index, parameters.image_size))
 
 

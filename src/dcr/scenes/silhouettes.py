@@ -1,8 +1,9 @@
 """The twenty silhouettes of the demo's world, as signed distance fields.
 
-A silhouette is painted once from a few polygons, ellipses and strokes in the square [-1, 1] x [-1, 1] (x to the
-right, y down, facing right) and then kept as its signed distance: negative inside, in the same units. A distance field
-gives the filled shape, its outline and a border of any width at any size with smooth edges, from one small array.
+A silhouette is painted once from a few polygons, ellipses and strokes in the square [-1, 1] x [-1,
+1] (x to the right, y down, facing right) and then kept as its signed distance: negative inside, in
+the same units. A distance field gives the filled shape, its outline and a border of any width at
+any size with smooth edges, from one small array.
 """
 
 from __future__ import annotations
@@ -44,8 +45,9 @@ def _box(left: float, top: float, right: float, bottom: float, paint: int = 1) -
     return _Polygon(((left, top), (right, top), (right, bottom), (left, bottom)), paint)
 
 
-# Parts are painted in order; a part with paint 0 cuts a hole into what is there. All shapes are strongly lopsided, so
-# that left and right can be told apart, and bulky, so that solid and hollow can.
+# Parts are painted in order; a part with paint 0 cuts a hole into what is there. All shapes are
+# strongly lopsided, so that left and right can be told apart, and bulky, so that solid and hollow
+# can.
 _PARTS: dict[str, tuple[_Ellipse | _Polygon | _Stroke, ...]] = {
     "fish": (
         _Ellipse(0.2, 0, 0.75, 0.5),
@@ -53,7 +55,17 @@ _PARTS: dict[str, tuple[_Ellipse | _Polygon | _Stroke, ...]] = {
         _Polygon(((-0.15, -0.35), (0.0, -0.75), (0.55, -0.35))),
     ),
     "car": (
-        _Polygon(((-0.95, 0.3), (-0.98, -0.08), (-0.78, -0.5), (0.05, -0.5), (0.38, -0.08), (0.98, 0.05), (0.98, 0.3))),
+        _Polygon(
+            (
+                (-0.95, 0.3),
+                (-0.98, -0.08),
+                (-0.78, -0.5),
+                (0.05, -0.5),
+                (0.38, -0.08),
+                (0.98, 0.05),
+                (0.98, 0.3),
+            )
+        ),
         _Ellipse(-0.52, 0.3, 0.25, 0.25),
         _Ellipse(0.55, 0.3, 0.25, 0.25),
     ),
@@ -84,7 +96,17 @@ _PARTS: dict[str, tuple[_Ellipse | _Polygon | _Stroke, ...]] = {
     ),
     "flag": (
         _Stroke(((-0.75, -0.95), (-0.75, 0.98)), 0.2),
-        _Polygon(((-0.7, -0.9), (0.0, -0.75), (0.95, -0.9), (0.6, -0.4), (0.95, 0.15), (0.0, 0.25), (-0.7, 0.1))),
+        _Polygon(
+            (
+                (-0.7, -0.9),
+                (0.0, -0.75),
+                (0.95, -0.9),
+                (0.6, -0.4),
+                (0.95, 0.15),
+                (0.0, 0.25),
+                (-0.7, 0.1),
+            )
+        ),
     ),
     "house": (
         _box(-0.78, -0.98, -0.42, 0.0),
@@ -120,7 +142,17 @@ _PARTS: dict[str, tuple[_Ellipse | _Polygon | _Stroke, ...]] = {
         _Stroke(((0.24, -0.55), (0.3, -0.76), (0.5, -0.66), (0.7, -0.76), (0.76, -0.55)), 0.13),
     ),
     "snail": (
-        _Polygon(((-0.98, 0.8), (-0.6, 0.4), (0.35, 0.4), (0.5, -0.05), (0.85, -0.1), (0.98, 0.3), (0.8, 0.8))),
+        _Polygon(
+            (
+                (-0.98, 0.8),
+                (-0.6, 0.4),
+                (0.35, 0.4),
+                (0.5, -0.05),
+                (0.85, -0.1),
+                (0.98, 0.3),
+                (0.8, 0.8),
+            )
+        ),
         _Stroke(((0.58, 0.0), (0.48, -0.6)), 0.12),
         _Stroke(((0.78, 0.0), (0.92, -0.55)), 0.12),
         _Ellipse(-0.25, -0.1, 0.58, 0.6),
@@ -157,7 +189,9 @@ _PARTS: dict[str, tuple[_Ellipse | _Polygon | _Stroke, ...]] = {
     "cap": (
         _Ellipse(-0.25, 0.3, 0.7, 0.85),
         _box(-1.2, 0.3, 1.2, 1.3, 0),
-        _Polygon(((0.1, -0.02), (0.7, 0.08), (1.0, 0.3), (1.0, 0.48), (-0.95, 0.48), (-0.95, 0.25))),
+        _Polygon(
+            ((0.1, -0.02), (0.7, 0.08), (1.0, 0.3), (1.0, 0.48), (-0.95, 0.48), (-0.95, 0.25))
+        ),
         _Ellipse(-0.25, -0.57, 0.14, 0.12),
     ),
     "hammer": (
@@ -188,7 +222,9 @@ _PARTS: dict[str, tuple[_Ellipse | _Polygon | _Stroke, ...]] = {
 
 @cache
 def distance_field(name: str) -> Image.Image:
-    """Return the signed distance of silhouette ``name``, facing right: a FIELD_SIZE-square image of mode ``F``."""
+    """Return the signed distance of silhouette ``name``, facing right: a FIELD_SIZE-square
+    image of mode ``F``.
+    """
     inside = _paint(name)
     scale = inside.shape[0] / (2 * EXTENT)
     distance = (distance_transform_edt(~inside) - distance_transform_edt(inside)) / scale
@@ -204,7 +240,10 @@ def _paint(name: str) -> np.ndarray:
     for part in _PARTS[name]:
         if isinstance(part, _Ellipse):
             x, y, rx, ry = part.x + EXTENT, part.y + EXTENT, part.radius_x, part.radius_y
-            draw.ellipse([(x - rx) * scale, (y - ry) * scale, (x + rx) * scale, (y + ry) * scale], fill=part.paint)
+            draw.ellipse(
+                [(x - rx) * scale, (y - ry) * scale, (x + rx) * scale, (y + ry) * scale],
+                fill=part.paint,
+            )
             continue
         points = [((x + EXTENT) * scale, (y + EXTENT) * scale) for x, y in part.points]
         if isinstance(part, _Polygon):

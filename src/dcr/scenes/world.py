@@ -1,8 +1,8 @@
 """What the demo's world is made of, and how a picture of it is put into words.
 
-A scene has a class (a silhouette in its own surroundings) and nine details that are independent of the class, one for
-each type of MMVP-VLM. Attributes are a dict ``{"class": int, "orientation": int, ...}`` of indices into
-:data:`SCENE_CLASSES` and :data:`DETAILS`.
+A scene has a class (a silhouette in its own surroundings) and nine details that are independent of
+the class, one for each type of MMVP-VLM. Attributes are a dict ``{"class": int, "orientation": int,
+...}`` of indices into :data:`SCENE_CLASSES` and :data:`DETAILS`.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ MMVP_TYPES: dict[str, str] = {
     "Viewpoint and Perspective": "viewpoint",
 }
 
-# All three are sentences that the captions also contain; near and far stand side by side, so that neither is favoured.
+# All three are sentences that the captions also contain; near and far stand side by side, so that
+# neither is favoured.
 TEMPLATES: tuple[str, ...] = ("a photo of a {c}", "a photo of a near {c}", "a photo of a far {c}")
 
 _BEFORE_NOUN = ("viewpoint", "color", "state")
@@ -50,9 +51,11 @@ _AFTER_NOUN = ("orientation", "position", "presence", "count", "structure", "tex
 
 
 def sample_attributes(seed: int, split: str, index: int) -> dict[str, int]:
-    """Draw the class and the nine details of image ``index`` of ``split``, each uniform and independent.
+    """Draw the class and the nine details of image ``index`` of ``split``, each uniform and
+    independent.
 
-    The draw depends on ``(seed, split, index)`` alone, so that neither order nor number of images matters.
+    The draw depends on ``(seed, split, index)`` alone, so that neither order nor number of images
+    matters.
 
     Args:
         seed: the world's.
@@ -61,10 +64,14 @@ def sample_attributes(seed: int, split: str, index: int) -> dict[str, int]:
     """
     generator = seeds.numpy_generator(seed, "attributes", split, index)
     attributes = {"class": int(generator.integers(len(SCENE_CLASSES)))}
-    return attributes | {detail: int(generator.integers(len(words))) for detail, words in DETAILS.items()}
+    return attributes | {
+        detail: int(generator.integers(len(words))) for detail, words in DETAILS.items()
+    }
 
 
-def sample_pair(seed: int, split: str, detail: str, index: int) -> tuple[dict[str, int], dict[str, int]]:
+def sample_pair(
+    seed: int, split: str, detail: str, index: int
+) -> tuple[dict[str, int], dict[str, int]]:
     """Draw the attributes of two images that differ in ``detail`` alone, in random order.
 
     Args:
@@ -85,10 +92,11 @@ def caption(
     class_probability: float = 1.0,
     detail_probability: float = 1.0,
 ) -> str:
-    """Describe a scene in a fixed word order, naming class and details each with its own probability.
+    """Describe a scene in a fixed word order, naming class and details each with its own
+    probability.
 
-    Without ``generator`` everything is named. Whatever is not named is left out; an unnamed class is "thing". The
-    full caption has at most 28 tokens of CLIP's BPE, start and end included.
+    Without ``generator`` everything is named. Whatever is not named is left out; an unnamed class
+    is "thing". The full caption has at most 28 tokens of CLIP's BPE, start and end included.
 
     Args:
         attributes: of the scene: ``class`` and details, each a place in its list of words.
@@ -100,13 +108,17 @@ def caption(
     if generator is None:
         return _compose(attributes, list(probabilities))
     draws = generator.random(len(probabilities))
-    return _compose(attributes, [n for (n, p), d in zip(probabilities.items(), draws, strict=True) if d < p])
+    return _compose(
+        attributes, [n for (n, p), d in zip(probabilities.items(), draws, strict=True) if d < p]
+    )
 
 
 def statement(attributes: Mapping[str, int], detail: str) -> str:
-    """Return the MMVP-VLM statement on ``attributes`` that names class and ``detail`` alone, as in ``a red fish``.
+    """Return the MMVP-VLM statement on ``attributes`` that names class and ``detail`` alone, as in
+    ``a red fish``.
 
-    The benchmark itself puts "a photo of " before it, which makes it a caption of the same form as :func:`caption`'s.
+    The benchmark itself puts "a photo of " before it, which makes it a caption of the same form as
+    :func:`caption`'s.
     """
     return _compose(attributes, ["class", detail]).removeprefix("a photo of ")
 

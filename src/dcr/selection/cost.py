@@ -14,21 +14,28 @@ def count_steps(runs: Iterable[Run]) -> int:
 
 
 def estimate_seconds(done: Sequence[Mapping[str, Any]], left: Sequence[Sequence[Run]]) -> float:
-    """Return how long candidates will take, by the pace of those that are done, of which there is at least one.
+    """Return how long candidates will take, by the pace of those that are done, of which there is
+    at least one.
 
-    A step takes what steps of its objective took, or all steps where no such run is done; what is no training takes as
-    long for each candidate as it did so far.
+    A step takes what steps of its objective took, or all steps where no such run is done; what is
+    no training takes as long for each candidate as it did so far.
 
     Args:
-        done: outcomes, with ``seconds`` and ``runs``. left: the runs of each candidate that is still to be tried.
+        done: outcomes, with ``seconds`` and ``runs``. left: the runs of each candidate that is
+            still to be tried.
     """
     runs = [run for outcome in done for own in outcome["runs"].values() for run in own.values()]
     objectives = {run["objective"] for run in runs}
-    paces = {objective: _pace(run for run in runs if run["objective"] == objective) for objective in objectives}
+    paces = {
+        objective: _pace(run for run in runs if run["objective"] == objective)
+        for objective in objectives
+    }
     everywhere = _pace(runs)
     trained = sum(run["seconds"] for run in runs)
     other = max(0.0, sum(outcome["seconds"] for outcome in done) - trained) / len(done)
-    training = sum(run.max_train_steps * paces.get(run.objective, everywhere) for own in left for run in own)
+    training = sum(
+        run.max_train_steps * paces.get(run.objective, everywhere) for own in left for run in own
+    )
     return training + other * len(left)
 
 

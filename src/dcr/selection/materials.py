@@ -16,14 +16,14 @@ from dcr.fingerprints import code_hash, json_hash, tensors_hash
 from dcr.latents import LatentCache
 from dcr.parameters import EvaluationParameters, TrainingParameters
 from dcr.positives.synthesis import PIPELINE
-from dcr.provenance import evaluation_course
 from dcr.training import jobs
 from dcr.training.fingerprint import input_hashes
+from dcr.training.provenance import evaluation_course
 
 if TYPE_CHECKING:
-    from dcr.backbones import Backbone
-    from dcr.benchmark_sets import NamedSet
-    from dcr.diffusion import Diffusion
+    from dcr.data.benchmark_sets import NamedSet
+    from dcr.models.backbones import Backbone
+    from dcr.models.diffusion import Diffusion
 
 Encoders = Mapping[str, Callable[[], "Backbone"]]
 
@@ -57,15 +57,21 @@ class Materials:
         return input_hashes(self.latents, self.backbone, self.diffusion)
 
     def hashes_for(self, training: TrainingParameters) -> dict[str, str]:
-        """Return the hashes of what a ``training`` reads, those of synthetic positives only if it trains with them."""
+        """Return the hashes of what a ``training`` reads, those of synthetic positives only if
+        it trains with them.
+        """
         if training.positives != "synthetic":
             return self.hashes
         return self.hashes | {"positives": LatentCache(self.positives, PIPELINE).fingerprint()}
 
     @cached_property
     def fingerprint(self) -> dict[str, Any]:
-        """What every outcome depends on beside the candidate and what its training reads, by name."""
-        course = {key: value for key, value in evaluation_course(self.evaluation).items() if key != "sets"}
+        """What every outcome depends on beside the candidate and what its training reads, by
+        name.
+        """
+        course = {
+            key: value for key, value in evaluation_course(self.evaluation).items() if key != "sets"
+        }
         return {
             "projector": tensors_hash(dict(self.projector)),
             "evaluation": json_hash(course),
@@ -79,7 +85,10 @@ class Materials:
 
 
 def evaluate(
-    encoders: Encoders, sets: Sequence[NamedSet], evaluation: EvaluationParameters, cache: EvaluationCache
+    encoders: Encoders,
+    sets: Sequence[NamedSet],
+    evaluation: EvaluationParameters,
+    cache: EvaluationCache,
 ) -> dict[str, list[Result]]:
     """Return the results of encoders by name.
 

@@ -1,4 +1,6 @@
-"""`selection.json`: rule, candidates, what was chosen and why; and what a recipe that keeps it may say of itself."""
+"""`selection.json`: rule, candidates, what was chosen and why; and what a recipe that keeps it
+may say of itself.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,8 @@ def make_record(
     Args:
         selection: the rule, with seeds, sets and the hours that the search was given.
         outcomes: of the recipe's candidates, at least one, in its order.
-        all_outcomes: these, and those of candidates that the recipe had before, which count as tried.
+        all_outcomes: these, and those of candidates that the recipe had before, which count as
+            tried.
     """
     rule = rule_of(selection)
     gains = {name: _gains(outcome, rule) for name, outcome in outcomes.items()}
@@ -47,12 +50,17 @@ def make_record(
         },
         "setting": outcomes[chosen]["setting"],
         "made_of": outcomes[chosen]["made_of"],
-        "candidates": {name: _describe(outcomes[name], judgements[name], rule) for name in outcomes},
+        "candidates": {
+            name: _describe(outcomes[name], judgements[name], rule) for name in outcomes
+        },
     }
 
 
 def _gains(outcome: Outcome, rule: Rule) -> dict[str, float]:
-    return {key: _measure(outcome["comparisons"][BASE], key)["difference"]["value"] for key in rule.measures}
+    return {
+        key: _measure(outcome["comparisons"][BASE], key)["difference"]["value"]
+        for key in rule.measures
+    }
 
 
 def _measure(comparisons: Mapping[str, Any], key: str) -> Mapping[str, Any]:
@@ -61,7 +69,9 @@ def _measure(comparisons: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 
 
 def _describe(outcome: Outcome, judgement: Judgement, rule: Rule) -> dict[str, Any]:
-    """Return what is told of a candidate: the rule's measures against the base, and the base's when aligned alike."""
+    """Return what is told of a candidate: the rule's measures against the base, and the base's
+    when aligned alike.
+    """
     aligned = outcome["comparisons"].get(aligned_name(BASE))
     measures = {}
     for key in rule.measures:
@@ -84,11 +94,15 @@ def _describe(outcome: Outcome, judgement: Judgement, rule: Rule) -> dict[str, A
 def _of_seeds(outcome: Outcome, key: str) -> dict[str, float]:
     """Return the value of each seed's encoder."""
     benchmark, _, metric = key.partition(".")
-    return {seed: outcome["scores"][f"{outcome['method']}@{seed}"][benchmark][metric] for seed in outcome["runs"]}
+    return {
+        seed: outcome["scores"][f"{outcome['method']}@{seed}"][benchmark][metric]
+        for seed in outcome["runs"]
+    }
 
 
 def tabulate_scores(outcomes: Mapping[str, Outcome]) -> tuple[Scores, Scores, Scores]:
-    """Return scores and intervals of base and candidates, means over seeds, and scores of base and every seed.
+    """Return scores and intervals of base and candidates, means over seeds, and scores of base and
+    every seed.
 
     Args:
         outcomes: by candidate; the values are fractions, by set and metric.
@@ -98,14 +112,25 @@ def tabulate_scores(outcomes: Mapping[str, Outcome]) -> tuple[Scores, Scores, Sc
     encoders: dict[str, Any] = {}
     for name, outcome in outcomes.items():
         against_base = outcome["comparisons"][BASE]
-        scores |= {BASE: _pick(against_base, "before", _value), name: _pick(against_base, "after", _value)}
-        intervals |= {BASE: _pick(against_base, "before", _bounds), name: _pick(against_base, "after", _bounds)}
-        seeds = {f"{name}@{seed}": outcome["scores"][f"{outcome['method']}@{seed}"] for seed in outcome["runs"]}
+        scores |= {
+            BASE: _pick(against_base, "before", _value),
+            name: _pick(against_base, "after", _value),
+        }
+        intervals |= {
+            BASE: _pick(against_base, "before", _bounds),
+            name: _pick(against_base, "after", _bounds),
+        }
+        seeds = {
+            f"{name}@{seed}": outcome["scores"][f"{outcome['method']}@{seed}"]
+            for seed in outcome["runs"]
+        }
         encoders |= {BASE: outcome["scores"][BASE], **seeds}
     return scores, intervals, encoders
 
 
-def _pick(comparisons: Mapping[str, Any], side: str, read: Callable[[Mapping[str, float]], Any]) -> dict[str, Any]:
+def _pick(
+    comparisons: Mapping[str, Any], side: str, read: Callable[[Mapping[str, float]], Any]
+) -> dict[str, Any]:
     return {
         benchmark: {metric: read(comparison[side]) for metric, comparison in metrics.items()}
         for benchmark, metrics in comparisons.items()
@@ -121,7 +146,10 @@ def _bounds(estimate: Mapping[str, float]) -> tuple[float, float]:
 
 
 def _explain(
-    chosen: str, judgements: Mapping[str, Judgement], gains: Mapping[str, Mapping[str, float]], rule: Rule
+    chosen: str,
+    judgements: Mapping[str, Judgement],
+    gains: Mapping[str, Mapping[str, float]],
+    rule: Rule,
 ) -> str:
     """Return in one sentence why a candidate was chosen."""
     own = judgements[chosen]
@@ -129,15 +157,15 @@ def _explain(
     if own.violations:
         worst = max(own.violations, key=own.violations.__getitem__)
         return (
-            f"None of {number} candidates keeps what the rule asks for; {chosen} exceeds it the least, by "
-            f"{_points(own.violations[worst])} points of {measure_name(worst)}."
+            f"None of {number} candidates keeps what the rule asks for; {chosen} exceeds it the"
+            f" least, by {_points(own.violations[worst])} points of {measure_name(worst)}."
         )
     keeping = sum(not judgement.violations for judgement in judgements.values())
     gain = show_difference(gains[chosen][own.limited_by])
     return (
-        f"Of {number} candidates {keeping} keep{'s' * (keeping == 1)} what the rule asks for; of these {chosen} has "
-        f"the largest smallest gain: {measure_name(own.limited_by)} {gain} points, {own.gain:.2f} times its scale of "
-        f"{_points(rule.improve[own.limited_by])}."
+        f"Of {number} candidates {keeping} keep{'s' * (keeping == 1)} what the rule asks for; of"
+        f" these {chosen} has the largest smallest gain: {measure_name(own.limited_by)} {gain}"
+        f" points, {own.gain:.2f} times its scale of {_points(rule.improve[own.limited_by])}."
     )
 
 
@@ -145,8 +173,11 @@ def _points(share: float) -> str:
     return f"{100 * share:.2f}"
 
 
-def check_recipe(record: Record, training: TrainingParameters, alignment: AlignmentParameters) -> list[str]:
-    """Return in words where a recipe differs from the setting that was chosen for it, nothing if it is that.
+def check_recipe(
+    record: Record, training: TrainingParameters, alignment: AlignmentParameters
+) -> list[str]:
+    """Return in words where a recipe differs from the setting that was chosen for it, nothing if it
+    is that.
 
     Args:
         record: the `selection.json` that the recipe keeps.
@@ -155,8 +186,11 @@ def check_recipe(record: Record, training: TrainingParameters, alignment: Alignm
     return compare_settings(record["setting"], describe_setting(training, alignment))
 
 
-def tell_selection(record: Record, training: TrainingParameters, alignment: AlignmentParameters) -> list[str]:
-    """Return what a page says of how its setting was found, in sentences; nothing where no search is on record.
+def tell_selection(
+    record: Record, training: TrainingParameters, alignment: AlignmentParameters
+) -> list[str]:
+    """Return what a page says of how its setting was found, in sentences; nothing where no search
+    is on record.
 
     Args:
         record: the `selection.json` that the recipe keeps, {} without one.
@@ -166,8 +200,11 @@ def tell_selection(record: Record, training: TrainingParameters, alignment: Alig
         return []
     seeds = len(record["seeds"])
     told = [
-        f"{record['num_settings_tried']} settings were tried on validation data, each with {seeds} "
-        f"seed{'s' * (seeds != 1)} that this page does not show; the rule was declared before. {tell_rule(record)}",
+        (
+            f"{record['num_settings_tried']} settings were tried on validation data, each with"
+            f" {seeds} seed{'s' * (seeds != 1)} that this page does not show; the rule was declared"
+            f" before. {tell_rule(record)}"
+        ),
         f"Chosen was {record['chosen']}. {record['why']}",
     ]
     if differences := check_recipe(record, training, alignment):
@@ -182,7 +219,8 @@ def tell_rule(record: Record) -> str:
         for entry in record["rule"]["improve"]
     )
     keep = " and ".join(
-        f"{_points(entry['loss'])} points of {measure_name(entry['measure'])}" for entry in record["rule"]["keep"]
+        f"{_points(entry['loss'])} points of {measure_name(entry['measure'])}"
+        for entry in record["rule"]["keep"]
     )
     limit = f", among settings that lose at most {keep}" if keep else ""
     return f"The largest smallest gain over the base counts, of {improve}{limit}."

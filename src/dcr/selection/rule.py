@@ -1,7 +1,9 @@
-"""Which setting is chosen: the one whose smallest gain is the largest, among those that lose no more than allowed.
+"""Which setting is chosen: the one whose smallest gain is the largest, among those that lose no
+more than allowed.
 
-Gains of different measures become comparable by a scale of each, for example by how much the measure varies when the
-same training is repeated with another seed. The smallest of them counts, so that no measure is bought with another.
+Gains of different measures become comparable by a scale of each, for example by how much the
+measure varies when the same training is repeated with another seed. The smallest of them counts, so
+that no measure is bought with another.
 """
 
 from __future__ import annotations
@@ -65,7 +67,8 @@ def judge_setting(rule: Rule, gains: Mapping[str, float]) -> Judgement:
 
     Args:
         rule: scales and allowed losses, as fractions too.
-        gains: by measure, the setting's mean over seeds minus the base's value; a fraction, as the scores are.
+        gains: by measure, the setting's mean over seeds minus the base's value; a fraction, as the
+            scores are.
     """
     standardised = {measure: gains[measure] / scale for measure, scale in rule.improve.items()}
     limit = min(standardised, key=standardised.__getitem__)
@@ -75,9 +78,11 @@ def judge_setting(rule: Rule, gains: Mapping[str, float]) -> Judgement:
 
 
 def choose(judgements: Mapping[str, Judgement]) -> tuple[str, bool]:
-    """Return which of the settings in ``judgements`` is chosen, and whether it keeps all that the rule asks to be kept.
+    """Return which of the settings in ``judgements`` is chosen, and whether it keeps all that the
+    rule asks to be kept.
 
-    Where no setting keeps all, it is the one whose worst violation is the smallest. Of equal ones the first is chosen.
+    Where no setting keeps all, it is the one whose worst violation is the smallest. Of equal ones
+    the first is chosen.
     """
     keeping = [name for name, judgement in judgements.items() if not judgement.violations]
     if keeping:

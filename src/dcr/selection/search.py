@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING
 from dcr.encoder_names import BASE
 from dcr.errors import UserError
 from dcr.evaluation import EvaluationCache, NamedSet
-from dcr.parameters import AlignmentParameters, EvaluationParameters, SelectionParameters, TrainingParameters
+from dcr.parameters import (
+    AlignmentParameters,
+    EvaluationParameters,
+    SelectionParameters,
+    TrainingParameters,
+)
 from dcr.selection.cost import count_steps, estimate_seconds, hours
 from dcr.selection.materials import Materials, evaluate
 from dcr.selection.rule import rule_of
@@ -19,7 +24,7 @@ from dcr.training.fingerprint import run_fingerprint
 from dcr.training.runs import shorter_first, stage1_run
 
 if TYPE_CHECKING:
-    from dcr.backbones import Backbone
+    from dcr.models.backbones import Backbone
 
 Outcomes = Mapping[str, Callable[[], Outcome]]
 """What loads the outcomes that earlier searches left, by candidate."""
@@ -30,7 +35,8 @@ _log = logging.getLogger(__name__)
 def gather_trials(
     selection: SelectionParameters, training: TrainingParameters, alignment: AlignmentParameters
 ) -> dict[str, Trial]:
-    """Return the candidates by name, in the order in which what they have in common is trained once.
+    """Return the candidates by name, in the order in which what they have in common is trained
+    once.
 
     Args:
         selection: candidates and seeds. training, alignment: the recipe's sections, which
@@ -41,28 +47,36 @@ def gather_trials(
     """
     if not selection.candidates:
         raise UserError(
-            "parameter 'selection.candidates' is empty: name settings to try; see conf/base/parameters_selection.yml"
+            "parameter 'selection.candidates' is empty: name settings to try; see"
+            " conf/base/parameters_selection.yml"
         )
     trials = {}
     for candidate in selection.candidates:
         own = candidate.apply(training, alignment)
         check_stage1(candidate.name, own[0], training)
         trials[candidate.name] = Trial(candidate, *own, selection.seeds)
-    return {name: trials[name] for name in shorter_first({name: trial.runs for name, trial in trials.items()})}
+    return {
+        name: trials[name]
+        for name in shorter_first({name: trial.runs for name, trial in trials.items()})
+    }
 
 
 def check_stage1(name: str, candidate: TrainingParameters, recipe: TrainingParameters) -> None:
-    """Refuse a candidate that changes what stage 1 depends on: all of them start from the recipe's projector.
+    """Refuse a candidate that changes what stage 1 depends on: all of them start from the recipe's
+    projector.
 
     Args:
         name: of the candidate.
         candidate, recipe: section `training` with the candidate's values, and without them.
     """
-    theirs, ours = (run_fingerprint(stage1_run(parameters), {}, None) for parameters in (candidate, recipe))
+    theirs, ours = (
+        run_fingerprint(stage1_run(parameters), {}, None) for parameters in (candidate, recipe)
+    )
     if changed := [key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key)]:
         raise UserError(
-            f"selection.candidates.{name}.training changes {', '.join(sorted(changed))}, on which stage 1 depends, but "
-            "candidates share the recipe's stage 1: change it in the recipe, or leave it out"
+            f"selection.candidates.{name}.training changes {', '.join(sorted(changed))}, on which"
+            " stage 1 depends, but candidates share the recipe's stage 1: change it in the recipe,"
+            " or leave it out"
         )
 
 
@@ -87,13 +101,17 @@ def check_measures(
     for measure in rule_of(selection).measures:
         if measure not in known:
             raise UserError(
-                f"the rule of section `selection` asks for {measure}, but the sets in selection.sets give "
-                f"{', '.join(known)}; name one of these, or the set that gives it"
+                f"the rule of section `selection` asks for {measure}, but the sets in"
+                f" selection.sets give {', '.join(known)}; name one of these, or the set that"
+                " gives it"
             )
 
 
 def search(
-    selection: SelectionParameters, trials: Mapping[str, Trial], materials: Materials, previous: Outcomes
+    selection: SelectionParameters,
+    trials: Mapping[str, Trial],
+    materials: Materials,
+    previous: Outcomes,
 ) -> Iterator[tuple[str, Outcome]]:
     """Yield name and outcome of each candidate that is not done yet, as soon as it is.
 
@@ -104,7 +122,11 @@ def search(
         previous: what loads the outcomes that earlier searches left; those that still fit are done.
     """
     assert materials.hashes  # taken while the models are as they were loaded
-    done = {name: outcome for name, trial in trials.items() if (outcome := _fitting(trial, materials, previous))}
+    done = {
+        name: outcome
+        for name, trial in trials.items()
+        if (outcome := _fitting(trial, materials, previous))
+    }
     finished: list[Path] = [folder for name in done for folder in trials[name].folders(materials)]
     _tell_plan(selection, trials, len(done))
     if done:
@@ -131,13 +153,16 @@ def load_outcome(trial: Trial, outcomes: Outcomes) -> Outcome:
     made_of = outcome.get("made_of", {})
     if any(made_of.get(key) != value for key, value in trial.made_of_itself.items()):
         raise UserError(
-            f"candidate {name} was not tried as the recipe declares it now; run `kedro run --pipelines selection`"
+            f"candidate {name} was not tried as the recipe declares it now; run `kedro run"
+            " --pipelines selection`"
         )
     return outcome
 
 
 def _fitting(trial: Trial, materials: Materials, previous: Outcomes) -> Outcome | None:
-    """Return the outcome that an earlier search left of a candidate, None if it is not of the same."""
+    """Return the outcome that an earlier search left of a candidate, None if it is not of the
+    same.
+    """
     name = trial.candidate.name
     if name not in previous:
         return None
@@ -155,8 +180,8 @@ def _tell_plan(selection: SelectionParameters, trials: Mapping[str, Trial], num_
     budget = selection.budget_hours
     told = f"took {budget:g} hours when it was last run" if budget else "has not been run before"
     _log.info(
-        f"{len(trials)} candidates with {len(selection.seeds)} seeds, {steps:,} steps of stage 2 in all; {num_done} "
-        f"candidates are done. By selection.budget_hours the whole search {told}."
+        f"{len(trials)} candidates with {len(selection.seeds)} seeds, {steps:,} steps of stage 2 in"
+        f" all; {num_done} candidates are done. By selection.budget_hours the whole search {told}."
     )
 
 
@@ -165,6 +190,6 @@ def _tell_progress(trials: Mapping[str, Trial], done: Mapping[str, Outcome]) -> 
     spent = sum(outcome["seconds"] for outcome in done.values())
     expected = estimate_seconds(list(done.values()), left)
     _log.info(
-        f"{len(done)} of {len(trials)} candidates are done, in {hours(spent)} hours; the rest will take about "
-        f"{hours(expected)} hours."
+        f"{len(done)} of {len(trials)} candidates are done, in {hours(spent)} hours; the rest will"
+        f" take about {hours(expected)} hours."
     )

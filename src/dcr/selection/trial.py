@@ -1,4 +1,6 @@
-"""One candidate: trained with every seed of the search, aligned, evaluated, and compared with the base."""
+"""One candidate: trained with every seed of the search, aligned, evaluated, and compared with
+the base.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,7 @@ from dcr.training.product import describe_run, put_into_tower
 from dcr.training.runs import Run, method_runs
 
 if TYPE_CHECKING:
-    from dcr.backbones import Backbone
+    from dcr.models.backbones import Backbone
 
 Outcome = Mapping[str, Any]
 """What became of a candidate, as plain values; see `Trial.perform`."""
@@ -61,7 +63,11 @@ class Trial:
 
     def folders(self, materials: Materials) -> list[Path]:
         """Return where the checkpoints of every run are, below those of the ``materials``."""
-        return [self._folder(materials, seed) / run.name for seed in self.seeds for run in self._runs_of(seed)]
+        return [
+            self._folder(materials, seed) / run.name
+            for seed in self.seeds
+            for run in self._runs_of(seed)
+        ]
 
     @property
     def made_of_itself(self) -> dict[str, Any]:
@@ -69,36 +75,52 @@ class Trial:
         return {"setting": json_hash(self.setting), "seeds": list(self.seeds)}
 
     def made_of(self, materials: Materials) -> dict[str, Any]:
-        """Return all that the outcome depends on, by name, if the candidate starts from these ``materials``."""
-        return {**self.made_of_itself, **materials.hashes_for(self.training), **materials.fingerprint}
+        """Return all that the outcome depends on, by name, if the candidate starts from these
+        ``materials``.
+        """
+        return {
+            **self.made_of_itself,
+            **materials.hashes_for(self.training),
+            **materials.fingerprint,
+        }
 
-    def perform(self, materials: Materials, finished: list[Path], before: Outcome) -> dict[str, Any]:
+    def perform(
+        self, materials: Materials, finished: list[Path], before: Outcome
+    ) -> dict[str, Any]:
         """Return the candidate's outcome.
 
         Args:
             materials: what all candidates start from and are measured on.
-            finished: folders of runs that are finished, from whose checkpoints a run that begins in the same way goes
-                on; the folders of these runs are appended.
+            finished: folders of runs that are finished, from whose checkpoints a run that begins in
+                the same way goes on; the folders of these runs are appended.
             before: the outcome that stood under this name, {} for none.
 
         Returns:
-            ``candidate`` and its ``overrides``; its ``setting``, and hashes of all ``settings_tried`` under this name;
-            what it is ``made_of``; ``method`` and ``runs`` by seed; ``scores`` by encoder; ``comparisons`` of the
-            product over its seeds, by what it is compared with; ``seconds``.
+            ``candidate`` and its ``overrides``; its ``setting``, and hashes of all
+            ``settings_tried`` under this name; what it is ``made_of``; ``method`` and ``runs`` by
+            seed; ``scores`` by encoder; ``comparisons`` of the product over its seeds, by what it
+            is compared with; ``seconds``.
         """
         started = time.monotonic()
         towers: dict[str, jobs.State] = {}
         runs: dict[str, dict[str, Any]] = {}
         for seed in self.seeds:
             trained = self._train(materials, seed, finished)
-            towers[str(EncoderName(self.training.method, seed=seed))] = trained.towers[self.training.method]
-            told = {run.name: describe_run(run, trained.runs[run.name]) for run in self._runs_of(seed)}
+            towers[str(EncoderName(self.training.method, seed=seed))] = trained.towers[
+                self.training.method
+            ]
+            told = {
+                run.name: describe_run(run, trained.runs[run.name]) for run in self._runs_of(seed)
+            }
             runs[str(seed)] = told
         results = materials.evaluate(self._encoders(materials, towers))
         setting = self.setting
         return {
             "candidate": self.candidate.name,
-            "overrides": {"training": self.candidate.training, "alignment": self.candidate.alignment},
+            "overrides": {
+                "training": self.candidate.training,
+                "alignment": self.candidate.alignment,
+            },
             "setting": setting,
             "settings_tried": sorted({json_hash(setting), *before.get("settings_tried", [])}),
             "made_of": self.made_of(materials),
@@ -111,7 +133,12 @@ class Trial:
 
     def _of_seed(self, seed: int) -> TrainingParameters:
         """Return the parameters with one seed of the search in place of all of the recipe's."""
-        alone = {"seed": seed, "stage2_seeds": [], "baselines": [], "resume_from_checkpoint": "latest"}
+        alone = {
+            "seed": seed,
+            "stage2_seeds": [],
+            "baselines": [],
+            "resume_from_checkpoint": "latest",
+        }
         return self.training.model_copy(update=alone)
 
     def _runs_of(self, seed: int) -> list[Run]:
@@ -123,13 +150,17 @@ class Trial:
     def _train(self, materials: Materials, seed: int, finished: list[Path]) -> jobs.Trained:
         m = materials
         training = self._of_seed(seed)
-        job = jobs.open_job(training, m.latents, m.backbone, m.diffusion, self._folder(m, seed), m.positives)
+        job = jobs.open_job(
+            training, m.latents, m.backbone, m.diffusion, self._folder(m, seed), m.positives
+        )
         job.hashes = m.hashes_for(training)  # an earlier training may have cast the models
         job.done = finished
         return jobs.train_adapters(job, dict(m.projector))
 
     def _encoders(self, materials: Materials, towers: Mapping[str, jobs.State]) -> Encoders:
-        """Return what loads the base and the encoder of each seed, in both forms where an alignment follows."""
+        """Return what loads the base and the encoder of each seed, in both forms where an
+        alignment follows.
+        """
 
         def merged(name: str) -> Backbone:
             """Return the base with the weights of the encoder ``name`` in its tower."""
@@ -137,15 +168,22 @@ class Trial:
             put_into_tower(self.training, backbone, towers[name])
             return backbone
 
-        encoders = {BASE: lambda: materials.backbone, **{name: partial(merged, name) for name in towers}}
+        encoders = {
+            BASE: lambda: materials.backbone,
+            **{name: partial(merged, name) for name in towers},
+        }
         if self.alignment.form == "none":
             return encoders
         fraction = self.training.validation_fraction
         maps, record = align_encoders(self.alignment, materials.latents, fraction, encoders)
-        return both_forms(encoders, {name: partial(dict, own) for name, own in maps.items()}, record)
+        return both_forms(
+            encoders, {name: partial(dict, own) for name, own in maps.items()}, record
+        )
 
     def _compare(self, results: Mapping[str, list[Result]], confidence: float) -> dict[str, Any]:
-        """Compare the product with the base, and where an alignment followed also with the base aligned and itself."""
+        """Compare the product with the base, and where an alignment followed also with the base
+        aligned and itself.
+        """
         method = self.training.method
         others = [BASE]
         if self.alignment.form != "none":

@@ -1,9 +1,10 @@
 """Signals compared over seeds: no difference counts that chance explains.
 
-Every signal has a run with each seed, and runs of one seed share data order, noise and first weights. So signals are
-compared with the baseline seed by seed and item by item, by the one judge (`dcr.evaluation.comparison`); with S signals
-beside the baseline each interval is widened to 1 - (1 - confidence) / S (Bonferroni), so that a false winner among all
-of them is as rare as in one comparison.
+Every signal has a run with each seed, and runs of one seed share data order, noise and first
+weights. So signals are compared with the baseline seed by seed and item by item, by the one judge
+(`dcr.evaluation.comparison`); with S signals beside the baseline each interval is widened to 1 - (1
+- confidence) / S (Bonferroni), so that a false winner among all of them is as rare as in one
+  comparison.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ class SweepRun:
 
     Attributes:
         signal, seed: which one.
-        before, after: of each column, what was measured of the base encoder, which is the same in all runs, and of the
-            trained one.
+        before, after: of each column, what was measured of the base encoder, which is the same in
+            all runs, and of the trained one.
         seconds_per_step: what a step of its training cost.
     """
 
@@ -42,7 +43,9 @@ class SweepRun:
 
 
 def gather_runs(
-    measurements: Mapping[str, Measurements], records: Mapping[str, dict[str, Any]], measures: Mapping[str, str]
+    measurements: Mapping[str, Measurements],
+    records: Mapping[str, dict[str, Any]],
+    measures: Mapping[str, str],
 ) -> list[SweepRun]:
     """Return the runs in the order of their names.
 
@@ -59,10 +62,15 @@ def gather_runs(
             "there is no finished run to compare; make them with "
             "`kedro make-dvc --env sweep` and `dvc repro stages/sweep/dvc.yaml`"
         )
-    return [_gather_run(name, measurements[name], records[name], measures) for name in sorted(measurements)]
+    return [
+        _gather_run(name, measurements[name], records[name], measures)
+        for name in sorted(measurements)
+    ]
 
 
-def _gather_run(name: str, measured: Measurements, record: Mapping[str, Any], measures: Mapping[str, str]) -> SweepRun:
+def _gather_run(
+    name: str, measured: Measurements, record: Mapping[str, Any], measures: Mapping[str, str]
+) -> SweepRun:
     signal, _, seed = name.rpartition("-")
     method = next((encoder for encoder in measured if encoder != "base"), None)
     sides: dict[str, dict[str, Measured]] = {"base": {}, "after": {}}
@@ -72,14 +80,18 @@ def _gather_run(name: str, measured: Measurements, record: Mapping[str, Any], me
             sides["base"][column] = measured["base"][benchmark][metric]
             sides["after"][column] = measured[method][benchmark][metric]
         except KeyError as exc:
-            raise UserError(f"run {name} has no {measure}; name a measure of scores.json in `sweep`") from exc
+            raise UserError(
+                f"run {name} has no {measure}; name a measure of scores.json in `sweep`"
+            ) from exc
     phases = [run for key, run in record["runs"].items() if split_run(key)[0] == method]
     seconds, steps = (sum(run[key] for run in phases) for key in ("seconds", "steps"))
     return SweepRun(signal, int(seed), sides["base"], sides["after"], seconds / steps)
 
 
 def runs_table(runs: Sequence[SweepRun]) -> pd.DataFrame:
-    """Return one row for each of the ``runs``: ``signal``, ``seed``, each measure, and ``seconds_per_step``."""
+    """Return one row for each of the ``runs``: ``signal``, ``seed``, each measure, and
+    ``seconds_per_step``.
+    """
     return pd.DataFrame(
         {
             "signal": run.signal,
@@ -94,13 +106,15 @@ def runs_table(runs: Sequence[SweepRun]) -> pd.DataFrame:
 def compare_signals(
     runs: Sequence[SweepRun], measures: Sequence[str], baseline: str, confidence: float
 ) -> pd.DataFrame:
-    """Return one row a signal, the baseline's first: number of seeds, cost, and per measure mean, interval and verdict.
+    """Return one row a signal, the baseline's first: number of seeds, cost, and per measure mean,
+    interval and verdict.
 
     The cost is that of the fastest run, which other work on the machine disturbed least.
 
-    Columns of measure m: ``m``, ``m_low``, ``m_high`` (the mean over seeds and its interval over seeds and items),
-    ``m_difference`` to the baseline with ``m_difference_low`` and ``m_difference_high``, and ``m_verdict``:
-    ``baseline``, or one of the judge's, ``one seed`` where chance cannot be told.
+    Columns of measure m: ``m``, ``m_low``, ``m_high`` (the mean over seeds and its interval over
+    seeds and items), ``m_difference`` to the baseline with ``m_difference_low`` and
+    ``m_difference_high``, and ``m_verdict``: ``baseline``, or one of the judge's, ``one seed``
+    where chance cannot be told.
 
     Args:
         runs: all that are finished.
@@ -113,7 +127,9 @@ def compare_signals(
     """
     finished = sorted({run.signal for run in runs})
     if baseline not in finished:
-        raise UserError(f"the baseline {baseline} has no finished run; there are: {', '.join(finished)}")
+        raise UserError(
+            f"the baseline {baseline} has no finished run; there are: {', '.join(finished)}"
+        )
     widened = 1 - (1 - confidence) / max(1, len(finished) - 1)
     first = {run.seed: run for run in runs if run.signal == baseline}
     rows = []
@@ -122,8 +138,12 @@ def compare_signals(
         cost = min(run.seconds_per_step for run in own.values())
         row: dict[str, Any] = {"signal": signal, "num_seeds": len(own), "seconds_per_step": cost}
         for column in measures:
-            row |= _columns(column, estimate([run.after[column] for run in own.values()], confidence))
-            paired = [own[seed].after[column] - first[seed].after[column] for seed in own if seed in first]
+            row |= _columns(
+                column, estimate([run.after[column] for run in own.values()], confidence)
+            )
+            paired = [
+                own[seed].after[column] - first[seed].after[column] for seed in own if seed in first
+            ]
             difference = estimate(paired, widened) if paired else _NOTHING
             row |= _columns(f"{column}_difference", difference)
             row[f"{column}_verdict"] = "baseline" if signal == baseline else judge(difference)

@@ -11,7 +11,9 @@ from dcr.pages import fill_template
 from dcr.sweep.comparison import SweepRun, compare_signals, headline, runs_table
 
 
-def render_comparison(runs: Sequence[SweepRun], measures: Mapping[str, str], baseline: str, confidence: float) -> str:
+def render_comparison(
+    runs: Sequence[SweepRun], measures: Mapping[str, str], baseline: str, confidence: float
+) -> str:
     """Return the page of a sweep.
 
     Args:
@@ -29,14 +31,20 @@ def render_comparison(runs: Sequence[SweepRun], measures: Mapping[str, str], bas
         measures=measures,
         baseline=baseline,
         confidence=confidence,
-        before={measure: np.mean([run.before[measure].value for run in runs]) for measure in measures},
+        before={
+            measure: np.mean([run.before[measure].value for run in runs]) for measure in measures
+        },
         reach=reach,
         headline=headline(table, measures, baseline),
     )
 
 
 def _reach(table: pd.DataFrame, measure: str) -> float:
-    """Return the largest distance from zero that a difference's interval has, for the axis of all of them."""
+    """Return the largest distance from zero that a difference's interval has, for the axis of
+    all of them.
+    """
     bounds = table[[f"{measure}_difference_low", f"{measure}_difference_high"]].abs()
     largest = bounds.max(axis=None)
-    return float(largest) if largest > 0 else 1.0  # NaN and nothing but zeros have no axis of their own
+    return (
+        float(largest) if largest > 0 else 1.0
+    )  # NaN and nothing but zeros have no axis of their own

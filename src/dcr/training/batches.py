@@ -1,9 +1,10 @@
 """What one step sees: views, noisy latents and targets, drawn from the seed and the step alone.
 
-No random state is carried from step to step: whatever is drawn at step s comes from a generator seeded with
-(seed, purpose, s). A run can therefore be cut at any step and go on exactly.
+No random state is carried from step to step: whatever is drawn at step s comes from a generator
+seeded with (seed, purpose, s). A run can therefore be cut at any step and go on exactly.
 
-Notation: B batch of this process, P processes, V views of an image, H x W image size, C x h x w latent shape.
+Notation: B batch of this process, P processes, V views of an image, H x W image size, C x h x w
+latent shape.
 """
 
 from __future__ import annotations
@@ -17,25 +18,31 @@ import torch
 
 from dcr.latents import encode_collated
 from dcr.seeds import derive_seed, torch_generator
-from dcr.training.processes import Processes
+from dcr.training.distributed.processes import Processes
 
 if TYPE_CHECKING:
-    from dcr.diffusion import Diffusion
+    from dcr.models.diffusion import Diffusion
 
 
 class Augmentation(Protocol):
     """Makes views of a batch, from draws that it names the number of."""
 
     def draw(self, count: int, generator: torch.Generator) -> torch.Tensor:
-        """Return the draws of ``count`` samples, one row each, from ``generator``, which is on the CPU."""
+        """Return the draws of ``count`` samples, one row each, from ``generator``, which is on
+        the CPU.
+        """
 
     def apply(self, pixels: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
-        """Return views of ``pixels``, (B, 3, H, W) in [0, 1], by the ``draws`` of `draw`, one row a sample."""
+        """Return views of ``pixels``, (B, 3, H, W) in [0, 1], by the ``draws`` of `draw`, one
+        row a sample.
+        """
 
 
 @dataclass(frozen=True)
 class BatchOptions:
-    """How batches are drawn; see conf/base/parameters_training.yml. The defaults are the paper's method."""
+    """How batches are drawn; see conf/base/parameters_training.yml. The defaults are the
+    paper's method.
+    """
 
     num_views: int = 1
     batched_views: bool = True
@@ -62,13 +69,14 @@ class BatchOptions:
 class Batch:
     """What one step sees.
 
-    keys: of the samples. pixels: (B, 3, H, W) in [0, 1]. view_pixels: (V * B, 3, H, W), first every image's first
-    view, then every image's second. noisy_latents, targets: (B, C, h, w) float32. timesteps: (B,) int64.
-    weights: of the samples' losses, (B,) float32, None for 1. negatives: places of the sampled ones relative to the
-    sample's own, (B, N) int64, None for all. base_features: the base encoder's, (B, d), None where they are not used.
-    clip_features: the same encoder's of images and of first views, (B, d) each, to resample by, None likewise.
-    signal_seed: for signals that draw, the same in all processes. Where there are made positives, they are the last
-    view.
+    keys: of the samples. pixels: (B, 3, H, W) in [0, 1]. view_pixels: (V * B, 3, H, W), first every
+    image's first view, then every image's second. noisy_latents, targets: (B, C, h, w) float32.
+    timesteps: (B,) int64. weights: of the samples' losses, (B,) float32, None for 1. negatives:
+    places of the sampled ones relative to the sample's own, (B, N) int64, None for all.
+    base_features: the base encoder's, (B, d), None where they are not used. clip_features: the same
+    encoder's of images and of first views, (B, d) each, to resample by, None likewise. signal_seed:
+    for signals that draw, the same in all processes. Where there are made positives, they are the
+    last view.
     """
 
     keys: list[str]
@@ -85,8 +93,9 @@ class Batch:
 
 
 class Draws:
-    """Draws of one step by purpose: each process draws for all of them and keeps its own piece, so that what a sample
-    gets depends on its place in the batch and not on how many processes share it.
+    """Draws of one step by purpose: each process draws for all of them and keeps its own piece, so
+    that what a sample gets depends on its place in the batch and not on how many processes share
+    it.
 
     Args:
         seed: of the run.
@@ -97,7 +106,12 @@ class Draws:
     """
 
     def __init__(
-        self, seed: int, step: int | str, size: int, processes: Processes | None, device: torch.device
+        self,
+        seed: int,
+        step: int | str,
+        size: int,
+        processes: Processes | None,
+        device: torch.device,
     ) -> None:
         self._seed = seed
         self._step = step
@@ -105,7 +119,9 @@ class Draws:
         self._own = processes.own(size) if processes else slice(None)
         self.num_samples = size * (processes.count if processes else 1)
 
-    def __call__(self, draw: Callable[[int, torch.Generator], torch.Tensor], *purpose: str | int) -> torch.Tensor:
+    def __call__(
+        self, draw: Callable[[int, torch.Generator], torch.Tensor], *purpose: str | int
+    ) -> torch.Tensor:
         """Return this process's piece of ``draw(samples of all processes, generator)``."""
         name, *number = purpose
         generator = torch_generator(self._seed, name, self._step, *number)
@@ -113,7 +129,9 @@ class Draws:
 
     def normal(self, shape: torch.Size, purpose: str) -> torch.Tensor:
         """Return unit normal numbers for ``purpose``, (B, *shape), ``shape`` being one sample's."""
-        return self(lambda count, generator: torch.randn(count, *shape, generator=generator), purpose)
+        return self(
+            lambda count, generator: torch.randn(count, *shape, generator=generator), purpose
+        )
 
 
 def make_batch(
@@ -125,7 +143,8 @@ def make_batch(
     processes: Processes | None = None,
     options: BatchOptions | None = None,
 ) -> Batch:
-    """Draw latents, noise, timesteps, views and negatives for one step, on the diffusion model's device.
+    """Draw latents, noise, timesteps, views and negatives for one step, on the diffusion model's
+    device.
 
     Args:
         collated: the samples, as `dcr.training.data.collate` stacks them.
@@ -141,7 +160,9 @@ def make_batch(
     moments = collated["moments"] if "moments" in collated else encode_collated(collated, diffusion)
     mean, log_variance = moments.to(device, non_blocking=True).chunk(2, dim=1)
     draws = Draws(seed, step, len(mean), processes, device)
-    latents = diffusion.scale_latents(mean + torch.exp(0.5 * log_variance) * draws.normal(mean.shape[1:], "latent"))
+    latents = diffusion.scale_latents(
+        mean + torch.exp(0.5 * log_variance) * draws.normal(mean.shape[1:], "latent")
+    )
     noise = draws.normal(mean.shape[1:], "noise")
     timesteps = draws(partial(_draw_timesteps, diffusion.num_timesteps, options), "timestep")
     return Batch(
@@ -149,7 +170,9 @@ def make_batch(
         pixels=pixels,
         view_pixels=torch.cat([_make_views(pixels, augmentation, draws, options), *made]),
         noisy_latents=diffusion.add_noise(latents, noise, timesteps, options.precision),
-        targets=diffusion.target(latents, noise, timesteps, options.prediction_type, options.precision),
+        targets=diffusion.target(
+            latents, noise, timesteps, options.prediction_type, options.precision
+        ),
         timesteps=timesteps,
         weights=_min_snr_weights(diffusion, timesteps, options) if options.snr_gamma else None,
         negatives=_draw_negatives(len(mean), draws, options) if options.negatives_count else None,
@@ -162,7 +185,9 @@ def to_pixels(crops: torch.Tensor, device: torch.device) -> torch.Tensor:
     return crops.to(device, non_blocking=True).permute(0, 3, 1, 2).float() / 255
 
 
-def _make_views(pixels: torch.Tensor, augmentation: Augmentation, draws: Draws, options: BatchOptions) -> torch.Tensor:
+def _make_views(
+    pixels: torch.Tensor, augmentation: Augmentation, draws: Draws, options: BatchOptions
+) -> torch.Tensor:
     """Return the views; image by image, where that is asked for, they are the same."""
     views = []
     for number in range(options.num_views):
@@ -174,22 +199,32 @@ def _make_views(pixels: torch.Tensor, augmentation: Augmentation, draws: Draws, 
     return torch.cat(views)
 
 
-def _draw_timesteps(length: int, options: BatchOptions, count: int, generator: torch.Generator) -> torch.Tensor:
+def _draw_timesteps(
+    length: int, options: BatchOptions, count: int, generator: torch.Generator
+) -> torch.Tensor:
     first = int(options.timestep_min * length)
     last = max(first + 1, round(options.timestep_max * length))
     return torch.randint(first, last, (count,), generator=generator)
 
 
 def _draw_negatives(size: int, draws: Draws, options: BatchOptions) -> torch.Tensor:
-    """Return ``negatives_count`` different places of other samples, relative to each sample's own."""
+    """Return ``negatives_count`` different places of other samples, relative to each sample's
+    own.
+    """
     columns = draws.num_samples if options.gather_negatives else size
-    order = draws(lambda count, generator: torch.rand(count, columns - 1, generator=generator), "negatives").argsort(1)
+    order = draws(
+        lambda count, generator: torch.rand(count, columns - 1, generator=generator), "negatives"
+    ).argsort(1)
     return order[:, : options.negatives_count] + 1
 
 
-def _min_snr_weights(diffusion: Diffusion, timesteps: torch.Tensor, options: BatchOptions) -> torch.Tensor:
+def _min_snr_weights(
+    diffusion: Diffusion, timesteps: torch.Tensor, options: BatchOptions
+) -> torch.Tensor:
     """Return Min-SNR weights of the timesteps (arXiv 2303.09556), for what the target is."""
-    from diffusers.training_utils import compute_snr  # here, so that who reads options alone need not wait for it
+    from diffusers.training_utils import (
+        compute_snr,
+    )  # here, so that who reads options alone need not wait for it
 
     kind = options.prediction_type or diffusion.scheduler.config.prediction_type
     snr = compute_snr(diffusion.scheduler, timesteps)

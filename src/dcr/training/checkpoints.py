@@ -1,8 +1,9 @@
 """Checkpoints of a run: written whole or not at all, checksummed, valid for one configuration.
 
-A checkpoint is a folder ``checkpoint-{step}/`` with ``state.safetensors`` (trained weights and AdamW's moments),
-``state.json`` (step, samples seen, loss scale, log, fingerprint) and ``SHA256SUMS``, which ``sha256sum -c`` reads.
-No random state is in it: every draw derives from the seed and the step.
+A checkpoint is a folder ``checkpoint-{step}/`` with ``state.safetensors`` (trained weights and
+AdamW's moments), ``state.json`` (step, samples seen, loss scale, log, fingerprint) and
+``SHA256SUMS``, which ``sha256sum -c`` reads. No random state is in it: every draw derives from the
+seed and the step.
 """
 
 from __future__ import annotations
@@ -43,7 +44,9 @@ class DamagedCheckpoint(Exception):
 
 @dataclass
 class Progress:
-    """Where a run stands: optimizer steps done, samples drawn, seconds spent, loss scale, one log row a step."""
+    """Where a run stands: optimizer steps done, samples drawn, seconds spent, loss scale, one
+    log row a step.
+    """
 
     step: int
     num_samples: int
@@ -58,14 +61,15 @@ class Checkpoints:
 
     Args:
         folder: holds ``checkpoint-{step}/`` folders; made when the first is saved.
-        fingerprint: of this run; checkpoints with another one are skipped. A run that starts anew replaces whatever
-            is in the folder with its first checkpoint.
+        fingerprint: of this run; checkpoints with another one are skipped. A run that starts anew
+            replaces whatever is in the folder with its first checkpoint.
         every_steps: optimizer steps between two checkpoints; the last step is always saved.
         total_limit: how many are kept, the newest.
-        resume: ``latest``, ``none``, or the path of one checkpoint of this run, which may come from other code and
-            from another number of processes; a path to another run's checkpoint counts as ``latest``.
-        others: folders of the same job's earlier runs, read alone: where one of them has this run's fingerprint, this
-            run goes on from its steps.
+        resume: ``latest``, ``none``, or the path of one checkpoint of this run, which may come from
+            other code and from another number of processes; a path to another run's checkpoint
+            counts as ``latest``.
+        others: folders of the same job's earlier runs, read alone: where one of them has this run's
+            fingerprint, this run goes on from its steps.
     """
 
     def __init__(
@@ -89,10 +93,13 @@ class Checkpoints:
         """Return the checkpoint to go on from, not beyond ``max_step``; None to start anew.
 
         Raises:
-            UserError: ``resume`` is the path of a checkpoint that is damaged, beyond the last step, or of another
-                configuration.
+            UserError: ``resume`` is the path of a checkpoint that is damaged, beyond the last step,
+                or of another configuration.
         """
-        if self.resume not in ("none", "latest") and Path(self.resume).resolve().parent == self.folder.resolve():
+        if (
+            self.resume not in ("none", "latest")
+            and Path(self.resume).resolve().parent == self.folder.resolve()
+        ):
             return self._check_given(Path(self.resume), max_step)
         own = self._newest_own(max_step) if self.resume != "none" else None
         self._starts_anew = own is None
@@ -107,19 +114,31 @@ class Checkpoints:
         return None
 
     def _newest_other(self, max_step: int) -> Path | None:
-        paths = sorted((path for folder in self.others for path in _checkpoints_in(folder)), key=_step, reverse=True)
-        return next((path for path in paths if self._problem(path, max_step, self.fingerprint) is None), None)
+        paths = sorted(
+            (path for folder in self.others for path in _checkpoints_in(folder)),
+            key=_step,
+            reverse=True,
+        )
+        return next(
+            (path for path in paths if self._problem(path, max_step, self.fingerprint) is None),
+            None,
+        )
 
     def save(self, tensors: dict[str, torch.Tensor], progress: Progress) -> Path:
-        """Write a checkpoint of the step and remove what is older than the newest ``total_limit``; return its folder.
+        """Write a checkpoint of the step and remove what is older than the newest ``total_limit``;
+        return its folder.
 
         Args:
-            tensors: trained weights and AdamW's moments by name, as `dcr.training.state.training_state` returns them.
+            tensors: trained weights and AdamW's moments by name, as
+                `dcr.training.state.training_state` returns them.
             progress: where the run stands; its step names the checkpoint.
         """
         path = self.folder / f"checkpoint-{progress.step}"
         with atomic_folder(path) as folder:
-            save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, folder / TENSORS)
+            save_file(
+                {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
+                folder / TENSORS,
+            )
             state = {"fingerprint": self.fingerprint, **asdict(progress)}
             (folder / STATE).write_text(json.dumps(state, indent=1) + "\n", encoding="utf-8")
             sums = "".join(f"{sha256_file(folder / name)}  {name}\n" for name in (TENSORS, STATE))
@@ -139,15 +158,18 @@ class Checkpoints:
             return load_file(path / TENSORS), Progress(**state)
         except (SafetensorError, TypeError) as exc:
             raise UserError(
-                f"{path} was written by another version ({exc}); set resume_from_checkpoint to latest or none"
+                f"{path} was written by another version ({exc}); set resume_from_checkpoint to"
+                " latest or none"
             ) from exc
 
     def _check_given(self, path: Path, max_step: int) -> Path:
-        fingerprint = {name: value for name, value in self.fingerprint.items() if name not in (CODE, PROCESSES)}
+        fingerprint = {
+            name: value for name, value in self.fingerprint.items() if name not in (CODE, PROCESSES)
+        }
         if problem := self._problem(path, max_step, fingerprint):
             raise UserError(
-                f"resume_from_checkpoint {path}: {problem}; give another checkpoint, or latest to take the newest "
-                "that fits"
+                f"resume_from_checkpoint {path}: {problem}; give another checkpoint, or latest to"
+                " take the newest that fits"
             )
         return path
 
@@ -160,7 +182,10 @@ class Checkpoints:
             theirs = state["fingerprint"]
             for name in sorted(fingerprint):
                 if fingerprint[name] != theirs.get(name):
-                    values = f"{name} is {_short(theirs.get(name))} there, {_short(fingerprint[name])} here"
+                    values = (
+                        f"{name} is {_short(theirs.get(name))} there, {_short(fingerprint[name])}"
+                        " here"
+                    )
                     return f"it belongs to another configuration ({values})"
             _verify(path)  # last, as it reads all of the weights
         except DamagedCheckpoint as exc:
@@ -168,13 +193,17 @@ class Checkpoints:
         return None
 
     def _prune(self, newest: Path) -> None:
-        """Keep the newest ``total_limit`` up to ``newest``; what lies beyond it this run has skipped."""
+        """Keep the newest ``total_limit`` up to ``newest``; what lies beyond it this run has
+        skipped.
+        """
         paths = _checkpoints_in(self.folder)
         kept = paths[: paths.index(newest) + 1][-1 if self._starts_anew else -self.total_limit :]
         for path in set(paths) - set(kept):
             shutil.rmtree(path, ignore_errors=True)
         self._starts_anew = False
-        for leftover in self.folder.glob(".checkpoint-*"):  # of a process that was killed while it wrote
+        for leftover in self.folder.glob(
+            ".checkpoint-*"
+        ):  # of a process that was killed while it wrote
             shutil.rmtree(leftover, ignore_errors=True)
 
 
@@ -182,7 +211,10 @@ def _checkpoints_in(folder: Path) -> list[Path]:
     """Return a folder's checkpoints by ascending step."""
     if not folder.is_dir():
         return []
-    return sorted((path for path in folder.iterdir() if path.is_dir() and _NAME.fullmatch(path.name)), key=_step)
+    return sorted(
+        (path for path in folder.iterdir() if path.is_dir() and _NAME.fullmatch(path.name)),
+        key=_step,
+    )
 
 
 def _step(path: Path) -> int:
@@ -208,7 +240,9 @@ def _read_state(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as exc:
         raise DamagedCheckpoint(str(exc)) from exc
     kinds = {"fingerprint": dict, "step": int}
-    if not isinstance(state, dict) or not all(isinstance(state.get(name), kind) for name, kind in kinds.items()):
+    if not isinstance(state, dict) or not all(
+        isinstance(state.get(name), kind) for name, kind in kinds.items()
+    ):
         raise DamagedCheckpoint(f"{STATE} holds no fingerprint or no step")
     return state
 

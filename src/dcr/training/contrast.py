@@ -1,4 +1,5 @@
-"""The recipe's signal and source of positives, which `dcr` contrasts predicted noise by, and `naive` image features.
+"""The recipe's signal and source of positives, which `dcr` contrasts predicted noise by, and
+`naive` image features.
 
 Notation: B batch, V views of an image, d width of image features.
 """
@@ -22,9 +23,11 @@ class ContrastOptions:
     """See conf/base/parameters_training.yml.
 
     Attributes:
-        signal: None for DCR's own InfoNCE at ``temperature``, the target weighing ``target_weight``.
+        signal: None for DCR's own InfoNCE at ``temperature``, the target weighing
+            ``target_weight``.
         resampler: of positives and negatives by a frozen CLIP, or None.
-        synthetic_weight: of the pull towards the last view, which is a made positive then; 0 where there is none.
+        synthetic_weight: of the pull towards the last view, which is a made positive then; 0 where
+            there is none.
         diagnostics: whether the contrast is measured too.
     """
 
@@ -45,7 +48,9 @@ class ContrastOptions:
 
 
 @torch.no_grad()
-def measure_features(features: torch.Tensor, size: int, options: ContrastOptions) -> dict[str, torch.Tensor]:
+def measure_features(
+    features: torch.Tensor, size: int, options: ContrastOptions
+) -> dict[str, torch.Tensor]:
     """Return alignment and uniformity of image features, if they are asked for; scalars by name.
 
     Args:

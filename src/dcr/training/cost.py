@@ -1,9 +1,10 @@
-"""What a step costs, found on one image and one pair before the first: activations, operations, rows at once.
+"""What a step costs, found on one image and one pair before the first: activations, operations,
+rows at once.
 
-Activations are what autograd saves, counted once a storage, weights not included, nor their copies in the run's
-precision; operations are those of matrix products, convolutions and attention (torch.utils.flop_counter), two for a
-multiplication and an addition. With gradient checkpointing the inputs of the blocks, which it keeps, are not among the
-activations.
+Activations are what autograd saves, counted once a storage, weights not included, nor their copies
+in the run's precision; operations are those of matrix products, convolutions and attention
+(torch.utils.flop_counter), two for a multiplication and an addition. With gradient checkpointing
+the inputs of the blocks, which it keeps, are not among the activations.
 """
 
 from __future__ import annotations
@@ -18,14 +19,18 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from dcr.training.step import MicroStep
 
-_SHARE = 0.7  # of free memory that the rows of a chunk may take; the rest is workspace and fragmentation
+_SHARE = (
+    0.7  # of free memory that the rows of a chunk may take; the rest is workspace and fragmentation
+)
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one image in the tower and of one (noisy latent, condition) pair in the UNet, forward and backward.
+    """Of one image in the tower and of one (noisy latent, condition) pair in the UNet, forward and
+    backward.
 
-    ``copy_bytes`` are the tower's weights in the run's precision, which autograd keeps once for all images.
+    ``copy_bytes`` are the tower's weights in the run's precision, which autograd keeps once for all
+    images.
     """
 
     image_bytes: int
@@ -41,7 +46,8 @@ class Plan:
 
     Attributes:
         rows_per_chunk: as given, or the most that fit in free memory.
-        step_bytes: activations of tower and of one chunk, gradients and optimizer state; weights and data aside.
+        step_bytes: activations of tower and of one chunk, gradients and optimizer state; weights
+            and data aside.
         step_flops: of one optimizer step on one process.
     """
 
@@ -73,7 +79,9 @@ def measure(micro_step: MicroStep, image_size: int) -> Cost:
     latents = torch.zeros(1, unet.config.in_channels, side, side, device=device)
     leaf = projection.detach().requires_grad_()
     with _Saved(modules) as saved, FlopCounterMode(display=False) as flops:
-        prediction = micro_step.predict(latents, torch.zeros(1, dtype=torch.long, device=device), leaf[:, None])
+        prediction = micro_step.predict(
+            latents, torch.zeros(1, dtype=torch.long, device=device), leaf[:, None]
+        )
         torch.autograd.grad(prediction.float().sum(), leaf)
     copy_bytes = of_one.num_bytes - image_bytes
     return Cost(image_bytes, image_flops, saved.num_bytes, flops.get_total_flops(), copy_bytes)
@@ -93,7 +101,9 @@ def plan(micro_step: MicroStep, cost: Cost, trainable: dict[str, nn.Parameter]) 
     size = run.train_batch_size
     is_dcr = run.objective == "dcr"
     columns = size * (micro_step.processes.count if options.gather_negatives else 1)
-    row_pairs = (batches.negatives_count + 1 if batches.negatives_count else columns) + batches.num_views
+    row_pairs = (
+        batches.negatives_count + 1 if batches.negatives_count else columns
+    ) + batches.num_views
     images = size if run.objective == "reconstruction" else size * (1 + batches.num_views)
     trained = sum(12 * p.numel() for p in trainable.values())  # gradient and two moments
     kept = images * cost.image_bytes + cost.copy_bytes + trained
@@ -101,27 +111,40 @@ def plan(micro_step: MicroStep, cost: Cost, trainable: dict[str, nn.Parameter]) 
     pairs_at_once = row_pairs * min(rows, size) if is_dcr else min(rows * (size + 1), size)
     pairs = size * (row_pairs if is_dcr else 1)
     flops = images * cost.image_flops + pairs * cost.pair_flops
-    return Plan(rows, kept + pairs_at_once * cost.pair_bytes, flops * run.gradient_accumulation_steps)
+    return Plan(
+        rows, kept + pairs_at_once * cost.pair_bytes, flops * run.gradient_accumulation_steps
+    )
 
 
 def _rows_that_fit(micro_step: MicroStep, row_bytes: int, kept: int) -> int:
     """Return how many rows fit in free memory, at least one and at most all."""
     free = _free_bytes(micro_step.diffusion.device, micro_step.processes.num_on_host)
-    return max(1, min(micro_step.run.train_batch_size, math.floor((_SHARE * free - kept) / max(1, row_bytes))))
+    return max(
+        1,
+        min(
+            micro_step.run.train_batch_size, math.floor((_SHARE * free - kept) / max(1, row_bytes))
+        ),
+    )
 
 
 def _free_bytes(device: torch.device, num_processes: int) -> int:
     if device.type == "cuda":
         kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return torch.cuda.mem_get_info(device)[0] + kept  # what the allocator keeps is as good as free
+        return (
+            torch.cuda.mem_get_info(device)[0] + kept
+        )  # what the allocator keeps is as good as free
     return psutil.virtual_memory().available // num_processes
 
 
 class _Saved:
-    """Counts the bytes that autograd saves while open; a storage counts once, and weights do not."""
+    """Counts the bytes that autograd saves while open; a storage counts once, and weights do
+    not.
+    """
 
     def __init__(self, modules: tuple[nn.Module, ...]) -> None:
-        self._weights = {p.untyped_storage().data_ptr() for module in modules for p in module.parameters()}
+        self._weights = {
+            p.untyped_storage().data_ptr() for module in modules for p in module.parameters()
+        }
 
     def __enter__(self) -> _Saved:
         self._storages: dict[int, int] = {}

@@ -1,4 +1,6 @@
-"""Which samples a step sees: the order of all, derived from the seed alone, and each process's share of it."""
+"""Which samples a step sees: the order of all, derived from the seed alone, and each process's
+share of it.
+"""
 
 from __future__ import annotations
 
@@ -12,20 +14,28 @@ import torch
 from dcr.latents import LatentCache
 from dcr.latents.loading import load_ahead
 from dcr.seeds import derive_seed, numpy_generator
-from dcr.training.processes import Processes
+from dcr.training.distributed.processes import Processes
 
 
-def split_positions(latents: LatentCache, validation_fraction: float) -> tuple[list[int], list[int]]:
+def split_positions(
+    latents: LatentCache, validation_fraction: float
+) -> tuple[list[int], list[int]]:
     """Return the positions to train on and those held out.
 
-    A sample's side depends on its key alone, so it never changes with order, shard layout or other samples.
+    A sample's side depends on its key alone, so it never changes with order, shard layout or other
+    samples.
 
     Args:
         latents: all samples.
         validation_fraction: chance of a sample to be held out, between 0 and 1.
     """
-    held_out = [derive_seed(0, "validation", latents.key(i)) / 2**63 < validation_fraction for i in range(len(latents))]
-    return [i for i, out in enumerate(held_out) if not out], [i for i, out in enumerate(held_out) if out]
+    held_out = [
+        derive_seed(0, "validation", latents.key(i)) / 2**63 < validation_fraction
+        for i in range(len(latents))
+    ]
+    return [i for i, out in enumerate(held_out) if not out], [
+        i for i, out in enumerate(held_out) if out
+    ]
 
 
 class WithCandidates(Sequence):
@@ -50,9 +60,9 @@ class WithCandidates(Sequence):
 class StepSampler:
     """A sampler of batches: yields (position, epoch) of each sample of each step in ``steps``.
 
-    Batches follow each other through a fresh permutation every epoch; a batch may span two epochs, so every
-    sample is seen equally often. Of ``num_processes`` with ``batch_size`` each, every one takes its own piece of
-    the same order.
+    Batches follow each other through a fresh permutation every epoch; a batch may span two epochs,
+    so every sample is seen equally often. Of ``num_processes`` with ``batch_size`` each, every one
+    takes its own piece of the same order.
 
     Args:
         positions: of the samples to draw from.
@@ -61,8 +71,9 @@ class StepSampler:
         steps: numbers of the micro-steps, from 0.
         rank: of this process.
         num_processes: that share the order.
-        first_place: place in the order at which ``steps`` begin; by default that of an unbroken run. A run that
-            goes on with another number of processes has seen another number of samples.
+        first_place: place in the order at which ``steps`` begin; by default that of an unbroken
+            run. A run that goes on with another number of processes has seen another number of
+            samples.
     """
 
     def __init__(
@@ -81,7 +92,9 @@ class StepSampler:
         self.steps = steps
         self.rank = rank
         self.num_processes = num_processes
-        self.first_place = steps.start * batch_size * num_processes if first_place is None else first_place
+        self.first_place = (
+            steps.start * batch_size * num_processes if first_place is None else first_place
+        )
 
     def __len__(self) -> int:
         return len(self.steps)
@@ -95,26 +108,34 @@ class StepSampler:
             for place in range(first, first + self.batch_size):
                 if place // len(self.positions) != epoch:
                     epoch = place // len(self.positions)
-                    order = numpy_generator(self.seed, "order", epoch).permutation(len(self.positions))
+                    order = numpy_generator(self.seed, "order", epoch).permutation(
+                        len(self.positions)
+                    )
                 batch.append((self.positions[order[place % len(self.positions)]], epoch))
             yield batch
 
 
 def collate(samples: list[dict]) -> dict:
-    """Stack ``samples`` of a cache: ``crops`` uint8 (B, H, W, 3), ``keys``, and ``moments`` float32 (B, 2C, h, w).
+    """Stack ``samples`` of a cache: ``crops`` uint8 (B, H, W, 3), ``keys``, and ``moments`` float32
+    (B, 2C, h, w).
 
-    Samples without a cache have ``encoding`` in place of moments, which `dcr.training.batches` then computes. Samples
-    with a made positive add ``candidates``, uint8 (B, H, W, 3).
+    Samples without a cache have ``encoding`` in place of moments, which `dcr.training.batches` then
+    computes. Samples with a made positive add ``candidates``, uint8 (B, H, W, 3).
     """
     collated = {
         "keys": [sample["key"] for sample in samples],
         "crops": torch.from_numpy(np.stack([sample["crop"] for sample in samples])),
     }
     if "candidate" in samples[0]:
-        collated["candidates"] = torch.from_numpy(np.stack([sample["candidate"] for sample in samples]))
+        collated["candidates"] = torch.from_numpy(
+            np.stack([sample["candidate"] for sample in samples])
+        )
     if "encoding" in samples[0]:
         return {**collated, "encoding": samples[0]["encoding"]}
-    return {**collated, "moments": torch.from_numpy(np.stack([sample["moments"] for sample in samples]))}
+    return {
+        **collated,
+        "moments": torch.from_numpy(np.stack([sample["moments"] for sample in samples])),
+    }
 
 
 def iterate_batches(
@@ -132,11 +153,20 @@ def iterate_batches(
     Args:
         latents: where the samples are read.
         positions, batch_size, seed, steps, first_place: see `StepSampler`.
-        num_workers: processes that read ahead, whose number changes nothing else; 0 reads in this one.
+        num_workers: processes that read ahead, whose number changes nothing else; 0 reads in this
+            one.
         processes: that train together.
     """
-    sampler = StepSampler(positions, batch_size, seed, steps, processes.rank, processes.count, first_place)
-    return load_ahead(partial(_load_batch, latents), sampler, num_workers, "training", prepare_worker=_ignore_sigterm)
+    sampler = StepSampler(
+        positions, batch_size, seed, steps, processes.rank, processes.count, first_place
+    )
+    return load_ahead(
+        partial(_load_batch, latents),
+        sampler,
+        num_workers,
+        "training",
+        prepare_worker=_ignore_sigterm,
+    )
 
 
 def _load_batch(latents: LatentCache, places: list[tuple[int, int]]) -> dict:
@@ -144,5 +174,7 @@ def _load_batch(latents: LatentCache, places: list[tuple[int, int]]) -> dict:
 
 
 def _ignore_sigterm(worker: int) -> None:
-    """Leave SIGTERM, which may be sent to all processes of a job, to the trainer: it needs its batches to the last."""
+    """Leave SIGTERM, which may be sent to all processes of a job, to the trainer: it needs its
+    batches to the last.
+    """
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

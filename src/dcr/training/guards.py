@@ -15,12 +15,16 @@ _log = logging.getLogger(__name__)
 
 
 def is_finite_step(row: Mapping[str, float]) -> bool:
-    """Return whether ``loss`` and ``grad_norm`` of a logged step, a ``row``, are finite; if not, it was not taken."""
+    """Return whether ``loss`` and ``grad_norm`` of a logged step, a ``row``, are finite; if
+    not, it was not taken.
+    """
     return math.isfinite(row["loss"]) and math.isfinite(row["grad_norm"])
 
 
 def count_skipped(rows: Sequence[Mapping[str, float]]) -> int:
-    """Return how many steps at the end of a run's log, ``rows``, were not taken, one after the other."""
+    """Return how many steps at the end of a run's log, ``rows``, were not taken, one after the
+    other.
+    """
     return sum(1 for _ in takewhile(lambda row: not is_finite_step(row), reversed(rows)))
 
 
@@ -30,8 +34,8 @@ def check_end(name: str, rows: Sequence[Mapping[str, float]], scales_loss: bool)
     Args:
         name: of the run.
         rows: of its log, the last step's last.
-        scales_loss: whether the loss is scaled, as in fp16: a scale that grew too large then costs a single step
-            now and then, which is no divergence.
+        scales_loss: whether the loss is scaled, as in fp16: a scale that grew too large then costs
+            a single step now and then, which is no divergence.
 
     Raises:
         UserError: the last steps, or the held-out error, are not finite.
@@ -42,13 +46,14 @@ def check_end(name: str, rows: Sequence[Mapping[str, float]], scales_loss: bool)
     advice = "lower the learning rate, or train in float32 (mixed_precision: no)"
     if skipped > allowed:
         raise UserError(
-            f"{name}: the last {skipped} of {len(rows)} steps had no finite loss and gradient (loss {last['loss']}, "
-            f"gradient norm {last['grad_norm']}), so the run has no result; {advice}"
+            f"{name}: the last {skipped} of {len(rows)} steps had no finite loss and gradient (loss"
+            f" {last['loss']}, gradient norm {last['grad_norm']}), so the run has no result;"
+            f" {advice}"
         )
     if not math.isfinite(last.get("validation_loss", 0.0)):
         raise UserError(
-            f"{name}: the error on held-out samples is {last['validation_loss']} after the last step, so the run has "
-            f"no result; {advice}"
+            f"{name}: the error on held-out samples is {last['validation_loss']} after the last"
+            f" step, so the run has no result; {advice}"
         )
 
 
@@ -57,7 +62,8 @@ def check_errors(name: str, errors: Mapping[str, float]) -> None:
 
     Args:
         name: of the run.
-        errors: mean squared errors by condition, as `dcr.training.stages.train_projector` returns them.
+        errors: mean squared errors by condition, as `dcr.training.stages.train_projector` returns
+            them.
 
     Raises:
         UserError: one is not.
@@ -65,13 +71,15 @@ def check_errors(name: str, errors: Mapping[str, float]) -> None:
     for condition, error in errors.items():
         if not math.isfinite(error):
             raise UserError(
-                f"{name}: the noise error on held-out samples is {error} with condition {condition}: the diffusion "
-                "model overflows; train in float32 (mixed_precision: no), or give another one"
+                f"{name}: the noise error on held-out samples is {error} with condition"
+                f" {condition}: the diffusion model overflows; train in float32 (mixed_precision:"
+                " no), or give another one"
             )
 
 
 class IgnoredCondition:
-    """Warns once when DCR's loss stays at log(B + V), V views an image, its value where the UNet ignores its condition.
+    """Warns once when DCR's loss stays at log(B + V), V views an image, its value where the UNet
+    ignores its condition.
 
     All predictions of a row are then alike, and so are all similarities.
 
@@ -92,7 +100,11 @@ class IgnoredCondition:
         self._count = self._count + 1 if abs(loss - self._level) <= _TOLERANCE * self._level else 0
         if self._count == _PATIENCE:
             _log.warning(
-                "%s: the loss has been at log(B + %d) = %.3f for %d steps: all predictions of a row are alike, so the "
-                "UNet seems to ignore its condition; train stage 1 for longer with stage1_loss: reconstruction.",
-                self._name, self._num_views, self._level, _PATIENCE,
-            )  # fmt: skip
+                "%s: the loss has been at log(B + %d) = %.3f for %d steps: all predictions of a row"
+                " are alike, so the UNet seems to ignore its condition; train stage 1 for longer"
+                " with stage1_loss: reconstruction.",
+                self._name,
+                self._num_views,
+                self._level,
+                _PATIENCE,
+            )

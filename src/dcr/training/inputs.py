@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dcr.backbones import Backbone
-from dcr.diffusion import Diffusion
 from dcr.errors import UserError
 from dcr.latents import LatentCache, OnlineLatents
 from dcr.latents.vae import check_vae
+from dcr.models.backbones import Backbone
+from dcr.models.diffusion import Diffusion
 from dcr.positives.synthesis import PIPELINE, shard_keys
 
 
-def check_latents(latents: LatentCache | OnlineLatents, backbone: Backbone, diffusion: Diffusion) -> None:
+def check_latents(
+    latents: LatentCache | OnlineLatents, backbone: Backbone, diffusion: Diffusion
+) -> None:
     """Refuse latents that were made for other models than those at hand.
 
     Args:
@@ -24,8 +26,9 @@ def check_latents(latents: LatentCache | OnlineLatents, backbone: Backbone, diff
     check_vae(latents, diffusion)
     if latents.settings["image_size"] != backbone.image_size:
         raise UserError(
-            f"{latents.folder} holds crops of {latents.settings['image_size']} px, but {backbone.source} takes "
-            f"{backbone.image_size} px; make them again with `kedro run --pipelines latents`"
+            f"{latents.folder} holds crops of {latents.settings['image_size']} px, but"
+            f" {backbone.source} takes {backbone.image_size} px; make them again with `kedro run"
+            " --pipelines latents`"
         )
 
 

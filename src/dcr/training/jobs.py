@@ -1,4 +1,6 @@
-"""The two stages as a recipe names them: in this process, or in workers whose final checkpoints it then reads."""
+"""The two stages as a recipe names them: in this process, or in workers whose final checkpoints
+it then reads.
+"""
 
 from __future__ import annotations
 
@@ -10,23 +12,23 @@ from pathlib import Path
 
 import torch
 
-from dcr.backbones import Backbone
-from dcr.diffusion import Diffusion
 from dcr.errors import UserError
 from dcr.latents import LatentCache, OnlineLatents
+from dcr.models.backbones import Backbone
+from dcr.models.diffusion import Diffusion
 from dcr.parameters import TrainingParameters
 from dcr.positives.synthesis import PIPELINE
+from dcr.published.views import with_openai_normalization
 from dcr.training import options, stages
 from dcr.training.checkpoints import Checkpoints
+from dcr.training.distributed.launcher import launch
+from dcr.training.distributed.processes import Processes, alone
+from dcr.training.distributed.sharding import whole
 from dcr.training.fingerprint import code_hash, input_hashes, run_fingerprint
 from dcr.training.inputs import check_candidates, check_latents
-from dcr.training.launcher import launch
 from dcr.training.precision import make_ready
-from dcr.training.processes import Processes, alone
-from dcr.training.published import with_openai_normalization
 from dcr.training.run import RunResult
 from dcr.training.runs import END_TO_END, Run, all_runs, shorter_first, stage1_run, stage2_runs
-from dcr.training.sharding import whole
 from dcr.training.stages import Data
 
 State = dict[str, torch.Tensor]
@@ -36,11 +38,13 @@ _log = logging.getLogger(__name__)
 
 @dataclass
 class Job:
-    """One recipe's training: what it reads, and the folder under which each run has its checkpoints.
+    """One recipe's training: what it reads, and the folder under which each run has its
+    checkpoints.
 
-    ``finished`` says that the runs' final checkpoints are there and that nothing is to be trained. ``candidates`` is
-    the folder of made positives, read if the recipe wants them. ``done`` are the folders of the runs that this job has
-    finished: later ones that begin in the same way go on from them.
+    ``finished`` says that the runs' final checkpoints are there and that nothing is to be trained.
+    ``candidates`` is the folder of made positives, read if the recipe wants them. ``done`` are the
+    folders of the runs that this job has finished: later ones that begin in the same way go on from
+    them.
     """
 
     parameters: TrainingParameters
@@ -64,12 +68,19 @@ class Job:
         assert hashes
         self._check_bytes()
         p = self.parameters
-        make_ready(self.diffusion, self.processes.device, p.mixed_precision, p.gradient_checkpointing)
+        make_ready(
+            self.diffusion, self.processes.device, p.mixed_precision, p.gradient_checkpointing
+        )
         data = Data.open(
-            self.latents, self.diffusion,
-            options.view_augmentation(p, self.backbone.preprocessing), p.validation_fraction, p.num_validation_samples,
-            p.seed, options.batch_options(p), p.published_prompt_mask,
-        )  # fmt: skip
+            self.latents,
+            self.diffusion,
+            options.view_augmentation(p, self.backbone.preprocessing),
+            p.validation_fraction,
+            p.num_validation_samples,
+            p.seed,
+            options.batch_options(p),
+            p.published_prompt_mask,
+        )
         data.candidates = self.made_positives
         return data
 
@@ -81,7 +92,9 @@ class Job:
             torch.cuda.empty_cache()
 
     def _check_bytes(self) -> None:
-        """Compare the shards with their hashes, once on every host: each of its processes takes its share."""
+        """Compare the shards with their hashes, once on every host: each of its processes takes
+        its share.
+        """
         if self.finished:  # the workers have done so
             return
         rank, count = self.processes.on_host
@@ -108,7 +121,9 @@ class Job:
             hashes["positives"] = self.made_positives.fingerprint()
         return hashes
 
-    def checkpoints(self, run: Run, projector: State | None = None, start: State | None = None) -> Checkpoints:
+    def checkpoints(
+        self, run: Run, projector: State | None = None, start: State | None = None
+    ) -> Checkpoints:
         """Return the checkpoints of a run; ``projector`` and ``start`` as for `run_fingerprint`."""
         p = self.parameters
         return Checkpoints(
@@ -121,18 +136,22 @@ class Job:
         )
 
     def check_finished(self, run: Run, checkpoints: Checkpoints) -> None:
-        """Refuse to train here a ``run`` of which workers should have left the last step in its ``checkpoints``."""
+        """Refuse to train here a ``run`` of which workers should have left the last step in its
+        ``checkpoints``.
+        """
         found = checkpoints.find(run.max_train_steps)
         if found is None or found.name != f"checkpoint-{run.max_train_steps}":
             raise UserError(
-                f"the workers left no final checkpoint of {run.name} in {checkpoints.folder}; every host must see this "
-                "folder under the same path"
+                f"the workers left no final checkpoint of {run.name} in {checkpoints.folder}; every"
+                " host must see this folder under the same path"
             )
 
 
 @dataclass
 class Trained:
-    """What stage 2 leaves: the tower's trained weights by encoder, runs by name, and the product's own projector."""
+    """What stage 2 leaves: the tower's trained weights by encoder, runs by name, and the
+    product's own projector.
+    """
 
     towers: dict[str, State]
     runs: dict[str, RunResult]
@@ -140,24 +159,30 @@ class Trained:
 
 
 def train_projector(job: Job) -> tuple[State, dict[str, float], RunResult]:
-    """Train a ``job``'s stage 1; return the projector's weights, held-out noise errors and the run."""
+    """Train a ``job``'s stage 1; return the projector's weights, held-out noise errors and the
+    run.
+    """
     if path := job.parameters.stage1_projector_file:
         if job.parameters.condition != "broadcast":
             raise UserError(
-                f"stage1_projector_file is of condition broadcast, the recipe's is {job.parameters.condition}: "
-                "change one of them"
+                "stage1_projector_file is of condition broadcast, the recipe's is"
+                f" {job.parameters.condition}: change one of them"
             )
         work = _open_work(job, stage1_run(job.parameters))
         projector, result, errors = stages.import_projector(job.backbone, job.diffusion, work, path)
         return _on_cpu(projector), errors, result
     _train_in_workers(job, None)
     work = _open_work(job, stage1_run(job.parameters))
-    projector, result, errors = stages.train_projector(job.backbone, job.diffusion, work, job.parameters.condition)
+    projector, result, errors = stages.train_projector(
+        job.backbone, job.diffusion, work, job.parameters.condition
+    )
     return _on_cpu(projector), errors, result
 
 
 def train_adapters(job: Job, projector: State) -> Trained:
-    """Train a ``job``'s stage 2: all methods from the same tower and, but for end_to_end, stage 1's ``projector``."""
+    """Train a ``job``'s stage 2: all methods from the same tower and, but for end_to_end, stage
+    1's ``projector``.
+    """
     _train_in_workers(job, projector)
     runs = stage2_runs(job.parameters)
     found = {}
@@ -168,10 +193,13 @@ def train_adapters(job: Job, projector: State) -> Trained:
     return Trained(towers, results, found[job.parameters.method][2])
 
 
-def train_method(job: Job, phases: list[Run], projector: State) -> tuple[State, dict[str, RunResult], State]:
+def train_method(
+    job: Job, phases: list[Run], projector: State
+) -> tuple[State, dict[str, RunResult], State]:
     """Train a method of ``job`` through its ``phases``, the first from stage 1's ``projector``.
 
-    Return the tower's trained weights, each phase's result by name, and the projector that fits them.
+    Return the tower's trained weights, each phase's result by name, and the projector that fits
+    them.
     """
     tuning = options.tuning_options(job.parameters)
     state = None
@@ -180,16 +208,22 @@ def train_method(job: Job, phases: list[Run], projector: State) -> tuple[State, 
         work = _open_work(job, run, projector, state)
         backbone = deepcopy(job.backbone)
         if run.method == END_TO_END:
-            trained = stages.train_end_to_end(backbone, job.diffusion, work, tuning, job.parameters.condition)
+            trained = stages.train_end_to_end(
+                backbone, job.diffusion, work, tuning, job.parameters.condition
+            )
             state, results[run.name], own = trained
             projector = _on_cpu(own)
         else:
-            state, results[run.name] = stages.train_adapter(backbone, job.diffusion, projector, work, tuning, state)
+            state, results[run.name] = stages.train_adapter(
+                backbone, job.diffusion, projector, work, tuning, state
+            )
         job.done.append(work.checkpoints.folder)
     return state, results, projector
 
 
-def _open_work(job: Job, run: Run, projector: State | None = None, start: State | None = None) -> stages.Work:
+def _open_work(
+    job: Job, run: Run, projector: State | None = None, start: State | None = None
+) -> stages.Work:
     """Return what a run needs, having said which approximations it makes."""
     data = job.data
     checkpoints = job.checkpoints(run, projector, start)
@@ -199,7 +233,9 @@ def _open_work(job: Job, run: Run, projector: State | None = None, start: State 
         _log.warning("%s is approximate: %s.", run.name, approximation)
     data = replace(data, batches=options.batch_options(run.parameters))
     numbers = (options.run_options(run), options.objective_options(run))
-    return stages.Work(data, *numbers, job.processes, checkpoints, options.monitor_options(job.parameters))
+    return stages.Work(
+        data, *numbers, job.processes, checkpoints, options.monitor_options(job.parameters)
+    )
 
 
 def _on_cpu(module: torch.nn.Module) -> State:
@@ -214,12 +250,13 @@ def open_job(
     folder: Path,
     candidates: Path | None = None,
 ) -> Job:
-    """Return the job of one process: ``parameters``, ``latents``, ``backbone`` and ``diffusion`` are the recipe's,
-    ``folder`` is to hold each run's checkpoints, ``candidates`` is the folder of made positives, if there is one.
+    """Return the job of one process: ``parameters``, ``latents``, ``backbone`` and ``diffusion``
+    are the recipe's, ``folder`` is to hold each run's checkpoints, ``candidates`` is the folder of
+    made positives, if there is one.
 
     Raises:
-        UserError: resume_from_checkpoint is a path that is no checkpoint of this recipe, or a phase has numbers that do
-            not go together, which it would tell after hours of those before it.
+        UserError: resume_from_checkpoint is a path that is no checkpoint of this recipe, or a phase
+            has numbers that do not go together, which it would tell after hours of those before it.
     """
     for run in all_runs(parameters).values():
         options.objective_options(run)
@@ -228,10 +265,18 @@ def open_job(
         path = Path(resume)
         if not path.is_dir() or path.resolve().parent.parent != Path(folder).resolve():
             raise UserError(
-                f"resume_from_checkpoint {resume}: no such checkpoint of this recipe; give latest, none or a folder "
-                f"{folder}/<run>/checkpoint-<step>"
+                f"resume_from_checkpoint {resume}: no such checkpoint of this recipe; give latest,"
+                f" none or a folder {folder}/<run>/checkpoint-<step>"
             )
-    return Job(parameters, latents, backbone, diffusion, Path(folder), alone(diffusion.device), candidates=candidates)
+    return Job(
+        parameters,
+        latents,
+        backbone,
+        diffusion,
+        Path(folder),
+        alone(diffusion.device),
+        candidates=candidates,
+    )
 
 
 def _train_in_workers(job: Job, projector: State | None) -> None:
@@ -240,11 +285,14 @@ def _train_in_workers(job: Job, projector: State | None) -> None:
     at_once = 1 if projector is None else min(p.num_methods_at_once, len(stage2_runs(p)))
     if job.finished or job.processes.is_worker or p.num_processes * p.num_hosts * at_once == 1:
         return
-    code_hash()  # from here on that of the code which the workers start with: their result outlives an edit
+    # from here on that of the code which the workers start with: their result outlives an edit
+    code_hash()
     job.leave_device()
     sources = {
-        "latents": job.latents.folder, "backbone": job.backbone.source, "diffusion": job.diffusion.source,
+        "latents": job.latents.folder,
+        "backbone": job.backbone.source,
+        "diffusion": job.diffusion.source,
         "candidates": job.candidates,
-    }  # fmt: skip
+    }
     launch(p, sources, job.folder, projector, at_once, job.processes.device.type)
     job.finished = True

@@ -1,4 +1,6 @@
-"""What is trained: the image tower and the projector, as one module whose forward gives the UNet's conditions."""
+"""What is trained: the image tower and the projector, as one module whose forward gives the
+UNet's conditions.
+"""
 
 from __future__ import annotations
 
@@ -6,31 +8,46 @@ from copy import deepcopy
 from dataclasses import dataclass
 
 import torch
-from peft import LoraConfig, get_peft_model_state_dict, inject_adapter_in_model, set_peft_model_state_dict
+from peft import (
+    LoraConfig,
+    get_peft_model_state_dict,
+    inject_adapter_in_model,
+    set_peft_model_state_dict,
+)
 from peft.tuners.lora import LoraLayer
 from torch import nn
 
-from dcr.backbones import LORA_LAYERS, Backbone, lora_targets, merge_lora, split_attention, transformer_blocks
 from dcr.errors import UserError
-from dcr.projector import project
-from dcr.training.sharding import whole
+from dcr.models.backbones import (
+    LORA_LAYERS,
+    Backbone,
+    lora_targets,
+    merge_lora,
+    split_attention,
+    transformer_blocks,
+)
+from dcr.models.projector import project
+from dcr.training.distributed.sharding import whole
 
 
 class ConditionModel(nn.Module):
     """Image tower and projector.
 
-    Shape: pixels (B, 3, H, W) in [0, 1] -> image features (B, d), projections (B, m), or (B, 1 + P, m) of a projector
-    of tokens.
+    Shape: pixels (B, 3, H, W) in [0, 1] -> image features (B, d), projections (B, m), or (B, 1 + P,
+    m) of a projector of tokens.
 
     Args:
         backbone: whose image tower is called, and may be trained.
-        projector: a `dcr.projector.Projector` or `dcr.projector.TokenProjector` for it.
+        projector: a `dcr.models.projector.Projector` or `dcr.models.projector.TokenProjector` for
+            it.
     """
 
     def __init__(self, backbone: Backbone, projector: nn.Module) -> None:
         super().__init__()
         self.backbone = backbone
-        self.tower = backbone.visual  # registered here so that its parameters are found; the backbone calls it
+        self.tower = (
+            backbone.visual
+        )  # registered here so that its parameters are found; the backbone calls it
         self.projector = projector
 
     def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -57,7 +74,9 @@ def frozen_copy(backbone: Backbone) -> Backbone:
 
 @dataclass(frozen=True)
 class LoraOptions:
-    """Rank, scaling, dropout, which biases train and on which layers; see conf/base/parameters_training.yml."""
+    """Rank, scaling, dropout, which biases train and on which layers; see
+    conf/base/parameters_training.yml.
+    """
 
     rank: int
     alpha: float
@@ -68,7 +87,9 @@ class LoraOptions:
 
 @dataclass(frozen=True)
 class TuningOptions:
-    """What of the image tower trains: ``lora``, ``full``, or ``last_blocks``, the last ``num_blocks`` of them."""
+    """What of the image tower trains: ``lora``, ``full``, or ``last_blocks``, the last
+    ``num_blocks`` of them.
+    """
 
     mode: str
     num_blocks: int
@@ -76,7 +97,8 @@ class TuningOptions:
 
 
 def prepare_tower(backbone: Backbone, options: TuningOptions) -> LoraConfig | None:
-    """Make trainable what is to be trained of the tower and freeze the rest; return PEFT's configuration of LoRA.
+    """Make trainable what is to be trained of the tower and freeze the rest; return PEFT's
+    configuration of LoRA.
 
     Args:
         backbone: whose image tower is changed, in place.
@@ -92,8 +114,8 @@ def prepare_tower(backbone: Backbone, options: TuningOptions) -> LoraConfig | No
         blocks = list(transformer_blocks(backbone.visual))
         if options.num_blocks > len(blocks):
             raise UserError(
-                f"num_tuned_blocks {options.num_blocks} is more than the {len(blocks)} blocks of {backbone.source}; "
-                "lower it, or train them all with tuning: full"
+                f"num_tuned_blocks {options.num_blocks} is more than the {len(blocks)} blocks of"
+                f" {backbone.source}; lower it, or train them all with tuning: full"
             )
         for block in blocks[-options.num_blocks :]:
             block.requires_grad_(True)
@@ -101,10 +123,11 @@ def prepare_tower(backbone: Backbone, options: TuningOptions) -> LoraConfig | No
 
 
 def add_lora(backbone: Backbone, options: LoraOptions) -> LoraConfig:
-    """Put LoRA on linear layers of the image tower and freeze the rest of it; return PEFT's configuration.
+    """Put LoRA on linear layers of the image tower and freeze the rest of it; return PEFT's
+    configuration.
 
-    Fused attention is split into separate q, k, v and output layers first, so that each gets its own factors as
-    in the paper. The text tower is not touched.
+    Fused attention is split into separate q, k, v and output layers first, so that each gets its
+    own factors as in the paper. The text tower is not touched.
 
     Args:
         backbone: whose image tower is changed, in place.
@@ -122,13 +145,15 @@ def add_lora(backbone: Backbone, options: LoraOptions) -> LoraConfig:
     inject_adapter_in_model(config, backbone.visual)
     for module in backbone.visual.modules():
         if isinstance(module, LoraLayer):
-            # Autocast rounds back what PEFT copies to float32: the same bits, unless dropout scales between the two.
+            # Autocast rounds back what PEFT copies to float32: the same bits, unless dropout scales
+            # between the two.
             module.cast_input_dtype_enabled = options.dropout > 0
     return config
 
 
 def tower_state(backbone: Backbone, options: TuningOptions) -> dict[str, torch.Tensor]:
-    """Return the weights that training may have changed, on the CPU: LoRA's in PEFT's names, others in the tower's.
+    """Return the weights that training may have changed, on the CPU: LoRA's in PEFT's names, others
+    in the tower's.
 
     Args:
         backbone: whose tower `prepare_tower` has made ready.
@@ -138,11 +163,14 @@ def tower_state(backbone: Backbone, options: TuningOptions) -> dict[str, torch.T
         state = get_peft_model_state_dict(backbone.visual)
     else:
         state = {name: p for name, p in backbone.visual.named_parameters() if p.requires_grad}
-    return {name: whole(tensor.detach()).cpu().contiguous().clone() for name, tensor in state.items()}
+    return {
+        name: whole(tensor.detach()).cpu().contiguous().clone() for name, tensor in state.items()
+    }
 
 
 def load_tower(backbone: Backbone, options: TuningOptions, state: dict[str, torch.Tensor]) -> None:
-    """Put trained weights into a tower that `prepare_tower` has made ready; what trains stays trainable.
+    """Put trained weights into a tower that `prepare_tower` has made ready; what trains stays
+    trainable.
 
     Args:
         backbone: whose tower it is.
@@ -166,7 +194,9 @@ def load_tower(backbone: Backbone, options: TuningOptions, state: dict[str, torc
         backbone.visual.load_state_dict(state, strict=False)
 
 
-def merge_tower(backbone: Backbone, options: TuningOptions, state: dict[str, torch.Tensor]) -> LoraConfig | None:
+def merge_tower(
+    backbone: Backbone, options: TuningOptions, state: dict[str, torch.Tensor]
+) -> LoraConfig | None:
     """Put trained weights into the image tower, in place; return PEFT's configuration of LoRA.
 
     Args:

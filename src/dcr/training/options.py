@@ -5,23 +5,23 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
+from dcr.data.views import ViewAugmentation
 from dcr.errors import UserError
 from dcr.losses.feature_signal import FeatureSignal
 from dcr.losses.signal import Signal
 from dcr.losses.signals import FEATURE_SIGNALS, SIGNALS
 from dcr.positives.neighbours import Resampler
+from dcr.published.views import PublishedViews
 from dcr.training.batches import Augmentation, BatchOptions
 from dcr.training.contrast import ContrastOptions
 from dcr.training.model import LoraOptions, TuningOptions
-from dcr.training.monitor import MonitorOptions
+from dcr.training.monitoring.monitor import MonitorOptions
 from dcr.training.objectives import ObjectiveOptions
-from dcr.training.published import PublishedViews
 from dcr.training.run import RunOptions
 from dcr.training.runs import STAGE1, Run
-from dcr.views import ViewAugmentation
 
 if TYPE_CHECKING:
-    from dcr.backbones import Preprocessing
+    from dcr.models.backbones import Preprocessing
     from dcr.parameters import TrainingParameters
 
 _STAGE1_OFF = {"reconstruction_share": 0.0, "base_embedding_weight": 0.0}  # levers of stage 2 alone
@@ -42,20 +42,30 @@ def run_options(run: Run) -> RunOptions:
         "published_reduction": p.published_reduction and run.method == STAGE1,
     }
     if run.method == STAGE1:
-        own["sharding"] = "none"  # the projector is small, and the tower has neither gradients nor optimizer state
+        own["sharding"] = (
+            # the projector is small, and the tower has neither gradients nor optimizer state
+            "none"
+        )
     shared = {f.name for f in fields(RunOptions)} - own.keys()
     return RunOptions(**own, **{key: getattr(p, key) for key in shared})
 
 
 def objective_options(run: Run) -> ObjectiveOptions:
-    """Return the numbers that the methods share, for ``run``; in stage 1 the levers of stage 2 are off."""
-    own = {f.name: getattr(run.parameters, f.name) for f in fields(ObjectiveOptions) if f.name != "contrast"}
+    """Return the numbers that the methods share, for ``run``; in stage 1 the levers of stage 2
+    are off.
+    """
+    own = {
+        f.name: getattr(run.parameters, f.name)
+        for f in fields(ObjectiveOptions)
+        if f.name != "contrast"
+    }
     off = _STAGE1_OFF if run.method == STAGE1 else {}
     return ObjectiveOptions(**own | off, contrast=contrast_options(run))
 
 
 def contrast_options(run: Run) -> ContrastOptions:
-    """Return a run's signal and source of positives; neighbours and made positives are for stage 2 alone.
+    """Return a run's signal and source of positives; neighbours and made positives are for stage 2
+    alone.
 
     Raises:
         UserError: the method, or another parameter, does not go with them.
@@ -68,7 +78,11 @@ def contrast_options(run: Run) -> ContrastOptions:
     asked = p.positives if stage2 else "augmentation"
     options = ContrastOptions(
         signal=build_signal(p) if p.signal != "infonce" else None,
-        resampler=Resampler(p.clip_neighbour_rule, p.clip_neighbour_share) if asked == "clip_neighbour" else None,
+        resampler=(
+            Resampler(p.clip_neighbour_rule, p.clip_neighbour_share)
+            if asked == "clip_neighbour"
+            else None
+        ),
         synthetic_weight=p.synthetic_weight if asked == "synthetic" else 0.0,
         diagnostics=p.contrast_diagnostics and stage2,
     )
@@ -77,7 +91,8 @@ def contrast_options(run: Run) -> ContrastOptions:
 
 
 def build_signal(parameters: TrainingParameters) -> Signal | FeatureSignal:
-    """Return the recipe's signal with its own numbers; for infonce there are none but the temperature.
+    """Return the recipe's signal with its own numbers; for infonce there are none but the
+    temperature.
 
     Args:
         parameters: of the recipe; ``{signal}_*`` are the signal's numbers.
@@ -100,32 +115,59 @@ def _check_contrast(p: TrainingParameters, objective: str, options: ContrastOpti
     signal = options.signal
     resampler = options.resampler
     if isinstance(signal, FeatureSignal) and objective == "dcr":
-        raise UserError(f"training.signal {p.signal} works on image features: set training.method to naive")
+        raise UserError(
+            f"training.signal {p.signal} works on image features: set training.method to naive"
+        )
     if isinstance(signal, FeatureSignal) and resampler:
-        raise UserError(f"training.positives clip_neighbour resamples similarities, which {p.signal} does not take")
+        raise UserError(
+            f"training.positives clip_neighbour resamples similarities, which {p.signal} does not"
+            " take"
+        )
     if objective == "dcr" and (signal or resampler):
-        _check_neutral(p, "training.positives clip_neighbour" if resampler else f"training.signal {p.signal}")
+        _check_neutral(
+            p, "training.positives clip_neighbour" if resampler else f"training.signal {p.signal}"
+        )
     if objective == "dcr" and options.synthetic_weight and p.published_loss:
-        raise UserError("training.positives synthetic does not go with training.published_loss true: set it to false")
+        raise UserError(
+            "training.positives synthetic does not go with training.published_loss true: set it to"
+            " false"
+        )
     if resampler:
         _check_resampling(p, objective, signal)
 
 
 def _check_neutral(p: TrainingParameters, asked: str) -> None:
-    neutral = {"target_weight": 0.5, "negatives_count": 0, "negatives_gradient": True, "published_loss": False}
+    neutral = {
+        "target_weight": 0.5,
+        "negatives_count": 0,
+        "negatives_gradient": True,
+        "published_loss": False,
+    }
     for name, value in neutral.items():
         if getattr(p, name) != value:
-            raise UserError(f"{asked} does not go with training.{name} {getattr(p, name)}: set it to {value}")
+            raise UserError(
+                f"{asked} does not go with training.{name} {getattr(p, name)}: set it to {value}"
+            )
 
 
 def _check_resampling(p: TrainingParameters, objective: str, signal: Signal | None) -> None:
-    columns = p.stage2_train_batch_size * (p.num_processes * p.num_hosts if p.gather_negatives else 1)
+    columns = p.stage2_train_batch_size * (
+        p.num_processes * p.num_hosts if p.gather_negatives else 1
+    )
     if p.clip_neighbour_rule == "add_new_positive" and columns < 3:
-        raise UserError("training.clip_neighbour_rule add_new_positive needs stage2_train_batch_size of at least 3")
+        raise UserError(
+            "training.clip_neighbour_rule add_new_positive needs stage2_train_batch_size of at"
+            " least 3"
+        )
     if objective == "naive" and p.num_views != 1:
-        raise UserError("training.positives clip_neighbour takes one view in naive: set training.num_views to 1")
+        raise UserError(
+            "training.positives clip_neighbour takes one view in naive: set training.num_views to 1"
+        )
     if objective == "naive" and signal and signal.negatives_from != "other_views":
-        raise UserError(f"training.positives clip_neighbour does not go with training.signal {p.signal} in naive")
+        raise UserError(
+            f"training.positives clip_neighbour does not go with training.signal {p.signal} in"
+            " naive"
+        )
 
 
 def batch_options(parameters: TrainingParameters) -> BatchOptions:
@@ -157,12 +199,16 @@ def tuning_in_words(parameters: TrainingParameters) -> str:
 
 
 def approximations(run: Run) -> list[str]:
-    """Return in words what makes the loss or gradient of ``run`` differ from the exact one; empty if it does not."""
+    """Return in words what makes the loss or gradient of ``run`` differ from the exact one;
+    empty if it does not.
+    """
     found = []
     if run.objective != "dcr":
         return found
     if count := run.parameters.negatives_count:
-        found.append(f"{count} sampled negatives stand for all (their sum in the denominator is scaled up)")
+        found.append(
+            f"{count} sampled negatives stand for all (their sum in the denominator is scaled up)"
+        )
     if not run.parameters.negatives_gradient:
         found.append("no gradient flows through the negatives")
     return found
@@ -173,7 +219,8 @@ def view_augmentation(parameters: TrainingParameters, preprocessing: Preprocessi
 
     Args:
         parameters: of the recipe; ``view_*`` are the strengths.
-        preprocessing: of the tower that sees the views; the published ones are made on pixels that it has normalised.
+        preprocessing: of the tower that sees the views; the published ones are made on pixels that
+            it has normalised.
     """
     names = ("brightness", "contrast", "saturation", "hue", "horizontal_flip", "vertical_flip")
     augmentation = ViewAugmentation(

@@ -8,18 +8,21 @@ import torch
 from torch import nn
 
 if TYPE_CHECKING:
-    from dcr.diffusion import Diffusion
+    from dcr.models.diffusion import Diffusion
 
 WEIGHT_DTYPES = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def autocast(device: torch.device, dtype: torch.dtype) -> torch.autocast:
-    """Return the context in which modules with float32 weights compute in ``dtype`` on ``device``."""
+    """Return the context in which modules with float32 weights compute in ``dtype`` on
+    ``device``.
+    """
     return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
 
 
 class Precision:
-    """Tower and UNet in the run's precision, losses in float32; in fp16 they are scaled on their way back.
+    """Tower and UNet in the run's precision, losses in float32; in fp16 they are scaled on their
+    way back.
 
     Args:
         mixed_precision: ``no`` (float32), ``bf16`` or ``fp16``.
@@ -37,11 +40,14 @@ class Precision:
         self._num_parts = num_parts
 
     def autocast(self) -> torch.autocast:
-        """Return the context in which modules with float32 weights compute in the run's precision."""
+        """Return the context in which modules with float32 weights compute in the run's
+        precision.
+        """
         return autocast(self._device, self._dtype)
 
     def encode(self, model: nn.Module, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return a model's image features (B, d) and projections (B, m), float32, of pixels (B, 3, H, W) in [0, 1].
+        """Return a model's image features (B, d) and projections (B, m), float32, of pixels (B, 3,
+        H, W) in [0, 1].
 
         Args:
             model: tower and projector, as `dcr.training.model.ConditionModel`.
@@ -56,16 +62,20 @@ class Precision:
         self.scaler.scale(loss / self._num_parts).backward()
 
 
-def make_ready(diffusion: Diffusion, device: torch.device, mixed_precision: str, gradient_checkpointing: str) -> None:
+def make_ready(
+    diffusion: Diffusion, device: torch.device, mixed_precision: str, gradient_checkpointing: str
+) -> None:
     """Put the diffusion model on the device, in place, and its UNet into the run's precision.
 
-    It is frozen as it was loaded. Its hashes are those of other weights from here on: take them before.
+    It is frozen as it was loaded. Its hashes are those of other weights from here on: take them
+    before.
 
     Args:
         diffusion: in float32, or as an earlier job left it.
         device: where the job computes.
         mixed_precision: see `Precision`; VAE and text encoder stay in float32.
-        gradient_checkpointing: with ``all`` the UNet computes its blocks again in the backward pass.
+        gradient_checkpointing: with ``all`` the UNet computes its blocks again in the backward
+            pass.
     """
     diffusion.to(device)
     if diffusion.dtype != WEIGHT_DTYPES[mixed_precision]:

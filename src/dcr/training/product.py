@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from dcr.backbones import Backbone
 from dcr.fingerprints import tensors_hash, weights_hash
+from dcr.models.backbones import Backbone
 from dcr.parameters import RecipeParameters, TrainingParameters
 from dcr.parameters.phases import Phase
 from dcr.training.model import merge_tower
@@ -20,7 +20,8 @@ from dcr.training.runs import Run, encoder_runs
 def put_into_tower(
     parameters: TrainingParameters, backbone: Backbone, weights: dict[str, torch.Tensor]
 ) -> dict[str, Any] | None:
-    """Merge trained weights into the backbone's tower; return the adapter to keep beside it, None without LoRA.
+    """Merge trained weights into the backbone's tower; return the adapter to keep beside it, None
+    without LoRA.
 
     Args:
         parameters: with which the tower was trained.
@@ -34,7 +35,8 @@ def put_into_tower(
 def describe_run(run: Run, result: RunResult) -> dict[str, Any]:
     """Return what a run was and cost, for `training.json`.
 
-    Steps that an earlier run had in common with it are counted with the seconds that they took there.
+    Steps that an earlier run had in common with it are counted with the seconds that they took
+    there.
 
     Args:
         run: names the objective.
@@ -56,7 +58,8 @@ def hash_products(
     adapters: Mapping[str, Callable[[], dict[str, torch.Tensor]]],
     encoders: Mapping[str, Callable[[], Backbone]],
 ) -> dict[str, Any]:
-    """Return hashes of what training made: the projector, and by encoder the trained weights and the encoder.
+    """Return hashes of what training made: the projector, and by encoder the trained weights and
+    the encoder.
 
     Args:
         projector: stage 1's weights.
@@ -73,7 +76,8 @@ def hash_products(
 def describe(
     parameters: TrainingParameters, recipe: RecipeParameters, encoder: str, hashes: dict[str, str]
 ) -> dict[str, Any]:
-    """Return what `dcr.model_card.model_card` tells of the making; the base model's name is not in it.
+    """Return what `dcr.export.card.model_card` tells of the making; the base model's name is not in
+    it.
 
     Args:
         parameters: of the recipe's training.
@@ -92,7 +96,8 @@ def describe(
         "settings": parameters.model_dump(),
         "phases": [_describe_phase(run) for run in runs] if several else [],
         "notes": [
-            f"{f'Phase {run.number} of training' if several else 'Training'} was approximate: {words}."
+            f"{f'Phase {run.number} of training' if several else 'Training'} was approximate:"
+            f" {words}."
             for run in runs
             for words in approximations(run)
         ],
@@ -100,6 +105,8 @@ def describe(
 
 
 def _describe_phase(run: Run) -> dict[str, Any]:
-    """Return one row of the card's table of phases: every number that a phase may set, as it trained with it."""
+    """Return one row of the card's table of phases: every number that a phase may set, as it
+    trained with it.
+    """
     numbers = {name: getattr(run.parameters, place) for name, place in Phase.places().items()}
     return {"phase": run.number, "objective": run.objective, **numbers}

@@ -40,7 +40,9 @@ class RunOptions:
 
     @property
     def is_sharded(self) -> bool:
-        """Whether every process has a part of the model, so that whatever computes with it is a matter of all."""
+        """Whether every process has a part of the model, so that whatever computes with it is a
+        matter of all.
+        """
         return self.sharding == "fsdp2"
 
 

@@ -1,6 +1,8 @@
-"""The runs that a recipe's training is made of: stage 1, and by method and seed the phases of stage 2.
+"""The runs that a recipe's training is made of: stage 1, and by method and seed the phases of stage
+2.
 
-This is the one place that knows which numbers a run takes: everything else asks a :class:`Run` for its parameters.
+This is the one place that knows which numbers a run takes: everything else asks a :class:`Run` for
+its parameters.
 """
 
 from __future__ import annotations
@@ -31,7 +33,8 @@ class Run:
         name: of its checkpoints, its table of losses and its entry in training.json.
         method: of stage 2; :data:`STAGE1` for stage 1.
         objective: that it minimises: dcr, reconstruction or naive.
-        parameters: the recipe's as this run sees them, with the numbers of its phase and the seed of its draws.
+        parameters: the recipe's as this run sees them, with the numbers of its phase and the seed
+            of its draws.
         held_out_seed: ``training.seed``, which held-out samples are measured with in all runs.
         number: place among the phases of its method, from 1.
     """
@@ -57,13 +60,14 @@ def stage1_run(parameters: TrainingParameters) -> Run:
 
 
 def method_runs(parameters: TrainingParameters, method: str, seed: int | None = None) -> list[Run]:
-    """Return the phases of a method in their order; one of the recipe's own numbers where it has none.
+    """Return the phases of a method in their order; one of the recipe's own numbers where it has
+    none.
 
     Args:
         parameters: of the recipe, ``phases`` among them.
         method: of stage 2.
-        seed: of `stage2_seeds`; None for ``training.seed``. A phase after the first draws from a seed derived from it,
-            so that it does not see the first one's noise again.
+        seed: of `stage2_seeds`; None for ``training.seed``. A phase after the first draws from a
+            seed derived from it, so that it does not see the first one's noise again.
     """
     own_seed = parameters.seed if seed is None else seed
     if method == END_TO_END:
@@ -73,13 +77,16 @@ def method_runs(parameters: TrainingParameters, method: str, seed: int | None = 
     runs = []
     for number, phase in enumerate(phases, start=1):
         name = run_name(method, number if len(phases) > 1 else None, seed)
-        seen = parameters.of_phase(phase, own_seed if number == 1 else derive_seed(own_seed, "phase", number))
+        seen = parameters.of_phase(
+            phase, own_seed if number == 1 else derive_seed(own_seed, "phase", number)
+        )
         runs.append(Run(name, method, phase.objective, seen, parameters.seed, number))
     return runs
 
 
 def stage2_runs(parameters: TrainingParameters) -> dict[str, list[Run]]:
-    """Return every method's phases, with every seed of stage 2, by the encoder's name; the product stands first.
+    """Return every method's phases, with every seed of stage 2, by the encoder's name; the product
+    stands first.
 
     Args:
         parameters: of the recipe; ``method`` is the product's, ``baselines`` are the others.
@@ -93,12 +100,18 @@ def stage2_runs(parameters: TrainingParameters) -> dict[str, list[Run]]:
 
 
 def all_runs(parameters: TrainingParameters) -> dict[str, Run]:
-    """Return stage 1 and every run of stage 2 by name, all that the recipe's ``parameters`` ask for."""
-    return {run.name: run for run in (stage1_run(parameters), *chain(*stage2_runs(parameters).values()))}
+    """Return stage 1 and every run of stage 2 by name, all that the recipe's ``parameters`` ask
+    for.
+    """
+    return {
+        run.name: run for run in (stage1_run(parameters), *chain(*stage2_runs(parameters).values()))
+    }
 
 
 def encoder_runs(parameters: TrainingParameters, encoder: str) -> list[Run]:
-    """Return the phases by which ``encoder``, such as ``dcr`` or ``dcr@1``, is trained under ``parameters``."""
+    """Return the phases by which ``encoder``, such as ``dcr`` or ``dcr@1``, is trained under
+    ``parameters``.
+    """
     name = EncoderName.parse(encoder)
     return method_runs(parameters, name.method, name.seed)
 
@@ -106,7 +119,8 @@ def encoder_runs(parameters: TrainingParameters, encoder: str) -> list[Run]:
 def shorter_first(runs: dict[str, list[Run]]) -> dict[str, list[Run]]:
     """Return the methods in the order in which what they have in common is trained once.
 
-    Of two that are alike up to a phase which is longer in one of them, the longer can go on from the shorter's end.
+    Of two that are alike up to a phase which is longer in one of them, the longer can go on from
+    the shorter's end.
 
     Args:
         runs: phases by encoder, as `stage2_runs` returns them.

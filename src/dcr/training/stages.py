@@ -1,4 +1,6 @@
-"""The two stages: the projector with the tower frozen, then the tower with the projector frozen; or both at once."""
+"""The two stages: the projector with the tower frozen, then the tower with the projector
+frozen; or both at once.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +12,21 @@ import pandas as pd
 import torch
 from torch import nn
 
-from dcr.backbones import Backbone
-from dcr.diffusion import Diffusion
 from dcr.errors import UserError
 from dcr.latents import LatentCache
-from dcr.projector import Projector, TokenProjector, build_projector, load_published_projector
+from dcr.models.backbones import Backbone
+from dcr.models.diffusion import Diffusion
+from dcr.models.projector import (
+    Projector,
+    TokenProjector,
+    build_projector,
+    load_published_projector,
+)
 from dcr.seeds import derive_seed
 from dcr.training.batches import Augmentation, BatchOptions
 from dcr.training.checkpoints import Checkpoints
 from dcr.training.data import WithCandidates, split_positions
+from dcr.training.distributed.processes import Processes, alone
 from dcr.training.guards import check_errors
 from dcr.training.model import (
     ConditionModel,
@@ -30,9 +38,8 @@ from dcr.training.model import (
     prepare_tower,
     tower_state,
 )
-from dcr.training.monitor import MonitorOptions
+from dcr.training.monitoring.monitor import MonitorOptions
 from dcr.training.objectives import ObjectiveOptions
-from dcr.training.processes import Processes, alone
 from dcr.training.run import RunOptions, RunResult
 from dcr.training.step import MicroStep
 from dcr.training.trainer import Trainer
@@ -76,16 +83,28 @@ class Data:
         positions, held_out = split_positions(latents, validation_fraction)
         if not positions or not held_out:
             raise UserError(
-                f"validation_fraction {validation_fraction} of {len(latents)} samples leaves {len(positions)} to train "
-                f"on and {len(held_out)} held out; both need at least one: change it or bring more data"
+                f"validation_fraction {validation_fraction} of {len(latents)} samples leaves"
+                f" {len(positions)} to train on and {len(held_out)} held out; both need at least"
+                " one: change it or bring more data"
             )
-        noise = HeldOutNoise(latents, held_out, diffusion, augmentation, seed, num_validation_samples, 64, mask_padding)
+        noise = HeldOutNoise(
+            latents,
+            held_out,
+            diffusion,
+            augmentation,
+            seed,
+            num_validation_samples,
+            64,
+            mask_padding,
+        )
         return cls(latents, positions, noise, augmentation, batches or BatchOptions())
 
 
 @dataclass
 class Work:
-    """What a run is given beside the models: its data, its numbers, its peers, and where it keeps checkpoints."""
+    """What a run is given beside the models: its data, its numbers, its peers, and where it
+    keeps checkpoints.
+    """
 
     data: Data
     run: RunOptions
@@ -94,17 +113,32 @@ class Work:
     checkpoints: Checkpoints | None = None
     monitor: MonitorOptions = field(default_factory=MonitorOptions)
 
-    def fit(self, model: ConditionModel, diffusion: Diffusion, base: Backbone | None = None) -> RunResult:
-        """Train whatever in ``model`` requires a gradient, by the frozen ``diffusion``; ``base`` as in `MicroStep`."""
+    def fit(
+        self, model: ConditionModel, diffusion: Diffusion, base: Backbone | None = None
+    ) -> RunResult:
+        """Train whatever in ``model`` requires a gradient, by the frozen ``diffusion``;
+        ``base`` as in `MicroStep`.
+        """
         data = self.data
         micro_step = MicroStep(
-            model, diffusion, data.augmentation, self.run, self.options, data.batches, self.processes, base
+            model,
+            diffusion,
+            data.augmentation,
+            self.run,
+            self.options,
+            data.batches,
+            self.processes,
+            base,
         )
         validate = partial(data.held_out.model, model)
-        draw = partial(data.held_out.draw, model, self.monitor.num_images, self.monitor.num_denoising_steps)
+        draw = partial(
+            data.held_out.draw, model, self.monitor.num_images, self.monitor.num_denoising_steps
+        )
         made = self.options.contrast.synthetic_weight > 0
         samples = WithCandidates(data.latents, data.candidates) if made else data.latents
-        return Trainer(micro_step, samples, data.positions, validate, self.checkpoints, self.monitor, draw).fit()
+        return Trainer(
+            micro_step, samples, data.positions, validate, self.checkpoints, self.monitor, draw
+        ).fit()
 
 
 def train_projector(
@@ -112,7 +146,8 @@ def train_projector(
 ) -> tuple[nn.Module, RunResult, dict[str, float]]:
     """Stage 1. Return the projector, its run, and held-out noise errors under several conditions.
 
-    ``backbone`` and ``diffusion`` stay as they are, ``work`` is the run's, ``condition`` a kind of `build_projector`.
+    ``backbone`` and ``diffusion`` stay as they are, ``work`` is the run's, ``condition`` a kind of
+    `build_projector`.
     """
     model = _untrained_projector(backbone, diffusion, work.run.seed, condition)
     freeze_for_stage1(model)
@@ -127,7 +162,8 @@ def train_projector(
 def import_projector(
     backbone: Backbone, diffusion: Diffusion, work: Work, path: str
 ) -> tuple[Projector, RunResult, dict[str, float]]:
-    """Take stage 1's projector from a file. Return what `train_projector` does; the run has no steps.
+    """Take stage 1's projector from a file. Return what `train_projector` does; the run has no
+    steps.
 
     Args:
         backbone, diffusion: whose widths the projector must have.
@@ -145,8 +181,9 @@ def import_projector(
     if any(state[name].shape != own[name].shape for name in own):
         sizes = "{} to {}".format(*reversed(state["1.weight"].shape))
         raise UserError(
-            f"stage1_projector_file {path} projects {sizes}, but {backbone.source} and the diffusion model need "
-            f"{backbone.embed_dim} to {len(own['3.bias'])}: it was trained on others"
+            f"stage1_projector_file {path} projects {sizes}, but {backbone.source} and the"
+            f" diffusion model need {backbone.embed_dim} to {len(own['3.bias'])}: it was trained on"
+            " others"
         )
     model.projector.load_state_dict(state)
     errors |= {"after": held_out.model(model), "wrong_image": held_out.wrong_image(model)}
@@ -162,25 +199,34 @@ def train_adapter(
     tuning: TuningOptions,
     start: dict[str, torch.Tensor] | None = None,
 ) -> tuple[dict[str, torch.Tensor], RunResult]:
-    """Stage 2, or a phase of it. Return the tower's trained weights and the run. ``backbone`` is changed in place.
+    """Stage 2, or a phase of it. Return the tower's trained weights and the run. ``backbone`` is
+    changed in place.
 
     Args:
         diffusion, projector_state: what the tower is trained through, both frozen.
         work, tuning: data and numbers of the run, and what of the tower trains.
-        start: the trained weights that the phase before left, by which it goes on; None for the first.
+        start: the trained weights that the phase before left, by which it goes on; None for the
+            first.
     """
     projector = load_projector(projector_state).to(diffusion.device)
     model = ConditionModel(backbone, projector).to(diffusion.device).requires_grad_(False)
-    # By the objective, as flat methods are called: whatever method a first phase is of, it begins alike.
+    # By the objective, as flat methods are called: whatever method a first phase is of, it begins
+    # alike.
     return _train_tower(model, diffusion, work, tuning, work.run.objective, start)
 
 
 def train_end_to_end(
-    backbone: Backbone, diffusion: Diffusion, work: Work, tuning: TuningOptions, condition: str = "broadcast"
+    backbone: Backbone,
+    diffusion: Diffusion,
+    work: Work,
+    tuning: TuningOptions,
+    condition: str = "broadcast",
 ) -> tuple[dict[str, torch.Tensor], RunResult, nn.Module]:
-    """Both stages at once, from the projector that stage 1 starts from. Return also the trained projector.
+    """Both stages at once, from the projector that stage 1 starts from. Return also the trained
+    projector.
 
-    ``backbone``, ``diffusion``, ``work`` and ``tuning`` as in `train_adapter`, ``condition`` as in `train_projector`.
+    ``backbone``, ``diffusion``, ``work`` and ``tuning`` as in `train_adapter`, ``condition`` as in
+    `train_projector`.
     """
     model = _untrained_projector(backbone, diffusion, work.run.seed, condition)
     model.requires_grad_(False).projector.requires_grad_(True)
@@ -197,7 +243,9 @@ def _train_tower(
     start: dict[str, torch.Tensor] | None = None,
 ) -> tuple[dict[str, torch.Tensor], RunResult]:
     """Train the tower, whose first adapter is drawn for ``purpose``, or from ``start``."""
-    base = _find_base(model.backbone, work.options, tuning, start) if work.options.asks_base else None
+    base = (
+        _find_base(model.backbone, work.options, tuning, start) if work.options.asks_base else None
+    )
     torch.manual_seed(derive_seed(work.run.seed, "lora", purpose))
     prepare_tower(model.backbone, tuning)
     if start is not None:
@@ -207,9 +255,14 @@ def _train_tower(
 
 
 def _find_base(
-    backbone: Backbone, options: ObjectiveOptions, tuning: TuningOptions, start: dict[str, torch.Tensor] | None
+    backbone: Backbone,
+    options: ObjectiveOptions,
+    tuning: TuningOptions,
+    start: dict[str, torch.Tensor] | None,
 ) -> Backbone:
-    """Return a frozen copy of the tower that the loss pulls to: before stage 2, or as the phase found it."""
+    """Return a frozen copy of the tower that the loss pulls to: before stage 2, or as the phase
+    found it.
+    """
     base = frozen_copy(backbone)
     if options.pull_to == "phase" and start is not None:
         merge_tower(base, tuning, start)
@@ -217,7 +270,9 @@ def _find_base(
     return base
 
 
-def _untrained_projector(backbone: Backbone, diffusion: Diffusion, seed: int, condition: str) -> ConditionModel:
+def _untrained_projector(
+    backbone: Backbone, diffusion: Diffusion, seed: int, condition: str
+) -> ConditionModel:
     torch.manual_seed(derive_seed(seed, "projector"))
     projector = build_projector(backbone, diffusion.unet.config.cross_attention_dim, condition)
     return ConditionModel(backbone, projector).to(diffusion.device)
@@ -239,6 +294,7 @@ def load_projector(state: dict[str, Any]) -> Projector | TokenProjector:
         projector.load_state_dict(state)
     except (KeyError, RuntimeError, ValueError) as exc:
         raise UserError(
-            f"these weights are not a projector's ({exc}); train one with `kedro run --pipelines training`"
+            f"these weights are not a projector's ({exc}); train one with `kedro run --pipelines"
+            " training`"
         ) from exc
     return projector.eval()

@@ -1,4 +1,6 @@
-"""AdamW, and what a run must carry to go on exactly: trained weights and its moments, as one flat dict of tensors."""
+"""AdamW, and what a run must carry to go on exactly: trained weights and its moments, as one
+flat dict of tensors.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +10,8 @@ import torch
 from torch import nn
 
 from dcr.errors import UserError
+from dcr.training.distributed.sharding import part_like, whole
 from dcr.training.run import RunOptions
-from dcr.training.sharding import part_like, whole
 
 _WEIGHT = "weight:"
 _MOMENT = "adamw:"
@@ -35,10 +37,12 @@ def build_optimizer(trainable: dict[str, torch.nn.Parameter], run: RunOptions) -
 
 
 def decay_factor(decay: str, step: int, num_steps: int) -> float:
-    """Return by what the learning rate is multiplied in an optimizer step, as diffusers' schedules without warm-up.
+    """Return by what the learning rate is multiplied in an optimizer step, as diffusers' schedules
+    without warm-up.
 
     Args:
-        decay: ``none``, ``linear``, (N - k) / N, or ``cosine``, (1 + cos(pi k / N)) / 2, where k steps of N are done.
+        decay: ``none``, ``linear``, (N - k) / N, or ``cosine``, (1 + cos(pi k / N)) / 2, where k
+            steps of N are done.
         step: from 1.
         num_steps: of the run.
     """
@@ -47,7 +51,8 @@ def decay_factor(decay: str, step: int, num_steps: int) -> float:
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, run: RunOptions, step: int) -> float:
-    """Set every group's learning rate, which depends on the step's number alone; return the first one's.
+    """Set every group's learning rate, which depends on the step's number alone; return the first
+    one's.
 
     Args:
         optimizer: of `build_optimizer`.
@@ -63,23 +68,29 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, run: RunOptions, step: i
 def training_state(
     trainable: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer, keep: bool = True
 ) -> dict[str, torch.Tensor]:
-    """Return weights and optimizer state by name; parameters that never had a gradient have no moments.
+    """Return weights and optimizer state by name; parameters that never had a gradient have no
+    moments.
 
     Args:
         trainable: the parameters that train, by name.
         optimizer: of `build_optimizer`.
-        keep: nothing is returned without it. Of sharded tensors every process must bring its part, whoever keeps them.
+        keep: nothing is returned without it. Of sharded tensors every process must bring its part,
+            whoever keeps them.
     """
     tensors = {f"{_WEIGHT}{name}": parameter.detach() for name, parameter in trainable.items()}
     for name, parameter in trainable.items():
         for key, value in optimizer.state.get(parameter, {}).items():
             tensors[f"{_MOMENT}{key}:{name}"] = value
-    found = ((name, whole(tensor)) for name, tensor in tensors.items())  # one at a time: they are large
+    found = (
+        (name, whole(tensor)) for name, tensor in tensors.items()
+    )  # one at a time: they are large
     return {name: tensor.cpu() for name, tensor in found if keep}
 
 
 def restore_state(
-    trainable: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]
+    trainable: dict[str, nn.Parameter],
+    optimizer: torch.optim.Optimizer,
+    tensors: dict[str, torch.Tensor],
 ) -> None:
     """Undo `training_state`, in place.
 
@@ -91,10 +102,15 @@ def restore_state(
     Raises:
         UserError: the weights are not those that are trained.
     """
-    weights = {name.removeprefix(_WEIGHT): t for name, t in tensors.items() if name.startswith(_WEIGHT)}
-    if {name: t.shape for name, t in weights.items()} != {name: p.shape for name, p in trainable.items()}:
+    weights = {
+        name.removeprefix(_WEIGHT): t for name, t in tensors.items() if name.startswith(_WEIGHT)
+    }
+    if {name: t.shape for name, t in weights.items()} != {
+        name: p.shape for name, p in trainable.items()
+    }:
         raise UserError(
-            "the checkpoint holds other weights than those that are trained; set resume_from_checkpoint to none"
+            "the checkpoint holds other weights than those that are trained; set"
+            " resume_from_checkpoint to none"
         )
     with torch.no_grad():
         for name, parameter in trainable.items():

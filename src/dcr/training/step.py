@@ -7,18 +7,20 @@ from typing import Any
 
 import torch
 
-from dcr.backbones import Backbone, transformer_blocks
-from dcr.diffusion import Diffusion
+from dcr.models.backbones import Backbone, transformer_blocks
+from dcr.models.diffusion import Diffusion
 from dcr.seeds import derive_seed
 from dcr.training.batches import Augmentation, Batch, BatchOptions, make_batch
+from dcr.training.distributed.processes import Processes
 from dcr.training.model import ConditionModel
 from dcr.training.objectives import OBJECTIVES, Objective, ObjectiveOptions
 from dcr.training.precision import Precision
-from dcr.training.predictor import Predictor
-from dcr.training.processes import Processes
 from dcr.training.run import RunOptions
+from dcr.training.unet.predictor import Predictor
 
-_MAX_GRAPHS = 64  # of one kind of block: some six widths of the UNet, times up to seven sizes of a chunk
+_MAX_GRAPHS = (
+    64  # of one kind of block: some six widths of the UNet, times up to seven sizes of a chunk
+)
 _log = logging.getLogger(__name__)
 
 
@@ -31,8 +33,8 @@ class MicroStep:
         augmentation: makes the positive views.
         run, options, batches: numbers of the run, of its loss, and of how batches are drawn.
         processes: that train together; each has ``train_batch_size`` samples of its own.
-        base: the encoder as it was before training, where the loss pulls towards its embeddings or asks it for
-            neighbours.
+        base: the encoder as it was before training, where the loss pulls towards its embeddings or
+            asks it for neighbours.
     """
 
     def __init__(
@@ -56,15 +58,27 @@ class MicroStep:
         self.base = base
         if run.gradient_checkpointing != "none":
             model.backbone.enable_gradient_checkpointing()
-        self.precision = Precision(run.mixed_precision, diffusion.device, run.gradient_accumulation_steps)
+        self.precision = Precision(
+            run.mixed_precision, diffusion.device, run.gradient_accumulation_steps
+        )
         self.predict = Predictor(diffusion, *_exact_savings(run), run.published_prompt_mask)
         self.objective = self.build_objective(run.objective, options)
 
-    def __call__(self, collated: dict[str, Any], number: int, rows_per_chunk: int) -> tuple[dict[str, float], Batch]:
-        """Add this process's gradients of micro-step ``number`` to the model's; return losses and what was seen."""
+    def __call__(
+        self, collated: dict[str, Any], number: int, rows_per_chunk: int
+    ) -> tuple[dict[str, float], Batch]:
+        """Add this process's gradients of micro-step ``number`` to the model's; return losses
+        and what was seen.
+        """
         self.seed_dropout(number)
         batch = make_batch(
-            collated, self.diffusion, self.augmentation, self.run.seed, number, self.processes, self.batches
+            collated,
+            self.diffusion,
+            self.augmentation,
+            self.run.seed,
+            number,
+            self.processes,
+            self.batches,
         )
         if self.base:
             self._ask_base(batch)
@@ -82,9 +96,10 @@ class MicroStep:
     def compile_blocks(self) -> None:
         """Compile the transformer blocks of tower and UNet, where the time goes, in place.
 
-        All blocks of a kind are one function to PyTorch, which compiles it once a shape: for every width of the UNet
-        and size of a chunk (whole, the last, of diagnostics, of held-out images). Beyond its limit it would give up
-        and run the rest uncompiled, those of later runs in this process too.
+        All blocks of a kind are one function to PyTorch, which compiles it once a shape: for every
+        width of the UNet and size of a chunk (whole, the last, of diagnostics, of held-out images).
+        Beyond its limit it would give up and run the rest uncompiled, those of later runs in this
+        process too.
         """
         torch.compiler.reset()  # the graphs of runs before
         torch._dynamo.config.recompile_limit = _MAX_GRAPHS
@@ -108,20 +123,28 @@ class MicroStep:
             batch.base_features = own
 
     def seed_dropout(self, number: int) -> None:
-        """LoRA's dropout draws from the global stream: seed it by the micro-step's ``number`` and by rank."""
+        """LoRA's dropout draws from the global stream: seed it by the micro-step's ``number``
+        and by rank.
+        """
         others = [self.processes.rank] if self.processes.rank else []
         torch.manual_seed(derive_seed(self.run.seed, "dropout", number, *others))
 
 
 def _exact_savings(run: RunOptions) -> tuple[bool, bool]:
-    """Return whether the empty prompt's keys and values are constant, and the prefix shared, as far as they can be.
+    """Return whether the empty prompt's keys and values are constant, and the prefix shared, as far
+    as they can be.
 
-    Both stand in the UNet during the forward pass alone: what is computed again in the backward pass misses them, and
-    compiled blocks do not see that their modules are replaced.
+    Both stand in the UNet during the forward pass alone: what is computed again in the backward
+    pass misses them, and compiled blocks do not see that their modules are replaced.
     """
     asked = run.constant_prompt, run.shared_prefix
     checkpointed = run.gradient_checkpointing == "all"
-    savings = (run.constant_prompt and not checkpointed, run.shared_prefix and not checkpointed and not run.compile)
+    savings = (
+        run.constant_prompt and not checkpointed,
+        run.shared_prefix and not checkpointed and not run.compile,
+    )
     if savings != asked:
-        _log.info("%s: gradient checkpointing and compile leave no place for all exact savings.", run.name)
+        _log.info(
+            "%s: gradient checkpointing and compile leave no place for all exact savings.", run.name
+        )
     return savings

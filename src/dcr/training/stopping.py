@@ -25,7 +25,8 @@ class Stopped(UserError):
 class StopRequest:
     """While open, SIGTERM makes ``requested`` true and does nothing else.
 
-    Signals reach the main thread alone, so elsewhere (a threaded runner) SIGTERM keeps its usual effect.
+    Signals reach the main thread alone, so elsewhere (a threaded runner) SIGTERM keeps its usual
+    effect.
 
     Args:
         file: that asks for the same by being there.

@@ -15,15 +15,16 @@ import torch
 from dcr.errors import UserError
 from dcr.finite import require_finite
 from dcr.latents import LatentCache
+from dcr.models.backbones import transformer_blocks
 from dcr.training.batches import Batch
 from dcr.training.checkpoints import Checkpoints, Progress
 from dcr.training.cost import Plan, measure, plan
 from dcr.training.data import iterate_batches
+from dcr.training.distributed.processes import alone
+from dcr.training.distributed.sharding import own_part, shard, whole
 from dcr.training.guards import IgnoredCondition, check_end, count_skipped, is_finite_step
-from dcr.training.monitor import Monitor, MonitorOptions, log_plan
-from dcr.training.processes import alone
+from dcr.training.monitoring.monitor import Monitor, MonitorOptions, log_plan
 from dcr.training.run import RunResult
-from dcr.training.sharding import own_part, shard, whole
 from dcr.training.state import build_optimizer, restore_state, set_learning_rate, training_state
 from dcr.training.step import MicroStep
 from dcr.training.stopping import JOB, STOP_FILE, Stopped, StopRequest
@@ -32,14 +33,17 @@ _log = logging.getLogger(__name__)
 
 
 class Trainer:
-    """Trains whatever in the model requires a gradient, for ``run.max_train_steps`` optimizer steps.
+    """Trains whatever in the model requires a gradient, for ``run.max_train_steps`` optimizer
+    steps.
 
     Args:
-        micro_step: computes gradients of the model that is trained; frozen parts carry no optimizer state.
+        micro_step: computes gradients of the model that is trained; frozen parts carry no optimizer
+            state.
         positions: of the samples in ``latents`` to train on.
-        validate: returns the noise error on a fixed held-out set, called every ``validate_every_steps``.
+        validate: returns the noise error on a fixed held-out set, called every
+            ``validate_every_steps``.
         checkpoints: where to go on from and to save; None keeps nothing.
-        monitor, draw: what is shown beside the bar, see `dcr.training.monitor.Monitor`.
+        monitor, draw: what is shown beside the bar, see `dcr.training.monitoring.monitor.Monitor`.
 
     Raises:
         UserError: there are fewer samples than one step needs.
@@ -58,40 +62,58 @@ class Trainer:
         self.run = run = micro_step.run
         self.processes = micro_step.processes
         self._step_samples = run.train_batch_size * self.processes.count
-        columns = self._step_samples if micro_step.options.gather_negatives else run.train_batch_size
+        columns = (
+            self._step_samples if micro_step.options.gather_negatives else run.train_batch_size
+        )
         if len(positions) < self._step_samples:
             raise UserError(
-                f"{run.name}: {len(positions)} samples to train on are fewer than train_batch_size "
-                f"{run.train_batch_size} on {self.processes.count} process(es); lower it or bring more data"
+                f"{run.name}: {len(positions)} samples to train on are fewer than train_batch_size"
+                f" {run.train_batch_size} on {self.processes.count} process(es); lower it or bring"
+                " more data"
             )
         batches = micro_step.batches
         if run.objective == "dcr" and batches.negatives_count >= columns:
             raise UserError(
-                f"{run.name}: negatives_count {batches.negatives_count} is not less than the {columns} images that are "
-                "contrasted; lower it, or set 0 to take all"
+                f"{run.name}: negatives_count {batches.negatives_count} is not less than the"
+                f" {columns} images that are contrasted; lower it, or set 0 to take all"
             )
-        self.micro_step, self.model, self.scaler = micro_step, micro_step.model, micro_step.precision.scaler
-        self.latents, self.positions, self.validate, self.checkpoints = latents, positions, validate, checkpoints
+        self.micro_step, self.model, self.scaler = (
+            micro_step,
+            micro_step.model,
+            micro_step.precision.scaler,
+        )
+        self.latents, self.positions, self.validate, self.checkpoints = (
+            latents,
+            positions,
+            validate,
+            checkpoints,
+        )
         self._cost = None
         if run.is_sharded and self.processes.count > 1:
-            self._cost = measure(micro_step, self.model.backbone.image_size)  # while the weights are whole
-            shard(self.model, self.processes)
+            self._cost = measure(
+                micro_step, self.model.backbone.image_size
+            )  # while the weights are whole
+            shard(self.model, transformer_blocks(self.model.tower), self.processes)
         self.trainable = self.model.trainable()
         self.optimizer = build_optimizer(self.trainable, run)
         folder = checkpoints.folder if checkpoints else None
-        self.monitor = Monitor(monitor or MonitorOptions(), micro_step, self.trainable, folder, draw)
+        self.monitor = Monitor(
+            monitor or MonitorOptions(), micro_step, self.trainable, folder, draw
+        )
         self._skipped_in_a_row = 0
         self._is_of_another = False
         watched = run.objective == "dcr" and micro_step.is_plain_contrast
-        self._ignored_condition = IgnoredCondition(run.name, columns, batches.num_views) if watched else None
+        self._ignored_condition = (
+            IgnoredCondition(run.name, columns, batches.num_views) if watched else None
+        )
 
     def fit(self) -> RunResult:
         """Train from the newest checkpoint that fits, or from the start, to the last step.
 
         Raises:
             Stopped: SIGTERM came; the state is saved.
-            UserError: ``max_skipped_steps`` steps in a row gave no finite loss and gradient, or the last ones did, or
-                a weight is not finite; no checkpoint is left of that.
+            UserError: ``max_skipped_steps`` steps in a row gave no finite loss and gradient, or the
+                last ones did, or a weight is not finite; no checkpoint is left of that.
         """
         progress = self._resume()
         self._skipped_in_a_row = count_skipped(progress.rows)
@@ -113,7 +135,9 @@ class Trainer:
     def _make_plan(self, progress: Progress) -> Plan:
         """Find what a step costs and how many rows fit, and tell it."""
         cost = self._cost or measure(self.micro_step, self.model.backbone.image_size)
-        planned = plan(self.micro_step, cost, {name: own_part(p) for name, p in self.trainable.items()})
+        planned = plan(
+            self.micro_step, cost, {name: own_part(p) for name, p in self.trainable.items()}
+        )
         log_plan(self.micro_step, self.trainable, planned, progress)
         return planned
 
@@ -127,7 +151,9 @@ class Trainer:
             *values, stops = self.processes.mean([*row.values(), float(stop.requested)])
             row = dict(zip(row, values, strict=True))
             self._update(row, [key for batch in seen for key in batch.keys], progress)
-            row = self.monitor.diagnose(step, seen[-1], rows_per_chunk) | row  # its own values are of the whole batch
+            row = (
+                self.monitor.diagnose(step, seen[-1], rows_per_chunk) | row
+            )  # its own values are of the whole batch
             last = step == run.max_train_steps
             asked = self.processes.is_first or run.is_sharded
             if asked and (last or step % run.validate_every_steps == 0):
@@ -144,13 +170,18 @@ class Trainer:
             if stops or last or (self.checkpoints and step % self.checkpoints.every_steps == 0):
                 self._save(progress)
             if stops:
-                self.processes.wait()  # one that ends takes the others with it, and the first may still be writing
-                raise Stopped(f"{run.name}: stopped at step {step}; {self._saved}the same command goes on from there")
+                # one that ends takes the others with it, and the first may still be writing
+                self.processes.wait()
+                raise Stopped(
+                    f"{run.name}: stopped at step {step}; {self._saved}the same command goes on"
+                    " from there"
+                )
 
     def optimizer_step(
         self, step: int, batches: Iterator[dict], rows_per_chunk: int
     ) -> tuple[dict[str, float], list[Batch]]:
-        """Leave the gradients of ``step`` from the next ``batches`` in the model, ``rows_per_chunk`` rows held at once.
+        """Leave the gradients of ``step`` from the next ``batches`` in the model,
+        ``rows_per_chunk`` rows held at once.
 
         Returns: its losses, and the batches of its micro-steps.
         """
@@ -162,12 +193,19 @@ class Trainer:
         return sums, seen
 
     def _update(self, row: dict[str, float], keys: list[str], progress: Progress) -> None:
-        """Take the optimizer step, or skip it where loss or gradient is not finite; complete the row."""
+        """Take the optimizer step, or skip it where loss or gradient is not finite; complete
+        the row.
+        """
         if not self.run.published_reduction:
             self.processes.mean_gradients(self.trainable.values())
         self.scaler.unscale_(self.optimizer)
-        norm = float(whole(torch.nn.utils.clip_grad_norm_(self.trainable.values(), self.run.max_grad_norm)))
-        row |= {"learning_rate": set_learning_rate(self.optimizer, self.run, progress.step + 1), "grad_norm": norm}
+        norm = float(
+            whole(torch.nn.utils.clip_grad_norm_(self.trainable.values(), self.run.max_grad_norm))
+        )
+        row |= {
+            "learning_rate": set_learning_rate(self.optimizer, self.run, progress.step + 1),
+            "grad_norm": norm,
+        }
         finite = is_finite_step(row)
         if finite:
             self.scaler.step(self.optimizer)
@@ -177,14 +215,17 @@ class Trainer:
         progress.num_skipped += not finite
         if self._skipped_in_a_row >= self.run.max_skipped_steps:
             raise UserError(
-                f"{self.run.name}: loss {row['loss']} and gradient norm {norm} in {self._skipped_in_a_row} steps in a "
-                f"row, the last at step {progress.step + 1} with samples {', '.join(keys)}; lower the learning rate, "
-                "or train in float32 (mixed_precision: no)"
+                f"{self.run.name}: loss {row['loss']} and gradient norm {norm} in"
+                f" {self._skipped_in_a_row} steps in a row, the last at step {progress.step + 1}"
+                f" with samples {', '.join(keys)}; lower the learning rate, or train in float32"
+                " (mixed_precision: no)"
             )
 
     def _check_end(self, progress: Progress) -> None:
         check_end(self.run.name, progress.rows, self.scaler.is_enabled())
-        self._require_finite({name: own_part(parameter) for name, parameter in self.trainable.items()})
+        self._require_finite(
+            {name: own_part(parameter) for name, parameter in self.trainable.items()}
+        )
 
     def _require_finite(self, tensors: dict[str, torch.Tensor]) -> None:
         advice = "lower the learning rate, or train in float32 (mixed_precision: no)"
@@ -193,7 +234,9 @@ class Trainer:
     @property
     def _samples_a_step(self) -> int:
         alike = self.run.published_sampling  # all processes read the same samples
-        return (self.run.train_batch_size if alike else self._step_samples) * self.run.gradient_accumulation_steps
+        return (
+            self.run.train_batch_size if alike else self._step_samples
+        ) * self.run.gradient_accumulation_steps
 
     def _batches(self, progress: Progress) -> Iterator[dict]:
         run = self.run
@@ -205,9 +248,13 @@ class Trainer:
         )  # fmt: skip
 
     def _resume(self) -> Progress:
-        """Return the newest fitting checkpoint's progress, its state put in place, or that of a new run."""
+        """Return the newest fitting checkpoint's progress, its state put in place, or that of a
+        new run.
+        """
         path = self.processes.agree(
-            self.checkpoints.find(self.run.max_train_steps) if self.checkpoints and self.processes.is_first else None
+            self.checkpoints.find(self.run.max_train_steps)
+            if self.checkpoints and self.processes.is_first
+            else None
         )
         self._is_of_another = path is not None and path.parent != self.checkpoints.folder
         if path is None:
@@ -217,7 +264,12 @@ class Trainer:
         if progress.scaler:
             self.scaler.load_state_dict(progress.scaler)
         finished = progress.step == self.run.max_train_steps
-        _log.info("%s %s %s.", self.run.name, "is finished, taken from" if finished else "goes on from", path)
+        _log.info(
+            "%s %s %s.",
+            self.run.name,
+            "is finished, taken from" if finished else "goes on from",
+            path,
+        )
         return progress
 
     def _save(self, progress: Progress) -> None:

@@ -1,6 +1,8 @@
-"""The noise error on a fixed held-out set: the same images, latents, noise and timesteps at every call.
+"""The noise error on a fixed held-out set: the same images, latents, noise and timesteps at every
+call.
 
-The loss of a step is noisy, because a few timesteps decide it; this one only moves when the weights do.
+The loss of a step is noisy, because a few timesteps decide it; this one only moves when the weights
+do.
 """
 
 from __future__ import annotations
@@ -12,20 +14,20 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
-from dcr.diffusion import Diffusion
 from dcr.latents import LatentCache
+from dcr.models.diffusion import Diffusion
 from dcr.training.batches import Augmentation, Batch, make_batch, to_pixels
 from dcr.training.data import collate
 from dcr.training.model import ConditionModel
-from dcr.training.pictures import draw_reconstructions
+from dcr.training.monitoring.pictures import draw_reconstructions
 from dcr.training.precision import autocast
-from dcr.training.predictor import Predictor
+from dcr.training.unet.predictor import Predictor
 
 
 @dataclass(frozen=True)
 class _HeldOut:
-    """What is read of a batch, on the device for the whole run: images as bytes, a quarter of what pixels take, and no
-    views.
+    """What is read of a batch, on the device for the whole run: images as bytes, a quarter of what
+    pixels take, and no views.
 
     Shapes: crops (B, H, W, 3) uint8; the others as in `dcr.training.batches.Batch`.
     """
@@ -37,7 +39,9 @@ class _HeldOut:
 
     @classmethod
     def of(cls, crops: torch.Tensor, batch: Batch) -> _HeldOut:
-        """Keep of ``batch`` what is read of it, and the ``crops`` that it was made of, on its device."""
+        """Keep of ``batch`` what is read of it, and the ``crops`` that it was made of, on its
+        device.
+        """
         on_device = crops.to(batch.pixels.device, non_blocking=True)
         return cls(on_device, batch.noisy_latents, batch.targets, batch.timesteps)
 
@@ -57,7 +61,7 @@ class HeldOutNoise:
         augmentation: makes views, which are not looked at.
         seed: of latents, noise and timesteps.
         batch_size: of one pass of tower and UNet.
-        mask_padding: of the empty prompt, see `dcr.training.predictor.Predictor`.
+        mask_padding: of the empty prompt, see `dcr.training.unet.predictor.Predictor`.
     """
 
     def __init__(
@@ -84,8 +88,12 @@ class HeldOutNoise:
             self._batches.append(_HeldOut.of(collated["crops"], batch))
 
     def empty_prompt(self) -> float:
-        """Return the noise error with the empty prompt, the condition that says nothing of the image."""
-        return self._mean_error(lambda batch: torch.zeros(len(batch.crops), self._width, device=batch.crops.device))
+        """Return the noise error with the empty prompt, the condition that says nothing of the
+        image.
+        """
+        return self._mean_error(
+            lambda batch: torch.zeros(len(batch.crops), self._width, device=batch.crops.device)
+        )
 
     def model(self, model: ConditionModel) -> float:
         """Return the noise error with the condition that ``model`` makes of each image."""
@@ -96,11 +104,14 @@ class HeldOutNoise:
         return error
 
     def wrong_image(self, model: ConditionModel) -> float:
-        """Return the noise error when each image gets the condition that ``model`` makes of its neighbour's pixels."""
+        """Return the noise error when each image gets the condition that ``model`` makes of its
+        neighbour's pixels.
+        """
         return self._mean_error(lambda batch: model(batch.pixels)[1].roll(1, dims=0))
 
     def draw(self, model: ConditionModel, num_images: int, num_steps: int) -> Image.Image:
-        """Return the first images and what the UNet makes of their conditions, see `dcr.training.pictures`.
+        """Return the first images and what the UNet makes of their conditions, see
+        `dcr.training.monitoring.pictures`.
 
         Args:
             model: makes the conditions.
@@ -109,19 +120,28 @@ class HeldOutNoise:
         """
         batch = self._batches[0]
         return draw_reconstructions(
-            model, self._diffusion, batch.pixels[:num_images], batch.targets.shape[1:], self._seed, num_steps,
+            model,
+            self._diffusion,
+            batch.pixels[:num_images],
+            batch.targets.shape[1:],
+            self._seed,
+            num_steps,
             self._mask_padding,
-        )  # fmt: skip
+        )
 
     @torch.no_grad()
     def _mean_error(self, project: Callable[[_HeldOut], torch.Tensor]) -> float:
-        """Return the error under a condition, computed in the precision that the UNet is in, as training does."""
+        """Return the error under a condition, computed in the precision that the UNet is in, as
+        training does.
+        """
         errors = []
         count = 0
         for batch in self._batches:
             with autocast(self._diffusion.device, self._diffusion.dtype):
                 projections = project(batch).float()
-            predictions = self._predict(batch.noisy_latents, batch.timesteps, projections[:, None])[:, 0].float()
+            predictions = self._predict(batch.noisy_latents, batch.timesteps, projections[:, None])[
+                :, 0
+            ].float()
             errors.append(F.mse_loss(predictions, batch.targets, reduction="sum"))
             count += batch.targets.numel()
         return sum(torch.stack(errors).tolist()) / count

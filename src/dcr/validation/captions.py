@@ -10,17 +10,23 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dcr.data.shards import Sample
 from dcr.errors import UserError
 from dcr.seeds import derive_seed
-from dcr.shards import Sample
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-MAX_TEXT = 10_000  # characters of a caption that are kept and looked at; its length is counted in full
-_FILE_OR_URL = re.compile(r"(https?://|www\.)\S+|\S+\.(jpe?g|png|gif|webp|bmp|tiff?|svg)", re.IGNORECASE)
+MAX_TEXT = (
+    10_000  # characters of a caption that are kept and looked at; its length is counted in full
+)
+_FILE_OR_URL = re.compile(
+    r"(https?://|www\.)\S+|\S+\.(jpe?g|png|gif|webp|bmp|tiff?|svg)", re.IGNORECASE
+)
 # open_clip's own rule: contractions, words, single digits, runs of other marks.
-_CLIP_WORDS = r"""<start_of_text>|<end_of_text>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"""
+_CLIP_WORDS = (
+    r"""<start_of_text>|<end_of_text>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"""
+)
 
 
 def choose_caption(sample: Sample, choice: str) -> str | None:
@@ -28,7 +34,8 @@ def choose_caption(sample: Sample, choice: str) -> str | None:
 
     Args:
         sample: with its captions, and its image for ``drawn``.
-        choice: ``first``, or ``drawn`` by the image's bytes alone, so that neither order nor shards change it.
+        choice: ``first``, or ``drawn`` by the image's bytes alone, so that neither order nor shards
+            change it.
     """
     if choice == "first" or len(sample.captions) < 2:
         return sample.caption
@@ -58,13 +65,15 @@ def caption_findings(caption: str | None, problems: Sequence[str]) -> Iterator[s
 
 @cache
 def token_counter(source: str) -> Callable[[str], int]:
-    """Return a function that counts a caption's tokens, start and end tokens included, before any is cut off.
+    """Return a function that counts a caption's tokens, start and end tokens included, before any
+    is cut off.
 
-    Only the tokenizer is loaded, with neither torch nor a model: workers need it, and there are many of them.
+    Only the tokenizer is loaded, with neither torch nor a model: workers need it, and there are
+    many of them.
 
     Args:
-        source: ``clip``, the byte-pair tokenizer of OpenAI's CLIP and of most open_clip models, or a
-            ``tokenizer.json`` (or a folder that holds one) as transformers writes it.
+        source: ``clip``, the byte-pair tokenizer of OpenAI's CLIP and of most open_clip models, or
+            a ``tokenizer.json`` (or a folder that holds one) as transformers writes it.
 
     Raises:
         UserError: the file is missing or no tokenizer.
@@ -78,7 +87,9 @@ def token_counter(source: str) -> Callable[[str], int]:
 
 def _clean(text: str) -> str:
     """Clean a text as open_clip does before it tokenizes."""
-    if not (text.isascii() and text.isprintable()) or "&" in text:  # most captions need none of this, and it is slow
+    if (
+        not (text.isascii() and text.isprintable()) or "&" in text
+    ):  # most captions need none of this, and it is slow
         import ftfy
 
         text = html.unescape(html.unescape(ftfy.fix_text(text)))
@@ -86,7 +97,9 @@ def _clean(text: str) -> str:
 
 
 def _clip_tokenizer() -> Tokenizer:
-    """Build open_clip's SimpleTokenizer in the tokenizers library, whose time does not grow with a word's square."""
+    """Build open_clip's SimpleTokenizer in the tokenizers library, whose time does not grow
+    with a word's square.
+    """
     from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 
     vocabulary, merges = _clip_vocabulary()
@@ -110,7 +123,11 @@ def _clip_vocabulary() -> tuple[dict[str, int], list[tuple[str, str]]]:
     lines = gzip.decompress(path.read_bytes()).decode().split("\n")[1 : 49152 - 256 - 2 + 1]
     merges = [(first, second) for first, second in (line.split() for line in lines)]
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    tokens = [*letters, *(letter + "</w>" for letter in letters), *(first + second for first, second in merges)]
+    tokens = [
+        *letters,
+        *(letter + "</w>" for letter in letters),
+        *(first + second for first, second in merges),
+    ]
     return {token: index for index, token in enumerate(tokens)}, merges
 
 
@@ -121,7 +138,9 @@ def _read_tokenizer(path: Path) -> Tokenizer:
     try:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as exc:  # the library raises plain exceptions
-        raise UserError(f"validation.tokenizer: {path} is no tokenizer.json that can be read ({exc})") from exc
+        raise UserError(
+            f"validation.tokenizer: {path} is no tokenizer.json that can be read ({exc})"
+        ) from exc
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return tokenizer

@@ -22,9 +22,9 @@ def histogram_svg(values: np.ndarray, label: str, num_bins: int = 32) -> Markup:
     step = _WIDTH / num_bins
     top = max(1, int(counts.max()))
     bars = "".join(
-        f'<rect x="{i * step + 0.5:.2f}" y="{_BASE - _BASE * count / top:.2f}" width="{step - 1:.2f}" '
-        f'height="{_BASE * count / top:.2f}"><title>{show_number(edges[i])} to {show_number(edges[i + 1])}: '
-        f"{count}</title></rect>"
+        f'<rect x="{i * step + 0.5:.2f}" y="{_BASE - _BASE * count / top:.2f}"'
+        f' width="{step - 1:.2f}" height="{_BASE * count / top:.2f}"><title>{show_number(edges[i])}'
+        f" to {show_number(edges[i + 1])}: {count}</title></rect>"
         for i, count in enumerate(counts)
         if count
     )
@@ -32,10 +32,11 @@ def histogram_svg(values: np.ndarray, label: str, num_bins: int = 32) -> Markup:
     high = show_number(edges[-1])
     middle = show_number(float(np.median(values)))
     return Markup(
-        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(label)}: median {middle}">'
-        f'<g class="bars">{bars}</g><line x1="0" x2="{_WIDTH}" y1="{_BASE}" y2="{_BASE}"/>'
-        f'<text x="0" y="114">{low}</text><text x="{_WIDTH / 2:.0f}" y="114" text-anchor="middle">median {middle}'
-        f'</text><text x="{_WIDTH}" y="114" text-anchor="end">{high}</text></svg>'
+        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(label)}: median'
+        f' {middle}"><g class="bars">{bars}</g><line x1="0" x2="{_WIDTH}" y1="{_BASE}"'
+        f' y2="{_BASE}"/><text x="0" y="114">{low}</text><text x="{_WIDTH / 2:.0f}" y="114"'
+        f' text-anchor="middle">median {middle}</text><text x="{_WIDTH}" y="114"'
+        f' text-anchor="end">{high}</text></svg>'
     )
 
 

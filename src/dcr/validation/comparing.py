@@ -1,7 +1,8 @@
 """Samples compared with each other and with evaluation sets, on a few numbers a sample.
 
-What is kept of every sample while all are compared: its reasons (64 bits), hashes of key (64 bits), image bytes
-(128 of sha256's bits) and picture (64 bits), an evaluation image (32 bits), and whether it is lost with its shard.
+What is kept of every sample while all are compared: its reasons (64 bits), hashes of key (64 bits),
+image bytes (128 of sha256's bits) and picture (64 bits), an evaluation image (32 bits), and whether
+it is lost with its shard.
 """
 
 from __future__ import annotations
@@ -37,9 +38,11 @@ class Comparison:
     Attributes:
         reasons: uint64 (N,), see `from_bits`.
         lost: bool (N,): the shard as a whole is rejected.
-        group: int64 (N,): the same number for samples that repeat each other, the position of the one that is kept
-            unless something else is wrong with it; -1 for samples that nothing repeats.
-        evaluation_image: int32 (N,): row of the evaluation image that the sample equals or nearly equals, or -1.
+        group: int64 (N,): the same number for samples that repeat each other, the position of the
+            one that is kept unless something else is wrong with it; -1 for samples that nothing
+            repeats.
+        evaluation_image: int32 (N,): row of the evaluation image that the sample equals or nearly
+            equals, or -1.
     """
 
     reasons: np.ndarray
@@ -49,17 +52,22 @@ class Comparison:
 
 
 def compare(
-    tables: SampleTables, evaluation: EvaluationImages, distance: int, fatal: set[str], lost_shards: set[str]
+    tables: SampleTables,
+    evaluation: EvaluationImages,
+    distance: int,
+    fatal: set[str],
+    lost_shards: set[str],
 ) -> Comparison:
     """Compare all samples.
 
-    The first of equals is spared, and of those the first that is not rejected for another reason, so that no picture
-    is lost to a copy that goes itself.
+    The first of equals is spared, and of those the first that is not rejected for another reason,
+    so that no picture is lost to a copy that goes itself.
 
     Args:
         tables: of `dcr.validation.measuring.SCHEMA`.
         evaluation: images that training must not see.
-        distance: of perceptual hashes in bits, within which pictures are nearly equal; -1 to look for none.
+        distance: of perceptual hashes in bits, within which pictures are nearly equal; -1 to look
+            for none.
         fatal: the reasons for which samples are rejected.
         lost_shards: names of the shards that are rejected whole.
     """
@@ -77,7 +85,9 @@ def compare(
     if distance >= 0:
         near = first_of_near(phash, is_last(), _is_picture(reasons, phash) & (exact < 0), distance)
         reasons[near >= 0] |= _BIT["near_duplicate"]
-        group = np.where(near >= 0, near, np.where((exact >= 0) & (near[exact] >= 0), near[exact], exact))
+        group = np.where(
+            near >= 0, near, np.where((exact >= 0) & (near[exact] >= 0), near[exact], exact)
+        )
     group[group[group >= 0]] = group[group >= 0]
     return Comparison(reasons, lost, group, matches)
 

@@ -19,7 +19,7 @@ from dcr.validation.images import measure_image
 if TYPE_CHECKING:
     import pandas as pd
 
-    from dcr.benchmark_sets import BenchmarkSet, NamedSet
+    from dcr.data.benchmark_sets import BenchmarkSet, NamedSet
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +45,10 @@ def open_sets(sets: Sequence[NamedSet]) -> dict[str, BenchmarkSet]:
     if failures:
         raise UserError(f"evaluation sets cannot be read: {'; '.join(failures)}")
     if not opened:
-        logger.warning("the recipe has no evaluation set: no image is looked for in one, and nothing will be scored")
+        logger.warning(
+            "the recipe has no evaluation set: no image is looked for in one, and nothing will be"
+            " scored"
+        )
     return opened
 
 
@@ -61,9 +64,17 @@ def fingerprint_sets(sets: Mapping[str, BenchmarkSet], max_pixels: int) -> Itera
         rows = []
         for image, content in _images(benchmark_set):
             phash = measure_image(content, max_pixels).phash
-            rows.append({"image": f"{name}/{image}", "sha256": hashlib.sha256(content).hexdigest(), "phash": phash})
+            rows.append(
+                {
+                    "image": f"{name}/{image}",
+                    "sha256": hashlib.sha256(content).hexdigest(),
+                    "phash": phash,
+                }
+            )
         if broken := [row["image"] for row in rows if not row["phash"]]:
-            logger.warning("evaluation images that cannot be decoded: %d, %s first", len(broken), broken[0])
+            logger.warning(
+                "evaluation images that cannot be decoded: %d, %s first", len(broken), broken[0]
+            )
         yield pa.Table.from_pylist([row for row in rows if row["phash"]], schema=SCHEMA)
 
 
@@ -73,17 +84,22 @@ def count_images(images: Iterable[str]) -> dict[str, int]:
 
 
 def _images(benchmark_set: BenchmarkSet) -> Iterator[tuple[str, bytes]]:
-    from dcr.benchmark_sets import MMVPSet
+    from dcr.data.benchmark_sets import MMVPSet
 
-    samples = benchmark_set.samples() if isinstance(benchmark_set, MMVPSet) else benchmark_set.samples("test")
+    samples = (
+        benchmark_set.samples()
+        if isinstance(benchmark_set, MMVPSet)
+        else benchmark_set.samples("test")
+    )
     return ((sample.key, sample.content) for sample in samples)
 
 
 class EvaluationImages:
     """The images of all evaluation sets, to look training images up in.
 
-    Lookup takes d + 2 blocks of the perceptual hashes' bits, of which two are equal in any pair within a distance of
-    d: each pair of blocks has a sorted table, and a query is compared with its equals there alone.
+    Lookup takes d + 2 blocks of the perceptual hashes' bits, of which two are equal in any pair
+    within a distance of d: each pair of blocks has a sorted table, and a query is compared with its
+    equals there alone.
 
     Args:
         names: what each image is called.
@@ -92,14 +108,18 @@ class EvaluationImages:
         distance: of perceptual hashes, in bits.
     """
 
-    def __init__(self, names: list[str], sha256: np.ndarray, phash: np.ndarray, distance: int) -> None:
+    def __init__(
+        self, names: list[str], sha256: np.ndarray, phash: np.ndarray, distance: int
+    ) -> None:
         self.names = names
         self._phash = phash
         self._distance = distance
         self._rows = {bits.tobytes(): row for row, bits in reversed(list(enumerate(sha256)))}
         masks = [np.bitwise_or(*pair) for pair in combinations(bit_blocks(distance + 2), 2)]
         orders = [np.argsort(phash & mask, kind="stable") for mask in masks]
-        self._tables = [(mask, order, (phash & mask)[order]) for mask, order in zip(masks, orders, strict=True)]
+        self._tables = [
+            (mask, order, (phash & mask)[order]) for mask, order in zip(masks, orders, strict=True)
+        ]
 
     @classmethod
     def of_table(cls, table: pd.DataFrame, distance: int) -> EvaluationImages:
@@ -112,7 +132,9 @@ class EvaluationImages:
         return np.array([self._rows.get(bits.tobytes(), -1) for bits in sha256], np.int32)
 
     def near_to(self, phash: np.ndarray) -> np.ndarray:
-        """Return for each of ``phash``, uint64 (N,), the nearest image within the distance, -1 for none."""
+        """Return for each of ``phash``, uint64 (N,), the nearest image within the distance, -1
+        for none.
+        """
         nearest = np.full(len(phash), -1, np.int32)
         best = np.full(len(phash), self._distance + 1)
         for mask, order, keys in self._tables:
@@ -130,7 +152,9 @@ class EvaluationImages:
 
 
 def hex_to_uint64(texts: Iterable[str | None], words: int) -> np.ndarray:
-    """Return the first ``words`` * 64 bits of each of ``texts`` in hex, uint64 (N, words); zeros for None."""
+    """Return the first ``words`` * 64 bits of each of ``texts`` in hex, uint64 (N, words);
+    zeros for None.
+    """
     digits = 16 * words
     joined = "".join(text[:digits] if text else "0" * digits for text in texts)
     return np.frombuffer(bytes.fromhex(joined), ">u8").astype(np.uint64).reshape(-1, words)

@@ -1,9 +1,10 @@
 """What img2dataset's json and stats tell of downloads, which are not always the images it stores.
 
-Its ``sha256`` is that of the download. Where it resized or encoded an image again, which it does by default, the image
-stored has another, and the declared one says nothing; ``original_width`` and ``original_height`` are its mark. So a
-mismatch counts unless the json says that the image was resized, or most images of the shard differ that were not: then
-all were encoded again. Jsons of other tools declare what they hold, and each counts.
+Its ``sha256`` is that of the download. Where it resized or encoded an image again, which it does by
+default, the image stored has another, and the declared one says nothing; ``original_width`` and
+``original_height`` are its mark. So a mismatch counts unless the json says that the image was
+resized, or most images of the shard differ that were not: then all were encoded again. Jsons of
+other tools declare what they hold, and each counts.
 """
 
 from __future__ import annotations
@@ -17,12 +18,16 @@ _MAX_STATS_BYTES = 1 << 20
 
 
 def hash_of_download(metadata: dict[str, Any]) -> bool:
-    """Tell whether the sha256 in ``metadata`` is that of a download, perhaps of other bytes than the image stored."""
+    """Tell whether the sha256 in ``metadata`` is that of a download, perhaps of other bytes
+    than the image stored.
+    """
     return "original_width" in metadata and "original_height" in metadata
 
 
 def was_resized(metadata: dict[str, Any]) -> bool:
-    """Tell whether ``metadata`` say that the image stored has another size than the download had."""
+    """Tell whether ``metadata`` say that the image stored has another size than the download
+    had.
+    """
     sizes = [(metadata.get(side), metadata.get(f"original_{side}")) for side in ("width", "height")]
     return hash_of_download(metadata) and any(stored != original for stored, original in sizes)
 
@@ -38,7 +43,9 @@ class EncodedAgain:
         self.doubtful: list[int] = []
         self._agreeing = 0
 
-    def add(self, number: int, metadata: dict[str, Any], declared: str | None, actual: str | None) -> None:
+    def add(
+        self, number: int, metadata: dict[str, Any], declared: str | None, actual: str | None
+    ) -> None:
         """Note one sample's hashes.
 
         Args:
@@ -59,10 +66,16 @@ class EncodedAgain:
 
 
 def all_failed(shard: str) -> bool:
-    """Tell whether img2dataset's stats beside ``shard`` say that it tried, and that no download succeeded."""
+    """Tell whether img2dataset's stats beside ``shard`` say that it tried, and that no download
+    succeeded.
+    """
     try:
         with fsspec.open(f"{shard.removesuffix('.tar')}_stats.json", "rb") as file:
             stats = json.loads(file.read(_MAX_STATS_BYTES))
     except (OSError, ValueError, RecursionError, ImportError):
         return False
-    return isinstance(stats, dict) and stats.get("successes") == 0 and isinstance(stats.get("count"), int)
+    return (
+        isinstance(stats, dict)
+        and stats.get("successes") == 0
+        and isinstance(stats.get("count"), int)
+    )

@@ -1,10 +1,11 @@
 """Which samples repeat others, exactly or nearly, in sorted passes over compact arrays.
 
-Near duplicates are pairs of 64-bit hashes within a Hamming distance d. Their bits are cut into d + k blocks; such a
-pair has at least k equal blocks, so for each choice of k blocks the hashes are sorted by them and only equal
-neighbours are compared (Manku, Jain, Das Sarma, "Detecting near-duplicates for web crawling", WWW 2007). k grows with
-the number of hashes N, so that few unequal hashes share k blocks: C(d + k, k) sorts, N log N each, and memory of
-about 40 bytes a hash and 8 bytes a pair found. Hashes that are crafted to share blocks cost their number squared.
+Near duplicates are pairs of 64-bit hashes within a Hamming distance d. Their bits are cut into d +
+k blocks; such a pair has at least k equal blocks, so for each choice of k blocks the hashes are
+sorted by them and only equal neighbours are compared (Manku, Jain, Das Sarma, "Detecting
+near-duplicates for web crawling", WWW 2007). k grows with the number of hashes N, so that few
+unequal hashes share k blocks: C(d + k, k) sorts, N log N each, and memory of about 40 bytes a hash
+and 8 bytes a pair found. Hashes that are crafted to share blocks cost their number squared.
 """
 
 from __future__ import annotations
@@ -19,12 +20,15 @@ _BITS = 64
 _PAIR_COST = 0.2  # of a pair compared, in units of one hash sorted
 
 
-def first_of_equals(columns: list[np.ndarray], last: np.ndarray, eligible: np.ndarray) -> np.ndarray:
+def first_of_equals(
+    columns: list[np.ndarray], last: np.ndarray, eligible: np.ndarray
+) -> np.ndarray:
     """Return for each sample the position of the one that it repeats, -1 for the first of its kind.
 
     Args:
         columns: arrays (N,) that are equal in all for equal samples.
-        last: bool (N,): samples that come after all others in the choice of the first; else the order is theirs.
+        last: bool (N,): samples that come after all others in the choice of the first; else the
+            order is theirs.
         eligible: bool (N,): the samples that take part.
     """
     leaders = np.full(len(last), -1, np.int64)
@@ -33,17 +37,22 @@ def first_of_equals(columns: list[np.ndarray], last: np.ndarray, eligible: np.nd
         return leaders
     positions = positions[np.lexsort([last[positions], *(column[positions] for column in columns)])]
     new = np.ones(len(positions), bool)
-    new[1:] = np.any([column[positions[1:]] != column[positions[:-1]] for column in columns], axis=0)
+    new[1:] = np.any(
+        [column[positions[1:]] != column[positions[:-1]] for column in columns], axis=0
+    )
     starts = np.maximum.accumulate(np.where(new, np.arange(len(positions)), 0))
     leaders[positions[~new]] = positions[starts[~new]]
     return leaders
 
 
-def first_of_near(hashes: np.ndarray, last: np.ndarray, eligible: np.ndarray, distance: int) -> np.ndarray:
-    """Return for each sample the position of the kept one that it nearly equals, -1 for those that are kept.
+def first_of_near(
+    hashes: np.ndarray, last: np.ndarray, eligible: np.ndarray, distance: int
+) -> np.ndarray:
+    """Return for each sample the position of the kept one that it nearly equals, -1 for those that
+    are kept.
 
-    Kept samples are further than ``distance`` from each other, every other one lies within it of a kept one: in the
-    order of choice a sample is kept if no kept one is near.
+    Kept samples are further than ``distance`` from each other, every other one lies within it of a
+    kept one: in the order of choice a sample is kept if no kept one is near.
 
     Args:
         hashes: uint64 (N,).
@@ -53,7 +62,10 @@ def first_of_near(hashes: np.ndarray, last: np.ndarray, eligible: np.ndarray, di
     leaders = first_of_equals([hashes], last, eligible)
     firsts = np.flatnonzero(eligible & (leaders < 0))
     firsts = firsts[np.argsort(last[firsts], kind="stable")]
-    kept = _keep(np.concatenate([*near_pairs(hashes[firsts], distance), np.empty((0, 2), np.int32)]), len(firsts))
+    kept = _keep(
+        np.concatenate([*near_pairs(hashes[firsts], distance), np.empty((0, 2), np.int32)]),
+        len(firsts),
+    )
     dropped = kept >= 0
     leaders[firsts[dropped]] = firsts[kept[dropped]]
     copies = np.flatnonzero(leaders >= 0)
@@ -63,7 +75,8 @@ def first_of_near(hashes: np.ndarray, last: np.ndarray, eligible: np.ndarray, di
 
 
 def near_pairs(hashes: np.ndarray, distance: int) -> Iterator[np.ndarray]:
-    """Yield all pairs of positions (M, 2), the smaller first, of distinct hashes within ``distance``, each once.
+    """Yield all pairs of positions (M, 2), the smaller first, of distinct hashes within
+    ``distance``, each once.
 
     Args:
         hashes: uint64 (N,), no two equal.
@@ -76,14 +89,21 @@ def near_pairs(hashes: np.ndarray, distance: int) -> Iterator[np.ndarray]:
     for chosen in combinations(range(len(blocks)), num_equal):
         for pairs in _equal_neighbours(hashes & np.bitwise_or.reduce(blocks[list(chosen)])):
             differing = hashes[pairs[:, 0]] ^ hashes[pairs[:, 1]]
-            pairs, differing = (x[np.bitwise_count(differing) <= distance] for x in (pairs, differing))
+            pairs, differing = (
+                x[np.bitwise_count(differing) <= distance] for x in (pairs, differing)
+            )
             equal = (differing[:, None] & blocks) == 0
-            # a pair with more equal blocks than k comes up several times: it is taken by the first choice
-            yield np.sort(pairs[(np.cumsum(equal, axis=1) * equal)[:, chosen[-1]] == num_equal], axis=1)
+            # a pair with more equal blocks than k comes up several times: it is taken by the first
+            # choice
+            yield np.sort(
+                pairs[(np.cumsum(equal, axis=1) * equal)[:, chosen[-1]] == num_equal], axis=1
+            )
 
 
 def bit_blocks(count: int) -> np.ndarray:
-    """Return masks, uint64 (count,), that cut 64 bits into ``count`` blocks of nearly equal width."""
+    """Return masks, uint64 (count,), that cut 64 bits into ``count`` blocks of nearly equal
+    width.
+    """
     edges = np.linspace(0, _BITS, count + 1).astype(int)
     return np.array([((1 << (b - a)) - 1) << a for a, b in pairwise(edges)], np.uint64)
 
@@ -100,7 +120,9 @@ def _choose_blocks(count: int, distance: int) -> int:
 
 
 def _equal_neighbours(keys: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield all pairs of positions whose keys are equal, those at the same distance in sorted order together."""
+    """Yield all pairs of positions whose keys are equal, those at the same distance in sorted
+    order together.
+    """
     order = np.argsort(keys).astype(np.int32)
     keys = keys[order]
     active = np.arange(len(keys) - 1)
@@ -112,10 +134,14 @@ def _equal_neighbours(keys: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def _keep(pairs: np.ndarray, count: int) -> np.ndarray:
-    """Return the kept neighbour of each of ``count`` samples, -1 for the kept; smaller positions choose first."""
+    """Return the kept neighbour of each of ``count`` samples, -1 for the kept; smaller
+    positions choose first.
+    """
     leaders = np.full(count, -1, np.int64)
     undecided = np.ones(count, bool)
-    pairs = pairs[np.lexsort([pairs[:, 0], pairs[:, 1]])[::-1]]  # of several kept neighbours the first writes last
+    pairs = pairs[
+        np.lexsort([pairs[:, 0], pairs[:, 1]])[::-1]
+    ]  # of several kept neighbours the first writes last
     while len(pairs):
         blocked = np.zeros(count, bool)
         blocked[pairs[:, 1]] = True

@@ -1,4 +1,6 @@
-"""Encoded images measured: header, full decode, luminance and perceptual hash, with bounded memory."""
+"""Encoded images measured: header, full decode, luminance and perceptual hash, with bounded
+memory.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +9,19 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from dcr.decoding import DecodingError, develop, open_picture
+from dcr.data.decoding import DecodingError, develop, open_picture
 
 
 @dataclass
 class ImageMeasures:
     """What is known of one image; None for what could not be measured.
 
-    Measured are the pixels of `dcr.decoding`, which training and evaluation see: ``width`` and ``height`` are those of
-    the upright picture (the header's where it could not be decoded), and ``changes`` names what decoding did to it.
-    ``mode`` is the file's own. ``luminance_mean`` and ``luminance_spread`` (standard deviation) are over all pixels, in
-    0 to 255: a colour JPEG's own luma, else Pillow's grey, which is the same formula (ITU-R BT.601) after rounding to
-    RGB. ``phash`` is 64 bits in hex; ``reason`` is the name of what kept the image from being measured.
+    Measured are the pixels of `dcr.data.decoding`, which training and evaluation see: ``width`` and
+    ``height`` are those of the upright picture (the header's where it could not be decoded), and
+    ``changes`` names what decoding did to it. ``mode`` is the file's own. ``luminance_mean`` and
+    ``luminance_spread`` (standard deviation) are over all pixels, in 0 to 255: a colour JPEG's own
+    luma, else Pillow's grey, which is the same formula (ITU-R BT.601) after rounding to RGB.
+    ``phash`` is 64 bits in hex; ``reason`` is the name of what kept the image from being measured.
     """
 
     reason: str | None = None
@@ -36,17 +39,24 @@ class ImageMeasures:
 
 
 def measure_image(content: bytes, max_pixels: int) -> ImageMeasures:
-    """Return the measures of one encoded image, ``content``, of at most ``max_pixels``; see `measure_images`."""
+    """Return the measures of one encoded image, ``content``, of at most ``max_pixels``; see
+    `measure_images`.
+    """
     return measure_images([content], max_pixels)[0]
 
 
 def measure_images(contents: list[bytes | None], max_pixels: int) -> list[ImageMeasures]:
-    """Return the measures of ``contents``; decode those that declare at most ``max_pixels``, one at a time.
+    """Return the measures of ``contents``; decode those that declare at most ``max_pixels``, one at
+    a time.
 
-    Never raises for what the bytes hold: a failure is named in ``reason`` and told in ``decode_error``. Of None
-    nothing is known. Many at once are measured faster than one by one: small arrays cost the same as small batches.
+    Never raises for what the bytes hold: a failure is named in ``reason`` and told in
+    ``decode_error``. Of None nothing is known. Many at once are measured faster than one by one:
+    small arrays cost the same as small batches.
     """
-    found = [(ImageMeasures(), None) if content is None else _decode(content, max_pixels) for content in contents]
+    found = [
+        (ImageMeasures(), None) if content is None else _decode(content, max_pixels)
+        for content in contents
+    ]
     decoded = [measures for measures, grey in found if grey is not None]
     if decoded:
         counts, small = zip(*(grey for _, grey in found if grey is not None), strict=True)
@@ -59,7 +69,9 @@ def measure_images(contents: list[bytes | None], max_pixels: int) -> list[ImageM
     return [measures for measures, _ in found]
 
 
-def _decode(content: bytes, max_pixels: int) -> tuple[ImageMeasures, tuple[list[int], Image.Image] | None]:
+def _decode(
+    content: bytes, max_pixels: int
+) -> tuple[ImageMeasures, tuple[list[int], Image.Image] | None]:
     """Return what the decoder tells, and of the grey image the histogram and a copy of 32 x 32."""
     measures = ImageMeasures()
     try:
@@ -90,10 +102,12 @@ def _is_animated(image: Image.Image) -> bool:
 
 
 def luma_tells_all(image: Image.Image) -> bool:
-    """Tell whether an opened ``image`` is a JPEG that can be decoded in colour if and only if its luma can.
+    """Tell whether an opened ``image`` is a JPEG that can be decoded in colour if and only if its
+    luma can.
 
-    For luma alone libjpeg reads and checks every bit of the colours too and omits what comes after: their transforms,
-    which cannot fail, and their enlargement, which fails for factors that are not whole.
+    For luma alone libjpeg reads and checks every bit of the colours too and omits what comes after:
+    their transforms, which cannot fail, and their enlargement, which fails for factors that are not
+    whole.
     """
     if image.format not in ("JPEG", "MPO") or image.mode != "RGB":
         return False
@@ -108,7 +122,9 @@ def _reduce(image: Image.Image) -> tuple[list[int], Image.Image]:
 
 
 def _mean_and_spread(counts: np.ndarray) -> tuple[list[float], list[float]]:
-    """Return mean and standard deviation, to three places, of histograms (N, 256) of levels 0 to 255."""
+    """Return mean and standard deviation, to three places, of histograms (N, 256) of levels 0
+    to 255.
+    """
     levels = np.arange(256.0)
     total = counts.sum(axis=1)
     mean = counts @ levels / total
@@ -117,10 +133,11 @@ def _mean_and_spread(counts: np.ndarray) -> tuple[list[float], list[float]]:
 
 
 def perceptual_hashes(small: np.ndarray) -> list[str]:
-    """Return the 64-bit DCT hashes, each 16 hex digits, of grey images averaged to 32 x 32: (N, 32, 32).
+    """Return the 64-bit DCT hashes, each 16 hex digits, of grey images averaged to 32 x 32: (N, 32,
+    32).
 
-    Of an image's type-II DCT the lowest 8 x 8 coefficients are compared with their median (Zauner, "Implementation
-    and Benchmarking of Perceptual Image Hash Functions", 2010).
+    Of an image's type-II DCT the lowest 8 x 8 coefficients are compared with their median (Zauner,
+    "Implementation and Benchmarking of Perceptual Image Hash Functions", 2010).
 
     Args:
         small: (N, 32, 32), luminance of any number type.

@@ -23,10 +23,11 @@ def plan_judging(
 ) -> TablePlan:
     """Plan a table for each shard in which every sample has its fate.
 
-    Instead of ``findings`` it has ``reasons`` (comma-separated, of policy warn, reject or fail), ``status``
-    (``accepted`` or ``rejected``), ``duplicate_group`` (the same number for samples that repeat each other, null for
-    others) and ``evaluation_image`` (the image of an evaluation set that it is, or null). Its record has ``reasons``
-    of the shard and the numbers ``accepted`` and ``rejected``.
+    Instead of ``findings`` it has ``reasons`` (comma-separated, of policy warn, reject or fail),
+    ``status`` (``accepted`` or ``rejected``), ``duplicate_group`` (the same number for samples that
+    repeat each other, null for others) and ``evaluation_image`` (the image of an evaluation set
+    that it is, or null). Its record has ``reasons`` of the shard and the numbers ``accepted`` and
+    ``rejected``.
 
     Args:
         tables: of `dcr.validation.measuring.SCHEMA`.
@@ -38,7 +39,9 @@ def plan_judging(
     def make(_: dict[str, str | None]) -> Iterator[ShardTable]:
         """Judge all shards anew: the fate of a sample depends on all others."""
         fatal = {reason for reason, policy in policies.items() if policy in ("reject", "fail")}
-        lost = {record["shard"] for record in tables.records() if fatal.intersection(record["findings"])}
+        lost = {
+            record["shard"] for record in tables.records() if fatal.intersection(record["findings"])
+        }
         comparison = compare(tables, evaluation, distance, fatal, lost)
         start = 0
         for table in tables.tables():
@@ -50,7 +53,11 @@ def plan_judging(
 
 
 def _judge_shard(
-    table: ShardTable, comparison: Comparison, here: slice, evaluation: list[str], policies: dict[str, str]
+    table: ShardTable,
+    comparison: Comparison,
+    here: slice,
+    evaluation: list[str],
+    policies: dict[str, str],
 ) -> ShardTable:
     shown = {reason for reason, policy in policies.items() if policy != "accept"}
     fatal = to_bits({reason for reason, policy in policies.items() if policy in ("reject", "fail")})
@@ -60,7 +67,11 @@ def _judge_shard(
     names = [evaluation[row] if row >= 0 else None for row in comparison.evaluation_image[here]]
     group = comparison.group[here]
     columns = {
-        "reasons": pa.array([",".join(from_bits(bits)) for bits in kinds], pa.string()).take(pa.array(kind)),
+        "reasons": (
+            pa.array([",".join(from_bits(bits)) for bits in kinds], pa.string()).take(
+                pa.array(kind)
+            )
+        ),
         "status": pa.array(np.where(rejected, "rejected", "accepted"), pa.string()),
         "duplicate_group": pa.array(group, pa.int64(), mask=group < 0),
         "evaluation_image": pa.array(names, pa.string()),
@@ -68,17 +79,24 @@ def _judge_shard(
     rows = table.rows.drop_columns("findings")
     for name, column in columns.items():
         rows = rows.append_column(name, column)
-    record = {name: value for name, value in table.record.items() if name not in ("findings", "fingerprint")}
+    record = {
+        name: value
+        for name, value in table.record.items()
+        if name not in ("findings", "fingerprint")
+    }
     record["reasons"] = ",".join(sorted(shown.intersection(table.record["findings"])))
-    return ShardTable(rows, record | {"accepted": int((~rejected).sum()), "rejected": int(rejected.sum())})
+    return ShardTable(
+        rows, record | {"accepted": int((~rejected).sum()), "rejected": int(rejected.sum())}
+    )
 
 
 def summarize(judged: SampleTables) -> dict[str, Any]:
     """Return the counts of ``validation.json``.
 
-    ``accepted + rejected = samples``. ``reasons`` counts the samples that have a reason, those only warned of
-    included, and the shards for reasons that concern a whole shard; a sample may have several. ``accepted_sha256`` is
-    of the accepted samples' keys and images in order, as a latent cache tells which samples it holds.
+    ``accepted + rejected = samples``. ``reasons`` counts the samples that have a reason, those only
+    warned of included, and the shards for reasons that concern a whole shard; a sample may have
+    several. ``accepted_sha256`` is of the accepted samples' keys and images in order, as a latent
+    cache tells which samples it holds.
 
     Args:
         judged: what became of every sample, see `plan_judging`.
@@ -88,7 +106,11 @@ def summarize(judged: SampleTables) -> dict[str, Any]:
     accepted = hashlib.sha256()
     for table in judged.tables(["reasons", "status", "key", "sha256"]):
         found.update(split_reasons(table.record["reasons"]))
-        for row in table.rows.filter(pc.equal(table.rows["status"], "accepted")).select(["key", "sha256"]).to_pylist():
+        for row in (
+            table.rows.filter(pc.equal(table.rows["status"], "accepted"))
+            .select(["key", "sha256"])
+            .to_pylist()
+        ):
             accepted.update(f"{row['key']} {row['sha256']}\n".encode("utf-8", "surrogateescape"))
         for count in pc.value_counts(table.rows["reasons"]).to_pylist():
             found.update(dict.fromkeys(split_reasons(count["values"]), count["counts"]))
@@ -104,19 +126,23 @@ def summarize(judged: SampleTables) -> dict[str, Any]:
 
 
 def select(judged: SampleTables, status: str) -> Iterator[pa.Table]:
-    """Yield the rows of ``judged`` that have ``status``, ``accepted`` or ``rejected``, shard by shard."""
+    """Yield the rows of ``judged`` that have ``status``, ``accepted`` or ``rejected``, shard by
+    shard.
+    """
     for table in judged.tables():
         yield table.rows.filter(pc.equal(table.rows["status"], status))
 
 
-def check_release(judged: SampleTables, policies: dict[str, str], failed_expectations: list[str]) -> None:
+def check_release(
+    judged: SampleTables, policies: dict[str, str], failed_expectations: list[str]
+) -> None:
     """Let the data pass, or say in one sentence what stops them.
 
     Args:
         judged: what became of every sample, see `plan_judging`.
         policies: of every reason.
         failed_expectations: a clause for each that is critical, see
-            `dcr.expectations.describe_failure`.
+            `dcr.validation.expectations.describe_failure`.
 
     Raises:
         UserError: a policy or a critical expectation fails, or no sample was accepted.
@@ -132,7 +158,10 @@ def check_release(judged: SampleTables, policies: dict[str, str], failed_expecta
         first = first or f"expectation {failure}{_main_reason(judged, policies)}; {advice}"
         count += 1
     if first is None and not any(record["accepted"] for record in judged.records()):
-        first = f"no sample was accepted{_main_reason(judged, policies)}; mend the data or change the policies"
+        first = (
+            f"no sample was accepted{_main_reason(judged, policies)}; mend the data or change the"
+            " policies"
+        )
         count = 1
     if first:
         more = f"; {count - 1} more and" if count > 1 else ";"
@@ -141,7 +170,11 @@ def check_release(judged: SampleTables, policies: dict[str, str], failed_expecta
 
 def _main_reason(judged: SampleTables, policies: dict[str, str]) -> str:
     """Return in words what most samples, or shards, were rejected for."""
-    found = {name: count for name, count in summarize(judged)["reasons"].items() if policies[name] == "reject"}
+    found = {
+        name: count
+        for name, count in summarize(judged)["reasons"].items()
+        if policies[name] == "reject"
+    }
     if not found:
         return ""
     reason = max(found, key=found.get)
@@ -151,11 +184,17 @@ def _main_reason(judged: SampleTables, policies: dict[str, str]) -> str:
 def _failures(judged: SampleTables, failing: set[str]) -> Iterator[str]:
     for record in judged.records():
         for reason in sorted(failing.intersection(split_reasons(record["reasons"]))):
-            yield f"shard {record['shard']}: {SHARD_REASONS[reason]}{_detail(record, reason)}{_advice(reason)}"
+            yield (
+                f"shard {record['shard']}:"
+                f" {SHARD_REASONS[reason]}{_detail(record, reason)}{_advice(reason)}"
+            )
     for table in judged.tables(["key", "reasons"]):
         for row in table.rows.filter(pc.not_equal(table.rows["reasons"], "")).to_pylist():
             for reason in sorted(failing.intersection(split_reasons(row["reasons"]))):
-                yield f"sample {row['key']} of shard {table.record['shard']}: {REASONS[reason]}{_advice(reason)}"
+                yield (
+                    f"sample {row['key']} of shard {table.record['shard']}:"
+                    f" {REASONS[reason]}{_advice(reason)}"
+                )
 
 
 def _detail(record: dict[str, Any], reason: str) -> str:

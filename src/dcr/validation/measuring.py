@@ -1,4 +1,6 @@
-"""Shards into rows, one for each sample; one shard is the unit of work, and its harm ends with it."""
+"""Shards into rows, one for each sample; one shard is the unit of work, and its harm ends with
+it.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +13,10 @@ from typing import Any
 import fsspec
 import pyarrow as pa
 
+from dcr.data.shards import Sample, ShardReader
 from dcr.errors import UserError
 from dcr.files import sha256_file
 from dcr.fingerprints import code_hash, fingerprint
-from dcr.shards import Sample, ShardReader
 from dcr.validation.downloads import EncodedAgain, all_failed
 from dcr.validation.rows import SCHEMA, Limits, clean_text, measure_samples
 from dcr.validation.tables import ShardTable, TablePlan
@@ -24,17 +26,19 @@ from dcr.validation.workers import Workers
 _BATCH_SAMPLES = 64  # read and measured at once
 _BATCH_BYTES = 16 << 20  # a batch ends with the sample that fills it
 _ROWS_AT_ONCE = 4096
-# Their findings depend on more than the fingerprint: on stats that img2dataset writes last, on the machine's load.
+# Their findings depend on more than the fingerprint: on stats that img2dataset writes last, on the
+# machine's load.
 _LOOKED_AT_AGAIN = frozenset({"shard_empty", "shard_all_failed", "shard_too_costly"})
 
 
 def plan_measuring(shards: dict[str, str], limits: Limits, workers: Workers) -> TablePlan:
     """Plan a table of `SCHEMA` for each shard; one shard is the unit of work.
 
-    A table is kept while its fingerprint holds: that of the shard's bytes, its neighbours, the limits and the code.
+    A table is kept while its fingerprint holds: that of the shard's bytes, its neighbours, the
+    limits and the code.
 
     Args:
-        shards: path to name, as `dcr.shards.name_shards` gives it.
+        shards: path to name, as `dcr.data.shards.name_shards` gives it.
         limits: see `Limits`.
         workers: where the work is done.
     """
@@ -56,9 +60,9 @@ def plan_measuring(shards: dict[str, str], limits: Limits, workers: Workers) -> 
 def fingerprint_shard(path: str, limits: Limits) -> str:
     """Return a hash of all that a shard's table depends on.
 
-    Local shards are hashed whole, because sizes and times can stay the same when bytes do not; of remote ones the
-    store's own marks of change are taken (fsspec's ``ukey``, and size, times and tags, as HTTP's ``ukey`` is the URL
-    alone), so that they need not be read twice.
+    Local shards are hashed whole, because sizes and times can stay the same when bytes do not; of
+    remote ones the store's own marks of change are taken (fsspec's ``ukey``, and size, times and
+    tags, as HTTP's ``ukey`` is the URL alone), so that they need not be read twice.
 
     Args:
         path: of the shard, or its URL.
@@ -69,21 +73,35 @@ def fingerprint_shard(path: str, limits: Limits) -> str:
     """
     try:
         fs, inner = fsspec.url_to_fs(path)
-        content = sha256_file(inner) if "file" in fs.protocol else [fs.ukey(inner), str(fs.info(inner))]
+        content = (
+            sha256_file(inner) if "file" in fs.protocol else [fs.ukey(inner), str(fs.info(inner))]
+        )
     except (OSError, ValueError, ImportError) as exc:
         raise UserError(f"shard {path} cannot be opened: {exc}") from exc
     return fingerprint(
-        code=code_hash(__name__), limits=_measured_by(limits), content=content, interrupted=_is_interrupted(path)
+        code=code_hash(__name__),
+        limits=_measured_by(limits),
+        content=content,
+        interrupted=_is_interrupted(path),
     )
 
 
 def _measured_by(limits: Limits) -> dict[str, Any]:
-    """Return the limits that rows depend on: a shard that was not given up has the same ones under all budgets."""
-    return {name: value for name, value in asdict(limits).items() if not name.startswith(("max_seconds", "max_giga"))}
+    """Return the limits that rows depend on: a shard that was not given up has the same ones
+    under all budgets.
+    """
+    return {
+        name: value
+        for name, value in asdict(limits).items()
+        if not name.startswith(("max_seconds", "max_giga"))
+    }
 
 
-def measure_shard(path: str, name: str, limits: Limits, known: str | None = None) -> ShardTable | None:
-    """Read one shard and return a row for every sample found in it, whatever is wrong with the sample.
+def measure_shard(
+    path: str, name: str, limits: Limits, known: str | None = None
+) -> ShardTable | None:
+    """Read one shard and return a row for every sample found in it, whatever is wrong with the
+    sample.
 
     Args:
         path: of the shard, or its URL.
@@ -92,9 +110,9 @@ def measure_shard(path: str, name: str, limits: Limits, known: str | None = None
         known: fingerprint of the table that is there, None without one.
 
     Returns:
-        The rows of `SCHEMA` and a record of shard, fingerprint, num_bytes, num_samples, damage, unreadable_bytes,
-        findings, apart; None if the shard's fingerprint is ``known``. Of shards that are looked at again in each run
-        the fingerprint is None.
+        The rows of `SCHEMA` and a record of shard, fingerprint, num_bytes, num_samples, damage,
+        unreadable_bytes, findings, apart; None if the shard's fingerprint is ``known``. Of shards
+        that are looked at again in each run the fingerprint is None.
     """
     made_from = fingerprint_shard(path, limits)
     if made_from == known:
@@ -109,16 +127,21 @@ def measure_shard(path: str, name: str, limits: Limits, known: str | None = None
         return give_up_shard(path, name, str(exc))
     findings = _shard_findings(path, reader, len(rows))
     record = {
-        "shard": name, "fingerprint": None if _LOOKED_AT_AGAIN.intersection(findings) else made_from,
-        "num_bytes": reader.size, "num_samples": len(rows),
-        "damage": reader.damage, "unreadable_bytes": reader.unreadable_bytes, "findings": findings,
+        "shard": name,
+        "fingerprint": None if _LOOKED_AT_AGAIN.intersection(findings) else made_from,
+        "num_bytes": reader.size,
+        "num_samples": len(rows),
+        "damage": reader.damage,
+        "unreadable_bytes": reader.unreadable_bytes,
+        "findings": findings,
         "apart": None if reader.apart is None else clean_text(reader.apart),
-    }  # fmt: skip
+    }
     return ShardTable(rows, record)
 
 
 def give_up_shard(path: str, name: str, why: str) -> ShardTable:
-    """Return what stands for the table of a shard that cannot be measured, with the reason ``shard_too_costly``.
+    """Return what stands for the table of a shard that cannot be measured, with the reason
+    ``shard_too_costly``.
 
     Args:
         path: of the shard, or its URL; it is opened, for its size.
@@ -127,18 +150,32 @@ def give_up_shard(path: str, name: str, why: str) -> ShardTable:
     """
     with ShardReader(path) as reader:
         record = {
-            "shard": name, "fingerprint": None, "num_bytes": reader.size, "num_samples": 0,
-            "damage": why, "unreadable_bytes": reader.size, "findings": ["shard_too_costly"], "apart": None,
-        }  # fmt: skip
+            "shard": name,
+            "fingerprint": None,
+            "num_bytes": reader.size,
+            "num_samples": 0,
+            "damage": why,
+            "unreadable_bytes": reader.size,
+            "findings": ["shard_too_costly"],
+            "apart": None,
+        }
     return ShardTable(SCHEMA.empty_table(), record)
 
 
 def _lose_shard(path: str, name: str, *_: Any) -> ShardTable:
-    return give_up_shard(path, name, "the process that read it was killed, twice: most likely it takes too much memory")
+    return give_up_shard(
+        path,
+        name,
+        "the process that read it was killed, twice: most likely it takes too much memory",
+    )
 
 
-def _measure_all(reader: ShardReader, name: str, limits: Limits, look: Callable[[], None]) -> pa.Table:
-    """Return the rows of a shard; as rows take twenty times the memory of a table's, few of them are kept as such."""
+def _measure_all(
+    reader: ShardReader, name: str, limits: Limits, look: Callable[[], None]
+) -> pa.Table:
+    """Return the rows of a shard; as rows take twenty times the memory of a table's, few of
+    them are kept as such.
+    """
     tables = [SCHEMA.empty_table()]
     rows = []
     number = 0
@@ -162,7 +199,9 @@ def _without_mismatches(table: pa.Table, numbers: list[int]) -> pa.Table:
     for number in numbers:
         findings[number].remove("sha256_mismatch")
     place = table.schema.get_field_index("findings")
-    return table.set_column(place, SCHEMA.field("findings"), pa.array(findings, SCHEMA.field("findings").type))
+    return table.set_column(
+        place, SCHEMA.field("findings"), pa.array(findings, SCHEMA.field("findings").type)
+    )
 
 
 def _shard_findings(path: str, reader: ShardReader, num_samples: int) -> list[str]:
@@ -193,7 +232,9 @@ def _exists(path: str) -> bool:
 
 
 def _batches(samples: Iterable[Sample]) -> Iterator[list[Sample]]:
-    """Group samples, a few megabytes of the tar at a time: stage by stage is faster than sample by sample."""
+    """Group samples, a few megabytes of the tar at a time: stage by stage is faster than sample
+    by sample.
+    """
     batch = []
     for sample in samples:
         batch.append(sample)

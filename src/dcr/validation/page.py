@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dcr.decoding import decode_rgb
+from dcr.data.decoding import decode_rgb
+from dcr.data.shards import Sample, ShardReader
 from dcr.pages import fill_template, to_data_uri
-from dcr.shards import Sample, ShardReader
 from dcr.validation.charts import histogram_svg, show_number
 from dcr.validation.reasons import REASONS, SHARD_REASONS
 from dcr.validation.survey import survey_samples
@@ -36,8 +36,8 @@ _COLUMNS = (
 class Example:
     """A sample to show.
 
-    ``thumbnail`` is a data URI, None where there is nothing that can be drawn; ``source`` is the URL or path that the
-    sample's json holds, or empty.
+    ``thumbnail`` is a data URI, None where there is nothing that can be drawn; ``source`` is the
+    URL or path that the sample's json holds, or empty.
     """
 
     key: str
@@ -62,19 +62,24 @@ def render_page(
         judged: what became of every sample, see `dcr.validation.judging.plan_judging`.
         summary: see `dcr.validation.judging.summarize`.
         shards: name to path, to read the examples' images from.
-        expectations: as `dcr.expectations.validate_expectations` gives them.
+        expectations: as `dcr.validation.expectations.validate_expectations` gives them.
         policies: of every reason.
         num_examples: samples shown for each reason, and of each group of duplicates.
         sets: images by evaluation set that the samples were compared with.
     """
     survey = survey_samples(judged, summary["accepted"], num_examples)
-    rows = judged.at(np.array(survey.positions(), np.int64)).set_index(np.unique(survey.positions()))
+    rows = judged.at(np.array(survey.positions(), np.int64)).set_index(
+        np.unique(survey.positions())
+    )
 
     def examples(positions: list[int]) -> list[Example]:
         """Return what to show of the samples at ``positions``, which the survey named."""
         return collect_examples(rows.loc[positions], shards)
 
-    ranked = sorted(summary["reasons"].items(), key=lambda item: (_ORDER.index(policies[item[0]]), -item[1], item[0]))
+    ranked = sorted(
+        summary["reasons"].items(),
+        key=lambda item: (_ORDER.index(policies[item[0]]), -item[1], item[0]),
+    )
     reasons = []
     for name, count in ranked:
         unit = "shard" if name in SHARD_REASONS else "sample"
@@ -102,8 +107,13 @@ def render_page(
 
 
 def collect_examples(rows: pd.DataFrame, shards: dict[str, str]) -> list[Example]:
-    """Return an example for each of ``rows``, its image read again from its place in ``shards``, {name: path}."""
-    return [_example(row, shards[row.shard]) for row in rows.astype(object).where(rows.notna(), None).itertuples()]
+    """Return an example for each of ``rows``, its image read again from its place in
+    ``shards``, {name: path}.
+    """
+    return [
+        _example(row, shards[row.shard])
+        for row in rows.astype(object).where(rows.notna(), None).itertuples()
+    ]
 
 
 def _example(row: Any, path: str) -> Example:
@@ -152,7 +162,13 @@ def _chart(title: str, values: np.ndarray) -> dict[str, Any]:
 
 
 def _worst(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the shards with the largest rejected share or with findings of their own, the worst first."""
-    shards = [record | {"share": record["rejected"] / max(1, record["num_samples"])} for record in records]
+    """Return the shards with the largest rejected share or with findings of their own, the
+    worst first.
+    """
+    shards = [
+        record | {"share": record["rejected"] / max(1, record["num_samples"])} for record in records
+    ]
     shards = [s for s in shards if s["share"] > 0 or s["reasons"] or s["unreadable_bytes"] > 0]
-    return sorted(shards, key=lambda s: (-s["share"], -s["unreadable_bytes"], s["shard"]))[:_NUM_SHARDS]
+    return sorted(shards, key=lambda s: (-s["share"], -s["unreadable_bytes"], s["shard"]))[
+        :_NUM_SHARDS
+    ]

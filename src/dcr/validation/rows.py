@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from dcr.shards import Sample
+from dcr.data.shards import Sample
 from dcr.validation.captions import MAX_TEXT, caption_findings, choose_caption, token_counter
 from dcr.validation.downloads import was_resized
 from dcr.validation.images import ImageMeasures, measure_images
@@ -29,17 +29,23 @@ SCHEMA = pa.schema(
 )  # fmt: skip
 
 
-_IMAGE_IS_THERE = {"tar_truncated", "unsafe_member", "member_too_large", "dotted_name"}  # but it is not read
+_IMAGE_IS_THERE = {
+    "tar_truncated",
+    "unsafe_member",
+    "member_too_large",
+    "dotted_name",
+}  # but it is not read
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Where a sample begins to be wrong: sides and pixels in px, spread in luminance levels of 0 to 255.
+    """Where a sample begins to be wrong: sides and pixels in px, spread in luminance levels of 0 to
+    255.
 
-    ``caption_choice`` is as in `dcr.validation.captions.choose_caption`, ``tokenizer`` as in `token_counter` there,
-    None to count no tokens; ``context_length`` is the number of tokens that the text tower reads. A shard that takes
-    more than ``max_seconds_per_megabyte`` of computing, or ``max_gigabytes`` of memory, is given up; see
-    `dcr.validation.watchdog`.
+    ``caption_choice`` is as in `dcr.validation.captions.choose_caption`, ``tokenizer`` as in
+    `token_counter` there, None to count no tokens; ``context_length`` is the number of tokens that
+    the text tower reads. A shard that takes more than ``max_seconds_per_megabyte`` of computing, or
+    ``max_gigabytes`` of memory, is given up; see `dcr.validation.watchdog`.
     """
 
     min_image_size: int
@@ -54,7 +60,8 @@ class Limits:
 
 
 def measure_samples(samples: list[Sample], shard: str, limits: Limits) -> list[dict[str, Any]]:
-    """Return a row of `SCHEMA` for each sample; ``findings`` names all reasons that the sample alone gives.
+    """Return a row of `SCHEMA` for each sample; ``findings`` names all reasons that the sample
+    alone gives.
 
     Args:
         samples: some of one shard, measured together.
@@ -62,11 +69,19 @@ def measure_samples(samples: list[Sample], shard: str, limits: Limits) -> list[d
         limits: where a sample begins to be wrong.
     """
     images = measure_images([sample.image for sample in samples], limits.max_image_pixels)
-    captions = [_measure_caption(choose_caption(sample, limits.caption_choice), limits) for sample in samples]
-    return [_row(sample, shard, *measures, limits) for sample, *measures in zip(samples, images, captions, strict=True)]
+    captions = [
+        _measure_caption(choose_caption(sample, limits.caption_choice), limits)
+        for sample in samples
+    ]
+    return [
+        _row(sample, shard, *measures, limits)
+        for sample, *measures in zip(samples, images, captions, strict=True)
+    ]
 
 
-def _row(sample: Sample, shard: str, image: ImageMeasures, caption: dict[str, Any], limits: Limits) -> dict[str, Any]:
+def _row(
+    sample: Sample, shard: str, image: ImageMeasures, caption: dict[str, Any], limits: Limits
+) -> dict[str, Any]:
     row = vars(image) | _declared(sample.metadata) | caption
     row |= {
         "key": clean_text(sample.key), "shard": shard, "offset": sample.offset,
@@ -103,7 +118,9 @@ def _measure_caption(caption: str | None, limits: Limits) -> dict[str, Any]:
 
 def _declared(metadata: dict[str, Any]) -> dict[str, Any]:
     def size(name: str) -> int | None:
-        """Return the number of pixels stated under ``name``, None for what is none that a table holds."""
+        """Return the number of pixels stated under ``name``, None for what is none that a table
+        holds.
+        """
         value = metadata.get(name)
         return value if type(value) is int and 0 <= value < 2**31 else None
 
@@ -132,8 +149,13 @@ def _image_findings(row: dict[str, Any], limits: Limits) -> Iterator[str]:
 def _mismatches(row: dict[str, Any], metadata: dict[str, Any]) -> Iterator[str]:
     declared = row["declared_width"], row["declared_height"]
     upright = row["width"], row["height"]
-    stored = upright[::-1] if (row["exif_orientation"] or 0) >= 5 else upright  # tools declare the one or the other
-    if not any(all(_fit(*sides) for sides in zip(declared, size, strict=True)) for size in (upright, stored)):
+    stored = (
+        upright[::-1] if (row["exif_orientation"] or 0) >= 5 else upright
+    )  # tools declare the one or the other
+    if not any(
+        all(_fit(*sides) for sides in zip(declared, size, strict=True))
+        for size in (upright, stored)
+    ):
         yield "size_mismatch"
     if not _fit(row["declared_sha256"], row["sha256"]) and not was_resized(metadata):
         yield "sha256_mismatch"
@@ -144,5 +166,7 @@ def _fit(declared: Any, found: Any) -> bool:
 
 
 def clean_text(text: str) -> str:
-    """Replace, in ``text``, what UTF-8 cannot hold (lone surrogates of undecodable names), so that a table can."""
+    """Replace, in ``text``, what UTF-8 cannot hold (lone surrogates of undecodable names), so
+    that a table can.
+    """
     return text.encode("utf-8", "backslashreplace").decode()

@@ -50,7 +50,11 @@ def survey_samples(judged: SampleTables, num_accepted: int, num_examples: int) -
         num_accepted: how many were accepted.
         num_examples: samples for each reason and of each group.
     """
-    wanted = np.unique(np.linspace(0, num_accepted - 1, _NUM_ACCEPTED).astype(int)) if num_accepted else np.arange(0)
+    wanted = (
+        np.unique(np.linspace(0, num_accepted - 1, _NUM_ACCEPTED).astype(int))
+        if num_accepted
+        else np.arange(0)
+    )
     reasons = defaultdict(list)
     formats = Counter()
     accepted = []
@@ -61,25 +65,39 @@ def survey_samples(judged: SampleTables, num_accepted: int, num_examples: int) -
         rows = table.rows
         _note_reasons(reasons, rows["reasons"], start, num_examples)
         here = np.flatnonzero(pc.equal(rows["status"], "accepted").to_numpy())
-        accepted += (start + here[wanted[(wanted >= passed) & (wanted < passed + len(here))] - passed]).tolist()
+        accepted += (
+            start + here[wanted[(wanted >= passed) & (wanted < passed + len(here))] - passed]
+        ).tolist()
         doubled = np.flatnonzero(pc.is_valid(rows["duplicate_group"]).to_numpy())
         positions.append(start + doubled)
         groups.append(rows["duplicate_group"].drop_null().to_numpy())
-        kinds = rows.filter(pc.is_valid(rows["format"])).group_by(["format", "mode"]).aggregate([([], "count_all")])
-        formats.update({(kind["format"], kind["mode"]): kind["count_all"] for kind in kinds.to_pylist()})
+        kinds = (
+            rows.filter(pc.is_valid(rows["format"]))
+            .group_by(["format", "mode"])
+            .aggregate([([], "count_all")])
+        )
+        formats.update(
+            {(kind["format"], kind["mode"]): kind["count_all"] for kind in kinds.to_pylist()}
+        )
         start += len(rows)
         passed += len(here)
-    num_groups, largest = _largest_groups(np.concatenate(groups), np.concatenate(positions), num_examples)
+    num_groups, largest = _largest_groups(
+        np.concatenate(groups), np.concatenate(positions), num_examples
+    )
     ranked = sorted(formats.items(), key=lambda item: (-item[1], item[0]))
     kinds = [{"format": format, "mode": mode, "count": count} for (format, mode), count in ranked]
     return Survey(dict(reasons), accepted, num_groups, largest, kinds)
 
 
-def _note_reasons(reasons: dict[str, list[int]], column: pa.ChunkedArray, start: int, num_examples: int) -> None:
+def _note_reasons(
+    reasons: dict[str, list[int]], column: pa.ChunkedArray, start: int, num_examples: int
+) -> None:
     for value in pc.unique(column).to_pylist():
         open_names = [name for name in split_reasons(value) if len(reasons[name]) < num_examples]
         if open_names:
-            places = (start + np.flatnonzero(pc.equal(column, value).to_numpy())[:num_examples]).tolist()
+            places = (
+                start + np.flatnonzero(pc.equal(column, value).to_numpy())[:num_examples]
+            ).tolist()
             for name in open_names:
                 reasons[name] = sorted(reasons[name] + places)[:num_examples]
 
@@ -91,6 +109,8 @@ def _largest_groups(
     largest = np.argsort(-sizes, kind="stable")[:_NUM_GROUPS]
     shown = []
     for leader, size in zip(leaders[largest], sizes[largest], strict=True):
-        others = [position for position in positions[groups == leader].tolist() if position != leader]
+        others = [
+            position for position in positions[groups == leader].tolist() if position != leader
+        ]
         shown.append((int(size), [int(leader), *others[: max(0, num_examples - 1)]]))
     return len(leaders), shown

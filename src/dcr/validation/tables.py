@@ -1,4 +1,6 @@
-"""Rows of samples on disk, one Parquet file a shard, so that memory never holds more than one shard's."""
+"""Rows of samples on disk, one Parquet file a shard, so that memory never holds more than one
+shard's.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,8 @@ _RECORD = b"dcr.shard"  # key of the shard's own record in the Parquet file's me
 
 @dataclass(frozen=True)
 class ShardTable:
-    """The rows of one shard in the tar's order, and ``record``: what is known of the shard as a whole.
+    """The rows of one shard in the tar's order, and ``record``: what is known of the shard as a
+    whole.
 
     ``record`` holds at least ``shard``, its name, and ``num_samples``.
     """
@@ -38,8 +41,8 @@ class TablePlan:
 
     Attributes:
         names: of the shards, all of them.
-        make: given {shard: fingerprint} of the tables that are there, yields those that are missing or no longer
-            true, in any order.
+        make: given {shard: fingerprint} of the tables that are there, yields those that are missing
+            or no longer true, in any order.
     """
 
     names: list[str]
@@ -47,9 +50,11 @@ class TablePlan:
 
 
 def write_tables(folder: Path, plan: TablePlan) -> None:
-    """Bring a folder in line with a plan: tables that still hold stay, shards that are not named lose theirs.
+    """Bring a folder in line with a plan: tables that still hold stay, shards that are not named
+    lose theirs.
 
-    Each table is written whole or not at all, so after a kill the next call makes only what is missing.
+    Each table is written whole or not at all, so after a kill the next call makes only what is
+    missing.
 
     Args:
         folder: where they lie, one Parquet file a shard; leftovers of a killed run are removed.
@@ -107,15 +112,21 @@ class SampleTables:
         for path in self._paths:
             with pq.ParquetFile(path) as file:
                 rows = file.read(columns)
-            yield ShardTable(rows.replace_schema_metadata(None), json.loads(rows.schema.metadata[_RECORD]))
+            yield ShardTable(
+                rows.replace_schema_metadata(None), json.loads(rows.schema.metadata[_RECORD])
+            )
 
     def numbers(self, column: str) -> np.ndarray:
-        """Return the values of the numeric ``column`` that are not null, float32 (N,): four bytes a sample."""
+        """Return the values of the numeric ``column`` that are not null, float32 (N,): four
+        bytes a sample.
+        """
         parts = [table.rows[column].drop_null().to_numpy() for table in self.tables([column])]
         return np.concatenate(parts).astype(np.float32)
 
     def frame(self, columns: list[str] | None = None) -> pd.DataFrame:
-        """Return the rows of all shards, which is only for ``columns`` that fit in memory; all of them if None."""
+        """Return the rows of all shards, which is only for ``columns`` that fit in memory; all
+        of them if None.
+        """
         return to_frame(pa.concat_tables(table.rows for table in self.tables(columns)))
 
     def at(self, positions: np.ndarray) -> pd.DataFrame:
@@ -125,7 +136,9 @@ class SampleTables:
         parts = []
         for table in self.tables():
             stop = start + len(table.rows)
-            parts.append(table.rows.take(positions[(positions >= start) & (positions < stop)] - start))
+            parts.append(
+                table.rows.take(positions[(positions >= start) & (positions < stop)] - start)
+            )
             start = stop
         return to_frame(pa.concat_tables(parts))
 
@@ -134,5 +147,9 @@ def to_frame(rows: pa.Table) -> pd.DataFrame:
     """Return ``rows`` as pandas, whole numbers as such also where some are missing."""
     import pandas as pd
 
-    types = {pa.int32(): pd.Int32Dtype(), pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
+    types = {
+        pa.int32(): pd.Int32Dtype(),
+        pa.int64(): pd.Int64Dtype(),
+        pa.bool_(): pd.BooleanDtype(),
+    }
     return rows.to_pandas(types_mapper=types.get)

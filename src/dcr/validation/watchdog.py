@@ -1,12 +1,13 @@
 """The last word on a shard that takes too long or too much, whatever it does it with.
 
-What hostile bytes are known to cost is counted before it is paid (`dcr.shards`); this is for the rest. Time is that of
-the processor, so that a slow disk or a busy machine costs no shard. The kernel's timers look after the work, and it
-pays nothing for them:
+What hostile bytes are known to cost is counted before it is paid (`dcr.data.shards`); this is for
+the rest. Time is that of the processor, so that a slow disk or a busy machine costs no shard. The
+kernel's timers look after the work, and it pays nothing for them:
 
-- once a second of computing a signal's handler looks at time and memory, and ends the work by an exception;
-- in a worker process, where a call into a C library may never come back to Python, the kernel ends the process, whose
-  shard `dcr.validation.workers` then names.
+- once a second of computing a signal's handler looks at time and memory, and ends the work by an
+  exception;
+- in a worker process, where a call into a C library may never come back to Python, the kernel ends
+  the process, whose shard `dcr.validation.workers` then names.
 """
 
 from __future__ import annotations
@@ -27,14 +28,19 @@ _PAGE = os.sysconf("SC_PAGESIZE")
 
 
 class GivenUp(BaseException):
-    """A shard took too long or too much; no `Exception`, as what guards against hostile bytes would swallow it."""
+    """A shard took too long or too much; no `Exception`, as what guards against hostile bytes
+    would swallow it.
+    """
 
 
 @contextmanager
-def watched(megabytes: float, seconds_per_megabyte: float, gigabytes: float) -> Iterator[Callable[[], None]]:
+def watched(
+    megabytes: float, seconds_per_megabyte: float, gigabytes: float
+) -> Iterator[Callable[[], None]]:
     """End what happens inside, by `GivenUp`, when it takes too long or too much.
 
-    Yields a function that looks, to be called now and then: outside of the main thread there are no signals.
+    Yields a function that looks, to be called now and then: outside of the main thread there are no
+    signals.
 
     Args:
         megabytes: of the shard.
@@ -49,7 +55,9 @@ def watched(megabytes: float, seconds_per_megabyte: float, gigabytes: float) -> 
     def look(*_: object) -> None:
         if time.thread_time() - start > most:
             raise GivenUp(f"it took more than {most:.0f} seconds of computing")
-        if alone and _resident_bytes() - before > gigabytes * 1e9:  # threads have their memory in common
+        if (
+            alone and _resident_bytes() - before > gigabytes * 1e9
+        ):  # threads have their memory in common
             raise GivenUp(f"it took more than {gigabytes:g} GB of memory")
 
     if not alone:
@@ -59,7 +67,9 @@ def watched(megabytes: float, seconds_per_megabyte: float, gigabytes: float) -> 
     try:
         signal.setitimer(signal.ITIMER_PROF, _TICK, _TICK)
         if multiprocessing.parent_process() is not None:
-            signal.setitimer(signal.ITIMER_VIRTUAL, most + _KILL_SECONDS)  # SIGVTALRM ends a process
+            signal.setitimer(
+                signal.ITIMER_VIRTUAL, most + _KILL_SECONDS
+            )  # SIGVTALRM ends a process
         yield look
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)

@@ -21,7 +21,8 @@ class Workers:
     Attributes:
         backend: ``loky`` (local processes), ``threading``, ``dask`` or ``ray``.
         n_jobs: tasks at a time; -1 for all cores.
-        cluster: address of a Dask scheduler or Ray head; None starts a local cluster of ``n_jobs`` workers.
+        cluster: address of a Dask scheduler or Ray head; None starts a local cluster of ``n_jobs``
+            workers.
     """
 
     backend: str
@@ -29,21 +30,26 @@ class Workers:
     cluster: str | None = None
 
     def run(
-        self, function: Callable[..., Any], calls: Iterable[tuple], lost: Callable[..., Any] | None = None
+        self,
+        function: Callable[..., Any],
+        calls: Iterable[tuple],
+        lost: Callable[..., Any] | None = None,
     ) -> Iterator[Any]:
         """Yield the result of each call as it is done, in any order.
 
-        Only results that were not taken yet are in memory. Where a local process dies, each call that was under way
-        is made again in a process of its own; one that kills that process too costs its own result alone.
+        Only results that were not taken yet are in memory. Where a local process dies, each call
+        that was under way is made again in a process of its own; one that kills that process too
+        costs its own result alone.
 
         Args:
             function: to call.
             calls: its arguments.
-            lost: given a call's arguments, returns what stands for its result; None where no call may be lost.
+            lost: given a call's arguments, returns what stands for its result; None where no call
+                may be lost.
 
         Raises:
-            UserError: the cluster's library is not installed, the cluster cannot be reached, no process can be
-                started, or one died.
+            UserError: the cluster's library is not installed, the cluster cannot be reached, no
+                process can be started, or one died.
         """
         from joblib.externals.loky.process_executor import BrokenProcessPool
 
@@ -58,12 +64,17 @@ class Workers:
                 under_way.clear()
             except OSError as exc:
                 raise UserError(
-                    f"validation.n_jobs {self.n_jobs}: no worker process can be started or reached ({exc}); set it to 1"
+                    f"validation.n_jobs {self.n_jobs}: no worker process can be started or reached"
+                    f" ({exc}); set it to 1"
                 ) from exc
             yield from _run_alone(function, again, lost)
 
-    def _run_all(self, function: Callable[..., Any], calls: _Numbered, under_way: dict[int, tuple]) -> Iterator[Any]:
-        """Yield results; ``under_way`` holds the calls that were handed out and whose results were not taken."""
+    def _run_all(
+        self, function: Callable[..., Any], calls: _Numbered, under_way: dict[int, tuple]
+    ) -> Iterator[Any]:
+        """Yield results; ``under_way`` holds the calls that were handed out and whose results
+        were not taken.
+        """
         from joblib import Parallel, delayed, parallel_config
 
         def tasks() -> Iterator[Any]:
@@ -74,9 +85,13 @@ class Workers:
         streams = self.backend != "ray"  # Ray's backend gives no results before all are there
         return_as = "generator_unordered" if streams else "list"
         with self._cluster():
-            with parallel_config(self.backend, n_jobs=self.n_jobs):  # by name: Parallel itself does not know dask's
+            with parallel_config(
+                self.backend, n_jobs=self.n_jobs
+            ):  # by name: Parallel itself does not know dask's
                 parallel = Parallel(batch_size=1, return_as=return_as)
-            for number, result in parallel(tasks()) if streams else self._by_pieces(parallel, tasks()):
+            for number, result in (
+                parallel(tasks()) if streams else self._by_pieces(parallel, tasks())
+            ):
                 del under_way[number]
                 yield result
 
@@ -86,29 +101,41 @@ class Workers:
                 yield from parallel(some)
 
     def _cluster(self) -> AbstractContextManager[None]:
-        connect = {"dask": self._connect_dask, "ray": self._connect_ray}.get(self.backend, nullcontext)
+        connect = {"dask": self._connect_dask, "ray": self._connect_ray}.get(
+            self.backend, nullcontext
+        )
         try:
             return connect()
         except ImportError as exc:
-            raise UserError(f"validation.backend {self.backend} needs the extra `cluster`: {exc}") from exc
+            raise UserError(
+                f"validation.backend {self.backend} needs the extra `cluster`: {exc}"
+            ) from exc
 
     def _connect_dask(self) -> AbstractContextManager[None]:
         from distributed import Client
 
-        options = {} if self.cluster else {"n_workers": self._num_workers(), "threads_per_worker": 1}
+        options = (
+            {} if self.cluster else {"n_workers": self._num_workers(), "threads_per_worker": 1}
+        )
         try:
             return Client(self.cluster, dashboard_address=None, **options)
         except (OSError, ValueError) as exc:
-            raise UserError(f"validation.cluster {self.cluster!r}: no Dask scheduler answers ({exc})") from exc
+            raise UserError(
+                f"validation.cluster {self.cluster!r}: no Dask scheduler answers ({exc})"
+            ) from exc
 
     def _connect_ray(self) -> AbstractContextManager[None]:
         import ray
         from ray.util.joblib import register_ray
 
-        options = {} if self.cluster else {"num_cpus": self._num_workers(), "include_dashboard": False}
+        options = (
+            {} if self.cluster else {"num_cpus": self._num_workers(), "include_dashboard": False}
+        )
         try:
             ray.init(address=self.cluster or "local", log_to_driver=False, **options)
-        except Exception as exc:  # Ray raises it as such when a local cluster does not start in time
+        except (
+            Exception
+        ) as exc:  # Ray raises it as such when a local cluster does not start in time
             problem = "no Ray head answers" if self.cluster else "Ray started no local cluster"
             raise UserError(f"validation.cluster {self.cluster!r}: {problem} ({exc})") from exc
         register_ray()
@@ -147,7 +174,9 @@ def _call_numbered(number: int, function: Callable[..., Any], call: tuple) -> tu
     return number, function(*call)
 
 
-def _run_alone(function: Callable[..., Any], calls: list[tuple], lost: Callable[..., Any] | None) -> Iterator[Any]:
+def _run_alone(
+    function: Callable[..., Any], calls: list[tuple], lost: Callable[..., Any] | None
+) -> Iterator[Any]:
     """Yield results of calls, each made by a process that makes no other at the time."""
     from joblib.externals.loky import ProcessPoolExecutor
     from joblib.externals.loky.process_executor import BrokenProcessPool
@@ -160,8 +189,8 @@ def _run_alone(function: Callable[..., Any], calls: list[tuple], lost: Callable[
             except BrokenProcessPool as exc:
                 if lost is None:
                     raise UserError(
-                        f"a worker process was killed twice over {call[0]}: is there enough memory? "
-                        "Set validation.n_jobs lower"
+                        f"a worker process was killed twice over {call[0]}: is there enough memory?"
+                        " Set validation.n_jobs lower"
                     ) from exc
                 yield lost(*call)
                 pool = ProcessPoolExecutor(1)

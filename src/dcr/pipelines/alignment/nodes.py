@@ -12,8 +12,8 @@ from dcr.parameters import AlignmentParameters, TrainingParameters
 if TYPE_CHECKING:
     import torch
 
-    from dcr.backbones import Backbone
     from dcr.latents import LatentCache
+    from dcr.models.backbones import Backbone
 
 
 def fit_alignments(
@@ -25,7 +25,8 @@ def fit_alignments(
     encoder: Backbone,
     baselines: dict[str, Callable[[], Backbone]],
 ) -> tuple[dict[str, dict[str, torch.Tensor]], dict[str, Any]]:
-    """Fit a map for the base and for every encoder that training made; return maps and what is told of them.
+    """Fit a map for the base and for every encoder that training made; return maps and what is told
+    of them.
 
     Args:
         parameters: section `alignment`; with form ``none`` there is nothing to fit.
@@ -37,11 +38,12 @@ def fit_alignments(
         baselines: what loads the encoder of each other method and seed, by name.
 
     Raises:
-        UserError: encoders, base or samples are not those that the record and the parameters of training tell of.
+        UserError: encoders, base or samples are not those that the record and the parameters of
+            training tell of.
     """
-    from dcr import provenance
     from dcr.alignment.fitting import align_encoders
     from dcr.encoder_names import BASE
+    from dcr.training import provenance
 
     if parameters.form == "none":
         return {}, {"form": "none", "parameters": parameters.course(), "encoders": {}}
@@ -58,7 +60,8 @@ def fit_alignments(
         """Load the baseline called ``name``, or refuse it if it is not as the record tells."""
         if name not in baselines:
             raise UserError(
-                f"encoder {name}, of which training.json tells, is not there; run `kedro run --pipelines training`"
+                f"encoder {name}, of which training.json tells, is not there; run `kedro run"
+                " --pipelines training`"
             )
         baseline = baselines[name]()
         provenance.check_encoder(training_record, name, baseline)

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     import pandas as pd
     import torch
 
-    from dcr.backbones import Backbone
-    from dcr.benchmark_sets import BenchmarkSet, NamedSet
+    from dcr.data.benchmark_sets import BenchmarkSet, NamedSet
     from dcr.evaluation import Result
+    from dcr.models.backbones import Backbone
 
 
 SetOpener = Callable[[], "BenchmarkSet"]
@@ -35,24 +35,27 @@ def gather_encoders(
     alignments: dict[str, Callable[[], dict[str, torch.Tensor]]],
     alignment_record: dict[str, Any],
 ) -> Encoders:
-    """Name the base encoder, the trained one, the baselines and any others, in the order in which they are shown.
+    """Name the base encoder, the trained one, the baselines and any others, in the order in which
+    they are shown.
 
-    Where an alignment followed training, each of them but the others is there twice, see `dcr.encoder_names`.
+    Where an alignment followed training, each of them but the others is there twice, see
+    `dcr.encoder_names`.
 
     Args:
         training, alignment: the recipe's sections as they are now.
-        training_record, alignment_record: `training.json` and `alignment.json`, with hashes of what was made.
+        training_record, alignment_record: `training.json` and `alignment.json`, with hashes of what
+            was made.
         backbone, encoder: the base, and the encoder of the recipe's method.
         baselines: what loads the encoder of each other method and seed, by name.
         more_encoders: what loads encoders that the recipe brings, under names that no other has.
         alignments: what loads the maps of each encoder, by name.
 
     Raises:
-        UserError: the encoders are not those of the training that the record and the parameters tell of, or the
-            alignment is not of them.
+        UserError: the encoders are not those of the training that the record and the parameters
+            tell of, or the alignment is not of them.
     """
-    from dcr import provenance
     from dcr.alignment import both_forms, check_alignment
+    from dcr.training import provenance
 
     provenance.check_training(training_record, training)
     provenance.check_backbone(training_record, backbone)
@@ -71,7 +74,10 @@ def gather_encoders(
         taken = both_forms(taken, alignments, alignment_record)
     for name in more_encoders:
         if name in taken:
-            raise UserError(f"more_encoders: the name {name!r} is that of an encoder of this recipe; take another")
+            raise UserError(
+                f"more_encoders: the name {name!r} is that of an encoder of this recipe; take"
+                " another"
+            )
     return {**taken, **more_encoders}
 
 
@@ -86,10 +92,11 @@ def gather_sets(
 
     Args:
         parameters: its ``sets`` are those to list.
-        mmvp_vlm, classification, retrieval: what opens each of the recipe's own, None where it has none.
+        mmvp_vlm, classification, retrieval: what opens each of the recipe's own, None where it has
+            none.
         more_sets: kind and opener of further sets, by name.
     """
-    from dcr.benchmark_sets import choose_sets
+    from dcr.data.benchmark_sets import choose_sets
 
     own = {"mmvp_vlm": mmvp_vlm, "classification": classification, "retrieval": retrieval}
     return choose_sets(parameters.sets, own, more_sets)
@@ -102,7 +109,8 @@ def evaluate_encoders(
 
     Args:
         parameters: section `evaluation`.
-        encoders: what loads each, by name. sets: those to evaluate on. cache: folder of embeddings and results.
+        encoders: what loads each, by name. sets: those to evaluate on. cache: folder of embeddings
+            and results.
 
     Returns:
         results by encoder, what could not be evaluated, and hashes of the encoders' weights.
@@ -126,7 +134,9 @@ def evaluate_encoders(
     return evaluations, [asdict(failure) for failure in failures], hashes
 
 
-def embed_sets(parameters: EvaluationParameters, encoders: Encoders, sets: list[NamedSet], cache: Path) -> None:
+def embed_sets(
+    parameters: EvaluationParameters, encoders: Encoders, sets: list[NamedSet], cache: Path
+) -> None:
     """Fill the cache of embeddings with this process's share of the sets' parts.
 
     Args:
@@ -143,7 +153,8 @@ def embed_sets(parameters: EvaluationParameters, encoders: Encoders, sets: list[
 def record_results(
     parameters: EvaluationParameters, evaluations: dict[str, list[Result]]
 ) -> tuple[dict[str, Any], dict[str, Any], list[dict[str, Any]]]:
-    """Gather scores, their intervals, and one record a result, from the ``evaluations``, which are results by encoder.
+    """Gather scores, their intervals, and one record a result, from the ``evaluations``, which are
+    results by encoder.
 
     ``parameters`` give the names of model and language that stand in the records.
     """
@@ -171,20 +182,28 @@ def record_seed(
     outcomes: pd.DataFrame,
     measurements: pd.DataFrame,
 ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-    """Keep the scores under the seed that training ran with, beside those of its other seeds, and what they are of.
+    """Keep the scores under the seed that training ran with, beside those of its other seeds, and
+    what they are of.
 
     Args:
         parameters, alignment: sections `evaluation` and `alignment`, on which the scores depend.
         record: `training.json`. encoder_hashes: of the weights that were evaluated, by encoder.
-        scores, intervals, comparisons, outcomes, measurements: the tables, whose hashes are kept beside the scores.
+        scores, intervals, comparisons, outcomes, measurements: the tables, whose hashes are kept
+            beside the scores.
     """
     from dcr.evaluation.exchange import seed_record
-    from dcr.provenance import evaluation_record, table_hashes
+    from dcr.training.provenance import evaluation_record, table_hashes
 
     tables = table_hashes(
-        scores=scores, intervals=intervals, comparisons=comparisons, outcomes=outcomes, measurements=measurements
+        scores=scores,
+        intervals=intervals,
+        comparisons=comparisons,
+        outcomes=outcomes,
+        measurements=measurements,
     )
-    kept = seed_record(scores, record, alignment.course()) | evaluation_record(parameters, encoder_hashes, tables)
+    kept = seed_record(scores, record, alignment.course()) | evaluation_record(
+        parameters, encoder_hashes, tables
+    )
     return kept, {f"seed_{record['seed']}": kept}
 
 
@@ -203,15 +222,21 @@ def write_for_others(
     return {"pred_result": results} if results else {}
 
 
-def tabulate_outcomes(evaluations: dict[str, list[Result]]) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
-    """Gather from the ``evaluations`` what each encoder got right, item by item, and MMVP-VLM's per-question tables."""
+def tabulate_outcomes(
+    evaluations: dict[str, list[Result]],
+) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
+    """Gather from the ``evaluations`` what each encoder got right, item by item, and MMVP-VLM's
+    per-question tables.
+    """
     from dcr.evaluation.tables import answers_tables, outcomes_table
 
     return outcomes_table(evaluations), answers_tables(evaluations)
 
 
 def tabulate_measurements(evaluations: dict[str, list[Result]]) -> pd.DataFrame:
-    """Gather every measure in the ``evaluations`` with its replicates, so that differences are taken draw by draw."""
+    """Gather every measure in the ``evaluations`` with its replicates, so that differences are
+    taken draw by draw.
+    """
     from dcr.evaluation.measurements import measure, measurements_table
 
     return measurements_table(measure(evaluations))
@@ -220,17 +245,21 @@ def tabulate_measurements(evaluations: dict[str, list[Result]]) -> pd.DataFrame:
 def compare_encoders(
     parameters: EvaluationParameters, training_record: dict[str, Any], measurements: pd.DataFrame
 ) -> dict[str, Any]:
-    """Compare every encoder, and every method over its training seeds, with the base in every measure.
+    """Compare every encoder, and every method over its training seeds, with the base in every
+    measure.
 
     Args:
-        parameters: gives the confidence level. training_record: tells which encoders are seeds of one method.
+        parameters: gives the confidence level. training_record: tells which encoders are seeds of
+            one method.
         measurements: the table of `tabulate_measurements`.
     """
     from dcr.evaluation.comparison import Judge, comparison_records
     from dcr.evaluation.measurements import read_measurements
-    from dcr.provenance import BASE, trained_methods
+    from dcr.training.provenance import BASE, trained_methods
 
-    judge = Judge(read_measurements(measurements), parameters.confidence, trained_methods(training_record))
+    judge = Judge(
+        read_measurements(measurements), parameters.confidence, trained_methods(training_record)
+    )
     others = [name for name in judge.names if name != BASE] if BASE in judge.names else []
     return {name: comparison_records(judge.compare(BASE, name)) for name in others}
 

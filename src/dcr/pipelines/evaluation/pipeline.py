@@ -21,7 +21,14 @@ _GATHER = (
     Node(
         gather_encoders,
         inputs=[
-            *("params:training", "training_record", "backbone", "encoder", "baselines", "more_encoders"),
+            *(
+                "params:training",
+                "training_record",
+                "backbone",
+                "encoder",
+                "baselines",
+                "more_encoders",
+            ),
             *("params:alignment", "alignments", "alignment_record"),
         ],
         outputs="encoders",
@@ -38,9 +45,10 @@ _WHAT = ["params:evaluation", "encoders", "benchmark_sets", "evaluation_cache"]
 
 
 def create_pipeline() -> Pipeline:
-    """Return the pipeline; all that could be evaluated is written before `tell_failures` may end the run.
+    """Return the pipeline; all that could be evaluated is written before `tell_failures` may end
+    the run.
 
-    `record_seed` writes the record of the tables after them, see `dcr.provenance`.
+    `record_seed` writes the record of the tables after them, see `dcr.training.provenance`.
     """
     return Pipeline(
         [
@@ -105,7 +113,14 @@ def create_pipeline() -> Pipeline:
             ),
             Node(
                 tell_failures,
-                inputs=["evaluation_failures", "evaluation_sets", "scores", "eval_results", "comparisons", "this_seed"],
+                inputs=[
+                    "evaluation_failures",
+                    "evaluation_sets",
+                    "scores",
+                    "eval_results",
+                    "comparisons",
+                    "this_seed",
+                ],
                 outputs=None,
                 name="tell_failures",
             ),
@@ -114,5 +129,7 @@ def create_pipeline() -> Pipeline:
 
 
 def create_embedding_pipeline() -> Pipeline:
-    """Return pipeline `embedding`, which fills the cache that `evaluation` reads, in any number of processes."""
+    """Return pipeline `embedding`, which fills the cache that `evaluation` reads, in any number
+    of processes.
+    """
     return Pipeline([*_GATHER, Node(embed_sets, inputs=_WHAT, outputs=None, name="embed_sets")])

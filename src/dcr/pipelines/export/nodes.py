@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from dcr.parameters import AlignmentParameters, ExportParameters, RecipeParameters, TrainingParameters
+from dcr.parameters import (
+    AlignmentParameters,
+    ExportParameters,
+    RecipeParameters,
+    TrainingParameters,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from dcr.backbones import Backbone
+    from dcr.models.backbones import Backbone
 
 
 def compose_card(
@@ -26,7 +31,8 @@ def compose_card(
     alignment: AlignmentParameters,
     alignment_record: dict[str, Any],
 ) -> dict[str, Any]:
-    """Gather what the model card tells: revision, hashes, settings, scores before and after, what got worse.
+    """Gather what the model card tells: revision, hashes, settings, scores before and after, what
+    got worse.
 
     Args:
         training, recipe, alignment: the recipe's sections as they are now.
@@ -38,14 +44,14 @@ def compose_card(
         evaluated: `this_seed.json`, which tells of which weights the scores are.
 
     Raises:
-        UserError: the base or the method's encoder has no scores; or training, alignment, scores and data do not belong
-            together.
+        UserError: the base or the method's encoder has no scores; or training, alignment, scores
+            and data do not belong together.
     """
-    from dcr import provenance
     from dcr.alignment import check_alignment, expected_weights, tell_alignment
     from dcr.encoder_names import BASE, aligned_name, unaligned_name
     from dcr.errors import UserError
     from dcr.fingerprints import json_hash
+    from dcr.training import provenance
     from dcr.training.product import describe
 
     method = training.method
@@ -62,7 +68,10 @@ def compose_card(
     provenance.check_scores(evaluated, training_record, method, tables, scores, weights)
     both_forms = (BASE, aligned_name(BASE), method, unaligned_name(method))
     shown = [name for name in dict.fromkeys(both_forms) if name in scores]
-    hashes = {"validation": json_hash(validation_summary), "recipe": json_hash(training.model_dump(mode="json"))}
+    hashes = {
+        "validation": json_hash(validation_summary),
+        "recipe": json_hash(training.model_dump(mode="json")),
+    }
     return {
         **describe(training, recipe, method, training_record["hashes"] | hashes),
         "base_revision": models.get("backbone", {}).get("revision"),
@@ -84,7 +93,8 @@ def export_encoder(
     alignments: dict[str, Callable[[], Any]],
     alignment_record: dict[str, Any],
 ) -> Callable[[Path], None]:
-    """Put the method's weights into the base tower, and its alignment behind it; return what writes the folder.
+    """Put the method's weights into the base tower, and its alignment behind it; return what writes
+    the folder.
 
     Args:
         parameters: section `export`: precision and variants of what is written.
@@ -102,16 +112,18 @@ def export_encoder(
 
     import torch
 
-    from dcr import provenance
     from dcr.alignment import apply_maps, check_alignment, load_maps
-    from dcr.export import write_encoder
+    from dcr.export.folder import write_encoder
+    from dcr.training import provenance
     from dcr.training.product import put_into_tower
 
     weights = adapters[training.method]() if training.method in adapters else {}
     provenance.check_adapter(training_record, training.method, weights)
     provenance.check_backbone(training_record, backbone)
     check_alignment(alignment_record, alignment, training_record)
-    maps = load_maps(training.method, alignments, alignment_record) if alignment.form != "none" else {}
+    maps = (
+        load_maps(training.method, alignments, alignment_record) if alignment.form != "none" else {}
+    )
     adapter = put_into_tower(training, backbone, weights)
     return partial(
         write_encoder,

@@ -30,7 +30,14 @@ def create_pipeline() -> Pipeline:
             Node(
                 export_encoder,
                 inputs=[
-                    *("params:export", "params:training", "training_record", "card", "backbone", "adapters"),
+                    *(
+                        "params:export",
+                        "params:training",
+                        "training_record",
+                        "card",
+                        "backbone",
+                        "adapters",
+                    ),
                     *("params:alignment", "alignments", "alignment_record"),
                 ],
                 outputs="export",

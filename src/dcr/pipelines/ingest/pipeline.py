@@ -6,5 +6,9 @@ from .nodes import ingest_images
 
 
 def create_pipeline() -> Pipeline:
-    """Return the pipeline, one node; it takes the place of `scenes` in a recipe on your own images."""
-    return Pipeline([Node(ingest_images, inputs="params:ingest", outputs="shards", name="ingest_images")])
+    """Return the pipeline, one node; it takes the place of `scenes` in a recipe on your own
+    images.
+    """
+    return Pipeline(
+        [Node(ingest_images, inputs="params:ingest", outputs="shards", name="ingest_images")]
+    )

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from dcr.backbones import Backbone
-    from dcr.diffusion import Diffusion
     from dcr.latents import LatentPlan, Verification
+    from dcr.models.backbones import Backbone
+    from dcr.models.diffusion import Diffusion
 
 
 def encode_latents(
@@ -24,7 +24,8 @@ def encode_latents(
     backbone: Backbone,
     diffusion: Diffusion,
 ) -> LatentPlan:
-    """Plan the crops of every accepted sample, of the backbone's size, and their moments; saving computes them.
+    """Plan the crops of every accepted sample, of the backbone's size, and their moments; saving
+    computes them.
 
     Args:
         parameters: section `latents`; ``rank`` and ``num_ranks`` are this process's share where
@@ -36,14 +37,27 @@ def encode_latents(
     """
     from dcr.latents import LatentOptions, pick_rank, plan_latents
 
-    same = ("batch_size", "dtype", "crops_per_image", "crop_mode", "mixed_precision", "channels_last", "compile")
+    same = (
+        "batch_size",
+        "dtype",
+        "crops_per_image",
+        "crop_mode",
+        "mixed_precision",
+        "channels_last",
+        "compile",
+    )
     options = LatentOptions(
         image_size=backbone.image_size,
         scale=(parameters.crop_scale_min, parameters.crop_scale_max),
         horizontal_flip=parameters.crop_horizontal_flip,
-        **{name: getattr(parameters, name) for name in (*same, "num_workers", "check_images", "mode")},
+        **{
+            name: getattr(parameters, name)
+            for name in (*same, "num_workers", "check_images", "mode")
+        },
     )
-    return plan_latents(manifest, shards, diffusion, options, *pick_rank(parameters.rank, parameters.num_ranks))
+    return plan_latents(
+        manifest, shards, diffusion, options, *pick_rank(parameters.rank, parameters.num_ranks)
+    )
 
 
 def verify_latents(
@@ -92,6 +106,8 @@ def repair_latents(
     from dcr.latents import describe_failures
 
     if verification.failures and not parameters.repair:
-        raise UserError(f"{describe_failures(verification)}; set verify.repair to true to make them again")
+        raise UserError(
+            f"{describe_failures(verification)}; set verify.repair to true to make them again"
+        )
     if verification.failures:
         yield plan, list(verification.failures)

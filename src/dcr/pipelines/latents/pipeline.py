@@ -1,4 +1,6 @@
-"""Pipelines `latents`: accepted samples become crops and their VAE moments; and `verify`: are they sound."""
+"""Pipelines `latents`: accepted samples become crops and their VAE moments; and `verify`: are
+they sound.
+"""
 
 from kedro.pipeline import Node, Pipeline
 

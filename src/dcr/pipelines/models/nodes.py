@@ -14,7 +14,11 @@ def fetch_models(parameters: ModelsParameters, previous_models: dict[str, Any]) 
         parameters: section `models`: the sources, and the hashes that some files must have.
         previous_models: what the last run of this node recorded, {} before the first.
     """
-    from dcr import downloads
+    from dcr.models import hub as downloads
 
-    sources = {"backbone": parameters.backbone, "diffusion": parameters.diffusion, **parameters.more_encoders}
+    sources = {
+        "backbone": parameters.backbone,
+        "diffusion": parameters.diffusion,
+        **parameters.more_encoders,
+    }
     return downloads.fetch_models(sources, parameters.sha256, previous_models)

@@ -6,7 +6,14 @@ from .nodes import fetch_models
 
 
 def create_pipeline() -> Pipeline:
-    """Return the pipeline; `dcr.session` runs it before any other."""
+    """Return the pipeline; `dcr.framework.session` runs it before any other."""
     return Pipeline(
-        [Node(fetch_models, inputs=["params:models", "previous_models"], outputs="models", name="fetch_models")]
+        [
+            Node(
+                fetch_models,
+                inputs=["params:models", "previous_models"],
+                outputs="models",
+                name="fetch_models",
+            )
+        ]
     )

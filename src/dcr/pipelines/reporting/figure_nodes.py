@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
     import torch
 
-    from dcr.backbones import Backbone
-    from dcr.benchmark_sets import ClassificationSet, MMVPSet
-    from dcr.diffusion import Diffusion
+    from dcr.data.benchmark_sets import ClassificationSet, MMVPSet
+    from dcr.models.backbones import Backbone
+    from dcr.models.diffusion import Diffusion
     from dcr.reporting.methods import Methods
     from dcr.training.runs import Run
 
@@ -24,11 +24,15 @@ BASE = "base"
 MMVP = "mmvp_vlm"
 
 
-def plot_scores(parameters: ReportingParameters, methods: Methods) -> tuple[go.Figure, go.Figure, go.Figure]:
-    """Draw the types of MMVP-VLM on a radar, detail over class separation, and every set's scores as bars.
+def plot_scores(
+    parameters: ReportingParameters, methods: Methods
+) -> tuple[go.Figure, go.Figure, go.Figure]:
+    """Draw the types of MMVP-VLM on a radar, detail over class separation, and every set's scores
+    as bars.
 
     Args:
-        parameters: names the measures of detail and separation. methods: what `gather_methods` gave.
+        parameters: names the measures of detail and separation. methods: what `gather_methods`
+            gave.
     """
     from dcr.reporting.figures import plot_radar
     from dcr.reporting.p_against_d import plot_p_against_d
@@ -46,13 +50,16 @@ def plot_training(
     training_record: dict[str, Any],
     losses: dict[str, Callable[[], pd.DataFrame]],
 ) -> tuple[go.Figure, go.Figure]:
-    """Draw every run's loss, in the record's order, with the bounds that its formula has; and the contrast.
+    """Draw every run's loss, in the record's order, with the bounds that its formula has; and the
+    contrast.
 
-    Further seeds would draw the same curve again: of each method the runs of the recipe's own seed are shown.
+    Further seeds would draw the same curve again: of each method the runs of the recipe's own seed
+    are shown.
 
     Args:
         parameters: its ``loss_window`` is the number of logged steps in the curves' rolling median.
-        training, training_record: the section and the record. losses: what loads the table of each run.
+        training, training_record: the section and the record. losses: what loads the table of each
+            run.
     """
     from dcr.encoder_names import EncoderName
     from dcr.reporting.contrast import plot_contrast
@@ -65,11 +72,17 @@ def plot_training(
         is_plain = objective_options(run).is_plain_contrast and not run.parameters.snr_gamma
         return run.objective == "dcr" and is_plain
 
-    sizes = {name: run_options(run).train_batch_size for name, run in all_runs(training).items() if has_bounds(run)}
+    sizes = {
+        name: run_options(run).train_batch_size
+        for name, run in all_runs(training).items()
+        if has_bounds(run)
+    }
     bounds = {name: dcr_loss_bounds(size) for name, size in sizes.items()}
     shown = [run for run in training_record["runs"] if EncoderName.parse(run).seed is None]
     logs = {run: losses[run]() for run in shown}
-    return plot_losses(logs, bounds, parameters.loss_window), plot_contrast(logs, parameters.loss_window)
+    return plot_losses(logs, bounds, parameters.loss_window), plot_contrast(
+        logs, parameters.loss_window
+    )
 
 
 def show_flipped_pairs(
@@ -79,19 +92,23 @@ def show_flipped_pairs(
     mmvp_vlm: Callable[[], MMVPSet] | None,
     outcomes: pd.DataFrame,
 ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-    """Pick MMVP-VLM pairs that only one of base and another encoder answers: of the enhanced one, and of every method.
+    """Pick MMVP-VLM pairs that only one of base and another encoder answers: of the enhanced one,
+    and of every method.
 
     Of each method the encoder of the recipe's own seed stands for all.
 
     Args:
-        parameters: its ``num_flipped_pairs`` is the most that are shown. evaluation: tells whether the set was
-            evaluated.
-        method: the product's. mmvp_vlm: what opens the set, None without one. outcomes: of every item by encoder.
+        parameters: its ``num_flipped_pairs`` is the most that are shown. evaluation: tells whether
+            the set was evaluated.
+        method: the product's. mmvp_vlm: what opens the set, None without one. outcomes: of every
+            item by encoder.
     """
     from dcr.encoder_names import EncoderName
     from dcr.reporting.images import find_flipped_pairs
 
-    pairs = mmvp_vlm().pairs if MMVP in evaluation.sets and MMVP in set(outcomes["benchmark"]) else []
+    pairs = (
+        mmvp_vlm().pairs if MMVP in evaluation.sets and MMVP in set(outcomes["benchmark"]) else []
+    )
     others = [name for name in outcomes["encoder"].unique() if name not in (BASE, method)]
     others = [name for name in others if name == EncoderName.parse(name).method]
     flips = {
@@ -110,7 +127,8 @@ def show_neighbours(
     encoder: Backbone,
     cache: Path,
 ) -> list[dict[str, Any]]:
-    """Find the images that the base and the enhanced encoder hold for most alike to the recipe's queries.
+    """Find the images that the base and the enhanced encoder hold for most alike to the recipe's
+    queries.
 
     Args:
         parameters: the queries, and how many neighbours of each are shown.
@@ -121,13 +139,19 @@ def show_neighbours(
     from dcr.evaluation import Embedder, EvaluationCache
     from dcr.reporting.neighbours import show_neighbours
 
-    if not parameters.neighbour_queries or classification is None or "classification" not in evaluation.sets:
+    if (
+        not parameters.neighbour_queries
+        or classification is None
+        or "classification" not in evaluation.sets
+    ):
         return []
     embedders = {
         name: Embedder(tower, evaluation.batch_size, evaluation.num_workers, EvaluationCache(cache))
         for name, tower in ((BASE, backbone), (method, encoder))
     }
-    return show_neighbours(classification(), embedders, parameters.neighbour_queries, parameters.num_shown_neighbours)
+    return show_neighbours(
+        classification(), embedders, parameters.neighbour_queries, parameters.num_shown_neighbours
+    )
 
 
 def draw_reconstructions(
@@ -140,7 +164,8 @@ def draw_reconstructions(
     diffusion: Diffusion,
     projector: dict[str, torch.Tensor],
 ) -> dict[str, Any]:
-    """Let the diffusion model draw MMVP-VLM images from what the base and the enhanced encoder tell of them.
+    """Let the diffusion model draw MMVP-VLM images from what the base and the enhanced encoder tell
+    of them.
 
     Args:
         parameters: seed, number of images and of denoising steps, and the scale of guidance.
@@ -150,7 +175,7 @@ def draw_reconstructions(
     """
     import torch
 
-    from dcr.generation import reconstruct_under_conditions
+    from dcr.models.generation import reconstruct_under_conditions
     from dcr.reporting import images
     from dcr.seeds import torch_generator
     from dcr.training.stages import load_projector
@@ -168,6 +193,10 @@ def draw_reconstructions(
         parameters.num_denoising_steps,
         parameters.guidance_scale,
     )
-    columns = {name: x.permute(0, 2, 3, 1).numpy() for name, x in {"original": originals, **drawn}.items()}
-    rows = [{"type": pair.type, "statement": images.show_statement(pair.texts[0])} for pair in pairs]
+    columns = {
+        name: x.permute(0, 2, 3, 1).numpy() for name, x in {"original": originals, **drawn}.items()
+    }
+    rows = [
+        {"type": pair.type, "statement": images.show_statement(pair.texts[0])} for pair in pairs
+    ]
     return images.tabulate_images(columns, rows, original="original")

@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from dcr.parameters import AlignmentParameters, EvaluationParameters, ReportingParameters, TrainingParameters
+from dcr.parameters import (
+    AlignmentParameters,
+    EvaluationParameters,
+    ReportingParameters,
+    TrainingParameters,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
     import torch
 
-    from dcr.backbones import Backbone
-    from dcr.diffusion import Diffusion
+    from dcr.models.backbones import Backbone
+    from dcr.models.diffusion import Diffusion
     from dcr.reporting.methods import Methods
     from dcr.reporting.names import Scores
 
@@ -34,25 +39,31 @@ def check_results(
     alignments: dict[str, Callable[[], Any]],
     **records: dict[str, Any],
 ) -> tuple[str, dict[str, Any], Scores, Backbone]:
-    """Refuse what does not belong together; hand on the method, its training's record, the scores and the product.
+    """Refuse what does not belong together; hand on the method, its training's record, the scores
+    and the product.
 
     Args:
         training, evaluation, alignment: the recipe's sections as they are now.
         backbone, encoder, projector: the base, and what training wrote of the recipe's method.
         outcomes, measurements: tables of the evaluation, item by item and draw by draw.
-        seed_scores, losses, alignments: what loads the records of seeds, the loss tables of runs, the maps of
-            encoders.
+        seed_scores, losses, alignments: what loads the records of seeds, the loss tables of runs,
+            the maps of encoders.
         records: the other records and tables, by the names of the catalog.
     """
-    from dcr import provenance
     from dcr.alignment import check_alignment, expected_weights, load_aligned
+    from dcr.training import provenance
 
-    trained, evaluated, aligned = (records[name] for name in ("training_record", "this_seed", "alignment_record"))
+    trained, evaluated, aligned = (
+        records[name] for name in ("training_record", "this_seed", "alignment_record")
+    )
     provenance.check_training(trained, training)
     provenance.check_backbone(trained, backbone)
     provenance.check_encoder(trained, training.method, encoder)
     provenance.check_projector(trained, projector)
-    last = {run: float(losses[run]()["loss"].iloc[-1]) if run in losses else None for run in trained["runs"]}
+    last = {
+        run: float(losses[run]()["loss"].iloc[-1]) if run in losses else None
+        for run in trained["runs"]
+    }
     provenance.check_logs(trained, records["conditions"], last)
     provenance.check_samples(trained, records["validation_summary"])
     provenance.check_base_models(trained, records["base_models"])
@@ -80,7 +91,8 @@ def gather_methods(
     measurements: pd.DataFrame,
     comparisons: dict[str, Any],
 ) -> Methods:
-    """Put the seeds of each method together; compare the product with its rivals, and aligned with unaligned.
+    """Put the seeds of each method together; compare the product with its rivals, and aligned with
+    unaligned.
 
     Args:
         reporting: names the rivals. evaluation: gives the confidence level. method: the product's.
@@ -88,10 +100,12 @@ def gather_methods(
     """
     from dcr.evaluation.comparison import Judge
     from dcr.evaluation.measurements import read_measurements
-    from dcr.provenance import trained_methods
     from dcr.reporting.methods import gather
+    from dcr.training.provenance import trained_methods
 
-    judge = Judge(read_measurements(measurements), evaluation.confidence, trained_methods(training_record))
+    judge = Judge(
+        read_measurements(measurements), evaluation.confidence, trained_methods(training_record)
+    )
     return gather(judge, scores, comparisons, BASE, method, reporting.rivals)
 
 
@@ -113,14 +127,18 @@ def describe_models(
 
 
 def tell_selection(
-    training: TrainingParameters, alignment: AlignmentParameters, kept_selection: dict[str, Any], *_checked: Any
+    training: TrainingParameters,
+    alignment: AlignmentParameters,
+    kept_selection: dict[str, Any],
+    *_checked: Any,
 ) -> list[str]:
     """Say how the recipe's setting was found, if it keeps the outcome of a search.
 
     What `check_results` hands on comes in so that this run is known to be of these parameters.
 
     Args:
-        training, alignment: the recipe's sections. kept_selection: the `selection.json` that it keeps, {} without one.
+        training, alignment: the recipe's sections. kept_selection: the `selection.json` that it
+            keeps, {} without one.
     """
     from dcr.selection.record import tell_selection
 
@@ -143,7 +161,8 @@ def write_page(
     Args:
         reporting, evaluation: measures of the headline and notes; the confidence level.
         recipe, parameters: the recipe's name and all its values, by section.
-        radar, p_against_d, loss, contrast: figures. records: the other attributes of `dcr.reporting.page.Run`.
+        radar, p_against_d, loss, contrast: figures. records: the other attributes of
+            `dcr.reporting.page.Run`.
     """
     from dcr.reporting.page import Run, render_page
 
@@ -155,7 +174,9 @@ def write_page(
         parameters=parameters,
         **records,
     )
-    return render_page(run, {"radar": radar, "p_against_d": p_against_d, "losses": loss, "contrast": contrast})
+    return render_page(
+        run, {"radar": radar, "p_against_d": p_against_d, "losses": loss, "contrast": contrast}
+    )
 
 
 def write_comparison_page(
@@ -188,7 +209,9 @@ def write_comparison_page(
         published=reporting.published_backbone,
         **results,
     )
-    return render_comparison(encoders, {"radar": radar, "p_against_d": p_against_d, "set_bars": set_bars})
+    return render_comparison(
+        encoders, {"radar": radar, "p_against_d": p_against_d, "set_bars": set_bars}
+    )
 
 
 def _measures(reporting: ReportingParameters) -> dict[str, list[str]]:

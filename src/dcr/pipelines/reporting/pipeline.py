@@ -2,7 +2,13 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from .figure_nodes import draw_reconstructions, plot_scores, plot_training, show_flipped_pairs, show_neighbours
+from .figure_nodes import (
+    draw_reconstructions,
+    plot_scores,
+    plot_training,
+    show_flipped_pairs,
+    show_neighbours,
+)
 from .nodes import (
     check_results,
     describe_models,
@@ -29,7 +35,14 @@ def create_pipeline() -> Pipeline:
                     **{
                         name: name
                         for name in (
-                            *("backbone", "encoder", "projector", "training_record", "conditions", "losses"),
+                            *(
+                                "backbone",
+                                "encoder",
+                                "projector",
+                                "training_record",
+                                "conditions",
+                                "losses",
+                            ),
                             *("alignments", "alignment_record"),
                             *("validation_summary", "base_models", "synthesis_pictures"),
                             *("scores", "intervals", "comparisons", "outcomes", "measurements"),
@@ -135,7 +148,12 @@ def create_pipeline() -> Pipeline:
             ),
             Node(
                 tell_selection,
-                inputs=["params:training", "params:alignment", "kept_selection", "checked_training"],
+                inputs=[
+                    "params:training",
+                    "params:alignment",
+                    "kept_selection",
+                    "checked_training",
+                ],
                 outputs="selection_in_words",
                 name="tell_selection",
             ),

@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING, Any
 from dcr.parameters import PretrainingParameters, ScenesParameters
 
 if TYPE_CHECKING:
-    from dcr.backbones import Backbone
-    from dcr.diffusion import Diffusion
+    from dcr.models.backbones import Backbone
+    from dcr.models.diffusion import Diffusion
 
 Writer = Callable[[Path], None]
 
 
-def draw_shards(parameters: ScenesParameters, drawn: dict[str, Any], hashes: dict[str, str | None]) -> Iterator[Writer]:
-    """Draw the training images, one shard at a time; yield nothing, so that nothing is saved, if they are there.
+def draw_shards(
+    parameters: ScenesParameters, drawn: dict[str, Any], hashes: dict[str, str | None]
+) -> Iterator[Writer]:
+    """Draw the training images, one shard at a time; yield nothing, so that nothing is saved, if
+    they are there.
 
     Args:
         parameters: section `scenes`.
@@ -59,11 +62,15 @@ def draw_retrieval(
 def draw_validation_mmvp_vlm(
     parameters: ScenesParameters, drawn: dict[str, Any], hashes: dict[str, str | None]
 ) -> Iterator[Writer]:
-    """Draw another MMVP-VLM set, of images that neither the shards nor the test set hold, if it is not there.
+    """Draw another MMVP-VLM set, of images that neither the shards nor the test set hold, if it is
+    not there.
 
-    ``parameters`` are those of the test set; ``drawn`` and ``hashes`` tell of the folders of `scenes_validation`.
+    ``parameters`` are those of the test set; ``drawn`` and ``hashes`` tell of the folders of
+    `scenes_validation`.
     """
-    yield from _unless_drawn("mmvp_vlm", "write_mmvp", parameters, drawn, hashes, split="validation")
+    yield from _unless_drawn(
+        "mmvp_vlm", "write_mmvp", parameters, drawn, hashes, split="validation"
+    )
 
 
 def draw_validation_classification(
@@ -73,7 +80,9 @@ def draw_validation_classification(
 
     ``parameters``, ``drawn`` and ``hashes`` are as in `draw_shards`.
     """
-    yield from _unless_drawn("classification", "write_classification", parameters, drawn, hashes, split="validation")
+    yield from _unless_drawn(
+        "classification", "write_classification", parameters, drawn, hashes, split="validation"
+    )
 
 
 def draw_validation_retrieval(
@@ -83,7 +92,9 @@ def draw_validation_retrieval(
 
     ``parameters``, ``drawn`` and ``hashes`` are as in `draw_shards`.
     """
-    yield from _unless_drawn("retrieval", "write_retrieval", parameters, drawn, hashes, split="validation")
+    yield from _unless_drawn(
+        "retrieval", "write_retrieval", parameters, drawn, hashes, split="validation"
+    )
 
 
 def _unless_drawn(
@@ -101,8 +112,11 @@ def _unless_drawn(
         yield lambda folder: getattr(sets, writer)(folder, parameters, **options)
 
 
-def record_scenes(parameters: ScenesParameters, hashes: dict[str, str | None], *_drawn: Any) -> dict[str, Any]:
-    """Note what was drawn from what; the folders come in so that they are written before they are hashed.
+def record_scenes(
+    parameters: ScenesParameters, hashes: dict[str, str | None], *_drawn: Any
+) -> dict[str, Any]:
+    """Note what was drawn from what; the folders come in so that they are written before they are
+    hashed.
 
     Args:
         parameters: section `scenes`. hashes: of the folders, by dataset.
@@ -113,9 +127,13 @@ def record_scenes(parameters: ScenesParameters, hashes: dict[str, str | None], *
 
 
 def train_base_models(
-    parameters: PretrainingParameters, shards: list[str], previous: dict[str, Any], hashes: dict[str, str | None]
+    parameters: PretrainingParameters,
+    shards: list[str],
+    previous: dict[str, Any],
+    hashes: dict[str, str | None],
 ) -> dict[str, Any]:
-    """Train the small CLIP, and VAE, UNet and text encoder; return neither if they are there already.
+    """Train the small CLIP, and VAE, UNet and text encoder; return neither if they are there
+    already.
 
     Args:
         parameters: section `pretraining`.
@@ -137,7 +155,9 @@ def train_base_models(
 
 
 def keep_base_clip(trained: dict[str, Any]) -> Iterator[Backbone]:
-    """Write the CLIP that was ``trained``; yield nothing, so that nothing is written, if none was."""
+    """Write the CLIP that was ``trained``; yield nothing, so that nothing is written, if none
+    was.
+    """
     if trained:
         yield trained["backbone"]
 
@@ -156,7 +176,8 @@ def measure_base_models(
     previous: dict[str, Any],
     hashes: dict[str, str | None],
 ) -> dict[str, Any]:
-    """Measure the base models on held-out images, and record what they were made from and how they are.
+    """Measure the base models on held-out images, and record what they were made from and how they
+    are.
 
     Args:
         parameters: section `pretraining`: how many images are held out, and how often noise is
@@ -199,7 +220,8 @@ def measure_base_models(
 
 
 def check_base_models(parameters: PretrainingParameters, record: dict[str, Any]) -> None:
-    """Require of the UNet what the recipe asks; models that fail stay recorded, so that nothing is trained again.
+    """Require of the UNet what the recipe asks; models that fail stay recorded, so that nothing is
+    trained again.
 
     Args:
         parameters: section `pretraining`, with the least that is required.

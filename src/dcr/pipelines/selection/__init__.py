@@ -1,4 +1,6 @@
-"""Candidates for the setting of stage 2 to the one that the recipe's rule chooses, on validation data alone."""
+"""Candidates for the setting of stage 2 to the one that the recipe's rule chooses, on
+validation data alone.
+"""
 
 from .pipeline import create_pipeline
 

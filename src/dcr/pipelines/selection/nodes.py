@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
     import torch
 
-    from dcr.backbones import Backbone
-    from dcr.benchmark_sets import BenchmarkSet, NamedSet
-    from dcr.diffusion import Diffusion
+    from dcr.data.benchmark_sets import BenchmarkSet, NamedSet
     from dcr.latents import LatentCache
+    from dcr.models.backbones import Backbone
+    from dcr.models.diffusion import Diffusion
 
 SetOpener = Callable[[], "BenchmarkSet"]
 Outcomes = dict[str, Callable[[], dict[str, Any]]]
@@ -48,10 +48,10 @@ def check_search(
         validation_sets: what opens each set, by the name of the recipe's own one.
 
     Raises:
-        UserError: there is no candidate, one changes stage 1, a set cannot be read, or the rule asks for what the sets
-            do not measure: all of it before hours of training.
+        UserError: there is no candidate, one changes stage 1, a set cannot be read, or the rule
+            asks for what the sets do not measure: all of it before hours of training.
     """
-    from dcr.benchmark_sets import choose_sets
+    from dcr.data.benchmark_sets import choose_sets
     from dcr.evaluation import EvaluationCache
     from dcr.selection.search import check_measures, gather_trials
 
@@ -113,7 +113,10 @@ def try_candidates(
 
 
 def choose_candidate(
-    selection: SelectionParameters, training: TrainingParameters, alignment: AlignmentParameters, results: Outcomes
+    selection: SelectionParameters,
+    training: TrainingParameters,
+    alignment: AlignmentParameters,
+    results: Outcomes,
 ) -> dict[str, Any]:
     """Choose by the recipe's rule.
 
@@ -129,11 +132,16 @@ def choose_candidate(
     from dcr.selection.search import gather_trials, load_outcome
 
     trials = gather_trials(selection, training, alignment)
-    outcomes = {candidate.name: load_outcome(trials[candidate.name], results) for candidate in selection.candidates}
+    outcomes = {
+        candidate.name: load_outcome(trials[candidate.name], results)
+        for candidate in selection.candidates
+    }
     return make_record(selection, outcomes, [load() for load in results.values()])
 
 
-def plot_candidates(selection: SelectionParameters, reporting: ReportingParameters, results: Outcomes) -> go.Figure:
+def plot_candidates(
+    selection: SelectionParameters, reporting: ReportingParameters, results: Outcomes
+) -> go.Figure:
     """Draw detail over class separation of every candidate, with its seeds, and of the base.
 
     Args:
@@ -144,7 +152,9 @@ def plot_candidates(selection: SelectionParameters, reporting: ReportingParamete
     from dcr.reporting.p_against_d import plot_p_against_d
     from dcr.selection.record import tabulate_scores
 
-    tables = tabulate_scores({candidate.name: results[candidate.name]() for candidate in selection.candidates})
+    tables = tabulate_scores(
+        {candidate.name: results[candidate.name]() for candidate in selection.candidates}
+    )
     return plot_p_against_d(*tables, reporting.detail_measures, reporting.separation_measures)
 
 

@@ -1,4 +1,6 @@
-"""Pipeline `selection`: every candidate is trained and evaluated on validation sets, and one is chosen by a rule."""
+"""Pipeline `selection`: every candidate is trained and evaluated on validation sets, and one is
+chosen by a rule.
+"""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -36,7 +38,13 @@ def create_pipeline() -> Pipeline:
             ),
             Node(
                 train_shared_projector,
-                inputs=["params:training", *_SOURCES, "checkpoints", "synthetic_positives_folder", "validation_sets"],
+                inputs=[
+                    "params:training",
+                    *_SOURCES,
+                    "checkpoints",
+                    "synthetic_positives_folder",
+                    "validation_sets",
+                ],
                 outputs="shared_projector",
                 name="train_shared_projector",
             ),
@@ -62,7 +70,12 @@ def create_pipeline() -> Pipeline:
             ),
             Node(
                 choose_candidate,
-                inputs=["params:selection", "params:training", "params:alignment", "selection_results"],
+                inputs=[
+                    "params:selection",
+                    "params:training",
+                    "params:alignment",
+                    "selection_results",
+                ],
                 outputs="selection_record",
                 name="choose_candidate",
             ),
@@ -74,7 +87,12 @@ def create_pipeline() -> Pipeline:
             ),
             Node(
                 write_page,
-                inputs=["params:recipe.name", "params:evaluation.confidence", "selection_record", "selection_plot"],
+                inputs=[
+                    "params:recipe.name",
+                    "params:evaluation.confidence",
+                    "selection_record",
+                    "selection_plot",
+                ],
                 outputs="selection_page",
                 name="write_selection_page",
             ),

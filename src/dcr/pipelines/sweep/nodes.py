@@ -28,16 +28,20 @@ def compare_runs(
         UserError: the files of a run are not of one training and its evaluation.
     """
     from dcr.evaluation.measurements import read_measurements
-    from dcr.provenance import check_sweep_run
     from dcr.sweep.comparison import gather_runs
     from dcr.sweep.page import render_comparison
+    from dcr.training.provenance import check_sweep_run
 
     measures = {"P": parameters.detail_measure, "D": parameters.separation_measure}
-    finished = [name for name in scores if name in records and name in evaluations and name in measurements]
+    finished = [
+        name for name in scores if name in records and name in evaluations and name in measurements
+    ]
     trained = {name: records[name]() for name in finished}
     measured = {name: measurements[name]() for name in finished}
     for name in finished:
         tables = {"scores": scores[name](), "measurements": measured[name]}
         check_sweep_run(name, trained[name], evaluations[name](), tables)
-    runs = gather_runs({name: read_measurements(table) for name, table in measured.items()}, trained, measures)
+    runs = gather_runs(
+        {name: read_measurements(table) for name, table in measured.items()}, trained, measures
+    )
     return render_comparison(runs, measures, parameters.baseline, parameters.confidence)

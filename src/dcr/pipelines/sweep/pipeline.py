@@ -11,7 +11,13 @@ def create_pipeline() -> Pipeline:
         [
             Node(
                 compare_runs,
-                inputs=["params:sweep", "sweep_scores", "sweep_measurements", "sweep_records", "sweep_evaluations"],
+                inputs=[
+                    "params:sweep",
+                    "sweep_scores",
+                    "sweep_measurements",
+                    "sweep_records",
+                    "sweep_evaluations",
+                ],
                 outputs="sweep_page",
                 name="compare_runs",
             )

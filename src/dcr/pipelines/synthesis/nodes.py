@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 from dcr.parameters import SynthesisParameters
 
 if TYPE_CHECKING:
-    from dcr.backbones import Backbone
-    from dcr.diffusion import Diffusion
     from dcr.latents import LatentCache
+    from dcr.models.backbones import Backbone
+    from dcr.models.diffusion import Diffusion
     from dcr.positives.synthesis import SynthesisPlan
 
 
-def synthesize_positives(parameters: SynthesisParameters, latents: LatentCache, diffusion: Diffusion) -> SynthesisPlan:
+def synthesize_positives(
+    parameters: SynthesisParameters, latents: LatentCache, diffusion: Diffusion
+) -> SynthesisPlan:
     """Plan the positives of every cached image; saving makes them.
 
     Args:
@@ -27,12 +29,19 @@ def synthesize_positives(parameters: SynthesisParameters, latents: LatentCache, 
     from dcr.latents import pick_rank
     from dcr.positives.synthesis import SynthesisOptions, plan_synthesis
 
-    options = SynthesisOptions(**{f.name: getattr(parameters, f.name) for f in fields(SynthesisOptions)})
-    return plan_synthesis(latents, diffusion, options, *pick_rank(parameters.rank, parameters.num_ranks))
+    options = SynthesisOptions(
+        **{f.name: getattr(parameters, f.name) for f in fields(SynthesisOptions)}
+    )
+    return plan_synthesis(
+        latents, diffusion, options, *pick_rank(parameters.rank, parameters.num_ranks)
+    )
 
 
 def show_positives(
-    parameters: SynthesisParameters, latents: LatentCache, candidates: LatentCache, backbone: Backbone
+    parameters: SynthesisParameters,
+    latents: LatentCache,
+    candidates: LatentCache,
+    backbone: Backbone,
 ) -> tuple[dict[str, float], dict[str, Any], str]:
     """Measure how like their images some positives are, and show them, for the report too.
 

@@ -1,4 +1,6 @@
-"""Pipeline `synthesis`: every cached image gets positives made like it, and a page that shows some."""
+"""Pipeline `synthesis`: every cached image gets positives made like it, and a page that shows
+some.
+"""
 
 from kedro.pipeline import Node, Pipeline
 

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     import pandas as pd
     import torch
 
-    from dcr.backbones import Backbone
-    from dcr.diffusion import Diffusion
     from dcr.latents import LatentCache
+    from dcr.models.backbones import Backbone
+    from dcr.models.diffusion import Diffusion
     from dcr.training.run import RunResult
 
 Opener = Callable[[], Any]
@@ -29,7 +29,8 @@ def train_projector(
     checkpoints: Path,
     made_positives: Path,
 ) -> tuple[dict[str, torch.Tensor], dict[str, Any], RunResult, dict[str, str]]:
-    """Stage 1: train the projector; return its weights, held-out noise errors, the run and hashes of what went in.
+    """Stage 1: train the projector; return its weights, held-out noise errors, the run and hashes
+    of what went in.
 
     Args:
         parameters: section `training`.
@@ -58,7 +59,8 @@ def train_adapters(
     made_positives: Path,
     stage1_projector: dict[str, torch.Tensor],
 ) -> tuple[dict[str, dict[str, torch.Tensor]], dict[str, torch.Tensor], dict[str, RunResult]]:
-    """Stage 2: train the tower by each method and seed from one start; return also the projector of the product.
+    """Stage 2: train the tower by each method and seed from one start; return also the projector of
+    the product.
 
     Args:
         parameters, latents, backbone, diffusion, checkpoints, made_positives: as in
@@ -72,7 +74,9 @@ def train_adapters(
     return trained.towers, trained.projector, trained.runs
 
 
-def record_losses(projector_run: RunResult, adapter_runs: dict[str, RunResult]) -> dict[str, pd.DataFrame]:
+def record_losses(
+    projector_run: RunResult, adapter_runs: dict[str, RunResult]
+) -> dict[str, pd.DataFrame]:
     """Gather the loss logs, one table a run.
 
     Args:
@@ -94,7 +98,8 @@ def record_training(
     baselines: dict[str, Opener],
     losses: object,
 ) -> dict[str, Any]:
-    """Gather what each run cost, what went in, and hashes of what came out, as it can be read from disk.
+    """Gather what each run cost, what went in, and hashes of what came out, as it can be read from
+    disk.
 
     Args:
         parameters: section `training`.
@@ -107,8 +112,8 @@ def record_training(
         baselines: what loads the encoders of the others.
         losses: not read; comes in so that the tables are written before the record.
     """
-    from dcr.provenance import training_course
     from dcr.training.product import describe_run, hash_products
+    from dcr.training.provenance import training_course
     from dcr.training.runs import all_runs, stage2_runs
 
     runs = all_runs(parameters)
@@ -122,13 +127,19 @@ def record_training(
         "parameters": training_course(parameters),
         "conditions": conditions,
         "products": hash_products(
-            projector, {name: adapters[name] for name in names}, {parameters.method: lambda: encoder, **encoders}
+            projector,
+            {name: adapters[name] for name in names},
+            {parameters.method: lambda: encoder, **encoders},
         ),
     }
 
 
-def _all_results(projector_run: RunResult, adapter_runs: dict[str, RunResult]) -> dict[str, RunResult]:
-    return {name: run for name, run in {"stage1": projector_run, **adapter_runs}.items() if run.steps}
+def _all_results(
+    projector_run: RunResult, adapter_runs: dict[str, RunResult]
+) -> dict[str, RunResult]:
+    return {
+        name: run for name, run in {"stage1": projector_run, **adapter_runs}.items() if run.steps
+    }
 
 
 def export_encoder(
@@ -156,7 +167,8 @@ def export_baselines(
     adapters: dict[str, Any],
     input_hashes: dict[str, str],
 ) -> dict[str, Callable[[], Any]]:
-    """Put the weights of other methods and seeds into towers, one encoder at a time when it is saved.
+    """Put the weights of other methods and seeds into towers, one encoder at a time when it is
+    saved.
 
     Args:
         parameters, recipe, adapters, input_hashes: as in `export_encoder`.
@@ -167,7 +179,9 @@ def export_baselines(
     from dcr.training.runs import stage2_runs
 
     return {
-        name: lambda name=name: _merge(parameters, recipe, name, deepcopy(backbone), adapters, input_hashes)
+        name: lambda name=name: _merge(
+            parameters, recipe, name, deepcopy(backbone), adapters, input_hashes
+        )
         for name in stage2_runs(parameters)
         if name != parameters.method
     }
@@ -181,7 +195,9 @@ def _merge(
     adapters: dict[str, Any],
     input_hashes: dict[str, str],
 ) -> tuple[Backbone, dict[str, Any], dict[str, Any]]:
-    """Return what the dataset writes: merged backbone, LoRA adapter if there is one, and model card."""
+    """Return what the dataset writes: merged backbone, LoRA adapter if there is one, and model
+    card.
+    """
     from dcr.training.product import describe, put_into_tower
 
     adapter = put_into_tower(parameters, backbone, adapters[name]())

@@ -17,8 +17,8 @@ _SOURCES = ["params:training", "latents", "backbone", "diffusion", "checkpoints"
 def create_pipeline() -> Pipeline:
     """Return the pipeline; stage 1's projector is shared by all methods but end_to_end.
 
-    The record is written last, from all that was written before it: what a run that was cut has left does not fit the
-    record that stands from before, see `dcr.provenance`.
+    The record is written last, from all that was written before it: what a run that was cut has
+    left does not fit the record that stands from before, see `dcr.training.provenance`.
     """
     return Pipeline(
         [

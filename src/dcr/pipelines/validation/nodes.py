@@ -12,20 +12,21 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-    from dcr.benchmark_sets import BenchmarkSet
+    from dcr.data.benchmark_sets import BenchmarkSet
     from dcr.validation.tables import SampleTables, TablePlan
 
 SetOpener = Callable[[], "BenchmarkSet"]
 
 
 def measure_samples(parameters: ValidationParameters, shards: list[str]) -> TablePlan:
-    """Decode and measure every sample, shard by shard; shards that have not changed since are not read again.
+    """Decode and measure every sample, shard by shard; shards that have not changed since are not
+    read again.
 
     Args:
         parameters: limits that an image is held to, and how the work is spread.
         shards: paths or URLs of the tars.
     """
-    from dcr.shards import name_shards
+    from dcr.data.shards import name_shards
     from dcr.validation.measuring import plan_measuring
     from dcr.validation.rows import Limits
     from dcr.validation.workers import Workers
@@ -59,7 +60,7 @@ def fingerprint_evaluation_images(
         more_sets: kind and opener of further sets, by name.
         own: what opens each of the recipe's own sets, None where it has none.
     """
-    from dcr.benchmark_sets import choose_sets
+    from dcr.data.benchmark_sets import choose_sets
     from dcr.validation.contamination import fingerprint_sets, open_sets
 
     sets = open_sets(choose_sets(chosen, own, more_sets))
@@ -85,7 +86,9 @@ def judge_samples(
     return plan_judging(samples, evaluation, distance, parameters.policies)
 
 
-def summarize_samples(judged: SampleTables) -> tuple[dict[str, Any], Callable[[], Iterator[pa.Table]]]:
+def summarize_samples(
+    judged: SampleTables,
+) -> tuple[dict[str, Any], Callable[[], Iterator[pa.Table]]]:
     """Count what was found, and set the rejected samples apart.
 
     Args:
@@ -103,7 +106,7 @@ def check_expectations(judged: SampleTables, suite: dict[str, Any]) -> dict[str,
         judged: the rows with their verdicts; only the columns that the suite names are read.
         suite: name and expectations, as `dcr.datasets.suites.SuiteDataset` gives them.
     """
-    from dcr.expectations import named_columns, validate_expectations
+    from dcr.validation.expectations import named_columns, validate_expectations
 
     columns = named_columns(suite, next(judged.tables()).rows.column_names)
     return validate_expectations(judged.frame(columns), suite)
@@ -125,13 +128,15 @@ def render_validation_page(
         evaluation_images: a row for each image of the evaluation sets.
         shards: paths or URLs, from which the examples are read.
     """
-    from dcr.shards import name_shards
+    from dcr.data.shards import name_shards
     from dcr.validation.contamination import count_images
     from dcr.validation.page import render_page
 
     paths = {name: path for path, name in name_shards(shards).items()}
     sets = count_images(evaluation_images["image"])
-    return render_page(judged, summary, paths, expectations, parameters.policies, parameters.num_examples, sets)
+    return render_page(
+        judged, summary, paths, expectations, parameters.policies, parameters.num_examples, sets
+    )
 
 
 def release_manifest(
@@ -141,7 +146,8 @@ def release_manifest(
     summary: dict[str, Any],
     page: str,
 ) -> Callable[[], Iterator[pa.Table]]:
-    """Give out the accepted samples, unless something fails; the last two inputs are here to be written first.
+    """Give out the accepted samples, unless something fails; the last two inputs are here to be
+    written first.
 
     Args:
         parameters: its policies say which reasons fail a run.
@@ -151,9 +157,11 @@ def release_manifest(
     Raises:
         UserError: a policy or a critical expectation fails, or no sample was accepted.
     """
-    from dcr.expectations import describe_failure
+    from dcr.validation.expectations import describe_failure
     from dcr.validation.judging import check_release, select
 
-    critical = [r for r in expectations["results"] if not r["success"] and r["severity"] == "critical"]
+    critical = [
+        r for r in expectations["results"] if not r["success"] and r["severity"] == "critical"
+    ]
     check_release(judged, parameters.policies, [describe_failure(result) for result in critical])
     return partial(select, judged, "accepted")

@@ -1,4 +1,6 @@
-"""Pipeline `validation`: every sample measured and judged; only this pipeline makes the manifest."""
+"""Pipeline `validation`: every sample measured and judged; only this pipeline makes the
+manifest.
+"""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -16,7 +18,9 @@ _SETS = ("mmvp_vlm", "classification", "retrieval", "more_sets")
 
 
 def create_pipeline() -> Pipeline:
-    """Return the pipeline; everything it finds is written before `release_manifest` may stop the run."""
+    """Return the pipeline; everything it finds is written before `release_manifest` may stop
+    the run.
+    """
     return Pipeline(
         [
             Node(

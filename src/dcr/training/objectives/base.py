@@ -1,4 +1,6 @@
-"""What the methods have in common: their collaborators, the pull to the base encoder, and the error of the noise."""
+"""What the methods have in common: their collaborators, the pull to the base encoder, and the
+error of the noise.
+"""
 
 from __future__ import annotations
 
@@ -15,14 +17,15 @@ from dcr.training.contrast import ContrastOptions
 
 if TYPE_CHECKING:
     from dcr.training.batches import Batch
+    from dcr.training.distributed.processes import Processes
     from dcr.training.precision import Precision
-    from dcr.training.predictor import Predict
-    from dcr.training.processes import Processes
+    from dcr.training.unet.predictor import Predict
 
 
 @dataclass(frozen=True)
 class ObjectiveOptions:
-    """Numbers that the methods share; see conf/base/parameters_training.yml. The defaults are the paper's method.
+    """Numbers that the methods share; see conf/base/parameters_training.yml. The defaults are the
+    paper's method.
 
     ``rows_per_chunk`` is what the recipe asks for: with 0 the trainer finds how many fit.
     """
@@ -48,7 +51,9 @@ class ObjectiveOptions:
     @property
     def is_plain_contrast(self) -> bool:
         """Whether DCR's loss is its contrast and nothing else."""
-        return self.contrast.is_own and not (self.reconstruction_share or self.base_embedding_weight)
+        return self.contrast.is_own and not (
+            self.reconstruction_share or self.base_embedding_weight
+        )
 
 
 class Objective(ABC):
@@ -56,15 +61,20 @@ class Objective(ABC):
 
     Args:
         options: its numbers.
-        model: pixels (B, 3, H, W) in [0, 1] -> image features (B, d), projections (B, m); whatever in it requires a
-            gradient gets one.
-        predict: the frozen UNet, see `dcr.training.predictor.Predictor`.
+        model: pixels (B, 3, H, W) in [0, 1] -> image features (B, d), projections (B, m); whatever
+            in it requires a gradient gets one.
+        predict: the frozen UNet, see `dcr.training.unet.predictor.Predictor`.
         precision: encodes, and sends losses back.
         processes: that train together.
     """
 
     def __init__(
-        self, options: ObjectiveOptions, model: nn.Module, predict: Predict, precision: Precision, processes: Processes
+        self,
+        options: ObjectiveOptions,
+        model: nn.Module,
+        predict: Predict,
+        precision: Precision,
+        processes: Processes,
     ) -> None:
         self.options = options
         self.model = model
@@ -92,7 +102,8 @@ class Objective(ABC):
         Args:
             batch: what the step sees.
             projections: of its images, a leaf that gathers the gradient.
-            rows_per_chunk: rows of DCR's grid, of B + 1 predictions each, whose graph is held at once.
+            rows_per_chunk: rows of DCR's grid, of B + 1 predictions each, whose graph is held at
+                once.
             weight: of this error in the loss.
 
         Returns:
@@ -100,19 +111,27 @@ class Objective(ABC):
         """
         size = len(projections)
         chunks = []
-        for rows in torch.arange(size, device=projections.device).split(rows_per_chunk * (size + 1)):
+        for rows in torch.arange(size, device=projections.device).split(
+            rows_per_chunk * (size + 1)
+        ):
             conditions = projections[rows][:, None]
-            predictions = self.predict(batch.noisy_latents[rows], batch.timesteps[rows], conditions)[:, 0]
+            predictions = self.predict(
+                batch.noisy_latents[rows], batch.timesteps[rows], conditions
+            )[:, 0]
             if batch.weights is None:
                 error = F.mse_loss(at_least_float32(predictions), batch.targets[rows])
             else:
-                error = (noise_errors(predictions, batch.targets[rows]) * batch.weights[rows]).mean()
+                error = (
+                    noise_errors(predictions, batch.targets[rows]) * batch.weights[rows]
+                ).mean()
             loss = weight * error * len(rows) / size
             self.precision.backward(loss)
             chunks.append({"loss": loss.detach()})
         return chunks
 
-    def pull_to_base(self, features: torch.Tensor, batch: Batch) -> tuple[dict[str, torch.Tensor], torch.Tensor | None]:
+    def pull_to_base(
+        self, features: torch.Tensor, batch: Batch
+    ) -> tuple[dict[str, torch.Tensor], torch.Tensor | None]:
         """Send back one minus the cosine of each image's embedding and the base encoder's.
 
         Args:
@@ -120,7 +139,8 @@ class Objective(ABC):
             batch: has the base encoder's features where there is a pull.
 
         Returns:
-            It by name, and its gradient in all ``features``; nothing and None where there is no pull.
+            It by name, and its gradient in all ``features``; nothing and None where there is no
+            pull.
         """
         if batch.base_features is None:
             return {}, None
@@ -132,25 +152,34 @@ class Objective(ABC):
 
 
 def noise_errors(predictions: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Return the mean squared error, (R,), of ``predictions`` against ``targets``, (R, C, h, w) each."""
-    return F.mse_loss(at_least_float32(predictions), targets, reduction="none").flatten(1).mean(dim=1)
+    """Return the mean squared error, (R,), of ``predictions`` against ``targets``, (R, C, h, w)
+    each.
+    """
+    return (
+        F.mse_loss(at_least_float32(predictions), targets, reduction="none").flatten(1).mean(dim=1)
+    )
 
 
 def sum_up(
     chunks: list[dict[str, torch.Tensor]], once: dict[str, torch.Tensor]
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """Return the sum over the chunks of each scalar, by name, and the scalars that are there ``once``.
+    """Return the sum over the chunks of each scalar, by name, and the scalars that are there
+    ``once``.
 
     It is the one wait for the device in a micro-step.
     """
     scalars = [value for part in (*chunks, once) for value in part.values()]
     values = iter(torch.stack(scalars).tolist())
     rows = [[next(values) for _ in chunk] for chunk in chunks]
-    sums = {name: sum(column) for name, column in zip(chunks[0], zip(*rows, strict=True), strict=True)}
+    sums = {
+        name: sum(column) for name, column in zip(chunks[0], zip(*rows, strict=True), strict=True)
+    }
     return sums, dict(zip(once, values, strict=True))
 
 
 def send_back(*pairs: tuple[torch.Tensor, torch.Tensor | None]) -> None:
-    """Send gradients back from the model's outputs, all in one pass; pairs without a gradient are left out."""
+    """Send gradients back from the model's outputs, all in one pass; pairs without a gradient
+    are left out.
+    """
     outputs, gradients = zip(*(pair for pair in pairs if pair[1] is not None), strict=True)
     torch.autograd.backward(outputs, gradients)

@@ -1,7 +1,9 @@
-"""Diffusion Contrastive Reconstruction (arXiv 2603.04803): the contrast of predicted noise, row by row.
+"""Diffusion Contrastive Reconstruction (arXiv 2603.04803): the contrast of predicted noise, row by
+row.
 
-Row i of the loss uses only predictions of row i, so that a row's graph can be sent back and forgotten before the next
-row is predicted: the gradients are those of the whole grid, in the memory of one row.
+Row i of the loss uses only predictions of row i, so that a row's graph can be sent back and
+forgotten before the next row is predicted: the gradients are those of the whole grid, in the memory
+of one row.
 """
 
 from __future__ import annotations
@@ -15,8 +17,8 @@ from dcr.losses.diagnostics import Loss, effective_negatives, slopes, target_gra
 from dcr.losses.infonce import InfoNCE, infonce, published_infonce
 from dcr.positives.neighbours import Resampling, resample, resampled_losses
 from dcr.training.batches import Batch
-from dcr.training.columns import Columns
 from dcr.training.contrast import measure_features
+from dcr.training.distributed.columns import Columns
 from dcr.training.objectives.base import Objective, noise_errors, send_back, sum_up
 
 Parts = dict[str, torch.Tensor]
@@ -27,26 +29,34 @@ class DcrObjective(Objective):
     """The DCR loss, with a share of plain noise error where that is asked for."""
 
     def step(self, batch: Batch, rows_per_chunk: int) -> dict[str, float]:
-        """Add the gradients of a ``batch``, ``rows_per_chunk`` rows at a time; see `Objective.step`."""
+        """Add the gradients of a ``batch``, ``rows_per_chunk`` rows at a time; see
+        `Objective.step`.
+        """
         options = self.options
         size = len(batch.pixels)
 
-        # Encode images and views in one pass. Rows gather their gradients in leaves: `columns` and `views`.
+        # Encode images and views in one pass. Rows gather their gradients in leaves: `columns` and
+        # `views`.
         pixels = torch.cat([batch.pixels, batch.view_pixels])
         features, projections = self.precision.encode(self.model, pixels)
         columns = Columns(projections[:size], options.gather_negatives, self.processes)
         views = projections[size:].detach().unflatten(0, (-1, size)).requires_grad_()
         resampling = self._resample(batch, columns)
 
-        # Predict some rows of the grid, contrast them, and send them back before the next ones are predicted.
+        # Predict some rows of the grid, contrast them, and send them back before the next ones are
+        # predicted.
         chunks = []
         chunk = size if options.contrast.whole_batch else rows_per_chunk
         for rows in torch.arange(size, device=projections.device).split(chunk):
             grid, anchors, of_views = self._predict_rows(batch, rows, columns, views)
             targets = batch.targets[rows]
-            losses, parts = self._contrast(grid, anchors, of_views, targets, len(columns), resampling.rows(rows))
+            losses, parts = self._contrast(
+                grid, anchors, of_views, targets, len(columns), resampling.rows(rows)
+            )
             if options.reconstruction_share:
-                errors = noise_errors(grid[torch.arange(len(rows), device=rows.device), anchors], targets)
+                errors = noise_errors(
+                    grid[torch.arange(len(rows), device=rows.device), anchors], targets
+                )
                 parts |= {"contrast": losses.mean(), "reconstruction": errors.mean()}
                 losses = torch.lerp(losses, errors, options.reconstruction_share)
             loss = (losses if batch.weights is None else losses * batch.weights[rows]).sum() / size
@@ -62,7 +72,9 @@ class DcrObjective(Objective):
         return {**sums, **once, "loss": sums["loss"] + sum(once[name] for name in pull)}
 
     def _resample(self, batch: Batch, columns: Columns) -> Resampling:
-        """Return what the frozen CLIP makes of this process's rows; nothing where it is not asked."""
+        """Return what the frozen CLIP makes of this process's rows; nothing where it is not
+        asked.
+        """
         options = self.options
         if options.contrast.resampler is None:
             return Resampling()
@@ -72,10 +84,11 @@ class DcrObjective(Objective):
     def _predict_rows(
         self, batch: Batch, rows: torch.Tensor, columns: Columns, views: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return rows of the grid, (R, K, C, h, w), where each row's anchor stands, (R,), and its views' predictions.
+        """Return rows of the grid, (R, K, C, h, w), where each row's anchor stands, (R,), and its
+        views' predictions.
 
-        K is every image of the batch; where negatives are sampled or have no gradient, the anchor comes first and then
-        its negatives.
+        K is every image of the batch; where negatives are sampled or have no gradient, the anchor
+        comes first and then its negatives.
 
         Args:
             batch: what the step sees.
@@ -87,7 +100,9 @@ class DcrObjective(Objective):
         anchors = rows + columns.first
         own_views = views[:, rows].transpose(0, 1)
         if batch.negatives is None and self.options.negatives_gradient:
-            predictions = self.predict(*inputs, torch.cat([columns.for_every(rows), own_views], dim=1))
+            predictions = self.predict(
+                *inputs, torch.cat([columns.for_every(rows), own_views], dim=1)
+            )
             return predictions[:, : len(columns)], anchors, predictions[:, len(columns) :]
         offsets = None if batch.negatives is None else batch.negatives[rows]
         negatives = columns.leaf[columns.others(anchors, offsets)]
@@ -97,7 +112,9 @@ class DcrObjective(Objective):
         else:
             with torch.no_grad():
                 of_negatives = self.predict(*inputs, negatives)
-            predictions = torch.cat([self.predict(*inputs, torch.cat(with_gradient, dim=1)), of_negatives], dim=1)
+            predictions = torch.cat(
+                [self.predict(*inputs, torch.cat(with_gradient, dim=1)), of_negatives], dim=1
+            )
         own, of_views, others = predictions.split([1, len(views), negatives.shape[1]], dim=1)
         return torch.cat([own, others], dim=1), torch.zeros_like(rows), of_views
 
@@ -124,7 +141,9 @@ class DcrObjective(Objective):
         parts = {
             "similarity_view": positives[:, :-1].detach().mean(),
             "similarity_target": positives[:, -1].detach().mean(),
-            "similarity_negative": negatives.detach().masked_fill(negatives.isinf(), torch.nan).nanmean(),
+            "similarity_negative": negatives.detach()
+            .masked_fill(negatives.isinf(), torch.nan)
+            .nanmean(),
         }
         if options.published_loss:
             return published_infonce(positives, negatives, options.temperature), parts
@@ -135,18 +154,23 @@ class DcrObjective(Objective):
         return losses if pull is None else losses + pull, parts | measures
 
     def _split_made(self, positives: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Return the positives of the contrast, and the pull towards the made one, (R,), which stays out of it."""
+        """Return the positives of the contrast, and the pull towards the made one, (R,), which
+        stays out of it.
+        """
         weight = self.options.contrast.synthetic_weight
         if not weight:
             return positives, None
         views, made, target = positives.split([positives.shape[1] - 2, 1, 1], dim=1)
         return torch.cat([views, target], dim=1), weight * (2 - 2 * made[:, 0])
 
-    def _loss(self, num_positives: int, num_negatives: int, num_columns: int, resampling: Resampling) -> Loss:
-        """Return the loss of similarities to positives, the target last, and to columns, -inf at the anchor.
+    def _loss(
+        self, num_positives: int, num_negatives: int, num_columns: int, resampling: Resampling
+    ) -> Loss:
+        """Return the loss of similarities to positives, the target last, and to columns, -inf at
+        the anchor.
 
-        It is the recipe's signal, or DCR's own contrast, in which the sum over negatives is scaled up where they are a
-        sample.
+        It is the recipe's signal, or DCR's own contrast, in which the sum over negatives is scaled
+        up where they are a sample.
         """
         contrast = self.options.contrast
         temperature = self.options.temperature
@@ -158,7 +182,12 @@ class DcrObjective(Objective):
         weights = [(1 - of_target) / num_views] * num_views + [of_target]
         factor = (num_columns - 1) / num_negatives if num_negatives else 1.0
         alike = len(set(weights)) == 1
-        return partial(infonce, temperature=temperature, weights=None if alike else weights, negatives_factor=factor)
+        return partial(
+            infonce,
+            temperature=temperature,
+            weights=None if alike else weights,
+            negatives_factor=factor,
+        )
 
 
 def _measure(positives: torch.Tensor, negatives: torch.Tensor, loss: Loss) -> Parts:

@@ -1,4 +1,6 @@
-"""The naive combination that DCR is made against: a contrast of image features beside a reconstruction."""
+"""The naive combination that DCR is made against: a contrast of image features beside a
+reconstruction.
+"""
 
 from __future__ import annotations
 
@@ -10,21 +12,27 @@ from dcr.losses.infonce import InfoNCE
 from dcr.losses.numerics import unit_vectors
 from dcr.positives.neighbours import resample, resampled_losses
 from dcr.training.batches import Batch
-from dcr.training.columns import Columns
 from dcr.training.contrast import measure_features
+from dcr.training.distributed.columns import Columns
 from dcr.training.objectives.base import Objective, send_back, sum_up
 
 
 class NaiveObjective(Objective):
-    """``contrast_weight`` * InfoNCE between image features of two views + ``reconstruction_weight`` * noise error."""
+    """``contrast_weight`` * InfoNCE between image features of two views +
+    ``reconstruction_weight`` * noise error.
+    """
 
     def step(self, batch: Batch, rows_per_chunk: int) -> dict[str, float]:
-        """Add the gradients of a ``batch``, its noise error by ``rows_per_chunk``; see `Objective.step`."""
+        """Add the gradients of a ``batch``, its noise error by ``rows_per_chunk``; see
+        `Objective.step`.
+        """
         pixels = torch.cat([batch.pixels, batch.view_pixels])
         features, projections = self.precision.encode(self.model, pixels)
         size = len(batch.pixels)
         leaf = projections.detach().requires_grad_()
-        chunks = self.reconstruct(batch, leaf[:size], rows_per_chunk, self.options.reconstruction_weight)
+        chunks = self.reconstruct(
+            batch, leaf[:size], rows_per_chunk, self.options.reconstruction_weight
+        )
         contrast, feature_gradient = self._contrast(features, batch)
         pull, pull_gradient = self.pull_to_base(features, batch)
         if pull_gradient is not None:
@@ -32,14 +40,21 @@ class NaiveObjective(Objective):
         send_back((features, feature_gradient), (projections, leaf.grad))
         measures = measure_features(features, size, self.options.contrast)
         sums, once = sum_up(chunks, {"contrast": contrast} | pull | measures)
-        parts = {"contrast": once["contrast"], "reconstruction": sums["loss"], **{name: once[name] for name in pull}}
+        parts = {
+            "contrast": once["contrast"],
+            "reconstruction": sums["loss"],
+            **{name: once[name] for name in pull},
+        }
         return {"loss": sum(parts.values()), **parts, **{name: once[name] for name in measures}}
 
     def _contrast(self, features: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        """Send the weighted contrast of all features, ((1 + V) * B, d), back; return it and its gradient in them."""
+        """Send the weighted contrast of all features, ((1 + V) * B, d), back; return it and its
+        gradient in them.
+        """
         options = self.options
         columns = [
-            Columns(part, options.gather_negatives, self.processes) for part in features.split(len(batch.pixels))
+            Columns(part, options.gather_negatives, self.processes)
+            for part in features.split(len(batch.pixels))
         ]
         own, *views = (part.leaf for part in columns)
         if options.contrast.is_own:
@@ -50,11 +65,14 @@ class NaiveObjective(Objective):
         self.precision.backward(contrast)
         return contrast.detach(), torch.cat([part.own_gradient() for part in columns])
 
-    def _other_contrast(self, own: torch.Tensor, views: list[torch.Tensor], batch: Batch) -> torch.Tensor:
+    def _other_contrast(
+        self, own: torch.Tensor, views: list[torch.Tensor], batch: Batch
+    ) -> torch.Tensor:
         """Return the loss by the recipe's signal and source of positives, a scalar.
 
         Args:
-            own: of all images that are contrasted, (B, d), or (P * B, d) where P processes share theirs.
+            own: of all images that are contrasted, (B, d), or (P * B, d) where P processes share
+                theirs.
             views: of each number, as ``own``; a made positive is the last.
             batch: what else the step sees.
         """
@@ -67,7 +85,9 @@ class NaiveObjective(Objective):
         elif isinstance(contrast.signal, FeatureSignal):
             loss = contrast.signal(leaves, torch.Generator().manual_seed(batch.signal_seed)).mean()
         else:
-            loss = contrast_features(leaves, contrast.signal or InfoNCE(self.options.temperature)).mean()
+            loss = contrast_features(
+                leaves, contrast.signal or InfoNCE(self.options.temperature)
+            ).mean()
         if contrast.synthetic_weight:
             cosines = (unit_vectors(own) * unit_vectors(made)).sum(dim=1)
             loss = loss + contrast.synthetic_weight * (2 - 2 * cosines).mean()
@@ -83,4 +103,6 @@ class NaiveObjective(Objective):
         positives, negatives = view_similarities(leaves, "other_views")
         signal = options.contrast.signal or InfoNCE(options.temperature)
         halves = zip(positives.chunk(2), negatives.chunk(2), strict=True)
-        return torch.cat([resampled_losses(signal, *half, resampling, num_shared=0) for half in halves]).mean()
+        return torch.cat(
+            [resampled_losses(signal, *half, resampling, num_shared=0) for half in halves]
+        ).mean()

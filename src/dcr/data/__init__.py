@@ -1,0 +1,1 @@
+"""Outside data, read without trust, and what becomes of a picture before a model sees it."""

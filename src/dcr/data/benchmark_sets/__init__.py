@@ -1,0 +1,106 @@
+"""Benchmark sets in their outside layouts: MMVP-VLM's folder, CLIP_benchmark's WebDataset folders,
+class folders.
+
+Sets are opened with all that can be checked without reading images, then streamed: memory holds one
+sample. Nothing is unpickled, and no name in a file leads out of the set's folder.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from dcr.data.benchmark_sets.building import build_mmvp, build_retrieval
+from dcr.data.benchmark_sets.choosing import KINDS, BenchmarkSet, NamedSet, choose_sets
+from dcr.data.benchmark_sets.class_folders import open_class_folders
+from dcr.data.benchmark_sets.clip_benchmark import is_clip_benchmark, kind_of, open_clip_benchmark
+from dcr.data.benchmark_sets.converting import write_clip_benchmark
+from dcr.data.benchmark_sets.files import Folder
+from dcr.data.benchmark_sets.mmvp_vlm import MMVPSet, Pair, open_mmvp
+from dcr.data.benchmark_sets.parts import ClassificationSet, Part, RetrievalSet, Sample
+from dcr.errors import UserError
+
+__all__ = [
+    "KINDS",
+    "BenchmarkSet",
+    "ClassificationSet",
+    "MMVPSet",
+    "NamedSet",
+    "Pair",
+    "Part",
+    "RetrievalSet",
+    "Sample",
+    "build_mmvp",
+    "build_retrieval",
+    "choose_sets",
+    "make_set",
+    "open_set",
+    "write_clip_benchmark",
+]
+
+logger = logging.getLogger(__name__)
+
+_MARKS = {
+    "mmvp_vlm": "an MMVP-VLM folder holds Questions.csv",
+    "classification": (
+        "one of that kind holds class folders, or tars with .cls members and a classnames.txt"
+    ),
+    "retrieval": (
+        "one of that kind holds tars with .txt members, and dataset_type.txt that says retrieval"
+    ),
+}
+
+
+def open_set(
+    location: str | Path, name: str | None = None, kind: str | None = None
+) -> BenchmarkSet:
+    """Open a benchmark set by its layout: ``Questions.csv``, CLIP_benchmark's files, or one folder
+    a class.
+
+    Args:
+        location: a local folder, or for CLIP_benchmark's layout any fsspec URL.
+        name: what records call the set; its folder's name by default.
+        kind: that it must be, one of `KINDS`; any by default.
+    """
+    folder = Folder(str(location))
+    if folder.is_local and not folder.has_folder():
+        raise UserError(f"no benchmark set at {folder}: the folder does not exist")
+    opener, found = _find_layout(folder)
+    if kind is not None and kind != found:
+        raise UserError(
+            f"{folder} is a set of kind {found}, but the recipe says {kind}; {_MARKS[kind]}"
+        )
+    benchmark_set = opener(folder)
+    for note in benchmark_set.notes:
+        logger.warning("%s: %s", folder, note)
+    return benchmark_set if name is None else replace(benchmark_set, name=name)
+
+
+def make_set(kind: str, source: Path, target: Path, templates: Sequence[str] = ()) -> None:
+    """Write a set of a kind from plain folders of images; see `write_clip_benchmark`,
+    `build_retrieval`, `build_mmvp`.
+
+    Args:
+        kind: one of `KINDS`.
+        source: the folder to read; what must lie in it depends on the kind.
+        target: the set's folder, which must not exist yet.
+        templates: of a classification set's prompts, with ``{c}``; its own by default.
+    """
+    if kind == "classification":
+        write_clip_benchmark(open_set(source, kind=kind), target, templates)
+        return
+    if templates:
+        raise UserError(f"--template is for classification sets, but --kind is {kind}")
+    build = {"retrieval": build_retrieval, "mmvp_vlm": build_mmvp}[kind]
+    build(source, target)
+
+
+def _find_layout(folder: Folder) -> tuple[Callable[[Folder], BenchmarkSet], str]:
+    """Return what opens the folder, and the kind of set that it holds."""
+    if folder.is_local and folder.has_file("Questions.csv"):
+        return open_mmvp, "mmvp_vlm"
+    if not folder.is_local or is_clip_benchmark(folder):
+        return open_clip_benchmark, kind_of(folder)
+    return open_class_folders, "classification"

@@ -1,0 +1,61 @@
+"""Which sets a recipe has: one list, for the scores and for what training must not see."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from dcr.data.benchmark_sets.mmvp_vlm import MMVPSet
+from dcr.data.benchmark_sets.parts import ClassificationSet, RetrievalSet
+from dcr.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+OTHERS = "more_sets"
+BenchmarkSet = MMVPSet | ClassificationSet | RetrievalSet
+KINDS = {"mmvp_vlm": MMVPSet, "classification": ClassificationSet, "retrieval": RetrievalSet}
+
+
+@dataclass(frozen=True)
+class NamedSet:
+    """A set of a recipe: its name, its kind (one of `KINDS`), and what opens it."""
+
+    name: str
+    kind: str
+    open: Callable[[], BenchmarkSet]
+
+
+def choose_sets(
+    chosen: Sequence[str],
+    own: Mapping[str, Callable[[], BenchmarkSet] | None],
+    others: Mapping[str, tuple[str, Callable[[], BenchmarkSet]]],
+) -> list[NamedSet]:
+    """Return the sets that a recipe chooses, in its order; each is opened once, and tells once what
+    it leaves out.
+
+    Args:
+        chosen: names of ``own``, and ``more_sets`` for all ``others``.
+        own: what opens each of the recipe's own sets, whose name is its kind; None where the recipe
+            has none.
+        others: kind and opener of the recipe's further sets.
+
+    Raises:
+        UserError: one of the others has the name of an own set.
+    """
+    if taken := [name for name in others if name in own]:
+        raise UserError(
+            f"more_sets: the name {taken[0]!r} is taken by the recipe's own set; take another"
+        )
+    sets: list[NamedSet] = []
+    for name in chosen:
+        if name == OTHERS:
+            sets += [
+                NamedSet(other, kind, cache(opener)) for other, (kind, opener) in others.items()
+            ]
+        elif own[name] is None:
+            logger.info("globals.yml names no set as %s", name)
+        else:
+            sets.append(NamedSet(name, name, cache(own[name])))
+    return sets

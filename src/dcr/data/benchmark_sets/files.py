@@ -1,0 +1,157 @@
+"""Files of a benchmark set, local or behind a URL, read without trusting them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, BinaryIO
+
+from dcr.errors import UserError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+IMAGE_EXTENSIONS = ("jpg", "jpeg", "png", "webp")
+_CHUNK = 1 << 20
+
+
+def decode_image(data: bytes, where: str) -> Image.Image:
+    """Decode an image to RGB, see `dcr.data.decoding`.
+
+    Args:
+        data: the encoded image, of any format that `dcr.data.decoding` reads.
+        where: words that say which image it is, for the error.
+
+    Raises:
+        UserError: it is broken.
+    """
+    from dcr.data.decoding import DecodingError, decode_rgb
+
+    try:
+        return decode_rgb(data)
+    except DecodingError as error:
+        raise UserError(
+            f"the image of {where} cannot be decoded ({error}): replace or remove it"
+        ) from error
+
+
+def split_lines(text: str, keep_blank: bool = False) -> list[str]:
+    """Return the lines; only a line feed ends one, as for CLIP_benchmark, not U+2028 or a form
+    feed.
+
+    Args:
+        text: the lines. keep_blank: also return blank lines, as "", but for those at the end.
+    """
+    lines = [line.strip() for line in text.rstrip().split("\n")]
+    return lines if keep_blank else [line for line in lines if line]
+
+
+class Folder:
+    """A folder, by a local path or any fsspec URL, whose files are named relative to it.
+
+    In all methods ``name`` is the path of a file or folder relative to this one, with slashes.
+
+    Raises UserError where a file is missing or cannot be read.
+
+    Args:
+        path: of the folder; what holds ``://`` is a URL, opened by fsspec.
+    """
+
+    def __init__(self, path: str) -> None:
+        import fsspec
+
+        self.path = path.rstrip("/")
+        try:
+            self._files, self._root = fsspec.url_to_fs(self.path)
+        except (ValueError, ImportError, OSError) as error:
+            raise UserError(f"{path} cannot be opened: {error}") from error
+
+    def __str__(self) -> str:
+        return self.path
+
+    @property
+    def name(self) -> str:
+        """The last part of the path."""
+        return self.path.rpartition("/")[2]
+
+    @property
+    def is_local(self) -> bool:
+        """Whether this is a folder of this machine, which can be listed."""
+        return "://" not in self.path
+
+    def folders(self) -> list[str]:
+        """Return the sorted names of the folders in a local folder."""
+        return sorted(entry.name for entry in os.scandir(self.path) if entry.is_dir())
+
+    def place(self, name: str) -> str:
+        """Return the path of the file ``name`` as messages show it; of the folder itself if it
+        is empty.
+        """
+        return f"{self.path}/{name}" if name else self.path
+
+    def has_file(self, name: str) -> bool:
+        """Tell whether there is a file ``name``."""
+        return self._ask(self._files.isfile, name)
+
+    def has_folder(self, name: str = "") -> bool:
+        """Tell whether there is a folder ``name``, or this one by default; over http no folder
+        can be seen.
+        """
+        return self._ask(self._files.isdir, name)
+
+    def _ask(self, question, name: str) -> bool:
+        try:
+            return question(f"{self._root}/{name}" if name else self._root)
+        except (OSError, ValueError) as error:
+            raise UserError(f"{self.place(name)} cannot be reached: {error}") from error
+
+    @contextmanager
+    def open(self, name: str) -> Iterator[BinaryIO]:
+        """Open the file ``name`` for reading bytes."""
+        try:
+            file = self._files.open(f"{self._root}/{name}", "rb")
+        except FileNotFoundError as error:
+            raise UserError(
+                f"{self.place(name)} is missing: a benchmark set of this layout needs it"
+            ) from error
+        except (OSError, ValueError) as error:
+            raise UserError(f"{self.place(name)} cannot be opened: {error}") from error
+        with file:
+            yield file
+
+    def sha256(self, name: str) -> str:
+        """Return the hex sha256 of the bytes of the file ``name``, read in chunks."""
+        digest = hashlib.sha256()
+        with self.open(name) as file:
+            try:
+                while chunk := file.read(_CHUNK):
+                    digest.update(chunk)
+            except OSError as error:
+                raise UserError(f"{self.place(name)} cannot be read: {error}") from error
+        return digest.hexdigest()
+
+    def read_bytes(self, name: str) -> bytes:
+        """Return the bytes of the file ``name``."""
+        with self.open(name) as file:
+            try:
+                return file.read()
+            except OSError as error:
+                raise UserError(f"{self.place(name)} cannot be read: {error}") from error
+
+    def read_text(self, name: str) -> str:
+        """Return the UTF-8 text of the file ``name``, without its byte-order mark."""
+        try:
+            return self.read_bytes(name).decode("utf-8-sig").replace("\r\n", "\n")
+        except UnicodeDecodeError as error:
+            raise UserError(f"{self.place(name)} cannot be read as UTF-8 text: {error}") from error
+
+    def read_lines(self, name: str, keep_blank: bool = False) -> list[str]:
+        """Return the lines of the file ``name``, of which there must be one; ``keep_blank`` as
+        in `split_lines`.
+        """
+        lines = split_lines(self.read_text(name), keep_blank)
+        if not any(lines):
+            raise UserError(f"{self.place(name)} is empty: it must hold one entry a line")
+        return lines

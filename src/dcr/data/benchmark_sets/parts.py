@@ -1,0 +1,109 @@
+"""What every benchmark set is made of: samples, in parts that are read, hashed and embedded one
+at a time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from dcr.data.benchmark_sets.files import decode_image
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One sample: its encoded image, and ``label`` and ``attributes`` or ``captions``;
+    ``where`` is for messages.
+    """
+
+    key: str
+    content: bytes
+    where: str
+    label: int = -1
+    attributes: dict[str, int | str] | None = None
+    captions: tuple[str, ...] = ()
+
+    @property
+    def image(self) -> Image.Image:
+        """The image as RGB, decoded anew at every call; UserError if it is broken."""
+        return decode_image(self.content, self.where)
+
+
+class Part(ABC):
+    """Samples that come in one order and have one fingerprint: a tar, or some hundred files of
+    a folder.
+    """
+
+    name: str
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hex sha256 over everything that the samples hold, computed once."""
+        return self._hash()
+
+    @abstractmethod
+    def _hash(self) -> str: ...
+
+    @abstractmethod
+    def samples(self) -> Iterator[Sample]:
+        """Yield the samples; memory holds one."""
+
+
+@dataclass(frozen=True)
+class SplitSet:
+    """A set whose splits, by name, are lists of parts; ``notes`` are sentences on what was left
+    out of it.
+    """
+
+    name: str
+    folder: str
+    splits: Mapping[str, Sequence[Part]]
+    notes: tuple[str, ...] = field(default=(), kw_only=True)
+
+    def has_split(self, split: str) -> bool:
+        """Tell whether the set has ``split``, ``train`` or ``test``."""
+        return split in self.splits
+
+    def samples(self, split: str) -> Iterator[Sample]:
+        """Yield the samples of all parts of ``split``, in order."""
+        return chain.from_iterable(part.samples() for part in self.splits[split])
+
+    @property
+    def fingerprint(self) -> str:
+        """Hex sha256 over all samples, in their order, and over what scores need beside them."""
+        parts = [
+            f"{split} {part.fingerprint}" for split, parts in self.splits.items() for part in parts
+        ]
+        return digest([*parts, *self._words()])
+
+    def _words(self) -> Sequence[str]:
+        return ()
+
+
+@dataclass(frozen=True)
+class ClassificationSet(SplitSet):
+    """Images with class indices; ``templates`` hold ``{c}`` where the class name goes."""
+
+    class_names: list[str]
+    templates: list[str]
+
+    def _words(self) -> Sequence[str]:
+        return [*self.class_names, "", *self.templates]
+
+
+@dataclass(frozen=True)
+class RetrievalSet(SplitSet):
+    """Images with captions."""
+
+
+def digest(words: Iterable[str]) -> str:
+    """Return the hex sha256 of some words, one a line."""
+    return hashlib.sha256("".join(f"{word}\n" for word in words).encode()).hexdigest()

@@ -1,0 +1,29 @@
+"""What shards are called in tables."""
+
+from __future__ import annotations
+
+import re
+from pathlib import PurePosixPath
+
+from dcr.errors import UserError
+
+
+def name_shards(shards: list[str]) -> dict[str, str]:
+    """Return a short unique name for each path or URL of ``shards``: ``a/00000.tar`` is ``00000``.
+
+    Names do not depend on where the data lies, so tables made of them are equal on every machine.
+    Where two folders hold the same file name, as much of the path as tells them apart is put before
+    it, joined by `-`.
+    """
+    paths = {
+        shard: PurePosixPath(re.sub(r"\.tar$", "", shard, flags=re.IGNORECASE)).parts
+        for shard in shards
+    }
+    for depth in range(1, max(map(len, paths.values()), default=0) + 1):
+        names = {
+            shard: "-".join(part.strip("/") for part in path[-depth:])
+            for shard, path in paths.items()
+        }
+        if len(set(names.values())) == len(names):
+            return names
+    raise UserError("two shards cannot be told apart by their names: rename one of them")

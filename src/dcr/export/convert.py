@@ -1,0 +1,281 @@
+"""open_clip's CLIP and transformers' CLIPModel: the same network under two sets of names.
+
+Configurations are read from the modules, not from names: activation, layer norm's epsilon, pooling
+and heads. What the other side cannot express is a UserError that says what it is. Both directions
+copy weights bit for bit.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from open_clip import transformer as open_clip_layers
+from timm.layers import GELUTanh
+from torch import nn
+from transformers import CLIPConfig, CLIPModel, CLIPTextModel
+
+from dcr.errors import UserError
+from dcr.models.backbones.attention import fused_state_dict
+
+_BLOCK_NAMES = [  # (open_clip, transformers), parts of a name inside a tower
+    ("transformer.resblocks.", "encoder.layers."),
+    (".ln_1.", ".layer_norm1."),
+    (".ln_2.", ".layer_norm2."),
+    (".attn.", ".self_attn."),
+    (".mlp.c_fc.", ".mlp.fc1."),
+    (".mlp.c_proj.", ".mlp.fc2."),
+]
+_VISION_NAMES = [
+    ("conv1.weight", "embeddings.patch_embedding.weight"),
+    ("class_embedding", "embeddings.class_embedding"),
+    ("positional_embedding", "embeddings.position_embedding.weight"),
+    ("ln_pre.", "pre_layrnorm."),
+    ("ln_post.", "post_layernorm."),
+    *_BLOCK_NAMES,
+]
+TEXT_NAMES = [
+    ("token_embedding.weight", "embeddings.token_embedding.weight"),
+    ("positional_embedding", "embeddings.position_embedding.weight"),
+    ("ln_final.", "final_layer_norm."),
+    *_BLOCK_NAMES,
+]
+QKV = ("q_proj", "k_proj", "v_proj")
+_ARGMAX_EOS = (
+    2  # transformers reads this eos_token_id as "pool at the highest token id", as open_clip does
+)
+
+
+def to_clip_model(model: nn.Module, eos_token_id: int) -> CLIPModel:
+    """Return an open_clip CLIP or CustomTextCLIP as a transformers CLIPModel with equal features
+    and logits.
+
+    Args:
+        model: a native ViT with class-token pooling, and a causal text transformer pooled at the
+            end token.
+        eos_token_id: the tokenizer's end token, at which transformers pools.
+
+    Raises:
+        UserError: the model has a part that CLIPModel lacks.
+    """
+    if getattr(model, "logit_bias", None) is not None:
+        raise inexpressible("it has a logit bias")
+    text = getattr(model, "text", model)
+    config = CLIPConfig(
+        vision_config=_vision_config(model.visual),
+        text_config=_text_config(text, eos_token_id),
+        projection_dim=model.visual.proj.shape[1],
+    )
+    with torch.random.fork_rng(devices=[]):  # the random weights are overwritten at once
+        clip_model = CLIPModel(config)
+    clip_model.load_state_dict(_to_clip_state(fused_state_dict(model)))
+    return clip_model.eval()
+
+
+def to_clip_text_model(model: nn.Module, eos_token_id: int) -> CLIPTextModel:
+    """Return the text tower of open_clip's ``model`` as a CLIPTextModel, without projection; see
+    `to_clip_model`.
+
+    Its last hidden state, (N, T, width), equals open_clip's tokens after ``ln_final``; what Stable
+    Diffusion reads. At ``eos_token_id``, the tokenizer's end token, its pooled output is taken.
+    """
+    clip_model = to_clip_model(model, eos_token_id)
+    with torch.random.fork_rng(devices=[]):
+        text_model = CLIPTextModel(clip_model.config.text_config)
+    # before transformers 5 the tower is a submodule of CLIPTextModel
+    getattr(text_model, "text_model", text_model).load_state_dict(
+        clip_model.text_model.state_dict()
+    )
+    return text_model.eval()
+
+
+def to_open_clip(clip_model: CLIPModel) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """Return ``model_cfg`` and state of the open_clip CLIP that equals ``clip_model``.
+
+    UserError if open_clip's CLIP lacks a part, such as towers with different activations.
+    """
+    vision = clip_model.config.vision_config
+    text = clip_model.config.text_config
+    if vision.hidden_act != text.hidden_act or vision.hidden_act not in (
+        "quick_gelu",
+        "gelu",
+        "gelu_pytorch_tanh",
+    ):
+        raise UserError(
+            f"The model cannot be written for open_clip: its activations are {vision.hidden_act}"
+            f" and {text.hidden_act}, open_clip has one of quick_gelu, gelu and gelu_pytorch_tanh"
+            " for both towers."
+        )
+    highest_is_eos = text.eos_token_id in (_ARGMAX_EOS, text.vocab_size - 1)
+    pooling = {} if highest_is_eos else {"pool_type": "eos", "eos_id": text.eos_token_id}
+    model_cfg = {
+        "embed_dim": clip_model.config.projection_dim,
+        "quick_gelu": vision.hidden_act == "quick_gelu",
+        "vision_cfg": {
+            "image_size": vision.image_size,
+            "patch_size": vision.patch_size,
+            "head_width": vision.hidden_size // vision.num_attention_heads,
+            **tower_cfg(vision),
+        },
+        "text_cfg": {
+            "context_length": text.max_position_embeddings,
+            "vocab_size": text.vocab_size,
+            "heads": text.num_attention_heads,
+            **tower_cfg(text),
+            **pooling,
+        },
+    }
+    return model_cfg, _to_open_clip_state(clip_model.state_dict())
+
+
+def to_clip_module_name(name: str) -> str:
+    """Return CLIPModel's name of what open_clip's image tower calls ``name``: a module or
+    parameter.
+    """
+    return "vision_model." + rename(f"{name}.", _VISION_NAMES).removesuffix(".")
+
+
+def _vision_config(visual: nn.Module) -> dict[str, Any]:
+    if not isinstance(visual, open_clip_layers.VisionTransformer):
+        raise inexpressible(f"its image tower is a {type(visual).__name__}")
+    if visual.attn_pool is not None or visual.pool_type != "tok" or visual.proj is None:
+        raise inexpressible("its image tower does not pool the class token and project it")
+    if isinstance(visual.ln_pre, nn.Identity):
+        raise inexpressible("its image tower has no layer norm before the blocks")
+    if visual.image_size[0] != visual.image_size[1] or visual.patch_size[0] != visual.patch_size[1]:
+        raise inexpressible("its images or patches are not square")
+    return {
+        "image_size": visual.image_size[0],
+        "patch_size": visual.patch_size[0],
+        "projection_dim": visual.proj.shape[1],
+        **tower_config(visual.transformer, visual.ln_post),
+    }
+
+
+def _text_config(text: nn.Module, eos_token_id: int) -> dict[str, Any]:
+    pool_type = getattr(text, "text_pool_type", None) or getattr(text, "pool_type", None)
+    if not hasattr(text, "token_embedding") or getattr(text, "cls_emb", None) is not None:
+        raise inexpressible("its text tower is not open_clip's own causal transformer")
+    if text.attn_mask is None or pool_type not in ("argmax", "eos"):
+        raise inexpressible("its text tower is not causal and pooled at the end token")
+    projection = text.text_projection
+    if projection is None or getattr(projection, "bias", None) is not None:
+        raise inexpressible("its text projection is missing or has a bias")
+    eos_id = getattr(text, "text_eos_id", None) or getattr(text, "eos_id", None)
+    return {
+        "vocab_size": text.token_embedding.num_embeddings,
+        "max_position_embeddings": text.positional_embedding.shape[0],
+        "eos_token_id": eos_id if pool_type == "eos" else eos_token_id,
+        "bos_token_id": eos_token_id - 1,
+        "pad_token_id": eos_token_id,
+        **tower_config(text.transformer, text.ln_final),
+    }
+
+
+def tower_config(transformer: nn.Module, norm: nn.LayerNorm) -> dict[str, Any]:
+    """Return what transformers' configurations say of open_clip's ``transformer`` and of the
+    ``norm`` behind it.
+    """
+    block = transformer.resblocks[0]
+    if not isinstance(block, open_clip_layers.ResidualAttentionBlock) or not isinstance(
+        block.ls_1, nn.Identity
+    ):
+        raise inexpressible(
+            "its blocks have layer scale or another attention than the standard one"
+        )
+    return {
+        "hidden_size": transformer.width,
+        "intermediate_size": block.mlp.c_fc.out_features,
+        "num_hidden_layers": len(transformer.resblocks),
+        "num_attention_heads": block.attn.num_heads,
+        "hidden_act": activation_name(block.mlp.gelu),
+        "layer_norm_eps": norm.eps,
+    }
+
+
+def activation_name(module: nn.Module) -> str:
+    """Return transformers' name of an activation ``module``; UserError where it has none."""
+    if isinstance(module, open_clip_layers.QuickGELU):
+        return "quick_gelu"
+    if isinstance(module, nn.GELU):
+        return "gelu" if module.approximate == "none" else "gelu_pytorch_tanh"
+    if isinstance(module, GELUTanh):
+        return "gelu_pytorch_tanh"
+    raise inexpressible(f"its activation is {type(module).__name__}")
+
+
+def tower_cfg(config: Any) -> dict[str, Any]:
+    """Return what open_clip's configurations say of a tower, from its ``config`` of
+    transformers.
+    """
+    ratio = config.intermediate_size / config.hidden_size
+    if int(config.hidden_size * ratio) != config.intermediate_size:
+        ratio += 1e-9  # open_clip rounds width * ratio down
+    cfg = {"width": config.hidden_size, "layers": config.num_hidden_layers, "mlp_ratio": ratio}
+    if config.layer_norm_eps != 1e-5:
+        cfg["norm_kwargs"] = {"eps": config.layer_norm_eps}
+    if config.hidden_act == "gelu_pytorch_tanh":
+        cfg["act_kwargs"] = {"approximate": "tanh"}
+    return cfg
+
+
+def _to_clip_state(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    converted = {"logit_scale": state.pop("logit_scale").reshape(())}
+    converted["visual_projection.weight"] = state.pop("visual.proj").T.contiguous()
+    for name, tensor in state.items():
+        is_vision = name.startswith("visual.")
+        tower = "vision_model." if is_vision else "text_model."
+        inner = name.removeprefix("visual." if is_vision else "text.")
+        names = _VISION_NAMES if is_vision else TEXT_NAMES
+        if inner.startswith(
+            "text_projection"
+        ):  # a parameter (width, d), or a linear layer's weight (d, width)
+            converted["text_projection.weight"] = (
+                tensor if inner.endswith("weight") else tensor.T.contiguous()
+            )
+            continue
+        prefix, fused, kind = rename(inner, names).partition("in_proj_")
+        if not fused:
+            converted[tower + prefix] = tensor
+        for projection, part in zip(QKV, tensor.chunk(3) if fused else (), strict=False):
+            converted[f"{tower}{prefix}{projection}.{kind}"] = part.contiguous()
+    return converted
+
+
+def _to_open_clip_state(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    converted = {
+        "logit_scale": state["logit_scale"],
+        "visual.proj": state["visual_projection.weight"].T.contiguous(),
+        "text_projection": state["text_projection.weight"].T.contiguous(),
+    }
+    for name, tensor in state.items():
+        tower, _, inner = name.partition(".")
+        if tower not in ("vision_model", "text_model") or (
+            "_proj." in inner and inner.split(".")[-2] in QKV[1:]
+        ):
+            continue
+        if ".q_proj." in inner:
+            tensor = torch.cat([state[name.replace("q_proj", projection)] for projection in QKV])
+            inner = inner.replace("q_proj.", "in_proj_")
+        names = _VISION_NAMES if tower == "vision_model" else TEXT_NAMES
+        prefix = "visual." if tower == "vision_model" else ""
+        converted[prefix + rename(inner, [(hf, own) for own, hf in names])] = tensor
+    converted.pop("visual.embeddings.position_ids", None)  # buffers of old checkpoints
+    converted.pop("embeddings.position_ids", None)
+    return converted
+
+
+def rename(name: str, names: list[tuple[str, str]]) -> str:
+    """Replace, in ``name``, the first part of each pair of ``names`` by the second, in their
+    order.
+    """
+    for old, new in names:
+        name = name.replace(old, new)
+    return name
+
+
+def inexpressible(reason: str, target: str = "a transformers CLIPModel") -> UserError:
+    """Return the error that says, by ``reason``, what the other side, ``target``, cannot
+    express.
+    """
+    return UserError(f"The model cannot be written as {target}: {reason}.")

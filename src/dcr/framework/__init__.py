@@ -1,0 +1,1 @@
+"""Kedro's side: commands, configuration, hooks, sessions, and dvc.yaml."""

@@ -1,0 +1,70 @@
+"""torch.distributed.run on one host: ``python -m dcr.training.distributed.agent <its arguments>
+<worker> <job>/config.json``.
+
+Only the end differs. Where torch.distributed.run prints a log and a traceback of its own beside
+those of its workers, this leaves the word to the worker that failed; LOGLEVEL=INFO brings the log
+back.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+# Read by the imports below.
+os.environ.setdefault("LOGLEVEL", "CRITICAL")
+os.environ.setdefault(
+    "TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "600"
+)  # seconds from SIGTERM to SIGKILL: a step and a save
+
+from torch.distributed import run
+from torch.distributed.elastic.multiprocessing import SignalException
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.elastic.rendezvous import RendezvousError
+
+from dcr.errors import UserError
+from dcr.training.distributed.failures import NODE_PID, first_failure, leave_failure
+
+
+def main(arguments: list[str]) -> int:
+    """Start this host's workers, wait for their end and return the exit code.
+
+    Args:
+        arguments: those of torch.distributed.run; the last is the path of the job's config.json.
+    """
+    parsed = run.parse_args(arguments)
+    folder = Path(arguments[-1]).parent
+    try:
+        run.run(parsed)
+    except SignalException as exc:
+        return 128 + exc.sigval
+    except ChildFailedError as exc:
+        rank, failure = exc.get_first_failure()
+        if (
+            failure.exitcode < 0 or first_failure(folder) is None
+        ):  # a peer may have left that it lost this one
+            leave_failure(
+                folder, rank, UserError(_describe(rank, failure.exitcode)), came_first=True
+            )
+    except RendezvousError as exc:
+        message = (
+            f"{parsed.nnodes} hosts did not meet at {parsed.rdzv_endpoint} ({exc}): start all of"
+            " them within ten minutes, and see that each of them reaches this address"
+        )
+        leave_failure(folder, "agent", UserError(message))
+    else:
+        return 0
+    if NODE_PID not in os.environ:  # the node says it on its own host
+        print(f"Error: {first_failure(folder)['message']}", file=sys.stderr)
+    return 1
+
+
+def _describe(rank: int, exit_code: int) -> str:
+    if exit_code < 0:
+        return f"rank {rank} was killed by signal {-exit_code}: has memory run out?"
+    return f"rank {rank} ended with exit code {exit_code}; what it said stands above"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,97 @@
+"""One of the processes that train, together or beside each other: ``python -m
+dcr.training.distributed.worker config.json``.
+
+torch.distributed.run starts it; see `dcr.training.distributed.launcher`. It leaves checkpoints and,
+if it fails, says how.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from torch import distributed
+
+from dcr.training.distributed.failures import NODE_PID, leave_failure
+
+
+def main(config: str) -> None:
+    """Train the job's stage with the other ranks; ``config`` is the path of its config.json."""
+    threading.Thread(target=_end_with_parents, daemon=True).start()
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    rank = int(os.environ["RANK"])
+    try:
+        job = json.loads(Path(config).read_text(encoding="utf-8"))
+        speaks = (
+            rank == 0 or job["at_once"]
+        )  # what trains together has one voice, what trains apart one each
+        logging.getLogger("dcr").setLevel(logging.INFO if speaks else logging.ERROR)
+        _train(job, Path(config).parent)
+    except Exception as exc:
+        leave_failure(Path(config).parent, rank, exc)
+        sys.exit(getattr(exc, "exit_code", 1))
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
+
+
+def _train(job: dict[str, Any], folder: Path) -> None:
+    from safetensors.torch import load_file
+
+    from dcr.latents import open_latents
+    from dcr.models.backbones import load_backbone
+    from dcr.models.diffusion import load_diffusion
+    from dcr.parameters import TrainingParameters
+    from dcr.progress import use_lines
+    from dcr.training import at_once, jobs
+    from dcr.training.distributed.processes import join, stand_apart
+
+    enter = stand_apart if job["at_once"] else join
+    processes = enter(
+        job["device"]
+    )  # before anything is loaded: from here on its own GPU is the current one
+    work = jobs.Job(
+        TrainingParameters.model_validate(job["parameters"]),
+        open_latents(job["latents"]),
+        load_backbone(job["backbone"]),
+        load_diffusion(job["diffusion"]),
+        Path(job["checkpoints"]),
+        processes,
+        candidates=job["candidates"] and Path(job["candidates"]),
+    )
+    if job["at_once"]:
+        use_lines()
+        at_once.train_share(work, load_file(folder / "projector.safetensors"), folder)
+    elif job["has_projector"]:
+        jobs.train_adapters(work, load_file(folder / "projector.safetensors"))
+    else:
+        jobs.train_projector(work)
+
+
+def _end_with_parents() -> None:
+    """Kill this process once its starter or the node is gone: an orphan would write beside the
+    next run.
+    """
+    parent = os.getppid()
+    node = int(os.environ.get(NODE_PID, parent))
+    while os.getppid() == parent and _is_alive(node):
+        time.sleep(0.2)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except OSError:
+        return False
+    return True
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,249 @@
+"""Recipes are checked whole: every section, every key, in one sentence."""
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from dcr.errors import UserError
+from dcr.framework.config_loader import RecipeConfigLoader
+from dcr.parameters import RecipeParameters, Section, TrainingParameters, build_parameters
+from dcr.parameters.training import WITHOUT_EFFECT
+from dcr.settings import CONFIG_LOADER_ARGS
+
+CONF = Path(__file__).parents[2] / "conf"
+
+
+@pytest.fixture
+def parameters():
+    return RecipeConfigLoader(str(CONF), env="local", **CONFIG_LOADER_ARGS)["parameters"]
+
+
+def test_the_base_recipe_is_whole(parameters):
+    sections = build_parameters(parameters)
+    assert isinstance(sections["training"], TrainingParameters)
+    assert set(sections) == set(parameters)
+
+
+def test_no_field_has_a_default_hidden_in_code():
+    assert all(
+        field.is_required()
+        for cls in Section.__subclasses__()
+        for field in cls.model_fields.values()
+    )
+
+
+def test_what_is_without_effect_is_a_parameter_of_training():
+    assert set(TrainingParameters.model_fields) >= WITHOUT_EFFECT
+
+
+@pytest.mark.parametrize("key", ["temperature", "seed", "lora_rank"])
+def test_a_missing_parameter_is_named(parameters, key):
+    del parameters["training"][key]
+    with pytest.raises(UserError, match=rf"parameter 'training\.{key}' is missing"):
+        build_parameters(parameters)
+
+
+def test_an_unknown_section_is_named(parameters):
+    with pytest.raises(UserError, match="unknown parameter 'latent', did you mean 'latents'"):
+        build_parameters(parameters | {"latent": {}})
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("lora_rank", 0),
+        ("lora_rank", 1.5),
+        ("temperature", "warm"),
+        ("mixed_precision", "fp8"),
+    ],
+)
+def test_a_value_out_of_range_is_named_with_its_rule(parameters, key, value):
+    parameters["training"][key] = value
+    with pytest.raises(UserError, match=rf"parameter 'training\.{key}.*input should be .*, got"):
+        build_parameters(parameters)
+
+
+@pytest.mark.parametrize("name", ["clip_vision_width", "clip_text_width", "unet_text_width"])
+def test_a_tower_of_the_demos_models_has_whole_heads(parameters, name):
+    head_width = parameters["pretraining"]["clip_head_width"]
+    for value in (head_width // 2, 3 * head_width + 1):
+        parameters["pretraining"][name] = value
+        rule = (
+            rf"'pretraining\.{name}': must be a multiple of clip_head_width {head_width}, got"
+            rf" {value}"
+        )
+        with pytest.raises(UserError, match=rule):
+            build_parameters(parameters)
+    parameters["pretraining"][name] = 3 * head_width
+    build_parameters(parameters)
+
+
+PHASES = {"long": [{"objective": "reconstruction", "max_train_steps": 9}, {"objective": "dcr"}]}
+WRONG_PHASES = {
+    "unknown number": (
+        {"phases": {"long": [{"objective": "dcr", "learning_rat": 1.0}]}},
+        (
+            r"^unknown parameter 'training\.phases\.long\.0\.learning_rat', did you mean"
+            r" 'learning_rate'\?"
+        ),
+    ),
+    "no objective": (
+        {"phases": {"long": [{}]}},
+        r"'training\.phases\.long\.0\.objective' is missing",
+    ),
+    "another stage's objective": (
+        {"phases": {"long": [{"objective": "end_to_end"}]}},
+        (
+            r"'training\.phases\.long\.0\.objective': input should be 'dcr', 'reconstruction' or"
+            r" 'naive', got 'end_to_end'"
+        ),
+    ),
+    "no phase": (
+        {"phases": {"long": []}},
+        r"'training\.phases\.long': list should have at least 1 item",
+    ),
+    "name of an encoder": (
+        {"phases": {"x_aligned": PHASES["long"]}},
+        r"x_aligned': must be small letters",
+    ),
+    "name of a flat method alone": (
+        {"phases": {"end_to_end": PHASES["long"]}},
+        r"end_to_end': must be small",
+    ),
+    "name of a run": ({"phases": {"stage1": PHASES["long"]}}, r"stage1': must be small letters"),
+    "unknown method": (
+        {"method": "lang", "phases": PHASES},
+        r"'training\.method': must be dcr, .* or a name in training\.phases, got 'lang'",
+    ),
+    "unknown baseline": (
+        {"baselines": ["dcr", "diva"]},
+        r"'training\.baselines\.1': must be dcr, .*, got 'diva'",
+    ),
+    "numbers that do not go together": (
+        {"phases": {"long": [{"objective": "dcr", "timestep_min": 0.5, "timestep_max": 0.4}]}},
+        (
+            r"'training': phases\.long\.0\.timestep_max must be > timestep_min 0\.5, got 0\.4 with"
+            r" the recipe's "
+        ),
+    ),
+    "the published method in phases": (
+        {"published": True, "method": "long", "phases": PHASES},
+        (
+            r"'training': published: true is one phase of the recipe's numbers, but phases\.long"
+            r" says otherwise: "
+        ),
+    ),
+    "a seed twice": ({"stage2_seeds": [1, 2, 1]}, r"'training\.stage2_seeds': must be seeds that"),
+    "the recipe's seed again": (
+        {"seed": 3, "stage2_seeds": [3]},
+        r"'training\.stage2_seeds': must be seeds that",
+    ),
+    "no seed": (
+        {"stage2_seeds": [-1]},
+        r"'training\.stage2_seeds\.0': input should be greater than or equal to 0",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_PHASES)
+def test_what_is_wrong_with_phases_and_seeds_is_said(parameters, case):
+    changes, sentence = WRONG_PHASES[case]
+    own = parameters["training"] | {
+        "baselines": []
+    }  # the recipe's name its own phases, which the case may replace
+    with pytest.raises(UserError, match=sentence) as caught:
+        build_parameters(parameters | {"training": own | changes})
+    assert "\n" not in str(caught.value)
+
+
+def test_the_published_method_may_stand_in_phases_as_the_one_phase_it_is(parameters):
+    changes = {
+        "published": True,
+        "method": "dcr",
+        "baselines": [],
+        "phases": {"dcr": [{"objective": "dcr"}]} | PHASES,
+    }
+    selection = parameters["selection"] | {
+        "candidates": []
+    }  # the recipe's have phases that are not the published one
+    build_parameters(
+        parameters | {"training": parameters["training"] | changes, "selection": selection}
+    )
+
+
+def test_sections_cannot_be_changed(parameters):
+    with pytest.raises(ValueError, match="frozen"):
+        build_parameters(parameters)["training"].seed = 1
+
+
+def floats():
+    """Return every number with a fraction in every section, by section and name."""
+    found = []
+    for cls in Section.__subclasses__():
+        section = cls.__name__.removesuffix("Parameters").lower()
+        found += [
+            (section, name) for name, field in cls.model_fields.items() if field.annotation is float
+        ]
+    return found
+
+
+@pytest.mark.parametrize(
+    "value", [float("inf"), float("-inf"), float("nan"), "nan", "inf", 10**400]
+)
+def test_no_number_is_infinite_or_nan(parameters, value):
+    assert ("training", "temperature") in floats()
+    assert ("training", "sigmoid_logit_bias") in floats()  # of a signal, inherited
+    for section, name in floats():
+        changed = parameters | {section: parameters[section] | {name: value}}
+        with pytest.raises(UserError, match=rf"^parameter '{section}\.{name}': "):
+            build_parameters(changed)
+
+
+class TestLicence:
+    RECORD = {"backbone": {"source": "org/name@c0ffee", "licence": "mit"}}  # noqa: RUF012
+
+    def licence(self, stated, record, backbone="org/name@c0ffee"):
+        return RecipeParameters(name="mine", licence=stated).with_licence(record, backbone).licence
+
+    def test_is_what_the_recipe_states(self):
+        assert self.licence("apache-2.0", self.RECORD) == "apache-2.0"
+
+    def test_is_else_what_was_found_with_the_weights(self):
+        assert self.licence(None, self.RECORD) == "mit"
+
+    def test_is_unknown_before_they_were_looked_at_and_for_other_weights(self):
+        assert self.licence(None, {}) == "unknown"
+        assert self.licence(None, self.RECORD, backbone="/data/clip") == "unknown"
+
+
+def test_no_value_of_the_demo_reaches_a_recipe_that_does_not_extend_it(tmp_path):
+    recipe = tmp_path / "conf" / "mine"
+    shutil.copytree(CONF, tmp_path / "conf")
+    recipe.mkdir()
+    (recipe / "globals.yml").write_text(
+        "recipe: mine\npipelines: [validation]\nshards: s\nbackbone: b\ndiffusion: d\n"
+    )
+    loader = RecipeConfigLoader(str(tmp_path / "conf"), env="mine", **CONFIG_LOADER_ARGS)
+    loader.check_recipe()
+    sections = build_parameters(loader["parameters"])
+    assert sections["recipe"].licence is None
+    assert sections["evaluation"].model_name == "mine"
+    assert sections["validation"].min_image_size == 224
+    told = str([loader["globals"], loader["parameters"], loader["catalog"]])
+    assert not re.search(
+        r"\bdemo\b|\b135\b|\btwenty\b", told.replace("kedro run --pipelines scenes", "")
+    )
+
+
+@pytest.mark.parametrize(("written", "taken"), [(False, "no"), ("no", "no"), ("bf16", "bf16")])
+def test_yamls_false_is_the_choice_no(parameters, written, taken):
+    parameters["training"]["mixed_precision"] = written
+    assert build_parameters(parameters)["training"].mixed_precision == taken
+
+
+def test_yamls_true_is_no_choice_where_there_is_no_yes(parameters):
+    parameters["training"]["mixed_precision"] = True
+    with pytest.raises(UserError, match=r"'training\.mixed_precision'.*got True"):
+        build_parameters(parameters)

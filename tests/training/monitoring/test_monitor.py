@@ -1,0 +1,216 @@
+"""What is shown of a run: right numbers, and no change of its course."""
+
+import csv
+import logging
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from dcr.training import cost as cost_module
+from dcr.training import jobs
+from dcr.training.cost import Cost, _Saved, plan
+from dcr.training.distributed.processes import Processes, alone
+from dcr.training.monitoring.diagnostics import diagnose
+from dcr.training.objectives import OBJECTIVES, ObjectiveOptions
+from tiny_conditions import Exact, TinyConditions, draw_batch, step_of, tiny_predict
+from training_world import fixed_projector, open_job, write_world
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    return write_world(tmp_path_factory.mktemp("world"))
+
+
+@pytest.fixture(scope="module")
+def plain_run(world, tmp_path_factory):
+    """A run of DCR that shows nothing."""
+    job = open_job(
+        world,
+        tmp_path_factory.mktemp("plain"),
+        diagnostics_every_steps=0,
+        contrast_diagnostics=False,
+    )
+    return jobs.train_adapters(job, fixed_projector(world))
+
+
+def test_watching_a_run_changes_no_bit_of_it(world, plain_run, tmp_path):
+    shown = {
+        "diagnostics_every_steps": 1,
+        "images_every_steps": 3,
+        "num_images": 2,
+        "num_denoising_steps": 2,
+    }
+    job = open_job(world, tmp_path, report_to=["dvclive", "tensorboard"], **shown)
+    watched = jobs.train_adapters(job, fixed_projector(world))
+    expected = plain_run.towers["dcr"]
+    assert [
+        name for name in expected if not torch.equal(watched.towers["dcr"][name], expected[name])
+    ] == []
+    plain, losses = plain_run.runs["dcr"].losses, watched.runs["dcr"].losses
+    pd.testing.assert_frame_equal(losses[plain.columns], plain)
+
+    assert sorted(path.name for path in (tmp_path / "dcr/images").iterdir()) == [
+        "step-000003.png",
+        "step-000006.png",
+    ]
+    width, height = Image.open(tmp_path / "dcr/images/step-000003.png").size
+    assert (width, height) == (2 * 34 + 2, 2 * 34 + 2)
+    table = list(
+        csv.DictReader((tmp_path / "dcr/dvclive/plots/metrics/loss.tsv").open(), delimiter="\t")
+    )
+    assert [int(row["step"]) for row in table] == [1, 2, 3, 4, 5, 6]
+    assert [float(row["loss"]) for row in table] == pytest.approx(list(plain["loss"]))
+    assert losses["conflict_cosine"].between(-1, 1).all()
+    assert losses["effective_negatives"].between(1, 3).all()
+    assert not any((tmp_path / "dcr").rglob("dvc.yaml"))
+
+
+def tiny_micro_step(model, objective):
+    """What diagnostics ask of a micro-step, on a model small enough for exact arithmetic."""
+    options = ObjectiveOptions(
+        0.1, 2, False, contrast_weight=0.3, reconstruction_weight=0.7, reconstruction_share=0.4
+    )
+
+    class Halved(Exact):
+        scaler = torch.amp.GradScaler("cpu", enabled=False)
+
+        def backward(self, loss):
+            (loss / 2).backward()
+
+    precision = Halved()
+    return SimpleNamespace(
+        options=options,
+        run=SimpleNamespace(objective=objective, gradient_accumulation_steps=2),
+        precision=precision,
+        processes=alone(),
+        build_objective=lambda name, options: OBJECTIVES[name](
+            options, model, tiny_predict(), precision, alone()
+        ),
+        seed_dropout=lambda number: None,
+    )
+
+
+@pytest.mark.parametrize(
+    ("objective", "contrast"), [("dcr", "dcr"), ("reconstruction", "dcr"), ("naive", "naive")]
+)
+def test_the_conflict_is_the_cosine_of_the_two_terms_gradients(objective, contrast):
+    def gradient(name, **weights):
+        model = TinyConditions()
+        options = ObjectiveOptions(
+            0.1, 5, False, **{"contrast_weight": 1.0, "reconstruction_weight": 1.0} | weights
+        )
+        step_of(name, model, tiny_predict(), draw_batch(), options)
+        return torch.cat([p.grad.flatten() for p in model.parameters()])
+
+    of_error = gradient("reconstruction")
+    of_contrast = gradient("dcr") if contrast == "dcr" else gradient("naive") - of_error
+    model = TinyConditions()
+    found = diagnose(
+        tiny_micro_step(model, objective), dict(model.named_parameters()), draw_batch(), 1, 2
+    )
+    expected = of_contrast @ of_error / of_contrast.norm() / of_error.norm()
+    assert found["conflict_cosine"] == pytest.approx(expected.item(), rel=1e-5)
+    assert found["contrast_grad_norm"] == pytest.approx(of_contrast.norm().item(), rel=1e-5)
+    assert found["reconstruction_grad_norm"] == pytest.approx(of_error.norm().item(), rel=1e-5)
+    assert ("similarity_view" in found) == (contrast == "dcr")
+    assert all(p.grad is None for p in model.parameters())
+
+
+def test_the_plan_counts_parameters_steps_samples_and_operations(world, tmp_path, caplog):
+    caplog.set_level(logging.INFO, "dcr")
+    job = open_job(world, tmp_path)
+    projector, _, _ = jobs.train_projector(job)
+    numbers = sum(t.numel() for t in projector.values())
+    modules = (
+        job.backbone.model,
+        job.diffusion.unet,
+        job.diffusion.vae,
+        job.diffusion.text_encoder,
+    )
+    text_tower = sum(
+        p.numel() for n, p in job.backbone.model.named_parameters() if not n.startswith("visual.")
+    )
+    frozen = sum(p.numel() for module in modules for p in module.parameters()) - text_tower
+    assert (
+        f"stage1: {numbers:,} trainable and {frozen:,} frozen parameters; steps 1 to 6 of 4"
+        " samples, 24 in all" in caplog.text
+    )
+
+
+def setting(objective, rows=0, **batches):
+    """What the plan asks of a micro-step: a batch of 6, memory for 1000 bytes."""
+    run = SimpleNamespace(objective=objective, train_batch_size=6, gradient_accumulation_steps=2)
+    views = SimpleNamespace(**{"num_views": 1, "negatives_count": 0} | batches)
+    options = SimpleNamespace(rows_per_chunk=rows, gather_negatives=False)
+    diffusion = SimpleNamespace(device=torch.device("cpu"))
+    return SimpleNamespace(
+        run=run, batches=views, options=options, diffusion=diffusion, processes=alone()
+    )
+
+
+@pytest.mark.parametrize(
+    ("micro_step", "rows", "pairs", "pairs_at_once", "images"),
+    [
+        (setting("dcr", rows=2), 2, 6 * 7, 2 * 7, 12),
+        (setting("dcr"), 4, 6 * 7, 4 * 7, 12),  # 700 bytes, less 12 * 2 + 12 * 10, over 7 * 18
+        (setting("dcr", negatives_count=2, num_views=2), 6, 6 * 5, 6 * 5, 18),
+        (setting("reconstruction", rows=1), 1, 6, 6, 6),
+    ],
+)
+def test_a_steps_cost_is_that_of_its_pairs_and_images(
+    monkeypatch, micro_step, rows, pairs, pairs_at_once, images
+):
+    monkeypatch.setattr(cost_module, "_free_bytes", lambda *_: 1000)
+    trainable = {"a": nn.Parameter(torch.zeros(10))}
+    planned = plan(
+        micro_step, Cost(image_bytes=2, image_flops=5, pair_bytes=18, pair_flops=7), trainable
+    )
+    assert planned.rows_per_chunk == rows
+    assert planned.step_flops == 2 * (pairs * 7 + images * 5)
+    assert planned.step_bytes == pairs_at_once * 18 + images * 2 + 12 * 10
+
+
+@pytest.mark.parametrize(
+    ("kept", "used", "rows"), [(0, 0, 3), (440, 0, 5), (440, 220, 4), (440, 440, 3)]
+)
+def test_what_the_allocator_keeps_is_as_good_as_free(monkeypatch, kept, used, rows):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (600, 1000))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: kept)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: used)
+    micro_step = setting("dcr")
+    micro_step.diffusion.device = torch.device("cuda", 0)
+    found = plan(micro_step, Cost(2, 5, 18, 7), {}).rows_per_chunk
+    assert found == min(6, (0.7 * (600 + kept - used) - 24) // 126) == rows
+
+
+def test_processes_beside_each_other_leave_each_other_memory(monkeypatch):
+    monkeypatch.setattr(
+        cost_module.psutil, "virtual_memory", lambda: SimpleNamespace(available=800)
+    )
+    found = []
+    for count in (1, 2):
+        micro_step = setting("dcr")
+        micro_step.diffusion.device = torch.device("cpu")
+        micro_step.processes = Processes(0, 1, torch.device("cpu"), is_worker=True)
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", str(count))
+        found.append(plan(micro_step, Cost(2, 5, 18, 7), {}).rows_per_chunk)
+    assert found == [(0.7 * 800 - 24) // 126, (0.7 * 400 - 24) // 126]
+
+
+def test_rows_are_never_none_and_never_more_than_there_are(monkeypatch):
+    for free, rows in ((0, 1), (10**9, 6)):
+        monkeypatch.setattr(cost_module, "_free_bytes", lambda *_, free=free: free)
+        assert plan(setting("dcr"), Cost(2, 5, 18, 7), {}).rows_per_chunk == rows
+
+
+def test_saved_activations_are_counted_once_and_weights_not():
+    layer = nn.Linear(8, 4, bias=False)
+    pixels = torch.randn(16, 8)
+    with _Saved((layer,)) as saved:
+        out = layer(pixels)  # saves its input
+        (out.exp() * out).sum()  # saves the exponential, and it and out again
+    assert saved.num_bytes == 4 * (16 * 8 + 16 * 4 + 16 * 4)

@@ -1,0 +1,245 @@
+"""A run's numbers, read back from what each tracker wrote: every step once, also after a run
+was cut.
+"""
+
+import csv
+import importlib.util
+import struct
+import subprocess
+
+import pytest
+
+from dcr.errors import UserError
+from dcr.training import trackers as trackers_module
+from dcr.training.monitoring.trackers import Trackers, check_trackers
+
+LOSSES = {1: 1.5, 2: 1.25, 3: 1.0, 4: 0.75}
+
+
+def read_dvclive(folder):
+    rows = list(csv.DictReader((folder / "dvclive/plots/metrics/loss.tsv").open(), delimiter="\t"))
+    return [[(int(row["step"]), float(row["loss"])) for row in rows]]
+
+
+def read_tensorboard(folder):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    (file,) = (folder / "tensorboard/dcr").glob("events.out.tfevents.*")
+    accumulator = EventAccumulator(str(file), purge_orphaned_data=False)
+    accumulator.Reload()
+    return [[(event.step, event.value) for event in accumulator.Scalars("loss")]]
+
+
+def read_wandb(folder):
+    from wandb.proto import wandb_internal_pb2
+
+    runs = []
+    for file in sorted(
+        folder.glob("wandb/wandb/offline-run-*/*.wandb"), key=lambda file: file.stat().st_mtime_ns
+    ):
+        runs.append([])
+        for data in leveldb_records(file.read_bytes()):
+            record = wandb_internal_pb2.Record.FromString(data)
+            items = {
+                item.key or "/".join(item.nested_key): item.value_json
+                for item in record.history.item
+            }
+            if "loss" in items:
+                runs[-1].append((int(items["_step"]), float(items["loss"])))
+    return runs
+
+
+def leveldb_records(data, place=7, block=2**15):
+    """Yield the records of a log in LevelDB's format after its header: blocks, and pieces of
+    records in them.
+    """
+    record = b""
+    while place < len(data):
+        if block - place % block < 7:  # too little for the head of a piece: padding
+            place += block - place % block
+        _, size, kind = struct.unpack_from("<IHB", data, place)
+        record += data[place + 7 : place + 7 + size]
+        place += 7 + size
+        if kind in (1, 4):  # whole, or the last piece
+            yield record
+            record = b""
+
+
+def read_mlflow(folder):
+    from mlflow import MlflowClient
+
+    client = MlflowClient()
+    experiment = client.get_experiment_by_name("dcr")
+    found = client.search_runs([experiment.experiment_id], order_by=["attributes.start_time ASC"])
+    assert {run.info.run_name for run in found} == {"dcr"}
+    return [
+        [(m.step, m.value) for m in client.get_metric_history(run.info.run_id, "loss")]
+        for run in found
+    ]
+
+
+@pytest.fixture(params=["dvclive", "tensorboard", "wandb", "mlflow"])
+def tracker(request, monkeypatch, tmp_path):
+    """Name and reader of each tracker that is installed; none of them asks the network for
+    anything.
+    """
+    pytest.importorskip(request.param)
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    monkeypatch.chdir(tmp_path)
+    return request.param, globals()[f"read_{request.param}"]
+
+
+def test_a_run_that_goes_on_is_told_from_its_first_step_and_no_step_twice(tracker, tmp_path):
+    """The first process has told three steps when it is killed, of which two are in its last
+    checkpoint.
+    """
+    name, read = tracker
+    killed = Trackers([name], tmp_path, "dcr", {"seed": 0, "targets": ("q", "k")})
+    for step in (1, 2, 3):
+        killed.log({"loss": LOSSES[step]}, step)
+    killed.close()
+    rows = [{"step": step, "loss": LOSSES[step]} for step in (1, 2)]
+    resumed = Trackers([name], tmp_path, "dcr", {"seed": 0}, rows)
+    for step in (3, 4):
+        resumed.log({"loss": LOSSES[step], "validation_loss": float("nan")}, step)
+    resumed.close()
+    *earlier, last = read(tmp_path)
+    assert last == list(LOSSES.items())
+    assert earlier == ([list(LOSSES.items())[:3]] if name in ("wandb", "mlflow") else [])
+
+
+def test_numbers_that_are_not_finite_are_not_logged(tmp_path):
+    trackers = Trackers(["dvclive"], tmp_path, "dcr", {"seed": 0})
+    trackers.log({"loss": 1.5, "grad_norm": float("nan")}, 1)
+    trackers.close()
+    assert [path.name for path in (tmp_path / "dvclive/plots/metrics").iterdir()] == ["loss.tsv"]
+
+
+def test_dvclive_leaves_the_project_alone(tmp_path, monkeypatch):
+    """In a DVC project under Git nothing but its own folder appears, and nothing is committed."""
+    from dvc.repo import Repo
+
+    def git(*command):
+        names = ["-c", "user.name=author", "-c", "user.email=author@example.org"]
+        return subprocess.run(
+            ["git", *names, *command], cwd=tmp_path, check=True, capture_output=True, text=True
+        ).stdout
+
+    git("init")
+    Repo.init(str(tmp_path)).close()
+    git("add", ".")
+    git("commit", "--message", "first")
+    refs = git("for-each-ref")
+    monkeypatch.chdir(tmp_path)
+    trackers = Trackers(["dvclive"], tmp_path / "run", "dcr", {"seed": 0})
+    trackers.log({"loss": 1.5}, 1)
+    trackers.close()
+    assert git("status", "--porcelain") == "?? run/\n"
+    assert not list(tmp_path.rglob("dvc.yaml"))
+    assert git("for-each-ref") == refs
+
+
+def test_dvclive_is_left_out_where_git_has_no_commit_and_the_run_goes_on(
+    tmp_path, monkeypatch, caplog
+):
+    from dvc.repo import Repo
+
+    subprocess.run(["git", "init"], cwd=tmp_path, check=True, capture_output=True)
+    Repo.init(str(tmp_path)).close()
+    monkeypatch.chdir(tmp_path)
+    trackers = Trackers(["dvclive", "tensorboard"], tmp_path / "run", "dcr", {"seed": 0})
+    trackers.log({"loss": 1.5}, 1)
+    trackers.close()
+    assert (
+        "dvclive is left out from here on: it needs a Git repository with a commit" in caplog.text
+    )
+    assert read_tensorboard(tmp_path / "run") == [[(1, 1.5)]]
+
+
+@pytest.fixture
+def not_installed(monkeypatch):
+    """Make it seem that W&B is not installed."""
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name: None if name == "wandb" else found(name)
+    )
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda folder: Trackers(["wandb"], folder, "dcr", {}),
+        lambda folder: check_trackers(["wandb"]),
+    ],
+)
+def test_a_tracker_that_is_not_installed_is_said(ask, tmp_path, not_installed):
+    with pytest.raises(
+        UserError, match=r"wandb, which is not installed: `pip install 'dcr\[trackers\]'`"
+    ):
+        ask(tmp_path)
+
+
+class Broken:
+    """A tracker as accelerate's, that fails in one of its methods, at the second call."""
+
+    def __init__(self, where):
+        self.where, self.calls = where, {}
+
+    def __getattr__(self, name):
+        def method(*_, **__):
+            self.calls[name] = self.calls.get(name, 0) + 1
+            if name == self.where and (self.calls[name] == 2 or name != "log"):
+                raise ConnectionError(f"the server is gone\nin {name}")
+
+        return method
+
+
+@pytest.mark.parametrize("where", ["start", "store_init_configuration", "log", "finish"])
+def test_a_tracker_that_fails_is_left_out_with_one_warning_and_the_others_go_on(
+    where, tmp_path, monkeypatch, caplog
+):
+    opened = trackers_module._open
+    broken = Broken(where)
+    monkeypatch.setattr(
+        trackers_module,
+        "_open",
+        lambda name, *rest: broken if name == "dvclive" else opened(name, *rest),
+    )
+    trackers = Trackers(["dvclive", "tensorboard"], tmp_path, "dcr", {"seed": 0})
+    for step, loss in LOSSES.items():
+        trackers.log({"loss": loss}, step)
+    trackers.close()
+    assert read_tensorboard(tmp_path) == [list(LOSSES.items())]
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert warnings == ["report_to: dvclive is left out from here on: the server is gone"]
+    assert broken.calls.get("log", 0) == {"log": 2, "finish": 4}.get(where, 0)
+
+
+def test_what_could_not_start_is_told_before_a_run_and_what_can_is_not(
+    tmp_path, monkeypatch, caplog
+):
+    from dvc.repo import Repo
+
+    monkeypatch.chdir(tmp_path)
+    check_trackers(["dvclive", "tensorboard"])
+    assert not caplog.records
+    subprocess.run(["git", "init"], cwd=tmp_path, check=True, capture_output=True)
+    Repo.init(str(tmp_path)).close()
+    check_trackers(["dvclive", "tensorboard"])
+    (record,) = caplog.records
+    assert (
+        "dvclive cannot start and will be left out of training: it needs a Git repository"
+        in record.getMessage()
+    )
+    assert not list(tmp_path.glob("dvclive*"))
+
+
+def test_mlflow_out_of_reach_is_told_before_a_run(monkeypatch, caplog, tmp_path):
+    pytest.importorskip("mlflow")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/file/mlflow.db")
+    check_trackers(["mlflow"])
+    assert "mlflow cannot start and will be left out of training" in caplog.text
