@@ -21,10 +21,12 @@ from dcr.models.backbones import load_backbone
 from dcr.models.diffusion import Diffusion, load_diffusion
 from dcr.models.projector import Projector
 from dcr.parameters import TrainingParameters
-from dcr.training import checkpoints, jobs, monitor, options, processes, runs, trainer
+from dcr.training import checkpoints, jobs, options, runs, trainer
 from dcr.training import step as step_module
 from dcr.training.data import collate
+from dcr.training.distributed import processes
 from dcr.training.model import ConditionModel, frozen_copy, prepare_tower
+from dcr.training.monitoring import monitor
 from dcr.training.precision import make_ready
 from diffusion_models import tiny_diffusion
 

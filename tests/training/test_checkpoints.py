@@ -233,7 +233,8 @@ def test_sigterm_finishes_the_step_saves_it_and_says_so(
     """Whoever sends it may send it to all processes of the job, those that read the data among
     them.
     """
-    from dcr.training import jobs, monitor
+    from dcr.training import jobs
+    from dcr.training.monitoring import monitor
 
     show = monitor.Monitor.show
     of_other_tests = set(active_children())

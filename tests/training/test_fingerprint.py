@@ -7,7 +7,8 @@ import torch
 
 from dcr.parameters import TrainingParameters
 from dcr.parameters.training import WITHOUT_EFFECT
-from dcr.training import jobs, processes
+from dcr.training import jobs
+from dcr.training.distributed import processes
 from dcr.training.fingerprint import _UNUSED, input_hashes, run_fingerprint
 from dcr.training.runs import method_runs
 from training_world import fixed_projector, load_world, open_job, parameters, run_of, write_world

@@ -19,9 +19,10 @@ import torch
 from torch import multiprocessing
 
 from dcr.errors import UserError
-from dcr.training import jobs, launcher
+from dcr.training import jobs
 from dcr.training.batches import Batch
 from dcr.training.data import StepSampler
+from dcr.training.distributed import launcher
 from dcr.training.distributed.failures import raise_first
 from dcr.training.distributed.processes import Processes, alone, join, stand_apart
 from dcr.training.objectives import OBJECTIVES, ObjectiveOptions

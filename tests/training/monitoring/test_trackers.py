@@ -10,7 +10,7 @@ import subprocess
 import pytest
 
 from dcr.errors import UserError
-from dcr.training import trackers as trackers_module
+from dcr.training.monitoring import trackers as trackers_module
 from dcr.training.monitoring.trackers import Trackers, check_trackers
 
 LOSSES = {1: 1.5, 2: 1.25, 3: 1.0, 4: 0.75}

@@ -49,7 +49,8 @@ def _train(job: dict[str, Any], folder: Path) -> None:
     from dcr.models.diffusion import load_diffusion
     from dcr.parameters import TrainingParameters
     from dcr.progress import use_lines
-    from dcr.training import at_once, jobs
+    from dcr.training import jobs
+    from dcr.training.distributed import at_once
     from dcr.training.distributed.processes import join, stand_apart
 
     enter = stand_apart if job["at_once"] else join
