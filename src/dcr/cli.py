@@ -36,6 +36,7 @@ def _run(env: str | None, pipeline: str | None, runner: str | None, **options: A
         raise UserError("--runner-params: the runner here has none; leave it out")
     if pipeline:  # Kedro deprecates --pipeline for --pipelines; both work here without a warning
         options["pipelines"] = [*options["pipelines"], pipeline]
+    assert kedro_run.callback is not None  # click's type allows a command without one
     return kedro_run.callback(env=env, pipeline=None, runner=None, **options)
 
 

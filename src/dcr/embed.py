@@ -1,6 +1,4 @@
-"""Embeddings of a folder of images as a Parquet table: ``python -m dcr.embed IMAGES OUTPUT
---encoder FOLDER``.
-"""
+"""Embeddings of a folder of images as a Parquet table; see ``python -m dcr.embed --help``."""
 
 from __future__ import annotations
 
@@ -47,7 +45,7 @@ def embed_folder(
     from dcr.progress import show_progress
 
     paths = list(image_paths(images))
-    unread = {}
+    unread: dict[str, str] = {}
     rows = 0
     embedding = pa.list_(pa.float32(), encoder.backbone.embed_dim)
     schema = pa.schema([("path", pa.string()), ("embedding", embedding)])
@@ -72,9 +70,7 @@ def embed_folder(
 
 
 def image_paths(folder: Path) -> Iterator[str]:
-    """Yield the image files in ``folder``, sorted, relative to it; links that lead out of it
-    are left out.
-    """
+    """Yield the image files in ``folder``, sorted, relative to it; links out of it are left out."""
     from dcr.data.shards.sample import IMAGE_EXTENSIONS
 
     root = folder.resolve()
@@ -82,9 +78,8 @@ def image_paths(folder: Path) -> Iterator[str]:
         names.sort()
         for name in sorted(files):
             path = Path(directory, name)
-            if path.suffix.lower().lstrip(
-                "."
-            ) in IMAGE_EXTENSIONS and path.resolve().is_relative_to(root):
+            is_image = path.suffix.lower().lstrip(".") in IMAGE_EXTENSIONS
+            if is_image and path.resolve().is_relative_to(root):
                 yield path.relative_to(root).as_posix()
 
 

@@ -50,8 +50,8 @@ def explain(exc: BaseException, place: Place = NOW) -> UserError | None:
         told = UserError(_plain(found))
         told.exit_code = found.exit_code
         return told
-    if found := next((path for one in _chain(exc) if (path := _DATASET.search(str(one)))), None):
-        place = replace(place, path=found[1])  # of the one partition among many
+    if match := next((path for one in _chain(exc) if (path := _DATASET.search(str(one)))), None):
+        place = replace(place, path=match[1])  # of the one partition among many
     for one in _causes(exc):
         if (
             sentence := _of_the_system(one, place)

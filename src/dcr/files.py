@@ -32,7 +32,7 @@ _CHUNK = 1 << 20
 
 
 @contextmanager
-def atomic_path(target: str | os.PathLike) -> Iterator[Path]:
+def atomic_path(target: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield the path of an empty temporary file that becomes ``target`` only if the block succeeds.
 
     Links are written through, the file gets the umask's permissions, and what dead processes left
@@ -52,7 +52,7 @@ def atomic_path(target: str | os.PathLike) -> Iterator[Path]:
 
 
 @contextmanager
-def atomic_folder(target: str | os.PathLike) -> Iterator[Path]:
+def atomic_folder(target: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield an empty temporary folder that replaces the folder ``target`` only if the block
     succeeds.
 
@@ -76,7 +76,7 @@ def atomic_folder(target: str | os.PathLike) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def sha256_file(path: str | os.PathLike) -> str:
+def sha256_file(path: str | os.PathLike[str]) -> str:
     """Return the hex sha256 of the bytes of the file at ``path``, read in chunks."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:
@@ -85,7 +85,7 @@ def sha256_file(path: str | os.PathLike) -> str:
     return digest.hexdigest()
 
 
-def sha256_folder(folder: str | os.PathLike) -> str:
+def sha256_folder(folder: str | os.PathLike[str]) -> str:
     """Return the hex sha256 over the sorted relative names and contents of files in ``folder``,
     `RECORD` left out.
     """

@@ -1,20 +1,19 @@
-"""How far a long loop is: a bar on a terminal, and where there is none a line in the log every
-half minute.
-"""
+"""How far a long loop is: a bar on a terminal, else a line in the log every half minute."""
 
 from __future__ import annotations
 
 import logging
 import sys
 import time
-from collections.abc import Iterable, Iterator
-from typing import Any, Generic, TypeVar
+from collections.abc import Iterable, Iterator, Sized
+from typing import Any, Generic, Protocol, TypeVar, overload
 
 from tqdm import tqdm
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 INTERVAL = 30.0
 """Seconds from one line to the next."""
@@ -23,12 +22,54 @@ INTERVAL = 30.0
 _ALWAYS_IN_LINES = False
 
 
-def use_lines() -> None:
-    """Tell in lines from here on, also on a terminal: bars of several processes would write
-    over each other.
+class Bar(Protocol[T_co]):
+    """What `show_progress` returns: tqdm's bar or `Lines`; of what it iterates over, None if
+    nothing.
     """
+
+    def __iter__(self) -> Iterator[T_co]: ...
+
+    def __enter__(self) -> Bar[T_co]: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def update(self, count: int = 1, /) -> object: ...
+
+    def set_postfix(self, *, refresh: bool = True, **values: Any) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def use_lines() -> None:
+    """Tell in lines from here on, also on a terminal, where several processes' bars would mix."""
     global _ALWAYS_IN_LINES
     _ALWAYS_IN_LINES = True
+
+
+@overload
+def show_progress(
+    items: Iterable[T],
+    *,
+    desc: str,
+    unit: str,
+    total: int | None = None,
+    initial: int = 0,
+    leave: bool = True,
+    disable: bool = False,
+) -> Bar[T]: ...
+
+
+@overload
+def show_progress(
+    items: None = None,
+    *,
+    desc: str,
+    unit: str,
+    total: int | None = None,
+    initial: int = 0,
+    leave: bool = True,
+    disable: bool = False,
+) -> Bar[None]: ...
 
 
 def show_progress(
@@ -40,7 +81,7 @@ def show_progress(
     initial: int = 0,
     leave: bool = True,
     disable: bool = False,
-) -> Bar:
+) -> Bar[T] | Bar[None]:
     """Return what counts a loop: iterate over it, or call ``update`` inside ``with``.
 
     Args:
@@ -54,8 +95,9 @@ def show_progress(
     """
     if disable or (sys.stderr.isatty() and not _ALWAYS_IN_LINES):
         options = {"total": total, "initial": initial, "leave": leave, "disable": disable}
-        return tqdm(items, desc=desc, unit=unit, **options)
-    if total is None and hasattr(items, "__len__"):
+        bar: Bar[T] = tqdm(items, desc=desc, unit=unit, **options)
+        return bar
+    if total is None and isinstance(items, Sized):
         total = len(items)
     return Lines(items, desc, unit, total, initial)
 
@@ -101,7 +143,7 @@ class Lines(Generic[T]):
             self._told = now
             logger.info("%s", self._sentence(now - self._started))
 
-    def set_postfix(self, refresh: bool = True, **values: Any) -> None:
+    def set_postfix(self, *, refresh: bool = True, **values: Any) -> None:
         """Set what stands at the line's end.
 
         Args:
@@ -138,7 +180,3 @@ def describe_seconds(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600:,} h {whole % 3600 // 60} min"
-
-
-Bar = tqdm | Lines
-"""What `show_progress` returns."""

@@ -81,7 +81,7 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def follow_links(path: str | os.PathLike) -> Path:
+def follow_links(path: str | os.PathLike[str]) -> Path:
     """Return the place that ``path`` leads to, so that a write goes through links.
 
     A link to a file without write permission stands for itself: DVC links to its cache so, which

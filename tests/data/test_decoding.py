@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from corpus import encode, png_declaring
-from dcr.data.decoding import DecodingError, decode_rgb, read_size, to_rgb
+from dcr.data.decoding import decode_rgb, read_size, to_rgb
+from dcr.data.developing import DecodingError
 from dcr.data.transforms import Preprocessing
 from picture_cases import (
     CASES,

@@ -6,13 +6,8 @@ import os
 
 import pytest
 
-from dcr.data.sources import (
-    HubModel,
-    backbone_model,
-    diffusion_models,
-    needed_files,
-    parse_hub_model,
-)
+from dcr.data.hub_files import needed_files
+from dcr.data.sources import HubModel, backbone_model, diffusion_models, parse_hub_model
 from dcr.datasets.diffusion import DiffusionDataset
 from dcr.datasets.models import BackboneDataset
 from dcr.errors import UserError

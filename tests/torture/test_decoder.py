@@ -6,7 +6,8 @@ import warnings
 import numpy as np
 from PIL import Image
 
-from dcr.data.decoding import DecodingError, decode_rgb, read_size, to_rgb
+from dcr.data.decoding import decode_rgb, read_size, to_rgb
+from dcr.data.developing import DecodingError
 from dcr.validation.images import measure_image
 from dcr.validation.reasons import REASONS
 from picture_cases import CASES

@@ -1,5 +1,4 @@
-"""Where a recipe's models come from, and which of a repository's files are needed. Nothing here
-uses the network.
+"""Where a recipe's models come from: folders, or repositories of the hub. No network is used.
 
 A model on the Hugging Face hub is named ``org/name@revision``. A revision that is a commit never
 changes; a branch may. Weights are downloaded by pipeline `models` alone (`dcr.models.hub`), so that
@@ -9,11 +8,10 @@ sizes and licences are known before; everything else reads the hub's local cache
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
+from dcr.data.hub_files import CONFIGS, Kind, files_in, needed_files
 from dcr.errors import UserError
 
 FETCH = "kedro run --env <recipe> --pipelines models"
@@ -38,59 +36,8 @@ LOCAL = "local-dir:"
 HUB = "hf-hub:"
 """Prefixes of open_clip's folders and repositories, as open_clip itself spells them."""
 
-Kind = Literal["open_clip", "transformers", "diffusers", "tokenizer"]
-
 _HUB_NAME = re.compile(r"([\w.-]+/[\w.-]+)(?:@([\w./-]+))?")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-WEIGHTS = {
-    "open_clip": (
-        *(
-            "open_clip_model.safetensors",
-            "open_clip_pytorch_model.safetensors",
-            "open_clip_pytorch_model.bin",
-        ),
-        *(
-            "open_clip_pytorch_model.pth",
-            "model.safetensors",
-            "pytorch_model.bin",
-            "pytorch_model.pth",
-            "model.pth",
-        ),
-    ),
-    "transformers": (
-        "model.safetensors",
-        "model.safetensors.index.json",
-        "pytorch_model.bin",
-        "pytorch_model.bin.index.json",
-    ),
-}
-"""Names of files of weights; the first that a folder or repository has is taken, safetensors
-before pickles.
-"""
-
-_CONFIGS = {
-    "open_clip": "open_clip_config.json",
-    "transformers": "config.json",
-    "diffusers": "unet/config.json",
-    "tokenizer": "tokenizer_config.json",
-}
-_TOKENIZER = re.compile(
-    r"(special_tokens_map|added_tokens|tokenizer_config|tokenizer|vocab)\.json|merges\.txt|[^/]+\.model"
-)
-_BESIDE = re.compile(
-    r"README\.md|LICEN[CS]E.*|(open_clip_|preprocessor_|tokenizer_)?config\.json|tokenizer\.(json|model)|vocab\.(json|txt)"
-    r"|merges\.txt|(special_tokens_map|added_tokens)\.json|spiece\.model"
-)
-_DIFFUSERS = re.compile(
-    r"README\.md|LICEN[CS]E.*|model_index\.json|scheduler/scheduler_config\.json|tokenizer/[^/]+"
-    r"|(vae|unet|text_encoder)/config\.json|(vae|unet)/diffusion_pytorch_model\.safetensors"
-    r"|text_encoder/model\.safetensors"
-)
-_DIFFUSERS_WEIGHTS = (
-    "vae/diffusion_pytorch_model.safetensors",
-    "unet/diffusion_pytorch_model.safetensors",
-    "text_encoder/model.safetensors",
-)
 
 
 @dataclass(frozen=True)
@@ -120,16 +67,19 @@ def parse_hub_model(name: str) -> HubModel | None:
 
 
 def diffusion_models(source: str) -> list[HubModel]:
-    """Return the repositories, mirrors in order, of ``source``, a short name or a hub id; none for
-    a local folder.
+    """Return a diffusion model's repositories, mirrors in order; none for a local folder.
+
+    Args:
+        source: a short name of `STABLE_DIFFUSION`, a hub id or a folder.
 
     Raises:
         UserError: the source is neither a folder, a short name nor a hub id.
     """
     if Path(source).exists():
         return []
-    models = [parse_hub_model(name) for name in STABLE_DIFFUSION.get(source, (source,))]
-    if None in models or source.startswith("."):
+    names = STABLE_DIFFUSION.get(source, (source,))
+    models = [model for name in names if (model := parse_hub_model(name))]
+    if len(models) < len(names) or source.startswith("."):
         raise UserError(
             f"diffusion model {source}: no such folder; give a diffusers folder, a hub id"
             f" org/name@revision, or one of {', '.join(STABLE_DIFFUSION)}"
@@ -182,8 +132,7 @@ def backbone_location(source: str) -> str:
 
 
 def cached_folder(kind: Kind, model: HubModel) -> Path | None:
-    """Return the folder of a model in the hub's local cache, None if it is not there or has not all
-    weights.
+    """Return a model's folder in the hub's local cache, None if it lacks weights or is not there.
 
     Args:
         kind: tells which files the model must have there.
@@ -191,7 +140,7 @@ def cached_folder(kind: Kind, model: HubModel) -> Path | None:
     """
     from huggingface_hub import try_to_load_from_cache
 
-    config = _CONFIGS[kind]
+    config = CONFIGS[kind]
     found = try_to_load_from_cache(model.repo_id, config, revision=model.revision)
     if not isinstance(found, str):
         return None
@@ -235,42 +184,3 @@ def diffusion_folder(source: str) -> Path:
             " folder"
         )
     return found
-
-
-def needed_files(kind: Kind, names: Iterable[str]) -> list[str]:
-    """Return those of a repository's files that loading needs: configurations, tokenizer, one set
-    of weights.
-
-    Args:
-        kind: the library that the repository is written for.
-        names: all its files, relative to it.
-
-    Raises:
-        UserError: the repository has no weights that can be read safely.
-    """
-    names = sorted(names)
-    if kind == "diffusers":
-        lacking = [name for name in _DIFFUSERS_WEIGHTS if name not in names]
-        if lacking:
-            raise UserError(
-                f"it has no {', '.join(lacking)}: choose one in diffusers' folder layout"
-            )
-        return [name for name in names if _DIFFUSERS.fullmatch(name)]
-    if kind == "tokenizer":
-        return [name for name in names if _TOKENIZER.fullmatch(name)]
-    weights = next((name for name in WEIGHTS[kind] if name in names), None)
-    if weights is None:
-        raise UserError(f"it has none of {', '.join(WEIGHTS[kind])}: it holds no {kind} model")
-    parts = [weights]
-    if weights.endswith(".index.json"):
-        stem, extension = weights.removesuffix(".index.json").rsplit(".", 1)
-        part = re.compile(rf"{re.escape(stem)}-\d+-of-\d+\.{extension}")
-        parts += [name for name in names if part.fullmatch(name)]
-    return sorted(parts + [name for name in names if _BESIDE.fullmatch(name)])
-
-
-def files_in(folder: Path) -> list[str]:
-    """Return the names of all files in ``folder`` and below, relative to it, sorted."""
-    return sorted(
-        path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
-    )

@@ -1,6 +1,4 @@
-"""A picture to the input of an image tower: its preprocessing, as the model's own configuration
-states it.
-"""
+"""A picture to the input of an image tower, by the preprocessing that the model itself states."""
 
 from __future__ import annotations
 
@@ -49,15 +47,12 @@ class Preprocessing:
         )  # fmt: skip
 
     def __call__(self, image: Image.Image) -> torch.Tensor:
-        """Return the RGB image (`dcr.data.decoding`), resized and cropped, (3, H, H) float32 in
-        [0, 1], not normalised.
-        """
-        return self._transform(to_rgb(image))
+        """Return ``image`` as RGB, resized and cropped, (3, H, H) float32 in [0, 1]."""
+        pixels: torch.Tensor = self._transform(to_rgb(image))
+        return pixels
 
     def normalize(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Normalise ``pixels`` in [0, 1], (B, 3, H, H), with the backbone's mean and standard
-        deviation.
-        """
+        """Normalise ``pixels`` in [0, 1], (B, 3, H, H), with the backbone's mean and deviation."""
         mean, std = (
             constant(v, pixels.dtype, pixels.device).view(1, 3, 1, 1) for v in (self.mean, self.std)
         )
@@ -67,8 +62,7 @@ class Preprocessing:
 def checked_preprocessing(
     image_size: int, mean: Any, std: Any, interpolation: Any, resize_mode: Any, path: Path
 ) -> Preprocessing:
-    """Return the preprocessing that a model's configuration states; UserError where it is none that
-    is known.
+    """Return the preprocessing that a model's configuration states.
 
     Args:
         image_size: side of the tower's input in pixels.
@@ -77,6 +71,9 @@ def checked_preprocessing(
         interpolation: ``bicubic`` or ``bilinear``.
         resize_mode: ``shortest``, ``squash`` or ``longest``.
         path: the configuration's file, for messages.
+
+    Raises:
+        UserError: it is none that is known.
     """
     for name, values, lowest in (("mean", mean, -math.inf), ("std", std, 0.0)):
         numbers = values if isinstance(values, list | tuple) else ()

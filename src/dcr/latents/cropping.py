@@ -12,7 +12,8 @@ import numpy as np
 import torch
 
 from dcr.data.crops import Crop, base_crop, center_crop
-from dcr.data.decoding import DecodingError, decode_rgb
+from dcr.data.decoding import decode_rgb
+from dcr.data.developing import DecodingError
 from dcr.data.shards import Sample, ShardReader
 from dcr.errors import UserError
 from dcr.latents.loading import load_ahead

@@ -7,16 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dcr.data.hub_files import Kind, files_in, needed_files
 from dcr.data.sources import (
     LOCAL,
     HubModel,
-    Kind,
     backbone_location,
     backbone_model,
     cached_folder,
     diffusion_models,
-    files_in,
-    needed_files,
     parse_hub_model,
 )
 from dcr.errors import UserError

@@ -17,7 +17,8 @@ import torch
 from PIL import Image, ImageOps
 from torch import nn
 
-from dcr.data.decoding import DecodingError, decode_rgb
+from dcr.data.decoding import decode_rgb
+from dcr.data.developing import DecodingError
 from dcr.data.shards import read_samples
 from dcr.errors import UserError
 from dcr.progress import show_progress

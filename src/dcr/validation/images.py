@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from dcr.data.decoding import DecodingError, develop, open_picture
+from dcr.data.decoding import open_picture
+from dcr.data.developing import DecodingError, develop
 
 
 @dataclass

@@ -10,7 +10,8 @@ import time
 import pytest
 
 from corpus import special_member, write_members
-from dcr.data.shards.tar_headers import TarDamaged, read_member
+from dcr.data.shards.tar_fields import TarDamaged
+from dcr.data.shards.tar_headers import read_member
 
 NAMES = [
     "0.jpg",

@@ -9,7 +9,7 @@ import zlib
 
 import pytest
 
-from dcr.data.shards.tar_headers import TarDamaged
+from dcr.data.shards.tar_fields import TarDamaged
 from dcr.data.shards.tar_streams import TarStream
 
 NOISE = random.Random(1).randbytes(300_000)

@@ -15,7 +15,8 @@ from dcr.data.benchmark_sets.parts import ClassificationSet, Part, RetrievalSet,
 from dcr.data.benchmark_sets.splits import choose_splits, split_of
 from dcr.data.shards.reading import MAX_IMAGE_BYTES, MAX_TEXT_BYTES
 from dcr.data.shards.sample import split_name
-from dcr.data.shards.tar_headers import Member, TarDamaged, read_members
+from dcr.data.shards.tar_fields import TarDamaged
+from dcr.data.shards.tar_headers import Member, read_members
 from dcr.data.shards.tar_streams import TarStream
 from dcr.errors import UserError
 

@@ -27,7 +27,8 @@ def decode_image(data: bytes, where: str) -> Image.Image:
     Raises:
         UserError: it is broken.
     """
-    from dcr.data.decoding import DecodingError, decode_rgb
+    from dcr.data.decoding import decode_rgb
+    from dcr.data.developing import DecodingError
 
     try:
         return decode_rgb(data)

@@ -166,7 +166,8 @@ def _read(entry: Entry, key: str, source: Source, tally: _Tally) -> Sample:
 
 def _read_image(entry: Entry, source: Source) -> tuple[bytes | None, str | None]:
     """Return an image's bytes, or why they are not packed."""
-    from dcr.data.decoding import DecodingError, read_size
+    from dcr.data.decoding import read_size
+    from dcr.data.developing import DecodingError
 
     if entry.error is not None:
         return None, entry.error

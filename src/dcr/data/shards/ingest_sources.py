@@ -1,6 +1,4 @@
-"""Where ingest's images and captions come from: a folder with captions beside its images, or a
-table.
-"""
+"""Where ingest's images and captions come from: a folder that holds both, or a table."""
 
 from __future__ import annotations
 
@@ -43,8 +41,13 @@ class Source:
 
 @dataclass(frozen=True)
 class Entry:
-    """One image to come: its path as it was named, its size, its captions, and what keeps it
-    from being read.
+    """One image to come.
+
+    Attributes:
+        path: as it was named.
+        num_bytes: its size.
+        captions: all that were found.
+        error: what keeps it from being read.
     """
 
     path: str
@@ -68,13 +71,13 @@ def iterate_entries(source: Source, told: Told) -> Iterator[Entry]:
         raise UserError(f"ingest.images: there is no folder {root}")
     inside = root.resolve()
     if source.table is None:
-        for path in _walk(root, told):
+        for image in _walk(root, told):
             yield replace(
-                _look_at(root, inside, path.as_posix()),
-                captions=_sidecars(root / path, inside, told),
+                _look_at(root, inside, image.as_posix()),
+                captions=_sidecars(root / image, inside, told),
             )
         return
-    for path, value, error in _rows(source):
+    for path, value, error in _rows(Path(source.table), source.path_column, source.caption_column):
         captions, no_text = find_captions(None, {"caption": value})
         told["captions that are no text"] += no_text
         yield replace(
@@ -150,29 +153,27 @@ def _sidecars(image: Path, inside: Path, told: Told) -> tuple[str, ...]:
 def _read_text(path: Path, inside: Path) -> str | None:
     if not path.is_file() or not path.resolve().is_relative_to(inside):
         return None
-    with open(
-        path, "rb"
-    ) as file:  # bytes that are not UTF-8 go through as they are: validation names them
+    # Bytes that are not UTF-8 go through as they are: validation names them.
+    with open(path, "rb") as file:
         return file.read(MAX_TEXT_BYTES).decode("utf-8-sig", "surrogateescape").rstrip("\r\n")
 
 
-def _rows(source: Source) -> Iterator[tuple[str, Any, str | None]]:
+def _rows(
+    table: Path, path_column: str, caption_column: str | None
+) -> Iterator[tuple[str, Any, str | None]]:
     """Yield (path, caption, error) of each row of the table."""
     readers = {".csv": _read_csv, ".parquet": _read_parquet, ".jsonl": _read_jsonl}
-    table = Path(source.table)
     if table.suffix.lower() not in readers:
         raise UserError(f"ingest.table: {table} must be a {', '.join(readers)} file")
-    columns = [source.path_column, *([source.caption_column] if source.caption_column else [])]
+    columns = [path_column, *([caption_column] if caption_column else [])]
     try:
         for number, row in enumerate(readers[table.suffix.lower()](table, columns), 1):
-            path = row.get(source.path_column)
-            caption = row.get(source.caption_column or "")
-            error = (
-                None
-                if isinstance(path, str) and path
-                else f"row {number} of the table names no path"
-            )
-            yield path if error is None else "", caption, error
+            path = row.get(path_column)
+            caption = row.get(caption_column or "")
+            if isinstance(path, str) and path:
+                yield path, caption, None
+            else:
+                yield "", caption, f"row {number} of the table names no path"
     except (OSError, ValueError, csv.Error) as exc:
         if isinstance(exc, UserError):
             raise
@@ -202,10 +203,8 @@ def _read_jsonl(table: Path, columns: list[str]) -> Iterator[dict[str, Any]]:
                 row = json.loads(line)
             except (ValueError, RecursionError):
                 row = None
-            if line.strip():
-                yield (
-                    row if isinstance(row, dict) else {}
-                )  # a row that cannot be read is a sample that is missing
+            if line.strip():  # a row that cannot be read is a sample that is missing
+                yield row if isinstance(row, dict) else {}
 
 
 def _check_columns(table: Path, columns: list[str], there: list[str]) -> None:

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 from dcr.data.shards.sample import IMAGE_EXTENSIONS, Sample, find_captions, split_name
-from dcr.data.shards.tar_headers import Member, TarCut, TarDamaged, read_members
+from dcr.data.shards.tar_fields import TarCut, TarDamaged
+from dcr.data.shards.tar_headers import Member, read_members
 from dcr.errors import UserError
 
 MAX_IMAGE_BYTES = 256 << 20
@@ -227,8 +228,10 @@ class _Group:
 
     def _decode_text(self) -> str | None:
         text = self.content.get("txt")
+        if text is None:
+            return None
         try:
-            return None if text is None else text.decode()
+            return text.decode()
         except UnicodeDecodeError:
             self.problems.add("caption_not_utf8")
             return text.decode(errors="replace")

@@ -8,31 +8,31 @@ skipped, so that the work is bounded by a few operations a block.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-MAX_NAME_BYTES = 4096  # Linux's longest path
+from dcr.data.shards.tar_fields import (
+    BLOCK,
+    MAX_NAME_BYTES,
+    TarCut,
+    TarDamaged,
+    checked_name,
+    is_header,
+    padded,
+    read_digits,
+    read_plain_name,
+    read_size,
+)
+
 MAX_HEADER_BYTES = 1 << 20  # of PAX keys before one member; macOS writes extended attributes there
 _MAX_HEADERS = 8  # before one member; two are many
 _MAX_KEYS = 256  # before one member; a dozen are many
-_MAX_DIGITS = 18  # of a number in a PAX header
-_MOST_BYTES = 10**18  # of a size: no store holds more
 _EMPTY_MEMBERS = 10_000  # more than those with content: each costs time and, in a table, memory
-BLOCK = 512  # bytes; everything in a tar begins at a multiple
 _FILES = b"0\x007"  # regular, as it was before POSIX, and contiguous
 _NO_CONTENT = b"123456"  # links, devices, folders, pipes
 _OF_ALL_MEMBERS = (b"path", b"size", b"linkpath", b"hdrcharset")
 
 Read = Callable[[int, int], bytes]
-
-
-class TarDamaged(ValueError):
-    """A header cannot be believed; the message says why."""
-
-
-class TarCut(TarDamaged):
-    """A tar does not end as tars do; the message says how."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def read_members(read: Read, offset: int = 0) -> Iterator[Member]:
 def _check_end(read: Read, end: int) -> None:
     """Raise TarDamaged unless zeros alone stand from a place on."""
     block = read(end, BLOCK)
-    fault = TarCut("it goes on with bytes that are no tar header")
+    fault: TarDamaged = TarCut("it goes on with bytes that are no tar header")
     if end == 0:
         fault = TarDamaged("no header stands at its start")
     elif len(block) < BLOCK:
@@ -112,20 +112,20 @@ def read_member(read: Read, offset: int) -> Member | None:
         TarDamaged: the headers declare what no tar of data holds.
     """
     place = offset
-    names = {}
+    names: dict[bytes, bytes] = {}
     for _ in range(_MAX_HEADERS + 1):
         block = read(place, BLOCK)
-        if not _is_header(block):
+        if not is_header(block):
             if place > offset:
                 raise TarDamaged("no member comes after a header of names")
             return None
         kind = block[156:157]
-        size = _size(block)
+        size = read_size(block)
         if kind not in (b"x", b"X", b"g", b"L", b"K"):
             return _member(read, offset, place, block, names)
         place += BLOCK
         names = _names(read, place, kind, size) | names
-        place += _padded(size)
+        place += padded(size)
     raise TarDamaged(f"more than {_MAX_HEADERS} headers of names before one member")
 
 
@@ -134,69 +134,18 @@ def _member(read: Read, offset: int, place: int, block: bytes, names: dict[bytes
     name = names.get(b"path")
     sparse = kind == b"S" or any(key.startswith(b"GNU.sparse.") for key in names)
     name = names.get(b"GNU.sparse.name", name) if sparse else name
-    text = _plain_name(block) if name is None else name.decode("utf-8", "surrogateescape")
+    text = read_plain_name(block) if name is None else name.decode("utf-8", "surrogateescape")
     is_folder = kind == b"5" or (kind == b"\0" and text.endswith("/"))
     size = (
         0
         if kind in _NO_CONTENT or is_folder
-        else _digits(names[b"size"])
+        else read_digits(names[b"size"])
         if b"size" in names
-        else _size(block)
+        else read_size(block)
     )
     data = place + BLOCK + (_sparse_blocks(read, place, block) if kind == b"S" else 0)
     is_file = kind in _FILES and not is_folder and not sparse
-    return Member(text.rstrip("/"), offset, data, size, data + _padded(size), is_file, is_folder)
-
-
-def _is_header(block: bytes) -> bool:
-    """Tell whether a block has the checksum of a header; a block of zeros, which ends a tar,
-    has none.
-    """
-    if len(block) < BLOCK:
-        return False
-    try:
-        declared = _number(block[148:156])
-    except ValueError:
-        return False
-    summed = (
-        256 + sum(block[:148]) + sum(block[156:])
-    )  # with eight spaces in the checksum's own place
-    if declared == summed:
-        return True
-    signed = summed - 256 * sum(
-        byte > 127 for byte in block[:148] + block[156:]
-    )  # as some old programs do
-    return declared == signed
-
-
-def _size(block: bytes) -> int:
-    try:
-        size = _number(block[124:136])
-    except ValueError as exc:
-        raise TarDamaged("a header declares a size that is no number") from exc
-    if not 0 <= size <= _MOST_BYTES:
-        raise TarDamaged("a header declares a size that nothing can have")
-    return size
-
-
-def _number(field: bytes) -> int:
-    """Return a number of a header: octal digits, or in GNU's way bytes behind one that is no
-    digit.
-    """
-    if field[0] == 0x80:
-        return int.from_bytes(field[1:], "big")
-    if field[0] == 0xFF:
-        return int.from_bytes(field, "big", signed=True)
-    return int(field.partition(b"\0")[0].strip() or b"0", 8)
-
-
-def _plain_name(block: bytes) -> str:
-    name, prefix = (_text(field) for field in (block[:100], block[345:500]))
-    return f"{prefix}/{name}" if prefix and block[156:157] != b"S" else name
-
-
-def _text(field: bytes) -> str:
-    return field.partition(b"\0")[0].decode("utf-8", "surrogateescape")
+    return Member(text.rstrip("/"), offset, data, size, data + padded(size), is_file, is_folder)
 
 
 def _names(read: Read, place: int, kind: bytes, size: int) -> dict[bytes, bytes]:
@@ -205,7 +154,7 @@ def _names(read: Read, place: int, kind: bytes, size: int) -> dict[bytes, bytes]
         return {}
     if kind == b"L":
         return {
-            b"path": _checked_name(read(place, min(size, MAX_NAME_BYTES + 1)).partition(b"\0")[0])
+            b"path": checked_name(read(place, min(size, MAX_NAME_BYTES + 1)).partition(b"\0")[0])
         }
     if size > MAX_HEADER_BYTES:
         raise TarDamaged(f"a header declares {size} bytes of names")
@@ -219,29 +168,17 @@ def _names(read: Read, place: int, kind: bytes, size: int) -> dict[bytes, bytes]
 
 def _pax_keys(block: bytes) -> dict[bytes, bytes]:
     """Return the keys of a PAX header: records of ``<length> <key>=<value>\\n``."""
-    keys = {}
+    keys: dict[bytes, bytes] = {}
     place = 0
     while place < len(block) and block[place]:
         space = block.find(b" ", place, place + len(str(MAX_HEADER_BYTES)) + 1)
-        end = place + _digits(block[place : max(place, space)])
+        end = place + read_digits(block[place : max(place, space)])
         key, _, value = block[space + 1 : end - 1].partition(b"=")
         if not place < space < end <= len(block) or not key or len(keys) == _MAX_KEYS:
             raise TarDamaged("a PAX header is no list of keys, or a list without end")
-        keys[key] = _checked_name(value) if key in (b"path", b"GNU.sparse.name") else value
+        keys[key] = checked_name(value) if key in (b"path", b"GNU.sparse.name") else value
         place = end
     return keys
-
-
-def _checked_name(name: bytes) -> bytes:
-    if len(name) > MAX_NAME_BYTES:
-        raise TarDamaged(f"a name has more than {MAX_NAME_BYTES} bytes")
-    return name
-
-
-def _digits(number: bytes) -> int:
-    if re.fullmatch(rb"[0-9]{1,%d}" % _MAX_DIGITS, number) is None:
-        raise TarDamaged("a PAX header declares a length that is no number")
-    return int(number)
 
 
 def _sparse_blocks(read: Read, place: int, block: bytes) -> int:
@@ -253,7 +190,3 @@ def _sparse_blocks(read: Read, place: int, block: bytes) -> int:
         more = read(place, BLOCK)[504:505] not in (b"", b"\0")
         place += BLOCK
     return place - start
-
-
-def _padded(size: int) -> int:
-    return -(-size // BLOCK) * BLOCK

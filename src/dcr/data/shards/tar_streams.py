@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
-from dcr.data.shards.tar_headers import TarDamaged
+from dcr.data.shards.tar_fields import TarDamaged
 
 _PIECE = 1 << 16  # bytes
 _LEAST_EXPANDED = 64 << 20  # bytes to which any stream may expand

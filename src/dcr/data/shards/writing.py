@@ -85,7 +85,8 @@ def describe_sample(sample: Sample) -> dict[str, Any]:
 
 
 def _size(image: bytes | None) -> tuple[int, int] | tuple[None, None]:
-    from dcr.data.decoding import DecodingError, read_size
+    from dcr.data.decoding import read_size
+    from dcr.data.developing import DecodingError
 
     try:
         return (None, None) if image is None else read_size(image)

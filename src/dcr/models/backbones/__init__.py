@@ -7,7 +7,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dcr.data.sources import LOCAL, Kind, backbone_location
+from dcr.data.hub_files import Kind
+from dcr.data.sources import LOCAL, backbone_location
 from dcr.data.transforms import Preprocessing
 from dcr.devices import resolve_device
 from dcr.errors import UserError

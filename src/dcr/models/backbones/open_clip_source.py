@@ -16,7 +16,8 @@ import open_clip
 from huggingface_hub import try_to_load_from_cache
 from open_clip.transform import PreprocessCfg
 
-from dcr.data.sources import FETCH, LOCAL, WEIGHTS
+from dcr.data.hub_files import WEIGHTS
+from dcr.data.sources import FETCH, LOCAL
 from dcr.errors import UserError
 from dcr.models.backbones.torchscript import activation_of, is_torchscript
 from dcr.models.model_configs import only, pick, read_json

@@ -19,7 +19,7 @@ from transformers import (
 )
 from transformers.activations import ACT2FN
 
-from dcr.data.sources import WEIGHTS
+from dcr.data.hub_files import WEIGHTS
 from dcr.data.transforms import Preprocessing, checked_preprocessing
 from dcr.errors import UserError
 from dcr.models.backbones.base import Backbone
