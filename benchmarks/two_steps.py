@@ -19,7 +19,7 @@ from torchvision.transforms import v2
 
 from dcr import Projector
 from dcr.data.views import ViewAugmentation
-from dcr.models.backbones.open_clip import build_open_clip
+from dcr.models.backbones.families.open_clip import OpenClipBackbone
 from dcr.models.diffusion import Diffusion
 from dcr.training.batches import Batch, BatchOptions, make_batch
 from dcr.training.distributed.processes import Processes
@@ -61,7 +61,7 @@ def build_models(setting: Setting) -> tuple[ConditionModel, Diffusion]:
     with tempfile.TemporaryDirectory() as folder:
         build = full_size_diffusion if setting.models == "full" else scaled_down_diffusion
         diffusion = build(Path(folder))
-    backbone = build_open_clip(tower_config(setting))
+    backbone = OpenClipBackbone.build(tower_config(setting))
     backbone.model.requires_grad_(False)
     add_lora(backbone, LoraOptions(16, 16, 0.1, "lora_only"))
     width = diffusion.unet.config.cross_attention_dim

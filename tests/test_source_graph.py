@@ -138,6 +138,21 @@ def test_a_name_that_a_package_hands_on_leads_to_the_module_that_defines_it(
     assert sources.reached(["dcr.user"]) == {"dcr.user"} | expected
 
 
+def test_a_package_that_looks_through_its_folder_imports_what_lies_there(tmp_path):
+    listing = "from pkgutil import iter_modules\ndef all(): return [*iter_modules(__path__)]\n"
+    shelf = {
+        "shelf/__init__.py": listing,
+        "shelf/one.py": "import dcr.room\n",
+        "shelf/part/__init__.py": "",
+        "shelf/part/inner.py": "",
+        "shelf/notes/readme.txt": "",
+        "room.py": "",
+        "user.py": "from dcr.shelf import all\n",
+    }
+    reached = {"dcr.user", "dcr.shelf", "dcr.shelf.one", "dcr.shelf.part", "dcr.room"}
+    assert write(tmp_path, shelf).reached(["dcr.user"]) == reached
+
+
 def test_the_front_of_a_package_has_no_effect_but_to_hand_on_or_to_define():
     """Else the ways round it would be wrong."""
     import ast

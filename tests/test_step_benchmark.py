@@ -13,7 +13,7 @@ import torch
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 import step as benchmark
 from dcr import dcr_loss
-from dcr.models.backbones.open_clip import build_open_clip
+from dcr.models.backbones.families.open_clip import OpenClipBackbone
 from two_steps import PlainStep, Setting, TrainerStep, build_models, published_loss, tower_config
 
 SETTING = Setting("cpu", "small", 2, 32, 1, False, "no", "none")
@@ -77,7 +77,7 @@ def test_on_a_gpu_the_models_are_those_of_the_paper():
 def test_the_full_tower_takes_every_size(image_size):
     setting = replace(benchmark.parse(["--device", "cuda"])[1], image_size=image_size)
     with torch.device("meta"):
-        backbone = build_open_clip(tower_config(setting))
+        backbone = OpenClipBackbone.build(tower_config(setting))
         features = backbone.visual(torch.zeros(1, 3, image_size, image_size))
     assert features.shape == (1, 768)
 

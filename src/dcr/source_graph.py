@@ -46,6 +46,11 @@ class _Text:
         }
 
     @property
+    def lists_its_folder(self) -> bool:
+        """Whether it looks through its package's folder and finds the modules that lie there."""
+        return any(isinstance(node, ast.Name) and node.id == "__path__" for node in self.nodes)
+
+    @property
     def handed_on(self) -> dict[str, tuple[str, str]]:
         """The names that it takes from elsewhere, each with its module and its name there."""
         return {
@@ -67,7 +72,8 @@ class Sources:
 
     Imports inside functions count, those for type checking alone do not. A module's name in quotes,
     by which it is started in another process, counts as an import; a package's with templates, as
-    use of these. A name that a package's ``__init__`` only hands on leads to the module that
+    use of these. A package that looks through its own folder (``__path__``) imports all that lies
+    there. A name that a package's ``__init__`` only hands on leads to the module that
     defines it, and to none of the others that are handed on there: who takes one name of a room
     does not depend on the whole room.
 
@@ -155,8 +161,14 @@ class Sources:
                 for quoted in text.quoted
                 if self._path(quoted) and not self._is_package(quoted)
             }
-            self._edges[name] = frozenset(found | started)
+            beside = self._beside(name) if text.lists_its_folder else set()
+            self._edges[name] = frozenset(found | started | beside)
         return self._edges[name]
+
+    def _beside(self, package: str) -> set[str]:
+        """Return the modules and packages that lie in the folder of a package."""
+        names = {path.stem for path in self._file(package).parent.iterdir()} - {"__init__"}
+        return {module for name in names if self._path(module := f"{package}.{name}")}
 
     def _home(self, base: str, taken: str | None) -> str | None:
         """Return the module that defines what is taken from ``base``; None where that is no

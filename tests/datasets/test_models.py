@@ -4,14 +4,14 @@ from kedro.io import DatasetError
 
 from dcr.datasets.models import BackboneDataset, BaselinesDataset, EncoderDataset
 from dcr.models.backbones import load_backbone
-from dcr.models.backbones.open_clip import build_open_clip
+from dcr.models.backbones.families.open_clip import OpenClipBackbone
 from models import pixels, randomize, tiny_hf_clip, tiny_model_cfg
 
 CARD = {"base_model": "tiny", "recipe": "demo", "method": "dcr", "licence": "apache-2.0"}
 
 
 def backbone(seed=0):
-    backbone = build_open_clip(tiny_model_cfg())
+    backbone = OpenClipBackbone.build(tiny_model_cfg())
     randomize(backbone.model, seed)
     return backbone
 

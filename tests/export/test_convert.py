@@ -8,7 +8,7 @@ from dcr.errors import UserError
 from dcr.export.convert import to_clip_model, to_clip_text_model, to_open_clip
 from dcr.export.tokenizers import write_clip_tokenizer
 from dcr.models.backbones import load_backbone, split_attention
-from dcr.models.backbones.open_clip import build_open_clip
+from dcr.models.backbones.families.open_clip import OpenClipBackbone
 from models import TEXTS, pixels, randomize, tiny_hf_clip, tiny_model_cfg
 
 EOS = 49407
@@ -38,7 +38,7 @@ MODELS = {
 
 @pytest.fixture(scope="module", params=MODELS.values(), ids=MODELS)
 def backbone(request):
-    backbone = build_open_clip(request.param)
+    backbone = OpenClipBackbone.build(request.param)
     randomize(backbone.model)
     return backbone
 
@@ -63,7 +63,7 @@ class TestToClipModel:
 
     @torch.no_grad()
     def test_split_attention_makes_no_difference(self):
-        backbone = build_open_clip(tiny_model_cfg())
+        backbone = OpenClipBackbone.build(tiny_model_cfg())
         expected = to_clip_model(backbone.model, EOS).state_dict()
         split_attention(backbone.visual)
         state = to_clip_model(backbone.model, EOS).state_dict()
@@ -72,14 +72,14 @@ class TestToClipModel:
     @torch.no_grad()
     def test_there_and_back_is_exact(self, backbone):
         model_cfg, state = to_open_clip(to_clip_model(backbone.model, EOS))
-        model = build_open_clip(model_cfg).model
+        model = OpenClipBackbone.build(model_cfg).model
         model.load_state_dict(state)
         images, tokens = backbone.preprocessing.normalize(pixels()), backbone.tokenize(TEXTS)
         assert torch.equal(model.encode_image(images), backbone.model.encode_image(images))
         assert torch.equal(model.encode_text(tokens), backbone.model.encode_text(tokens))
 
     def test_draws_no_random_numbers(self):
-        backbone = build_open_clip(tiny_model_cfg())
+        backbone = OpenClipBackbone.build(tiny_model_cfg())
         torch.manual_seed(3)
         expected = torch.rand(1)
         torch.manual_seed(3)
@@ -105,7 +105,7 @@ class TestToClipModel:
     )
     def test_what_clip_model_lacks_is_told(self, model_cfg, reason):
         with pytest.raises(UserError, match=reason):
-            to_clip_model(build_open_clip(model_cfg).model, EOS)
+            to_clip_model(OpenClipBackbone.build(model_cfg).model, EOS)
 
 
 class TestToClipTextModel:
@@ -187,7 +187,7 @@ class TestTokenizer:
 
     @torch.no_grad()
     def test_the_other_padding_gives_equal_text_features(self, tokenizer):
-        backbone = build_open_clip(tiny_model_cfg())
+        backbone = OpenClipBackbone.build(tiny_model_cfg())
         ids = tokenizer(
             list(self.SENTENCES), padding="max_length", truncation=True, return_tensors="pt"
         )

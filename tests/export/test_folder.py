@@ -15,7 +15,8 @@ from dcr.export.convert import to_clip_model
 from dcr.export.folder import write_encoder, write_open_clip
 from dcr.files import sha256_folder
 from dcr.models.backbones import load_backbone, lora_targets, merge_lora, split_attention
-from dcr.models.backbones.open_clip import build_open_clip
+from dcr.models.backbones.families.open_clip import OpenClipBackbone
+from dcr.models.backbones.families.open_clip_timm import TimmBackbone
 from dcr.models.encoder import load_encoder
 from measured import comparison
 from models import (
@@ -203,7 +204,7 @@ class TestFolder:
         assert [path.name for path in tmp_path.iterdir()] == ["encoder"]
 
     def test_an_unmerged_adapter_is_refused(self, tmp_path):
-        backbone = build_open_clip(tiny_model_cfg())
+        backbone = OpenClipBackbone.build(tiny_model_cfg())
         split_attention(backbone.visual)
         inject_adapter_in_model(
             LoraConfig(target_modules=lora_targets(backbone.visual)), backbone.visual
@@ -243,7 +244,7 @@ class TestOtherFamilies:
         model_cfg = tiny_model_cfg(
             embed_dim=64, custom_text=True, init_logit_bias=-10.0, vision_cfg=vision_cfg
         )
-        backbone = build_open_clip(model_cfg, {"resize_mode": "squash"})
+        backbone = TimmBackbone.build(model_cfg, {"resize_mode": "squash"})
         adapter = train(backbone)
         write_encoder(tmp_path / "encoder", backbone, adapter, CARD)
 
@@ -292,7 +293,7 @@ class TestLoadEncoder:
 
 class TestWriteOpenClip:
     def test_round_trip(self, tmp_path):
-        backbone = build_open_clip(
+        backbone = OpenClipBackbone.build(
             tiny_model_cfg(), {"mean": (0.1, 0.2, 0.3), "interpolation": "bilinear"}
         )
         write_open_clip(tmp_path / "m", backbone)

@@ -20,8 +20,10 @@ from transformers import (
 )
 
 from dcr.models.backbones import Backbone, Preprocessing
-from dcr.models.backbones.open_clip import build_open_clip
-from dcr.models.backbones.transformers import TransformersBackbone
+from dcr.models.backbones.families.clip import ClipBackbone
+from dcr.models.backbones.families.open_clip import OpenClipBackbone
+from dcr.models.backbones.families.siglip import SiglipBackbone
+from dcr.models.backbones.transformers.backbone import TransformersBackbone
 from dcr.models.diffusion import Diffusion
 from diffusion_models import tiny_diffusion
 
@@ -121,7 +123,7 @@ def backbone_on_meta(repo_id: str) -> Backbone:
     """Build a recipe's backbone by its name on the hub."""
     with torch.device("meta"):
         if repo_id in OPEN_CLIP:
-            return build_open_clip(open_clip.get_model_config(OPEN_CLIP[repo_id]))
+            return OpenClipBackbone.build(open_clip.get_model_config(OPEN_CLIP[repo_id]))
         return transformers_backbone(TRANSFORMERS[repo_id])
 
 
@@ -131,9 +133,9 @@ def transformers_backbone(config: CLIPConfig | SiglipConfig) -> TransformersBack
     if isinstance(config, CLIPConfig):
         mean, std = open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD
         preprocessing = Preprocessing(image_size, mean, std, "bicubic", "shortest")
-        return TransformersBackbone(CLIPModel(config), preprocessing, "random weights")
+        return ClipBackbone(CLIPModel(config), preprocessing, "random weights")
     preprocessing = Preprocessing(image_size, (0.5,) * 3, (0.5,) * 3, "bicubic", "squash")
-    return TransformersBackbone(SiglipModel(config), preprocessing, "random weights")
+    return SiglipBackbone(SiglipModel(config), preprocessing, "random weights")
 
 
 def unet_on_meta(name: str) -> UNet2DConditionModel:

@@ -37,14 +37,14 @@ def one_step(folder: Path) -> None:
 
     from dcr.data.shards import read_samples, write_shard
     from dcr.latents import LatentCache, LatentOptions, plan_latents
-    from dcr.models.backbones.open_clip import build_open_clip
+    from dcr.models.backbones.families.open_clip import OpenClipBackbone
     from dcr.models.projector import Projector
     from dcr.training import jobs
     from full_size import full_size_diffusion
     from training_world import parameters
 
     torch.manual_seed(0)
-    backbone = build_open_clip(open_clip.get_model_config("ViT-L-14-quickgelu"))
+    backbone = OpenClipBackbone.build(open_clip.get_model_config("ViT-L-14-quickgelu"))
     diffusion = full_size_diffusion(folder / "tokenizer")
     shard = write_shard(folder / "shards", "00000", photographs(6))
     manifest = pd.DataFrame(

@@ -20,7 +20,8 @@ from dcr.export.card import model_card
 from dcr.files import atomic_folder
 from dcr.finite import require_finite
 from dcr.models.backbones import Backbone
-from dcr.models.backbones.attention import fused_state_dict, has_adapter
+from dcr.models.backbones.attention import fused_state_dict
+from dcr.models.backbones.lora import has_adapter
 
 _LOG = logging.getLogger(__name__)
 _FORMATS = ("open_clip", "transformers")
@@ -104,7 +105,7 @@ def write_open_clip(folder: str | Path, backbone: Backbone) -> None:
 
 def _write_open_clip_files(folder: Path, backbone: Backbone, dtype: torch.dtype) -> None:
     from dcr.export.tokenizers import is_open_clip_vocabulary, write_tokenizer
-    from dcr.models.backbones.open_clip import OpenClipBackbone
+    from dcr.models.backbones.families.open_clip import OpenClipBackbone
 
     preprocessing = backbone.preprocessing
     if isinstance(backbone, OpenClipBackbone):
@@ -151,7 +152,7 @@ def _transformers_model(backbone: Backbone) -> Any:
     from dcr.export.convert import to_clip_model
     from dcr.export.convert_siglip import is_siglip, to_siglip_model
     from dcr.export.tokenizers import eos_token_id
-    from dcr.models.backbones.open_clip import OpenClipBackbone
+    from dcr.models.backbones.families.open_clip import OpenClipBackbone
 
     if not isinstance(backbone, OpenClipBackbone):
         return backbone.model
@@ -237,7 +238,7 @@ def _write_adapter(
     """
     from dcr.export.convert import to_clip_module_name
     from dcr.export.convert_siglip import is_siglip, to_siglip_adapter
-    from dcr.models.backbones.open_clip import OpenClipBackbone
+    from dcr.models.backbones.families.open_clip import OpenClipBackbone
 
     weights = {
         name.removeprefix("base_model.model."): tensor

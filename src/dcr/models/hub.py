@@ -19,7 +19,8 @@ from dcr.data.sources import (
 )
 from dcr.errors import UserError
 from dcr.files import sha256_file
-from dcr.models.backbones import check_backbone, find_library
+from dcr.models.backbones import check_backbone
+from dcr.models.backbones.families import find_family
 from dcr.models.diffusion_source import check_diffusion
 
 if TYPE_CHECKING:
@@ -82,9 +83,10 @@ def _files_of(role: str, source: str, location: Path) -> list[str]:
         return [location.name]
     if not location.is_dir():
         raise UserError(f"{role} {source}: there is no such folder: check the path")
-    kind = "diffusers" if role == "diffusion" else find_library(backbone_location(source))[1]
+    family = None if role == "diffusion" else find_family(backbone_location(source))
+    names = files_in(location)
     try:
-        return needed_files(kind, files_in(location))
+        return needed_files("diffusers", names) if family is None else family.needed_files(names)
     except UserError as error:
         raise UserError(f"{role} {source}: {location} holds no whole model, as {error}") from error
 

@@ -10,7 +10,7 @@ import torch
 from open_clip.loss import ClipLoss
 
 from dcr.models.backbones import Backbone
-from dcr.models.backbones.open_clip import build_open_clip
+from dcr.models.backbones.families.open_clip import OpenClipBackbone
 from dcr.parameters import PretrainingParameters
 from dcr.scenes.pretrain_data import ImageSet, only_used_tokens, optimise, seeded
 
@@ -44,7 +44,7 @@ def build_clip(parameters: PretrainingParameters) -> Backbone:
         "vision_cfg": vision,
         "text_cfg": text,
     }
-    return build_open_clip(model, _PREPROCESSING)
+    return OpenClipBackbone.build(model, _PREPROCESSING)
 
 
 def train_clip(images: ImageSet, parameters: PretrainingParameters) -> Backbone:

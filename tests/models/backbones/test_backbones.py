@@ -16,7 +16,7 @@ from dcr.models.backbones import (
     split_attention,
 )
 from dcr.models.backbones.attention import SplitAttention, fused_state_dict
-from dcr.models.backbones.open_clip import build_open_clip
+from dcr.models.backbones.families.open_clip_timm import TimmBackbone
 from models import (
     IMAGE_SIZE,
     TEXTS,
@@ -51,7 +51,7 @@ def timm_backbone():
     model_cfg = tiny_model_cfg(
         embed_dim=64, custom_text=True, init_logit_bias=-10.0, vision_cfg=vision_cfg
     )
-    return build_open_clip(
+    return TimmBackbone.build(
         model_cfg, {"mean": (0.5,) * 3, "std": (0.5,) * 3, "resize_mode": "squash"}
     )
 
@@ -247,7 +247,7 @@ class TestSources:
     def test_a_bare_folder_with_both_configs_means_transformers(self, tmp_path):
         folder = tiny_hf_clip(tmp_path / "m")
         (folder / "open_clip_config.json").write_text("{}")
-        assert type(load_backbone(str(folder))).__name__ == "TransformersBackbone"
+        assert type(load_backbone(str(folder))).__name__ == "ClipBackbone"
         (folder / "open_clip_config.json").unlink()
         with pytest.raises(UserError, match="leave out 'local-dir:'"):
             load_backbone(f"local-dir:{folder}")

@@ -12,7 +12,7 @@ from open_clip.pretrained import _PRETRAINED
 
 from dcr.errors import UserError
 from dcr.models.backbones import load_backbone
-from dcr.models.backbones.open_clip_source import read_source
+from dcr.models.backbones.open_clip.source import read_source
 from dcr.models.backbones.torchscript import activation_of
 from models import pixels, tiny_model_cfg, tiny_open_clip
 
@@ -109,7 +109,7 @@ class TestActivation:
         caplog.set_level(logging.ERROR)
         (tmp_path / "weights.safetensors").write_bytes(b"x")
         monkeypatch.setattr(
-            "dcr.models.backbones.open_clip_source.cached_tag_file",
+            "dcr.models.backbones.open_clip.tags.cached_tag_file",
             lambda tag: tmp_path / "weights.safetensors",
         )
         pairs = [

@@ -10,7 +10,7 @@ from transformers import AutoModel
 
 from dcr.export.convert import to_clip_model
 from dcr.models.backbones import load_backbone
-from dcr.models.backbones.open_clip import build_open_clip
+from dcr.models.backbones.families.open_clip import OpenClipBackbone
 from models import (
     TEXTS,
     pixels,
@@ -112,7 +112,7 @@ def test_an_image_tower_that_ends_in_pooling_has_no_projection(backbones, family
 
 def test_a_tower_without_text_projection_has_none():
     text = {**tiny_model_cfg()["text_cfg"], "width": 24, "proj_type": "none"}
-    assert build_open_clip(tiny_model_cfg(text_cfg=text)).text_projection() is None
+    assert OpenClipBackbone.build(tiny_model_cfg(text_cfg=text)).text_projection() is None
 
 
 @torch.no_grad()
@@ -122,7 +122,9 @@ def test_tokens_that_open_clip_gives_beside_the_embedding_stay(backbones):
     """
     vision = {**tiny_model_cfg()["vision_cfg"], "output_tokens": True}
     text = {**tiny_model_cfg()["text_cfg"], "output_tokens": True}
-    backbone = build_open_clip(tiny_model_cfg(vision_cfg=vision, text_cfg=text, custom_text=True))
+    backbone = OpenClipBackbone.build(
+        tiny_model_cfg(vision_cfg=vision, text_cfg=text, custom_text=True)
+    )
     randomize(backbone.model)
     tokens = backbone.visual(pixels())[1]
     words = backbone.model.text(backbone.tokenize(TEXTS))[1]

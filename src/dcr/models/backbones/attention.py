@@ -1,4 +1,4 @@
-"""The linear layers of an image tower that LoRA may touch, and attention in a form that lets it.
+"""PyTorch's fused attention in a form that lets LoRA touch it.
 
 ``nn.MultiheadAttention`` holds q, k and v in one fused parameter and calls neither it nor
 ``out_proj`` as a module, so LoRA put on it is ignored or impossible. Before training it is split
@@ -7,18 +7,14 @@ into four linear layers, afterwards fused again; both are exact.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from dcr.errors import UserError
-
 _PROJECTIONS = ("q_proj", "k_proj", "v_proj")
-_FUSED_PROJECTIONS = "qkv"  # timm's one layer for all three
-LORA_LAYERS = ("q", "k", "v", "out", "mlp")
-"""The layers of a transformer block that LoRA may touch."""
 
 
 class SplitAttention(nn.Module):
@@ -114,32 +110,18 @@ class SplitAttention(nn.Module):
         return fused.train(self.training)
 
 
-def split_attention(visual: nn.Module) -> None:
-    """Replace, in place, the fused attention of every transformer block by `SplitAttention` with
+def split_fused(module: nn.Module) -> None:
+    """Replace, in place, every ``nn.MultiheadAttention`` below ``module`` by `SplitAttention` with
     the same weights.
-
-    A pooling head's attention stays as it is: it is no target of LoRA. Towers whose blocks already
-    have layers that are called as modules (transformers, timm) keep them. EVA's fused q, k and v
-    are such a layer only where the bias is added afterwards; timm can do either, with equal
-    results.
-
-    Args:
-        visual: the image tower.
     """
-    from timm.models.eva import EvaAttention
-
-    for block in transformer_blocks(visual):
-        _replace(block, nn.MultiheadAttention, SplitAttention)
-        for module in block.modules():
-            if isinstance(module, EvaAttention):
-                module.qkv_bias_separate = True
+    replace_modules(module, nn.MultiheadAttention, SplitAttention)
 
 
 def fuse_attention(visual: nn.Module) -> None:
-    """Undo `split_attention` on ``visual``, in place; the weights, merged adapters included,
+    """Undo `split_fused` on a tower, in place; the weights, merged adapters included,
     keep every bit.
     """
-    _replace(visual, SplitAttention, SplitAttention.fuse)
+    replace_modules(visual, SplitAttention, SplitAttention.fuse)
 
 
 def fused_state_dict(model: nn.Module) -> dict[str, torch.Tensor]:
@@ -158,75 +140,6 @@ def fused_state_dict(model: nn.Module) -> dict[str, torch.Tensor]:
     return state
 
 
-def lora_targets(visual: nn.Module, layers: Sequence[str] = LORA_LAYERS) -> list[str]:
-    """Return the names of the linear layers that LoRA may touch: attention and MLP of every
-    transformer block.
-
-    Found by module type. Patch embedding, norms, projections and pooling heads are no targets.
-    ValueError if fused attention is still there (`split_attention` comes first).
-
-    Args:
-        visual: the image tower.
-        layers: which of `LORA_LAYERS`; timm's q, k and v are one layer, which is a target if all
-            three are named.
-
-    Raises:
-        UserError: only some of q, k and v are named, and the tower has them in one layer.
-    """
-    names = {id(module): name for name, module in visual.named_modules()}
-    targets = []
-    for block in transformer_blocks(visual):
-        for module in block.modules():
-            if isinstance(module, nn.MultiheadAttention):
-                raise ValueError(
-                    "visual must have split attention, got fused: call split_attention first"
-                )
-            if isinstance(module, nn.Linear) and _is_chosen(names[id(module)], layers):
-                targets.append(names[id(module)])
-    return targets
-
-
-def _is_chosen(name: str, layers: Sequence[str]) -> bool:
-    """Tell whether a linear layer of a transformer block, by its full name, is one of
-    ``layers``.
-    """
-    *_, parent, own = name.split(".")
-    if own == _FUSED_PROJECTIONS:
-        found = {"q", "k", "v"} & set(layers)
-        if found and len(found) < 3:
-            raise UserError(
-                f"lora_targets must name all or none of q, k, v: {name} holds the three in one"
-                " layer"
-            )
-        return bool(found)
-    if own in _PROJECTIONS:
-        return own[0] in layers
-    return ("out" if "attn" in parent else "mlp") in layers
-
-
-def merge_lora(visual: nn.Module) -> None:
-    """Add the trained LoRA factors of ``visual`` to the weights they adapt and take the adapter
-    off, in place.
-    """
-    from peft.tuners.lora import LoraLayer
-
-    _replace(visual, LoraLayer, _merged)
-    if hasattr(visual, "peft_config"):
-        del visual.peft_config
-
-
-def has_adapter(module: nn.Module) -> bool:
-    """Tell whether PEFT layers are still on ``module`` or on a part of it."""
-    from peft.tuners.tuners_utils import BaseTunerLayer
-
-    return any(isinstance(child, BaseTunerLayer) for child in module.modules())
-
-
-def _merged(layer: nn.Module) -> nn.Module:
-    layer.merge()
-    return layer.get_base_layer()
-
-
 def _linear(weight: torch.Tensor, bias: torch.Tensor | None, trainable: bool) -> nn.Linear:
     linear = nn.Linear(weight.shape[1], weight.shape[0], bias is not None, device="meta")
     linear.weight = nn.Parameter(weight.detach().clone(), trainable)
@@ -235,38 +148,18 @@ def _linear(weight: torch.Tensor, bias: torch.Tensor | None, trainable: bool) ->
     return linear
 
 
-def _replace(module: nn.Module, kind: type, build) -> None:
-    """Replace every descendant of type ``kind`` by ``build(descendant)``."""
+def replace_modules(
+    module: nn.Module, kind: type[nn.Module], build: Callable[[Any], nn.Module]
+) -> None:
+    """Replace every descendant of ``module`` of a kind by what is built of it, in place.
+
+    Args:
+        module: the root, which itself stays.
+        kind: the class that is replaced; what lies below such a descendant is left alone.
+        build: takes the descendant.
+    """
     for name, child in module.named_children():
         if isinstance(child, kind):
             setattr(module, name, build(child))
         else:
-            _replace(child, kind, build)
-
-
-def transformer_blocks(visual: nn.Module) -> Iterator[nn.Module]:
-    """Yield the residual attention blocks of ``visual`` in order; UserError if it has none of a
-    known kind.
-    """
-    from open_clip.transformer import ResidualAttentionBlock
-    from timm.models.eva import EvaBlock, EvaBlockPostNorm
-    from timm.models.vision_transformer import Block
-    from transformers.models.clip.modeling_clip import CLIPEncoderLayer
-    from transformers.models.siglip.modeling_siglip import SiglipEncoderLayer
-
-    kinds = (
-        ResidualAttentionBlock,
-        Block,
-        EvaBlock,
-        EvaBlockPostNorm,
-        CLIPEncoderLayer,
-        SiglipEncoderLayer,
-    )
-    blocks = [module for module in visual.modules() if isinstance(module, kinds)]
-    if not blocks:
-        known = ", ".join(kind.__name__ for kind in kinds)
-        raise UserError(
-            f"The image tower ({type(visual).__name__}) has no transformer block that LoRA knows"
-            f" ({known}): choose a ViT backbone."
-        )
-    yield from blocks
+            replace_modules(child, kind, build)

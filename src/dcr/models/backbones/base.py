@@ -1,4 +1,4 @@
-"""What every backbone offers, whatever library it comes from.
+"""What every family of backbones says and offers, whatever library it comes from.
 
 Notation: B batch, N texts, d width of the image embedding, H image size in pixels, P patches, w
 width of the tower.
@@ -7,30 +7,35 @@ width of the tower.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import torch
 from PIL import Image
 from torch import nn
 
+from dcr.data.hub_files import Kind, needed_files
 from dcr.data.transforms import Preprocessing
 from dcr.errors import UserError
 from dcr.fingerprints import without_origin
+from dcr.models.backbones.blocks import Blocks
 from dcr.models.backbones.projection import Projection
 from dcr.models.model_configs import first_line
 
 
 class Backbone(ABC):
-    """An image tower with its preprocessing and its text side.
+    """An image tower with its preprocessing and its text side; a subclass is a family of them.
 
     Args:
         load_tokenizer: returns the tokenizer as its library builds it; called at the first use of
             `tokenizer`.
 
     Attributes:
+        layout: of the family: the library whose folders and repositories hold it.
+        model_type: of the family: what ``config.json`` calls it, None where folders have none.
+        blocks: of the family: the transformer blocks of its towers, and what LoRA may touch there.
         model: the whole model, as its own library built it.
         visual: the image tower alone, normalised pixels to embedding; what LoRA is put on. It
             shares its modules with ``model``.
@@ -38,6 +43,41 @@ class Backbone(ABC):
         embed_dim: d, the width of the image embedding before L2 normalisation.
         source: where it was loaded from, for messages and model cards.
     """
+
+    layout: ClassVar[Kind]
+    model_type: ClassVar[str | None] = None
+    blocks: ClassVar[Blocks]
+
+    @classmethod
+    @abstractmethod
+    def recognises(cls, location: str) -> bool:
+        """Tell whether a local source is of this family, by its configuration; False where that
+        cannot be read.
+
+        Args:
+            location: as `dcr.data.sources.backbone_location` returns it.
+        """
+
+    @classmethod
+    @abstractmethod
+    def load(cls, location: str, device: str | torch.device) -> Self:
+        """Return the backbone at ``location``, which is of this family, on ``device`` in float32;
+        UserError where it cannot be.
+        """
+
+    @classmethod
+    @abstractmethod
+    def check(cls, location: str) -> None:
+        """Compare configuration and weights at ``location`` unloaded; UserError where they do not
+        make a model.
+        """
+
+    @classmethod
+    def needed_files(cls, names: Iterable[str]) -> list[str]:
+        """Return those of a folder's files, ``names``, that loading reads; UserError where weights
+        are missing.
+        """
+        return needed_files(cls.layout, names)
 
     def __init__(
         self,

@@ -1,30 +1,38 @@
-"""Backbones from open_clip: native CLIP and CustomTextCLIP, and timm towers loaded through it."""
+"""Models of open_clip, CLIP and CustomTextCLIP, with an image tower of open_clip's own."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import asdict
-from functools import cache, partial
+from functools import partial
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import open_clip
 import torch
 from open_clip.convert import convert_state_dict
 from open_clip.model import convert_to_custom_text_state_dict
-from open_clip.tokenizer import HFTokenizer
 from open_clip.transform import PreprocessCfg
+from open_clip.transformer import ResidualAttentionBlock
 from torch import nn
 
-from dcr.data.sources import tokenizer_folder
 from dcr.data.transforms import Preprocessing, checked_preprocessing
 from dcr.errors import UserError
+from dcr.models.backbones.attention import split_fused
 from dcr.models.backbones.base import Backbone
-from dcr.models.backbones.open_clip_source import OpenClipSource, read_source
+from dcr.models.backbones.blocks import Blocks
+from dcr.models.backbones.open_clip.source import (
+    OpenClipSource,
+    is_of_open_clip,
+    names_timm_tower,
+    peek_model_cfg,
+    read_source,
+)
+from dcr.models.backbones.open_clip.tokenizer import build_tokenizer, count_tokens
 from dcr.models.backbones.projection import Projection
-from dcr.models.model_configs import check_numbers, first_line, load_tokenizer
+from dcr.models.model_configs import check_numbers, first_line
 from dcr.models.weights import fit, read_weights
 
 
@@ -39,6 +47,11 @@ class OpenClipBackbone(Backbone):
         source: where it was loaded from.
     """
 
+    layout = "open_clip"
+    blocks = Blocks((ResidualAttentionBlock,), split=split_fused)
+    image_projections: tuple[str, ...] = ("proj",)
+    """Where the image tower's last linear layer may lie in it."""
+
     def __init__(
         self,
         model: nn.Module,
@@ -52,6 +65,59 @@ class OpenClipBackbone(Backbone):
         )
         self.model_cfg = model_cfg
 
+    @classmethod
+    def takes(cls, model_cfg: dict[str, Any]) -> bool:
+        """Tell whether the image tower of ``model_cfg``, checked or not, is of this family."""
+        return not names_timm_tower(model_cfg)
+
+    @classmethod
+    def recognises(cls, location: str) -> bool:
+        """See `Backbone.recognises`; ``location`` may name a model of open_clip's table."""
+        return is_of_open_clip(location) and cls.takes(peek_model_cfg(location))
+
+    @classmethod
+    def load(cls, location: str, device: str | torch.device) -> Self:
+        """See `Backbone.load`: ``location`` on ``device``.
+
+        Safetensors are read as such, other files by an unpickler that knows tensors alone, and
+        OpenAI's TorchScript archives by `dcr.models.backbones.torchscript`, which runs none of
+        their code. Whether quick_gelu is on is read from the config; from the archive or
+        open_clip's table where weights come under a model's name.
+        """
+        read = read_source(location)
+        state = _fitted(read, read_weights(read.weights))
+        model = _build(read.model_cfg)
+        model.load_state_dict(state)
+        return cls._of(model.to(device), read, location)
+
+    @classmethod
+    def check(cls, location: str) -> None:
+        """See `Backbone.check`, of ``location``."""
+        read = read_source(location)
+        _fitted(read, read_weights(read.weights, only_shapes=True))
+
+    @classmethod
+    def build(cls, model_cfg: dict[str, Any], preprocess_cfg: dict[str, Any] | None = None) -> Self:
+        """Build a backbone with random weights from the two parts of an ``open_clip_config.json``.
+
+        Keys that ``preprocess_cfg`` leaves out take open_clip's defaults (OpenAI's mean and std,
+        bicubic, shortest). The text side uses open_clip's own byte-pair tokenizer.
+
+        Args:
+            model_cfg: architecture of both towers, as open_clip spells it.
+            preprocess_cfg: how images become its input; None for the defaults alone.
+        """
+        source = OpenClipSource(model_cfg, Path(), Path("model_cfg"), preprocess_cfg or {})
+        return cls._of(_build(model_cfg), source, "random weights")
+
+    @classmethod
+    def _of(cls, model: nn.Module, source: OpenClipSource, name: str) -> Self:
+        preprocessing = _preprocessing(
+            {**asdict(PreprocessCfg()), **source.preprocess_cfg}, model, source.config_path
+        )
+        tokenizer = partial(build_tokenizer, source, model.context_length)
+        return cls(model, deepcopy(source.model_cfg), preprocessing, tokenizer, name)
+
     def encode_tokens(
         self, pixels: torch.Tensor, layer: int = -2
     ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -63,12 +129,8 @@ class OpenClipBackbone(Backbone):
         return outputs["image_features"], outputs["image_intermediates"][0]
 
     def image_projection(self) -> Projection | None:
-        """See `Backbone.image_projection`; a timm tower ends in open_clip's head, or in its own
-        classifier's layer.
-        """
-        return _find_projection(
-            self.visual, ("proj", "head.proj", "head.mlp.fc2", "trunk.head"), "visual."
-        )
+        """See `Backbone.image_projection`."""
+        return _find_projection(self.visual, self.image_projections, "visual.")
 
     def text_projection(self) -> Projection | None:
         """See `Backbone.text_projection`."""
@@ -88,14 +150,13 @@ class OpenClipBackbone(Backbone):
 
     def count_tokens(self, texts: list[str]) -> list[int]:
         """See `Backbone.count_tokens`; ``texts`` are not cut before they are counted."""
-        tokenizer = self.tokenizer
-        if isinstance(tokenizer, open_clip.SimpleTokenizer):
-            return [len(tokenizer.encode(text)) + 2 for text in texts]
-        cleaned = [tokenizer.clean_fn(text) for text in texts]
-        return [len(ids) for ids in tokenizer.tokenizer(cleaned).input_ids]
+        return count_tokens(self.tokenizer, texts)
 
     def _encode_tokens(self, tokens: torch.Tensor) -> torch.Tensor:
         return self.model.encode_text(tokens)
+
+
+FAMILY = OpenClipBackbone
 
 
 def _find_projection(
@@ -112,46 +173,6 @@ def _find_projection(
         if isinstance(layer, nn.Linear | nn.Parameter):
             return Projection.of(layer, prefix + name)
     return None
-
-
-def build_open_clip(
-    model_cfg: dict[str, Any], preprocess_cfg: dict[str, Any] | None = None
-) -> OpenClipBackbone:
-    """Build a backbone with random weights from the two parts of an ``open_clip_config.json``.
-
-    Keys that ``preprocess_cfg`` leaves out take open_clip's defaults (OpenAI's mean and std,
-    bicubic, shortest). The text side uses open_clip's own byte-pair tokenizer.
-
-    Args:
-        model_cfg: architecture of both towers, as open_clip spells it.
-        preprocess_cfg: how images become its input; None for the defaults alone.
-    """
-    source = OpenClipSource(model_cfg, Path(), Path("model_cfg"), preprocess_cfg or {})
-    return _backbone(_build(model_cfg), source, "random weights")
-
-
-def load_open_clip(source: str, device: str | torch.device) -> OpenClipBackbone:
-    """Load ``source``, a ``local-dir:<folder>`` or ``<model name>/<pretrained tag or file>``, to
-    ``device``.
-
-    Safetensors are read as such, other files by an unpickler that knows tensors alone, and OpenAI's
-    TorchScript archives by `dcr.models.backbones.torchscript`, which runs none of their code.
-    Whether quick_gelu is on is read from the config; from the archive or open_clip's table where
-    weights come under a model's name.
-    """
-    read = read_source(source)
-    state = _fitted(read, read_weights(read.weights))
-    model = _build(read.model_cfg)
-    model.load_state_dict(state)
-    return _backbone(model.to(device), read, source)
-
-
-def check_open_clip(source: str) -> None:
-    """Compare configuration and weights of ``source`` unloaded; UserError where they do not
-    make a model.
-    """
-    read = read_source(source)
-    _fitted(read, read_weights(read.weights, only_shapes=True))
 
 
 def _fitted(source: OpenClipSource, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -182,58 +203,6 @@ def _with_todays_names(model: nn.Module, state: dict[str, torch.Tensor]) -> dict
     state = convert_state_dict(model, state)
     is_old = "positional_embedding" in state and not hasattr(model, "positional_embedding")
     return convert_to_custom_text_state_dict(state) if is_old else state
-
-
-def _backbone(model: nn.Module, source: OpenClipSource, name: str) -> OpenClipBackbone:
-    preprocessing = _preprocessing(
-        {**asdict(PreprocessCfg()), **source.preprocess_cfg}, model, source.config_path
-    )
-    load_tokenizer = partial(_load_tokenizer, source, model.context_length)
-    return OpenClipBackbone(model, deepcopy(source.model_cfg), preprocessing, load_tokenizer, name)
-
-
-class _Tokenizer(open_clip.SimpleTokenizer):
-    """open_clip's tokenizer, which keeps the token ids of the texts that it met last: encoders
-    share them.
-    """
-
-    _NUM_KEPT = 1 << 15
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self._kept: dict[str, list[int]] = {}
-
-    def encode(self, text: str) -> list[int]:
-        """Return the token ids of ``text``, start and end token left out, in a list of the
-        caller's own.
-        """
-        if text not in self._kept:
-            if len(self._kept) >= self._NUM_KEPT:
-                self._kept.clear()
-            self._kept[text] = super().encode(text)
-        return list(self._kept[text])
-
-
-@cache
-def _plain_tokenizer(context_length: int) -> _Tokenizer:
-    """Return the tokenizer of all CLIP models; its vocabulary takes a second to read."""
-    return _Tokenizer(context_length=context_length)
-
-
-def _load_tokenizer(source: OpenClipSource, context_length: int) -> Any:
-    text_cfg = source.model_cfg["text_cfg"]
-    options = dict(text_cfg.get("tokenizer_kwargs") or {})
-    if not source.tokenizer:
-        return (
-            _Tokenizer(context_length=context_length, **options)
-            if options
-            else _plain_tokenizer(context_length)
-        )
-    folder = tokenizer_folder(source.tokenizer)
-    mode = text_cfg.get("tokenizer_mode")
-    return load_tokenizer(
-        folder, HFTokenizer, context_length=context_length, tokenizer_mode=mode, **options
-    )
 
 
 def _preprocessing(config: dict[str, Any], model: nn.Module, path: Path) -> Preprocessing:

@@ -1,0 +1,114 @@
+"""LoRA on an image tower of any family: its blocks, the layers that it may touch, the way back.
+
+What a tower's blocks are is told by the families (`dcr.models.backbones.blocks`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from torch import nn
+
+from dcr.errors import UserError
+from dcr.models.backbones.attention import replace_modules
+from dcr.models.backbones.blocks import LORA_LAYERS, Blocks
+from dcr.models.backbones.families import families
+
+
+def transformer_blocks(visual: nn.Module) -> Iterator[nn.Module]:
+    """Yield the residual attention blocks of ``visual`` in order; UserError if it has none of a
+    known kind.
+    """
+    yield from (block for block, _ in _blocks(visual))
+
+
+def split_attention(visual: nn.Module) -> None:
+    """Make the linear layers of every transformer block such that LoRA on them acts, in place, with
+    equal results.
+
+    A pooling head's attention stays as it is: it is no target of LoRA. `fuse_attention` leads back.
+
+    Args:
+        visual: the image tower.
+    """
+    for block, kind in _blocks(visual):
+        kind.split(block)
+
+
+def lora_targets(visual: nn.Module, layers: Sequence[str] = LORA_LAYERS) -> list[str]:
+    """Return the names of the linear layers that LoRA may touch: attention and MLP of every
+    transformer block.
+
+    Found by module type. Patch embedding, norms, projections and pooling heads are no targets.
+    ValueError if fused attention is still there (`split_attention` comes first).
+
+    Args:
+        visual: the image tower.
+        layers: which of `LORA_LAYERS`; q, k and v that are one layer are a target if all three are
+            named.
+
+    Raises:
+        UserError: only some of q, k and v are named, and the tower has them in one layer.
+    """
+    names = {id(module): name for name, module in visual.named_modules()}
+    targets = []
+    for block, kind in _blocks(visual):
+        for module in block.modules():
+            if isinstance(module, nn.MultiheadAttention):
+                raise ValueError(
+                    "visual must have split attention, got fused: call split_attention first"
+                )
+            name = names[id(module)]
+            if isinstance(module, nn.Linear) and _is_chosen(name, kind.layers_of(name), layers):
+                targets.append(name)
+    return targets
+
+
+def merge_lora(visual: nn.Module) -> None:
+    """Add the trained LoRA factors of ``visual`` to the weights they adapt and take the adapter
+    off, in place.
+    """
+    from peft.tuners.lora import LoraLayer
+
+    def merged(layer: LoraLayer) -> nn.Module:
+        layer.merge()
+        return layer.get_base_layer()
+
+    replace_modules(visual, LoraLayer, merged)
+    if hasattr(visual, "peft_config"):
+        del visual.peft_config
+
+
+def has_adapter(module: nn.Module) -> bool:
+    """Tell whether PEFT layers are still on ``module`` or on a part of it."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    return any(isinstance(child, BaseTunerLayer) for child in module.modules())
+
+
+def _is_chosen(name: str, held: frozenset[str], layers: Sequence[str]) -> bool:
+    chosen = held & set(layers)
+    if chosen and chosen != held:
+        together = ", ".join(layer for layer in LORA_LAYERS if layer in held)
+        raise UserError(
+            f"lora_targets must name all or none of {together}: {name} holds them in one layer"
+        )
+    return bool(chosen)
+
+
+def _blocks(visual: nn.Module) -> list[tuple[nn.Module, Blocks]]:
+    """Return the transformer blocks of a tower, each with its make."""
+    makes = {kind: family.blocks for family in families() for kind in family.blocks.types}
+    found = [
+        (module, makes[kind])
+        for module in visual.modules()
+        for kind in type(module).__mro__
+        if kind in makes
+    ]
+    if not found:
+        known = ", ".join(kind.__name__ for kind in makes)
+        raise UserError(
+            f"The image tower ({type(visual).__name__}) has no transformer block that LoRA knows"
+            f" ({known}): choose a ViT backbone."
+        )
+    return found

@@ -1,0 +1,1 @@
+"""What families of transformers share: folders as data, a backbone around their models."""
