@@ -44,9 +44,10 @@ model, _, preprocess = open_clip.create_model_and_transforms("local-dir:path/to/
 ```
 """
 _CROP = """
-Where the side that is left over beside the centre crop is odd, transformers crops one pixel from
-where open_clip and `dcr.load_encoder` do: it rounds down, torchvision to an even number. Features
-then differ a little; the scores below were measured with open_clip's crop.
+Where the side that is left over beside the centre crop is odd,
+transformers crops one pixel from where open_clip and `dcr.load_encoder` do: it rounds down,
+torchvision to an even number. Features then differ a little; the scores below were measured with
+open_clip's crop.
 """
 _PICTURES = """
 In training and evaluation pictures stood upright as EXIF says, lay on white where transparent, and
