@@ -46,21 +46,22 @@ PACKAGE = Path(dcr.__file__).parent
 LATENTS, MODELS = {"latents", "candidates"}, {"base models", "checks of base models"}
 OF_ENCODERS = {"embeddings", "results", "checkpoints", *MODELS}
 EDITS = {
-    "transforms.py": OF_ENCODERS,
-    "backbones/open_clip.py": OF_ENCODERS,
-    "decoding.py": {"embeddings", "results", "rows", "scenes", "checkpoints", *LATENTS, *MODELS},
-    "crops.py": {"checkpoints", *LATENTS},
+    "data/transforms.py": OF_ENCODERS,
+    "models/backbones/families/open_clip.py": OF_ENCODERS,
+    "models/backbones/families/siglip.py": {"checkpoints"},
+    "data/decoding.py": {*OF_ENCODERS, "rows", "scenes", *LATENTS},
+    "data/crops.py": {"checkpoints", *LATENTS},
     "latents/encoding.py": {"checkpoints", *LATENTS},
     "latents/making.py": {"latents"},  # candidates follow the latents that they are made of
     "positives/clsp.py": {"candidates"},
-    "views.py": {"checkpoints"},
+    "data/views.py": {"checkpoints"},
     "losses/dcr.py": {"checkpoints"},
     "training/batches.py": {"checkpoints"},
     "evaluation/embedding.py": {"embeddings", "results"},
     "evaluation/retrieval.py": {"results"},
     "metrics/bootstrap.py": {"embeddings", "results"},
     "validation/images.py": {"rows"},
-    "shards/tar_headers.py": {"rows", "results", *LATENTS, *MODELS},
+    "data/shards/tar_headers.py": {"rows", "results", *LATENTS, *MODELS},
     "scenes/drawing.py": {"scenes"},
     "scenes/pretrain_unet.py": MODELS,
     "scenes/pretrain_checks.py": {"checks of base models"},
@@ -74,16 +75,16 @@ IDLE = (
     "sweep/page.py",
     "pages/__init__.py",
     "cli.py",
-    "hooks.py",
-    "make_dvc.py",
-    "model_card.py",
-    "export.py",
+    "framework/hooks.py",
+    "framework/make_dvc.py",
+    "export/card.py",
+    "export/folder.py",
     "parameters/__init__.py",
     "parameters/training.py",
     "latents/plan.py",
     "latents/verifying.py",
-    "training/launcher.py",
-    "training/worker.py",
+    "training/distributed/launcher.py",
+    "training/distributed/worker.py",
     "pipelines/training/nodes.py",
     "selection/search.py",
 )
@@ -205,7 +206,7 @@ def test_the_code_of_a_process_is_what_it_started_with(sources, monkeypatch):
     """A worker and the node that waits for it agree, though a source is edited meanwhile."""
     code_hash.cache_clear()
     first = training.code_hash()
-    with lines_added(sources, ["views.py"], monkeypatch):
+    with lines_added(sources, ["data/views.py"], monkeypatch):
         assert training.code_hash() == first
         code_hash.cache_clear()
         assert training.code_hash() != first
@@ -218,7 +219,7 @@ def test_the_code_of_a_process_is_what_it_started_with(sources, monkeypatch):
         (("dcr.evaluation.running",), "scikit-learn"),
         (("dcr.latents.making",), "pillow"),
         (("dcr.training.stages",), "diffusers"),
-        (("dcr.models.backbones.open_clip",), "open_clip_torch"),
+        (("dcr.models.backbones.families.open_clip",), "open_clip_torch"),
     ],
 )
 def test_another_version_of_a_library_that_computes_counts_and_another_build_does_not(
@@ -237,14 +238,14 @@ def test_another_version_of_a_library_that_computes_counts_and_another_build_doe
 
 
 def test_a_class_stands_for_its_module_and_those_of_its_bases():
-    from dcr.models.backbones.open_clip import OpenClipBackbone
+    from dcr.models.backbones.families.open_clip import OpenClipBackbone
 
     class Own(OpenClipBackbone):
         """Of no module of the project."""
 
     assert code_hash(Own) == code_hash(OpenClipBackbone)
     assert code_hash(OpenClipBackbone) == code_hash(
-        "dcr.models.backbones.open_clip", "dcr.models.backbones.base"
+        "dcr.models.backbones.families.open_clip", "dcr.models.backbones.base"
     )
 
 
@@ -302,13 +303,8 @@ SHOWN = {
         "pages",
         "reporting",
         "cli",
-        "edge",
-        "hooks",
-        "run_hooks",
-        "session",
+        "framework",
         "settings",
-        "config",
-        "make_dvc",
         "faults",
     ),
     *(
@@ -316,10 +312,8 @@ SHOWN = {
         "pipeline_registry",
         "datasets",
         "export",
-        "model_card",
         "sweep",
         "selection",
-        "advice",
     ),
 }
 MAKERS = {
@@ -331,8 +325,9 @@ MAKERS = {
     ),
     "embeddings": (
         "dcr.evaluation.embedding",
-        "dcr.models.backbones.open_clip",
-        "dcr.models.backbones.transformers",
+        "dcr.models.backbones.families.open_clip",
+        "dcr.models.backbones.families.clip",
+        "dcr.models.backbones.families.siglip",
     ),
     "results": ("dcr.evaluation.running",),
     "latents": ("dcr.latents.making",),
