@@ -5,9 +5,9 @@ import torch
 from transformers import CLIPTokenizer
 
 from dcr.errors import UserError
-from dcr.export.convert import to_clip_model, to_clip_text_model, to_open_clip
-from dcr.export.tokenizers import write_clip_tokenizer
 from dcr.models.backbones import load_backbone, split_attention
+from dcr.models.backbones.conversion.clip import to_clip_model, to_clip_text_model, to_open_clip
+from dcr.models.backbones.conversion.tokenizers import write_clip_tokenizer
 from dcr.models.backbones.families.open_clip import OpenClipBackbone
 from models import TEXTS, pixels, randomize, tiny_hf_clip, tiny_model_cfg
 

@@ -11,10 +11,10 @@ from transformers import AutoImageProcessor, AutoTokenizer, CLIPModel, CLIPVisio
 from dcr.errors import UserError
 from dcr.evaluation.comparison import comparison_records
 from dcr.export.card import model_card
-from dcr.export.convert import to_clip_model
 from dcr.export.folder import write_encoder, write_open_clip
 from dcr.files import sha256_folder
 from dcr.models.backbones import load_backbone, lora_targets, merge_lora, split_attention
+from dcr.models.backbones.conversion.clip import to_clip_model
 from dcr.models.backbones.families.open_clip import OpenClipBackbone
 from dcr.models.backbones.families.open_clip_timm import TimmBackbone
 from dcr.models.encoder import load_encoder

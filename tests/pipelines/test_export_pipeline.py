@@ -20,9 +20,9 @@ from dcr.alignment import tell_alignment
 from dcr.errors import UserError
 from dcr.evaluation.comparison import comparison_records
 from dcr.export.card import model_card
-from dcr.export.convert import to_clip_model
 from dcr.fingerprints import tensors_hash
 from dcr.models.backbones import load_backbone
+from dcr.models.backbones.conversion.clip import to_clip_model
 from dcr.models.encoder import load_encoder
 from dcr.parameters import (
     EvaluationParameters,

@@ -37,7 +37,7 @@ def test_tokens_are_counted_as_open_clip_does():
 def test_tokens_are_counted_as_transformers_does(tmp_path):
     from transformers import CLIPTokenizerFast
 
-    from dcr.export.tokenizers import write_clip_tokenizer
+    from dcr.models.backbones.conversion.tokenizers import write_clip_tokenizer
 
     write_clip_tokenizer(tmp_path / "slow", 77)
     tokenizer = CLIPTokenizerFast.from_pretrained(tmp_path / "slow")

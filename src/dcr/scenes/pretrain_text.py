@@ -9,9 +9,9 @@ from tempfile import TemporaryDirectory
 
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from dcr.export.convert import to_clip_text_model
-from dcr.export.tokenizers import write_clip_tokenizer
 from dcr.models.backbones import Backbone
+from dcr.models.backbones.conversion.clip import to_clip_text_model
+from dcr.models.backbones.conversion.tokenizers import write_clip_tokenizer
 from dcr.parameters import PretrainingParameters
 from dcr.scenes.pretrain_clip import build_clip
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from transformers import AutoModel
 
-from dcr.export.convert import to_clip_model
 from dcr.models.backbones import load_backbone
+from dcr.models.backbones.conversion.clip import to_clip_model
 from dcr.models.backbones.families.open_clip import OpenClipBackbone
 from models import (
     TEXTS,

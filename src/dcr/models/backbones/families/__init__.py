@@ -10,6 +10,7 @@ from functools import cache
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
+from types import ModuleType
 
 from dcr.errors import UserError
 from dcr.models.backbones.base import Backbone
@@ -17,10 +18,15 @@ from dcr.models.model_configs import read_json
 
 
 @cache
+def family_modules() -> tuple[ModuleType, ...]:
+    """Return the module of every family, in the order of their names."""
+    names = sorted(module.name for module in iter_modules(__path__))
+    return tuple(import_module(f"{__name__}.{name}") for name in names)
+
+
 def families() -> tuple[type[Backbone], ...]:
     """Return every family, in the order of their modules' names."""
-    modules = sorted(module.name for module in iter_modules(__path__))
-    return tuple(import_module(f"{__name__}.{module}").FAMILY for module in modules)
+    return tuple(module.FAMILY for module in family_modules())
 
 
 def find_family(location: str) -> type[Backbone]:

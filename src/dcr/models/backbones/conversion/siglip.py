@@ -1,9 +1,8 @@
 """open_clip's SigLIP (a timm tower with attention pooling) and transformers' SiglipModel, weights
 bit for bit.
 
-As in `dcr.export.convert`, configurations are read from the modules. transformers states every size
-in its configuration; open_clip names one of timm's models, so that way is open only where timm has
-one of the same shape.
+transformers states every size in its configuration; open_clip names one of timm's models, so that
+way is open only where timm has one of the same shape (`dcr.models.backbones.conversion.timm_vit`).
 """
 
 from __future__ import annotations
@@ -11,22 +10,19 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from open_clip.timm_model import TimmModel
-from timm.layers import AttentionPoolLatent
-from timm.models import VisionTransformer
 from torch import nn
 from transformers import SiglipConfig, SiglipModel
 
-from dcr.export.convert import (
+from dcr.models.backbones.attention import fused_state_dict
+from dcr.models.backbones.conversion.timm_vit import SIGLIP, timm_name, vision_config
+from dcr.models.backbones.conversion.towers import (
     QKV,
     TEXT_NAMES,
-    activation_name,
     inexpressible,
     rename,
     tower_cfg,
     tower_config,
 )
-from dcr.models.backbones.attention import fused_state_dict
 
 _VISION_NAMES = [  # (timm, transformers)
     ("trunk.patch_embed.proj.", "embeddings.patch_embedding."),
@@ -42,7 +38,6 @@ _VISION_NAMES = [  # (timm, transformers)
     (".attn.proj.", ".self_attn.out_proj."),
     (".attn.qkv.", ".self_attn.qkv."),
 ]
-_TARGET = "a transformers SiglipModel"
 
 
 def to_siglip_model(model: nn.Module) -> SiglipModel:
@@ -53,9 +48,9 @@ def to_siglip_model(model: nn.Module) -> SiglipModel:
         UserError: the model has a part that SiglipModel lacks.
     """
     if getattr(model, "logit_bias", None) is None:
-        raise inexpressible("it has no logit bias", _TARGET)
+        raise inexpressible("it has no logit bias", SIGLIP)
     config = SiglipConfig(
-        vision_config=_vision_config(model.visual), text_config=_text_config(model.text)
+        vision_config=vision_config(model.visual), text_config=_text_config(model.text)
     )
     with torch.random.fork_rng(devices=[]):  # the random weights are overwritten at once
         siglip = SiglipModel(config)
@@ -82,7 +77,7 @@ def siglip_to_open_clip(siglip: SiglipModel) -> tuple[dict[str, Any], dict[str, 
         "custom_text": True,
         "vision_cfg": {
             "image_size": vision.image_size,
-            "timm_model_name": _timm_name(vision),
+            "timm_model_name": timm_name(vision),
             "timm_model_pretrained": False,
             "timm_pool": "map",
             "timm_proj": "none",
@@ -119,96 +114,20 @@ def to_siglip_adapter(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tenso
     return converted
 
 
-def is_siglip(model: nn.Module) -> bool:
-    """Tell whether open_clip's ``model`` has SigLIP's tower: timm's ViT with attention pooling."""
-    trunk = getattr(model.visual, "trunk", None)
-    return isinstance(trunk, VisionTransformer) and isinstance(trunk.attn_pool, AttentionPoolLatent)
-
-
-def _vision_config(visual: TimmModel) -> dict[str, Any]:
-    trunk = visual.trunk
-    pool = visual.trunk.attn_pool
-    config = _trunk_facts(trunk)
-    if (
-        trunk.cls_token is not None
-        or trunk.reg_token is not None
-        or len(visual.head)
-        or trunk.num_classes
-    ):
-        raise inexpressible("its image tower has a class token, registers or a projection", _TARGET)
-    if not isinstance(trunk.norm_pre, nn.Identity) or not isinstance(trunk.fc_norm, nn.Identity):
-        raise inexpressible(
-            "its image tower has a norm before the blocks or after pooling", _TARGET
-        )
-    if pool.latent_len != 1 or pool.pos_embed is not None or isinstance(pool.q, nn.Identity):
-        raise inexpressible("its attention pooling is not SigLIP's", _TARGET)
-    if not isinstance(trunk.blocks[0].ls1, nn.Identity) or not isinstance(
-        trunk.blocks[0].attn.q_norm, nn.Identity
-    ):
-        raise inexpressible("its blocks have layer scale or normalised queries", _TARGET)
-    return config
-
-
-def _trunk_facts(trunk: VisionTransformer) -> dict[str, Any]:
-    """Return what SiglipVisionConfig says of a timm tower."""
-    block = trunk.blocks[0]
-    height, width = trunk.patch_embed.img_size
-    if height != width:
-        raise inexpressible("its images are not square", _TARGET)
-    return {
-        "image_size": height,
-        "patch_size": trunk.patch_embed.patch_size[0],
-        "hidden_size": trunk.embed_dim,
-        "intermediate_size": block.mlp.fc1.out_features,
-        "num_hidden_layers": len(trunk.blocks),
-        "num_attention_heads": block.attn.num_heads,
-        "hidden_act": activation_name(block.mlp.act),
-        "layer_norm_eps": trunk.norm.eps,
-    }
-
-
 def _text_config(text: nn.Module) -> dict[str, Any]:
     pool_type = getattr(text, "pool_type", None)  # a tower from transformers has none
     if pool_type != "last" or text.attn_mask is not None or text.cls_emb is not None:
         raise inexpressible(
-            "its text tower is not bidirectional and pooled at the last token", _TARGET
+            "its text tower is not bidirectional and pooled at the last token", SIGLIP
         )
     if getattr(text.text_projection, "bias", None) is None:
-        raise inexpressible("its text projection has no bias", _TARGET)
+        raise inexpressible("its text projection has no bias", SIGLIP)
     return {
         "vocab_size": text.token_embedding.num_embeddings,
         "max_position_embeddings": text.positional_embedding.shape[0],
         "projection_size": text.text_projection.out_features,
         **tower_config(text.transformer, text.ln_final),
     }
-
-
-def _timm_name(vision: Any) -> str:
-    """Return timm's name of the tower with this configuration; UserError if it has none."""
-    import timm
-
-    wanted = {
-        key: getattr(vision, key)
-        for key in ("image_size", "patch_size", "hidden_size", "hidden_act")
-    }
-    wanted |= {
-        key: getattr(vision, key)
-        for key in ("num_hidden_layers", "num_attention_heads", "intermediate_size")
-    }
-    for name in timm.list_models(f"*patch{vision.patch_size}_siglip_{vision.image_size}"):
-        with torch.device("meta"):
-            facts = _trunk_facts(timm.create_model(name, num_classes=0))
-        if (
-            wanted.items() <= facts.items()
-            and abs(facts["layer_norm_eps"] - vision.layer_norm_eps) < 1e-9
-        ):
-            return name
-    raise inexpressible(
-        f"timm, which open_clip builds SigLIP's tower with, has none of {vision.image_size} px,"
-        f" patch {vision.patch_size}, width {vision.hidden_size} and activation"
-        f" {vision.hidden_act}",
-        "an open_clip model",
-    )
 
 
 def _to_siglip_state(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

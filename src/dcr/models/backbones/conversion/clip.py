@@ -1,8 +1,7 @@
 """open_clip's CLIP and transformers' CLIPModel: the same network under two sets of names.
 
-Configurations are read from the modules, not from names: activation, layer norm's epsilon, pooling
-and heads. What the other side cannot express is a UserError that says what it is. Both directions
-copy weights bit for bit.
+What the other side cannot express is a UserError that says what it is. Both directions copy weights
+bit for bit.
 """
 
 from __future__ import annotations
@@ -11,36 +10,29 @@ from typing import Any
 
 import torch
 from open_clip import transformer as open_clip_layers
-from timm.layers import GELUTanh
 from torch import nn
 from transformers import CLIPConfig, CLIPModel, CLIPTextModel
 
 from dcr.errors import UserError
 from dcr.models.backbones.attention import fused_state_dict
+from dcr.models.backbones.conversion.towers import (
+    BLOCK_NAMES,
+    QKV,
+    TEXT_NAMES,
+    inexpressible,
+    rename,
+    tower_cfg,
+    tower_config,
+)
 
-_BLOCK_NAMES = [  # (open_clip, transformers), parts of a name inside a tower
-    ("transformer.resblocks.", "encoder.layers."),
-    (".ln_1.", ".layer_norm1."),
-    (".ln_2.", ".layer_norm2."),
-    (".attn.", ".self_attn."),
-    (".mlp.c_fc.", ".mlp.fc1."),
-    (".mlp.c_proj.", ".mlp.fc2."),
-]
 _VISION_NAMES = [
     ("conv1.weight", "embeddings.patch_embedding.weight"),
     ("class_embedding", "embeddings.class_embedding"),
     ("positional_embedding", "embeddings.position_embedding.weight"),
     ("ln_pre.", "pre_layrnorm."),
     ("ln_post.", "post_layernorm."),
-    *_BLOCK_NAMES,
+    *BLOCK_NAMES,
 ]
-TEXT_NAMES = [
-    ("token_embedding.weight", "embeddings.token_embedding.weight"),
-    ("positional_embedding", "embeddings.position_embedding.weight"),
-    ("ln_final.", "final_layer_norm."),
-    *_BLOCK_NAMES,
-]
-QKV = ("q_proj", "k_proj", "v_proj")
 _ARGMAX_EOS = (
     2  # transformers reads this eos_token_id as "pool at the highest token id", as open_clip does
 )
@@ -172,53 +164,6 @@ def _text_config(text: nn.Module, eos_token_id: int) -> dict[str, Any]:
     }
 
 
-def tower_config(transformer: nn.Module, norm: nn.LayerNorm) -> dict[str, Any]:
-    """Return what transformers' configurations say of open_clip's ``transformer`` and of the
-    ``norm`` behind it.
-    """
-    block = transformer.resblocks[0]
-    if not isinstance(block, open_clip_layers.ResidualAttentionBlock) or not isinstance(
-        block.ls_1, nn.Identity
-    ):
-        raise inexpressible(
-            "its blocks have layer scale or another attention than the standard one"
-        )
-    return {
-        "hidden_size": transformer.width,
-        "intermediate_size": block.mlp.c_fc.out_features,
-        "num_hidden_layers": len(transformer.resblocks),
-        "num_attention_heads": block.attn.num_heads,
-        "hidden_act": activation_name(block.mlp.gelu),
-        "layer_norm_eps": norm.eps,
-    }
-
-
-def activation_name(module: nn.Module) -> str:
-    """Return transformers' name of an activation ``module``; UserError where it has none."""
-    if isinstance(module, open_clip_layers.QuickGELU):
-        return "quick_gelu"
-    if isinstance(module, nn.GELU):
-        return "gelu" if module.approximate == "none" else "gelu_pytorch_tanh"
-    if isinstance(module, GELUTanh):
-        return "gelu_pytorch_tanh"
-    raise inexpressible(f"its activation is {type(module).__name__}")
-
-
-def tower_cfg(config: Any) -> dict[str, Any]:
-    """Return what open_clip's configurations say of a tower, from its ``config`` of
-    transformers.
-    """
-    ratio = config.intermediate_size / config.hidden_size
-    if int(config.hidden_size * ratio) != config.intermediate_size:
-        ratio += 1e-9  # open_clip rounds width * ratio down
-    cfg = {"width": config.hidden_size, "layers": config.num_hidden_layers, "mlp_ratio": ratio}
-    if config.layer_norm_eps != 1e-5:
-        cfg["norm_kwargs"] = {"eps": config.layer_norm_eps}
-    if config.hidden_act == "gelu_pytorch_tanh":
-        cfg["act_kwargs"] = {"approximate": "tanh"}
-    return cfg
-
-
 def _to_clip_state(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     converted = {"logit_scale": state.pop("logit_scale").reshape(())}
     converted["visual_projection.weight"] = state.pop("visual.proj").T.contiguous()
@@ -263,19 +208,3 @@ def _to_open_clip_state(state: dict[str, torch.Tensor]) -> dict[str, torch.Tenso
     converted.pop("visual.embeddings.position_ids", None)  # buffers of old checkpoints
     converted.pop("embeddings.position_ids", None)
     return converted
-
-
-def rename(name: str, names: list[tuple[str, str]]) -> str:
-    """Replace, in ``name``, the first part of each pair of ``names`` by the second, in their
-    order.
-    """
-    for old, new in names:
-        name = name.replace(old, new)
-    return name
-
-
-def inexpressible(reason: str, target: str = "a transformers CLIPModel") -> UserError:
-    """Return the error that says, by ``reason``, what the other side, ``target``, cannot
-    express.
-    """
-    return UserError(f"The model cannot be written as {target}: {reason}.")

@@ -1,4 +1,4 @@
-"""A backbone's tokenizer as files that transformers reads."""
+"""Tokenizers as files that every version of transformers reads."""
 
 from __future__ import annotations
 
@@ -6,17 +6,15 @@ import copy
 import json
 import re
 import string
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from open_clip import SimpleTokenizer
 from tokenizers import Regex, normalizers
 
 from dcr.errors import UserError
-
-if TYPE_CHECKING:
-    from dcr.models.backbones import Backbone
 
 _BOS, _EOS = "<|startoftext|>", "<|endoftext|>"
 
@@ -54,31 +52,42 @@ def write_clip_tokenizer(folder: Path, context_length: int) -> None:
         )
 
 
-def write_tokenizer(folder: Path, backbone: Backbone) -> None:
-    """Write the tokenizer of ``backbone``, as transformers reads it, into ``folder``.
+def write_transformers_tokenizer(
+    folder: Path, tokenizer: Any, options: Mapping[str, Any] | None = None
+) -> None:
+    """Write a tokenizer of transformers, with what open_clip does to a text before it, into
+    ``folder``.
+
+    ``canonicalize`` (lower case, no punctuation, single spaces; the word of SigLIP) becomes a
+    normalizer; doing it twice, as open_clip will with the same files, changes nothing.
+    ``whitespace``, open_clip's default, is left to the tokenizer.
+
+    Args:
+        folder: exists; files of a tokenizer in it are overwritten.
+        tokenizer: is not changed.
+        options: open_clip's ``tokenizer_kwargs``.
 
     Raises:
-        UserError: it cleans texts in a way that transformers does not know, so that token ids would
-            differ.
+        UserError: they clean texts in a way that transformers does not know, so that token ids
+            would differ.
     """
-    tokenizer = backbone.tokenizer
-    if isinstance(tokenizer, SimpleTokenizer):
-        if backbone.model_cfg["text_cfg"].get("tokenizer_kwargs"):
-            raise UserError(
-                "The model cannot be written for transformers: its tokenizer cleans text in a way"
-                " that CLIPTokenizer does not know (tokenizer_kwargs)."
-            )
-        write_clip_tokenizer(folder, tokenizer.context_length)
-    else:
-        unused = copy.deepcopy(_transformers_tokenizer(tokenizer))
-        if hasattr(
-            unused, "backend_tokenizer"
-        ):  # it remembers, and would save, how it was last called
-            unused.backend_tokenizer.no_padding()
-            unused.backend_tokenizer.no_truncation()
-        _keep_cleaning(unused, backbone)
-        unused.save_pretrained(folder)
-        _name_for_every_version(folder / "tokenizer_config.json")
+    others = dict(options or {})
+    clean = others.pop("clean", "whitespace")
+    if others or clean not in ("whitespace", "canonicalize"):
+        raise UserError(
+            "The model cannot be written for transformers: its tokenizer has the options "
+            f"{others | {'clean': clean}}, which tokenizers there do not know."
+        )
+    unused = copy.deepcopy(tokenizer)
+    backend = getattr(unused, "backend_tokenizer", None)
+    if backend is not None:  # it remembers, and would save, how it was last called
+        backend.no_padding()
+        backend.no_truncation()
+    if clean == "canonicalize" and backend is not None:
+        own = [backend.normalizer] if backend.normalizer else []
+        backend.normalizer = normalizers.Sequence([*_canonicalize(), *own])
+    unused.save_pretrained(folder)
+    _name_for_every_version(folder / "tokenizer_config.json")
 
 
 def _name_for_every_version(path: Path) -> None:
@@ -87,29 +96,6 @@ def _name_for_every_version(path: Path) -> None:
     if config.get("tokenizer_class") == "TokenizersBackend":
         config["tokenizer_class"] = "PreTrainedTokenizerFast"
         path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-
-
-def _keep_cleaning(tokenizer: Any, backbone: Backbone) -> None:
-    """Put into the tokenizer what open_clip does to a text before it: the words of SigLIP, in
-    place.
-
-    ``canonicalize`` (lower case, no punctuation, single spaces) becomes a normalizer; doing it
-    twice, as open_clip will with the same files, changes nothing. ``whitespace``, open_clip's
-    default, is left to the tokenizer.
-    """
-    options = dict(
-        getattr(backbone, "model_cfg", {}).get("text_cfg", {}).get("tokenizer_kwargs") or {}
-    )
-    clean = options.pop("clean", "whitespace")
-    if options or clean not in ("whitespace", "canonicalize"):
-        raise UserError(
-            "The model cannot be written for transformers: its tokenizer has the options "
-            f"{options | {'clean': clean}}, which tokenizers there do not know."
-        )
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    if clean == "canonicalize" and backend is not None:
-        own = [backend.normalizer] if backend.normalizer else []
-        backend.normalizer = normalizers.Sequence([*_canonicalize(), *own])
 
 
 def _canonicalize() -> list[Any]:
@@ -121,14 +107,6 @@ def _canonicalize() -> list[Any]:
         normalizers.Replace(Regex(r"\s+"), " "),
         normalizers.Strip(),
     ]
-
-
-def eos_token_id(backbone: Backbone) -> int:
-    """Return the id of the end token of ``backbone``, at which causal text towers are pooled."""
-    tokenizer = backbone.tokenizer
-    if isinstance(tokenizer, SimpleTokenizer):
-        return tokenizer.eot_token_id
-    return _transformers_tokenizer(tokenizer).eos_token_id
 
 
 def is_open_clip_vocabulary(tokenizer: Any) -> bool:
@@ -149,8 +127,3 @@ def _clip_vocabulary() -> tuple[dict[str, int], list[str]]:
     return vocabulary, [
         " ".join(pair) for pair in sorted(tokenizer.bpe_ranks, key=tokenizer.bpe_ranks.get)
     ]
-
-
-def _transformers_tokenizer(tokenizer: Any) -> Any:
-    """open_clip's HFTokenizer wraps one; transformers' own stands for itself."""
-    return getattr(tokenizer, "tokenizer", tokenizer)
