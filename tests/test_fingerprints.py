@@ -336,6 +336,14 @@ MAKERS = {
 }
 
 
+@pytest.mark.parametrize("what", ["checkpoints", "embeddings", "results"])
+def test_how_a_backbone_is_written_is_not_among_the_code_of_a_result(what):
+    reached = SOURCES.reached(MAKERS[what])
+    assert not {name for name in reached if name.startswith("dcr.models.backbones.forms")}
+    assert not {name for name in reached if name.startswith("dcr.models.backbones.conversion")}
+    assert "dcr.models.backbones.forms.clip" in SOURCES.reached(["dcr.export.folder"])
+
+
 @pytest.mark.parametrize("what", MAKERS)
 def test_nothing_that_shows_or_starts_is_among_the_code_of_a_result(what):
     reached = SOURCES.reached(MAKERS[what])

@@ -266,6 +266,19 @@ class TestOtherFamilies:
             )
         assert not (tmp_path / "encoder").exists()
 
+    def test_a_format_that_was_not_asked_for_is_not_told_of(self, tmp_path):
+        backbone = load_backbone(f"local-dir:{tiny_open_clip(tmp_path / 'base')}")
+        adapter = train(backbone)
+        folder = tmp_path / "encoder"
+        write_encoder(folder, backbone, adapter, CARD, formats=("open_clip",), vision_only=True)
+        assert not (folder / "config.json").exists()
+        assert not (folder / "vision").exists()
+        text = (folder / "README.md").read_text()
+        assert "This folder has no transformers files. They were not asked for." in text
+        assert "from transformers import" not in text
+        names = load_file(folder / "adapter/adapter_model.safetensors")
+        assert all(name.startswith("base_model.model.transformer.resblocks.") for name in names)
+
 
 class TestLoadEncoder:
     def test_more_images_than_a_batch_and_none(self, exported):

@@ -115,8 +115,9 @@ def _write_formats(
     folder: Path, forms: Forms, formats: tuple[str, ...] | None, dtype: torch.dtype
 ) -> dict[str, str]:
     """Write the formats that were asked for, or all that can be; return why any is missing."""
-    missing = {}
-    for name in formats or _WRITERS:
+    asked = formats or tuple(_WRITERS)
+    missing = {name: "They were not asked for." for name in _WRITERS if name not in asked}
+    for name in asked:
         try:
             _WRITERS[name](folder, forms, dtype)
         except UserError as error:
