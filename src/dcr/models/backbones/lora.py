@@ -97,14 +97,15 @@ def _is_chosen(name: str, held: frozenset[str], layers: Sequence[str]) -> bool:
 
 
 def _blocks(visual: nn.Module) -> list[tuple[nn.Module, Blocks]]:
-    """Return the transformer blocks of a tower, each with its make."""
+    """Return the transformer blocks of a tower, each with its make: that of its class, or of the
+    nearest base that is a block.
+    """
     makes = {kind: family.blocks for family in families() for kind in family.blocks.types}
-    found = [
-        (module, makes[kind])
-        for module in visual.modules()
-        for kind in type(module).__mro__
-        if kind in makes
-    ]
+    found = []
+    for module in visual.modules():
+        make = next((makes[kind] for kind in type(module).__mro__ if kind in makes), None)
+        if make is not None:
+            found.append((module, make))
     if not found:
         known = ", ".join(kind.__name__ for kind in makes)
         raise UserError(
