@@ -23,8 +23,10 @@ class Place:
     """What is being done at this moment; Kedro's hooks keep it (`dcr.framework.hooks.Whereabouts`).
 
     Attributes:
-        node: that runs. dataset: that is read or written, or None. path: of the dataset. maker:
-            command that makes it.
+        node: that runs.
+        dataset: that is read or written, or None.
+        path: of the dataset.
+        maker: command that makes it.
         writing: whether it is written.
     """
 
@@ -33,6 +35,10 @@ class Place:
     path: str | None = None
     maker: str | None = None
     writing: bool = False
+
+    def become(self, other: Place) -> None:
+        """Take over all that ``other`` says: whoever has this object sees it."""
+        vars(self).update(vars(other))
 
 
 NOW = Place()

@@ -1,6 +1,4 @@
-"""Kedro's own datasets write whole files or none: they open local files through fsspec, which
-opens them here.
-"""
+"""Kedro's own datasets write whole files or none: fsspec opens local files for them here."""
 
 from __future__ import annotations
 
@@ -19,17 +17,14 @@ def write_atomically() -> None:
         fsspec.register_implementation(protocol, AtomicFileSystem, clobber=True)
 
 
-class AtomicFileSystem(LocalFileSystem):
-    """Local files as fsspec knows them; one that is opened with mode ``w`` replaces the old one
-    when it is closed.
+class AtomicFileSystem(LocalFileSystem):  # type: ignore[misc]  # fsspec ships no types
+    """Local files as fsspec knows them; one of mode ``w`` replaces the old one when it is closed.
 
     Where the block of its ``with`` statement fails, the old file stays.
     """
 
     def open(self, path: str, mode: str = "rb", *arguments: Any, **options: Any) -> Any:
-        """Open the file at a local ``path`` in a ``mode`` of Python's `open`; see
-        `LocalFileSystem.open`.
-        """
+        """Open the file at a local ``path`` in a ``mode`` of Python's `open`."""
         if "b" in mode or "w" not in mode:
             return super().open(path, mode, *arguments, **options)
         text = {
@@ -56,9 +51,7 @@ class _AtomicFile(io.BufferedWriter):
         self._end(None, None, None)
 
     def _end(self, *error: Any) -> None:
-        """Close the temporary file; it takes its name unless there is an error, which goes on
-        to whoever raised it.
-        """
+        """Close the temporary file; it takes its name unless there is an error, which goes on."""
         if not self.closed:
             super().close()
             self._replacement.__exit__(*error)
@@ -68,8 +61,12 @@ class _AtomicFile(io.BufferedWriter):
 
 
 class _AtomicText(io.TextIOWrapper):
+    def __init__(self, file: _AtomicFile, **options: Any) -> None:
+        super().__init__(file, **options)
+        self._file = file
+
     def __exit__(self, kind: type[BaseException] | None, *rest: Any) -> None:
         if kind is None:
             self.close()
         else:
-            self.buffer.__exit__(kind, *rest)
+            self._file.__exit__(kind, *rest)

@@ -5,18 +5,25 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kedro.io import AbstractDataset, DatasetError
 
-from dcr.datasets.folders import FolderDataset
+from dcr.datasets.folders import OwnedFolderDataset
+from dcr.datasets.ownership import owned_folder
 from dcr.errors import UserError
 
 if TYPE_CHECKING:
     from dcr.data.benchmark_sets import BenchmarkSet
 
+Opened = dict[str, tuple[str, Callable[[], "BenchmarkSet"]]]
+"""By a set's name its kind and the function that opens it."""
 
-class BenchmarkSetDataset(FolderDataset):
+
+class BenchmarkSetDataset(
+    OwnedFolderDataset[Callable[[Path], object], Callable[[], "BenchmarkSet"] | None]
+):
     """An MMVP-VLM folder, or a classification or retrieval set in CLIP_benchmark's layout.
 
     ``load`` returns a function that opens the set, so that a recipe which evaluates only some of
@@ -28,7 +35,7 @@ class BenchmarkSetDataset(FolderDataset):
         kind: of set that the folder must hold, one of `dcr.data.benchmark_sets.KINDS`.
         advice: how a recipe does without the folder, where that is not by its list of sets to
             evaluate.
-        options: of `FolderDataset`.
+        options: of `OwnedFolderDataset`.
 
     YAML example:
 
@@ -64,15 +71,19 @@ class BenchmarkSetDataset(FolderDataset):
     def load(self) -> Callable[[], BenchmarkSet] | None:
         return self._open if self._is_named else None
 
+    def save(self, data: Callable[[Path], object]) -> None:
+        """Let ``data`` fill an empty folder, which then takes the place of the old one."""
+        with owned_folder(self._filepath) as folder:
+            data(folder)
+
     def _open(self) -> BenchmarkSet:
         from dcr.data.benchmark_sets import open_set
 
         return open_set(self.require(), kind=self._kind)
 
 
-class BenchmarkSetsDataset(AbstractDataset):
-    """Any number of benchmark sets, each with a name, a kind and a path; see
-    `dcr.data.benchmark_sets.open_set`.
+class BenchmarkSetsDataset(AbstractDataset[object, Opened]):
+    """Any number of benchmark sets, each with a name, a kind and a path.
 
     ``load`` returns ``{name: (kind, function that opens the set)}``.
 
@@ -105,7 +116,7 @@ class BenchmarkSetsDataset(AbstractDataset):
                 " needs its own"
             )
 
-    def load(self) -> dict[str, tuple[str, Callable[[], BenchmarkSet]]]:
+    def load(self) -> Opened:
         return {entry["name"]: (entry["kind"], partial(_open, entry)) for entry in self._sets}
 
     def save(self, data: object) -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from dcr.models.diffusion import Diffusion
 
 
-class DiffusionDataset(AbstractDataset):
+class DiffusionDataset(AbstractDataset["Diffusion", "Diffusion"]):
     """A diffusers model: a local folder, or a hub id or short name that can only be loaded.
 
     Args:
@@ -59,9 +59,7 @@ class DiffusionDataset(AbstractDataset):
             data.save(folder)
 
     def check_target(self) -> None:
-        """Raise UserError if there is no folder to save to, or if it holds what this project
-        did not make.
-        """
+        """Raise UserError if there is no folder to save to, or it holds what others made."""
         check_ours(self._target())
 
     def _target(self) -> Path:

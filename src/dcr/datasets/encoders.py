@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from dcr.models.backbones import Backbone
 
 
-class EncodersDataset(AbstractDataset):
+class EncodersDataset(AbstractDataset[object, dict[str, Callable[[], "Backbone"]]]):
     """Named encoders, each loaded when it is asked for; ``load`` gives {name: function that loads
     its backbone}.
 

@@ -4,38 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from kedro.io import AbstractDataset
 
 from dcr.datasets.ownership import check_ours, owned_folder
 from dcr.errors import UserError
 
+Saved = TypeVar("Saved")
+Loaded = TypeVar("Loaded")
 
-class FolderDataset(AbstractDataset):
-    """A folder in an outside format, written whole or not at all, and only over what this project
-    made.
 
-    ``save`` takes a function that fills the empty folder it is given; ``load`` returns the folder's
-    path.
+class OwnedFolderDataset(AbstractDataset[Saved, Loaded], Generic[Saved, Loaded]):
+    """What the datasets of a folder have in common that only this project may write to.
 
     Args:
         filepath: the folder.
         made_by: the command that makes it, told when it is missing; None if users bring it.
         metadata: for Kedro's plugins alone, such as the layer that Kedro-Viz draws.
-
-    YAML example:
-
-        checkpoint:
-          type: dcr.datasets.folders.FolderDataset
-          filepath: data/06_models/demo/checkpoint
-          made_by: kedro run --pipelines training
-
-    Python example:
-        >>> dataset = FolderDataset(filepath="words", made_by="...")
-        >>> dataset.save(lambda folder: (folder / "a.txt").write_text("a"))
-        >>> dataset.load()
-        PosixPath('words')
     """
 
     _advice = "name another folder in the recipe's globals.yml"
@@ -46,14 +32,6 @@ class FolderDataset(AbstractDataset):
         self._filepath = Path(filepath)
         self._made_by = made_by
         self.metadata = metadata
-
-    def load(self) -> Path:
-        return self.require()
-
-    def save(self, data: Callable[[Path], object]) -> None:
-        """Let ``data`` fill an empty folder, which then takes the place of the old one."""
-        with owned_folder(self._filepath) as folder:
-            data(folder)
 
     def check_target(self) -> None:
         """Raise UserError if a save would destroy what this project did not make."""
@@ -77,9 +55,42 @@ class FolderDataset(AbstractDataset):
         return {"filepath": str(self._filepath)}
 
 
-class WorkingFolderDataset(AbstractDataset):
-    """A folder that a node writes to while it runs, so that a later run can go on from what it
-    left.
+class FolderDataset(OwnedFolderDataset[Callable[[Path], object], Path]):
+    """A folder in an outside format, written whole or not at all, over what this project made.
+
+    ``save`` takes a function that fills the empty folder it is given; ``load`` returns the folder's
+    path.
+
+    Args:
+        filepath: the folder.
+        made_by: the command that makes it, told when it is missing; None if users bring it.
+        metadata: for Kedro's plugins alone, such as the layer that Kedro-Viz draws.
+
+    YAML example:
+
+        checkpoint:
+          type: dcr.datasets.folders.FolderDataset
+          filepath: data/06_models/demo/checkpoint
+          made_by: kedro run --pipelines training
+
+    Python example:
+        >>> dataset = FolderDataset(filepath="words", made_by="...")
+        >>> dataset.save(lambda folder: (folder / "a.txt").write_text("a"))
+        >>> dataset.load()
+        PosixPath('words')
+    """
+
+    def load(self) -> Path:
+        return self.require()
+
+    def save(self, data: Callable[[Path], object]) -> None:
+        """Let ``data`` fill an empty folder, which then takes the place of the old one."""
+        with owned_folder(self._filepath) as folder:
+            data(folder)
+
+
+class WorkingFolderDataset(AbstractDataset[None, Path]):
+    """A folder that a node writes to while it runs, for a later run to go on from what it left.
 
     ``load`` returns the folder's path; nothing is saved through the catalog.
 

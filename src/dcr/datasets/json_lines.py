@@ -12,7 +12,7 @@ from dcr.errors import UserError
 from dcr.files import atomic_path
 
 
-class JSONLinesDataset(AbstractDataset):
+class JSONLinesDataset(AbstractDataset[list[dict[str, Any]], list[dict[str, Any]]]):
     """One JSON object a line; ``save`` appends the records that are not there yet and keeps all
     others.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from kedro.io import AbstractDataset, DatasetError
 
@@ -11,8 +11,29 @@ if TYPE_CHECKING:
     from dcr.latents import LatentCache, LatentPlan, OnlineLatents
     from dcr.positives.synthesis import SynthesisPlan
 
+Saved = TypeVar("Saved")
 
-class LatentsDataset(AbstractDataset):
+
+class _CacheDataset(AbstractDataset[Saved, "LatentCache | OnlineLatents"], Generic[Saved]):
+    """What the datasets of latent shards have in common: where they lie and how they are read."""
+
+    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
+        self._filepath = Path(filepath)
+        self.metadata = metadata
+
+    def load(self) -> LatentCache | OnlineLatents:
+        from dcr.latents import open_latents
+
+        return open_latents(self._filepath)
+
+    def _exists(self) -> bool:
+        return (self._filepath / "plan.json").exists()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._filepath)}
+
+
+class LatentsDataset(_CacheDataset["LatentPlan"]):
     """A folder of latent shards.
 
     ``save`` takes a `LatentPlan` and computes what the folder lacks of it, one shard at a time,
@@ -34,29 +55,13 @@ class LatentsDataset(AbstractDataset):
         (224, 224, 3)
     """
 
-    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
-        self._filepath = Path(filepath)
-        self.metadata = metadata
-
-    def load(self) -> LatentCache | OnlineLatents:
-        from dcr.latents import open_latents
-
-        return open_latents(self._filepath)
-
     def save(self, data: LatentPlan) -> None:
         """Compute what the folder lacks of the plan ``data``."""
         data.write(self._filepath)
 
-    def _exists(self) -> bool:
-        return (self._filepath / "plan.json").exists()
 
-    def _describe(self) -> dict[str, Any]:
-        return {"filepath": str(self._filepath)}
-
-
-class RepairedLatentsDataset(LatentsDataset):
-    """The same folder when it is repaired: ``save`` takes a plan and the shards to compute in any
-    case.
+class RepairedLatentsDataset(_CacheDataset[tuple["LatentPlan", list[str]]]):
+    """The same folder when it is repaired: ``save`` takes a plan, and shards to compute again.
 
     YAML example:
 
@@ -66,14 +71,12 @@ class RepairedLatentsDataset(LatentsDataset):
     """
 
     def save(self, data: tuple[LatentPlan, list[str]]) -> None:
-        """Compute the shards named in ``data``, a plan and names, and what the folder lacks of
-        the plan.
-        """
+        """Compute the shards named in ``data``, a plan and names, and what the folder lacks."""
         plan, failing = data
         plan.write(self._filepath, again=failing)
 
 
-class LatentFolderDataset(AbstractDataset):
+class LatentFolderDataset(AbstractDataset[Path, Path]):
     """Where latent shards lie, for a check that trusts none of them; it need not exist.
 
     Args:
@@ -107,7 +110,7 @@ class LatentFolderDataset(AbstractDataset):
         return {"filepath": str(self._filepath)}
 
 
-class SyntheticPositivesDataset(AbstractDataset):
+class SyntheticPositivesDataset(AbstractDataset["SynthesisPlan", "LatentCache"]):
     """A folder of shards with positives made of every cached image.
 
     ``save`` takes a `SynthesisPlan` and makes what the folder lacks of it; ``load`` gives random

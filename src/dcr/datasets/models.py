@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic
 
 from kedro.io import AbstractDataset
 
-from dcr.datasets.folders import FolderDataset
+from dcr.datasets.folders import Loaded, OwnedFolderDataset, Saved
 from dcr.datasets.ownership import check_ours, owned_folder
 from dcr.encoder_names import EncoderName
 from dcr.errors import UserError
@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 
 _LOCAL = "local-dir:"
 EncoderParts = tuple["Backbone", dict[str, Any] | None, dict[str, Any]]
-"""(backbone with its adapter merged, adapter or None, model card), as
-`dcr.export.folder.write_encoder` takes them.
-"""
+"""Backbone with its adapter merged, adapter or None, model card: what `write_encoder` takes."""
 
 
 class BackboneDataset(AbstractDataset["Backbone", "Backbone"]):
@@ -83,9 +81,7 @@ class BackboneDataset(AbstractDataset["Backbone", "Backbone"]):
             write_open_clip(folder, data)
 
     def check_target(self) -> None:
-        """Raise UserError if there is no folder to save to, or if it holds what this project
-        did not make.
-        """
+        """Raise UserError if there is no folder to save to, or it holds what others made."""
         check_ours(self._target())
 
     def _target(self) -> Path:
@@ -120,7 +116,28 @@ class BackboneDataset(AbstractDataset["Backbone", "Backbone"]):
         return {"source": self._source, "made_by": self._made_by}
 
 
-class EncoderDataset(FolderDataset):
+class _EncodersDataset(OwnedFolderDataset[Saved, Loaded], Generic[Saved, Loaded]):
+    """A folder of one encoder or several, loaded to a device."""
+
+    def __init__(
+        self,
+        *,
+        filepath: str,
+        made_by: str,
+        device: str = "cpu",
+        metadata: dict[str, Any] | None = None,
+    ) -> None:
+        """Create a dataset of the folder ``filepath``; the others as in `BackboneDataset`."""
+        super().__init__(filepath=filepath, made_by=made_by, metadata=metadata)
+        self._device = device
+
+    def _load_one(self, folder: Path) -> Backbone:
+        from dcr.models.encoder import load_encoder
+
+        return load_encoder(folder, self._device).backbone
+
+
+class EncoderDataset(_EncodersDataset[EncoderParts, "Backbone"]):
     """``EncoderDataset`` saves (backbone, adapter, card) as the export folder and loads it as a
     backbone.
 
@@ -134,20 +151,6 @@ class EncoderDataset(FolderDataset):
           made_by: kedro run --pipelines training
     """
 
-    def __init__(
-        self,
-        *,
-        filepath: str,
-        made_by: str,
-        device: str = "cpu",
-        metadata: dict[str, Any] | None = None,
-    ) -> None:
-        """Create a dataset of the folder ``filepath``; the other arguments as in
-        `BackboneDataset`.
-        """
-        super().__init__(filepath=filepath, made_by=made_by, metadata=metadata)
-        self._device = device
-
     def load(self) -> Backbone:
         return self._load_one(self.require())
 
@@ -158,13 +161,10 @@ class EncoderDataset(FolderDataset):
         with owned_folder(self._filepath) as folder:
             write_encoder(folder, *data)
 
-    def _load_one(self, folder: Path) -> Backbone:
-        from dcr.models.encoder import load_encoder
 
-        return load_encoder(folder, self._device).backbone
-
-
-class BaselinesDataset(EncoderDataset):
+class BaselinesDataset(
+    _EncodersDataset[dict[str, Callable[[], EncoderParts]], dict[str, Callable[[], "Backbone"]]]
+):
     """``BaselinesDataset`` is a folder of encoder folders, one a method and seed.
 
     A save takes {name: function that makes the parts}, so that one encoder at a time is in memory,

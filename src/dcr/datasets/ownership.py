@@ -19,7 +19,7 @@ from dcr.replacing import follow_links, is_mount, is_temporary
 
 
 @contextmanager
-def owned_folder(target: str | os.PathLike) -> Iterator[Path]:
+def owned_folder(target: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield an empty folder that replaces ``target`` as `atomic_folder` does, with a record of what
     is in it.
 
@@ -31,9 +31,8 @@ def owned_folder(target: str | os.PathLike) -> Iterator[Path]:
         yield temporary
         record = "".join(f"{sha256_file(path)}  {name}\n" for name, path in _files(temporary))
         (temporary / RECORD).write_text(record, encoding="utf-8", errors="surrogateescape")
-        if is_mount(
-            follow_links(target)
-        ):  # filled entry by entry: whatever a kill leaves must be on record
+        # It is filled entry by entry: whatever a kill leaves must be on record.
+        if is_mount(follow_links(target)):
             _extend_record(Path(target), record)
 
 
@@ -47,7 +46,7 @@ def _extend_record(folder: Path, more: str) -> None:
         temporary.write_text(known + more, encoding="utf-8", errors="surrogateescape")
 
 
-def check_ours(folder: str | os.PathLike) -> None:
+def check_ours(folder: str | os.PathLike[str]) -> None:
     """Return if ``folder`` is absent, empty, or as this project left it; every file is read.
 
     Raises:

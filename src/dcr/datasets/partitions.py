@@ -11,9 +11,8 @@ from kedro_datasets.partitions import PartitionedDataset
 from dcr.datasets.ownership import check_ours, owned_folder
 
 
-class WholePartitionsDataset(PartitionedDataset):
-    """A ``PartitionedDataset`` whose save replaces all partitions at once, in a folder that this
-    project made.
+class WholePartitionsDataset(PartitionedDataset):  # type: ignore[misc]  # it ships no types
+    """A ``PartitionedDataset`` whose save replaces all at once, in a folder of this project.
 
     No partition of an earlier save stays beside those of this one.
 
@@ -62,7 +61,8 @@ class OptionalPartitionsDataset(WholePartitionsDataset):
 
     def load(self) -> dict[str, Callable[[], Any]]:
         self._invalidate_caches()
-        return super().load() if self._list_partitions() else {}
+        found: dict[str, Callable[[], Any]] = super().load() if self._list_partitions() else {}
+        return found
 
     def _exists(self) -> bool:
         return True  # absence is one of its values

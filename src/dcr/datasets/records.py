@@ -13,7 +13,7 @@ from kedro.io import AbstractDataset, DatasetError
 from dcr.files import atomic_path, sha256_folder
 
 
-class RecordDataset(AbstractDataset):
+class RecordDataset(AbstractDataset[dict[str, Any], dict[str, Any]]):
     """A JSON object in a file, or ``{}`` where there is none that can be read; written whole or not
     at all.
 
@@ -53,7 +53,7 @@ class RecordDataset(AbstractDataset):
         return {"filepath": str(self._filepath)}
 
 
-class FolderHashesDataset(AbstractDataset):
+class FolderHashesDataset(AbstractDataset[dict[str, str | None], dict[str, str | None]]):
     """What lies in some folders at the moment of loading: ``{name: sha256}``, None for a folder
     that is missing.
 

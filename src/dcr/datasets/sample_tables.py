@@ -1,6 +1,4 @@
-"""Kedro datasets for the rows of validation: a Parquet file a shard, and one file of what was
-selected.
-"""
+"""Kedro datasets for the rows of validation: a Parquet file a shard, and one of those selected."""
 
 from __future__ import annotations
 
@@ -20,7 +18,7 @@ if TYPE_CHECKING:
     from dcr.validation.tables import SampleTables, TablePlan
 
 
-class SampleTablesDataset(AbstractDataset):
+class SampleTablesDataset(AbstractDataset["TablePlan", "SampleTables"]):
     """A folder with one Parquet file per shard.
 
     ``save`` takes a plan and does what is missing of it: each file is written whole or not at all,
@@ -64,7 +62,7 @@ class SampleTablesDataset(AbstractDataset):
         return {"filepath": str(self._filepath)}
 
 
-class SelectedSamplesDataset(AbstractDataset):
+class SelectedSamplesDataset(AbstractDataset[Callable[[], Iterable["pa.Table"]], "pd.DataFrame"]):
     """One Parquet file of samples.
 
     ``save`` takes a function that yields tables, of which one at a time is in memory; the file is
@@ -99,11 +97,12 @@ class SelectedSamplesDataset(AbstractDataset):
         """Write the tables that ``data`` yields, at least one, one after the other."""
         import pyarrow.parquet as pq
 
-        writer = None
+        writer: pq.ParquetWriter | None = None
         with atomic_path(self._filepath) as temporary:
             for table in data():
                 writer = writer or pq.ParquetWriter(temporary, table.schema)
                 writer.write_table(table)
+            assert writer is not None, "a file of samples has a schema, which the first table tells"
             writer.close()
 
     def _exists(self) -> bool:

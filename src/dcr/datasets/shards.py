@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-class ShardsDataset(AbstractDataset):
+class ShardsDataset(AbstractDataset[Callable[[Path], None], list[str]]):
     """WebDataset shards in img2dataset's shape.
 
     ``load`` gives the sorted paths of the tars. ``save`` takes a function that fills an empty
@@ -80,20 +80,16 @@ class ShardsDataset(AbstractDataset):
             data(folder)
 
     def check_target(self) -> None:
-        """Raise UserError if there is no folder to save to, or if it holds what this project
-        did not make.
-        """
+        """Raise UserError if there is no folder to save to, or it holds what others made."""
         check_ours(self._target())
 
     def _target(self) -> Path:
-        is_place = isinstance(self._filepath, str) and not any(
-            mark in self._filepath for mark in (*"*?[{", "://")
-        )
-        if not is_place and not (isinstance(self._filepath, str) and Path(self._filepath).is_dir()):
-            raise UserError(
-                f"shards are written to a folder, got {self._filepath!r}: name one folder"
-            )
-        return Path(self._filepath)
+        place = self._filepath
+        if isinstance(place, str):
+            is_pattern = any(mark in place for mark in (*"*?[{", "://"))
+            if not is_pattern or Path(place).is_dir():
+                return Path(place)
+        raise UserError(f"shards are written to a folder, got {place!r}: name one folder")
 
     def _exists(self) -> bool:
         try:

@@ -12,7 +12,7 @@ from dcr.parameters.conf_files import read_mapping, shown
 from dcr.validation.expectations import check_suite
 
 
-class SuiteDataset(AbstractDataset):
+class SuiteDataset(AbstractDataset[dict[str, Any], dict[str, Any]]):
     """A suite of Great Expectations that a person keeps, in YAML; read only.
 
     YAML example:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import torch
 
 
-class SafetensorsDataset(AbstractDataset):
+class SafetensorsDataset(AbstractDataset[dict[str, "torch.Tensor"], dict[str, "torch.Tensor"]]):
     """A dict of tensors in one safetensors file, written whole or not at all; all of them are
     finite.
 

@@ -16,14 +16,8 @@ from dcr.data.sources import LOCAL
 from dcr.framework.config_loader import DEMO, RecipeConfigLoader
 
 _SOURCES = ("backbone", "diffusion", "more_encoders")  # entries that may name a model of the hub
-_DATA = (
-    "shards",
-    "mmvp_vlm",
-    "classification",
-    "retrieval",
-    "more_sets",
-    "params:ingest",
-)  # the user's own
+# The user's own.
+_DATA = ("shards", "mmvp_vlm", "classification", "retrieval", "more_sets", "params:ingest")
 _GLOBAL = re.compile(r"\$\{globals:\s*(\w+)")
 _MARKS = re.compile(r"[*?\[{]")
 
@@ -95,10 +89,9 @@ class Recipe:
         """
         evaluation = self.parameters["evaluation"]
         kinds = {*evaluation["sets"], *(item["kind"] for item in self.catalog["more_sets"]["sets"])}
-        return {
-            "diva_results": evaluation["diva_results"],
-            "mmvp_answers": "mmvp_vlm" in kinds,
-        }.get(name, True)
+        if name == "diva_results":
+            return bool(evaluation["diva_results"])
+        return name != "mmvp_answers" or "mmvp_vlm" in kinds
 
     def modules(self, name: str) -> set[str]:
         """Return the modules of our dataset classes in the entry ``name``: its type, and that

@@ -44,9 +44,8 @@ def told(env: str | None = None) -> Iterator[None]:
     logging.raiseExceptions = False
     try:
         yield
-        sys.unraisablehook, threading.excepthook, logging.raiseExceptions = (
-            hooks  # after a fault they stay to the end
-        )
+        # After a fault they stay to the end.
+        sys.unraisablehook, threading.excepthook, logging.raiseExceptions = hooks
     except click.ClickException as exc:
         raise _error(for_recipe(exc.format_message(), env), 1) from exc
     except Exception as exc:
@@ -58,7 +57,7 @@ def told(env: str | None = None) -> Iterator[None]:
 
 def _error(sentence: str, exit_code: int) -> click.ClickException:
     error = click.ClickException(" ".join(sentence.split()))
-    error.exit_code = exit_code
+    error.exit_code = exit_code  # type: ignore[misc]  # click's own subclasses alone set it
     return error
 
 

@@ -14,11 +14,11 @@ from dcr.datasets.benchmark_sets import BenchmarkSetDataset
 from dcr.datasets.shards import ShardsDataset
 from dcr.errors import UserError
 from dcr.framework.config_loader import RecipeConfigLoader
-from dcr.parameters import build_parameters
+from dcr.parameters import ModelsParameters, RecipeParameters, build_parameters
 
 if TYPE_CHECKING:
     from kedro.framework.context import KedroContext
-    from kedro.io import CatalogProtocol
+    from kedro.io import DataCatalog
     from kedro.pipeline import Pipeline
     from kedro.pipeline.node import Node
 
@@ -44,15 +44,17 @@ class TypedParameters:
         self._sections = build_parameters(context.config_loader["parameters"])
 
     @hook_impl
-    def after_catalog_created(self, catalog: CatalogProtocol) -> None:
+    def after_catalog_created(self, catalog: DataCatalog) -> None:
         """Put the sections in the ``catalog`` as ``params:<section>``.
 
         The recipe's comes with the licence that is known now.
         """
-        models = catalog.get("previous_models")
-        recipe = self._sections["recipe"].with_licence(
-            models.load() if models else {}, self._sections["models"].backbone
-        )
+        known = catalog.get("previous_models")
+        recipe = self._sections["recipe"]
+        models = self._sections["models"]
+        assert isinstance(recipe, RecipeParameters)
+        assert isinstance(models, ModelsParameters)
+        recipe = recipe.with_licence(known.load() if known else {}, models.backbone)
         for name, section in (self._sections | {"recipe": recipe}).items():
             catalog[f"params:{name}"] = section
 
@@ -63,7 +65,7 @@ class CatalogIsWhole:
     """
 
     @hook_impl
-    def before_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+    def before_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
         """Make every dataset of the ``pipeline`` by the ``catalog``; raises UserError naming
         the entry.
         """
@@ -93,7 +95,7 @@ class InputsExist:
 
     @hook_impl
     def before_pipeline_run(
-        self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol
+        self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog
     ) -> None:
         """Look for every input that this run does not make itself.
 
@@ -106,7 +108,7 @@ class InputsExist:
         """
         recipe = _option(run_params)
         for name in sorted(pipeline.inputs()):
-            dataset = catalog.get(name)
+            dataset = catalog[name]
             if isinstance(dataset, BenchmarkSetDataset | ShardsDataset):
                 continue
             if hasattr(dataset, "require"):
@@ -127,7 +129,7 @@ class Whereabouts:
     """
 
     @hook_impl
-    def before_pipeline_run(self, run_params: dict[str, Any], catalog: CatalogProtocol) -> None:
+    def before_pipeline_run(self, run_params: dict[str, Any], catalog: DataCatalog) -> None:
         """Remember where paths are found, in the ``catalog``, and the recipe of ``run_params``."""
         self._catalog = catalog
         self._recipe = _option(run_params)
@@ -145,13 +147,13 @@ class Whereabouts:
     @hook_impl
     def before_node_run(self, node: Node) -> None:
         """Remember that ``node`` runs, and reads or writes nothing yet."""
-        faults.NOW.__init__(node=node.name)
+        faults.NOW.become(faults.Place(node=node.name))
 
     def _look_at(self, node: Node, dataset: str, writing: bool) -> None:
         path = _path(self._catalog.get(dataset))
         maker = _maker(dataset)
         command = f"kedro run{self._recipe} --pipelines {maker}" if maker else None
-        faults.NOW.__init__(node.name, dataset, path, command, writing)
+        faults.NOW.become(faults.Place(node.name, dataset, path, command, writing))
 
 
 def _option(run_params: dict[str, Any]) -> str:

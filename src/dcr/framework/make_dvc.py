@@ -1,5 +1,4 @@
-"""`kedro make-dvc`: a recipe's pipelines as DVC's stages, each with what it reads, runs through and
-writes.
+"""`kedro make-dvc`: a recipe's pipelines as DVC's stages.
 
 Everything comes from what Kedro knows already: inputs and outputs from the pipelines, paths from
 the catalog, sources from the imports. The repository's own dvc.yaml is written in this way, and
@@ -8,67 +7,29 @@ tests compare the two.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from os.path import relpath
 from pathlib import Path
 from typing import Any
 
 import yaml
-from kedro.framework.project import pipelines as registered
 from kedro.framework.project import settings
 
-import dcr
 from dcr.errors import UserError
 from dcr.files import atomic_path
-from dcr.fingerprints import SOURCES
 from dcr.framework.dvc_files import Recipe, data_paths, local_path
+from dcr.framework.dvc_stages import make_stage
 from dcr.framework.home import project_folder
 from dcr.parameters import TrainingParameters
 from dcr.training.runs import stage2_runs
 
-# What a stage finds again in its next run, where it takes what is current and makes the rest; DVC
-# removes all other outputs before it.
-_KEPT = frozenset(
-    {
-        *(
-            "shards",
-            "mmvp_vlm",
-            "classification",
-            "retrieval",
-            "drawn_scenes",
-            "backbone",
-            "diffusion",
-            "base_models",
-        ),
-        *(
-            "validation_mmvp_vlm",
-            "validation_classification",
-            "validation_retrieval",
-            "drawn_validation_sets",
-        ),
-        *("models", "samples", "latents", "synthetic_positives", "checkpoints"),
-        *(
-            "evaluation_cache",
-            "seed_scores",
-            "eval_results",
-            "selection_checkpoints",
-            "selection_results",
-        ),
-    }
-)
-_METRICS = frozenset({"validation_summary", "conditions", "training_record", "scores"})
-_WORKING = "dcr.datasets.folders.WorkingFolderDataset"
-_OF_A_SWEEP = frozenset(
-    {"scores", "measurements", "this_seed", "training_record"}
-)  # of a run, what `sweep` compares; the rest is new
+# Of a run, what `sweep` compares; the rest is new.
+_OF_A_SWEEP = frozenset({"scores", "measurements", "this_seed", "training_record"})
 
 _ITEM = {"training": {"signal": "ITEM-SIGNAL", "seed": "ITEM-SEED"}}
 """What stands for a run of the sweep until the stages are written."""
 
 SWEEP = "sweep"
 """The recipe whose stages are runs of the demo with other signals and seeds."""
-
-Stage = dict[str, Any]
 
 
 def write_stages(env: str | None, conf: Path, output: Path | None = None) -> Path:
@@ -122,25 +83,23 @@ def stages_file(env: str | None, conf_source: str, target: Path, project: Path) 
             "# Not there when it was made, and so not followed:"
             f" {', '.join(sorted(recipe.absent))}\n"
         )
-    return head + yaml.safe_dump(
-        {k: v for k, v in content.items() if v}, sort_keys=False, width=110
-    )
+    filled = {key: value for key, value in content.items() if value}
+    body: str = yaml.safe_dump(filled, sort_keys=False, width=110)
+    return head + body
 
 
 def _recipe(recipe: Recipe) -> dict[str, Any]:
     made: set[str] = set()
-    stages = {name: _stage(recipe, [name], made) for name in recipe.pipelines}
+    stages = {name: make_stage(recipe, [name], made) for name in recipe.pipelines}
     return {"stages": stages, "plots": _plots(recipe)}
 
 
 def _sweep(recipe: Recipe) -> dict[str, Any]:
-    """Return one stage for each run of the sweep, seed by seed, so that signals are compared
-    early, and one for all.
-    """
+    """Return a stage a run of the sweep, seed by seed to compare signals early, and one for all."""
     made: set[str] = set()
     for name in recipe.pipelines[: recipe.pipelines.index("training")]:
-        _stage(recipe, [name], made)
-    run = _stage(recipe, ["training", "evaluation"], made)
+        make_stage(recipe, [name], made)
+    run = make_stage(recipe, ["training", "evaluation"], made)
     run["outs"] = [
         path for name in sorted(_OF_A_SWEEP) for path in data_paths(recipe.catalog[name])
     ]
@@ -160,7 +119,7 @@ def _sweep(recipe: Recipe) -> dict[str, Any]:
         for name in ("sweep_scores", "sweep_measurements", "sweep_evaluations", "sweep_records")
         for path in data_paths(recipe.catalog[name])
     }
-    return {"stages": {"run": run, "compare": _stage(recipe, ["sweep"], folders)}}
+    return {"stages": {"run": run, "compare": make_stage(recipe, ["sweep"], folders)}}
 
 
 def _filled(text: str) -> str:
@@ -168,58 +127,6 @@ def _filled(text: str) -> str:
     for key, value in _ITEM["training"].items():
         text = text.replace(value, f"${{item.{key}}}")
     return text
-
-
-def _stage(recipe: Recipe, names: list[str], made: set[str]) -> Stage:
-    """Return a stage of one or more pipelines; ``made`` are the paths of earlier ones, and get
-    this one's.
-    """
-    parts = [registered[name] for name in names]
-    read = sorted({name for part in parts for name in part.all_inputs()})
-    written = sorted(
-        {name for part in parts for name in part.all_outputs()} & recipe.catalog.keys()
-    )
-    working = [name for name in read if recipe.catalog.get(name, {}).get("type") == _WORKING]
-    written += [name for name in working if not made.intersection(data_paths(recipe.catalog[name]))]
-    outs = {
-        path: name
-        for name in written
-        if recipe.is_written(name)
-        for path in data_paths(recipe.catalog[name])
-    }
-    modules = {node.func.__module__ for part in parts for node in part.nodes}
-    modules |= {f"{module.rpartition('.')[0]}.pipeline" for module in modules}
-    modules |= {module for name in {*read, *written} for module in recipe.modules(name)}
-    stage = {
-        "cmd": f"kedro run --env {recipe.env} --pipelines {','.join(names)}",
-        "deps": [
-            *recipe.folders,
-            *_sources(modules, recipe.project),
-            *sorted(
-                {path for name in set(read) - set(written) for path in recipe.inputs(name, made)}
-                - outs.keys()
-            ),
-        ],
-        "params": recipe.tracked(read, written),
-        "outs": [_out(path, name) for path, name in sorted(outs.items()) if name not in _METRICS],
-        "metrics": [path for path, name in sorted(outs.items()) if name in _METRICS],
-    }
-    made.update(outs)
-    return {key: value for key, value in stage.items() if value}
-
-
-def _out(path: str, name: str) -> str | dict[str, dict[str, bool]]:
-    options = {"persist": True} if name in _KEPT else {}
-    if Path(path).is_absolute():  # outside of the repository, so DVC only watches it
-        options["cache"] = False
-    return {path: options} if options else path
-
-
-def _sources(modules: Iterable[str], project: Path) -> list[str]:
-    package = Path(dcr.__file__).parent
-    if not package.is_relative_to(project):  # an installed wheel
-        return []
-    return [f"{package.relative_to(project).as_posix()}/{path}" for path in SOURCES.listed(modules)]
 
 
 def _plots(recipe: Recipe) -> list[dict[str, Any]]:

@@ -11,19 +11,19 @@ from kedro.framework.hooks import hook_impl
 from dcr.encoder_names import EncoderName, group_seeds
 
 if TYPE_CHECKING:
-    from kedro.io import CatalogProtocol
+    from kedro.io import DataCatalog
 
 logger = logging.getLogger(__name__)
 
 Place = Callable[[str], str]
-Describe = Callable[["CatalogProtocol", Place], str]
+Describe = Callable[["DataCatalog", Place], str]
 
 
 class Outcomes:
     """Tells each pipeline's result once the dataset that it writes last is saved."""
 
     @hook_impl
-    def before_pipeline_run(self, catalog: CatalogProtocol) -> None:
+    def before_pipeline_run(self, catalog: DataCatalog) -> None:
         """Remember the ``catalog``, where results are found."""
         self._catalog = catalog
 
@@ -38,7 +38,7 @@ class Outcomes:
         return str(getattr(dataset, "_filepath", None) or getattr(dataset, "_path", name))
 
 
-def _scenes(catalog: CatalogProtocol, place: Place) -> str:
+def _scenes(catalog: DataCatalog, place: Place) -> str:
     found = catalog.load("base_models")
     errors = ", ".join(
         f"{value:.3f} with {name.replace('_', ' ')}"
@@ -54,7 +54,7 @@ def _scenes(catalog: CatalogProtocol, place: Place) -> str:
     )
 
 
-def _validation(catalog: CatalogProtocol, place: Place) -> str:
+def _validation(catalog: DataCatalog, place: Place) -> str:
     found = catalog.load("validation_summary")
     listing = getattr(catalog.get("shards"), "listing", None)
     shards = listing.describe() if listing else f"{found['shards']:,} shards"
@@ -64,13 +64,13 @@ def _validation(catalog: CatalogProtocol, place: Place) -> str:
     )
 
 
-def _verify(catalog: CatalogProtocol, place: Place) -> str:
+def _verify(catalog: DataCatalog, place: Place) -> str:
     found = catalog.load("latents_verification")
     failed = f"{len(found['failures']):,} of {found['num_shards']:,} shards fail"
     return f"verify: {failed}; see {place('latents_verification')}"
 
 
-def _training(catalog: CatalogProtocol, place: Place) -> str:
+def _training(catalog: DataCatalog, place: Place) -> str:
     runs = catalog.load("training_record")["runs"]
     told = ", ".join(
         f"{name} {run['steps']:,} steps in {run['seconds']:.0f} s" for name, run in runs.items()
@@ -78,7 +78,7 @@ def _training(catalog: CatalogProtocol, place: Place) -> str:
     return f"training: {told}; the encoder is {place('encoder')}"
 
 
-def _alignment(catalog: CatalogProtocol, place: Place) -> str:
+def _alignment(catalog: DataCatalog, place: Place) -> str:
     record = catalog.load("alignment_record")
     told = [f"form {record['form']}"]
     for name, found in record["encoders"].items():
@@ -87,7 +87,7 @@ def _alignment(catalog: CatalogProtocol, place: Place) -> str:
     return f"alignment: {'; '.join(told)}; see {place('alignment_record')}"
 
 
-def _evaluation(catalog: CatalogProtocol, place: Place) -> str:
+def _evaluation(catalog: DataCatalog, place: Place) -> str:
     scores = catalog.load("scores")
     reporting = catalog.load("params:reporting")
     measures = [
@@ -120,7 +120,7 @@ def _at(pipeline: str, what: str, name: str) -> Describe:
     return lambda catalog, place: f"{pipeline}: {what} {place(name)}"
 
 
-def _selection(catalog: CatalogProtocol, place: Place) -> str:
+def _selection(catalog: DataCatalog, place: Place) -> str:
     return f"selection: {catalog.load('selection_record')['why']} See {place('selection_page')}"
 
 

@@ -19,7 +19,7 @@ from dcr.replacing import follow_links, recover
 
 if TYPE_CHECKING:
     from kedro.framework.context import KedroContext
-    from kedro.io import CatalogProtocol
+    from kedro.io import DataCatalog
     from kedro.pipeline import Pipeline
 
 _MAGIC = "*?[{"
@@ -48,12 +48,12 @@ class OutputsAreOurs:
         self._given = list(_given_paths(context.config_loader["globals"], context.project_path))
 
     @hook_impl
-    def before_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+    def before_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
         """Ask every dataset of ``catalog`` that the ``pipeline`` writes; raises UserError
         naming the path.
         """
         for name in sorted(pipeline.all_outputs() & set(catalog.keys())):
-            if hasattr(dataset := catalog.get(name), "check_target"):
+            if hasattr(dataset := catalog[name], "check_target"):
                 dataset.check_target()
         for name, path in _written(pipeline, catalog):
             for key, given in self._given:
@@ -78,7 +78,7 @@ class OneRunAtATime:
         self._data = context.project_path / "data"
 
     @hook_impl
-    def before_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+    def before_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
         """Lock the folders of ``catalog`` that the ``pipeline`` reads and writes, always in the
         same order.
 
@@ -89,11 +89,8 @@ class OneRunAtATime:
         written = {
             self._layer(path) or path.parent.resolve() for _, path in _written(pipeline, catalog)
         }
-        read = (
-            {self._layer(path) for path in _local_paths(pipeline.inputs(), catalog).values()}
-            - written
-            - {None}
-        )
+        inputs = _local_paths(pipeline.inputs(), catalog).values()
+        read = {layer for path in inputs if (layer := self._layer(path))} - written
         for folder in sorted(written | read):
             lock(folder, shared=folder in read or _is_shared(pipeline, catalog))
         for path in _local_paths(pipeline.datasets(), catalog).values():
@@ -124,18 +121,16 @@ class NothingStale:
     """
 
     @hook_impl
-    def before_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+    def before_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
         """Remove datasets of ``catalog`` that `withdraw`, if ``pipeline`` writes them or what
         they are made from.
         """
         makers = [maker for name, maker in pipelines.items() if name != "__default__"]
         for maker in (maker for maker in makers if maker.all_outputs() & pipeline.all_outputs()):
-            for name in maker.outputs():
-                dataset = catalog.get(name) if name in catalog else None
-                if (
-                    hasattr(dataset, "withdraw")
-                    and maker.to_outputs(name).all_outputs() & pipeline.all_outputs()
-                ):
+            for name in (name for name in maker.outputs() if name in catalog):
+                dataset = catalog[name]
+                is_made_anew = maker.to_outputs(name).all_outputs() & pipeline.all_outputs()
+                if is_made_anew and hasattr(dataset, "withdraw"):
                     dataset.withdraw()
 
 
@@ -178,7 +173,7 @@ def _clash(output: Path, given: Path) -> bool:
     )
 
 
-def _written(pipeline: Pipeline, catalog: CatalogProtocol) -> Iterator[tuple[str, Path]]:
+def _written(pipeline: Pipeline, catalog: DataCatalog) -> Iterator[tuple[str, Path]]:
     """Yield (dataset, path) of all that a run writes, folders included that its nodes write to
     while they run.
     """
@@ -188,7 +183,7 @@ def _written(pipeline: Pipeline, catalog: CatalogProtocol) -> Iterator[tuple[str
     yield from _local_paths(pipeline.all_outputs() | working, catalog).items()
 
 
-def _local_paths(names: set[str], catalog: CatalogProtocol) -> dict[str, Path]:
+def _local_paths(names: set[str], catalog: DataCatalog) -> dict[str, Path]:
     """Return where datasets lie that lie on a local disk."""
     found = {}
     for name in sorted(names):
@@ -203,7 +198,7 @@ def _local_paths(names: set[str], catalog: CatalogProtocol) -> dict[str, Path]:
     return found
 
 
-def _is_shared(pipeline: Pipeline, catalog: CatalogProtocol) -> bool:
+def _is_shared(pipeline: Pipeline, catalog: DataCatalog) -> bool:
     """Return whether other processes do a part of the work: torchrun's, or those that the
     parameters count.
     """

@@ -70,22 +70,24 @@ class RecipeSession(KedroSession):
     Args:
         conf_source: the folder with the recipes, None for ``conf`` of the project; archives and
             URLs are refused.
-        args, kwargs: as ``KedroSession`` takes them.
+        session_id, kwargs: as ``KedroSession`` takes them.
     """
 
     _context: KedroContext | None = None
 
-    def __init__(self, *args: Any, conf_source: str | None = None, **kwargs: Any) -> None:
+    def __init__(self, session_id: str, *, conf_source: str | None = None, **kwargs: Any) -> None:
         if conf_source is not None and not Path(conf_source).is_dir():
             raise UserError(
                 f"--conf-source {conf_source} is not a folder: unpack or copy it first, a recipe"
                 " that extends another is read from folders"
             )
         super().__init__(
-            *args, conf_source=conf_source and str(Path(conf_source).resolve()), **kwargs
+            session_id, conf_source=conf_source and str(Path(conf_source).resolve()), **kwargs
         )
 
-    def run(self, pipeline_names: Iterable[str] | None = None, **kwargs: Any) -> dict[str, Any]:
+    def run(  # type: ignore[override]  # by keyword alone, as Kedro itself calls it
+        self, pipeline_names: Iterable[str] | None = None, **kwargs: Any
+    ) -> dict[str, Any]:
         """Run pipelines of the recipe.
 
         Args:
@@ -116,8 +118,9 @@ class RecipeSession(KedroSession):
             check_trackers(self.load_context().config_loader["parameters"]["training"]["report_to"])
         if FIRST in names and names != [FIRST]:
             names = [name for name in names if name != FIRST]
-            with self._another() as session:
-                session.run([FIRST])
+            session = self._another()
+            with session:
+                session.run(pipeline_names=[FIRST])
         return super().run(pipeline_names=names, **kwargs)
 
     def load_context(self) -> KedroContext:
@@ -126,7 +129,7 @@ class RecipeSession(KedroSession):
             self._context = super().load_context()
         return self._context
 
-    def _another(self) -> RecipeSession:
+    def _another(self) -> KedroSession:
         """Return a session of the same recipe and parameters."""
         return self.create(
             self._project_path,
@@ -231,8 +234,7 @@ def _namespaces(whole: Pipeline) -> set[str]:
     return {node.namespace for node in whole.nodes if node.namespace}
 
 
-# argument of KedroSession.run: that of Pipeline.filter, the option, what it names, and which there
-# are
+# Argument of KedroSession.run: that of Pipeline.filter, the option, what it names, which there are.
 _FILTERS: dict[str, tuple[str, str, str, Callable[[Pipeline], Iterable[str]]]] = {
     "node_names": ("node_names", "--nodes", "node", _nodes),
     "from_nodes": ("from_nodes", "--from-nodes", "node", _nodes),
