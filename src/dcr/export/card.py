@@ -8,92 +8,21 @@ from typing import Any
 
 from dcr.data.sources import HUB, LOCAL, parse_hub_model
 from dcr.encoder_names import BASE, aligned_name, unaligned_name
+from dcr.export.card_texts import (
+    ALIGNMENTS,
+    CROP,
+    MAPPED,
+    PICTURES,
+    REFITTED,
+    USE,
+    USE_ADAPTER,
+    USE_OPEN_CLIP,
+    USE_TRANSFORMERS,
+)
 from dcr.metrics.direction import is_share
 from dcr.pages.markdown import code, code_cell, text, yaml_scalar
 
 _REQUIRED = ("base_model", "recipe", "method", "licence")
-_USE = """\
-## Use
-
-```python
-import dcr
-from PIL import Image
-
-encoder = dcr.load_encoder("path/to/this/folder")
-features = encoder.encode_image([Image.open("image.jpg")])  # (1, d) float32, not normalised
-text_features = encoder.encode_text(["a photo of a fish"])  # (1, d) float32, not normalised
-```
-"""
-_USE_TRANSFORMERS = """
-transformers, and LLaVA through `--vision_tower path/to/this/folder` if the model is a CLIPModel:
-
-```python
-from transformers import AutoModel
-
-model = AutoModel.from_pretrained("path/to/this/folder")  # CLIPModel or SiglipModel
-tower = model.vision_model  # hidden_states[-2] is what LLaVA reads
-```
-"""
-_USE_OPEN_CLIP = """
-open_clip:
-
-```python
-import open_clip
-
-model, _, preprocess = open_clip.create_model_and_transforms("local-dir:path/to/this/folder")
-```
-"""
-_CROP = """
-Where the side that is left over beside the centre crop is odd,
-transformers crops one pixel from where open_clip and `dcr.load_encoder` do: it rounds down,
-torchvision to an even number. Features then differ a little; the scores below were measured with
-open_clip's crop.
-"""
-_PICTURES = """
-In training and evaluation pictures stood upright as EXIF says, lay on white where transparent, and
-had 16 bits scaled to 8; `dcr.load_encoder` sees them so, too. open_clip and transformers call PIL's
-`convert("RGB")`, which leaves a rotated picture lying, shows what is under transparency (often
-black), and clips 16-bit grey to white. Give them `dcr.data.decoding.to_rgb(image)`.
-"""
-_REFITTED = ", with its last linear layer refitted"
-_ALIGNMENTS = {
-    "image": (
-        "the image tower's embeddings were mapped to the base model's by a linear map, in closed"
-        " form and without captions; it is folded into the tower's last linear layer. Patch tokens"
-        " are those of the trained tower."
-    ),
-    "text": (
-        "the text tower's last linear layer was refitted to the new image embeddings by the model's"
-        " own contrastive loss and the captions of the training images. Image embeddings are those"
-        " of the trained tower, to the last bit."
-    ),
-    "blend": (
-        "the image tower's embeddings were mapped a share of the way to the base model's by a"
-        " linear map; it is folded into the tower's last linear layer. Patch tokens are those of"
-        " the trained tower."
-    ),
-}
-_MAPPED = {  # by form: the map's name in its file, and the layer behind which it goes
-    "image": ("image_map", "`model.visual_projection` of a CLIPModel"),
-    "text": (
-        "text_map",
-        "`model.text_projection` of a CLIPModel, `model.text_model.head` of a SiglipModel",
-    ),
-    "blend": ("image_map", "`model.visual_projection` of a CLIPModel"),
-}
-_USE_ADAPTER = """
-The weights in this folder hold the alignment. `adapter/`, where there is one, does not: who puts
-the adapter on the base model multiplies a layer, too ({layer}):
-
-```python
-from safetensors.torch import load_file
-
-matrix = load_file("path/to/this/folder/adapter/alignment.safetensors")["{name}"]
-layer.weight.data = matrix.T @ layer.weight.data
-if layer.bias is not None:
-    layer.bias.data = matrix.T @ layer.bias.data
-```
-"""
 
 
 def model_card(card: dict[str, Any], missing: dict[str, str]) -> str:
@@ -171,7 +100,7 @@ def _summary(card: dict[str, Any]) -> str:
         f" The image tower was trained {text(card.get('tuning', 'with LoRA'))} through a frozen"
         " diffusion model (Diffusion Contrastive Reconstruction, arXiv 2603.04803); an adapter is"
         " merged and kept in `adapter/`, where there is one. The text tower is the base"
-        f" model's{_REFITTED if _form(card) == 'text' else ''}.\n"
+        f" model's{REFITTED if _form(card) == 'text' else ''}.\n"
     )
 
 
@@ -184,12 +113,12 @@ def _alignment(card: dict[str, Any]) -> str:
     chosen = ", ".join(
         f"{key.replace('_', ' ')} {value:.6g}" for key, value in card["alignment"]["chosen"].items()
     )
-    name, layer = _MAPPED[form]
+    name, layer = MAPPED[form]
     return (
-        f"## Alignment\n\nAfter training, {_ALIGNMENTS[form]} Chosen on held-out training images:"
+        f"## Alignment\n\nAfter training, {ALIGNMENTS[form]} Chosen on held-out training images:"
         f" {text(chosen)}. In the scores {text(method)} is this folder's encoder,"
         f" {text(unaligned_name(method))} the same as trained, and {aligned_name(BASE)} the base"
-        f" model treated in the same way.\n{_USE_ADAPTER.format(layer=layer, name=name)}"
+        f" model treated in the same way.\n{USE_ADAPTER.format(layer=layer, name=name)}"
     )
 
 
@@ -205,11 +134,11 @@ def _title(card: dict[str, Any]) -> str:
 
 
 def _use(missing: dict[str, str], resize_mode: str | None) -> str:
-    parts = [_USE]
-    parts += [] if "transformers" in missing else [_USE_TRANSFORMERS]
-    parts += [] if "open_clip" in missing else [_USE_OPEN_CLIP]
-    parts += [_CROP] if "transformers" not in missing and resize_mode == "shortest" else []
-    return "".join([*parts, _PICTURES])
+    parts = [USE]
+    parts += [] if "transformers" in missing else [USE_TRANSFORMERS]
+    parts += [] if "open_clip" in missing else [USE_OPEN_CLIP]
+    parts += [CROP] if "transformers" not in missing and resize_mode == "shortest" else []
+    return "".join([*parts, PICTURES])
 
 
 def _scores(scores: dict[str, Any], intervals: dict[str, Any]) -> str:

@@ -21,12 +21,8 @@ from dcr.devices import resolve_device
 from dcr.errors import UserError
 from dcr.fingerprints import without_origin
 from dcr.finite import require_finite
-from dcr.models.diffusion_source import PARTS, DiffusionSource, read_diffusion
-from dcr.models.model_configs import load_tokenizer
-
-_UNSTATED = (
-    1_000_000  # transformers gives a tokenizer that states no length a number far beyond this one
-)
+from dcr.models.diffusion_parts import PARTS
+from dcr.models.diffusion_source import read_diffusion
 
 
 @dataclass
@@ -233,59 +229,8 @@ def load_diffusion(source: str, device: str | torch.device = "cpu") -> Diffusion
             not give (`dcr.models.diffusion_source`).
     """
     read = read_diffusion(diffusion_folder(source), source)
-    tokenizer = load_tokenizer(read.folder / "tokenizer", CLIPTokenizer.from_pretrained)
-    _check_tokenizer(tokenizer, read)
-    vae, unet = (_load_part(read, part) for part in ("vae", "unet"))
+    tokenizer = read.load_tokenizer()
+    vae, unet = (read.load_part(part) for part in ("vae", "unet"))
     scheduler = read.build_scheduler()
-    return Diffusion(vae, unet, scheduler, _load_text_encoder(read), tokenizer, source).to(
-        resolve_device(device)
-    )
-
-
-def _load_part(read: DiffusionSource, part: str) -> Any:
-    model, state = read.fitted(part, only_shapes=False)
-    state = {
-        name: tensor.float() if tensor.is_floating_point() else tensor
-        for name, tensor in state.items()
-    }
-    require_finite(state, f"diffusion model {read.source}, {part}", "get the whole model again")
-    model.load_state_dict(state, assign=True)
-    return model
-
-
-def _load_text_encoder(read: DiffusionSource) -> CLIPTextModel:
-    """Load it through transformers, which makes the buffers that are in no file."""
-    _, state = read.fitted("text_encoder", only_shapes=False)
-    require_finite(
-        state, f"diffusion model {read.source}, text_encoder", "get the whole model again"
-    )
-    return CLIPTextModel.from_pretrained(
-        None,
-        config=read.text_encoder,
-        state_dict=state,
-        dtype=torch.float32,
-        local_files_only=True,
-        trust_remote_code=False,
-    )
-
-
-def _check_tokenizer(tokenizer: CLIPTokenizer, read: DiffusionSource) -> None:
-    """Refuse token ids and lengths that the text encoder has no embedding for; its length where
-    none is stated.
-    """
-    positions = read.text_encoder.max_position_embeddings
-    vocabulary = read.text_encoder.vocab_size
-    if tokenizer.pad_token_id is None:
-        raise UserError(
-            f"diffusion model {read.source}: its tokenizer has no pad_token: get the whole model"
-            " again"
-        )
-    length = tokenizer.model_max_length
-    if isinstance(length, int | float) and length > _UNSTATED:
-        length = tokenizer.model_max_length = positions
-    if not isinstance(length, int) or not 2 <= length <= positions or len(tokenizer) > vocabulary:
-        raise UserError(
-            f"diffusion model {read.source}: its tokenizer makes {length!r} tokens of"
-            f" {len(tokenizer)} kinds, its text encoder takes {positions} of {vocabulary}: get the"
-            " whole model again"
-        )
+    diffusion = Diffusion(vae, unet, scheduler, read.load_text_encoder(), tokenizer, source)
+    return diffusion.to(resolve_device(device))

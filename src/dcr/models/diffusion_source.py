@@ -1,39 +1,22 @@
 """Which latent-diffusion models can be conditioned on one sequence of tokens and nothing else, told
 from their files.
 
-Configurations reach diffusers and transformers through the lists below. Weights are compared by
-name and shape with what the configurations build, before any of them is loaded.
+Configurations reach diffusers and transformers through the lists below.
 """
 
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
 from diffusers.schedulers import KarrasDiffusionSchedulers
-from transformers import CLIPTextConfig, CLIPTextModel
+from transformers import CLIPTextConfig
 
 from dcr.errors import UserError
-from dcr.models.model_configs import check_numbers, first_line, pick, read_json
-from dcr.models.weights import find_weights, fit, read_weights
+from dcr.models.diffusion_parts import CLASSES, PARTS, WEIGHTS, DiffusionSource
+from dcr.models.model_configs import first_line, pick, read_json
 
-PARTS = {
-    "vae": "config.json",
-    "unet": "config.json",
-    "scheduler": "scheduler_config.json",
-    "text_encoder": "config.json",
-    "tokenizer": "tokenizer_config.json",
-}
-_WEIGHTS = {
-    "vae": "diffusion_pytorch_model",
-    "unet": "diffusion_pytorch_model",
-    "text_encoder": "model",
-}
-_CLASSES = {"vae": AutoencoderKL, "unet": UNet2DConditionModel, "scheduler": DDPMScheduler}
 _SCHEDULERS = {scheduler.name for scheduler in KarrasDiffusionSchedulers} - {
     "EDMEulerScheduler"
 }  # EDM has no betas
@@ -73,84 +56,6 @@ _OTHER_INPUTS = {  # keys of the UNet's configuration, and what a value asks for
     "encoder_hid_dim_type": "projected conditions",
     "time_cond_proj_dim": "a guidance embedding, as distilled models have",
 }
-
-
-@dataclass
-class DiffusionSource:
-    """The checked configurations of a diffusers folder, as the libraries' classes take them."""
-
-    folder: Path
-    vae: dict[str, Any]
-    unet: dict[str, Any]
-    scheduler: dict[str, Any]
-    text_encoder: CLIPTextConfig
-    source: str
-
-    def build(self, part: str) -> torch.nn.Module:
-        """Return a part with weights on the current device, and with none on ``meta``.
-
-        Args:
-            part: ``vae``, ``unet`` or ``text_encoder``.
-
-        Raises:
-            UserError: the library refuses its configuration.
-        """
-        try:
-            if part == "text_encoder":
-                return CLIPTextModel(self.text_encoder)
-            return _CLASSES[part](**getattr(self, part))
-        except Exception as error:  # whatever foreign values may raise
-            raise UserError(
-                f"diffusion model {self.source}: {self.folder / part / PARTS[part]} cannot be built"
-                f" ({first_line(error)}); get the whole model again, or give another diffusers"
-                " folder"
-            ) from error
-
-    def build_scheduler(self) -> DDPMScheduler:
-        """Return the noise schedule; UserError where a step takes away less than nothing or
-        more than all.
-        """
-        path = self.folder / "scheduler" / PARTS["scheduler"]
-        try:
-            scheduler = DDPMScheduler.from_config(self.scheduler)
-            is_schedule = bool(((scheduler.betas >= 0) & (scheduler.betas <= 1)).all())
-        except Exception as error:  # whatever foreign values may raise
-            raise UserError(
-                f"diffusion model {self.source}: {path} cannot be built ({first_line(error)}):"
-                " replace it"
-            ) from error
-        if not is_schedule:
-            raise UserError(
-                f"diffusion model {self.source}: {path} is no noise schedule: get the whole model"
-                " again"
-            )
-        return scheduler
-
-    def fitted(
-        self, part: str, only_shapes: bool
-    ) -> tuple[torch.nn.Module, dict[str, torch.Tensor]]:
-        """Return the part without values, and its weights under the part's names.
-
-        Args:
-            part: ``vae``, ``unet`` or ``text_encoder``.
-            only_shapes: read no values: the weights then are tensors on ``meta``.
-
-        Raises:
-            UserError: the weights are missing or do not fit.
-        """
-        config = self.text_encoder.to_dict() if part == "text_encoder" else getattr(self, part)
-        path = find_weights(self.folder / part, [f"{_WEIGHTS[part]}.safetensors"])
-        state = read_weights(path, only_shapes)
-        numbers = {key: value for key, value in config.items() if not key.endswith("_token_id")}
-        check_numbers(numbers, state, self.folder / part / "config.json")
-        with torch.device("meta"):
-            model = self.build(part)
-        renames = getattr(
-            model, "_fix_state_dict_keys_on_load", None
-        )  # attention of VAEs before diffusers 0.15
-        return model, fit(
-            state, model, path, lambda state: renames(state) or state if renames else state
-        )
 
 
 def read_diffusion(folder: Path, source: str) -> DiffusionSource:
@@ -200,13 +105,13 @@ def check_diffusion(folder: Path, source: str) -> None:
     """
     read = read_diffusion(folder, source)
     read.build_scheduler()
-    for part in _WEIGHTS:
+    for part in WEIGHTS:
         read.fitted(part, only_shapes=True)
 
 
 def _arguments(part: str, config: dict[str, Any], folder: Path) -> dict[str, Any]:
     allowed = [
-        name for name in inspect.signature(_CLASSES[part].__init__).parameters if name != "self"
+        name for name in inspect.signature(CLASSES[part].__init__).parameters if name != "self"
     ]
     return pick(config, allowed, folder / part)
 

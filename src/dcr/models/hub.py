@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +17,10 @@ from dcr.data.sources import (
     parse_hub_model,
 )
 from dcr.errors import UserError
-from dcr.files import sha256_file
 from dcr.models.backbones import check_backbone
 from dcr.models.backbones.families import find_family
 from dcr.models.diffusion_source import check_diffusion
+from dcr.models.hub_record import check_hashes, describe, licence_of, warn_of_changes
 
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import ModelInfo
@@ -58,10 +57,10 @@ def fetch_models(
             "source": source,
             "location": str(location),
             "revision": revision,
-            **_describe(location, names),
+            **describe(location, names),
         }
-        _check(record, expected_sha256)
-        _compare(record, previous.get(role, {}))
+        check_hashes(record, expected_sha256)
+        warn_of_changes(record, previous.get(role, {}))
         _check_model(role, source, location)
         size = sum(file["bytes"] for file in record["files"].values())
         _LOG.info(
@@ -137,7 +136,7 @@ def _fetch(model: HubModel, kind: Kind) -> tuple[Path, str]:
         info = _model_info(model)
         names = needed_files(kind, [file.rfilename for file in info.siblings])
         size = sum(file.size or 0 for file in info.siblings if file.rfilename in names)
-        _LOG.info("%s: %.2f GB, licence %s", model, size / 1e9, _licence_of(info))
+        _LOG.info("%s: %.2f GB, licence %s", model, size / 1e9, licence_of(info))
         # by its own name, for a branch is looked up in the cache by its name
         return (
             Path(snapshot_download(model.repo_id, revision=model.revision, allow_patterns=names)),
@@ -186,70 +185,3 @@ def _model_info(model: HubModel) -> ModelInfo:
     if is_offline_mode():
         raise OSError("HF_HUB_OFFLINE is set")
     return HfApi().model_info(model.repo_id, revision=model.revision, files_metadata=True)
-
-
-def _describe(location: Path, names: list[str]) -> dict[str, Any]:
-    folder = location if location.is_dir() else location.parent
-    files = {
-        name: {"bytes": (folder / name).stat().st_size, "sha256": _sha256(folder / name)}
-        for name in names
-    }
-    return {"licence": _licence(folder) if location.is_dir() else "unknown", "files": files}
-
-
-def _sha256(path: Path) -> str:
-    """Return a file's sha256; in the hub's cache it must be the one that the hub gave.
-
-    There a file is a link whose target is named by the hub: a sha256, or for small files git's own
-    hash.
-    """
-    digest = sha256_file(path)
-    target = path.resolve()
-    if path.is_symlink() and target.parent.name == "blobs":
-        from huggingface_hub.utils.sha import git_hash
-
-        actual = {64: lambda: digest, 40: lambda: git_hash(path.read_bytes())}.get(len(target.name))
-        if actual is not None and actual() != target.name:
-            raise UserError(
-                f"{path} is damaged, its hash is not the hub's: delete {target} and run this again"
-            )
-    return digest
-
-
-def _check(record: dict[str, Any], expected_sha256: dict[str, str]) -> None:
-    for name, expected in expected_sha256.items():
-        file = record["files"].get(name)
-        if file is not None and file["sha256"] != expected:
-            raise UserError(
-                f"{record['source']}: {name} has sha256 {file['sha256']}, models.sha256 expects"
-                f" {expected}: it is another file than the recipe was made for"
-            )
-
-
-def _compare(record: dict[str, Any], previous: dict[str, Any]) -> None:
-    if previous.get("source") != record["source"]:
-        return
-    for name in _changed(record["files"], previous.get("files", {})):
-        _LOG.warning("%s: %s is not the file that the last check saw", record["source"], name)
-
-
-def _changed(files: dict[str, Any], previous: dict[str, Any]) -> Iterator[str]:
-    return (name for name, file in files.items() if name in previous and previous[name] != file)
-
-
-def _licence(folder: Path) -> str:
-    """Return the licence that the folder's model card declares, ``unknown`` where it declares
-    none.
-    """
-    from huggingface_hub import ModelCard
-
-    try:
-        data = ModelCard.load(folder / "README.md").data
-    except (OSError, ValueError):
-        return "unknown"
-    return str(data.get("license_name") or data.get("license") or "unknown")
-
-
-def _licence_of(info: ModelInfo) -> str:
-    data = info.card_data or {}
-    return str(data.get("license_name") or data.get("license") or "unknown")

@@ -51,32 +51,21 @@ class Backbone(ABC):
     @classmethod
     @abstractmethod
     def recognises(cls, location: str) -> bool:
-        """Tell whether a local source is of this family, by its configuration; False where that
-        cannot be read.
-
-        Args:
-            location: as `dcr.data.sources.backbone_location` returns it.
-        """
+        """Tell, by its configuration, whether the local source ``location`` is of this family."""
 
     @classmethod
     @abstractmethod
     def load(cls, location: str, device: str | torch.device) -> Self:
-        """Return the backbone at ``location``, which is of this family, on ``device`` in float32;
-        UserError where it cannot be.
-        """
+        """Return the backbone at ``location`` on ``device``, float32; UserError if it cannot be."""
 
     @classmethod
     @abstractmethod
     def check(cls, location: str) -> None:
-        """Compare configuration and weights at ``location`` unloaded; UserError where they do not
-        make a model.
-        """
+        """Compare configuration and weights at ``location``, unloaded; UserError if they misfit."""
 
     @classmethod
     def needed_files(cls, names: Iterable[str]) -> list[str]:
-        """Return those of a folder's files, ``names``, that loading reads; UserError where weights
-        are missing.
-        """
+        """Return which of a folder's ``names`` loading reads; UserError if weights are missing."""
         return needed_files(cls.layout, names)
 
     def __init__(
@@ -157,9 +146,7 @@ class Backbone(ABC):
         """
 
     def patch_tokens(self, pixels: torch.Tensor, layer: int = -2) -> torch.Tensor:
-        """Return the patch tokens (B, P, w) of ``pixels`` after block ``layer`` alone, see
-        `encode_tokens`.
-        """
+        """Return patch tokens (B, P, w) of ``pixels`` after ``layer``, see `encode_tokens`."""
         return self.encode_tokens(pixels, layer)[1]
 
     @abstractmethod
