@@ -109,7 +109,7 @@ cli.add_command(run)
 @click.argument("target", type=click.Path(path_type=Path))
 @click.option(
     "--kind",
-    type=click.Choice(["classification", "retrieval", "mmvp_vlm"]),
+    type=click.Choice(["classification", "retrieval", "mmvp_vlm", "caption_selection"]),
     default="classification",
 )
 @click.option(
@@ -124,11 +124,13 @@ def make_set(source: Path, target: Path, kind: str, templates: tuple[str, ...]) 
 
     \b
     What SOURCE holds, by kind:
-      classification  one folder a class, as torchvision's ImageFolder reads them, in train/ and
-                      test/ (or val/), or at its top for a test split alone
-      retrieval       images, and captions.csv (image,caption) or a .txt beside each image
-      mmvp_vlm        images, and pairs.csv
-      (type,first_image,first_statement,second_image,second_statement)
+      classification     one folder a class, as torchvision's ImageFolder reads them, in train/
+                         and test/ (or val/), or at its top for a test split alone
+      retrieval          images, and captions.csv (image,caption) or a .txt beside each image
+      mmvp_vlm           images, and pairs.csv
+                         (type,first_image,first_statement,second_image,second_statement)
+      caption_selection  SugarCrepe, SugarCrepe++, ARO, What'sUp, Winoground, MMVP-VLM or tars of
+                         CLIP_benchmark, which become groups.jsonl and images
 
     \f
     Args:

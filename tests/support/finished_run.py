@@ -16,7 +16,8 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageDraw
 
-from dcr.evaluation.comparison import Judge, comparison_records
+from dcr.evaluation.comparison import comparison_records
+from dcr.evaluation.judge import Judge
 from dcr.evaluation.measurements import measure, measurements_table, read_measurements
 from dcr.evaluation.results import Items, Result, outcomes_of, score
 from dcr.evaluation.tables import intervals_table, outcomes_table, scores_table

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import yaml
 
-from dcr.evaluation.comparison import Judge, comparison_records
+from dcr.evaluation.comparison import comparison_records
+from dcr.evaluation.judge import Judge
 from dcr.fingerprints import json_hash
 from dcr.parameters import AlignmentParameters, SelectionParameters
 from dcr.reporting.p_against_d import plot_p_against_d

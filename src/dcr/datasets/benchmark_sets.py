@@ -131,7 +131,7 @@ class BenchmarkSetsDataset(AbstractDataset[object, Opened]):
 
 
 _KEYS = ("name", "kind", "path")
-_KINDS = ("mmvp_vlm", "classification", "retrieval")
+_KINDS = ("mmvp_vlm", "classification", "retrieval", "caption_selection")
 
 
 def _check_entry(entry: Any) -> dict[str, str]:

@@ -1,5 +1,5 @@
 """Benchmark sets in their outside layouts: MMVP-VLM's folder, CLIP_benchmark's WebDataset folders,
-class folders.
+class folders, and those of caption selection.
 
 Sets are opened with all that can be checked without reading images, then streamed: memory holds one
 sample. Nothing is unpickled, and no name in a file leads out of the set's folder.
@@ -13,6 +13,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from dcr.data.benchmark_sets.building import build_mmvp, build_retrieval
+from dcr.data.benchmark_sets.caption_selection import (
+    CaptionSelectionSet,
+    Group,
+    find_caption_selection,
+    open_mmvp_pairs,
+    open_web_dataset,
+    write_jsonl,
+)
 from dcr.data.benchmark_sets.choosing import KINDS, BenchmarkSet, NamedSet, choose_sets
 from dcr.data.benchmark_sets.class_folders import open_class_folders
 from dcr.data.benchmark_sets.clip_benchmark import is_clip_benchmark, kind_of, open_clip_benchmark
@@ -25,7 +33,9 @@ from dcr.errors import UserError
 __all__ = [
     "KINDS",
     "BenchmarkSet",
+    "CaptionSelectionSet",
     "ClassificationSet",
+    "Group",
     "MMVPSet",
     "NamedSet",
     "Pair",
@@ -50,6 +60,10 @@ _MARKS = {
     "retrieval": (
         "one of that kind holds tars with .txt members, and dataset_type.txt that says retrieval"
     ),
+    "caption_selection": (
+        "one of that kind holds groups.jsonl, the files of SugarCrepe, SugarCrepe++, ARO, What'sUp"
+        " or Winoground, Questions.csv, or tars with .txt members"
+    ),
 }
 
 
@@ -67,7 +81,7 @@ def open_set(
     folder = Folder(str(location))
     if folder.is_local and not folder.has_folder():
         raise UserError(f"no benchmark set at {folder}: the folder does not exist")
-    opener, found = _find_layout(folder)
+    opener, found = _find_layout(folder, kind)
     if kind is not None and kind != found:
         raise UserError(
             f"{folder} is a set of kind {found}, but the recipe says {kind}; {_MARKS[kind]}"
@@ -79,8 +93,9 @@ def open_set(
 
 
 def make_set(kind: str, source: Path, target: Path, templates: Sequence[str] = ()) -> None:
-    """Write a set of a kind from plain folders of images; see `write_clip_benchmark`,
-    `build_retrieval`, `build_mmvp`.
+    """Write a set of a kind from plain folders of images, or from a set of another layout.
+
+    See `write_clip_benchmark`, `build_retrieval`, `build_mmvp` and `write_jsonl`.
 
     Args:
         kind: one of `KINDS`.
@@ -88,19 +103,40 @@ def make_set(kind: str, source: Path, target: Path, templates: Sequence[str] = (
         target: the set's folder, which must not exist yet.
         templates: of a classification set's prompts, with ``{c}``; its own by default.
     """
-    if kind == "classification":
-        write_clip_benchmark(open_set(source, kind=kind), target, templates)
-        return
-    if templates:
+    if templates and kind != "classification":
         raise UserError(f"--template is for classification sets, but --kind is {kind}")
-    build = {"retrieval": build_retrieval, "mmvp_vlm": build_mmvp}[kind]
-    build(source, target)
+    if kind in ("retrieval", "mmvp_vlm"):
+        {"retrieval": build_retrieval, "mmvp_vlm": build_mmvp}[kind](source, target)
+        return
+    opened = open_set(source, kind=kind)
+    if isinstance(opened, CaptionSelectionSet):
+        write_jsonl(opened, target)
+    elif isinstance(opened, ClassificationSet):
+        write_clip_benchmark(opened, target, templates)
 
 
-def _find_layout(folder: Folder) -> tuple[Callable[[Folder], BenchmarkSet], str]:
-    """Return what opens the folder, and the kind of set that it holds."""
+def _find_layout(folder: Folder, kind: str | None) -> tuple[Callable[[Folder], BenchmarkSet], str]:
+    """Return what opens the folder, and the kind of set that it holds.
+
+    MMVP-VLM's folder, and tars of images and captions, are of caption selection only where ``kind``
+    says so.
+    """
+    if kind == "caption_selection" and (shared := _find_shared(folder)):
+        return shared, kind
     if folder.is_local and folder.has_file("Questions.csv"):
         return open_mmvp, "mmvp_vlm"
     if not folder.is_local or is_clip_benchmark(folder):
-        return open_clip_benchmark, kind_of(folder)
+        found = kind_of(folder)
+        return (open_web_dataset if found == "caption_selection" else open_clip_benchmark), found
+    if opener := find_caption_selection(folder):
+        return opener, "caption_selection"
     return open_class_folders, "classification"
+
+
+def _find_shared(folder: Folder) -> Callable[[Folder], BenchmarkSet] | None:
+    """Return what opens a folder of another kind as caption selection."""
+    if folder.is_local and folder.has_file("Questions.csv"):
+        return open_mmvp_pairs
+    if (not folder.is_local or is_clip_benchmark(folder)) and kind_of(folder) == "retrieval":
+        return open_web_dataset
+    return None

@@ -73,9 +73,8 @@ def build_mmvp(source: Path, target: Path) -> None:
     ]
     with atomic_folder(target) as place:
         questions = [("Question ID", "Type", "Statement")]
-        for number, (kind, image, statement) in enumerate(
-            show_progress(rows, desc="write", unit="image"), 1
-        ):
+        for number, row in enumerate(show_progress(rows, desc="write", unit="image"), 1):
+            kind, image, statement = row
             if "/" in kind or "\\" in kind or kind in (".", ".."):
                 raise UserError(
                     f"{folder.place(PAIRS)}: a type is the name of a folder, got {kind!r}"

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
+from dcr.data.benchmark_sets.caption_selection import CaptionSelectionSet
 from dcr.data.benchmark_sets.mmvp_vlm import MMVPSet
 from dcr.data.benchmark_sets.parts import ClassificationSet, RetrievalSet
 from dcr.errors import UserError
@@ -14,8 +15,13 @@ from dcr.errors import UserError
 logger = logging.getLogger(__name__)
 
 OTHERS = "more_sets"
-BenchmarkSet = MMVPSet | ClassificationSet | RetrievalSet
-KINDS = {"mmvp_vlm": MMVPSet, "classification": ClassificationSet, "retrieval": RetrievalSet}
+BenchmarkSet = MMVPSet | ClassificationSet | RetrievalSet | CaptionSelectionSet
+KINDS = {
+    "mmvp_vlm": MMVPSet,
+    "classification": ClassificationSet,
+    "retrieval": RetrievalSet,
+    "caption_selection": CaptionSelectionSet,
+}
 
 
 @dataclass(frozen=True)
@@ -51,11 +57,9 @@ def choose_sets(
     sets: list[NamedSet] = []
     for name in chosen:
         if name == OTHERS:
-            sets += [
-                NamedSet(other, kind, cache(opener)) for other, (kind, opener) in others.items()
-            ]
-        elif own[name] is None:
+            sets += [NamedSet(other, kind, cache(found)) for other, (kind, found) in others.items()]
+        elif (opener := own[name]) is None:
             logger.info("globals.yml names no set as %s", name)
         else:
-            sets.append(NamedSet(name, name, cache(own[name])))
+            sets.append(NamedSet(name, name, cache(opener)))
     return sets

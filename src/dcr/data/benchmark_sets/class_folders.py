@@ -34,12 +34,9 @@ Images = Mapping[str, list[str]]
 class FilesPart(Part):
     """Some image files, (path relative to the set's folder, class index) each."""
 
+    name: str
     folder: Folder
     files: tuple[tuple[str, int], ...] = field(repr=False)
-
-    @property
-    def name(self) -> str:
-        return self.files[0][0]
 
     def _hash(self) -> str:
         return digest(f"{name} {label} {self.folder.sha256(name)}" for name, label in self.files)
@@ -165,6 +162,6 @@ def _make_parts(folder: Folder, images: Images, classes: list[str]) -> list[Part
         (name, label) for label, class_name in enumerate(classes) for name in images[class_name]
     ]
     return [
-        FilesPart(folder, tuple(files[at : at + _FILES_A_PART]))
+        FilesPart(files[at][0], folder, tuple(files[at : at + _FILES_A_PART]))
         for at in range(0, len(files), _FILES_A_PART)
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -86,6 +86,23 @@ class Folder:
         """Return the sorted names of the folders in a local folder."""
         return sorted(entry.name for entry in os.scandir(self.path) if entry.is_dir())
 
+    def files(self, name: str, extension: str) -> list[str]:
+        """Return the sorted paths of the files that end in ``.<extension>`` in a local folder.
+
+        Args:
+            name: of a folder in this one, "" for this one; none is a folder without files.
+            extension: in lower case, without its dot.
+        """
+        place = os.path.join(self.path, name)
+        if not os.path.isdir(place):
+            return []
+        found = [entry.name for entry in os.scandir(place) if entry.is_file()]
+        return [
+            f"{name}/{file}" if name else file
+            for file in sorted(found)
+            if file.lower().endswith(f".{extension}") and not file.startswith(".")
+        ]
+
     def place(self, name: str) -> str:
         """Return the path of the file ``name`` as messages show it; of the folder itself if it
         is empty.
@@ -102,9 +119,9 @@ class Folder:
         """
         return self._ask(self._files.isdir, name)
 
-    def _ask(self, question, name: str) -> bool:
+    def _ask(self, question: Callable[[str], bool], name: str) -> bool:
         try:
-            return question(f"{self._root}/{name}" if name else self._root)
+            return bool(question(f"{self._root}/{name}" if name else self._root))
         except (OSError, ValueError) as error:
             raise UserError(f"{self.place(name)} cannot be reached: {error}") from error
 
@@ -133,18 +150,31 @@ class Folder:
                 raise UserError(f"{self.place(name)} cannot be read: {error}") from error
         return digest.hexdigest()
 
-    def read_bytes(self, name: str) -> bytes:
-        """Return the bytes of the file ``name``."""
+    def read_bytes(self, name: str, max_bytes: int = -1) -> bytes:
+        """Return the bytes of the file ``name``.
+
+        Args:
+            name: of the file.
+            max_bytes: that it may hold; more are refused, and are not read. -1 for any number.
+        """
         with self.open(name) as file:
             try:
-                return file.read()
+                content = file.read(max_bytes + 1 if max_bytes >= 0 else -1)
             except OSError as error:
                 raise UserError(f"{self.place(name)} cannot be read: {error}") from error
+        if 0 <= max_bytes < len(content):
+            raise UserError(
+                f"{self.place(name)} is too large: a file of its kind has at most"
+                f" {max_bytes >> 20} MiB"
+            )
+        return content
 
-    def read_text(self, name: str) -> str:
-        """Return the UTF-8 text of the file ``name``, without its byte-order mark."""
+    def read_text(self, name: str, max_bytes: int = -1) -> str:
+        """Return the UTF-8 text of the file ``name``, without its byte-order mark; ``max_bytes``
+        as in `read_bytes`.
+        """
         try:
-            return self.read_bytes(name).decode("utf-8-sig").replace("\r\n", "\n")
+            return self.read_bytes(name, max_bytes).decode("utf-8-sig").replace("\r\n", "\n")
         except UnicodeDecodeError as error:
             raise UserError(f"{self.place(name)} cannot be read as UTF-8 text: {error}") from error
 

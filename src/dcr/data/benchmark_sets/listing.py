@@ -110,11 +110,11 @@ class Listing:
                     self._deeper.add(entry.path)
                 yield self._name(entry)
 
-    def _follow(self, kind: str, entry: os.DirEntry) -> None:
+    def _follow(self, kind: str, entry: os.DirEntry[str]) -> None:
         if entry.is_symlink():
             self._followed[kind].add(entry.path)
 
-    def _is_of_the_set(self, entry: os.DirEntry, kind: str) -> bool:
+    def _is_of_the_set(self, entry: os.DirEntry[str], kind: str) -> bool:
         if entry.name.startswith("."):
             self.leave_out(f"hidden {kind}s", self._name(entry))
             return False
@@ -123,7 +123,7 @@ class Listing:
             return False
         return True
 
-    def _is_readable_image(self, entry: os.DirEntry) -> bool:
+    def _is_readable_image(self, entry: os.DirEntry[str]) -> bool:
         if entry.is_symlink() and not os.path.exists(entry.path):
             self.leave_out("links that lead nowhere", self._name(entry))
         elif not entry.is_file():
@@ -134,17 +134,17 @@ class Listing:
             return True
         return False
 
-    def _skip_file_beside_folders(self, entry: os.DirEntry) -> None:
+    def _skip_file_beside_folders(self, entry: os.DirEntry[str]) -> None:
         if entry.is_symlink() and not os.path.exists(entry.path):
             self.leave_out("links that lead nowhere", self._name(entry))
         elif _is_image(entry):
             self.leave_out("images beside the class folders", self._name(entry))
 
-    def _name(self, entry: os.DirEntry) -> str:
+    def _name(self, entry: os.DirEntry[str]) -> str:
         return Path(entry.path).relative_to(self.root).as_posix()
 
 
-def _entries(place: Path) -> list[os.DirEntry]:
+def _entries(place: Path) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(place) as entries:
             return sorted(entries, key=lambda entry: entry.name)
@@ -152,7 +152,7 @@ def _entries(place: Path) -> list[os.DirEntry]:
         raise UserError(f"{place} cannot be listed: {error.strerror}") from error
 
 
-def _is_image(entry: os.DirEntry) -> bool:
+def _is_image(entry: os.DirEntry[str]) -> bool:
     extension = entry.name.rpartition(".")[2].lower()
     return extension in IMAGE_EXTENSIONS and not entry.name.startswith(".") and entry.is_file()
 

@@ -17,6 +17,9 @@ from dcr.errors import UserError
 IMAGE_FOLDERS = ("MLLM_VLM Images", "MLLM_VLM_Images", "MMVP_VLM_Images")
 PROMPT = "a photo of "
 
+Question = tuple[int, str, str]
+"""Id, type and statement of a row."""
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -39,6 +42,11 @@ class MMVPSet(Part):
     pairs: list[Pair]
     folder: str = ""
     notes: tuple[str, ...] = ()
+
+    @property
+    def published_rules(self) -> tuple[str, ...]:
+        """The rule of its published numbers, see `dcr.metrics.caption_selection`."""
+        return ("image_score",)
 
     def _hash(self) -> str:
         files = (
@@ -94,7 +102,7 @@ def open_mmvp(location: Folder) -> MMVPSet:
             f" too many (the last is id {rows[-1][0]})"
         )
     pairs = [
-        _make_pair(questions, image_folder, *rows[index : index + 2])
+        _make_pair(questions, image_folder, rows[index], rows[index + 1])
         for index in range(0, len(rows), 2)
     ]
     if len({number for pair in pairs for number in pair.ids}) < len(rows):
@@ -114,7 +122,7 @@ def _describe_images(image_folder: Path, pairs: list[Pair]) -> tuple[str, ...]:
     return tuple(listing.notes())
 
 
-def _parse_question(questions: Path, number: int, line: list[str]) -> tuple[int, str, str]:
+def _parse_question(questions: Path, number: int, line: list[str]) -> Question:
     if (
         len(line) != 3
         or not (line[0].strip().isdecimal() and len(line[0]) < 10)
@@ -133,19 +141,21 @@ def _parse_question(questions: Path, number: int, line: list[str]) -> tuple[int,
     return int(line[0]), kind, line[2].strip()
 
 
-def _make_pair(questions: Path, image_folder: Path, first: tuple, second: tuple) -> Pair:
+def _make_pair(questions: Path, image_folder: Path, first: Question, second: Question) -> Pair:
     if first[1] != second[1] or first[0] % 2 == second[0] % 2:
         raise UserError(
             f"{questions}: ids {first[0]} and {second[0]} are no pair (one type, one odd and one"
             " even id): a row is missing, doubled or out of order before them"
         )
-    ordered = sorted((first, second), key=lambda row: row[0] % 2 == 0)
-    images = tuple(_find_image(image_folder / row[1], row[0]) for row in ordered)
+    odd, even = sorted((first, second), key=lambda row: row[0] % 2 == 0)
     return Pair(
         first[1],
-        tuple(row[0] for row in ordered),
-        tuple(PROMPT + row[2] for row in ordered),
-        images,
+        (odd[0], even[0]),
+        (PROMPT + odd[2], PROMPT + even[2]),
+        (
+            _find_image(image_folder / odd[1], odd[0]),
+            _find_image(image_folder / even[1], even[0]),
+        ),
     )
 
 

@@ -13,15 +13,20 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from dcr.data.benchmark_sets.files import decode_image
+from dcr.errors import UserError
 
 if TYPE_CHECKING:
     from PIL import Image
 
+Box = tuple[int, int, int, int]
+"""Left, top, width and height of a part of an image, in pixels of the upright image."""
+
 
 @dataclass(frozen=True)
 class Sample:
-    """One sample: its encoded image, and ``label`` and ``attributes`` or ``captions``;
-    ``where`` is for messages.
+    """One sample: its encoded image, and ``label`` and ``attributes`` or ``captions``.
+
+    ``where`` is for messages. Of an image with a ``box`` only what lies in it is seen.
     """
 
     key: str
@@ -30,11 +35,25 @@ class Sample:
     label: int = -1
     attributes: dict[str, int | str] | None = None
     captions: tuple[str, ...] = ()
+    box: Box | None = None
 
     @property
     def image(self) -> Image.Image:
         """The image as RGB, decoded anew at every call; UserError if it is broken."""
-        return decode_image(self.content, self.where)
+        image = decode_image(self.content, self.where)
+        return image if self.box is None else _crop(image, self.box, self.where)
+
+
+def _crop(image: Image.Image, box: Box, where: str) -> Image.Image:
+    """Return what lies in ``box``, black where it reaches beyond the image, as in ARO's reader."""
+    left, top, width, height = box
+    overlaps = -width < left < image.width and -height < top < image.height
+    if not overlaps or width > 2 * image.width or height > 2 * image.height:
+        raise UserError(
+            f"the box {list(box)} (left, top, width, height) of {where} lies outside of the image,"
+            f" which has {image.width} x {image.height} pixels"
+        )
+    return image.crop((left, top, left + width, top + height))
 
 
 class Part(ABC):

@@ -1,0 +1,232 @@
+"""Groups of images and captions, and the set that they make."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from dcr.data.benchmark_sets.files import Folder
+from dcr.data.benchmark_sets.parts import Box, Part, Sample, SplitSet, digest
+from dcr.errors import UserError
+from dcr.metrics.caption_selection import MAX_PAIRS, Pairing
+
+MAX_MEMBERS = 100  # images or captions of one group
+_FILES_A_PART = 1000
+
+
+@dataclass(frozen=True)
+class Group:
+    """Images and captions of which some belong together.
+
+    Attributes:
+        name: unlike that of any other group of its set.
+        images: (k,), their places among the samples of the set, from 0.
+        captions: (m,).
+        pairing: (image, caption) of each pair that belongs together, by place in the group.
+        type: what it asks for, "" for none.
+    """
+
+    name: str
+    images: tuple[int, ...]
+    captions: tuple[str, ...]
+    pairing: Pairing
+    type: str = ""
+
+
+@dataclass(frozen=True)
+class CaptionSelectionSet(SplitSet):
+    """Groups of images and captions; the samples are the images, each once.
+
+    Attributes:
+        groups: yields the groups, in the order of their set.
+        words: of a hash over what the groups hold beside their images; () where parts hold it.
+        published_rules: those of `dcr.metrics.caption_selection.RULES` that published numbers on
+            such sets are of, the most usual one first; () where none are known.
+    """
+
+    groups: Callable[[], Iterable[Group]] = field(repr=False)
+    words: tuple[str, ...] = ()
+    published_rules: tuple[str, ...] = ()
+
+    def _words(self) -> Sequence[str]:
+        return self.words
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """An image of a set's folder, by its path in it, and the part of it that is seen."""
+
+    name: str
+    box: Box | None = None
+
+    def __str__(self) -> str:
+        return self.name if self.box is None else f"{self.name}#{','.join(map(str, self.box))}"
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """A group as a file of annotations tells it; ``where`` is file and line, for errors."""
+
+    where: str
+    name: str
+    images: tuple[ImageFile, ...]
+    captions: tuple[str, ...]
+    pairing: Pairing
+    type: str = ""
+
+
+@dataclass(frozen=True)
+class ImageFilesPart(Part):
+    """Some image files of a folder."""
+
+    name: str
+    folder: Folder = field(repr=False)
+    files: tuple[ImageFile, ...] = field(repr=False)
+
+    def _hash(self) -> str:
+        return digest(f"{file} {self.folder.sha256(file.name)}" for file in self.files)
+
+    def samples(self) -> Iterator[Sample]:
+        for file in self.files:
+            content = self.folder.read_bytes(file.name)
+            yield Sample(str(file), content, self.folder.place(str(file)), box=file.box)
+
+
+def collect(
+    folder: Folder,
+    annotations: Iterable[Annotation],
+    published_rules: Sequence[str] = (),
+    notes: Sequence[str] = (),
+) -> CaptionSelectionSet:
+    """Return the set that annotations make; every file is looked for, but no image is read.
+
+    Args:
+        folder: the set's, a local one.
+        annotations: of all groups; a name that several have is told apart by its number.
+        published_rules: see `CaptionSelectionSet`.
+        notes: sentences on what was left out.
+
+    Raises:
+        UserError: there is no group; one is not whole; or an image is not there, or not in the
+            folder.
+    """
+    places: dict[ImageFile, int] = {}
+    checked: set[str] = set()
+    groups: dict[str, Group] = {}
+    for annotation in annotations:
+        check_group(annotation)
+        for image in annotation.images:
+            if image.name not in checked:
+                _check_file(folder, image.name, annotation.where)
+                checked.add(image.name)
+        if annotation.name in groups:
+            raise UserError(
+                f"{annotation.where}: there is a group {annotation.name[:80]!r} before it; each"
+                " needs a name of its own"
+            )
+        groups[annotation.name] = Group(
+            annotation.name,
+            tuple(places.setdefault(image, len(places)) for image in annotation.images),
+            annotation.captions,
+            annotation.pairing,
+            annotation.type,
+        )
+    if not groups:
+        raise UserError(f"{folder} holds no group of images and captions")
+    found = tuple(groups.values())
+    files = list(places)
+    parts = [
+        ImageFilesPart(str(files[start]), folder, tuple(files[start : start + _FILES_A_PART]))
+        for start in range(0, len(files), _FILES_A_PART)
+    ]
+    return CaptionSelectionSet(
+        folder.name,
+        str(folder),
+        {"test": parts},
+        groups=lambda: found,
+        words=tuple(_word(group) for group in found),
+        published_rules=tuple(published_rules),
+        notes=(*notes, *_tell_links(folder, checked)),
+    )
+
+
+def _word(group: Group) -> str:
+    return repr((group.name, group.images, group.captions, group.pairing, group.type))
+
+
+def check_group(annotation: Annotation) -> None:
+    """Refuse a group that no rule can be asked of.
+
+    Args:
+        annotation: of the group.
+
+    Raises:
+        UserError: it has no image, caption or pair, or too many of them; or a pair names no place
+            of it.
+    """
+    where = annotation.where
+    num_images, num_captions = len(annotation.images), len(annotation.captions)
+    for what, number in (("images", num_images), ("captions", num_captions)):
+        if not 1 <= number <= MAX_MEMBERS:
+            raise UserError(
+                f"{where}: a group has 1 to {MAX_MEMBERS} {what}, got {number} in group"
+                f" {annotation.name[:80]!r}"
+            )
+    pairs = annotation.pairing
+    if not pairs or len(set(pairs)) < len(pairs):
+        raise UserError(
+            f"{where}: a group needs one pair of image and caption at least, and each once"
+        )
+    for image, caption in pairs:
+        if not (0 <= image < num_images and 0 <= caption < num_captions):
+            raise UserError(
+                f"{where}: pair [{image}, {caption}] names no place among {num_images} images and"
+                f" {num_captions} captions, which are counted from 0"
+            )
+    sides = zip(*pairs, strict=True)
+    if any(len(set(side)) < len(side) for side in sides) and len(pairs) > MAX_PAIRS:
+        raise UserError(
+            f"{where}: a group in which an image or a caption belongs to several has at most"
+            f" {MAX_PAIRS} pairs, got {len(pairs)}"
+        )
+
+
+def check_path(name: str, where: str) -> str:
+    """Return the path ``name`` of a file in a set's folder, which must not lead out of it.
+
+    Args:
+        name: as annotations give it, with slashes.
+        where: file and line, for the error.
+
+    Raises:
+        UserError: it is absolute, has a step up, or is no path.
+    """
+    steps = name.split("/")
+    if "" in steps or ".." in steps or "\\" in name or "\0" in name or ":" in steps[0]:
+        raise UserError(
+            f"{where}: image {name[:80]!r} must be a path inside the set's folder, such as"
+            " images/1.jpg"
+        )
+    return name
+
+
+def _check_file(folder: Folder, name: str, where: str) -> None:
+    check_path(name, where)
+    if not os.path.isfile(os.path.join(folder.path, name)):
+        raise UserError(f"{where}: the image {folder.place(name)} is missing")
+
+
+def _tell_links(folder: Folder, names: Iterable[str]) -> list[str]:
+    """Say how many images lie behind links, as in hub snapshots, or beside COCO's."""
+    links = 0
+    linked: dict[str, bool] = {"": False}
+    for name in names:
+        parent = os.path.dirname(name)
+        if parent not in linked:
+            linked[parent] = any(
+                os.path.islink(os.path.join(folder.path, *parent.split("/")[:depth]))
+                for depth in range(1, parent.count("/") + 2)
+            )
+        links += linked[parent] or os.path.islink(os.path.join(folder.path, name))
+    return [f"links were followed: {links} image{'s' if links != 1 else ''}"] if links else []
