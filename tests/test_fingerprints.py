@@ -22,7 +22,7 @@ from dcr import fingerprints
 from dcr.data.benchmark_sets import open_set
 from dcr.evaluation import Embedder, EvaluationOptions
 from dcr.evaluation.cache import EncoderFingerprint
-from dcr.evaluation.running import evaluate_set
+from dcr.evaluation.one_set import evaluate_set
 from dcr.fingerprints import LIBRARIES, SOURCES, code_hash
 from dcr.models.backbones import load_backbone
 from dcr.parameters import (
@@ -216,7 +216,7 @@ def test_the_code_of_a_process_is_what_it_started_with(sources, monkeypatch):
 @pytest.mark.parametrize(
     ("makers", "library"),
     [
-        (("dcr.evaluation.running",), "scikit-learn"),
+        (("dcr.evaluation.one_set",), "scikit-learn"),
         (("dcr.latents.making",), "pillow"),
         (("dcr.training.stages",), "diffusers"),
         (("dcr.models.backbones.families.open_clip",), "open_clip_torch"),
@@ -329,7 +329,7 @@ MAKERS = {
         "dcr.models.backbones.families.clip",
         "dcr.models.backbones.families.siglip",
     ),
-    "results": ("dcr.evaluation.running",),
+    "results": ("dcr.evaluation.one_set",),
     "latents": ("dcr.latents.making",),
     "rows": ("dcr.validation.measuring",),
     "scenes": ("dcr.scenes.sets",),

@@ -7,9 +7,11 @@ import pytest
 import torch
 
 from benchmark_folders import COLOURS, write_classification, write_retrieval
+from caption_sets import write_caption_tars, write_sugar_crepe, write_winoground
 from dcr.data.benchmark_sets import open_set
 from dcr.evaluation import evaluate_encoder
 from dcr.evaluation.tables import scores_table
+from dcr.metrics.caption_selection import answer_groups, clip_benchmark_scores, compare_groups
 from dcr.metrics.probes import predict_linear
 from dcr.models.backbones import load_backbone
 from evaluation_options import quick_options
@@ -94,6 +96,52 @@ def test_retrieval_with_several_captions_an_image(backbone, sets, ours):
     )
     assert len(set(theirs.values())) > 1
     assert ours["retrieval"] == pytest.approx(theirs, abs=1e-6)
+
+
+@pytest.mark.parametrize("write", [write_winoground, write_sugar_crepe, write_caption_tars])
+def test_image_caption_selection(backbone, write, tmp_path):
+    """Theirs takes the first candidate where similarities tie, which they do nowhere here."""
+    from clip_benchmark.metrics.image_caption_selection import evaluate
+
+    dataset = open_set(write(tmp_path / "set"))
+    samples = list(dataset.samples("test"))
+    groups = list(dataset.groups())
+    batches = []
+    for start in range(0, len(groups), 4):
+        part = groups[start : start + 4]
+        pixels = [
+            torch.stack([backbone.preprocess(samples[place].image) for place in group.images])
+            for group in part
+        ]
+        images = backbone.preprocessing.normalize(torch.cat(pixels))
+        shape = (len(part), len(part[0].images), *images.shape[1:])
+        batches.append((images.reshape(shape), [list(group.captions) for group in part]))
+    theirs = evaluate(backbone.model, batches, backbone.tokenize, "cpu", amp=False)
+    (ours, *_) = evaluate_encoder(backbone, [dataset], quick_options())
+    assert {name: ours.extra[name] for name in theirs} == pytest.approx(theirs, abs=1e-6)
+    assert 0 < theirs["text_acc"] < 1
+    assert ours.scores["text_score"] == ours.extra["text_acc"]
+
+
+@pytest.mark.parametrize("shape", [(2, 2), (1, 2), (1, 4), (3, 3), (2, 5)])
+def test_the_same_features_are_answered_alike(shape):
+    from clip_benchmark.metrics.image_caption_selection import evaluate
+
+    num_images, num_captions = shape
+    pairing = tuple((place, place) for place in range(min(shape)))
+    generator = np.random.default_rng(0)
+    images = generator.normal(size=(200, num_images, 12)).astype(np.float32)
+    texts = generator.normal(size=(200, num_captions, 12)).astype(np.float32)
+    for image, caption in pairing:
+        texts[::2, caption] += 3 * images[::2, image]
+    model = type("Model", (), {})()
+    model.encode_image = lambda pixels: pixels.flatten(1)
+    model.encode_text = lambda tokens: tokens
+    batch = torch.tensor(images)[..., None, None], [list(group) for group in texts]
+    theirs = evaluate(model, [batch], lambda rows: torch.tensor(np.array(rows)), "cpu", amp=False)
+    ours = clip_benchmark_scores(answer_groups(compare_groups(images, texts), pairing))
+    assert ours == pytest.approx(theirs, abs=1e-6)
+    assert 0 < theirs["acc"] < 1
 
 
 def test_linear_probe_reaches_the_same_optimum_and_differs_before_it(monkeypatch):

@@ -13,12 +13,12 @@ from dcr.errors import UserError
 from dcr.evaluation import NamedSet, evaluate_encoders
 from dcr.evaluation.comparison import (
     Estimate,
-    Judge,
     comparison_records,
     estimate,
     judge,
     read_comparisons,
 )
+from dcr.evaluation.judge import Judge
 from dcr.evaluation.measurements import measure, measurements_table, read_measurements
 from dcr.metrics.bootstrap import percentile_interval
 from evaluation_options import quick_options

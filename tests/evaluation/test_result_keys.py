@@ -10,14 +10,15 @@ import pytest
 import yaml
 
 from benchmark_folders import ColourBackbone, write_classification, write_mmvp, write_retrieval
+from caption_sets import write_groups
 from dcr.data.benchmark_sets import MMVPSet, open_set
 from dcr.evaluation import Embedder, EvaluationOptions
-from dcr.evaluation.running import evaluate_set
+from dcr.evaluation.one_set import evaluate_set
 from dcr.parameters import EvaluationParameters
 from dcr.training.provenance import evaluation_course
 
 CONF = Path(__file__).parents[2] / "conf" / "base"
-KINDS = {"mmvp_vlm", "classification", "retrieval"}
+KINDS = {"mmvp_vlm", "classification", "retrieval", "caption_selection"}
 CLASSES, NONE = {"classification"}, set()
 COMPARED = {"compare_features": True}
 
@@ -75,6 +76,7 @@ def sets(tmp_path_factory):
         "mmvp_vlm": write_mmvp,
         "classification": write_classification,
         "retrieval": write_retrieval,
+        "caption_selection": write_groups,
     }
     for kind, write in writers.items():
         write(folder / kind)

@@ -17,7 +17,7 @@ from benchmark_folders import (
 from dcr.data.benchmark_sets import open_set
 from dcr.errors import UserError
 from dcr.evaluation import NamedSet, describe_failures, evaluate_encoders
-from dcr.evaluation.comparison import Judge
+from dcr.evaluation.judge import Judge
 from dcr.evaluation.measurements import measure
 from dcr.evaluation.tables import result_records, scores_table
 from dcr.metrics.bootstrap import Bootstrap

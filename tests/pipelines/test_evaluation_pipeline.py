@@ -22,6 +22,7 @@ from benchmark_folders import (
     write_mmvp,
     write_retrieval,
 )
+from caption_sets import write_groups, write_sugar_crepe, write_winoground
 from dcr.datasets.benchmark_sets import BenchmarkSetDataset, BenchmarkSetsDataset
 from dcr.errors import UserError
 from dcr.framework.advice import made_by
@@ -232,6 +233,8 @@ def test_what_was_left_out_of_a_set_stands_in_the_record(tmp_path):
         "dataset": "colours",
         "benchmarks": ["clustering", "zero_shot"],
         "notes": [],
+        "published_rules": [],
+        "rules": {},
     }
     assert record["notes"] == [
         "left out: hidden folders: 1 (.git)",
@@ -266,6 +269,39 @@ def test_several_sets_come_from_one_list(tmp_path):
     scores = read(tmp_path, "scores")["dcr"]
     assert {"clustering", "clustering/one", "clustering/two"} <= set(scores)
     assert scores["clustering"]["acc"] == pytest.approx(1)
+
+
+def test_sets_of_caption_selection_come_from_the_same_list(tmp_path):
+    folders = {
+        "winoground": write_winoground(tmp_path / "winoground"),
+        "sugar_crepe": write_sugar_crepe(tmp_path / "sugar_crepe"),
+        "broken": write_groups(tmp_path / "broken"),
+    }
+    (folders["broken"] / "groups.jsonl").write_text("{}\n")
+    entries = [
+        {"name": name, "kind": "caption_selection", "path": str(folder)}
+        for name, folder in folders.items()
+    ]
+    with pytest.raises(UserError, match=r"not evaluated: broken: .*groups.jsonl, line 1: expected"):
+        run(catalog_of(tmp_path, more_sets=entries, sets=["more_sets"]))
+    scores = read(tmp_path, "scores")["dcr"]
+    assert scores["caption_selection/sugar_crepe"] == {"text_score": 1.0}
+    assert scores["caption_selection/winoground"]["group_match"] == 1.0
+    rules = {record["name"]: record["rules"] for record in read(tmp_path, "evaluation_sets")}
+    assert rules["sugar_crepe"]["caption_selection/sugar_crepe"] == {
+        "text_score": {"rule": "text_score", "chance": 0.5}
+    }
+    results = tmp_path / "data" / "08_reporting" / "r" / "eval_results.jsonl"
+    records = [json.loads(line) for line in results.read_text().splitlines()]
+    (record,) = [
+        record
+        for record in records
+        if (record["dataset"], record["pretrained"]) == ("winoground", "dcr")
+        and "image_acc" in record["metrics"]
+    ]
+    assert record["task"] == "image_caption_selection"
+    assert record["metrics"]["chance_group_score"] == pytest.approx(1 / 6)
+    assert record["metrics"]["acc"] == record["metrics"]["group_score"] == 1
 
 
 @pytest.mark.parametrize(

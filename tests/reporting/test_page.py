@@ -10,7 +10,8 @@ import pytest
 from plotly.offline import get_plotlyjs
 
 import finished_run
-from dcr.evaluation.comparison import Judge, comparison_records
+from dcr.evaluation.comparison import comparison_records
+from dcr.evaluation.judge import Judge
 from dcr.evaluation.measurements import read_measurements
 from dcr.reporting.method_tables import build_method_table, measures_of
 from dcr.reporting.methods import gather

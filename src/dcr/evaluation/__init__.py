@@ -8,9 +8,10 @@ P-Ability is read by ``mmvp_vlm`` and ``probes``, D-Ability by ``clustering``, w
 from dcr.data.benchmark_sets import NamedSet
 from dcr.evaluation.cache import EvaluationCache
 from dcr.evaluation.embedding import Embedder, embed_images, embed_texts
+from dcr.evaluation.failures import Failure, describe_failures
 from dcr.evaluation.parallel import embed_parts
 from dcr.evaluation.results import EvaluationOptions, Result
-from dcr.evaluation.running import Failure, describe_failures, evaluate_encoder, evaluate_encoders
+from dcr.evaluation.running import evaluate_encoder, evaluate_encoders
 
 __all__ = [
     "Embedder",

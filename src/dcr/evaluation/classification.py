@@ -11,8 +11,9 @@ import numpy as np
 
 from dcr.data.benchmark_sets import ClassificationSet
 from dcr.errors import UserError
-from dcr.evaluation.embedding import Embedder, LabelledFeatures, embed_split
+from dcr.evaluation.embedding import Embedder
 from dcr.evaluation.features import evaluate_features
+from dcr.evaluation.labelled import LabelledFeatures, embed_split
 from dcr.evaluation.results import EvaluationOptions, Items, Result, outcomes_of, score
 from dcr.metrics.clustering import cluster, clustering_statistics, match_clusters
 from dcr.metrics.probes import predict_linear, predict_neighbours, probe_scores

@@ -6,7 +6,6 @@ import hashlib
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from dcr.data.benchmark_sets import ClassificationSet, Part
+from dcr.data.benchmark_sets import Part
 from dcr.errors import UserError
 from dcr.evaluation.cache import EncoderFingerprint, EvaluationCache
 from dcr.evaluation.memory import Memory, Words
@@ -25,16 +24,6 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from dcr.models.backbones import Backbone
-
-
-@dataclass(frozen=True)
-class LabelledFeatures:
-    """Embeddings (N, d) of one split with their keys, labels (N,) and attributes, (N,) by name."""
-
-    embeddings: np.ndarray
-    keys: list[str]
-    labels: np.ndarray
-    attributes: dict[str, np.ndarray]
 
 
 def embed_images(
@@ -214,40 +203,3 @@ class Embedder:
         tokens = hashlib.sha256(self.backbone.tokenize(texts).numpy()).hexdigest()
         key = fingerprint(encoder=self.fingerprint.texts, tokens=tokens)
         return self.cache.embeddings(key, compute, f"texts: {description}")
-
-
-def embed_split(embedder: Embedder, dataset: ClassificationSet, split: str) -> LabelledFeatures:
-    """Return the embeddings of one split with its labels and attributes.
-
-    Args:
-        embedder: the encoder.
-        dataset: the set.
-        split: ``train`` or ``test``; the set must have it.
-
-    Raises:
-        UserError: a sample is broken, or not all name the same attributes.
-    """
-    embeddings = embedder.split(dataset.splits[split], f"{dataset.name} {split}")
-    words = embedder.words((dataset.fingerprint, split), lambda: _read_labels(dataset, split))
-    return LabelledFeatures(embeddings, *words)
-
-
-def _read_labels(
-    dataset: ClassificationSet, split: str
-) -> tuple[list[str], np.ndarray, dict[str, np.ndarray]]:
-    """Return keys (N,), labels (N,) and attributes, (N,) by name."""
-    keys = []
-    labels = []
-    attributes = []
-    for sample in dataset.samples(split):
-        keys.append(sample.key)
-        labels.append(sample.label)
-        attributes.append(sample.attributes or {})
-    for key, found in zip(keys, attributes, strict=True):
-        if set(found) != set(attributes[0]):
-            raise UserError(
-                f"{dataset.folder}/{split}: samples {keys[0]!r} and {key!r} name different"
-                " attributes, but probes need the same in every sample"
-            )
-    columns = {name: np.array([found[name] for found in attributes]) for name in attributes[0]}
-    return keys, np.array(labels), columns

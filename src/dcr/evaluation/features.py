@@ -8,7 +8,8 @@ import numpy as np
 
 from dcr.data.benchmark_sets import ClassificationSet
 from dcr.errors import UserError
-from dcr.evaluation.embedding import Embedder, LabelledFeatures
+from dcr.evaluation.embedding import Embedder
+from dcr.evaluation.labelled import LabelledFeatures
 from dcr.evaluation.results import EvaluationOptions, Items, Result, score
 from dcr.metrics.drift import drift_scores, neighbour_overlap
 from dcr.metrics.geometry import similarity_scores, uniformity_scores

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from dcr.metrics.retrieval import alignment_scores
 logger = logging.getLogger(__name__)
 
 _UNIT = "pair of images"
+_CHANCE = 0.25  # two texts choose between two images each
 
 
 def evaluate_mmvp(
@@ -60,16 +62,19 @@ def _answer(
         logger.warning("%s: %d pairs are ties, counted as wrong", mmvp.name, answers.ties.sum())
     types = [pair.type for pair in mmvp.pairs]
     items = Items(_UNIT, _names(mmvp), types)
+    scored = score(
+        lambda counts: mmvp_scores(answers.correct, types, counts), items, options.bootstrap
+    )
     return Result(
         "mmvp_vlm",
         mmvp.name,
         "image_text_pairs",
-        **score(
-            lambda counts: mmvp_scores(answers.correct, types, counts), items, options.bootstrap
-        ),
+        **scored,
         outcomes=outcomes_of(items.ids, types, answers.correct),
         extra={"ties": float(answers.ties.mean())},
         answers=_question_rows(mmvp, answers),
+        rules=dict.fromkeys(scored["scores"], "image_score"),
+        chance=dict.fromkeys(scored["scores"], _CHANCE),
     )
 
 
@@ -93,7 +98,7 @@ def _names(mmvp: MMVPSet) -> list[str]:
     return [f"{pair.ids[0]}-{pair.ids[1]}" for pair in mmvp.pairs]
 
 
-def _question_rows(mmvp: MMVPSet, answers: PairAnswers) -> list[dict]:
+def _question_rows(mmvp: MMVPSet, answers: PairAnswers) -> list[dict[str, Any]]:
     def choice(probability: np.float32) -> str:
         """Return which image a statement chose, from the ``probability`` that it gave to the
         first.

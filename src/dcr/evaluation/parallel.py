@@ -10,8 +10,8 @@ from dcr.data.benchmark_sets import BenchmarkSet, MMVPSet, NamedSet, Part
 from dcr.errors import UserError
 from dcr.evaluation.cache import EvaluationCache
 from dcr.evaluation.embedding import Embedder
+from dcr.evaluation.failures import open_sets
 from dcr.evaluation.results import EvaluationOptions
-from dcr.evaluation.running import open_sets
 
 if TYPE_CHECKING:
     from dcr.models.backbones import Backbone

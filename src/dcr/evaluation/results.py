@@ -80,6 +80,9 @@ class Result:
         extra: further numbers for the record alone.
         answers: for MMVP-VLM, the per-question rows that the benchmark's own script writes.
         notes: sentences on the set that a reader of the scores must know.
+        rules: of caption selection, the rule that each metric is scored by, see
+            `dcr.metrics.caption_selection`.
+        chance: what guessing gives, by metric.
     """
 
     benchmark: str
@@ -92,8 +95,10 @@ class Result:
     replicates: dict[str, np.ndarray] = field(compare=False)
     outcomes: list[Outcome] = field(default_factory=list)
     extra: dict[str, float] = field(default_factory=dict)
-    answers: list[dict] = field(default_factory=list)
+    answers: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    rules: dict[str, str] = field(default_factory=dict)
+    chance: dict[str, float] = field(default_factory=dict)
 
     def to_record(self) -> dict[str, Any]:
         """Return all but the replicates as plain values."""

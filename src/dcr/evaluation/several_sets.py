@@ -78,4 +78,10 @@ def _average(
         unit=f"{first.unit}, set by set",
         items=json_hash({name: result.items for name, result in found.items()}),
         replicates=replicates,
+        rules={metric: first.rules[metric] for metric in metrics if metric in first.rules},
+        chance={
+            metric: float(np.mean([result.chance[metric] for result in found.values()]))
+            for metric in metrics
+            if all(metric in result.chance for result in found.values())
+        },
     )

@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 
 from dcr.data.benchmark_sets import BenchmarkSet, NamedSet
+from dcr.evaluation.failures import open_sets
 from dcr.evaluation.results import Result
-from dcr.evaluation.running import open_sets
 from dcr.evaluation.several_sets import MEAN_OF_SETS
 
 Evaluations = Mapping[str, Sequence[Result]]
@@ -94,7 +94,9 @@ def set_records(sets: Sequence[NamedSet], evaluations: Evaluations) -> list[dict
     """Return what each set that can be opened is.
 
     ``dataset`` is what records call it, ``benchmarks`` are those that were computed on it, and
-    ``notes`` sentences on what was left out of it and what its scores lack.
+    ``notes`` sentences on what was left out of it and what its scores lack. Of caption selection
+    ``published_rules`` are those of published numbers on such a set, and ``rules`` say of each
+    benchmark and metric by which ``rule`` it is scored, and what ``chance`` gives.
 
     Args:
         sets: of the recipe, in the order of the records.
@@ -122,4 +124,13 @@ def _set_record(named: NamedSet, opened: BenchmarkSet, results: Sequence[Result]
             dict.fromkeys(result.benchmark for result in results if result.task != MEAN_OF_SETS)
         ),
         "notes": list(dict.fromkeys(notes)),
+        "published_rules": list(getattr(opened, "published_rules", ())),
+        "rules": {
+            result.benchmark: {
+                metric: {"rule": rule, "chance": result.chance[metric]}
+                for metric, rule in result.rules.items()
+            }
+            for result in results
+            if result.rules and result.task != MEAN_OF_SETS
+        },
     }

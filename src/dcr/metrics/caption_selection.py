@@ -77,7 +77,7 @@ def answer_groups(similarities: np.ndarray, pairing: Pairing) -> dict[str, np.nd
     Raises:
         ValueError: the pairing names no place of the group.
     """
-    right = _right_cells(*similarities.shape[1:], pairing)
+    right = _right_cells(similarities.shape[1], similarities.shape[2], pairing)
     image_score = _rank_right_first(similarities.transpose(0, 2, 1), right.T)
     text_score = _rank_right_first(similarities, right)
     answers = {

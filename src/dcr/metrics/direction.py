@@ -10,6 +10,8 @@ UNDIRECTED = (
     "feature_drift",
     "retrieval_drift",
     "mmvp_drift",
+    "caption_alignment",
+    "caption_drift",
 )
 
 

@@ -10,7 +10,8 @@ from typing import Any
 
 from dcr.encoder_names import ALIGNED, EncoderName, group_seeds
 from dcr.errors import UserError
-from dcr.evaluation.comparison import Comparison, Judge, read_comparisons
+from dcr.evaluation.comparison import Comparison, read_comparisons
+from dcr.evaluation.judge import Judge
 from dcr.reporting.names import Scores
 
 

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from dcr.alignment import both_forms
 from dcr.alignment.fitting import align_encoders
 from dcr.encoder_names import BASE, EncoderName, aligned_name, unaligned_name
-from dcr.evaluation.comparison import Judge, comparison_records
+from dcr.evaluation.comparison import comparison_records
+from dcr.evaluation.judge import Judge
 from dcr.evaluation.measurements import measure
 from dcr.evaluation.results import Result
 from dcr.evaluation.tables import scores_table

@@ -253,7 +253,8 @@ def compare_encoders(
             one method.
         measurements: the table of `tabulate_measurements`.
     """
-    from dcr.evaluation.comparison import Judge, comparison_records
+    from dcr.evaluation.comparison import comparison_records
+    from dcr.evaluation.judge import Judge
     from dcr.evaluation.measurements import read_measurements
     from dcr.training.provenance import BASE, trained_methods
 

@@ -98,7 +98,7 @@ def gather_methods(
         reporting: names the rivals. evaluation: gives the confidence level. method: the product's.
         training_record, scores, measurements, comparisons: of training, and of its evaluation.
     """
-    from dcr.evaluation.comparison import Judge
+    from dcr.evaluation.judge import Judge
     from dcr.evaluation.measurements import read_measurements
     from dcr.reporting.methods import gather
     from dcr.training.provenance import trained_methods
