@@ -17,7 +17,7 @@ from dcr.data.benchmark_sets import Part
 from dcr.errors import UserError
 from dcr.evaluation.cache import EncoderFingerprint, EvaluationCache
 from dcr.evaluation.memory import Memory, Words
-from dcr.fingerprints import fingerprint
+from dcr.fingerprints import code_hash, fingerprint
 from dcr.progress import show_progress
 
 if TYPE_CHECKING:
@@ -174,7 +174,11 @@ class Embedder:
 
         if self.cache is None:
             return compute()
-        key = fingerprint(encoder=self.fingerprint.images, images=part.fingerprint)
+        key = fingerprint(
+            encoder=self.fingerprint.images,
+            images=part.fingerprint,
+            reading=code_hash(type(part)),
+        )
         return self.cache.embeddings(key, compute, f"images: {description}, {part.name}")
 
     def words(self, key: Hashable, read: Callable[[], Words]) -> Words:

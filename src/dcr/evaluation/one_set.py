@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from itertools import chain
 from typing import Any
 
 from dcr.data.benchmark_sets import (
@@ -90,12 +91,20 @@ def _key(
     reference: Embedder | None,
 ) -> str:
     return fingerprint(
-        code=code_hash(__name__),
+        code=code_hash(__name__, *_readers(benchmark_set)),
         encoder=encoder,
         reference=reference.fingerprint.whole if reference and options.compare_features else None,
         set=[benchmark_set.name, benchmark_set.fingerprint],
         options=_relevant(options, benchmark_set),
     )
+
+
+def _readers(benchmark_set: BenchmarkSet) -> list[type]:
+    """Return the classes that read the set's samples."""
+    if isinstance(benchmark_set, MMVPSet):
+        return [type(benchmark_set)]
+    parts = chain.from_iterable(benchmark_set.splits.values())
+    return [type(benchmark_set), *sorted({type(part) for part in parts}, key=str)]
 
 
 def _relevant(options: EvaluationOptions, benchmark_set: BenchmarkSet) -> dict[str, Any]:
