@@ -15,65 +15,24 @@ from typing import Any
 import numpy as np
 
 from dcr.errors import UserError
-from dcr.files import atomic_path
 from dcr.fingerprints import json_hash
 from dcr.latents.encoding import from_stored
 from dcr.latents.format import DamagedShardError, ShardRecord, check_bytes, read_index, read_record
+from dcr.latents.plan_file import read_plan
 from dcr.progress import show_progress
 
-PLAN_NAME = "plan.json"
 _REPAIRS = {
     "latents": "make it again with `kedro run --pipelines verify --params verify.repair=true`",
     "synthesis": "remove that file and make it again with `kedro run --pipelines synthesis`",
 }
 _NUM_READERS = 8  # threads that check hashes: beyond a disk's own speed more of them gain nothing
-_checked: set[tuple[str | int, ...]] = (
-    set()
-)  # files that this process has checked, as they were then
-# shards a process keeps open: many systems allow it 1024 files, and a cache may have more shards
+# Files that this process has checked, as they were then.
+_checked: set[tuple[str | int, ...]] = set()
+# Shards a process keeps open: many systems allow it 1024 files, and a cache may have more shards.
 _MAX_OPEN = 128
 
 
-def read_plan(folder: str | Path, pipeline: str = "latents") -> dict[str, Any]:
-    """Return what the folder is meant to hold: ``mode``, ``settings``, and ``shards`` with their
-    keys.
-
-    Args:
-        folder: where the shards lie, or are to lie.
-        pipeline: that writes it, for the errors.
-
-    Raises:
-        UserError: there is no plan, or it cannot be read.
-    """
-    try:
-        plan = json.loads((Path(folder) / PLAN_NAME).read_text(encoding="utf-8"))
-        return {name: plan[name] for name in ("mode", "settings", "shards")}
-    except FileNotFoundError as exc:
-        raise UserError(
-            f"{folder}: no shards; make them with `kedro run --pipelines {pipeline}`"
-        ) from exc
-    except (OSError, ValueError, TypeError, KeyError) as exc:
-        raise UserError(
-            f"{folder}/{PLAN_NAME} cannot be read ({exc}); write it with `kedro run --pipelines"
-            f" {pipeline}`"
-        ) from exc
-
-
-def write_plan(folder: Path, mode: str, settings: dict[str, Any], shards: dict[str, Any]) -> None:
-    """Write what `read_plan` reads.
-
-    Args:
-        folder: where the shards are to lie.
-        mode: ``cache`` or ``online``.
-        settings: what decides about the latents, the samples apart.
-        shards: by name, their keys; in mode ``online`` path and key of each input shard.
-    """
-    plan = {"mode": mode, "settings": settings, "shards": shards}
-    with atomic_path(folder / PLAN_NAME) as temporary:
-        temporary.write_text(json.dumps(plan, indent=1, sort_keys=True), encoding="utf-8")
-
-
-class LatentCache(Sequence):
+class LatentCache(Sequence[dict[str, Any]]):
     """Random access to the samples of latent shards, read by position.
 
     Only an index is kept in memory, about 0.1 kB a sample. Samples are ordered by shard name, then
@@ -123,9 +82,10 @@ class LatentCache(Sequence):
     def __len__(self) -> int:
         return self._starts[-1]
 
-    def __getitem__(self, place: int | tuple[int, int]) -> dict[str, Any]:
-        """Return ``key``, ``crop`` (uint8, (S, S, 3)), ``moments`` (float32, (2C, h, w)) of one
-        sample.
+    def __getitem__(  # type: ignore[override]  # no slices, but crops by epoch
+        self, place: int | tuple[int, int]
+    ) -> dict[str, Any]:
+        """Return a sample's ``key``, ``crop`` uint8 (S, S, 3), ``moments`` float32 (2C, h, w).
 
         Args:
             place: position, or (position, epoch): in epoch e it is crop e mod n of the n that are
@@ -150,33 +110,34 @@ class LatentCache(Sequence):
         }
 
     def record(self, position: int) -> dict[str, Any]:
-        """Return caption, image hash, box and flip of each crop, and resize method of the
-        sample at ``position``.
+        """Return what is told of the sample at ``position``.
+
+        That is caption, image hash, box and flip of each crop, and resize method.
         """
         shard, row = self._find(position)
-        return json.loads(self._read(shard, int(row["json"]), int(row["json_size"])))
+        record: dict[str, Any] = json.loads(
+            self._read(shard, int(row["json"]), int(row["json_size"]))
+        )
+        return record
 
     def caption(self, position: int) -> str | None:
-        """Return the caption of the sample at ``position``, as validation chose it; None where
-        it has none.
-        """
-        return self.record(position)["caption"]
+        """Return the caption, as validation chose it, of the sample at ``position``, or None."""
+        caption: str | None = self.record(position)["caption"]
+        return caption
 
     def key(self, position: int) -> str:
         """Return the key of the sample at ``position``."""
-        return self._find(position)[1]["key"].decode("utf-8", "surrogateescape")
+        key: bytes = self._find(position)[1]["key"]
+        return key.decode("utf-8", "surrogateescape")
 
     def shard_keys(self) -> dict[str, str]:
-        """Return each shard's key, which stands for everything that its bytes depend on, by the
-        shard's name.
-        """
+        """Return by a shard's name its key, which stands for all that its bytes depend on."""
         return {
             shard.stem: record.key for shard, record in zip(self.shards, self._records, strict=True)
         }
 
     def check_bytes(self, shards: Iterable[str] | None = None) -> None:
-        """Read shards and compare them with their hashes; those that this process has checked are
-        not read again.
+        """Read shards and compare them with their hashes, once in a process.
 
         Call it before loader processes start, which then need not check anything.
 
@@ -225,9 +186,7 @@ class LatentCache(Sequence):
         return digest.hexdigest()
 
     def fingerprint(self) -> str:
-        """Return a hex sha256 over all that the samples' crops and moments depend on, and their
-        order.
-        """
+        """Return a hex sha256 over what the samples' crops and moments depend on, in order."""
         return json_hash(["cache", [record.key for record in self._records]])
 
     def __getstate__(self) -> dict[str, Any]:
@@ -241,9 +200,8 @@ class LatentCache(Sequence):
         return shard, self._indexes[shard][position - self._starts[shard]]
 
     def _read(self, shard: int, offset: int, size: int) -> bytes:
-        file = self._files.pop(
-            shard, None
-        )  # put back at the end, so that the first is the longest unused
+        # It is put back at the end, so that the first is the longest unused.
+        file = self._files.pop(shard, None)
         if file is None:
             if len(self._files) >= _MAX_OPEN:
                 os.close(self._files.pop(next(iter(self._files))))

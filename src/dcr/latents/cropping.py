@@ -22,8 +22,12 @@ from dcr.latents.options import LatentOptions
 
 @dataclass(frozen=True)
 class CropTask:
-    """Some accepted samples of one input shard, by offset in the tar and in its order: hashes,
-    and chosen captions.
+    """Some accepted samples of one input shard, in its order.
+
+    Attributes:
+        shard: its path or URL.
+        hashes: of the images, by offset in the tar.
+        captions: as validation chose them, likewise.
     """
 
     shard: str
@@ -31,19 +35,19 @@ class CropTask:
     captions: dict[int, str | None]
 
     def part(self, offsets: Iterable[int]) -> CropTask:
-        """Return the task of some of its samples, given by their ``offsets`` in the tar, in
-        bytes.
-        """
+        """Return the task of some of its samples, by their ``offsets`` in the tar, in bytes."""
         chosen = list(offsets)
-        return CropTask(
-            self.shard,
-            *({at: values[at] for at in chosen} for values in (self.hashes, self.captions)),
-        )
+        hashes = {at: self.hashes[at] for at in chosen}
+        captions = {at: self.captions[at] for at in chosen}
+        return CropTask(self.shard, hashes, captions)
 
 
 class CropBatch(NamedTuple):
-    """Crops, uint8 (B, n, S, S, 3), and per sample ``key``, ``caption``, ``sha256`` and
-    ``crops`` (box, flip).
+    """Crops of some samples.
+
+    Attributes:
+        crops: uint8 (B, n, S, S, 3).
+        records: per sample ``key``, ``caption``, ``sha256`` and ``crops`` (box, flip).
     """
 
     crops: torch.Tensor
@@ -91,14 +95,10 @@ def load_crops(
     """
     crops = []
     records = []
+    numbers = range(options.crops_per_image) if numbers is None else numbers
     for sample in iterate_samples(task):
         image_hash = task.hashes[sample.offset]
-        cut = _cut(
-            sample,
-            image_hash,
-            options,
-            range(options.crops_per_image) if numbers is None else numbers,
-        )
+        cut = _cut(sample, image_hash, options, numbers)
         crops.append(np.stack([crop.pixels for crop in cut]))
         places = [{"box": list(crop.box), "flip": crop.flip} for crop in cut]
         caption = task.captions[sample.offset]
@@ -111,6 +111,7 @@ def load_crops(
 def _cut(
     sample: Sample, image_hash: str, options: LatentOptions, numbers: Sequence[int]
 ) -> list[Crop]:
+    assert sample.image is not None  # `iterate_samples` yields no others
     try:
         image = decode_rgb(sample.image)
     except DecodingError as exc:

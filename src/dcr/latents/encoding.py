@@ -1,13 +1,11 @@
-"""Crops to moments: the VAE in the precision asked for, and in float32 where that was not
-enough.
-"""
+"""Crops to moments: the VAE in the precision asked for, else in float32 where that fails."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import deepcopy
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -18,11 +16,13 @@ from dcr.errors import UserError
 from dcr.latents.options import LatentOptions
 
 if TYPE_CHECKING:
+    from diffusers import AutoencoderKL
+
     from dcr.models.diffusion import Diffusion
 
 PRECISIONS = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 # NumPy has no bfloat16: its bits are stored as unsigned integers.
-STORED_DTYPES = {
+STORED_DTYPES: dict[str, np.dtype[Any]] = {
     "float32": np.dtype("<f4"),
     "float16": np.dtype("<f2"),
     "bfloat16": np.dtype("<u2"),
@@ -51,7 +51,7 @@ class MomentsEncoder:
     """
 
     def __init__(
-        self, vae: torch.nn.Module, options: LatentOptions, device: torch.device | None = None
+        self, vae: AutoencoderKL, options: LatentOptions, device: torch.device | None = None
     ) -> None:
         device = device or next(vae.parameters()).device
         self.options = options
@@ -61,9 +61,11 @@ class MomentsEncoder:
         self._dtype = PRECISIONS[options.mixed_precision]
         tell_slow_precision(device, options.mixed_precision, "latents")
         layout = torch.channels_last if options.channels_last else torch.contiguous_format
-        # torch's own `to`: diffusers' warns that casting is not loading
-        self._vae = torch.nn.Module.to(deepcopy(vae), device, self._dtype, memory_format=layout)
-        self._exact: torch.nn.Module | None = None
+        # torch's own `to`: diffusers' warns that casting is not loading.
+        self._vae = torch.nn.Module.to(  # type: ignore[call-overload]  # the overloads lack it
+            deepcopy(vae), device, self._dtype, memory_format=layout
+        )
+        self._exact: AutoencoderKL | None = None
         self._run = torch.compile(self._parameters) if options.compile else self._parameters
 
     def launch(self, crops: torch.Tensor) -> Launched:
@@ -81,9 +83,8 @@ class MomentsEncoder:
             return Launched(crops, parameters.cpu(), None)
         copied = parameters.to("cpu", non_blocking=True)
         event = torch.cuda.Event()
-        event.record(
-            torch.cuda.current_stream(self.device)
-        )  # which copies; another GPU may be the current one
+        # This device's stream copies; another GPU may be the current one.
+        event.record(torch.cuda.current_stream(self.device))
         return Launched(crops, copied, event)
 
     def finish(self, launched: Launched, keys: Sequence[str]) -> torch.Tensor:
@@ -109,9 +110,7 @@ class MomentsEncoder:
         return torch.cat([mean, log_variance.clamp(-30, 20)], dim=1)  # diffusers' own bounds
 
     def encode(self, crops: torch.Tensor, keys: Sequence[str]) -> torch.Tensor:
-        """Return the moments of ``crops``, uint8 (N, S, S, 3), as `finish` does; ``keys`` are
-        their samples'.
-        """
+        """Return the moments of ``crops``, uint8 (N, S, S, 3), as `finish` does, by ``keys``."""
         return self.finish(self.launch(crops), keys)
 
     def _encode_exactly(self, crops: torch.Tensor, keys: Sequence[str]) -> torch.Tensor:
@@ -130,18 +129,17 @@ class MomentsEncoder:
         return torch.cat(parts)
 
     def _pixels(self, crops: torch.Tensor, dtype: torch.dtype | None = None) -> torch.Tensor:
-        pixels = crops.to(self.device, non_blocking=True).permute(
-            0, 3, 1, 2
-        )  # this is the channels-last layout
+        # This is the channels-last layout.
+        pixels = crops.to(self.device, non_blocking=True).permute(0, 3, 1, 2)
         pixels = pixels if self.options.channels_last else pixels.contiguous()
         return (pixels / 255 * 2 - 1).to(dtype or self._dtype)  # scaled in float32, rounded once
 
     @staticmethod
     @torch.no_grad()
-    def _parameters(vae: torch.nn.Module, pixels: torch.Tensor) -> torch.Tensor:
-        return vae.encode(
-            pixels
-        ).latent_dist.parameters  # before the clamp, which would hide an overflow
+    def _parameters(vae: AutoencoderKL, pixels: torch.Tensor) -> torch.Tensor:
+        # Before the clamp, which would hide an overflow.
+        parameters: torch.Tensor = vae.encode(pixels).latent_dist.parameters
+        return parameters
 
 
 def _not_finite(key: str) -> UserError:
@@ -174,17 +172,14 @@ def to_stored(moments: torch.Tensor, dtype: str, keys: Sequence[str]) -> np.ndar
 
 
 def from_stored(values: np.ndarray, dtype: str) -> np.ndarray:
-    """Return moments as float32 from ``values`` as they are stored; ``dtype`` names what they
-    were rounded to.
-    """
+    """Return moments as float32 from stored ``values``, which were rounded to ``dtype``."""
     if dtype == "bfloat16":
         return (values.astype(np.uint32) << 16).view(np.float32)
     return values.astype(np.float32)
 
 
-def encode_collated(collated: dict, diffusion: Diffusion) -> torch.Tensor:
-    """Return moments, float32 (B, 2C, h, w) on the CPU, of a batch whose crops were not encoded
-    before.
+def encode_collated(collated: dict[str, Any], diffusion: Diffusion) -> torch.Tensor:
+    """Return moments, float32 (B, 2C, h, w) on the CPU, of crops that were not encoded before.
 
     The same encoder and the same rounding as the cache's, so the same crop gives the same moments.
 
@@ -202,5 +197,5 @@ def encode_collated(collated: dict, diffusion: Diffusion) -> torch.Tensor:
 
 
 @lru_cache(maxsize=1)
-def _encoder(vae: torch.nn.Module, options: LatentOptions, device: torch.device) -> MomentsEncoder:
+def _encoder(vae: AutoencoderKL, options: LatentOptions, device: torch.device) -> MomentsEncoder:
     return MomentsEncoder(vae, options, device)

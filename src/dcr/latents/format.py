@@ -1,5 +1,4 @@
-"""The file format: one plain tar that WebDataset reads too, and that knows its key, its hash and
-its index.
+"""The file format: a plain tar, as WebDataset reads it, that knows its key, hash and index.
 
 Members, in this order:
 
@@ -15,14 +14,12 @@ Members, in this order:
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 import tarfile
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
@@ -42,9 +39,7 @@ class DamagedShardError(ValueError):
 
 @dataclass(frozen=True)
 class ShardRecord:
-    """What a latent shard says of itself; ``crop_shape`` and ``moments_shape`` are of one
-    sample's n crops.
-    """
+    """What a latent shard says of itself; both shapes are of one sample's n crops."""
 
     key: str
     settings: dict[str, Any]
@@ -58,35 +53,30 @@ class ShardRecord:
     sha256: str
 
     @property
-    def stored_dtype(self) -> np.dtype:
+    def stored_dtype(self) -> np.dtype[Any]:
         """NumPy's dtype of the stored moments."""
         return STORED_DTYPES[self.settings["dtype"]]
 
     @property
     def sample_bytes(self) -> tuple[int, int]:
         """Bytes of one sample's crops and of its moments."""
-        return int(np.prod(self.crop_shape)), int(
-            np.prod(self.moments_shape)
-        ) * self.stored_dtype.itemsize
+        moments = int(np.prod(self.moments_shape)) * self.stored_dtype.itemsize
+        return int(np.prod(self.crop_shape)), moments
 
     def hash(self, body: hashlib._Hash) -> str:
-        """Return the hex sha256 over the body's bytes, hashed already, and over the rest of
-        this record.
-        """
+        """Return the hex sha256 over this record and the bytes that ``body`` has hashed."""
         digest = body.copy()
         digest.update(replace(self, sha256="").to_bytes())
         return digest.hexdigest()
 
     def to_bytes(self) -> bytes:
         """Return the member as it lies in the tar, header and padding included."""
-        return tar_member(
-            RECORD_NAME, json.dumps(asdict(self), sort_keys=True).encode().ljust(RECORD_SIZE)
-        )
+        content = json.dumps(asdict(self), sort_keys=True).encode()
+        return tar_member(RECORD_NAME, content.ljust(RECORD_SIZE))
 
 
-def index_dtype(key_bytes: int) -> np.dtype:
-    """Return the dtype of an index row: key in UTF-8, image hash, offsets of crops, moments and
-    JSON in the file.
+def index_dtype(key_bytes: int) -> np.dtype[Any]:
+    """Return an index row's dtype: key in UTF-8, image hash, offsets of crops, moments and JSON.
 
     Args:
         key_bytes: length of the longest key.
@@ -96,111 +86,26 @@ def index_dtype(key_bytes: int) -> np.dtype:
 
 
 def tar_member(name: str, content: bytes) -> bytes:
-    """Return a tar member with its header, padded to whole blocks; equal ``name`` and
-    ``content`` give equal bytes.
+    """Return a tar member with its header, in whole blocks; equal arguments give equal bytes.
+
+    Args:
+        name: of the member.
+        content: its bytes.
     """
     info = tarfile.TarInfo(name)
     info.size = len(content)
     info.mode = 0o444
     header = info.tobuf(tarfile.PAX_FORMAT, errors="surrogateescape")
-    return header + content.ljust(_padded(len(content)), b"\0")
+    return header + content.ljust(padded(len(content)), b"\0")
 
 
-def _padded(size: int) -> int:
+def padded(size: int) -> int:
+    """Return the bytes that a content of ``size`` takes: whole blocks."""
     return -size // BLOCK * -BLOCK
 
 
-class ShardWriter:
-    """Appends samples to a file and fills in its record at the end.
-
-    Args:
-        file: new and open for writing; it can seek.
-        key: of the shard, see `dcr.latents.keys.shard_key`.
-        settings: what decides about the bytes, the samples apart.
-    """
-
-    def __init__(self, file: BinaryIO, key: str, settings: dict[str, Any]) -> None:
-        self._file = file
-        self._key = key
-        self._settings = settings
-        self._rows: list[tuple] = []
-        self._shapes: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
-        self._digest = hashlib.sha256()
-        self._offset = BODY
-        file.write(bytes(BODY))
-
-    def add(
-        self, records: Sequence[dict[str, Any]], crops: np.ndarray, moments: np.ndarray
-    ) -> None:
-        """Append samples.
-
-        Args:
-            records: per sample ``key``, ``caption``, ``sha256`` and ``crops`` (box and flip of
-                each).
-            crops: uint8 (B, n, S, S, 3).
-            moments: in the stored dtype, (B, n, 2C, h, w).
-        """
-        self._shapes = crops.shape[1:], moments.shape[1:]
-        for record, crop, moment in zip(records, crops, moments, strict=True):
-            key = record["key"]
-            content = {name: record[name] for name in ("caption", "sha256", "crops")}
-            text = json.dumps(
-                {**content, "resize": self._settings["resize"]}, sort_keys=True
-            ).encode()
-            places = self._write(f"{key}.json", text), self._write_array(f"{key}.crop.npy", crop)
-            row = places[1], self._write_array(f"{key}.moments.npy", moment), places[0], len(text)
-            self._rows.append(
-                (key.encode("utf-8", "surrogateescape"), record["sha256"].encode(), *row)
-            )
-
-    def finish(self, num_upcast: int) -> None:
-        """Write index and record.
-
-        Args:
-            num_upcast: crops that were encoded again in float32.
-        """
-        key_bytes = max((len(row[0]) for row in self._rows), default=1)
-        index = self._write_array(INDEX_NAME, np.array(self._rows, dtype=index_dtype(key_bytes)))
-        self._append(bytes(2 * BLOCK))  # tar's end-of-archive mark
-        record = ShardRecord(
-            self._key,
-            self._settings,
-            len(self._rows),
-            num_upcast,
-            *self._shapes,
-            index,
-            key_bytes,
-            self._offset,
-            "",
-        )
-        self._file.seek(0)
-        self._file.write(replace(record, sha256=record.hash(self._digest)).to_bytes())
-
-    def _write_array(self, name: str, array: np.ndarray) -> int:
-        buffer = io.BytesIO()
-        np.save(buffer, np.ascontiguousarray(array), allow_pickle=False)
-        return (
-            self._write(name, buffer.getbuffer().tobytes())
-            + buffer.getbuffer().nbytes
-            - array.nbytes
-        )
-
-    def _write(self, name: str, content: bytes) -> int:
-        """Append a member and return where its content begins."""
-        member = tar_member(name, content)
-        begin = self._offset + len(member) - _padded(len(content))
-        self._append(member)
-        return begin
-
-    def _append(self, data: bytes) -> None:
-        self._file.write(data)
-        self._digest.update(data)
-        self._offset += len(data)
-
-
 def read_record(path: Path) -> ShardRecord:
-    """Return what the latent shard at ``path`` says of itself, after checking that the file is as
-    long as it should be.
+    """Return what the latent shard at ``path`` says of itself, if it is as long as it says.
 
     Raises:
         DamagedShardError: the file is missing, cut short, or no latent shard.
@@ -228,21 +133,17 @@ def read_record(path: Path) -> ShardRecord:
 
 
 def _is_plausible(record: ShardRecord) -> bool:
-    """Say whether the numbers can be worked with: whole, not negative, and the index within the
-    file.
-    """
+    """Say whether the numbers are whole and not negative, and the index within the file."""
     numbers = (record.num_samples, record.index_offset, record.key_bytes, record.size)
-    if any(
-        type(n) is not int or n < 0 for n in (*numbers, *record.crop_shape, *record.moments_shape)
-    ):
+    shapes = (*record.crop_shape, *record.moments_shape)
+    if any(type(n) is not int or n < 0 for n in (*numbers, *shapes)):
         return False
     end = record.index_offset + record.num_samples * index_dtype(record.key_bytes).itemsize
     return end <= record.size and record.settings["dtype"] in STORED_DTYPES
 
 
 def check_bytes(path: Path, record: ShardRecord) -> None:
-    """Read all of the shard at ``path`` and compare it with the hash in its ``record``; other
-    threads go on meanwhile.
+    """Compare the shard at ``path`` with the hash in its ``record``; other threads go on meanwhile.
 
     Raises:
         DamagedShardError: a byte is not as it was written.
@@ -257,8 +158,11 @@ def check_bytes(path: Path, record: ShardRecord) -> None:
 
 
 def read_index(path: Path, record: ShardRecord) -> np.ndarray:
-    """Return the index of the shard at ``path``, which its ``record`` locates, one row a sample
-    (`index_dtype`).
+    """Return the index of the shard at ``path``, one row a sample (`index_dtype`).
+
+    Args:
+        path: of the shard.
+        record: its own, which locates the index.
 
     Raises:
         DamagedShardError: the index points out of the file.
@@ -270,9 +174,8 @@ def read_index(path: Path, record: ShardRecord) -> np.ndarray:
     if len(data) != record.num_samples * dtype.itemsize:
         raise DamagedShardError("its index is cut short")
     index = np.frombuffer(data, dtype)
-    for name, length in zip(
-        ("crop", "moments", "json"), (*record.sample_bytes, index["json_size"]), strict=True
-    ):
+    lengths = (*record.sample_bytes, index["json_size"])
+    for name, length in zip(("crop", "moments", "json"), lengths, strict=True):
         if ((index[name] < BODY) | (index[name] + length > record.size)).any():
             raise DamagedShardError("its index points out of the file")
     return index

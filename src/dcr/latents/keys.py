@@ -16,10 +16,10 @@ from dcr.latents.vae import vae_settings
 
 if TYPE_CHECKING:
     import pandas as pd
-    import torch
+    from diffusers import AutoencoderKL
 
 
-def latent_settings(options: LatentOptions, vae: torch.nn.Module) -> dict[str, Any]:
+def latent_settings(options: LatentOptions, vae: AutoencoderKL) -> dict[str, Any]:
     """Return everything but the samples that decides about a shard's bytes.
 
     Args:
@@ -36,21 +36,18 @@ def latent_settings(options: LatentOptions, vae: torch.nn.Module) -> dict[str, A
 
 
 def shard_key(settings: dict[str, Any], samples: pd.DataFrame) -> str:
-    """Return the hex sha256 over the settings and each sample's ``key``, ``sha256`` of its image
-    and ``caption``.
+    """Return the hex sha256 over the settings and each sample's key, image hash and caption.
 
     Where a sample lies in the input shard is not part of it.
 
     Args:
         settings: of `latent_settings`.
-        samples: a row for each sample of the shard, in its order; a ``caption`` that is no text
-            counts as none.
+        samples: a row for each sample of the shard, in its order, columns ``key``, ``sha256`` and
+            ``caption``; a caption that is no text counts as none.
     """
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     columns = samples.reindex(columns=["key", "sha256", "caption"]).astype(object)
     for row in columns.itertuples(index=False):
-        digest.update(
-            json.dumps([value if isinstance(value, str) else None for value in row]).encode()
-            + b"\n"
-        )
+        values = [value if isinstance(value, str) else None for value in row]
+        digest.update(json.dumps(values).encode() + b"\n")
     return digest.hexdigest()

@@ -65,28 +65,28 @@ def load_ahead(
         ) from exc
 
 
-class _Loading(Dataset):
+class _Loading(Dataset[Any]):
     def __init__(self, load: Callable[[Any], Any]) -> None:
         self._load = load
 
     def __getitem__(self, place: Any) -> Any:
         try:
             batch = self._load(place)
-        except (
-            UserError
-        ) as exc:  # as a value: torch would wrap its one sentence in a worker's traceback
+        except UserError as exc:
+            # As a value: torch would wrap its one sentence in a worker's traceback.
             return exc
         return batch if get_worker_info() is None else _map(batch, torch.Tensor, _share)
 
 
 def _share(tensor: torch.Tensor) -> torch.Tensor | np.ndarray:
     try:
-        return tensor.share_memory_()
+        shared: torch.Tensor = tensor.share_memory_()
+        return shared
     except (RuntimeError, OSError):  # there is no room, or too many files are open
         return tensor.numpy()
 
 
-def _map(batch: Any, kind: type, function: Callable[[Any], Any]) -> Any:
+def _map(batch: Any, kind: type[Any], function: Callable[[Any], Any]) -> Any:
     """Return a batch with a function applied to all values of a kind in it."""
     if isinstance(batch, kind):
         return function(batch)

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from dcr.latents.cropping import CropBatch, CropTask, iterate_crops
-from dcr.latents.encoding import MomentsEncoder, to_stored
+from dcr.latents.encoding import Launched, MomentsEncoder, to_stored
 from dcr.latents.options import LatentOptions
 from dcr.latents.writing import write_latent_shard
 from dcr.progress import Bar, show_progress
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL
 
 
 def encode_shards(
@@ -22,11 +24,10 @@ def encode_shards(
     tasks: Mapping[str, CropTask],
     keys: Mapping[str, str],
     settings: dict[str, Any],
-    vae: torch.nn.Module,
+    vae: AutoencoderKL,
     options: LatentOptions,
 ) -> int:
-    """Write a latent shard for each task, by name; return how many crops were encoded again in
-    float32.
+    """Write a latent shard a task; return how many crops were encoded again in float32.
 
     Args:
         folder: where ``<name>.tar`` is written.
@@ -72,7 +73,7 @@ def encode_batches(
 
 
 def _finish(
-    batch: CropBatch, launched: Any, options: LatentOptions, encoder: MomentsEncoder
+    batch: CropBatch, launched: Launched, options: LatentOptions, encoder: MomentsEncoder
 ) -> tuple[CropBatch, np.ndarray]:
     keys = [record["key"] for record in batch.records for _ in range(batch.crops.shape[1])]
     moments = to_stored(encoder.finish(launched, keys), options.dtype, keys)
@@ -85,7 +86,7 @@ def _split(task: CropTask, size: int) -> list[CropTask]:
 
 
 def _count(
-    encoded: Iterator[tuple[CropBatch, np.ndarray]], bar: Bar
+    encoded: Iterator[tuple[CropBatch, np.ndarray]], bar: Bar[None]
 ) -> Iterator[tuple[CropBatch, np.ndarray]]:
     for batch, moments in encoded:
         yield batch, moments

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 from dcr.errors import UserError
 from dcr.files import atomic_path, sha256_file
 from dcr.fingerprints import json_hash
-from dcr.latents.cache import LatentCache, read_plan, write_plan
+from dcr.latents.cache import LatentCache
 from dcr.latents.cropping import CropTask, load_crops
 from dcr.latents.options import LatentOptions
+from dcr.latents.plan_file import read_plan, write_plan
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,8 +24,10 @@ _COLUMNS = ("key", "shard", "offset", "sha256", "caption")
 
 
 def open_latents(folder: str | Path) -> LatentCache | OnlineLatents:
-    """Open what the pipeline `latents` left in ``folder``: cached shards, or in mode ``online`` the
-    list of images.
+    """Open what the pipeline `latents` left: cached shards, or in mode ``online`` a list of images.
+
+    Args:
+        folder: of the latents.
 
     Raises:
         UserError: there is nothing, or it is incomplete.
@@ -58,9 +61,8 @@ def write_online(
     write_plan(folder, "online", settings | listed, shards)
 
 
-class OnlineLatents(Sequence):
-    """Random access to samples whose crops are cut when asked for, and whose moments are left to
-    training.
+class OnlineLatents(Sequence[dict[str, Any]]):
+    """Random access to samples whose crops are cut on demand, their moments left to training.
 
     Args:
         folder: where `write_online` wrote.
@@ -96,9 +98,10 @@ class OnlineLatents(Sequence):
     def __len__(self) -> int:
         return len(self._samples["key"])
 
-    def __getitem__(self, place: int | tuple[int, int]) -> dict[str, Any]:
-        """Return ``key``, ``crop`` (uint8, (S, S, 3)) and ``encoding`` (`LatentOptions`) of one
-        sample.
+    def __getitem__(  # type: ignore[override]  # no slices, but crops by epoch
+        self, place: int | tuple[int, int]
+    ) -> dict[str, Any]:
+        """Return a sample's ``key``, ``crop`` (uint8, (S, S, 3)), ``encoding`` (`LatentOptions`).
 
         Args:
             place: position, or (position, epoch): every epoch has its own crop, the first n those
@@ -116,9 +119,7 @@ class OnlineLatents(Sequence):
         }
 
     def record(self, position: int) -> dict[str, Any]:
-        """Return caption, image hash, and box and flip of the first crop of the sample at
-        ``position``.
-        """
+        """Return what is told of the sample at ``position``, box and flip of its first crop too."""
         record = load_crops(self._task(position), self.options, [0]).records[0]
         return {
             **{name: record[name] for name in ("caption", "sha256", "crops")},
@@ -126,14 +127,14 @@ class OnlineLatents(Sequence):
         }
 
     def caption(self, position: int) -> str | None:
-        """Return the caption of the sample at ``position``, as validation chose it; None where
-        it has none.
-        """
-        return self._samples["caption"][position]
+        """Return the caption, as validation chose it, of the sample at ``position``, or None."""
+        caption: str | None = self._samples["caption"][position]
+        return caption
 
     def key(self, position: int) -> str:
         """Return the key of the sample at ``position``."""
-        return self._samples["key"][position]
+        key: str = self._samples["key"][position]
+        return key
 
     def content_hash(self) -> str:
         """Return the hex sha256 over every sample's key and image hash, in order."""
@@ -143,9 +144,7 @@ class OnlineLatents(Sequence):
         return digest.hexdigest()
 
     def fingerprint(self) -> str:
-        """Return a hex sha256 over all that the samples' crops and moments depend on, and their
-        order.
-        """
+        """Return a hex sha256 over what the samples' crops and moments depend on, in order."""
         return json_hash(["online", self._keys])
 
     def _task(self, position: int) -> CropTask:

@@ -12,23 +12,23 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from dcr.data.shards import name_shards
 from dcr.errors import UserError
-from dcr.latents.cache import write_plan
 from dcr.latents.cropping import CropTask, iterate_samples
 from dcr.latents.encoding import STORED_DTYPES
 from dcr.latents.keys import latent_settings, shard_key
 from dcr.latents.making import encode_shards
 from dcr.latents.online import write_online
 from dcr.latents.options import LatentOptions
+from dcr.latents.plan_file import write_plan
 from dcr.latents.writing import check_free_space, clean_stop, is_current, remove_strangers
 from dcr.progress import show_progress
 from dcr.ranks import read_ranks
 
 if TYPE_CHECKING:
     import pandas as pd
+    from diffusers import AutoencoderKL
 
     from dcr.models.diffusion import Diffusion
 
@@ -82,9 +82,7 @@ def plan_latents(
 
 
 def pick_rank(rank: int, num_ranks: int) -> tuple[int, int]:
-    """Return rank and number of processes: torchrun's where it started this one, else ``rank``
-    and ``num_ranks``.
-    """
+    """Return torchrun's rank and number of processes, else ``rank`` and ``num_ranks``."""
     return read_ranks() or (rank, num_ranks)
 
 
@@ -107,7 +105,7 @@ class LatentPlan:
     keys: dict[str, str]
     settings: dict[str, Any]
     options: LatentOptions
-    vae: torch.nn.Module
+    vae: AutoencoderKL
     rank: int
     num_ranks: int
 
@@ -128,8 +126,7 @@ class LatentPlan:
         return len(self.tasks[name].hashes) * (int(np.prod(self.crop_shape)) + moments + _OVERHEAD)
 
     def write(self, folder: str | Path, again: Collection[str] = ()) -> None:
-        """Bring the folder to what it should be: compute what is missing or stale, leave the rest
-        untouched.
+        """Bring the folder to what it should be: compute only what is missing or stale.
 
         Each shard is written whole or not at all, so a run that was stopped goes on where it was.
         In mode ``online`` only the list of images is written.

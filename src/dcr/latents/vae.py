@@ -8,17 +8,15 @@ from dcr.errors import UserError
 from dcr.fingerprints import fingerprint, weights_hash
 
 if TYPE_CHECKING:
-    import torch
+    from diffusers import AutoencoderKL
 
     from dcr.latents.cache import LatentCache
     from dcr.latents.online import OnlineLatents
     from dcr.models.diffusion import Diffusion
 
 
-def vae_settings(vae: torch.nn.Module) -> dict[str, Any]:
-    """Return what tells ``vae`` from another: a hash of weights and configuration, and the
-    latents' scale.
-    """
+def vae_settings(vae: AutoencoderKL) -> dict[str, Any]:
+    """Return what tells ``vae`` from another: hash of weights and configuration, latents' scale."""
     config = {name: value for name, value in vae.config.items() if not name.startswith("_")}
     return {
         "vae": fingerprint(weights=weights_hash(vae), config=config),

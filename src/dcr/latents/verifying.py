@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,8 +21,13 @@ from dcr.seeds import numpy_generator
 
 @dataclass(frozen=True)
 class Verification:
-    """What was found: per failing shard the reason; shards read, samples in them, samples
-    encoded again.
+    """What was found.
+
+    Attributes:
+        failures: the reason, by the name of a failing shard.
+        num_shards: that were read.
+        num_samples: in them.
+        num_compared: samples that were encoded again.
     """
 
     failures: dict[str, str]
@@ -33,8 +39,7 @@ class Verification:
 def verify_latents(
     plan: LatentPlan, folder: str | Path, num_samples: int, tolerance: float, seed: int
 ) -> Verification:
-    """Check every planned shard: key, hash, shape, finiteness; and encode a random sample of images
-    again.
+    """Check key, hash, shape and values of every planned shard; encode a random sample again.
 
     Args:
         plan: the shards that there should be.
@@ -172,5 +177,5 @@ def _iterate_moments(path: Path, record: ShardRecord) -> Iterator[tuple[np.void,
         yield row, from_stored(values, record.settings["dtype"])
 
 
-def _read(path: Path, offset: int, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+def _read(path: Path, offset: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
     return np.fromfile(path, dtype, int(np.prod(shape)), offset=offset).reshape(shape)

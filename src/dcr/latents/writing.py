@@ -6,14 +6,15 @@ import errno
 import shutil
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dcr.errors import UserError
 from dcr.files import atomic_path
-from dcr.latents.format import DamagedShardError, ShardWriter, read_record
+from dcr.latents.format import DamagedShardError, read_record
+from dcr.latents.shard_writer import ShardWriter
 from dcr.replacing import remove_leftovers
 
 if TYPE_CHECKING:
@@ -37,12 +38,12 @@ def write_latent_shard(
 
     Args:
         path: of the shard, which appears there when it is whole.
-        key, settings: see `dcr.latents.format.ShardWriter`.
+        key, settings: see `ShardWriter`.
         encoded: crops and their moments in the stored dtype, (B, n, 2C, h, w).
         encoder: tells how many crops it had to encode again.
     """
     upcast_before = encoder.num_upcast
-    waiting = deque()
+    waiting: deque[Future[None]] = deque()
     with (
         atomic_path(path) as temporary,
         open(temporary, "wb") as file,
@@ -71,9 +72,8 @@ def check_free_space(folder: Path, sizes: dict[str, int], pipeline: str = "laten
     """
     paths = {name: folder / f"{name}.tar" for name in sizes}
     grow = [max(0, size - _size(paths[name])) for name, size in sizes.items()]
-    needed = sum(grow) + max(
-        sizes.values(), default=0
-    )  # a replaced shard is there until the new one is whole
+    # A replaced shard is there until the new one is whole.
+    needed = sum(grow) + max(sizes.values(), default=0)
     free = shutil.disk_usage(folder).free
     if needed > free:
         less = (
@@ -111,9 +111,7 @@ def clean_stop(folder: Path, pipeline: str = "latents") -> Iterator[None]:
 
 
 def is_current(folder: Path, name: str, key: str) -> bool:
-    """Return whether ``folder`` has the shard ``name`` and it was made from what ``key`` stands
-    for.
-    """
+    """Return whether ``folder`` has the shard ``name``, made from what ``key`` stands for."""
     try:
         return read_record(folder / f"{name}.tar").key == key
     except DamagedShardError:

@@ -23,8 +23,8 @@ from dcr.files import atomic_path
 from dcr.fingerprints import code_hash, json_hash, weights_hash
 from dcr.finite import require_finite
 from dcr.latents import LatentCache, OnlineLatents
-from dcr.latents.cache import write_plan
-from dcr.latents.format import ShardWriter
+from dcr.latents.plan_file import write_plan
+from dcr.latents.shard_writer import ShardWriter
 from dcr.latents.vae import check_vae
 from dcr.latents.writing import check_free_space, clean_stop, is_current, remove_strangers
 from dcr.models.diffusion import Diffusion

@@ -1,0 +1,50 @@
+"""What a folder of latents is meant to hold, as a file in it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from dcr.errors import UserError
+from dcr.files import atomic_path
+
+PLAN_NAME = "plan.json"
+
+
+def read_plan(folder: str | Path, pipeline: str = "latents") -> dict[str, Any]:
+    """Return what the folder is to hold: ``mode``, ``settings``, and ``shards`` with their keys.
+
+    Args:
+        folder: where the shards lie, or are to lie.
+        pipeline: that writes it, for the errors.
+
+    Raises:
+        UserError: there is no plan, or it cannot be read.
+    """
+    try:
+        plan = json.loads((Path(folder) / PLAN_NAME).read_text(encoding="utf-8"))
+        return {name: plan[name] for name in ("mode", "settings", "shards")}
+    except FileNotFoundError as exc:
+        raise UserError(
+            f"{folder}: no shards; make them with `kedro run --pipelines {pipeline}`"
+        ) from exc
+    except (OSError, ValueError, TypeError, KeyError) as exc:
+        raise UserError(
+            f"{folder}/{PLAN_NAME} cannot be read ({exc}); write it with `kedro run --pipelines"
+            f" {pipeline}`"
+        ) from exc
+
+
+def write_plan(folder: Path, mode: str, settings: dict[str, Any], shards: dict[str, Any]) -> None:
+    """Write what `read_plan` reads.
+
+    Args:
+        folder: where the shards are to lie.
+        mode: ``cache`` or ``online``.
+        settings: what decides about the latents, the samples apart.
+        shards: by name, their keys; in mode ``online`` path and key of each input shard.
+    """
+    plan = {"mode": mode, "settings": settings, "shards": shards}
+    with atomic_path(folder / PLAN_NAME) as temporary:
+        temporary.write_text(json.dumps(plan, indent=1, sort_keys=True), encoding="utf-8")
