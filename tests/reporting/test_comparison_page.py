@@ -85,7 +85,7 @@ def test_the_page_shows_every_encoder_and_its_flips_offline(encoders):
 
 
 def test_a_cell_holds_the_mean_over_seeds_with_its_interval_and_verdict(encoders):
-    rows = {row["name"]: row for row in build_score_rows(encoders.methods.without_forms(), {})}
+    rows = {row["name"]: row for row in build_score_rows(encoders.methods.without_forms(), {}, {})}
     base, dcr, _, naive = rows["clustering ACC"]["cells"]
     scores = finished_run.scores()
     value = np.mean([scores[name]["clustering"]["acc"] for name in ("dcr", "dcr@1", "dcr@2")])
@@ -156,7 +156,9 @@ def test_published_figures_are_marked_and_stand_in_rows_of_their_own_measure(enc
     assert "<b>not measured here</b>" in page
     rows = {
         row["name"]: row
-        for row in build_score_rows(encoders.methods.without_forms(), published_scores(backbone))
+        for row in build_score_rows(
+            encoders.methods.without_forms(), published_scores(backbone), {}
+        )
     }
     mmvp = [value for value in rows["MMVP-VLM"]["published"] if value]
     assert mmvp[-1] == f"{100 * published_scores(backbone)['DCR']['mmvp_vlm.mean']:.1f}"

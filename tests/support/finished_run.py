@@ -260,6 +260,8 @@ def sets() -> list[dict]:
             "dataset": "mmvp_vlm",
             "benchmarks": ["mmvp_vlm"],
             "notes": [],
+            "published_rules": ["image_score"],
+            "rules": {"mmvp_vlm": {"mean": {"rule": "image_score", "chance": 0.25}}},
         },
         {
             "name": "classification",
@@ -268,6 +270,8 @@ def sets() -> list[dict]:
             "dataset": "scenes20",
             "benchmarks": ["clustering", "zero_shot", "probes"],
             "notes": ["left out: hidden folders: 1 (.git)"],
+            "published_rules": [],
+            "rules": {},
         },
     ]
 

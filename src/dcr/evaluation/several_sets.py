@@ -17,7 +17,7 @@ MEAN_OF_SETS = "mean_of_sets"
 
 def average_sets(results: Mapping[str, Sequence[Result]], bootstrap: Bootstrap) -> list[Result]:
     """Return for each benchmark the mean of its results over sets, in the metrics that all of them
-    have.
+    have; none where there is no such metric.
 
     Every set counts alike. Its resamples are independent of the other sets': the mean's replicates
     are the means of one resample of each.
@@ -28,7 +28,10 @@ def average_sets(results: Mapping[str, Sequence[Result]], bootstrap: Bootstrap) 
     """
     orders = {name: _shuffle(name, bootstrap) for name in results}
     benchmarks = dict.fromkeys(result.benchmark for found in results.values() for result in found)
-    return [_average(benchmark, results, orders, bootstrap.confidence) for benchmark in benchmarks]
+    averages = [
+        _average(benchmark, results, orders, bootstrap.confidence) for benchmark in benchmarks
+    ]
+    return [average for average in averages if average.scores]
 
 
 def _shuffle(name: str, bootstrap: Bootstrap) -> np.ndarray:

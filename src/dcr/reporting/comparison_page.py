@@ -17,6 +17,7 @@ from dcr.reporting.methods import Methods
 from dcr.reporting.names import Scores, encoder_name, measure_name
 from dcr.reporting.numbers import change_cell, show_interval, show_value
 from dcr.reporting.page import NOTHING_SCORED, render_template
+from dcr.reporting.rules import tell_published, tell_rules
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def render_comparison(encoders: Encoders, figures: Mapping[str, go.Figure]) -> s
     """
     published = published_scores(encoders.published) if encoders.published else {}
     methods = encoders.methods.without_forms()
-    rows = build_score_rows(methods, published)
+    rows = build_score_rows(methods, published, tell_rules(encoders.sets))
     return render_template(
         "comparison.html",
         figures,
@@ -71,6 +72,7 @@ def render_comparison(encoders: Encoders, figures: Mapping[str, go.Figure]) -> s
         names={name: encoder_name(name) for name in methods.scores},
         seeds={name: len(own) for name, own in methods.seeds.items()},
         published=list(published),
+        published_rules=tell_published(encoders.sets, published),
         rows=rows,
         rival_table=build_rival_table(methods, encoders.measures),
         alignment_table=build_alignment_table(encoders.methods, encoders.measures),
@@ -81,7 +83,9 @@ def render_comparison(encoders: Encoders, figures: Mapping[str, go.Figure]) -> s
 
 
 def build_score_rows(
-    methods: Methods, published: Mapping[str, Mapping[str, float]]
+    methods: Methods,
+    published: Mapping[str, Mapping[str, float]],
+    rules: Mapping[str, str],
 ) -> list[dict[str, Any]]:
     """Return a row a measure: each method's value with its interval and verdict, then the published
     values.
@@ -92,6 +96,7 @@ def build_score_rows(
         methods: a column each.
         published: fractions by measure, ``benchmark.metric``, of each published method; see
             `published_scores`.
+        rules: words for the rule of a measure, see `dcr.reporting.rules.tell_rules`.
     """
     verdicts = {name: {c.key: c for c in found} for name, found in methods.comparisons.items()}
     rows = []
@@ -107,6 +112,7 @@ def build_score_rows(
             {
                 "name": measure_name(key),
                 "unit": "%" if share else "",
+                "rule": rules.get(key, ""),
                 "cells": cells,
                 "published": stated,
             }

@@ -36,9 +36,22 @@ BENCHMARKS = {
     "retrieval_drift": "Drift from the base, retrieval's images",
     "mmvp_drift": "Drift from the base, MMVP-VLM's images",
     "mmvp_alignment": "Text alignment, MMVP-VLM",
+    "caption_selection": "Caption selection",
+    "caption_types": "Caption selection by type",
+    "caption_alignment": "Text alignment, caption selection",
+    "caption_drift": "Drift from the base, caption selection's images",
 }
 
-TEXT_BENCHMARKS = ("mmvp_vlm", "zero_shot", "retrieval", "text_alignment", "mmvp_alignment")
+TEXT_BENCHMARKS = (
+    "mmvp_vlm",
+    "caption_selection",
+    "caption_types",
+    "zero_shot",
+    "retrieval",
+    "text_alignment",
+    "mmvp_alignment",
+    "caption_alignment",
+)
 """Those that ask images and texts together; all others ask the image features alone."""
 
 EXPLANATIONS = {
@@ -47,6 +60,13 @@ EXPLANATIONS = {
         " statements find their image; guessing gives 25 %. It asks the image tower and the text"
         " tower together."
     ),
+    "caption_selection": (
+        "A group holds images and captions of which some belong together. How often they are told"
+        " apart depends on the rule, which stands beside each score; a tie is a miss."
+    ),
+    "caption_types": "The same groups type by type, by one rule, and the mean over types.",
+    "caption_alignment": "The cosine of an image and its caption, of pairs that belong together.",
+    "caption_drift": "The same on the images of caption selection.",
     "clustering": (
         "k-means on the image features, with as many clusters as classes, matched to the labels: do"
         " classes fall apart by themselves? This is D-Ability. The between-class share is what part"

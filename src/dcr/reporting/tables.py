@@ -17,6 +17,7 @@ from dcr.reporting.names import (
     run_name,
 )
 from dcr.reporting.numbers import change_cell, show_interval, show_value
+from dcr.reporting.rules import tell_rules
 from dcr.validation.reasons import SHARD_REASONS
 
 _SUMMARIES = ("mean", "acc", "acc1")
@@ -63,9 +64,10 @@ def build_benchmark_tables(
     Args:
         comparisons: of the product with the base.
         sets: see `dcr.evaluation.tables.set_records`; a table names those that its benchmark was
-            computed on.
+            computed on, and a row the rule that it is scored by, if there are several.
     """
     tables = []
+    rules = tell_rules(sets)
     for benchmark in dict.fromkeys(c.benchmark for c in comparisons):
         part = [c for c in comparisons if c.benchmark == benchmark]
         differences = [c.difference for c in part]
@@ -81,7 +83,7 @@ def build_benchmark_tables(
                 "explanation": EXPLANATIONS.get(benchmark.partition("/")[0], ""),
                 "unit": "%" if part[0].is_share else "",
                 "ends": (WORSE, BETTER) if part[0].is_share else (LOWER, HIGHER),
-                "rows": [_benchmark_row(c, extent) for c in part],
+                "rows": [_benchmark_row(c, extent) | {"rule": rules.get(c.key, "")} for c in part],
             }
         )
     return tables
