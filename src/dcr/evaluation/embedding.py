@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from dcr.models.backbones import Backbone
+
+Item = TypeVar("Item")
+Made = TypeVar("Made")
 
 
 def embed_images(
@@ -82,14 +85,16 @@ def embed_texts(
     return _embed(backbone.encode_text, texts, batch_size, description)
 
 
-def _map_ahead(function: Callable, items: Iterable, num_workers: int, ahead: int) -> Iterator:
+def _map_ahead(
+    function: Callable[[Item], Made], items: Iterable[Item], num_workers: int, ahead: int
+) -> Iterator[Made]:
     """Yield ``function(item)`` in order; threads work on up to ``ahead`` items beyond the one
     that is asked for.
     """
     if num_workers == 0:
         yield from map(function, items)
         return
-    pending: deque = deque()
+    pending: deque[Future[Made]] = deque()
     with ThreadPoolExecutor(num_workers) as pool:
         try:
             for item in items:
@@ -103,7 +108,10 @@ def _map_ahead(function: Callable, items: Iterable, num_workers: int, ahead: int
 
 
 def _embed(
-    encode: Callable[[list], torch.Tensor], items: Iterable, batch_size: int, description: str
+    encode: Callable[[list[Item]], torch.Tensor],
+    items: Iterable[Item],
+    batch_size: int,
+    description: str,
 ) -> np.ndarray:
     items = iter(items)
     parts = []
@@ -204,6 +212,6 @@ class Embedder:
 
         if self.cache is None:
             return compute()
-        tokens = hashlib.sha256(self.backbone.tokenize(texts).numpy()).hexdigest()
+        tokens = hashlib.sha256(self.backbone.tokenize(texts).numpy().data).hexdigest()
         key = fingerprint(encoder=self.fingerprint.texts, tokens=tokens)
         return self.cache.embeddings(key, compute, f"texts: {description}")

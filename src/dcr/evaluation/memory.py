@@ -59,4 +59,5 @@ class Memory:
         """
         if key not in self._words:
             self._words[key] = read()
-        return self._words[key]
+        words: Words = self._words[key]
+        return words

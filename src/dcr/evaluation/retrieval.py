@@ -63,9 +63,9 @@ def _embed(embedder: Embedder, dataset: RetrievalSet) -> _Pairs:
 
 def _read_captions(dataset: RetrievalSet) -> tuple[list[str], list[str], np.ndarray]:
     """Return the images' keys (N,), all captions (T,), and each caption's image (T,)."""
-    keys = []
-    captions = []
-    owner = []
+    keys: list[str] = []
+    captions: list[str] = []
+    owner: list[int] = []
     for number, sample in enumerate(dataset.samples("test")):
         keys.append(sample.key)
         captions += sample.captions

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from scipy.stats import binomtest
@@ -31,13 +32,13 @@ class Bootstrap:
     confidence: float
     seed: int
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.num_resamples < 1:
             raise ValueError(f"num_resamples must be >= 1, got {self.num_resamples}")
         if not 0 < self.confidence < 1:
             raise ValueError(f"confidence must lie in (0, 1), got {self.confidence}")
 
-    def draw(self, num_items: int, groups: Sequence | None = None) -> Iterator[np.ndarray]:
+    def draw(self, num_items: int, groups: Sequence[Any] | None = None) -> Iterator[np.ndarray]:
         """Yield chunks (r, N) of draws, ``num_resamples`` rows in all: how often each item occurs.
 
         Draws that fit one chunk are kept for the next measure.
@@ -57,7 +58,7 @@ class Bootstrap:
             yield from _draw(self.num_resamples, self.seed, labels)
 
     def replicates(
-        self, statistics: Statistics, num_items: int, groups: Sequence | None = None
+        self, statistics: Statistics, num_items: int, groups: Sequence[Any] | None = None
     ) -> dict[str, np.ndarray]:
         """Return each value of ``statistics(counts (r, N)) -> {name: (r,)}`` in every resample,
         (R,) by name.
@@ -71,7 +72,7 @@ class Bootstrap:
         return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
 
     def intervals(
-        self, statistics: Statistics, num_items: int, groups: Sequence | None = None
+        self, statistics: Statistics, num_items: int, groups: Sequence[Any] | None = None
     ) -> dict[str, tuple[float, float]]:
         """Return the interval (low, high) of each value of ``statistics``.
 
@@ -101,7 +102,7 @@ def _draw(num_resamples: int, seed: int, labels: np.ndarray) -> Iterator[np.ndar
 
 
 @lru_cache(maxsize=4)
-def _kept_draws(num_resamples: int, seed: int, labels: tuple) -> list[np.ndarray]:
+def _kept_draws(num_resamples: int, seed: int, labels: tuple[Any, ...]) -> list[np.ndarray]:
     chunks = list(_draw(num_resamples, seed, np.array(labels)))
     for chunk in chunks:
         chunk.setflags(write=False)

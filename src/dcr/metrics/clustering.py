@@ -46,7 +46,8 @@ def cluster(
     else:
         kmeans = KMeans(num_clusters, n_init=num_init, random_state=seed)
     with threadpool_limits(limits=1):
-        return kmeans.fit_predict(normalize(embeddings))
+        clusters: np.ndarray = kmeans.fit_predict(normalize(embeddings))
+    return clusters
 
 
 def match_clusters(labels: np.ndarray, clusters: np.ndarray) -> np.ndarray:
@@ -62,7 +63,8 @@ def match_clusters(labels: np.ndarray, clusters: np.ndarray) -> np.ndarray:
     matched[columns] = rows
     _, label_ids = np.unique(labels, return_inverse=True)
     _, cluster_ids = np.unique(clusters, return_inverse=True)
-    return matched[cluster_ids] == label_ids
+    right: np.ndarray = matched[cluster_ids] == label_ids
+    return right
 
 
 def clustering_scores(

@@ -33,28 +33,30 @@ def linear_cka(
     own_y = y.T @ y
     norms = [np.square(moments).sum() for moments in (cross, own_x, own_y)]
     if min(norms[1:]) == 0:
-        return np.full(np.shape(counts)[:-1] if counts is not None else (), np.nan)[()]
+        unknown: np.ndarray = np.full(np.shape(counts)[:-1] if counts is not None else (), np.nan)
+        return unknown[()]
     value = norms[0] / np.sqrt(norms[1] * norms[2])
     terms = [_quadratic(x, cross, y), _quadratic(x, own_x, x), _quadratic(y, own_y, y)]
     relative = [2 * term / norm if norm else term for term, norm in zip(terms, norms, strict=True)]
     influence = value * (relative[0] - relative[1] / 2 - relative[2] / 2)
-    return np.clip(linearized(value, influence, counts), 0, 1)
+    likeness: np.ndarray = np.clip(linearized(value, influence, counts), 0, 1)
+    return likeness
 
 
 def _centred(features: np.ndarray) -> np.ndarray:
     features = np.asarray(features, dtype=np.float64)
     centred = features - features.mean(axis=0)
     scale = np.abs(centred).max()
-    return (
-        centred / scale
-        if scale > 1e-12 * max(1.0, np.abs(features).max())
-        else np.zeros_like(centred)
-    )
+    if scale <= 1e-12 * max(1.0, np.abs(features).max()):
+        return np.zeros_like(centred)
+    scaled: np.ndarray = centred / scale
+    return scaled
 
 
 def _quadratic(x: np.ndarray, moments: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Return x_i' M y_i for each item."""
-    return np.einsum("nd,nd->n", x @ moments, y)
+    values: np.ndarray = np.einsum("nd,nd->n", x @ moments, y)
+    return values
 
 
 def find_neighbours(
@@ -97,7 +99,8 @@ def neighbour_overlap(before: np.ndarray, after: np.ndarray, num_neighbours: int
             f"before and after must hold the same items, got {len(before)} and {len(after)}"
         )
     first, second = (find_neighbours(features, num_neighbours) for features in (before, after))
-    return (first[:, :, None] == second[:, None, :]).any(axis=2).mean(axis=1)
+    shares: np.ndarray = (first[:, :, None] == second[:, None, :]).any(axis=2).mean(axis=1)
+    return shares
 
 
 def drift_scores(

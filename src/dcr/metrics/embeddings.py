@@ -21,7 +21,8 @@ def normalize(embeddings: np.ndarray) -> np.ndarray:
     if not np.isfinite(embeddings).all():
         raise ValueError("embeddings must be finite, got NaN or infinity")
     norms = np.linalg.norm(embeddings, axis=-1, keepdims=True)
-    return embeddings / np.maximum(norms, np.finfo(np.float32).tiny)
+    unit: np.ndarray = embeddings / np.maximum(norms, np.finfo(np.float32).tiny)
+    return unit
 
 
 def row_parts(num_rows: int, num_columns: int) -> Iterator[slice]:
@@ -47,8 +48,10 @@ def linearized(value: float, influence: np.ndarray, counts: np.ndarray | None = 
     """
     influence = np.asarray(influence, dtype=np.float64)
     if counts is None:
-        return np.float64(value)
-    return value + (np.asarray(counts, dtype=np.float64) - 1) @ influence
+        whole: np.ndarray = np.asarray(value, dtype=np.float64)[()]
+        return whole
+    replicates: np.ndarray = value + (np.asarray(counts, dtype=np.float64) - 1) @ influence
+    return replicates
 
 
 def weighted_mean(values: np.ndarray, counts: np.ndarray | None = None) -> np.ndarray:
@@ -58,9 +61,9 @@ def weighted_mean(values: np.ndarray, counts: np.ndarray | None = None) -> np.nd
     values = np.asarray(values, dtype=np.float64)
     counts = np.ones(len(values)) if counts is None else np.asarray(counts, dtype=np.float64)
     total = counts.sum(axis=-1)
-    return np.divide(counts @ values, total, out=np.full(np.shape(total), np.nan), where=total > 0)[
-        ()
-    ]
+    unknown = np.full(np.shape(total), np.nan)
+    mean: np.ndarray = np.divide(counts @ values, total, out=unknown, where=total > 0)[()]
+    return mean
 
 
 def sum_by_class(

@@ -66,15 +66,15 @@ def mmvp_scores(
         counts: (..., P), how often each pair is drawn; once by default.
     """
     correct = np.asarray(correct)
-    types = np.asarray(types)
+    names = np.asarray(types)
     if len(correct) != len(types) or len(types) == 0:
         raise ValueError(
             f"correct and types must have one length > 0, got {len(correct)} and {len(types)}"
         )
     shares = {
         str(name): weighted_mean(
-            correct[types == name], None if counts is None else counts[..., types == name]
+            correct[names == name], None if counts is None else counts[..., names == name]
         )
-        for name in dict.fromkeys(types.tolist())
+        for name in dict.fromkeys(names.tolist())
     }
     return {"mean": np.mean(list(shares.values()), axis=0), **shares}

@@ -36,7 +36,8 @@ def predict_linear(
     regression = LogisticRegression(C=inverse_regularization, max_iter=max_iterations)
     model = make_pipeline(StandardScaler(), regression)
     model.fit(np.asarray(train, dtype=np.float64), train_labels)
-    return model.predict(np.asarray(test, dtype=np.float64))
+    labels: np.ndarray = model.predict(np.asarray(test, dtype=np.float64))
+    return labels
 
 
 def predict_neighbours(
@@ -56,7 +57,8 @@ def predict_neighbours(
     model = KNeighborsClassifier(num_neighbours, algorithm="brute").fit(
         normalize(train), train_labels
     )
-    return model.predict(normalize(test))
+    labels: np.ndarray = model.predict(normalize(test))
+    return labels
 
 
 def probe_scores(

@@ -32,17 +32,17 @@ def spread_over_runs(values: Sequence[float], confidence: float) -> Spread:
         values: (R,), one a run.
         confidence: coverage of the interval, in (0, 1).
     """
-    values = np.asarray(values, dtype=np.float64)
-    if values.ndim != 1 or len(values) == 0 or not 0 < confidence < 1:
+    scores = np.asarray(values, dtype=np.float64)
+    if scores.ndim != 1 or len(scores) == 0 or not 0 < confidence < 1:
         raise ValueError(
-            f"values must be (R,) with R > 0 and confidence in (0, 1), got {values.shape},"
+            f"values must be (R,) with R > 0 and confidence in (0, 1), got {scores.shape},"
             f" {confidence}"
         )
-    mean = float(values.mean())
-    number = len(values)
+    mean = float(scores.mean())
+    number = len(scores)
     if number == 1:
         return Spread(1, mean, float("nan"), (float("nan"), float("nan")))
-    std = float(values.std(ddof=1))
+    std = float(scores.std(ddof=1))
     reach = float(student.ppf((1 + confidence) / 2, number - 1)) * std / number**0.5
     return Spread(number, mean, std, (mean - reach, mean + reach))
 
@@ -81,24 +81,24 @@ def interval_over_seeds_and_items(
             all seeds.
         confidence: the interval's coverage, in (0, 1).
     """
-    values = np.asarray(values, dtype=np.float64)
+    scores = np.asarray(values, dtype=np.float64)
     replicates = np.asarray(replicates, dtype=np.float64)
     if (
-        values.ndim != 1
-        or len(values) == 0
-        or replicates.shape[:1] != values.shape
+        scores.ndim != 1
+        or len(scores) == 0
+        or replicates.shape[:1] != scores.shape
         or not 0 < confidence < 1
     ):
         raise ValueError(
             "values (S,) and replicates (S, R) must be of S > 0 seeds and confidence in (0, 1),"
-            f" got {values.shape}, {replicates.shape} and {confidence}"
+            f" got {scores.shape}, {replicates.shape} and {confidence}"
         )
-    number = len(values)
+    number = len(scores)
     if number == 1:
         return percentile_interval(replicates[0], confidence)
-    seeds_error = values.std(ddof=1) / number**0.5
+    seeds_error = scores.std(ddof=1) / number**0.5
     items_error = np.nanstd(replicates.mean(axis=0))
     error = np.hypot(seeds_error, items_error)
     freedom = (number - 1) * (error / seeds_error) ** 4 if seeds_error > 0 else np.inf
     reach = student.ppf((1 + confidence) / 2, freedom) * error
-    return float(values.mean() - reach), float(values.mean() + reach)
+    return float(scores.mean() - reach), float(scores.mean() + reach)

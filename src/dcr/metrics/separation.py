@@ -45,4 +45,5 @@ def between_class_share(
     # Means minimise the sums of squares, so that an item's weight moves each sum by the item's own
     # square alone.
     influence = (within * to_mean - to_class) / total
-    return np.clip(linearized(1 - within, influence, counts), 0, 1)
+    share: np.ndarray = np.clip(linearized(1 - within, influence, counts), 0, 1)
+    return share

@@ -46,7 +46,7 @@ def write_clip_benchmark(
         write_lines(place / KIND, ["classification"])
         for split in dataset.splits:
             samples = show_progress(dataset.samples(split), desc=f"write {split}", unit="image")
-            write_split(place / split, samples, max_shard_bytes)
+            write_split(place / split, iter(samples), max_shard_bytes)
 
 
 def write_lines(path: Path, lines: Sequence[str]) -> None:
