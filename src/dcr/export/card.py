@@ -123,7 +123,7 @@ def _alignment(card: dict[str, Any]) -> str:
 
 
 def _form(card: dict[str, Any]) -> str:
-    return (card.get("alignment") or {}).get("form", "none")
+    return str((card.get("alignment") or {}).get("form", "none"))
 
 
 def _title(card: dict[str, Any]) -> str:

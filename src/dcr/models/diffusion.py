@@ -43,19 +43,22 @@ class Diffusion:
     @property
     def device(self) -> torch.device:
         """The device of the UNet's weights."""
-        return next(self.unet.parameters()).device
+        return self._first_weight.device
 
     @property
     def dtype(self) -> torch.dtype:
-        """The dtype of the UNet's weights; diffusers' own property looks through all of its
-        modules each time.
-        """
-        return next(self.unet.parameters()).dtype
+        """The dtype of the UNet's weights; diffusers' own looks through all modules each time."""
+        return self._first_weight.dtype
+
+    @property
+    def _first_weight(self) -> torch.nn.Parameter:
+        weight: torch.nn.Parameter = next(self.unet.parameters())
+        return weight
 
     @property
     def num_timesteps(self) -> int:
         """Length of the noise schedule, 1000 for Stable Diffusion."""
-        return self.scheduler.config.num_train_timesteps
+        return int(self.scheduler.config.num_train_timesteps)
 
     def to(self, device: str | torch.device) -> Diffusion:
         """Move every part to ``device``."""
@@ -87,9 +90,9 @@ class Diffusion:
         """
         tokens = self.tokenize(prompts)
         mask = tokens.attention_mask.to(self.device) if mask_padding else None
-        return self.text_encoder(
-            tokens.input_ids.to(self.device), attention_mask=mask
-        ).last_hidden_state
+        ids = tokens.input_ids.to(self.device)
+        hidden: torch.Tensor = self.text_encoder(ids, attention_mask=mask).last_hidden_state
+        return hidden
 
     @torch.no_grad()
     def encode_moments(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -105,18 +108,22 @@ class Diffusion:
         """Turn a draw from the moments, ``latents`` (B, C, h, w), into those that the UNet was
         trained on.
         """
-        return (latents - (self.vae.config.shift_factor or 0.0)) * self.vae.config.scaling_factor
+        config = self.vae.config
+        scaled: torch.Tensor = (latents - (config.shift_factor or 0.0)) * config.scaling_factor
+        return scaled
 
     def unscale_latents(self, latents: torch.Tensor) -> torch.Tensor:
         """Undo `scale_latents`: return what the VAE decodes of scaled ``latents``, (B, C, h, w)."""
-        return latents / self.vae.config.scaling_factor + (self.vae.config.shift_factor or 0.0)
+        config = self.vae.config
+        unscaled: torch.Tensor = latents / config.scaling_factor + (config.shift_factor or 0.0)
+        return unscaled
 
     @torch.no_grad()
     def decode_latents(self, latents: torch.Tensor) -> torch.Tensor:
         """Return pixels in [0, 1], (B, 3, H, W), of scaled ``latents``, (B, C, h, w)."""
-        return (
-            self.vae.decode(self.unscale_latents(latents).to(self.vae.dtype)).sample / 2 + 0.5
-        ).clamp(0, 1)
+        unscaled = self.unscale_latents(latents).to(self.vae.dtype)
+        decoded: torch.Tensor = self.vae.decode(unscaled).sample
+        return (decoded / 2 + 0.5).clamp(0, 1)
 
     def add_noise(
         self,
@@ -134,7 +141,10 @@ class Diffusion:
             timesteps: t, which alpha_bar is of, (B,) int64.
             dtype: float32, or what published code computed in.
         """
-        return self.scheduler.add_noise(latents.to(dtype), noise.to(dtype), timesteps).float()
+        noisy: torch.Tensor = self.scheduler.add_noise(
+            latents.to(dtype), noise.to(dtype), timesteps
+        )
+        return noisy.float()
 
     def target(
         self,
@@ -160,7 +170,8 @@ class Diffusion:
         if kind == "epsilon":
             return noise.float()
         if kind == "v_prediction":
-            return self.scheduler.get_velocity(latents, noise, timesteps).float()
+            velocity: torch.Tensor = self.scheduler.get_velocity(latents, noise, timesteps)
+            return velocity.float()
         if kind == "sample":
             return latents.float()
         raise UserError(
@@ -181,9 +192,10 @@ class Diffusion:
             timesteps: (B,) int64.
             encoder_hidden_states: the condition, (B, T, m); cast likewise.
         """
-        return self.unet(
+        prediction: torch.Tensor = self.unet(
             noisy_latents.to(self.dtype), timesteps, encoder_hidden_states.to(self.dtype)
         ).sample
+        return prediction
 
     def settings(self) -> dict[str, Any]:
         """Return, as plain values, what decides about its outputs beside the weights."""

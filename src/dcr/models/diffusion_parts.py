@@ -48,7 +48,7 @@ class DiffusionSource:
     text_encoder: CLIPTextConfig
     source: str
 
-    def build(self, part: str) -> torch.nn.Module:
+    def build(self, part: str) -> Any:
         """Return a part with weights on the current device, and with none on ``meta``.
 
         Args:

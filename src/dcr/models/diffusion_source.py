@@ -80,7 +80,9 @@ def read_diffusion(folder: Path, source: str) -> DiffusionSource:
     stated = {name: read_json(folder / name / PARTS[name]) for name in PARTS}
     read = DiffusionSource(
         folder,
-        *(_arguments(name, stated[name], folder) for name in ("vae", "unet", "scheduler")),
+        _arguments("vae", stated["vae"], folder),
+        _arguments("unet", stated["unet"], folder),
+        _arguments("scheduler", stated["scheduler"], folder),
         _text_config(stated["text_encoder"], folder / "text_encoder" / "config.json"),
         source,
     )

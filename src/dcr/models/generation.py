@@ -78,7 +78,9 @@ def reconstruct(
 
     Source: DDIM, arXiv 2010.02502; guidance, arXiv 2207.12598.
     """
-    if guidance_scale != 1 and empty_prompt is None:
+    if guidance_scale == 1:
+        empty_prompt = None
+    elif empty_prompt is None:
         raise ValueError(
             f"empty_prompt must be given for guidance_scale {guidance_scale}, got None"
         )
@@ -87,7 +89,7 @@ def reconstruct(
     for timestep in scheduler.timesteps:
         timesteps = timestep.repeat(len(latents)).to(diffusion.device)
         prediction = diffusion.predict(latents, timesteps, encoder_hidden_states).float()
-        if guidance_scale != 1:
+        if empty_prompt is not None:
             empty = diffusion.predict(
                 latents, timesteps, empty_prompt.expand(len(latents), -1, -1)
             ).float()

@@ -169,13 +169,23 @@ def _fetch_open_clip_tag(source: str) -> Path:
         )
     tokenizer = open_clip.get_model_config(name)["text_cfg"].get("hf_tokenizer_name")
     if tokenizer and not Path(tokenizer).is_dir():
-        _fetch(parse_hub_model(tokenizer), "tokenizer")
+        _fetch_tokenizer(source, tokenizer)
     try:
         return Path(open_clip.download_pretrained(entry))
     except Exception as exc:  # whatever the network may raise
         raise UserError(
             f"backbone {source} cannot be downloaded by open_clip ({exc}): check the network"
         ) from exc
+
+
+def _fetch_tokenizer(source: str, name: str) -> None:
+    model = parse_hub_model(name)
+    if model is None:
+        raise UserError(
+            f"backbone {source}: its tokenizer {name} is no repository <org>/<name> of the hub:"
+            " choose another model"
+        )
+    _fetch(model, "tokenizer")
 
 
 def _model_info(model: HubModel) -> ModelInfo:

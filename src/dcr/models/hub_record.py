@@ -45,8 +45,9 @@ def _sha256(path: Path) -> str:
     if path.is_symlink() and target.parent.name == "blobs":
         from huggingface_hub.utils.sha import git_hash
 
-        actual = {64: lambda: digest, 40: lambda: git_hash(path.read_bytes())}.get(len(target.name))
-        if actual is not None and actual() != target.name:
+        is_git = len(target.name) == 40
+        actual = git_hash(path.read_bytes()) if is_git else digest
+        if len(target.name) in (40, 64) and actual != target.name:
             raise UserError(
                 f"{path} is damaged, its hash is not the hub's: delete {target} and run this again"
             )

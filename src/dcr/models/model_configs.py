@@ -112,13 +112,14 @@ def only(config: Any, allowed: Collection[str], path: Path, what: str) -> dict[s
         path: the configuration's file, for messages.
         what: name of the part, for messages.
     """
-    unknown = sorted(set(pick(config, config, path)) - set(allowed))
+    found = pick(config, config, path)
+    unknown = sorted(set(found) - set(allowed))
     if unknown:
         raise UserError(
             f"{path}: {what} has {', '.join(map(str, unknown[:5]))}, which a folder may not set or"
             " which is not known here: take the key out, or choose another model"
         )
-    return config
+    return found
 
 
 def check_numbers(

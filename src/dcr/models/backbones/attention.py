@@ -31,6 +31,10 @@ class SplitAttention(nn.Module):
         ValueError: ``fused`` has different widths, or an extra key or value.
     """
 
+    q_proj: nn.Linear
+    k_proj: nn.Linear
+    v_proj: nn.Linear
+
     def __init__(self, fused: nn.MultiheadAttention) -> None:
         super().__init__()
         if not fused._qkv_same_embed_dim or fused.bias_k is not None or fused.add_zero_attn:

@@ -90,7 +90,7 @@ class Backbone(ABC):
         Modules and configuration both count: weights may be those of two activations, or of two
         numbers of heads.
         """
-        config = getattr(self, "model_cfg", None) or getattr(self.model, "config", None)
+        config: Any = getattr(self, "model_cfg", None) or getattr(self.model, "config", None)
         plain = config.to_dict() if hasattr(config, "to_dict") else config
         return {
             "modules": repr(self.model),
@@ -128,7 +128,8 @@ class Backbone(ABC):
         """Return embeddings (B, d) before L2 normalisation of ``pixels`` (B, 3, H, H) in [0,
         1]; differentiable.
         """
-        return self.visual(self.preprocessing.normalize(pixels))
+        embeddings: torch.Tensor = self.visual(self.preprocessing.normalize(pixels))
+        return embeddings
 
     @abstractmethod
     def encode_tokens(
@@ -222,20 +223,18 @@ class Backbone(ABC):
     @property
     def logit_scale(self) -> float:
         """Factor on the cosine similarities (already exponentiated)."""
-        return self.model.logit_scale.detach().exp().item()
+        return self.model.get_parameter("logit_scale").detach().exp().item()
 
     @property
     def logit_bias(self) -> float:
-        """Addend on the scaled cosine similarities; 0.0 unless the model has one, as SigLIP
-        does.
-        """
-        return self.model.logit_bias.detach().item() if self.has_sigmoid_loss else 0.0
+        """Addend on the scaled cosine similarities; 0.0 unless there is one, as SigLIP has."""
+        if not self.has_sigmoid_loss:
+            return 0.0
+        return self.model.get_parameter("logit_bias").detach().item()
 
     @property
     def has_sigmoid_loss(self) -> bool:
-        """Whether it was trained by SigLIP's sigmoid of each pair, as a bias tells, and not by
-        CLIP's softmax.
-        """
+        """Whether SigLIP's sigmoid of each pair trained it, as a bias tells, not CLIP's softmax."""
         return getattr(self.model, "logit_bias", None) is not None
 
     @property

@@ -72,7 +72,8 @@ def merge_lora(visual: nn.Module) -> None:
 
     def merged(layer: LoraLayer) -> nn.Module:
         layer.merge()
-        return layer.get_base_layer()
+        base: nn.Module = layer.get_base_layer()
+        return base
 
     replace_modules(visual, LoraLayer, merged)
     if hasattr(visual, "peft_config"):

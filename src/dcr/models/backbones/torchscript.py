@@ -125,7 +125,7 @@ def read_torchscript(path: str | Path) -> dict[str, torch.Tensor]:
 
 
 def _rebuild(
-    storage: torch.Tensor, offset: int, size: tuple, stride: tuple, *_: Any
+    storage: torch.Tensor, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any
 ) -> torch.Tensor:
     return storage.as_strided(size, stride, offset).clone()
 

@@ -38,7 +38,7 @@ _ARGMAX_EOS = (
 )
 
 
-def to_clip_model(model: nn.Module, eos_token_id: int) -> CLIPModel:
+def to_clip_model(model: Any, eos_token_id: int) -> CLIPModel:
     """Return an open_clip CLIP or CustomTextCLIP as a transformers CLIPModel with equal features
     and logits.
 
@@ -64,7 +64,7 @@ def to_clip_model(model: nn.Module, eos_token_id: int) -> CLIPModel:
     return clip_model.eval()
 
 
-def to_clip_text_model(model: nn.Module, eos_token_id: int) -> CLIPTextModel:
+def to_clip_text_model(model: Any, eos_token_id: int) -> CLIPTextModel:
     """Return the text tower of open_clip's ``model`` as a CLIPTextModel, without projection; see
     `to_clip_model`.
 
@@ -127,7 +127,7 @@ def to_clip_module_name(name: str) -> str:
     return "vision_model." + rename(f"{name}.", _VISION_NAMES).removesuffix(".")
 
 
-def _vision_config(visual: nn.Module) -> dict[str, Any]:
+def _vision_config(visual: Any) -> dict[str, Any]:
     if not isinstance(visual, open_clip_layers.VisionTransformer):
         raise inexpressible(f"its image tower is a {type(visual).__name__}")
     if visual.attn_pool is not None or visual.pool_type != "tok" or visual.proj is None:
@@ -144,7 +144,7 @@ def _vision_config(visual: nn.Module) -> dict[str, Any]:
     }
 
 
-def _text_config(text: nn.Module, eos_token_id: int) -> dict[str, Any]:
+def _text_config(text: Any, eos_token_id: int) -> dict[str, Any]:
     pool_type = getattr(text, "text_pool_type", None) or getattr(text, "pool_type", None)
     if not hasattr(text, "token_embedding") or getattr(text, "cls_emb", None) is not None:
         raise inexpressible("its text tower is not open_clip's own causal transformer")

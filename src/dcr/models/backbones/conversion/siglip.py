@@ -7,10 +7,10 @@ way is open only where timm has one of the same shape (`dcr.models.backbones.con
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import nn
 from transformers import SiglipConfig, SiglipModel
 
 from dcr.models.backbones.attention import fused_state_dict
@@ -40,7 +40,7 @@ _VISION_NAMES = [  # (timm, transformers)
 ]
 
 
-def to_siglip_model(model: nn.Module) -> SiglipModel:
+def to_siglip_model(model: Any) -> SiglipModel:
     """Return ``model``, an open_clip CustomTextCLIP with SigLIP's tower, as a SiglipModel of equal
     features and logits.
 
@@ -95,7 +95,7 @@ def siglip_to_open_clip(siglip: SiglipModel) -> tuple[dict[str, Any], dict[str, 
     return model_cfg, _to_open_clip_state(siglip.state_dict())
 
 
-def to_siglip_adapter(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def to_siglip_adapter(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Return the ``weights`` of a LoRA adapter on timm's tower, by module name, under SiglipModel's
     names.
 
@@ -114,7 +114,7 @@ def to_siglip_adapter(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tenso
     return converted
 
 
-def _text_config(text: nn.Module) -> dict[str, Any]:
+def _text_config(text: Any) -> dict[str, Any]:
     pool_type = getattr(text, "pool_type", None)  # a tower from transformers has none
     if pool_type != "last" or text.attn_mask is not None or text.cls_emb is not None:
         raise inexpressible(

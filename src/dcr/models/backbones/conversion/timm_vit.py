@@ -87,7 +87,7 @@ def timm_name(vision: Any) -> str:
             wanted.items() <= facts.items()
             and abs(facts["layer_norm_eps"] - vision.layer_norm_eps) < 1e-9
         ):
-            return name
+            return str(name)
     raise inexpressible(
         f"timm, which open_clip builds SigLIP's tower with, has none of {vision.image_size} px,"
         f" patch {vision.patch_size}, width {vision.hidden_size} and activation"

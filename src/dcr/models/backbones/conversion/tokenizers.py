@@ -113,7 +113,7 @@ def is_open_clip_vocabulary(tokenizer: Any) -> bool:
     """Tell whether ``tokenizer``, of transformers, has the very ids of open_clip's default
     tokenizer.
     """
-    return tokenizer.get_vocab() == _clip_vocabulary()[0]
+    return bool(tokenizer.get_vocab() == _clip_vocabulary()[0])
 
 
 @cache

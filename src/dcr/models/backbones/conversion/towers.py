@@ -30,7 +30,7 @@ TEXT_NAMES = [
 QKV = ("q_proj", "k_proj", "v_proj")
 
 
-def tower_config(transformer: nn.Module, norm: nn.LayerNorm) -> dict[str, Any]:
+def tower_config(transformer: Any, norm: nn.LayerNorm) -> dict[str, Any]:
     """Return what transformers' configurations say of open_clip's ``transformer`` and of the
     ``norm`` behind it.
     """

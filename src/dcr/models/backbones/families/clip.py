@@ -22,7 +22,7 @@ class ClipBackbone(TransformersBackbone):
     @staticmethod
     def width_of(config: PreTrainedConfig) -> int:
         """See `TransformersBackbone.width_of`, of ``config``."""
-        return config.projection_dim
+        return int(config.projection_dim)
 
     def image_projection(self) -> Projection:
         """See `Backbone.image_projection`."""
@@ -33,7 +33,8 @@ class ClipBackbone(TransformersBackbone):
         return Projection.of(self.model.text_projection, "text_projection")
 
     def _encode_tokens(self, tokens: torch.Tensor) -> torch.Tensor:
-        return self.model.text_projection(super()._encode_tokens(tokens))
+        embeddings: torch.Tensor = self.model.text_projection(super()._encode_tokens(tokens))
+        return embeddings
 
 
 FAMILY = ClipBackbone

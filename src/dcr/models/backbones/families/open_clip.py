@@ -51,10 +51,12 @@ class OpenClipBackbone(Backbone):
     blocks = Blocks((ResidualAttentionBlock,), split=split_fused)
     image_projections: tuple[str, ...] = ("proj",)
     """Where the image tower's last linear layer may lie in it."""
+    model: Any  # open_clip has no types
+    visual: Any
 
     def __init__(
         self,
-        model: nn.Module,
+        model: Any,
         model_cfg: dict[str, Any],
         preprocessing: Preprocessing,
         load_tokenizer: Callable[[], Any],
@@ -111,7 +113,7 @@ class OpenClipBackbone(Backbone):
         return cls._of(_build(model_cfg), source, "random weights")
 
     @classmethod
-    def _of(cls, model: nn.Module, source: OpenClipSource, name: str) -> Self:
+    def _of(cls, model: Any, source: OpenClipSource, name: str) -> Self:
         preprocessing = _preprocessing(
             {**asdict(PreprocessCfg()), **source.preprocess_cfg}, model, source.config_path
         )
@@ -141,19 +143,21 @@ class OpenClipBackbone(Backbone):
         self.visual.set_grad_checkpointing(True)
 
     def _tokenize(self, tokenizer: Any, texts: list[str]) -> torch.Tensor:
-        return tokenizer(texts)
+        tokens: torch.Tensor = tokenizer(texts)
+        return tokens
 
     @property
     def vocab_size(self) -> int:
         """See `Backbone.vocab_size`."""
-        return self.model.vocab_size
+        return int(self.model.vocab_size)
 
     def count_tokens(self, texts: list[str]) -> list[int]:
         """See `Backbone.count_tokens`; ``texts`` are not cut before they are counted."""
         return count_tokens(self.tokenizer, texts)
 
     def _encode_tokens(self, tokens: torch.Tensor) -> torch.Tensor:
-        return self.model.encode_text(tokens)
+        embeddings: torch.Tensor = self.model.encode_text(tokens)
+        return embeddings
 
 
 FAMILY = OpenClipBackbone
@@ -185,7 +189,7 @@ def _fitted(source: OpenClipSource, state: dict[str, torch.Tensor]) -> dict[str,
     return fit(state, model, source.weights, partial(_with_todays_names, model))
 
 
-def _build(model_cfg: dict[str, Any], path: Path | None = None) -> nn.Module:
+def _build(model_cfg: dict[str, Any], path: Path | None = None) -> Any:
     parts = deepcopy(model_cfg)
     custom_text = parts.pop("custom_text", False)
     try:
@@ -205,7 +209,7 @@ def _with_todays_names(model: nn.Module, state: dict[str, torch.Tensor]) -> dict
     return convert_to_custom_text_state_dict(state) if is_old else state
 
 
-def _preprocessing(config: dict[str, Any], model: nn.Module, path: Path) -> Preprocessing:
+def _preprocessing(config: dict[str, Any], model: Any, path: Path) -> Preprocessing:
     size = model.visual.image_size
     height, width = (size, size) if isinstance(size, int) else size
     if height != width:

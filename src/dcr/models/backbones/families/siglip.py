@@ -21,7 +21,7 @@ class SiglipBackbone(TransformersBackbone):
     @staticmethod
     def width_of(config: PreTrainedConfig) -> int:
         """See `TransformersBackbone.width_of`, of ``config``."""
-        return config.vision_config.hidden_size
+        return int(config.vision_config.hidden_size)
 
     def image_projection(self) -> None:
         """See `Backbone.image_projection`: the tower ends in its pooling."""

@@ -91,17 +91,17 @@ def checked_model_cfg(model_cfg: Any, path: Path) -> dict[str, Any]:
             f" {model_cfg['text_cfg']['hf_model_name']}, which is not read here: choose a model"
             " with open_clip's own text tower"
         )
-    model_cfg = dict(only(model_cfg, _TOP, path, "model_cfg"))
+    checked = only(model_cfg, _TOP, path, "model_cfg")
     for name, allowed in (("vision_cfg", _VISION), ("text_cfg", _TEXT)):
-        tower = dict(only(model_cfg[name], allowed, path, name))
+        tower = only(checked[name], allowed, path, name)
         for key in _INNER.keys() & tower.keys():
             inner = only(tower[key] or {}, _INNER[key], path, f"{name}.{key}")
             if not isinstance(inner.get("eps", 0.0), int | float):
                 raise UserError(f"{path}: {name}.{key}.eps must be a number, got {inner['eps']!r}")
         tower.pop("output_tokens", None)  # the towers' own default; DCR asks for tokens by itself
-        model_cfg[name] = tower
-    _check_timm(model_cfg, path)
-    return model_cfg
+        checked[name] = tower
+    _check_timm(checked, path)
+    return checked
 
 
 def _check_timm(model_cfg: dict[str, Any], path: Path) -> None:

@@ -72,7 +72,7 @@ def published_as(name: str, path: Path) -> dict[str, Any]:
     plain = name.removesuffix(_QUICK)
     for model in (plain, plain + _QUICK):
         for tag in open_clip.list_pretrained_tags_by_model(model):
-            entry = open_clip.get_pretrained_cfg(model, tag)
+            entry: dict[str, Any] = open_clip.get_pretrained_cfg(model, tag)
             if entry.get("url") and os.path.basename(entry["url"]) == path.name:
                 return entry
     return {}

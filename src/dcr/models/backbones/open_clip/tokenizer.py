@@ -13,7 +13,7 @@ from dcr.models.backbones.open_clip.source import OpenClipSource
 from dcr.models.model_configs import load_tokenizer
 
 
-class _Tokenizer(open_clip.SimpleTokenizer):
+class _Tokenizer(open_clip.SimpleTokenizer):  # type: ignore[misc]  # open_clip has no types
     """open_clip's tokenizer, which keeps the token ids of the texts that it met last: encoders
     share them.
     """

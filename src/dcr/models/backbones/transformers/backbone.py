@@ -30,7 +30,9 @@ class TransformersTower(nn.Module):
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         """Return the pooled and, for CLIP, projected embedding of normalised ``pixels``."""
-        return self.visual_projection(self.vision_model(pixel_values=pixels).pooler_output)
+        pooled = self.vision_model(pixel_values=pixels).pooler_output
+        embeddings: torch.Tensor = self.visual_projection(pooled)
+        return embeddings
 
 
 class TransformersBackbone(Backbone):
@@ -50,6 +52,8 @@ class TransformersBackbone(Backbone):
     layout = "transformers"
     model_class: ClassVar[type[PreTrainedModel]]
     processor: ClassVar[str]
+    model: Any  # transformers finds what its classes have by name
+    visual: Any
 
     def __init__(self, model: PreTrainedModel, preprocessing: Preprocessing, folder: Path) -> None:
         vision = model.config.vision_config
@@ -116,16 +120,18 @@ class TransformersBackbone(Backbone):
         tokens = tokenizer(
             texts, padding="max_length", truncation=True, max_length=length, return_tensors="pt"
         )
-        return tokens.input_ids
+        ids: torch.Tensor = tokens.input_ids
+        return ids
 
     @property
     def vocab_size(self) -> int:
         """See `Backbone.vocab_size`."""
-        return self.model.config.text_config.vocab_size
+        return int(self.model.config.text_config.vocab_size)
 
     def count_tokens(self, texts: list[str]) -> list[int]:
         """See `Backbone.count_tokens`; ``texts`` are not cut before they are counted."""
         return [len(ids) for ids in self.tokenizer(list(texts)).input_ids]
 
     def _encode_tokens(self, tokens: torch.Tensor) -> torch.Tensor:
-        return self.model.text_model(input_ids=tokens).pooler_output
+        pooled: torch.Tensor = self.model.text_model(input_ids=tokens).pooler_output
+        return pooled
