@@ -1,8 +1,10 @@
 """Weights out of a TorchScript archive, as OpenAI published CLIP, without running any of its code.
 
-``torch.jit.load`` compiles the program that the archive holds, and
-``torch.load(weights_only=True)`` refuses it. Here only its table of attributes is read, by an
-unpickler that knows tensors and nothing else.
+Neither PyTorch nor open_clip has a safe way in: ``torch.jit.load``, which open_clip calls, compiles
+the archive's program and runs its ``__setstate__``, and ``torch.load(weights_only=True)`` refuses
+the archive, with its program or without, since no list of allowed classes can hold those that only
+the program defines. Here only its table of attributes is read, by an unpickler that knows tensors
+and nothing else.
 """
 
 from __future__ import annotations
