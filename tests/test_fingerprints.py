@@ -43,16 +43,17 @@ from validation_tables import LIMITS
 PACKAGE = Path(dcr.__file__).parent
 
 # By an edited source, the results that are made again for it; of all others the keys stay.
+# Candidates follow the latents that they are made of, which stay the same here.
 LATENTS, MODELS = {"latents", "candidates"}, {"base models", "checks of base models"}
 OF_ENCODERS = {"embeddings", "results", "checkpoints", *MODELS}
 EDITS = {
     "data/transforms.py": OF_ENCODERS,
     "models/backbones/families/open_clip.py": OF_ENCODERS,
     "models/backbones/families/siglip.py": {"checkpoints"},
-    "data/decoding.py": {*OF_ENCODERS, "rows", "scenes", *LATENTS},
+    "data/decoding.py": {*OF_ENCODERS, "rows", "scenes", "latents"},
     "data/crops.py": {"checkpoints", *LATENTS},
     "latents/encoding.py": {"checkpoints", *LATENTS},
-    "latents/making.py": {"latents"},  # candidates follow the latents that they are made of
+    "latents/making.py": {"latents"},
     "positives/clsp.py": {"candidates"},
     "data/views.py": {"checkpoints"},
     "losses/dcr.py": {"checkpoints"},
@@ -61,7 +62,7 @@ EDITS = {
     "evaluation/retrieval.py": {"results"},
     "metrics/bootstrap.py": {"embeddings", "results"},
     "validation/images.py": {"rows"},
-    "data/shards/tar_headers.py": {"rows", "results", *LATENTS, *MODELS},
+    "data/shards/tar_headers.py": {"rows", "results", "latents", *MODELS},
     "scenes/drawing.py": {"scenes"},
     "scenes/pretrain_unet.py": MODELS,
     "scenes/pretrain_checks.py": {"checks of base models"},

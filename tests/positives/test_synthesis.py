@@ -10,10 +10,11 @@ import torch
 from dcr.errors import UserError
 from dcr.latents import LatentCache
 from dcr.pages import fill_template
-from dcr.positives import synthesis
+from dcr.positives import making
 from dcr.positives.clsp import sample_like
+from dcr.positives.making import PIPELINE, SynthesisOptions
 from dcr.positives.page import measure_likeness, show_candidates
-from dcr.positives.synthesis import PIPELINE, SynthesisOptions, plan_synthesis
+from dcr.positives.synthesis import plan_synthesis
 from dcr.seeds import derive_seed
 from latent_world import OPTIONS, World, another_image, files
 from leftovers import left_by_a_dead_process
@@ -131,7 +132,7 @@ def test_captions_condition_the_images(world):
 
 def test_a_run_that_was_stopped_goes_on_at_the_next_batch(world, monkeypatch):
     whole = files(make(world, name="whole"))
-    original, calls = synthesis.sample_like, []
+    original, calls = making.sample_like, []
 
     def stop_at_the_third(*args):
         calls.append(args)
@@ -139,7 +140,7 @@ def test_a_run_that_was_stopped_goes_on_at_the_next_batch(world, monkeypatch):
             raise KeyboardInterrupt
         return original(*args)
 
-    monkeypatch.setattr(synthesis, "sample_like", stop_at_the_third)
+    monkeypatch.setattr(making, "sample_like", stop_at_the_third)
     with pytest.raises(KeyboardInterrupt):
         make(world)
     folder = world.folder / "positives"
@@ -149,9 +150,7 @@ def test_a_run_that_was_stopped_goes_on_at_the_next_batch(world, monkeypatch):
     ):
         open_made(folder)
     calls.clear()
-    monkeypatch.setattr(
-        synthesis, "sample_like", lambda *args: calls.append(args) or original(*args)
-    )
+    monkeypatch.setattr(making, "sample_like", lambda *args: calls.append(args) or original(*args))
     make(world)
     assert len(calls) == 4  # of six batches two were there
     assert {name: content for name, (_, content) in files(folder).items()} == {

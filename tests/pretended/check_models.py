@@ -12,7 +12,8 @@ from dcr.files import sha256_folder
 from dcr.latents import LatentCache
 from dcr.latents.encoding import MomentsEncoder
 from dcr.models.backbones import load_backbone, merge_lora
-from dcr.positives.synthesis import SynthesisOptions, plan_synthesis
+from dcr.positives.making import SynthesisOptions
+from dcr.positives.synthesis import plan_synthesis
 from dcr.training.model import LoraOptions, add_lora
 from device_runs import align
 from latent_world import OPTIONS, World

@@ -7,7 +7,8 @@ import torch
 
 from dcr.errors import UserError
 from dcr.models.diffusion import load_diffusion
-from dcr.positives.synthesis import SynthesisOptions, plan_synthesis
+from dcr.positives.making import SynthesisOptions
+from dcr.positives.synthesis import plan_synthesis
 from dcr.training import jobs
 from dcr.training.data import WithCandidates, collate
 from training_world import fixed_projector, load_world, parameters, write_latents, write_world

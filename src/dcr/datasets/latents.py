@@ -137,7 +137,7 @@ class SyntheticPositivesDataset(AbstractDataset["SynthesisPlan", "LatentCache"])
 
     def load(self) -> LatentCache:
         from dcr.latents import LatentCache
-        from dcr.positives.synthesis import PIPELINE
+        from dcr.positives.making import PIPELINE
 
         return LatentCache(self._filepath, PIPELINE)
 

@@ -6,9 +6,9 @@ are scaled.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from diffusers.utils.torch_utils import randn_tensor
@@ -17,6 +17,9 @@ from dcr.errors import UserError
 from dcr.models.diffusion import Diffusion
 from dcr.models.generation import ddim_scheduler
 from dcr.seeds import torch_generator
+
+if TYPE_CHECKING:
+    from diffusers import UNet2DConditionModel
 
 
 @torch.no_grad()
@@ -61,7 +64,7 @@ def sample_like(
     own = [torch.Generator().manual_seed(seed) for seed in seeds]
     of_anchors = [torch_generator(seed, "anchor") for seed in seeds]
     anchors = anchors.to(device, torch.float32)
-    latents = randn_tensor(anchors.shape, generator=own, device=device)
+    latents: torch.Tensor = randn_tensor(anchors.shape, generator=own, device=device)
     for timestep in scheduler.timesteps:
         timesteps = timestep.repeat(len(anchors)).to(device)
         noise = randn_tensor(anchors.shape, generator=of_anchors, device=device)
@@ -73,7 +76,8 @@ def sample_like(
         )
         with _drawn_towards(diffusion.unet, middle, sample_weight):
             prediction = diffusion.predict(latents, timesteps, encoder_hidden_states).float()
-        latents = scheduler.step(prediction, timestep, latents, eta=eta, generator=own).prev_sample
+        step = scheduler.step(prediction, timestep, latents, eta=eta, generator=own)
+        latents = step.prev_sample
     return latents
 
 
@@ -93,9 +97,7 @@ def encode_to_middle(
     """
 
     def stop(module: torch.nn.Module, inputs: Any, output: torch.Tensor) -> None:
-        """End the pass with the ``output`` of the middle block, ``module``, whatever its
-        ``inputs``.
-        """
+        """End the pass with the middle block's ``output``; see torch's forward hooks for others."""
         raise _MiddleReached(output)
 
     handle = diffusion.unet.mid_block.register_forward_hook(stop)
@@ -117,7 +119,9 @@ class _MiddleReached(Exception):
 
 
 @contextmanager
-def _drawn_towards(unet: torch.nn.Module, middle: torch.Tensor, sample_weight: float):
+def _drawn_towards(
+    unet: UNet2DConditionModel, middle: torch.Tensor, sample_weight: float
+) -> Iterator[None]:
     """While open, the middle block's output h is ``w h + (1 - w) middle``."""
     handle = unet.mid_block.register_forward_hook(
         lambda _, __, h: torch.lerp(middle, h, sample_weight)

@@ -1,4 +1,4 @@
-"""Made positives of every cached image, stored as shards of the latent cache's own format.
+"""Which shards of made positives there should be, and which of them must be made.
 
 A shard of candidates has the name, the keys and the order of the latent shard it is made from; in
 place of n crops it holds n candidates, and their latents as moments without spread. So
@@ -9,53 +9,25 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
-
-import numpy as np
-import torch
-from safetensors.torch import load_file, save_file
+from typing import Any
 
 from dcr.errors import UserError
 from dcr.files import atomic_path
 from dcr.fingerprints import code_hash, json_hash, weights_hash
-from dcr.finite import require_finite
 from dcr.latents import LatentCache, OnlineLatents
 from dcr.latents.plan_file import write_plan
-from dcr.latents.shard_writer import ShardWriter
 from dcr.latents.vae import check_vae
 from dcr.latents.writing import check_free_space, clean_stop, is_current, remove_strangers
 from dcr.models.diffusion import Diffusion
-from dcr.positives.clsp import sample_like
+from dcr.positives.making import PIPELINE, Maker, SynthesisOptions
 from dcr.progress import Bar, show_progress
-from dcr.seeds import derive_seed
 
 logger = logging.getLogger(__name__)
 
-PIPELINE = "synthesis"
 _PARTS = "parts"
-_NO_SPREAD = -30.0  # the least log-variance that diffusers keeps
 _OVERHEAD = 4096  # bytes of a sample's JSON, index row, headers and padding, rounded up
-
-
-@dataclass(frozen=True)
-class SynthesisOptions:
-    """How candidates are made; see conf/base/parameters_synthesis.yml."""
-
-    num_candidates: int
-    num_steps: int
-    eta: float
-    sample_weight: float
-    condition: Literal["none", "caption"]
-    seed: int
-    batch_size: int
-
-    @property
-    def images_per_batch(self) -> int:
-        """How many images' candidates fill one pass of the UNet."""
-        return max(1, self.batch_size // self.num_candidates)
 
 
 def plan_synthesis(
@@ -82,7 +54,7 @@ def plan_synthesis(
     check_vae(latents, diffusion)
     settings = {name: value for name, value in asdict(options).items() if name != "batch_size"}
     settings |= {"kind": "clsp", "dtype": "float32", "resize": "none"}
-    settings |= {"diffusion": _model_hash(diffusion), "code": code_hash(__name__)}
+    settings |= {"diffusion": _model_hash(diffusion), "code": code_hash("dcr.positives.making")}
     return SynthesisPlan(
         latents, diffusion, options, settings, shard_keys(latents, settings), rank, num_ranks
     )
@@ -94,9 +66,7 @@ def _model_hash(diffusion: Diffusion) -> str:
 
 
 def shard_keys(latents: LatentCache, settings: dict[str, Any]) -> dict[str, str]:
-    """Return the keys, by shard, of candidates that are made of ``latents`` with ``settings``,
-    those of a plan.
-    """
+    """Return by shard the keys of candidates made of ``latents`` with a plan's ``settings``."""
     return {name: json_hash([settings, key]) for name, key in latents.shard_keys().items()}
 
 
@@ -122,8 +92,7 @@ class SynthesisPlan:
     num_ranks: int
 
     def write(self, folder: str | Path) -> None:
-        """Bring the folder to what it should be: make what is missing or stale, leave the rest
-        untouched.
+        """Bring the folder to what it should be: make only what is missing or stale.
 
         Shards are written whole or not at all. The batches of a shard that is not whole yet are
         kept beside it, so a run that was stopped goes on at the next batch.
@@ -162,113 +131,23 @@ class SynthesisPlan:
         if self.rank == 0:
             current = {self._parts(folder, name) for name in stale}
             for parts in (folder / _PARTS).glob("*"):
-                if parts not in current:
-                    shutil.rmtree(
-                        parts, ignore_errors=True
-                    )  # another rank may have finished it meanwhile
+                if parts not in current:  # another rank may have finished it meanwhile
+                    shutil.rmtree(parts, ignore_errors=True)
 
     def _num_bytes(self, name: str) -> int:
-        moments = self.latents[self.latents.positions(name)[0]]["moments"]
-        crop = self.latents[self.latents.positions(name)[0]]["crop"]
-        one = self.options.num_candidates * (crop.nbytes + moments.nbytes) + _OVERHEAD
-        return (
-            2 * len(self.latents.positions(name)) * one
-        )  # batches lie beside the shard until it is whole
+        positions = self.latents.positions(name)
+        sample = self.latents[positions[0]]
+        arrays: int = sample["crop"].nbytes + sample["moments"].nbytes
+        one = self.options.num_candidates * arrays + _OVERHEAD
+        return 2 * len(positions) * one  # batches lie beside the shard until it is whole
 
     def _parts(self, folder: Path, name: str) -> Path:
         return folder / _PARTS / self.keys[name]
 
-    def _write_shard(self, folder: Path, name: str, bar: Bar) -> None:
+    def _write_shard(self, folder: Path, name: str, bar: Bar[None]) -> None:
+        maker = Maker(self.latents, self.diffusion, self.options, self.settings)
+        parts = self._parts(folder, name)
         with atomic_path(folder / f"{name}.tar") as temporary, open(temporary, "wb") as file:
-            writer = ShardWriter(file, self.keys[name], self.settings)
-            for records, pixels, moments in self._batches(self._parts(folder, name), name):
-                writer.add(records, pixels, moments)
-                bar.update(len(records))
-            writer.finish(num_upcast=0)
-        shutil.rmtree(self._parts(folder, name))
-
-    def _batches(
-        self, parts: Path, name: str
-    ) -> Iterator[tuple[list[dict[str, Any]], np.ndarray, np.ndarray]]:
-        """Yield records, pixels uint8 (B, n, S, S, 3) and moments float32 (B, n, 2C, h, w) of
-        each batch.
-        """
-        positions = self.latents.positions(name)
-        for first in range(0, len(positions), self.options.images_per_batch):
-            chosen = positions[first : first + self.options.images_per_batch]
-            keys = [self.latents.key(position) for position in chosen]
-            seeds = [self._seeds(key) for key in keys]
-            path = parts / f"{first:08d}.safetensors"
-            if not path.exists():
-                with atomic_path(path) as temporary:
-                    save_file(self.make(chosen, seeds), temporary)
-            made = load_file(path)
-            yield (
-                self._records(chosen, keys, seeds),
-                made["pixels"].numpy(),
-                made["moments"].numpy(),
-            )
-
-    def _seeds(self, key: str) -> list[int]:
-        return [
-            derive_seed(self.options.seed, PIPELINE, key, n)
-            for n in range(self.options.num_candidates)
-        ]
-
-    def _records(
-        self, positions: range, keys: list[str], seeds: list[list[int]]
-    ) -> list[dict[str, Any]]:
-        """Return what is told of each sample; in place of a crop's box stands a candidate's
-        seed.
-        """
-        records = [self.latents.record(position) for position in positions]
-        return [
-            {
-                "key": key,
-                "caption": record["caption"],
-                "sha256": record["sha256"],
-                "crops": [{"seed": s} for s in own],
-            }
-            for key, record, own in zip(keys, records, seeds, strict=True)
-        ]
-
-    @torch.no_grad()
-    def make(self, positions: range, seeds: list[list[int]]) -> dict[str, torch.Tensor]:
-        """Return the candidates of some images: ``pixels`` uint8 (B, n, S, S, 3), ``moments`` (B,
-        n, 2C, h, w).
-
-        Args:
-            positions: of the images in the cache.
-            seeds: n of each image.
-        """
-        options = self.options
-        count = options.num_candidates
-        means = [
-            torch.from_numpy(self.latents[position]["moments"]).chunk(2)[0]
-            for position in positions
-        ]
-        anchors = self.diffusion.scale_latents(torch.stack(means)).repeat_interleave(count, dim=0)
-        hidden = self.diffusion.encode_prompts(self._prompts(positions)).repeat_interleave(
-            count, dim=0
-        )
-        latents = sample_like(
-            self.diffusion, anchors, hidden, [seed for own in seeds for seed in own],
-            options.num_steps, options.eta, options.sample_weight,
-        )  # fmt: skip
-        pixels = self.diffusion.decode_latents(latents).float()
-        for number, drawn in enumerate(zip(latents, pixels, strict=True)):
-            key = self.latents.key(positions[number // count])
-            found = dict(zip(("latent", "picture"), drawn, strict=True))
-            require_finite(
-                found, f"a positive made of {key}", "give a diffusion model whose weights are sound"
-            )
-        pixels = (pixels * 255).round().to("cpu", torch.uint8)
-        mean = self.diffusion.unscale_latents(latents).cpu()
-        moments = torch.cat([mean, torch.full_like(mean, _NO_SPREAD)], dim=1)
-        parts = {"pixels": pixels.permute(0, 2, 3, 1), "moments": moments}
-        return {name: part.unflatten(0, (-1, count)).contiguous() for name, part in parts.items()}
-
-    def _prompts(self, positions: range) -> list[str]:
-        if self.options.condition == "none":
-            return [""] * len(positions)
-        return [self.latents.record(position)["caption"] or "" for position in positions]
+            for count in maker.write_shard(file, name, self.keys[name], parts):
+                bar.update(count)
+        shutil.rmtree(parts)

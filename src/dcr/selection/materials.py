@@ -15,7 +15,7 @@ from dcr.evaluation import EvaluationCache, EvaluationOptions, Result, evaluate_
 from dcr.fingerprints import code_hash, json_hash, tensors_hash
 from dcr.latents import LatentCache
 from dcr.parameters import EvaluationParameters, TrainingParameters
-from dcr.positives.synthesis import PIPELINE
+from dcr.positives.making import PIPELINE
 from dcr.training import jobs
 from dcr.training.fingerprint import input_hashes
 from dcr.training.provenance import evaluation_course

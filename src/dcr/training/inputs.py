@@ -7,7 +7,8 @@ from dcr.latents import LatentCache, OnlineLatents
 from dcr.latents.vae import check_vae
 from dcr.models.backbones import Backbone
 from dcr.models.diffusion import Diffusion
-from dcr.positives.synthesis import PIPELINE, shard_keys
+from dcr.positives.making import PIPELINE
+from dcr.positives.synthesis import shard_keys
 
 
 def check_latents(

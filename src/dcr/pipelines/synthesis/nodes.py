@@ -27,7 +27,8 @@ def synthesize_positives(
     from dataclasses import fields
 
     from dcr.latents import pick_rank
-    from dcr.positives.synthesis import SynthesisOptions, plan_synthesis
+    from dcr.positives.making import SynthesisOptions
+    from dcr.positives.synthesis import plan_synthesis
 
     options = SynthesisOptions(
         **{f.name: getattr(parameters, f.name) for f in fields(SynthesisOptions)}
