@@ -233,6 +233,7 @@ def test_what_was_left_out_of_a_set_stands_in_the_record(tmp_path):
         "dataset": "colours",
         "benchmarks": ["clustering", "zero_shot"],
         "notes": [],
+        "overrides": {},
         "published_rules": [],
         "rules": {},
     }

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dcr.reporting.names import encoder_name
+from dcr.reporting.names import benchmark_name, encoder_name
 
 
 @pytest.mark.parametrize(
@@ -21,3 +21,17 @@ from dcr.reporting.names import encoder_name
 )
 def test_an_encoder_is_told_in_words(name, words):
     assert encoder_name(name) == words
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("mmvp_vlm", "MMVP-VLM"),
+        ("mmvp_vlm/photos", "MMVP-VLM: photos"),
+        ("mmvp_vlm/overrides", "MMVP-VLM, with overrides"),
+        ("mmvp_vlm/photos+overrides", "MMVP-VLM: photos, with overrides"),
+        ("mmvp_vlm/my_overrides", "MMVP-VLM: my_overrides"),
+    ],
+)
+def test_a_benchmark_is_told_with_its_set_and_overrides(name, words):
+    assert benchmark_name(name) == words

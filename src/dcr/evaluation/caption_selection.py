@@ -12,6 +12,7 @@ from dcr.data.benchmark_sets import CaptionSelectionSet, Group
 from dcr.errors import UserError
 from dcr.evaluation.embedding import Embedder
 from dcr.evaluation.features import measure_drift
+from dcr.evaluation.overriding import override_groups
 from dcr.evaluation.results import EvaluationOptions, Items, Result, outcomes_of, score
 from dcr.metrics.caption_selection import (
     RULES,
@@ -93,6 +94,8 @@ def evaluate_caption_selection(
 def _embed(embedder: Embedder, dataset: CaptionSelectionSet) -> _Selection:
     images = embedder.split(dataset.splits["test"], f"{dataset.name} test")
     groups = embedder.words((dataset.fingerprint, "groups"), lambda: list(dataset.groups()))
+    if dataset.is_overridden:
+        groups = override_groups(dataset, groups)
     places: dict[str, int] = {}
     captions = [
         tuple(places.setdefault(caption, len(places)) for caption in group.captions)

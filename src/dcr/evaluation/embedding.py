@@ -6,6 +6,7 @@ import hashlib
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -150,6 +151,7 @@ class Embedder:
     ) -> None:
         self.backbone = backbone
         self.cache = cache
+        self._kept: dict[str, np.ndarray] | None = None
         self._memory = memory
         self._batch_size = batch_size
         self._num_workers = num_workers
@@ -159,12 +161,30 @@ class Embedder:
         """See `dcr.evaluation.cache.EncoderFingerprint`."""
         return EncoderFingerprint.of(self.backbone)
 
+    @contextmanager
+    def remembering(self) -> Iterator[None]:
+        """Keep the embeddings of all parts that are embedded within this context, so that what asks
+        for them again within it has them, with or without a cache.
+        """
+        self._kept = {}
+        try:
+            yield
+        finally:
+            self._kept = None
+
     def images(self, part: Part, description: str) -> np.ndarray:
         """Return the embeddings (N, d), float32, not normalised, of the images of ``part`` in
         order.
 
         ``description`` names them in the progress bar, in errors and in the cache's file.
         """
+        if self._kept is None:
+            return self._images(part, description)
+        if part.fingerprint not in self._kept:
+            self._kept[part.fingerprint] = self._images(part, description)
+        return self._kept[part.fingerprint]
+
+    def _images(self, part: Part, description: str) -> np.ndarray:
 
         def read() -> Iterator[torch.Tensor]:
             ahead = 2 * self._batch_size

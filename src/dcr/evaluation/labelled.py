@@ -9,6 +9,7 @@ import numpy as np
 from dcr.data.benchmark_sets import ClassificationSet
 from dcr.errors import UserError
 from dcr.evaluation.embedding import Embedder
+from dcr.evaluation.overriding import override_labels
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,18 @@ def embed_split(embedder: Embedder, dataset: ClassificationSet, split: str) -> L
         UserError: a sample is broken, or not all name the same attributes.
     """
     embeddings = embedder.split(dataset.splits[split], f"{dataset.name} {split}")
-    words = embedder.words((dataset.fingerprint, split), lambda: _read_labels(dataset, split))
-    return LabelledFeatures(embeddings, *words)
+    keys, labels, attributes = embedder.words(
+        (dataset.fingerprint, split), lambda: _read_labels(dataset, split)
+    )
+    if not dataset.is_overridden or split != "test":
+        return LabelledFeatures(embeddings, keys, labels, attributes)
+    kept, labels = override_labels(dataset, keys, labels)
+    return LabelledFeatures(
+        embeddings[kept],
+        [keys[place] for place in kept],
+        labels[kept],
+        {name: values[kept] for name, values in attributes.items()},
+    )
 
 
 def _read_labels(

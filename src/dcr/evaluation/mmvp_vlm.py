@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from dcr.data.benchmark_sets import MMVPSet
 from dcr.evaluation.embedding import Embedder
 from dcr.evaluation.features import measure_drift
+from dcr.evaluation.overriding import override_pairs
 from dcr.evaluation.results import EvaluationOptions, Items, Result, outcomes_of, score
 from dcr.metrics.mmvp import PairAnswers, answer_pairs, mmvp_scores
 from dcr.metrics.retrieval import alignment_scores
@@ -38,6 +40,8 @@ def evaluate_mmvp(
     statements = [text for pair in mmvp.pairs for text in pair.texts]
     images = embedder.images(mmvp, f"{mmvp.name} images")
     texts = embedder.texts(statements, f"{mmvp.name} texts")
+    if mmvp.is_overridden:
+        mmvp, images, texts = _override(mmvp, images, texts)
     yield _answer(embedder.backbone.logit_scale, mmvp, images, texts, options)
     if not options.compare_features:
         return
@@ -47,6 +51,22 @@ def evaluate_mmvp(
         yield measure_drift(
             "mmvp_drift", mmvp.name, before, images, Items(_UNIT, _names(mmvp)), options
         )
+
+
+def _override(
+    mmvp: MMVPSet, images: np.ndarray, texts: np.ndarray
+) -> tuple[MMVPSet, np.ndarray, np.ndarray]:
+    """Return the pairs that stay, with the embeddings of their images and texts, two a pair."""
+    kept, pairs, swapped = override_pairs(mmvp, _names(mmvp))
+    shape = (len(mmvp.pairs), 2, -1)
+    by_pair = texts.reshape(shape)[kept]
+    by_pair[swapped] = by_pair[swapped][:, ::-1]
+    changed = replace(mmvp, pairs=pairs)
+    return (
+        changed,
+        images.reshape(shape)[kept].reshape(-1, images.shape[1]),
+        by_pair.reshape(-1, texts.shape[1]),
+    )
 
 
 def _answer(

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import chain
 from typing import Any
 
 from dcr.data.benchmark_sets import (
+    OVERRIDES,
     BenchmarkSet,
     CaptionSelectionSet,
     ClassificationSet,
     MMVPSet,
     RetrievalSet,
+    with_overrides,
 )
 from dcr.evaluation.caption_selection import evaluate_caption_selection
 from dcr.evaluation.classification import evaluate_class_images, evaluate_zero_shot
@@ -38,6 +40,9 @@ def evaluate_set(
     """Evaluate one encoder on one set; results that the embedder's cache holds are not computed
     again.
 
+    A set with overrides is scored as it was published, and once more as they change it; the
+    benchmarks of the latter end in ``/overrides``.
+
     Args:
         embedder: the encoder.
         benchmark_set: the set; its kind decides what is computed.
@@ -45,6 +50,39 @@ def evaluate_set(
         reference: the encoder that features are compared with, if the options ask for it.
     """
 
+    if not benchmark_set.overrides.entries:
+        return _evaluate(embedder, benchmark_set, options, reference)
+    with embedder.remembering():
+        return [
+            *_evaluate(embedder, benchmark_set, options, reference),
+            *_evaluate_overridden(embedder, benchmark_set, options),
+        ]
+
+
+def _evaluate_overridden(
+    embedder: Embedder, benchmark_set: BenchmarkSet, options: EvaluationOptions
+) -> list[Result]:
+    """Return the results on the set as its overrides change it, each under a name that says so.
+
+    What is told of features themselves does not depend on labels, and is not told again.
+    """
+    options = replace(options, compare_features=False)
+    return [
+        replace(
+            result,
+            benchmark=f"{result.benchmark}/{OVERRIDES}",
+            notes=[*result.notes, benchmark_set.overrides.tell()],
+        )
+        for result in _evaluate(embedder, with_overrides(benchmark_set), options, None)
+    ]
+
+
+def _evaluate(
+    embedder: Embedder,
+    benchmark_set: BenchmarkSet,
+    options: EvaluationOptions,
+    reference: Embedder | None,
+) -> list[Result]:
     def compute() -> list[Result]:
         if isinstance(benchmark_set, MMVPSet):
             return list(evaluate_mmvp(embedder, benchmark_set, options, reference))
@@ -95,6 +133,7 @@ def _key(
         encoder=encoder,
         reference=reference.fingerprint.whole if reference and options.compare_features else None,
         set=[benchmark_set.name, benchmark_set.fingerprint],
+        overrides=benchmark_set.overrides.words if benchmark_set.is_overridden else None,
         options=_relevant(options, benchmark_set),
     )
 

@@ -10,6 +10,7 @@ import numpy as np
 from dcr.data.benchmark_sets import RetrievalSet
 from dcr.evaluation.embedding import Embedder
 from dcr.evaluation.features import measure_drift
+from dcr.evaluation.overriding import override_captions
 from dcr.evaluation.results import EvaluationOptions, Items, Result, outcomes_of, score
 from dcr.metrics.geometry import alignment_of_pairs
 from dcr.metrics.retrieval import alignment_scores, rank_matches, retrieval_scores
@@ -58,6 +59,10 @@ def _embed(embedder: Embedder, dataset: RetrievalSet) -> _Pairs:
     keys, captions, owner = embedder.words(
         (dataset.fingerprint, "captions"), lambda: _read_captions(dataset)
     )
+    if dataset.is_overridden:
+        kept, captions, owner = override_captions(dataset, keys, captions, owner)
+        images = images[kept]
+        keys = [keys[place] for place in kept]
     return _Pairs(images, embedder.texts(captions, f"{dataset.name} captions"), keys, owner)
 
 

@@ -121,10 +121,20 @@ def _name_by_set(
             named += found.get(names[0], [])
             continue
         if all(name in found for name in names):
-            named += average_sets({name: found[name] for name in names}, bootstrap)
+            published = {
+                name: [result for result in found[name] if "/" not in result.benchmark]
+                for name in names
+            }
+            named += average_sets(published, bootstrap)
         named += [
-            replace(result, benchmark=f"{result.benchmark}/{name}")
+            replace(result, benchmark=_name(result.benchmark, name))
             for name in names
             for result in found.get(name, [])
         ]
     return named
+
+
+def _name(benchmark: str, name: str) -> str:
+    """Return ``<benchmark>/<set>``, with ``+overrides`` behind it where these were applied."""
+    family, _, variant = benchmark.partition("/")
+    return f"{family}/{name}+{variant}" if variant else f"{family}/{name}"

@@ -7,7 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from dcr.data.benchmark_sets import BenchmarkSet, NamedSet
+from dcr.data.benchmark_sets import OVERRIDES, BenchmarkSet, NamedSet
+from dcr.data.benchmark_sets.overrides import CORRECT, DROP
 from dcr.evaluation.failures import open_sets
 from dcr.evaluation.results import Result
 from dcr.evaluation.several_sets import MEAN_OF_SETS
@@ -94,7 +95,8 @@ def set_records(sets: Sequence[NamedSet], evaluations: Evaluations) -> list[dict
     """Return what each set that can be opened is.
 
     ``dataset`` is what records call it, ``benchmarks`` are those that were computed on it, and
-    ``notes`` sentences on what was left out of it and what its scores lack. Of caption selection
+    ``notes`` sentences on what was left out of it and what its scores lack. ``overrides`` are how
+    many items its overrides ``drop`` and ``correct``, {} without any. Of caption selection
     ``published_rules`` are those of published numbers on such a set, and ``rules`` say of each
     benchmark and metric by which ``rule`` it is scored, and what ``chance`` gives.
 
@@ -105,15 +107,15 @@ def set_records(sets: Sequence[NamedSet], evaluations: Evaluations) -> list[dict
     opened, _ = open_sets(sets)
     results = [result for found in evaluations.values() for result in found]
     return [
-        _set_record(
-            named, opened[named.name], [r for r in results if r.dataset == opened[named.name].name]
-        )
-        for named in sets
-        if named.name in opened
+        _set_record(named, opened[named.name], results) for named in sets if named.name in opened
     ]
 
 
-def _set_record(named: NamedSet, opened: BenchmarkSet, results: Sequence[Result]) -> dict[str, Any]:
+def _set_record(
+    named: NamedSet, opened: BenchmarkSet, every_result: Sequence[Result]
+) -> dict[str, Any]:
+    names = (opened.name, f"{opened.name}+{OVERRIDES}")
+    results = [result for result in every_result if result.dataset in names]
     notes = [*opened.notes, *(note for result in results for note in result.notes)]
     return {
         "name": named.name,
@@ -124,6 +126,12 @@ def _set_record(named: NamedSet, opened: BenchmarkSet, results: Sequence[Result]
             dict.fromkeys(result.benchmark for result in results if result.task != MEAN_OF_SETS)
         ),
         "notes": list(dict.fromkeys(notes)),
+        "overrides": {
+            action: sum(one.action == action for one in opened.overrides.entries)
+            for action in (DROP, CORRECT)
+        }
+        if opened.overrides.entries
+        else {},
         "published_rules": list(getattr(opened, "published_rules", ())),
         "rules": {
             result.benchmark: {

@@ -166,10 +166,14 @@ def run_name(run: str) -> str:
 
 
 def benchmark_name(benchmark: str) -> str:
-    """Return the words for a benchmark, and for one set of it, ``<benchmark>/<set>``."""
+    """Return the words for a benchmark, and for one set of it, ``<benchmark>/<set>``, also where
+    overrides were applied, ``<benchmark>/<set>+overrides`` or ``<benchmark>/overrides``.
+    """
     family, _, dataset = benchmark.partition("/")
     words = BENCHMARKS.get(family, family.replace("_", " "))
-    return f"{words}: {dataset}" if dataset else words
+    name = "" if dataset == "overrides" else dataset.removesuffix("+overrides")
+    with_overrides = ", with overrides" if name != dataset else ""
+    return f"{words}: {name}{with_overrides}" if name else f"{words}{with_overrides}"
 
 
 def metric_name(metric: str) -> str:

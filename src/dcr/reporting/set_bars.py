@@ -48,7 +48,7 @@ def _panels(scores: Scores) -> dict[str, tuple[str, dict[str, str]]]:
             if is_share(family):
                 panels.setdefault(family, (next(iter(metrics)), {}))[1][name] = dataset
     for family, (_, names) in panels.items():
-        several = any(names.values())
+        several = any(label not in ("", "overrides") for label in names.values())
         names.update(
             {name: names[name] or ("mean" if several else "") for name in names if name == family}
         )

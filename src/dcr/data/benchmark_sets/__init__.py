@@ -21,17 +21,26 @@ from dcr.data.benchmark_sets.caption_selection import (
     open_web_dataset,
     write_jsonl,
 )
-from dcr.data.benchmark_sets.choosing import KINDS, BenchmarkSet, NamedSet, choose_sets
+from dcr.data.benchmark_sets.choosing import (
+    KINDS,
+    OVERRIDES,
+    BenchmarkSet,
+    NamedSet,
+    choose_sets,
+    with_overrides,
+)
 from dcr.data.benchmark_sets.class_folders import open_class_folders
 from dcr.data.benchmark_sets.clip_benchmark import is_clip_benchmark, kind_of, open_clip_benchmark
 from dcr.data.benchmark_sets.converting import write_clip_benchmark
 from dcr.data.benchmark_sets.files import Folder
 from dcr.data.benchmark_sets.mmvp_vlm import MMVPSet, Pair, open_mmvp
+from dcr.data.benchmark_sets.overrides import read_overrides
 from dcr.data.benchmark_sets.parts import ClassificationSet, Part, RetrievalSet, Sample
 from dcr.errors import UserError
 
 __all__ = [
     "KINDS",
+    "OVERRIDES",
     "BenchmarkSet",
     "CaptionSelectionSet",
     "ClassificationSet",
@@ -47,6 +56,7 @@ __all__ = [
     "choose_sets",
     "make_set",
     "open_set",
+    "with_overrides",
     "write_clip_benchmark",
 ]
 
@@ -87,6 +97,8 @@ def open_set(
             f"{folder} is a set of kind {found}, but the recipe says {kind}; {_MARKS[kind]}"
         )
     benchmark_set = opener(folder)
+    if folder.is_local:
+        benchmark_set = replace(benchmark_set, overrides=read_overrides(folder))
     for note in benchmark_set.notes:
         logger.warning("%s: %s", folder, note)
     return benchmark_set if name is None else replace(benchmark_set, name=name)

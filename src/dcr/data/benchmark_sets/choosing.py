@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from dcr.data.benchmark_sets.caption_selection import CaptionSelectionSet
@@ -15,6 +15,7 @@ from dcr.errors import UserError
 logger = logging.getLogger(__name__)
 
 OTHERS = "more_sets"
+OVERRIDES = "overrides"  # behind the name of a set that its overrides change
 BenchmarkSet = MMVPSet | ClassificationSet | RetrievalSet | CaptionSelectionSet
 KINDS = {
     "mmvp_vlm": MMVPSet,
@@ -22,6 +23,11 @@ KINDS = {
     "retrieval": RetrievalSet,
     "caption_selection": CaptionSelectionSet,
 }
+
+
+def with_overrides(benchmark_set: BenchmarkSet) -> BenchmarkSet:
+    """Return ``benchmark_set`` as its overrides change it, under a name that says so."""
+    return replace(benchmark_set, name=f"{benchmark_set.name}+{OVERRIDES}", is_overridden=True)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from dcr.data.benchmark_sets.files import IMAGE_EXTENSIONS, Folder
 from dcr.data.benchmark_sets.listing import Listing
+from dcr.data.benchmark_sets.overrides import NO_OVERRIDES, Overrides
 from dcr.data.benchmark_sets.parts import Part, Sample, digest
 from dcr.errors import UserError
 
@@ -35,13 +36,16 @@ class Pair:
 class MMVPSet(Part):
     """An MMVP-VLM folder: its pairs in file order; the samples are their images, two a pair.
 
-    ``notes`` are sentences on what was left out of it.
+    ``notes`` are sentences on what was left out of it; ``overrides`` and ``is_overridden`` as in
+    `dcr.data.benchmark_sets.parts.SplitSet`.
     """
 
     name: str
     pairs: list[Pair]
     folder: str = ""
     notes: tuple[str, ...] = ()
+    overrides: Overrides = NO_OVERRIDES
+    is_overridden: bool = False
 
     @property
     def published_rules(self) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from dcr.data.benchmark_sets.files import decode_image
+from dcr.data.benchmark_sets.overrides import NO_OVERRIDES, Overrides
 from dcr.errors import UserError
 
 if TYPE_CHECKING:
@@ -78,14 +79,23 @@ class Part(ABC):
 
 @dataclass(frozen=True)
 class SplitSet:
-    """A set whose splits, by name, are lists of parts; ``notes`` are sentences on what was left
-    out of it.
+    """A set whose splits, by name, are lists of parts.
+
+    Attributes:
+        name: what records call it.
+        folder: where it is.
+        splits: its parts by the name of the split.
+        notes: sentences on what was left out of it.
+        overrides: of its items, those of the test split.
+        is_overridden: whether scores are of the set as its overrides change it.
     """
 
     name: str
     folder: str
     splits: Mapping[str, Sequence[Part]]
     notes: tuple[str, ...] = field(default=(), kw_only=True)
+    overrides: Overrides = field(default=NO_OVERRIDES, kw_only=True)
+    is_overridden: bool = field(default=False, kw_only=True)
 
     def has_split(self, split: str) -> bool:
         """Tell whether the set has ``split``, ``train`` or ``test``."""

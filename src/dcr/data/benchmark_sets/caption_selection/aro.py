@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dcr.data.benchmark_sets.caption_selection.entries import Entry, read_json
 from dcr.data.benchmark_sets.caption_selection.groups import (
     Annotation,
     CaptionSelectionSet,
@@ -19,6 +18,7 @@ from dcr.data.benchmark_sets.caption_selection.groups import (
 )
 from dcr.data.benchmark_sets.caption_selection.image_folders import find_images
 from dcr.data.benchmark_sets.caption_selection.jsonl import check_box
+from dcr.data.benchmark_sets.entries import Entry, read_json
 from dcr.data.benchmark_sets.files import Folder
 
 FILES = {

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from dcr.data.benchmark_sets.caption_selection.entries import Entry, check_text, read_json_lines
 from dcr.data.benchmark_sets.caption_selection.groups import (
     Annotation,
     CaptionSelectionSet,
     ImageFile,
     collect,
 )
+from dcr.data.benchmark_sets.entries import Entry, check_text, read_json_lines
 from dcr.data.benchmark_sets.files import Folder
 from dcr.data.benchmark_sets.parts import Box
 from dcr.errors import UserError

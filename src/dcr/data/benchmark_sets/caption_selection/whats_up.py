@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from dcr.data.benchmark_sets.caption_selection.entries import Entry, check_text, read_json
 from dcr.data.benchmark_sets.caption_selection.groups import (
     Annotation,
     CaptionSelectionSet,
     ImageFile,
     collect,
 )
+from dcr.data.benchmark_sets.entries import Entry, check_text, read_json
 from dcr.data.benchmark_sets.files import Folder
 from dcr.errors import UserError
 

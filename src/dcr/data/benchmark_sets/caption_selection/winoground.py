@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from dcr.data.benchmark_sets.caption_selection.entries import check_text
 from dcr.data.benchmark_sets.caption_selection.groups import CaptionSelectionSet, Group
+from dcr.data.benchmark_sets.entries import check_text
 from dcr.data.benchmark_sets.files import Folder
 from dcr.data.benchmark_sets.parts import Part, Sample
 from dcr.data.shards.reading import MAX_IMAGE_BYTES
