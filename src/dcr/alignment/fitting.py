@@ -1,6 +1,4 @@
-"""One encoder after the other: what its map is, how it was chosen, and what the encoder becomes
-by it.
-"""
+"""One encoder after the other: its map, how it was chosen, and what the encoder becomes by it."""
 
 from __future__ import annotations
 
@@ -17,7 +15,7 @@ import torch
 from dcr.alignment.contrast import Contrast
 from dcr.alignment.folding import IMAGE_MAP, TEXT_MAP, apply_maps, check_form
 from dcr.alignment.ridge_map import blend, fit_ridge_map
-from dcr.alignment.samples import Latents, choose_samples, embed_captions, embed_samples
+from dcr.alignment.samples import Latents, Split, choose_samples, embed_captions, embed_samples
 from dcr.alignment.text_map import TextMapOptions, fit_text_map, mix_maps
 from dcr.encoder_names import BASE
 from dcr.fingerprints import tensors_hash, weights_hash
@@ -107,9 +105,7 @@ class Aligner:
         )
 
     def _fit_blend(self, images: Sides) -> Alignment:
-        """As `_fit_image`, but of the way to that map only the share with the least contrastive
-        loss.
-        """
+        """As `_fit_image`, but of the way to that map only the share with the least loss."""
         p = self._parameters
         whole = self._fit_image(images)
         matrix = whole.maps[IMAGE_MAP].double().numpy()
@@ -127,14 +123,18 @@ class Aligner:
         options = TextMapOptions(
             **{f.name: getattr(self._parameters, f.name) for f in fields(TextMapOptions)}
         )
-        pairs, held_out = zip(images, self._texts, strict=True)
+        texts, held_out_texts = self._texts
+        assert texts is not None  # the form reads both
+        assert held_out_texts is not None
+        pairs = (images[0], texts)
+        held_out = (images[1], held_out_texts)
         matrix, step, losses = fit_text_map(
             pairs, held_out, self._contrast, options, self._base.device
         )
         tried = {"steps": [{"step": s, "held_out_loss": loss} for s, loss in losses.items()]}
         chosen = {"step": step, "held_out_loss": losses[step]}
         if share := self._parameters.closed_form_share:
-            closed_form, ridge, cosines = self._solve(self._texts, images)
+            closed_form, ridge, cosines = self._solve((texts, held_out_texts), images)
             matrix = mix_maps(matrix, closed_form, share)
             out_images, out_texts = (torch.from_numpy(np.array(part)) for part in held_out)
             loss = self._contrast.held_out(
@@ -147,9 +147,7 @@ class Aligner:
         return Alignment({TEXT_MAP: matrix}, chosen, tried)
 
     def _solve(self, inputs: Sides, targets: Sides) -> tuple[np.ndarray, float, dict[float, float]]:
-        """Return the map that brings inputs nearest to targets, its ridge, and the held-out
-        cosine by ridge.
-        """
+        """Return the map that brings inputs nearest to targets, its ridge, cosines by ridge."""
         size = self._parameters.embedding_batch_size
 
         def pieces() -> Iterator[Sides]:
@@ -165,24 +163,24 @@ class Aligner:
 
     @cached_property
     def _texts(self) -> tuple[np.ndarray | None, np.ndarray | None]:
-        """Unit embeddings of the captions of both splits, None where the form does not read
-        them.
-        """
+        """Unit embeddings of both splits' captions, None where the form does not read them."""
+        fit, held_out = self.splits
+        return self._embed_captions(fit), self._embed_captions(held_out)
+
+    def _embed_captions(self, part: Split) -> np.ndarray | None:
+        if part.captions is None:
+            return None
         size = self._parameters.embedding_batch_size
-        return tuple(
-            None
-            if part.captions is None
-            else embed_captions(self._base, part.captions, size, "embed captions")
-            for part in self.splits
-        )
+        return embed_captions(self._base, part.captions, size, "embed captions")
 
     def _embed(self, encoder: Backbone, name: str) -> Sides:
         p = self._parameters
         sizes = (p.embedding_batch_size, p.num_workers)
-        return tuple(
-            embed_samples(encoder, self._latents, part, *sizes, f"embed images, {name}")
-            for part in self.splits
+        what = f"embed images, {name}"
+        fit, held_out = (
+            embed_samples(encoder, self._latents, part, *sizes, what) for part in self.splits
         )
+        return fit, held_out
 
 
 def align_encoders(

@@ -101,4 +101,5 @@ def tell_alignment(record: Record, parameters: AlignmentParameters, name: str) -
 
 
 def _hashes(record: Record, name: str) -> Mapping[str, str]:
-    return (record.get("encoders") or {}).get(name, {}).get("hashes", {})
+    hashes: Mapping[str, str] = (record.get("encoders") or {}).get(name, {}).get("hashes", {})
+    return hashes

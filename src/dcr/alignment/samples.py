@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from tempfile import TemporaryFile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
@@ -26,13 +26,17 @@ from dcr.training.data import split_positions
 if TYPE_CHECKING:
     from dcr.models.backbones import Backbone
 
+T = TypeVar("T")
 Latents = LatentCache | OnlineLatents
 
 
 @dataclass(frozen=True)
 class Split:
-    """Positions of samples in the latents, in order; ``captions`` are theirs, None where they
-    are not read.
+    """Some samples.
+
+    Attributes:
+        positions: in the latents, in order.
+        captions: theirs, None where they are not read.
     """
 
     positions: list[int]
@@ -49,8 +53,7 @@ def choose_samples(
     seed: int,
     captions: tuple[bool, bool],
 ) -> tuple[Split, Split]:
-    """Return the samples to fit on and those to choose by: those that training trained on and held
-    out.
+    """Return the samples to fit on, which training trained on, and those to choose by, held out.
 
     Args:
         latents: those that training read, with the samples' keys and captions.
@@ -151,16 +154,14 @@ def _load_crops(latents: Latents, positions: list[int]) -> torch.Tensor:
     return torch.from_numpy(np.stack([latents[position]["crop"] for position in positions]))
 
 
-def _batches(items: Sequence, size: int) -> list:
+def _batches(items: Sequence[T], size: int) -> list[list[T]]:
     return [list(items[start : start + size]) for start in range(0, len(items), size)]
 
 
 def _store(
     batches: Iterable[torch.Tensor], number: int, width: int, description: str
 ) -> np.ndarray:
-    """Return the rows of all batches at unit length, mapped from a file that is gone when the
-    array is.
-    """
+    """Return the rows at unit length, mapped from a file that is gone when the array is."""
     with TemporaryFile() as file:
         for part in _with_progress(batches, number, description):
             unit = F.normalize(part.float(), dim=1).cpu()

@@ -1,5 +1,4 @@
-"""The linear map behind the text tower that brings texts to where the trained image tower has moved
-the images.
+"""The linear map behind the text tower that brings texts to where the images were moved.
 
 Notation: N pairs of an image and its caption, B of a batch, d width of the embedding.
 """
@@ -34,8 +33,7 @@ class TextMapOptions:
 
 
 def mix_maps(trained: torch.Tensor, closed_form: np.ndarray, share: float) -> torch.Tensor:
-    """Return the map that has ``share`` of the closed form and the rest of the trained one, (d, d)
-    float32.
+    """Return ``share`` of the closed form and the rest of the trained map, (d, d) float32.
 
     The closed form is brought to the trained map's Frobenius norm: text embeddings are normalised
     behind the map, so its length says nothing.
@@ -45,14 +43,14 @@ def mix_maps(trained: torch.Tensor, closed_form: np.ndarray, share: float) -> to
     """
     closed = torch.from_numpy(closed_form).float()
     closed = closed * (trained.norm() / closed.norm())
-    return (1 - share) * trained + share * closed
+    mixed: torch.Tensor = (1 - share) * trained + share * closed
+    return mixed
 
 
 def fit_text_map(
     pairs: Pairs, held_out: Pairs, contrast: Contrast, options: TextMapOptions, device: torch.device
 ) -> tuple[torch.Tensor, int, dict[int, float]]:
-    """Train the map by the model's own loss; keep that of the step with the least loss on held-out
-    pairs.
+    """Train the map by the model's own loss; keep that of the least loss on held-out pairs.
 
     Trained is what the map adds to the identity, from zero on, so that weight decay pulls towards
     the identity. AdamW, its rate on a half cosine down to 0; a fresh order of the pairs every

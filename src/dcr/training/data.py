@@ -11,14 +11,14 @@ from functools import partial
 import numpy as np
 import torch
 
-from dcr.latents import LatentCache
+from dcr.latents import LatentCache, OnlineLatents
 from dcr.latents.loading import load_ahead
 from dcr.seeds import derive_seed, numpy_generator
 from dcr.training.distributed.processes import Processes
 
 
 def split_positions(
-    latents: LatentCache, validation_fraction: float
+    latents: LatentCache | OnlineLatents, validation_fraction: float
 ) -> tuple[list[int], list[int]]:
     """Return the positions to train on and those held out.
 
