@@ -65,8 +65,7 @@ def caption_findings(caption: str | None, problems: Sequence[str]) -> Iterator[s
 
 @cache
 def token_counter(source: str) -> Callable[[str], int]:
-    """Return a function that counts a caption's tokens, start and end tokens included, before any
-    is cut off.
+    """Return a function that counts a caption's tokens, with start and end, before any is cut off.
 
     Only the tokenizer is loaded, with neither torch nor a model: workers need it, and there are
     many of them.
@@ -87,9 +86,8 @@ def token_counter(source: str) -> Callable[[str], int]:
 
 def _clean(text: str) -> str:
     """Clean a text as open_clip does before it tokenizes."""
-    if (
-        not (text.isascii() and text.isprintable()) or "&" in text
-    ):  # most captions need none of this, and it is slow
+    is_plain = text.isascii() and text.isprintable() and "&" not in text
+    if not is_plain:  # most captions need none of this, and it is slow
         import ftfy
 
         text = html.unescape(html.unescape(ftfy.fix_text(text)))
@@ -97,9 +95,7 @@ def _clean(text: str) -> str:
 
 
 def _clip_tokenizer() -> Tokenizer:
-    """Build open_clip's SimpleTokenizer in the tokenizers library, whose time does not grow
-    with a word's square.
-    """
+    """Build open_clip's SimpleTokenizer anew: its time grows with the square of a word's length."""
     from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 
     vocabulary, merges = _clip_vocabulary()
@@ -119,7 +115,10 @@ def _clip_vocabulary() -> tuple[dict[str, int], list[tuple[str, str]]]:
 
     from tokenizers import pre_tokenizers
 
-    path = Path(find_spec("open_clip").origin).with_name("bpe_simple_vocab_16e6.txt.gz")
+    spec = find_spec("open_clip")
+    assert spec is not None  # it is among our requirements, and has a file
+    assert spec.origin is not None
+    path = Path(spec.origin).with_name("bpe_simple_vocab_16e6.txt.gz")
     lines = gzip.decompress(path.read_bytes()).decode().split("\n")[1 : 49152 - 256 - 2 + 1]
     merges = [(first, second) for first, second in (line.split() for line in lines)]
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())

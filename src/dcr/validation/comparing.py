@@ -75,11 +75,13 @@ def compare(
     killing = to_bits(fatal)
 
     def is_last() -> np.ndarray:
-        return lost | (reasons & killing > 0)
+        last: np.ndarray = lost | (reasons & killing > 0)
+        return last
 
-    repeated = first_of_equals([keys], is_last(), reasons & _BIT["key_collision"] == 0) >= 0
+    is_first_in_shard: np.ndarray = reasons & _BIT["key_collision"] == 0
+    repeated = first_of_equals([keys], is_last(), is_first_in_shard) >= 0
     reasons[repeated] |= _BIT["key_collision_across_shards"]
-    exact = first_of_equals([sha256[:, 0], sha256[:, 1]], is_last(), sha256.any(axis=1))
+    exact = first_of_equals([sha256[:, 0], sha256[:, 1]], is_last(), np.asarray(sha256.any(axis=1)))
     reasons[exact >= 0] |= _BIT["exact_duplicate"]
     group = exact
     if distance >= 0:
@@ -128,7 +130,8 @@ def _match(
 
 def _is_picture(reasons: np.ndarray, phash: np.ndarray) -> np.ndarray:
     """A perceptual hash means something where an image was decoded and shows something."""
-    return (phash > 0) & (reasons & _BIT["blank_image"] == 0)
+    is_picture: np.ndarray = (phash > 0) & (reasons & _BIT["blank_image"] == 0)
+    return is_picture
 
 
 def _findings_bits(findings: pa.ChunkedArray) -> np.ndarray:
@@ -146,7 +149,8 @@ def _findings_bits(findings: pa.ChunkedArray) -> np.ndarray:
 def _hash_keys(keys: pa.ChunkedArray) -> np.ndarray:
     import pandas as pd
 
-    return pd.util.hash_array(keys.to_numpy().astype(object), categorize=False)
+    hashes: np.ndarray = pd.util.hash_array(keys.to_numpy().astype(object), categorize=False)
+    return hashes
 
 
 def _repeats_key(keys: pa.ChunkedArray, last: np.ndarray) -> np.ndarray:

@@ -93,17 +93,13 @@ def near_pairs(hashes: np.ndarray, distance: int) -> Iterator[np.ndarray]:
                 x[np.bitwise_count(differing) <= distance] for x in (pairs, differing)
             )
             equal = (differing[:, None] & blocks) == 0
-            # a pair with more equal blocks than k comes up several times: it is taken by the first
-            # choice
-            yield np.sort(
-                pairs[(np.cumsum(equal, axis=1) * equal)[:, chosen[-1]] == num_equal], axis=1
-            )
+            # A pair with more than k equal blocks comes up often: the first choice takes it.
+            numbers = np.cumsum(equal, axis=1) * equal
+            yield np.sort(pairs[numbers[:, chosen[-1]] == num_equal], axis=1)
 
 
 def bit_blocks(count: int) -> np.ndarray:
-    """Return masks, uint64 (count,), that cut 64 bits into ``count`` blocks of nearly equal
-    width.
-    """
+    """Return masks, uint64 (count,), that cut 64 bits into ``count`` blocks of about one width."""
     edges = np.linspace(0, _BITS, count + 1).astype(int)
     return np.array([((1 << (b - a)) - 1) << a for a, b in pairwise(edges)], np.uint64)
 
@@ -114,7 +110,8 @@ def _choose_blocks(count: int, distance: int) -> int:
     def work(num_equal: int) -> float:
         """Return the expected cost with ``num_equal`` equal blocks, in units of one hash sorted."""
         bits = num_equal * _BITS // (distance + num_equal)
-        return comb(distance + num_equal, num_equal) * (count + _PAIR_COST * count**2 / 2**bits)
+        of_one = float(count + _PAIR_COST * count**2 / 2**bits)
+        return comb(distance + num_equal, num_equal) * of_one
 
     return min(range(1, 6), key=work)
 

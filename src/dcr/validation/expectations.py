@@ -65,16 +65,13 @@ def describe_failure(result: dict[str, Any]) -> str:
 
 
 def named_columns(suite: dict[str, Any], columns: list[str]) -> list[str] | None:
-    """Return those of a table's ``columns`` that ``suite`` needs, so that no other is loaded;
-    None for all of them.
-    """
-    texts = set()
+    """Return those of a table's ``columns`` that ``suite`` needs, None for all of them."""
+    texts: set[str] = set()
     whole = False
     for expectation in suite.get("expectations") or []:
         config = expectation if isinstance(expectation, dict) else {}
-        whole |= "table_column" in str(config.get("type")) or "column_to_exist" in str(
-            config.get("type")
-        )
+        kind = str(config.get("type"))
+        whole |= "table_column" in kind or "column_to_exist" in kind
         for value in (config.get("kwargs") or {}).values():
             texts.update(str(item) for item in (value if isinstance(value, list) else [value]))
     return None if whole else [column for column in columns if column in {*texts, "shard"}]
@@ -84,9 +81,8 @@ def _define(samples: pd.DataFrame) -> tuple[Any, Any]:
     # Asked before the import: otherwise the library sends usage events, and a run must need no
     # network.
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
-    logging.getLogger("great_expectations").setLevel(
-        logging.WARNING
-    )  # it tells of its own decorators and folders
+    # It tells of its own decorators and folders.
+    logging.getLogger("great_expectations").setLevel(logging.WARNING)
     import great_expectations as gx
 
     logging.getLogger("great_expectations.data_context.types.base").setLevel(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 
 from dcr.data.decoding import open_picture
 from dcr.data.developing import DecodingError, develop
@@ -110,7 +111,7 @@ def luma_tells_all(image: Image.Image) -> bool:
     their transforms, which cannot fail, and their enlargement, which fails for factors that are not
     whole.
     """
-    if image.format not in ("JPEG", "MPO") or image.mode != "RGB":
+    if not isinstance(image, JpegImageFile) or image.mode != "RGB":
         return False
     factors = zip(*((across, down) for _, across, down, _ in image.layer), strict=True)
     return all(min(sides) > 0 and not any(max(sides) % side for side in sides) for sides in factors)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from dcr.validation.tables import SampleTables, ShardTable, TablePlan
 
 
 def plan_judging(
-    tables: SampleTables, evaluation: EvaluationImages, distance: int, policies: dict[str, str]
+    tables: SampleTables, evaluation: EvaluationImages, distance: int, policies: Mapping[str, str]
 ) -> TablePlan:
     """Plan a table for each shard in which every sample has its fate.
 
@@ -57,7 +57,7 @@ def _judge_shard(
     comparison: Comparison,
     here: slice,
     evaluation: list[str],
-    policies: dict[str, str],
+    policies: Mapping[str, str],
 ) -> ShardTable:
     shown = {reason for reason, policy in policies.items() if policy != "accept"}
     fatal = to_bits({reason for reason, policy in policies.items() if policy in ("reject", "fail")})
@@ -102,15 +102,12 @@ def summarize(judged: SampleTables) -> dict[str, Any]:
         judged: what became of every sample, see `plan_judging`.
     """
     records = judged.records()
-    found = Counter()
+    found: Counter[str] = Counter()
     accepted = hashlib.sha256()
     for table in judged.tables(["reasons", "status", "key", "sha256"]):
         found.update(split_reasons(table.record["reasons"]))
-        for row in (
-            table.rows.filter(pc.equal(table.rows["status"], "accepted"))
-            .select(["key", "sha256"])
-            .to_pylist()
-        ):
+        passed = table.rows.filter(pc.equal(table.rows["status"], "accepted"))
+        for row in passed.select(["key", "sha256"]).to_pylist():
             accepted.update(f"{row['key']} {row['sha256']}\n".encode("utf-8", "surrogateescape"))
         for count in pc.value_counts(table.rows["reasons"]).to_pylist():
             found.update(dict.fromkeys(split_reasons(count["values"]), count["counts"]))
@@ -126,15 +123,13 @@ def summarize(judged: SampleTables) -> dict[str, Any]:
 
 
 def select(judged: SampleTables, status: str) -> Iterator[pa.Table]:
-    """Yield the rows of ``judged`` that have ``status``, ``accepted`` or ``rejected``, shard by
-    shard.
-    """
+    """Yield by shard the rows of ``judged`` of a ``status``, ``accepted`` or ``rejected``."""
     for table in judged.tables():
         yield table.rows.filter(pc.equal(table.rows["status"], status))
 
 
 def check_release(
-    judged: SampleTables, policies: dict[str, str], failed_expectations: list[str]
+    judged: SampleTables, policies: Mapping[str, str], failed_expectations: list[str]
 ) -> None:
     """Let the data pass, or say in one sentence what stops them.
 
@@ -168,7 +163,7 @@ def check_release(
         raise UserError(f"validation stopped: {first}{more} all findings are in validation.html")
 
 
-def _main_reason(judged: SampleTables, policies: dict[str, str]) -> str:
+def _main_reason(judged: SampleTables, policies: Mapping[str, str]) -> str:
     """Return in words what most samples, or shards, were rejected for."""
     found = {
         name: count
@@ -177,7 +172,7 @@ def _main_reason(judged: SampleTables, policies: dict[str, str]) -> str:
     }
     if not found:
         return ""
-    reason = max(found, key=found.get)
+    reason = max(found, key=lambda name: found[name])
     return f" ({reason}, {found[reason]} times: {REASONS[reason]})"
 
 

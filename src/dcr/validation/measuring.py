@@ -228,14 +228,12 @@ def _exists(path: str) -> bool:
     if "://" not in path:
         return os.path.exists(path)
     fs, inner = fsspec.url_to_fs(path)
-    return fs.exists(inner)
+    return bool(fs.exists(inner))
 
 
 def _batches(samples: Iterable[Sample]) -> Iterator[list[Sample]]:
-    """Group samples, a few megabytes of the tar at a time: stage by stage is faster than sample
-    by sample.
-    """
-    batch = []
+    """Group samples, a few megabytes of the tar at a time, as stages are faster than samples."""
+    batch: list[Sample] = []
     for sample in samples:
         batch.append(sample)
         num_bytes = sample.offset - batch[0].offset + len(sample.image or b"")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -52,7 +53,7 @@ def render_page(
     summary: dict[str, Any],
     shards: dict[str, str],
     expectations: dict[str, Any],
-    policies: dict[str, str],
+    policies: Mapping[str, str],
     num_examples: int,
     sets: dict[str, int],
 ) -> str:
@@ -134,6 +135,7 @@ def _note(row: Any) -> str:
 def _thumbnail(row: Any, sample: Sample) -> str | None:
     if row.luminance_mean is None:  # it was not decoded then and is not decoded now
         return None
+    assert sample.image is not None
     image = decode_rgb(sample.image, side=_THUMBNAIL)
     image.thumbnail((_THUMBNAIL, _THUMBNAIL))
     return to_data_uri(image)

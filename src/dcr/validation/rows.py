@@ -60,8 +60,7 @@ class Limits:
 
 
 def measure_samples(samples: list[Sample], shard: str, limits: Limits) -> list[dict[str, Any]]:
-    """Return a row of `SCHEMA` for each sample; ``findings`` names all reasons that the sample
-    alone gives.
+    """Return a row of `SCHEMA` a sample; ``findings`` names all reasons that it gives alone.
 
     Args:
         samples: some of one shard, measured together.
@@ -69,14 +68,11 @@ def measure_samples(samples: list[Sample], shard: str, limits: Limits) -> list[d
         limits: where a sample begins to be wrong.
     """
     images = measure_images([sample.image for sample in samples], limits.max_image_pixels)
-    captions = [
-        _measure_caption(choose_caption(sample, limits.caption_choice), limits)
-        for sample in samples
-    ]
-    return [
-        _row(sample, shard, *measures, limits)
-        for sample, *measures in zip(samples, images, captions, strict=True)
-    ]
+    rows = []
+    for sample, image in zip(samples, images, strict=True):
+        caption = _measure_caption(choose_caption(sample, limits.caption_choice), limits)
+        rows.append(_row(sample, shard, image, caption, limits))
+    return rows
 
 
 def _row(
@@ -105,22 +101,22 @@ def _row(
 
 
 def _measure_caption(caption: str | None, limits: Limits) -> dict[str, Any]:
-    text = None if caption is None else clean_text(caption)[:MAX_TEXT]
-    counted = text is not None and limits.tokenizer is not None
-    tokens = token_counter(limits.tokenizer)(text) if counted else None
+    if caption is None:
+        names = ("caption", "caption_length", "caption_tokens", "caption_truncated")
+        return dict.fromkeys(names)
+    text = clean_text(caption)[:MAX_TEXT]
+    tokens = None if limits.tokenizer is None else token_counter(limits.tokenizer)(text)
     return {
         "caption": text,
-        "caption_length": None if caption is None else len(caption),
+        "caption_length": len(caption),
         "caption_tokens": tokens,
-        "caption_truncated": tokens > limits.context_length if counted else None,
+        "caption_truncated": None if tokens is None else tokens > limits.context_length,
     }
 
 
 def _declared(metadata: dict[str, Any]) -> dict[str, Any]:
     def size(name: str) -> int | None:
-        """Return the number of pixels stated under ``name``, None for what is none that a table
-        holds.
-        """
+        """Return the pixels stated under ``name``, None for what is no number of a table's."""
         value = metadata.get(name)
         return value if type(value) is int and 0 <= value < 2**31 else None
 
@@ -149,13 +145,9 @@ def _image_findings(row: dict[str, Any], limits: Limits) -> Iterator[str]:
 def _mismatches(row: dict[str, Any], metadata: dict[str, Any]) -> Iterator[str]:
     declared = row["declared_width"], row["declared_height"]
     upright = row["width"], row["height"]
-    stored = (
-        upright[::-1] if (row["exif_orientation"] or 0) >= 5 else upright
-    )  # tools declare the one or the other
-    if not any(
-        all(_fit(*sides) for sides in zip(declared, size, strict=True))
-        for size in (upright, stored)
-    ):
+    stored = upright[::-1] if (row["exif_orientation"] or 0) >= 5 else upright
+    sizes = (upright, stored)  # tools declare the one or the other
+    if not any(all(_fit(*sides) for sides in zip(declared, size, strict=True)) for size in sizes):
         yield "size_mismatch"
     if not _fit(row["declared_sha256"], row["sha256"]) and not was_resized(metadata):
         yield "sha256_mismatch"
@@ -166,7 +158,5 @@ def _fit(declared: Any, found: Any) -> bool:
 
 
 def clean_text(text: str) -> str:
-    """Replace, in ``text``, what UTF-8 cannot hold (lone surrogates of undecodable names), so
-    that a table can.
-    """
+    """Replace in ``text`` what UTF-8 cannot hold: lone surrogates of undecodable names."""
     return text.encode("utf-8", "backslashreplace").decode()

@@ -55,8 +55,8 @@ def survey_samples(judged: SampleTables, num_accepted: int, num_examples: int) -
         if num_accepted
         else np.arange(0)
     )
-    reasons = defaultdict(list)
-    formats = Counter()
+    reasons: defaultdict[str, list[int]] = defaultdict(list)
+    formats: Counter[tuple[str, str]] = Counter()
     accepted = []
     positions = [np.empty(0, np.int64)]
     groups = [np.empty(0, np.int64)]

@@ -25,10 +25,12 @@ _RECORD = b"dcr.shard"  # key of the shard's own record in the Parquet file's me
 
 @dataclass(frozen=True)
 class ShardTable:
-    """The rows of one shard in the tar's order, and ``record``: what is known of the shard as a
-    whole.
+    """The table of one shard.
 
-    ``record`` holds at least ``shard``, its name, and ``num_samples``.
+    Attributes:
+        rows: in the tar's order.
+        record: what is known of the shard as a whole, at least ``shard``, its name, and
+            ``num_samples``.
     """
 
     rows: pa.Table
@@ -50,8 +52,7 @@ class TablePlan:
 
 
 def write_tables(folder: Path, plan: TablePlan) -> None:
-    """Bring a folder in line with a plan: tables that still hold stay, shards that are not named
-    lose theirs.
+    """Bring a folder in line with a plan: what still holds stays, what is not named goes.
 
     Each table is written whole or not at all, so after a kill the next call makes only what is
     missing.
@@ -77,9 +78,10 @@ def write_tables(folder: Path, plan: TablePlan) -> None:
 
 def _read_record(path: Path) -> dict[str, Any] | None:
     try:
-        return json.loads(pq.read_schema(path).metadata[_RECORD])
+        record: dict[str, Any] = json.loads(pq.read_schema(path).metadata[_RECORD])
     except (OSError, ValueError, KeyError, TypeError):  # not ours, or not whole
         return None
+    return record
 
 
 class SampleTables:
@@ -117,16 +119,12 @@ class SampleTables:
             )
 
     def numbers(self, column: str) -> np.ndarray:
-        """Return the values of the numeric ``column`` that are not null, float32 (N,): four
-        bytes a sample.
-        """
+        """Return the values of the numeric ``column`` that are not null, float32 (N,)."""
         parts = [table.rows[column].drop_null().to_numpy() for table in self.tables([column])]
         return np.concatenate(parts).astype(np.float32)
 
     def frame(self, columns: list[str] | None = None) -> pd.DataFrame:
-        """Return the rows of all shards, which is only for ``columns`` that fit in memory; all
-        of them if None.
-        """
+        """Return all rows, of those ``columns`` that fit in memory; all of them if None."""
         return to_frame(pa.concat_tables(table.rows for table in self.tables(columns)))
 
     def at(self, positions: np.ndarray) -> pd.DataFrame:

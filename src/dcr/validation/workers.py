@@ -11,6 +11,9 @@ from typing import Any
 
 from dcr.errors import UserError
 
+Call = tuple[Any, ...]
+"""The arguments of one call."""
+
 _TASKS_AT_ONCE = 8  # for each worker, where results come together
 
 
@@ -32,7 +35,7 @@ class Workers:
     def run(
         self,
         function: Callable[..., Any],
-        calls: Iterable[tuple],
+        calls: Iterable[Call],
         lost: Callable[..., Any] | None = None,
     ) -> Iterator[Any]:
         """Yield the result of each call as it is done, in any order.
@@ -53,11 +56,11 @@ class Workers:
         """
         from joblib.externals.loky.process_executor import BrokenProcessPool
 
-        calls = _Numbered(calls)
-        under_way = {}
+        numbered = _Numbered(calls)
+        under_way: dict[int, Call] = {}
         while True:
             try:
-                yield from self._run_all(function, calls, under_way)
+                yield from self._run_all(function, numbered, under_way)
                 return
             except BrokenProcessPool:
                 again = list(under_way.values())
@@ -70,11 +73,9 @@ class Workers:
             yield from _run_alone(function, again, lost)
 
     def _run_all(
-        self, function: Callable[..., Any], calls: _Numbered, under_way: dict[int, tuple]
+        self, function: Callable[..., Any], calls: _Numbered, under_way: dict[int, Call]
     ) -> Iterator[Any]:
-        """Yield results; ``under_way`` holds the calls that were handed out and whose results
-        were not taken.
-        """
+        """Yield results; ``under_way`` holds the calls whose results were not taken yet."""
         from joblib import Parallel, delayed, parallel_config
 
         def tasks() -> Iterator[Any]:
@@ -85,13 +86,11 @@ class Workers:
         streams = self.backend != "ray"  # Ray's backend gives no results before all are there
         return_as = "generator_unordered" if streams else "list"
         with self._cluster():
-            with parallel_config(
-                self.backend, n_jobs=self.n_jobs
-            ):  # by name: Parallel itself does not know dask's
+            # By name: Parallel itself does not know dask's.
+            with parallel_config(self.backend, n_jobs=self.n_jobs):
                 parallel = Parallel(batch_size=1, return_as=return_as)
-            for number, result in (
-                parallel(tasks()) if streams else self._by_pieces(parallel, tasks())
-            ):
+            results = parallel(tasks()) if streams else self._by_pieces(parallel, tasks())
+            for number, result in results:
                 del under_way[number]
                 yield result
 
@@ -114,15 +113,16 @@ class Workers:
     def _connect_dask(self) -> AbstractContextManager[None]:
         from distributed import Client
 
-        options = (
-            {} if self.cluster else {"n_workers": self._num_workers(), "threads_per_worker": 1}
-        )
+        options = {"n_workers": self._num_workers(), "threads_per_worker": 1}
         try:
-            return Client(self.cluster, dashboard_address=None, **options)
+            client: AbstractContextManager[None] = Client(
+                self.cluster, dashboard_address=None, **({} if self.cluster else options)
+            )
         except (OSError, ValueError) as exc:
             raise UserError(
                 f"validation.cluster {self.cluster!r}: no Dask scheduler answers ({exc})"
             ) from exc
+        return client
 
     def _connect_ray(self) -> AbstractContextManager[None]:
         import ray
@@ -133,9 +133,8 @@ class Workers:
         )
         try:
             ray.init(address=self.cluster or "local", log_to_driver=False, **options)
-        except (
-            Exception
-        ) as exc:  # Ray raises it as such when a local cluster does not start in time
+        # Ray raises it as such when a local cluster does not start in time.
+        except Exception as exc:
             problem = "no Ray head answers" if self.cluster else "Ray started no local cluster"
             raise UserError(f"validation.cluster {self.cluster!r}: {problem} ({exc})") from exc
         register_ray()
@@ -144,7 +143,7 @@ class Workers:
     def _num_workers(self) -> int:
         from joblib import effective_n_jobs
 
-        return effective_n_jobs(self.n_jobs)
+        return int(effective_n_jobs(self.n_jobs))
 
 
 @contextmanager
@@ -158,24 +157,24 @@ def _shutting_down(ray: Any) -> Iterator[None]:
 class _Numbered:
     """Calls with their numbers, which go on where they were; any thread may ask for the next."""
 
-    def __init__(self, calls: Iterable[tuple]) -> None:
+    def __init__(self, calls: Iterable[Call]) -> None:
         self._calls = enumerate(calls)
         self._lock = Lock()
 
     def __iter__(self) -> _Numbered:
         return self
 
-    def __next__(self) -> tuple[int, tuple]:
+    def __next__(self) -> tuple[int, Call]:
         with self._lock:
             return next(self._calls)
 
 
-def _call_numbered(number: int, function: Callable[..., Any], call: tuple) -> tuple[int, Any]:
+def _call_numbered(number: int, function: Callable[..., Any], call: Call) -> tuple[int, Any]:
     return number, function(*call)
 
 
 def _run_alone(
-    function: Callable[..., Any], calls: list[tuple], lost: Callable[..., Any] | None
+    function: Callable[..., Any], calls: list[Call], lost: Callable[..., Any] | None
 ) -> Iterator[Any]:
     """Yield results of calls, each made by a process that makes no other at the time."""
     from joblib.externals.loky import ProcessPoolExecutor
