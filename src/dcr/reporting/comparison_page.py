@@ -173,9 +173,10 @@ def build_run_rows(
 def _spread_cell(
     values: Sequence[float | None], confidence: float, share: bool
 ) -> dict[str, str] | None:
-    if None in values:
+    known = [value for value in values if value is not None]
+    if len(known) < len(values):
         return None
-    spread = spread_over_runs(values, confidence)
+    spread = spread_over_runs(known, confidence)
     return {
         "value": f"{show_value(spread.mean, share)} ± {show_value(spread.std, share)}",
         "interval": show_interval(spread.interval, share),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -98,7 +99,7 @@ def _outer_ring(percents: Sequence[float]) -> int:
 
 def _radar_line(
     types: Sequence[str], values: Sequence[float], name: str, line: str, dash: str, width: float
-):
+) -> go.Scatterpolar:
     closed = [*range(len(types)), 0]
     return go.Scatterpolar(
         r=[values[i] * 100 for i in closed],
@@ -124,8 +125,7 @@ def _wrap(text: str, width: int = 16) -> str:
 def plot_losses(
     losses: Mapping[str, pd.DataFrame], bounds: Mapping[str, Mapping[str, float]], window: int
 ) -> go.Figure:
-    """Draw each run's loss over its steps, and the held-out noise error of all runs in a last
-    panel.
+    """Draw each run's loss over its steps, and in a last panel the held-out noise error of all.
 
     Args:
         losses: by run, one row a logged step with ``step``, ``loss`` and, on some rows,
@@ -216,7 +216,7 @@ def _held_out_line(run: str, frame: pd.DataFrame) -> go.Scatter:
     )
 
 
-def layout(height: int) -> dict:
+def layout(height: int) -> dict[str, Any]:
     """Return the layout that all charts share; ``height`` in px."""
     return {
         "template": "none",
@@ -236,6 +236,6 @@ def layout(height: int) -> dict:
     }
 
 
-def axis() -> dict:
+def axis() -> dict[str, Any]:
     """Return what all axes share."""
     return {"gridcolor": _GRID, "zeroline": False, "linecolor": _GRID, "automargin": True}

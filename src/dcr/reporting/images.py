@@ -40,7 +40,7 @@ def find_flipped_pairs(
     known = [pair for pair in pairs if _item(pair) in answers.index]
     right = answers.loc[[_item(pair) for pair in known], ["before", "after"]].to_numpy(dtype=bool)
     gained, lost, p_value = mcnemar(right[:, 0], right[:, 1])
-    flips = {"num_pairs": len(known), "p_value": p_value}
+    flips: dict[str, Any] = {"num_pairs": len(known), "p_value": p_value}
     for name, count, mask in (
         ("gained", gained, ~right[:, 0] & right[:, 1]),
         ("lost", lost, right[:, 0] & ~right[:, 1]),

@@ -1,18 +1,18 @@
-"""Encoders put together to what the pages tell of: methods, each the mean over its training
-seeds.
-"""
+"""What the pages tell of: methods, each the mean over the encoders of its training seeds."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from dcr.encoder_names import ALIGNED, EncoderName, group_seeds
 from dcr.errors import UserError
 from dcr.evaluation.comparison import Comparison, read_comparisons
 from dcr.evaluation.judge import Judge
-from dcr.reporting.names import Scores
+from dcr.reporting.names import Intervals, Scores
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Methods:
     encoders: Scores
     seeds: Mapping[str, Sequence[str]]
     scores: Scores
-    intervals: Scores
+    intervals: Intervals
     comparisons: Mapping[str, Sequence[Comparison]]
     rivals: Mapping[str, Sequence[Comparison]]
     alignments: Mapping[tuple[str, str], Sequence[Comparison]]
@@ -47,18 +47,22 @@ class Methods:
         return len(self.seeds.get(self.product, ()))
 
     def without_forms(self) -> Methods:
-        """Return these methods without those that stand beside a method to show what alignment
-        did to it.
-        """
+        """Return these methods without those that only show what alignment did to another."""
 
-        def kept(table: Mapping[str, Any]) -> dict[str, Any]:
+        def kept(table: Mapping[str, T]) -> dict[str, T]:
             """Return the entries of ``table`` whose key is a method's own name."""
             return {
                 name: value for name, value in table.items() if not EncoderName.parse(name).form
             }
 
-        names = ("encoders", "seeds", "scores", "intervals", "comparisons")
-        return replace(self, **{name: kept(getattr(self, name)) for name in names})
+        return replace(
+            self,
+            encoders=kept(self.encoders),
+            seeds=kept(self.seeds),
+            scores=kept(self.scores),
+            intervals=kept(self.intervals),
+            comparisons=kept(self.comparisons),
+        )
 
 
 def gather(

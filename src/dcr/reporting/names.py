@@ -1,6 +1,4 @@
-"""Words for the names that scores and runs carry in files; a name without words stands for
-itself.
-"""
+"""Words for the names of scores and runs in files; a name without words stands for itself."""
 
 from __future__ import annotations
 
@@ -9,7 +7,10 @@ from collections.abc import Mapping
 from dcr.encoder_names import ALIGNED, UNALIGNED, EncoderName, split_run
 
 Scores = Mapping[str, Mapping[str, Mapping[str, float]]]
-"""{encoder: {benchmark: {metric: value}}}; intervals have (low, high) as values."""
+"""{encoder: {benchmark: {metric: value}}}"""
+
+Intervals = Mapping[str, Mapping[str, Mapping[str, tuple[float, float]]]]
+"""{encoder: {benchmark: {metric: (low, high)}}}"""
 
 ENCODERS = {
     "base": "Base",

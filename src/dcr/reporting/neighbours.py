@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from dcr.data.benchmark_sets import ClassificationSet
 from dcr.errors import UserError
 from dcr.metrics.drift import find_neighbours
@@ -46,9 +48,10 @@ def show_neighbours(
             f" is {samples[0][0]!r}"
         )
     rows = [keys[query] for query in queries]
+    places = np.array(rows)
     found = {
         name: find_neighbours(
-            embedder.split(dataset.splits["test"], f"{dataset.name} test"), num_neighbours, rows
+            embedder.split(dataset.splits["test"], f"{dataset.name} test"), num_neighbours, places
         )
         for name, embedder in embedders.items()
     }

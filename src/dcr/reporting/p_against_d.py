@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import product
+from typing import Any, TypeVar
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from dcr.encoder_names import group_seeds
 from dcr.reporting.figures import axis, colour, layout
-from dcr.reporting.names import Scores, encoder_name, measure_name
+from dcr.reporting.names import Intervals, Scores, encoder_name, measure_name
+
+T = TypeVar("T")
 
 _SYMBOLS = {"base": "circle", "dcr": "diamond", "reconstruction": "square", "naive": "triangle-up"}
 
 
 def plot_p_against_d(
     scores: Scores,
-    intervals: Scores,
+    intervals: Intervals,
     encoders: Scores,
     detail_measures: Sequence[str],
     separation_measures: Sequence[str],
@@ -58,7 +61,7 @@ def plot_p_against_d(
     return figure
 
 
-def _value(benchmarks: Mapping[str, Mapping[str, float]], key: str) -> float | None:
+def _value(benchmarks: Mapping[str, Mapping[str, T]], key: str) -> T | None:
     benchmark, _, metric = key.partition(".")
     return benchmarks.get(benchmark, {}).get(metric)
 
@@ -75,7 +78,7 @@ def _points(scores: Scores, detail: str, separation: str) -> dict[str, tuple[flo
 
 
 def _means(
-    scores: Scores, intervals: Scores, detail: str, separation: str, show_legend: bool
+    scores: Scores, intervals: Intervals, detail: str, separation: str, show_legend: bool
 ) -> list[go.Scatter]:
     points = _points(scores, detail, separation)
     others = {name: point for name, point in points.items() if name != "base"}
@@ -85,10 +88,9 @@ def _means(
         else []
     )
     for name, (x, y) in points.items():
-        bars = [
-            _error_bar(intervals[name], key, at, name) for key, at in ((separation, x), (detail, y))
-        ]
-        traces.append(_mean(name, x, y, *bars, show_legend))
+        x_bar = _error_bar(_value(intervals[name], separation), x, name)
+        y_bar = _error_bar(_value(intervals[name], detail), y, name)
+        traces.append(_mean(name, x, y, x_bar, y_bar, show_legend))
     return traces
 
 
@@ -121,8 +123,9 @@ def _seed_points(
     return traces
 
 
-def _error_bar(intervals: Mapping, key: str, percent: float, method: str) -> dict:
-    low, high = _value(intervals, key)
+def _error_bar(interval: tuple[float, float] | None, percent: float, method: str) -> dict[str, Any]:
+    assert interval is not None  # what has a value has one
+    low, high = interval
     bar = {
         "type": "data",
         "symmetric": False,
@@ -134,7 +137,7 @@ def _error_bar(intervals: Mapping, key: str, percent: float, method: str) -> dic
 
 
 def _mean(
-    method: str, x: float, y: float, x_bar: dict, y_bar: dict, show_legend: bool
+    method: str, x: float, y: float, x_bar: dict[str, Any], y_bar: dict[str, Any], show_legend: bool
 ) -> go.Scatter:
     return go.Scatter(
         x=[x],

@@ -9,10 +9,10 @@ from plotly.subplots import make_subplots
 
 from dcr.metrics.direction import is_share
 from dcr.reporting.figures import axis, colour, layout
-from dcr.reporting.names import Scores, benchmark_name, encoder_name, metric_name
+from dcr.reporting.names import Intervals, Scores, benchmark_name, encoder_name, metric_name
 
 
-def plot_sets(scores: Scores, intervals: Scores) -> go.Figure:
+def plot_sets(scores: Scores, intervals: Intervals) -> go.Figure:
     """Draw each benchmark's first measure on each of its sets (``<benchmark>/<set>``, or the one
     there is), in percent.
 
@@ -59,8 +59,8 @@ def _bars(
     encoder: str,
     metric: str,
     benchmarks: Mapping[str, str],
-    scores: Mapping,
-    intervals: Mapping,
+    scores: Mapping[str, Mapping[str, float]],
+    intervals: Mapping[str, Mapping[str, tuple[float, float]]],
     show_legend: bool,
 ) -> go.Bar:
     there = [name for name in benchmarks if metric in scores.get(name, {})]
