@@ -86,20 +86,19 @@ def _send_clip(
     captions: list[str],
     attributes: list[dict[str, int]],
 ) -> None:
-    """Train CLIP and send its weights; Ctrl-C is the parent's to answer, and its end is this
-    process's, too.
-    """
+    """Train CLIP and send its weights; Ctrl-C is the parent's to answer, whose end ends this."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     use_lines()
     images = ImageSet(torch.from_numpy(pixels), captions, attributes)
     with one_thread():
         model = train_clip(images, parameters).model
-    sender.send_bytes(
-        save({name: tensor.contiguous() for name, tensor in model.state_dict().items()})
-    )
+    weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    sender.send_bytes(save(weights))
 
 
 def _end_with_parent() -> None:
-    parent_process().join()
+    parent = parent_process()
+    assert parent is not None  # this is a child
+    parent.join()
     os._exit(1)

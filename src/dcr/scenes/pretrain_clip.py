@@ -61,11 +61,10 @@ def train_clip(images: ImageSet, parameters: PretrainingParameters) -> Backbone:
     with only_used_tokens(backbone.model, backbone.tokenize(images.captions)) as tokens:
 
         def batch_loss(indices: torch.Tensor) -> torch.Tensor:
-            """Return the contrastive loss among the images and captions at ``indices``, (batch
-            size,) int64.
-            """
+            """Return the contrastive loss among the pairs at ``indices``, (batch size,) int64."""
             pixels = backbone.preprocessing.normalize(images.pixels(indices))
-            return contrast(*backbone.model(pixels, tokens[indices]))
+            loss: torch.Tensor = contrast(*backbone.model(pixels, tokens[indices]))
+            return loss
 
         optimise(
             backbone.model,

@@ -39,9 +39,7 @@ class ImageSet:
         return len(self.images)
 
     def pixels(self, indices: torch.Tensor) -> torch.Tensor:
-        """Return float32 pixels in [0, 1], (B, 3, S, S), of the images at ``indices``, (B,)
-        int64.
-        """
+        """Return pixels in [0, 1], (B, 3, S, S) float32, of the images at ``indices``, (B,)."""
         return self.images[indices].float() / 255
 
     def part(self, start: int, stop: int) -> ImageSet:
@@ -52,8 +50,7 @@ class ImageSet:
 
 
 def load_images(shards: Sequence[str], image_size: int) -> ImageSet:
-    """Decode every readable sample of ``shards`` that states its attributes, and resize it as the
-    models will see it.
+    """Decode every readable sample that states its attributes, as the models will see it.
 
     Args:
         shards: paths or URLs of tars.
@@ -164,17 +161,18 @@ def only_used_tokens(model: nn.Module, tokens: torch.Tensor) -> Iterator[torch.T
     """
     owner = next(part for part in model.modules() if hasattr(part, "token_embedding"))
     whole = owner.token_embedding
+    assert isinstance(whole, nn.Embedding)
     used, renumbered = tokens.unique(return_inverse=True)
-    owner.token_embedding = nn.Embedding.from_pretrained(whole.weight.detach()[used], freeze=False)
+    shrunk = nn.Embedding.from_pretrained(whole.weight.detach()[used], freeze=False)
+    owner.token_embedding = shrunk
     yield renumbered
     with torch.no_grad():
-        whole.weight[used] = owner.token_embedding.weight
+        whole.weight[used] = shrunk.weight
     owner.token_embedding = whole
 
 
 def seeded(build: Callable[[], T], seed: int, purpose: str) -> T:
-    """Build a model whose first weights depend on ``seed`` alone, leaving PyTorch's global stream
-    as it was.
+    """Build a model whose first weights depend on ``seed`` alone; the global stream stays.
 
     Args:
         build: makes the model; it may draw from the global stream alone.
@@ -188,7 +186,8 @@ def seeded(build: Callable[[], T], seed: int, purpose: str) -> T:
 
 def batched(num_items: int, batch_size: int) -> Sequence[torch.Tensor]:
     """Return the indices of ``num_items`` in order, ``batch_size`` at a time."""
-    return torch.arange(num_items).split(batch_size)
+    batches: Sequence[torch.Tensor] = torch.arange(num_items).split(batch_size)
+    return batches
 
 
 def _batches(num_items: int, batch_size: int, generator: torch.Generator) -> Iterator[torch.Tensor]:
@@ -201,9 +200,7 @@ def _batches(num_items: int, batch_size: int, generator: torch.Generator) -> Ite
 
 
 def _decode(image: bytes | None, image_size: int) -> np.ndarray | None:
-    """Return (S, S, 3) uint8, or None for bytes that are no image: sorting these out is
-    validation's work.
-    """
+    """Return (S, S, 3) uint8, or None for bytes that are no image, which validation tells of."""
     try:
         decoded = decode_rgb(image or b"")
     except DecodingError:

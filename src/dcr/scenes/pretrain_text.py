@@ -39,11 +39,14 @@ def build_text_encoder(parameters: PretrainingParameters) -> tuple[CLIPTextModel
 
 
 def text_side(backbone: Backbone) -> tuple[CLIPTextModel, CLIPTokenizer]:
-    """Return text tower and tokenizer of open_clip's ``backbone`` as transformers' classes, as
-    diffusers needs them.
+    """Return text tower and tokenizer of open_clip's ``backbone`` as diffusers needs them.
+
+    These are transformers' classes.
     """
+    length = backbone.model.context_length
+    assert isinstance(length, int)
     with TemporaryDirectory() as folder:
-        write_clip_tokenizer(Path(folder), backbone.model.context_length)
+        write_clip_tokenizer(Path(folder), length)
         tokenizer = CLIPTokenizer.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False
         )

@@ -68,15 +68,13 @@ def train_vae(images: ImageSet, parameters: PretrainingParameters) -> Autoencode
     generator = torch_generator(parameters.seed, "vae", "posterior")
 
     def batch_loss(indices: torch.Tensor) -> torch.Tensor:
-        """Return the loss of the images at ``indices``, (batch size,) int64, with new draws of
-        the posterior.
-        """
+        """Return the loss at ``indices``, (batch size,) int64, with new draws of the posterior."""
         pixels = images.pixels(indices).to(memory_format=torch.channels_last) * 2 - 1
         posterior = vae.encode(pixels).latent_dist
         decoded = vae.decode(posterior.sample(generator)).sample
-        return (
-            decoded - pixels
-        ).abs().mean() + parameters.vae_kl_weight * posterior.kl().sum() / pixels.numel()
+        error: torch.Tensor = (decoded - pixels).abs().mean()
+        divergence: torch.Tensor = posterior.kl().sum()
+        return error + parameters.vae_kl_weight * divergence / pixels.numel()
 
     optimise(
         vae,
@@ -88,9 +86,8 @@ def train_vae(images: ImageSet, parameters: PretrainingParameters) -> Autoencode
         parameters.seed,
         "vae",
     )
-    vae.requires_grad_(
-        False
-    )  # as the diffusion model will have it: the bits of its latents depend on it
+    # As the diffusion model will have it: the bits of its latents depend on it.
+    vae.requires_grad_(False)
     mean, logvar = encode_all(vae, images, parameters.vae_batch_size)
     variance = mean.var() + logvar.exp().mean()
     vae.register_to_config(scaling_factor=round(float(variance.rsqrt()), 4))

@@ -94,7 +94,8 @@ def draw_surroundings(
     ground = colours[2] + (colours[3] - colours[2]) * depth
     ground = ground * (1 + 0.16 * _TEXTURES[scene.texture](x / size, y / size, phases))
     below = cover(horizon - y, x.shape[0])
-    return (sky + (ground - sky) * below).astype(np.float32)
+    painted: np.ndarray = sky + (ground - sky) * below
+    return painted.astype(np.float32)
 
 
 def cover(distance: np.ndarray, image_size: int) -> np.ndarray:
@@ -105,25 +106,30 @@ def cover(distance: np.ndarray, image_size: int) -> np.ndarray:
             the image's side.
         image_size: pixels a side.
     """
-    return np.clip(np.float32(0.5) - distance * np.float32(image_size), 0, 1)
+    covered: np.ndarray = np.clip(np.float32(0.5) - distance * np.float32(image_size), 0, 1)
+    return covered
 
 
 def _sine(turns: np.ndarray) -> np.ndarray:
-    return np.sin(_TAU * turns)
+    wave: np.ndarray = np.sin(_TAU * turns)
+    return wave
 
 
 def _triangle(turns: np.ndarray) -> np.ndarray:
-    return 4 * np.abs(turns - np.floor(turns + 0.5)) - 1
+    wave: np.ndarray = 4 * np.abs(turns - np.floor(turns + 0.5)) - 1
+    return wave
 
 
 def _towers(x: np.ndarray, phases: np.ndarray) -> np.ndarray:
     column = np.floor(7 * x + phases[0])
-    return -0.16 * np.abs(_sine(0.37 * column + phases[1]))
+    skyline: np.ndarray = -0.16 * np.abs(_sine(0.37 * column + phases[1]))
+    return skyline
 
 
 def _planks(x: np.ndarray, y: np.ndarray, phases: np.ndarray) -> np.ndarray:
     row = 7 * y + phases[0]
-    return 0.6 * _triangle(row) + 0.4 * np.sign(_sine(3 * x + 1.5 * np.floor(row)))
+    texture: np.ndarray = 0.6 * _triangle(row) + 0.4 * np.sign(_sine(3 * x + 1.5 * np.floor(row)))
+    return texture
 
 
 _SKYLINES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {

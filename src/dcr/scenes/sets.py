@@ -211,11 +211,11 @@ def _write_lines(path: Path, lines: tuple[str, ...] | list[str]) -> None:
     path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
-def _progress(name: str, num_images: int) -> Bar:
+def _progress(name: str, num_images: int) -> Bar[None]:
     return show_progress(total=num_images, desc=f"drawing {name}", unit="image")
 
 
-def _watched(items: Iterator[T], bar: Bar) -> Iterator[T]:
+def _watched(items: Iterator[T], bar: Bar[None]) -> Iterator[T]:
     for item in items:
         yield item
         bar.update()

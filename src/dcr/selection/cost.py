@@ -33,16 +33,19 @@ def estimate_seconds(done: Sequence[Mapping[str, Any]], left: Sequence[Sequence[
     everywhere = _pace(runs)
     trained = sum(run["seconds"] for run in runs)
     other = max(0.0, sum(outcome["seconds"] for outcome in done) - trained) / len(done)
-    training = sum(
+    training: float = sum(
         run.max_train_steps * paces.get(run.objective, everywhere) for own in left for run in own
     )
-    return training + other * len(left)
+    rest: float = other * len(left)
+    return training + rest
 
 
 def _pace(runs: Iterable[Mapping[str, Any]]) -> float:
     """Return the seconds of a step."""
     runs = list(runs)
-    return sum(run["seconds"] for run in runs) / max(1, sum(run["steps"] for run in runs))
+    seconds: float = sum(run["seconds"] for run in runs)
+    steps: int = sum(run["steps"] for run in runs)
+    return seconds / max(1, steps)
 
 
 def hours(seconds: float) -> str:

@@ -65,7 +65,8 @@ def _gains(outcome: Outcome, rule: Rule) -> dict[str, float]:
 
 def _measure(comparisons: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     benchmark, _, metric = key.partition(".")
-    return comparisons[benchmark][metric]
+    comparison: Mapping[str, Any] = comparisons[benchmark][metric]
+    return comparison
 
 
 def _describe(outcome: Outcome, judgement: Judgement, rule: Rule) -> dict[str, Any]:

@@ -5,7 +5,7 @@ the base.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
@@ -159,9 +159,7 @@ class Trial:
         return jobs.train_adapters(job, dict(m.projector))
 
     def _encoders(self, materials: Materials, towers: Mapping[str, jobs.State]) -> Encoders:
-        """Return what loads the base and the encoder of each seed, in both forms where an
-        alignment follows.
-        """
+        """Return what loads the base and each seed's encoder, in both forms where aligned."""
 
         def merged(name: str) -> Backbone:
             """Return the base with the weights of the encoder ``name`` in its tower."""
@@ -169,10 +167,8 @@ class Trial:
             put_into_tower(self.training, backbone, towers[name])
             return backbone
 
-        encoders = {
-            BASE: lambda: materials.backbone,
-            **{name: partial(merged, name) for name in towers},
-        }
+        encoders: dict[str, Callable[[], Backbone]] = {BASE: lambda: materials.backbone}
+        encoders |= {name: partial(merged, name) for name in towers}
         if self.alignment.form == "none":
             return encoders
         fraction = self.training.validation_fraction
@@ -182,9 +178,7 @@ class Trial:
         )
 
     def _compare(self, results: Mapping[str, list[Result]], confidence: float) -> dict[str, Any]:
-        """Compare the product with the base, and where an alignment followed also with the base
-        aligned and itself.
-        """
+        """Compare the product with the base, and where aligned with the base aligned and itself."""
         method = self.training.method
         others = [BASE]
         if self.alignment.form != "none":

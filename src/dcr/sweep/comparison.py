@@ -72,7 +72,7 @@ def _gather_run(
     name: str, measured: Measurements, record: Mapping[str, Any], measures: Mapping[str, str]
 ) -> SweepRun:
     signal, _, seed = name.rpartition("-")
-    method = next((encoder for encoder in measured if encoder != "base"), None)
+    method = next((encoder for encoder in measured if encoder != "base"), "")
     sides: dict[str, dict[str, Measured]] = {"base": {}, "after": {}}
     for column, measure in measures.items():
         benchmark, _, metric = measure.partition(".")
