@@ -9,8 +9,6 @@ from safetensors.torch import load_file
 from transformers import AutoImageProcessor, AutoTokenizer, CLIPModel, CLIPVisionModel
 
 from dcr.errors import UserError
-from dcr.evaluation.comparison import comparison_records
-from dcr.export.card import model_card
 from dcr.export.folder import write_encoder, write_open_clip
 from dcr.files import sha256_folder
 from dcr.models.backbones import load_backbone, lora_targets, merge_lora, split_attention
@@ -18,7 +16,6 @@ from dcr.models.backbones.conversion.clip import to_clip_model
 from dcr.models.backbones.families.open_clip import OpenClipBackbone
 from dcr.models.backbones.families.open_clip_timm import TimmBackbone
 from dcr.models.encoder import load_encoder
-from measured import comparison
 from models import (
     IMAGE_SIZE,
     TEXTS,
@@ -280,6 +277,33 @@ class TestOtherFamilies:
         assert all(name.startswith("base_model.model.transformer.resblocks.") for name in names)
 
 
+class TestCrop:
+    @pytest.mark.parametrize(
+        ("width", "shift"), [(50, 0), (51, 0), (52, 0), (53, 1), (54, 0), (55, 0), (57, 1)]
+    )
+    def test_the_crop_lies_where_the_card_says(self, tmp_path, width, shift):
+        """Resized to 50 px, a picture of 50 x width is cropped to 50 of width."""
+        folder = tmp_path / "encoder"
+        write_encoder(
+            folder, load_backbone(f"local-dir:{tiny_open_clip(tmp_path / 'base')}"), None, CARD
+        )
+        image = images(1, (32 + width - 50, 32))[0]
+        ours = load_encoder(folder).backbone.preprocessing
+        processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
+        theirs = processor(image, return_tensors="pt").pixel_values[0]
+        left = (image.width - 32) // 2
+        cut = torch.stack(
+            [
+                ours.normalize(ours(image.crop((left + s, 0, left + s + 32, 32)))[None])[0]
+                for s in (0, 1)
+            ]
+        )
+        torch.testing.assert_close(theirs, cut[0], atol=1e-5, rtol=0)
+        torch.testing.assert_close(
+            ours.normalize(ours(image)[None])[0], cut[shift], atol=1e-5, rtol=0
+        )
+
+
 class TestLoadEncoder:
     def test_more_images_than_a_batch_and_none(self, exported):
         *_, folder = exported
@@ -315,92 +339,6 @@ class TestWriteOpenClip:
         assert loaded.model_cfg == backbone.model_cfg
         assert torch.equal(loaded.encode_image(pixels()), backbone.encode_image(pixels()))
         assert torch.equal(loaded.encode_text(TEXTS), backbone.encode_text(TEXTS))
-
-
-class TestModelCard:
-    def test_tells_scores_hashes_settings_and_what_got_worse(self):
-        scores = {
-            "base": {"mmvp_vlm": {"mean": 0.192}},
-            "dcr": {
-                "mmvp_vlm": {"mean": 0.333},
-                "zero_shot": {"acc1": 0.5},
-                "text_alignment/one": {"modality_gap": 0.8},
-            },
-        }
-        text = model_card(
-            {
-                **CARD,
-                "scores": scores,
-                "hashes": {"manifest": "ab12"},
-                "settings": {"seed": 0},
-                "base_model": "org/clip@main",
-                "base_revision": "c0ffee",
-                "intervals": {"dcr": {"mmvp_vlm": {"mean": [0.25, 0.41]}}},
-                "comparisons": comparison_records(
-                    [
-                        comparison("zero_shot.acc1", 0.5, 0.44, (-0.08, -0.03), num_seeds=1),
-                        comparison("mmvp_vlm.mean", 0.19, 0.33, (0.05, 0.2)),
-                        comparison("mmvp_vlm.Texts", 0.4, 0.2, (-0.3, -0.1)),
-                        comparison("text_alignment.modality_gap", 0.9, 0.8, (-0.2, -0.05)),
-                    ]
-                ),
-            },
-            missing={},
-        )
-        assert "license: apache-2.0" in text
-        assert "base_model: org/clip\n" in text
-        assert "at commit `c0ffee`" in text
-        assert "| mmvp_vlm | mean | 19.2 | 33.3 [25.0, 41.0] |" in text
-        assert "| zero_shot | acc1 | - | 50.0 |" in text
-        assert "| text_alignment/one | modality_gap | - | 0.800 |" in text
-        assert "| manifest | `ab12` |" in text
-        assert "| seed | `0` |" in text
-        losses = text.partition("## Known losses")[2]
-        assert (
-            "- zero_shot acc1: -6.0 points against the base model, interval [-8.0, -3.0] over the"
-            " test items" in losses
-        )
-        assert losses.partition("##")[0].count("\n- ") == 1
-
-    def test_the_crop_that_lies_a_pixel_apart_is_told_where_there_is_one(self):
-        told = "transformers crops one pixel from where open_clip"
-        assert told in model_card({**CARD, "resize_mode": "shortest"}, {})
-        assert told not in model_card({**CARD, "resize_mode": "squash"}, {})
-        assert told not in model_card(
-            {**CARD, "resize_mode": "shortest"}, {"transformers": "It has none."}
-        )
-
-    @pytest.mark.parametrize(
-        ("width", "shift"), [(50, 0), (51, 0), (52, 0), (53, 1), (54, 0), (55, 0), (57, 1)]
-    )
-    def test_the_crop_lies_where_the_card_says(self, tmp_path, width, shift):
-        """Resized to 50 px, a picture of 50 x width is cropped to 50 of width."""
-        folder = tmp_path / "encoder"
-        write_encoder(
-            folder, load_backbone(f"local-dir:{tiny_open_clip(tmp_path / 'base')}"), None, CARD
-        )
-        image = images(1, (32 + width - 50, 32))[0]
-        ours = load_encoder(folder).backbone.preprocessing
-        processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
-        theirs = processor(image, return_tensors="pt").pixel_values[0]
-        left = (image.width - 32) // 2
-        cut = torch.stack(
-            [
-                ours.normalize(ours(image.crop((left + s, 0, left + s + 32, 32)))[None])[0]
-                for s in (0, 1)
-            ]
-        )
-        torch.testing.assert_close(theirs, cut[0], atol=1e-5, rtol=0)
-        torch.testing.assert_close(
-            ours.normalize(ours(image)[None])[0], cut[shift], atol=1e-5, rtol=0
-        )
-
-    def test_says_that_nothing_was_measured_or_lost(self):
-        assert "Not measured" in model_card(CARD, {})
-        same = comparison_records([comparison("zero_shot.acc1", 0.5, 0.49, (-0.04, 0.02))])
-        assert "None beyond the interval of the difference in zero_shot acc1" in model_card(
-            {**CARD, "comparisons": same}, {}
-        )
 
 
 def logits(backbone):

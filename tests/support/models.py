@@ -11,6 +11,8 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from dcr.models.backbones import Backbone, load_backbone
+
 IMAGE_SIZE = 32
 TEXTS = ["a red fish, facing left!", "Two   dots on a STRIPED wall", "it's café № 42", ""]
 
@@ -189,3 +191,12 @@ def randomize_adapter(visual: torch.nn.Module, seed: int = 2) -> None:
             (name, p) for name, p in visual.named_parameters() if p.requires_grad
         ):
             parameter.add_(0.2 * torch.randn(parameter.shape, generator=generator))
+
+
+FAMILIES = {"open_clip": tiny_open_clip, "clip": tiny_hf_clip, "siglip": tiny_siglip}
+"""What writes a tiny model, by the family it is of."""
+
+
+def load_family(folders: dict[str, str], family: str) -> Backbone:
+    """Load the backbone of a family from its folder."""
+    return load_backbone(("local-dir:" if family == "open_clip" else "") + folders[family])

@@ -4,61 +4,22 @@ import pickle
 
 import pytest
 import torch
-from peft import LoraConfig, inject_adapter_in_model
 from torch import nn
 
 from dcr.errors import UserError
-from dcr.models.backbones import (
-    fuse_attention,
-    load_backbone,
-    lora_targets,
-    merge_lora,
-    split_attention,
-)
-from dcr.models.backbones.attention import SplitAttention, fused_state_dict
-from dcr.models.backbones.families.open_clip_timm import TimmBackbone
+from dcr.models.backbones import load_backbone
 from models import (
+    FAMILIES,
     IMAGE_SIZE,
     TEXTS,
     images,
+    load_family,
     pixels,
     randomize,
-    randomize_adapter,
     tiny_hf_clip,
     tiny_model_cfg,
     tiny_open_clip,
-    tiny_siglip,
 )
-
-FAMILIES = {"open_clip": tiny_open_clip, "clip": tiny_hf_clip, "siglip": tiny_siglip}
-
-
-@pytest.fixture(scope="module")
-def sources(tmp_path_factory):
-    root = tmp_path_factory.mktemp("models")
-    return {family: str(write(root / family)) for family, write in FAMILIES.items()}
-
-
-@pytest.fixture(scope="module")
-def timm_backbone():
-    """A timm tower with SigLIP's attention pooling, as open_clip builds it."""
-    vision_cfg = {
-        "timm_model_name": "test_vit",
-        "timm_pool": "map",
-        "timm_proj": "none",
-        "image_size": 160,
-    }
-    model_cfg = tiny_model_cfg(
-        embed_dim=64, custom_text=True, init_logit_bias=-10.0, vision_cfg=vision_cfg
-    )
-    return TimmBackbone.build(
-        model_cfg, {"mean": (0.5,) * 3, "std": (0.5,) * 3, "resize_mode": "squash"}
-    )
-
-
-def load(sources, family):
-    prefix = "local-dir:" if family == "open_clip" else ""
-    return load_backbone(prefix + sources[family])
 
 
 class TestInterface:
@@ -73,7 +34,7 @@ class TestInterface:
     def test_facts_are_read_from_the_folder(
         self, sources, family, embed_dim, mean, resize_mode, logit_bias
     ):
-        backbone = load(sources, family)
+        backbone = load_family(sources, family)
 
         assert (backbone.image_size, backbone.interpolation) == (IMAGE_SIZE, "bicubic")
         assert backbone.mean == pytest.approx(mean)
@@ -126,7 +87,7 @@ class TestInterface:
 
     @pytest.mark.parametrize("family", FAMILIES)
     def test_preprocess_gives_the_librarys_own_pixels_before_normalisation(self, sources, family):
-        backbone = load(sources, family)
+        backbone = load_family(sources, family)
         if family == "open_clip":
             import open_clip
 
@@ -152,7 +113,7 @@ class TestInterface:
 
     @pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK"])
     def test_any_image_mode_becomes_rgb(self, sources, mode):
-        assert load(sources, "open_clip").preprocess(images(1)[0].convert(mode)).shape == (
+        assert load_family(sources, "open_clip").preprocess(images(1)[0].convert(mode)).shape == (
             3,
             IMAGE_SIZE,
             IMAGE_SIZE,
@@ -160,7 +121,7 @@ class TestInterface:
 
     @pytest.mark.parametrize("family", FAMILIES)
     def test_gradients_reach_pixels_and_tower_but_not_text(self, sources, family):
-        backbone = load(sources, family)
+        backbone = load_family(sources, family)
         batch = pixels().requires_grad_()
         backbone.encode_image(batch).square().sum().backward()
 
@@ -173,18 +134,22 @@ class TestInterface:
         assert not backbone.encode_text(TEXTS).requires_grad
 
     def test_patch_tokens_of_both_families_are_the_same_hidden_states(self, sources):
-        backbone = load(sources, "clip")
+        backbone = load_family(sources, "clip")
         hidden_states = backbone.model.vision_model(
             pixel_values=backbone.preprocessing.normalize(pixels()), output_hidden_states=True
         ).hidden_states
 
         torch.testing.assert_close(backbone.patch_tokens(pixels()), hidden_states[-2][:, 1:])
-        assert load(sources, "open_clip").patch_tokens(pixels(), layer=-1).shape == (3, 16, 32)
-        assert load(sources, "siglip").patch_tokens(pixels()).shape == (3, 16, 32)
+        assert load_family(sources, "open_clip").patch_tokens(pixels(), layer=-1).shape == (
+            3,
+            16,
+            32,
+        )
+        assert load_family(sources, "siglip").patch_tokens(pixels()).shape == (3, 16, 32)
 
     @pytest.mark.parametrize("family", FAMILIES)
     def test_tokens_come_in_one_pass_with_the_embedding(self, sources, family):
-        backbone = load(sources, family)
+        backbone = load_family(sources, family)
         embedding, tokens = backbone.encode_tokens(pixels())
         torch.testing.assert_close(embedding, backbone.encode_image(pixels()))
         first = next(backbone.visual.parameters())
@@ -199,6 +164,15 @@ class TestInterface:
         )
         assert not torch.allclose(
             quick.encode_image(pixels()), exact.encode_image(pixels()), atol=1e-3
+        )
+
+    def test_a_copy_of_a_backbone_is_independent(self, sources):
+        backbone = load_family(sources, "open_clip")
+        other = copy.deepcopy(backbone)
+        randomize(other.model, seed=5)
+        assert torch.equal(
+            load_family(sources, "open_clip").encode_image(pixels()),
+            backbone.encode_image(pixels()),
         )
 
 
@@ -270,137 +244,3 @@ class TestSources:
         (folder / "preprocessor_config.json").unlink()
         with pytest.raises(UserError, match=r"preprocessor_config\.json"):
             load_backbone(str(folder))
-
-
-class TestAttention:
-    @pytest.fixture
-    def visual(self, sources):
-        return load(sources, "open_clip").visual
-
-    @pytest.mark.parametrize("batch_first", [True, False])
-    def test_split_attention_equals_pytorchs(self, batch_first):
-        fused = nn.MultiheadAttention(24, 3, batch_first=batch_first)
-        randomize(fused)
-        query, memory = torch.randn(4, 7, 24), torch.randn(4, 7, 24)
-        mask = torch.full((7, 7), float("-inf")).triu(1)
-        for attn_mask in (None, mask) if batch_first else (None,):
-            expected = fused(query, memory, memory, need_weights=False, attn_mask=attn_mask)[0]
-            result = SplitAttention(fused)(
-                query, memory, memory, need_weights=False, attn_mask=attn_mask
-            )[0]
-            torch.testing.assert_close(result, expected, atol=1e-6, rtol=1e-6)
-
-    def test_split_leaves_the_embedding_and_its_gradient(self, visual):
-        batch = pixels().requires_grad_()
-        expected = visual(batch)
-        (expected_gradient,) = torch.autograd.grad(expected.sum(), batch)
-        split_attention(visual)
-        result = visual(batch)
-
-        assert not any(isinstance(module, nn.MultiheadAttention) for module in visual.modules())
-        torch.testing.assert_close(result, expected, atol=1e-6, rtol=1e-6)
-        torch.testing.assert_close(
-            torch.autograd.grad(result.sum(), batch)[0], expected_gradient, atol=1e-5, rtol=1e-5
-        )
-
-    def test_fuse_gives_the_same_state_bit_for_bit(self, visual):
-        before = {name: tensor.clone() for name, tensor in visual.state_dict().items()}
-        expected = visual(pixels())
-        split_attention(visual)
-        seen_through = fused_state_dict(visual)
-        fuse_attention(visual)
-
-        for state in (visual.state_dict(), seen_through):
-            assert state.keys() == before.keys()
-            assert all(torch.equal(state[name], before[name]) for name in before)
-        assert torch.equal(visual(pixels()), expected)
-
-    def test_splitting_draws_no_random_numbers(self, visual):
-        torch.manual_seed(3)
-        expected = torch.rand(1)
-        torch.manual_seed(3)
-        split_attention(visual)
-        fuse_attention(visual)
-        assert torch.equal(torch.rand(1), expected)
-
-    def test_an_adapter_must_be_merged_before_fusing(self, visual):
-        split_attention(visual)
-        inject_adapter_in_model(LoraConfig(target_modules=lora_targets(visual)), visual)
-        with pytest.raises(ValueError, match="merge"):
-            fuse_attention(visual)
-
-
-class TestLoraTargets:
-    def test_open_clip(self, sources):
-        visual = load(sources, "open_clip").visual
-        with pytest.raises(ValueError, match="split_attention"):
-            lora_targets(visual)
-        split_attention(visual)
-        layers = [f"attn.{name}" for name in ("q_proj", "k_proj", "v_proj", "out_proj")] + [
-            "mlp.c_fc",
-            "mlp.c_proj",
-        ]
-        assert lora_targets(visual) == [
-            f"transformer.resblocks.{i}.{layer}" for i in range(2) for layer in layers
-        ]
-
-    @pytest.mark.parametrize("family", ["clip", "siglip"])
-    def test_transformers_without_pooling_head_and_projection(self, sources, family):
-        visual = load(sources, family).visual
-        split_attention(visual)
-        layers = [f"self_attn.{name}" for name in ("q_proj", "k_proj", "v_proj", "out_proj")] + [
-            "mlp.fc1",
-            "mlp.fc2",
-        ]
-        expected = {
-            f"vision_model.encoder.layers.{i}.{layer}" for i in range(2) for layer in layers
-        }
-        assert set(lora_targets(visual)) == expected
-
-    def test_timm_without_pooling_head(self, timm_backbone):
-        targets = lora_targets(timm_backbone.visual)
-        layers = ["attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2"]
-        depth = len(timm_backbone.visual.trunk.blocks)
-        assert targets == [f"trunk.blocks.{i}.{layer}" for i in range(depth) for layer in layers]
-        assert timm_backbone.encode_image(torch.rand(2, 3, 160, 160)).shape == (2, 64)
-
-    def test_a_tower_without_transformer_blocks_is_told(self):
-        with pytest.raises(UserError, match="choose a ViT"):
-            lora_targets(nn.Conv2d(3, 3, 1))
-
-    @pytest.mark.parametrize("family", FAMILIES)
-    def test_every_target_acts_and_merging_keeps_the_features(self, sources, family):
-        backbone = load(sources, family)
-        untouched = backbone.encode_image(pixels()).detach()
-        split_attention(backbone.visual)
-        targets = lora_targets(backbone.visual)
-        backbone.visual.requires_grad_(False)
-        config = LoraConfig(r=2, lora_dropout=0.1, bias="lora_only", target_modules=targets)
-        inject_adapter_in_model(config, backbone.visual)
-        torch.testing.assert_close(backbone.encode_image(pixels()), untouched, atol=1e-6, rtol=1e-6)
-        trainable = [name for name, p in backbone.visual.named_parameters() if p.requires_grad]
-        assert {name.split(".lora_")[0] for name in trainable if ".lora_" in name} == set(targets)
-
-        randomize_adapter(backbone.visual.eval())
-        adapted = backbone.encode_image(pixels())
-        adapted.square().sum().backward()
-        factors = {n: p for n, p in backbone.visual.named_parameters() if ".lora_" in n}
-        # a layer that ignores its adapter, as nn.MultiheadAttention does, would leave its gradient
-        # empty
-        assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in factors.values())
-        assert not torch.allclose(adapted, untouched, atol=1e-3)
-
-        merge_lora(backbone.visual)
-        fuse_attention(backbone.visual)
-        torch.testing.assert_close(backbone.encode_image(pixels()), adapted, atol=1e-5, rtol=1e-5)
-        assert (
-            load(sources, family).visual.state_dict().keys() == backbone.visual.state_dict().keys()
-        )
-
-    def test_a_copy_of_a_backbone_is_independent(self, sources):
-        backbone = load(sources, "open_clip")
-        other = copy.deepcopy(backbone)
-        randomize(other.model, seed=5)
-        assert torch.equal(
-            load(sources, "open_clip").encode_image(pixels()), backbone.encode_image(pixels())
-        )
