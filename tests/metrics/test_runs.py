@@ -6,7 +6,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from dcr.metrics.runs import interval_over_seeds_and_items, spread_over_runs
+from dcr.metrics.runs import (
+    interval_over_seeds_and_items,
+    p_value_over_seeds_and_items,
+    spread_over_runs,
+)
 
 VALUES = [0.31, 0.35, 0.28, 0.33]
 
@@ -115,3 +119,51 @@ def test_replicates_of_other_seeds_are_an_error():
         ValueError, match=r"values \(S,\) and replicates \(S, R\) must be of S > 0 seeds"
     ):
         interval_over_seeds_and_items([0.1, 0.2], np.zeros((3, 10)), 0.95)
+
+
+@pytest.mark.parametrize("num_seeds", [2, 3, 5])
+@pytest.mark.parametrize("shift", [0.0, 0.01, 0.05])
+def test_the_p_value_of_several_seeds_is_where_the_interval_touches_zero(num_seeds, shift):
+    generator = np.random.default_rng(num_seeds)
+    values = generator.normal(shift, 0.02, size=num_seeds)
+    replicates = values[:, None] + generator.normal(0, 0.03, size=(num_seeds, 500))
+    p_value = p_value_over_seeds_and_items(values, replicates)
+    assert 0 < p_value < 1
+    low, high = interval_over_seeds_and_items(values, replicates, 1 - p_value)
+    assert min(abs(low), abs(high)) == pytest.approx(0, abs=1e-7)
+
+
+def test_the_p_value_of_one_seed_is_the_normal_approximation_of_its_resamples():
+    from statistics import NormalDist
+
+    generator = np.random.default_rng(0)
+    replicates = generator.normal(0.1, 0.04, size=(1, 100_000))
+    p_value = p_value_over_seeds_and_items([0.1], replicates)
+    assert p_value == pytest.approx(2 * NormalDist().cdf(-0.1 / replicates.std()), rel=1e-9)
+    beyond_zero = 2 * (replicates < 0).mean()
+    assert p_value == pytest.approx(beyond_zero, rel=0.1)
+
+
+def test_a_small_p_value_is_told_where_no_resample_lies_beyond_zero():
+    replicates = np.random.default_rng(0).normal(0.1, 0.02, size=(1, 2000))
+    assert (replicates > 0).all()
+    assert 0 < p_value_over_seeds_and_items([0.1], replicates) < 1e-5 < 1 / 2000
+
+
+def test_p_values_of_paired_means_are_uniform_where_nothing_changed():
+    generator = np.random.default_rng(1)
+    counts = generator.multinomial(200, np.full(200, 1 / 200), size=400)
+    found = []
+    for _ in range(300):
+        differences = generator.normal(size=200)
+        replicates = (counts @ differences / 200)[None]
+        found.append(p_value_over_seeds_and_items([differences.mean()], replicates))
+    below = np.mean(np.array(found) < 0.05)
+    assert 0.02 < below < 0.09
+    assert 0.4 < np.mean(found) < 0.6
+
+
+def test_what_does_not_vary_is_certain():
+    assert p_value_over_seeds_and_items([0.0], np.zeros((1, 10))) == 1
+    assert p_value_over_seeds_and_items([1.0], np.ones((1, 10))) == 0
+    assert p_value_over_seeds_and_items([0.5, 0.5], np.full((2, 10), 0.5)) == 0

@@ -13,6 +13,7 @@ from benchmark_folders import ColourBackbone, write_classification
 from dcr.data.benchmark_sets import open_set
 from dcr.errors import UserError
 from dcr.evaluation import Embedder
+from dcr.evaluation.multiplicity import correct
 from dcr.published.scores import BACKBONES, published_scores
 from dcr.reporting import figures, images
 from dcr.reporting.comparison_page import (
@@ -21,7 +22,7 @@ from dcr.reporting.comparison_page import (
     build_score_rows,
     render_comparison,
 )
-from dcr.reporting.method_tables import build_alignment_table, build_rival_table
+from dcr.reporting.method_tables import build_alignment_table, build_rival_table, measures_of
 from dcr.reporting.names import measure_name
 from dcr.reporting.neighbours import show_neighbours
 from dcr.reporting.numbers import show_difference
@@ -85,7 +86,9 @@ def test_the_page_shows_every_encoder_and_its_flips_offline(encoders):
 
 
 def test_a_cell_holds_the_mean_over_seeds_with_its_interval_and_verdict(encoders):
-    rows = {row["name"]: row for row in build_score_rows(encoders.methods.without_forms(), {}, {})}
+    rows = {
+        row["name"]: row for row in build_score_rows(encoders.methods.without_forms(), {}, {}, ())
+    }
     base, dcr, _, naive = rows["clustering ACC"]["cells"]
     scores = finished_run.scores()
     value = np.mean([scores[name]["clustering"]["acc"] for name in ("dcr", "dcr@1", "dcr@2")])
@@ -93,6 +96,20 @@ def test_a_cell_holds_the_mean_over_seeds_with_its_interval_and_verdict(encoders
     assert dcr["change"].endswith("▲ better")
     assert naive["change"].endswith("one seed")
     assert dcr["change_interval"].startswith("+")
+
+
+def test_verdicts_of_all_encoders_count_where_all_are_shown(encoders):
+    methods = encoders.methods.without_forms()
+    keys = measures_of(methods.scores)
+    shown = {
+        name: [comparison for comparison in found if comparison.key in keys]
+        for name, found in methods.comparisons.items()
+    }
+    family = correct(shown, encoders.confidence)
+    assert family.num_compared > len(shown["dcr"])
+    page = render(encoders)
+    assert page.count("survives Holm</small>") == len(family.survivors) > 0
+    assert f"{family.num_compared} differences are judged here" in page
 
 
 def test_the_product_stands_against_its_rivals_on_the_seeds_that_both_have(encoders):
@@ -157,7 +174,7 @@ def test_published_figures_are_marked_and_stand_in_rows_of_their_own_measure(enc
     rows = {
         row["name"]: row
         for row in build_score_rows(
-            encoders.methods.without_forms(), published_scores(backbone), {}
+            encoders.methods.without_forms(), published_scores(backbone), {}, ()
         )
     }
     mmvp = [value for value in rows["MMVP-VLM"]["published"] if value]

@@ -1,6 +1,7 @@
 """The page: whole, self-contained, honest, and safe to open."""
 
 import dataclasses
+import html
 import json
 import re
 from html.parser import HTMLParser
@@ -13,6 +14,7 @@ import finished_run
 from dcr.evaluation.comparison import comparison_records
 from dcr.evaluation.judge import Judge
 from dcr.evaluation.measurements import read_measurements
+from dcr.evaluation.multiplicity import correct
 from dcr.reporting.method_tables import build_method_table, measures_of
 from dcr.reporting.methods import gather
 from dcr.reporting.page import render_page
@@ -229,6 +231,23 @@ def test_a_recipe_without_its_own_base_models_and_without_mmvp_still_has_a_page(
 def test_details_that_the_base_models_cannot_tell_are_named(page):
     assert "The UNet cannot tell count and text: " in page
     assert page.count("not told") == 3
+
+
+def test_the_number_of_verdicts_is_told_and_what_survives_is_marked(page, example):
+    run, _ = example
+    own = run.methods.without_forms().comparisons[run.methods.product]
+    family = correct({run.methods.product: own}, run.confidence)
+    assert 0 < len(family.survivors) <= family.num_apart < family.num_compared == len(own)
+    assert page.count("survives Holm</small>") == len(family.survivors)
+    words = re.sub(r"\s+", " ", page)
+    assert (
+        f"{family.num_compared} differences are judged here, types and attributes included: if"
+        in words
+    )
+    assert (
+        f"{family.num_apart} do, and {len(family.survivors)} of them survive Holm's correction for"
+        f" {family.num_compared}, by which the probability of a single false one is at most 5 %."
+    ) in html.unescape(words)
 
 
 def test_the_same_run_gives_the_same_bytes(page, example):

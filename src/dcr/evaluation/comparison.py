@@ -13,7 +13,7 @@ import numpy as np
 
 from dcr.evaluation.measurements import Measured, check_items
 from dcr.metrics.direction import is_share
-from dcr.metrics.runs import interval_over_seeds_and_items
+from dcr.metrics.runs import interval_over_seeds_and_items, p_value_over_seeds_and_items
 
 BETTER = "better"
 WORSE = "worse"
@@ -49,6 +49,8 @@ class Comparison:
         benchmark, metric: names of the measure.
         before, after: each by itself.
         difference: after minus before, seed by seed and item by item.
+        p_value: of the difference being zero, see
+            `dcr.metrics.runs.p_value_over_seeds_and_items`; None where it was not computed.
     """
 
     benchmark: str
@@ -56,6 +58,7 @@ class Comparison:
     before: Estimate
     after: Estimate
     difference: Estimate
+    p_value: float | None = None
 
     @property
     def key(self) -> str:
@@ -94,6 +97,14 @@ def judge(difference: Estimate, has_better_end: bool = True) -> str:
     return NOISE
 
 
+def p_value(differences: Sequence[Measured]) -> float:
+    """Return the p value of the mean of ``differences``, one a seed, being zero; see
+    `dcr.metrics.runs.p_value_over_seeds_and_items`.
+    """
+    values = [measured.value for measured in differences]
+    return p_value_over_seeds_and_items(values, np.stack([one.replicates for one in differences]))
+
+
 def estimate(seeds: Sequence[Measured], confidence: float, trained: bool = True) -> Estimate:
     """Return the mean over ``seeds`` with its interval.
 
@@ -125,6 +136,7 @@ def comparison_records(comparisons: Sequence[Comparison]) -> dict[str, dict[str,
         }
         records.setdefault(comparison.benchmark, {})[comparison.metric] = {
             **values,
+            "p_value": comparison.p_value,
             "verdict": comparison.verdict,
         }
     return records
@@ -139,6 +151,7 @@ def read_comparisons(records: Mapping[str, Mapping[str, Any]]) -> list[Compariso
             benchmark,
             metric,
             **{side: Estimate(**record[side]) for side in ("before", "after", "difference")},
+            p_value=record.get("p_value"),
         )
         for benchmark, metrics in records.items()
         for metric, record in metrics.items()

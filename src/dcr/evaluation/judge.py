@@ -15,7 +15,7 @@ from collections.abc import Collection, Sequence
 
 from dcr.encoder_names import EncoderName, group_seeds
 from dcr.errors import UserError
-from dcr.evaluation.comparison import Comparison, Estimate, estimate
+from dcr.evaluation.comparison import Comparison, Estimate, estimate, p_value
 from dcr.evaluation.measurements import Measured, Measurements
 
 
@@ -99,6 +99,7 @@ class Judge:
             before=self._estimate(before, benchmark, metric),
             after=self._estimate(after, benchmark, metric),
             difference=estimate(differences, self._confidence, trained),
+            p_value=p_value(differences),
         )
 
     def _estimate(self, encoders: Sequence[str], benchmark: str, metric: str) -> Estimate:

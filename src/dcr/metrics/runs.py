@@ -81,24 +81,55 @@ def interval_over_seeds_and_items(
             all seeds.
         confidence: the interval's coverage, in (0, 1).
     """
-    scores = np.asarray(values, dtype=np.float64)
-    replicates = np.asarray(replicates, dtype=np.float64)
-    if (
-        scores.ndim != 1
-        or len(scores) == 0
-        or replicates.shape[:1] != scores.shape
-        or not 0 < confidence < 1
-    ):
-        raise ValueError(
-            "values (S,) and replicates (S, R) must be of S > 0 seeds and confidence in (0, 1),"
-            f" got {scores.shape}, {replicates.shape} and {confidence}"
-        )
-    number = len(scores)
-    if number == 1:
-        return percentile_interval(replicates[0], confidence)
-    seeds_error = scores.std(ddof=1) / number**0.5
-    items_error = np.nanstd(replicates.mean(axis=0))
-    error = np.hypot(seeds_error, items_error)
-    freedom = (number - 1) * (error / seeds_error) ** 4 if seeds_error > 0 else np.inf
+    scores, draws = _check(values, replicates)
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence must lie in (0, 1), got {confidence}")
+    if len(scores) == 1:
+        return percentile_interval(draws[0], confidence)
+    error, freedom = _error(scores, draws)
     reach = student.ppf((1 + confidence) / 2, freedom) * error
     return float(scores.mean() - reach), float(scores.mean() + reach)
+
+
+def p_value_over_seeds_and_items(values: Sequence[float], replicates: np.ndarray) -> float:
+    """Return the two-sided p value of a mean difference over S training seeds being zero.
+
+    For several seeds it is that of Student's t of `interval_over_seeds_and_items`: the interval of
+    a confidence leaves out zero just where p is below 1 minus it. For one seed it is the normal
+    approximation with the deviation of the resamples. The share of resamples beyond zero would
+    match their percentile interval, but R of them tell no p below 2 / R, and a correction for many
+    measures asks for smaller ones; the approximation leans on the tails of a normal, which means
+    over items approach.
+
+    Args:
+        values, replicates: (S,) and (S, R), differences, as for the interval.
+    """
+    scores, draws = _check(values, replicates)
+    mean = abs(scores.mean())
+    error, freedom = (float(np.nanstd(draws[0])), np.inf)
+    if len(scores) > 1:
+        error, freedom = _error(scores, draws)
+    if error == 0:
+        return float(mean == 0)
+    return float(2 * student.sf(mean / error, freedom))
+
+
+def _check(values: Sequence[float], replicates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    scores = np.asarray(values, dtype=np.float64)
+    draws = np.asarray(replicates, dtype=np.float64)
+    if scores.ndim != 1 or len(scores) == 0 or draws.shape[:1] != scores.shape:
+        raise ValueError(
+            "values (S,) and replicates (S, R) must be of S > 0 seeds, got"
+            f" {scores.shape} and {draws.shape}"
+        )
+    return scores, draws
+
+
+def _error(scores: np.ndarray, draws: np.ndarray) -> tuple[float, float]:
+    """Return the standard error of the mean over several seeds, and its degrees of freedom."""
+    number = len(scores)
+    seeds_error = scores.std(ddof=1) / number**0.5
+    items_error = np.nanstd(draws.mean(axis=0))
+    error = np.hypot(seeds_error, items_error)
+    freedom = (number - 1) * (error / seeds_error) ** 4 if seeds_error > 0 else np.inf
+    return float(error), float(freedom)

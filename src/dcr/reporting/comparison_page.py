@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import plotly.graph_objects as go
 
 from dcr.evaluation.comparison import Comparison
+from dcr.evaluation.multiplicity import correct
 from dcr.metrics.direction import is_share
 from dcr.metrics.runs import spread_over_runs
 from dcr.published.scores import published_scores
@@ -59,7 +60,13 @@ def render_comparison(encoders: Encoders, figures: Mapping[str, go.Figure]) -> s
     """
     published = published_scores(encoders.published) if encoders.published else {}
     methods = encoders.methods.without_forms()
-    rows = build_score_rows(methods, published, tell_rules(encoders.sets))
+    keys = measures_of(methods.scores)
+    shown = {
+        name: [comparison for comparison in found if comparison.key in keys]
+        for name, found in methods.comparisons.items()
+    }
+    family = correct(shown, encoders.confidence)
+    rows = build_score_rows(methods, published, tell_rules(encoders.sets), family.survivors)
     return render_template(
         "comparison.html",
         figures,
@@ -72,6 +79,7 @@ def render_comparison(encoders: Encoders, figures: Mapping[str, go.Figure]) -> s
         names={name: encoder_name(name) for name in methods.scores},
         seeds={name: len(own) for name, own in methods.seeds.items()},
         published=list(published),
+        family=family,
         published_rules=tell_published(encoders.sets, published),
         rows=rows,
         rival_table=build_rival_table(methods, encoders.measures),
@@ -86,6 +94,7 @@ def build_score_rows(
     methods: Methods,
     published: Mapping[str, Mapping[str, float]],
     rules: Mapping[str, str],
+    survivors: Collection[tuple[str, str]],
 ) -> list[dict[str, Any]]:
     """Return a row a measure: each method's value with its interval and verdict, then the published
     values.
@@ -97,6 +106,7 @@ def build_score_rows(
         published: fractions by measure, ``benchmark.metric``, of each published method; see
             `published_scores`.
         rules: words for the rule of a measure, see `dcr.reporting.rules.tell_rules`.
+        survivors: (method, measure) of the verdicts that survive the correction for their number.
     """
     verdicts = {name: {c.key: c for c in found} for name, found in methods.comparisons.items()}
     rows = []
@@ -106,6 +116,9 @@ def build_score_rows(
             _cell(methods, name, key, share, verdicts.get(name, {}).get(key))
             for name in methods.scores
         ]
+        for name, cell in zip(methods.scores, cells, strict=True):
+            if cell is not None:
+                cell["survives"] = (name, key) in survivors
         values = [published[method].get(key) for method in published]
         stated = ["" if value is None else show_value(value, share) for value in values]
         rows.append(
@@ -122,7 +135,7 @@ def build_score_rows(
 
 def _cell(
     methods: Methods, name: str, key: str, share: bool, comparison: Comparison | None
-) -> dict[str, str] | None:
+) -> dict[str, Any] | None:
     benchmark, _, metric = key.partition(".")
     value = methods.scores[name].get(benchmark, {}).get(metric)
     if value is None:

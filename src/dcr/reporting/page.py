@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from dcr.evaluation.multiplicity import correct
 from dcr.pages import fill_template
 from dcr.reporting import tables
 from dcr.reporting.details import build_details
@@ -96,6 +97,7 @@ def render_page(run: Run, figures: Mapping[str, go.Figure]) -> str:
     methods = run.methods.without_forms()
     name = encoder_name(methods.product)
     own = methods.comparisons[methods.product]
+    family = correct({methods.product: own}, run.confidence)
     return render_template(
         "report.html",
         figures,
@@ -107,7 +109,10 @@ def render_page(run: Run, figures: Mapping[str, go.Figure]) -> str:
         tiles=tables.build_tiles(
             select(own, [key for keys in run.measures.values() for key in keys])
         ),
-        benchmark_tables=tables.build_benchmark_tables(own, run.sets),
+        benchmark_tables=tables.build_benchmark_tables(
+            own, run.sets, {key for _, key in family.survivors}
+        ),
+        family=family,
         method_table=build_method_table(methods),
         rival_table=build_rival_table(methods, run.measures),
         alignment_table=build_alignment_table(run.methods, run.measures),
@@ -123,7 +128,6 @@ def render_page(run: Run, figures: Mapping[str, go.Figure]) -> str:
         hashes={**run.training["hashes"], **run.models["hashes"]},
         versions=package_versions(),
         num_measures=len(measures_of(methods.scores)),
-        num_comparisons=len(own),
         confidence=f"{run.confidence * 100:g}",
     )
 

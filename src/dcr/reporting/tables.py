@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -57,7 +57,9 @@ def build_tiles(comparisons: Sequence[Comparison]) -> list[dict[str, str]]:
 
 
 def build_benchmark_tables(
-    comparisons: Sequence[Comparison], sets: Sequence[Mapping[str, Any]] = ()
+    comparisons: Sequence[Comparison],
+    sets: Sequence[Mapping[str, Any]] = (),
+    survivors: Collection[str] = (),
 ) -> list[dict[str, Any]]:
     """Return one table a benchmark, before and after with intervals, in the order of the scores.
 
@@ -65,6 +67,7 @@ def build_benchmark_tables(
         comparisons: of the product with the base.
         sets: see `dcr.evaluation.tables.set_records`; a table names those that its benchmark was
             computed on, and a row the rule that it is scored by, if there are several.
+        survivors: ``benchmark.metric`` of those that survive the correction for their number.
     """
     tables = []
     rules = tell_rules(sets)
@@ -83,7 +86,11 @@ def build_benchmark_tables(
                 "explanation": EXPLANATIONS.get(benchmark.partition("/")[0], ""),
                 "unit": "%" if part[0].is_share else "",
                 "ends": (WORSE, BETTER) if part[0].is_share else (LOWER, HIGHER),
-                "rows": [_benchmark_row(c, extent) | {"rule": rules.get(c.key, "")} for c in part],
+                "rows": [
+                    _benchmark_row(c, extent)
+                    | {"rule": rules.get(c.key, ""), "survives": c.key in survivors}
+                    for c in part
+                ],
             }
         )
     return tables
