@@ -36,31 +36,31 @@ WAITS_A_STEP = 3
 SPEED_SECONDS = 9 * 60
 # Largest difference of weights and of the logged loss, relative; not yet calibrated on a card.
 TOLERANCES = {"no": (1e-3, 1e-4), "bf16": (1e-2, 2e-2)}
-SAVINGS = {"constant_prompt": True, "shared_prefix": True}
+SAVINGS = {"execution.constant_prompt": True, "execution.shared_prefix": True}
 PATHS = {
     "stage1": ("stage1", {}),
     "dcr": ("dcr", {}),
     "reconstruction": ("reconstruction", {}),
     "naive": ("naive", {}),
     "savings": ("dcr", SAVINGS),
-    "recomputed": ("dcr", {"gradient_checkpointing": "all"}),
+    "recomputed": ("dcr", {"execution.gradient_checkpointing": "all"}),
     "approximate": (
         "dcr",
-        {"negatives_count": 2, "negatives_gradient": False, "target_weight": 0.3},
+        {"batches.negatives_count": 2, "loss.negatives_gradient": False, "loss.target_weight": 0.3},
     ),
     "pulled": (
         "dcr",
         {
-            "reconstruction_share": 0.3,
-            "base_embedding_weight": 0.5,
-            "num_views": 2,
-            "snr_gamma": 5.0,
+            "loss.reconstruction_share": 0.3,
+            "loss.base_embedding_weight": 0.5,
+            "batches.num_views": 2,
+            "batches.snr_gamma": 5.0,
         },
     ),
-    "macl": ("dcr", {"signal": "macl"}),
+    "macl": ("dcr", {"signal.name": "macl"}),
     "tokens": (
         "dcr",
-        {"condition": "patch_tokens", "tuning": "last_blocks", "num_tuned_blocks": 1},
+        {"condition": "patch_tokens", "tuning.mode": "last_blocks", "tuning.num_blocks": 1},
     ),
 }
 
@@ -86,7 +86,7 @@ def check_path(world: Path, folder: Path, path: str, precision: str, device: tor
     name, changes = PATHS[path]
     changes = changes | {
         "mixed_precision": precision,
-        "lora_dropout": 0.0,
+        "tuning.lora.dropout": 0.0,
     }  # each device draws its own dropout
     results = [
         prepare(world, folder / f"{path}-{precision}-{number}", name, STEPS, **changes)(where)

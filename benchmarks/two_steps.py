@@ -21,17 +21,17 @@ from dcr import Projector
 from dcr.data.views import ViewAugmentation
 from dcr.models.backbones.families.open_clip import OpenClipBackbone
 from dcr.models.diffusion import Diffusion
-from dcr.training.batches import Batch, BatchOptions, make_batch
+from dcr.training.batches import Batch, make_batch
+from dcr.training.contrast import build_contrast
 from dcr.training.distributed.processes import Processes
-from dcr.training.model import ConditionModel, LoraOptions, add_lora
-from dcr.training.objectives import ObjectiveOptions
+from dcr.training.model import ConditionModel, add_lora
 from dcr.training.precision import WEIGHT_DTYPES, make_ready
-from dcr.training.run import RunOptions
 from dcr.training.step import MicroStep
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 from diffusion_models import scaled_down_diffusion
 from full_size import full_size_diffusion
+from training_world import parameters, run_of
 
 VIEW = ViewAugmentation(0.1, 0.1, 0.1, 0.05, 0.5, 0.5, (0.9, 1.0), (0.9, 1.1))
 TEMPERATURE = 0.1
@@ -63,7 +63,7 @@ def build_models(setting: Setting) -> tuple[ConditionModel, Diffusion]:
         diffusion = build(Path(folder))
     backbone = OpenClipBackbone.build(tower_config(setting))
     backbone.model.requires_grad_(False)
-    add_lora(backbone, LoraOptions(16, 16, 0.1, "lora_only"))
+    add_lora(backbone, parameters().tuning.lora)
     width = diffusion.unet.config.cross_attention_dim
     projector = Projector(backbone.embed_dim, width).requires_grad_(False)
     model = ConditionModel(backbone, projector)
@@ -230,34 +230,20 @@ class TrainerStep(Step):
     def build(self, mixed_precision: str, gradient_checkpointing: str) -> MicroStep:
         """Return the trainer's micro-step on these models."""
         numbers = {
-            "adam_beta1": 0.9,
-            "adam_beta2": 0.999,
-            "adam_epsilon": 1e-8,
-            "adam_weight_decay": 0.01,
+            "mixed_precision": mixed_precision,
+            "compile": self.setting.compile,
+            "stage2.train_batch_size": self.setting.batch_size,
+            "loss.temperature": TEMPERATURE,
+            "monitoring.contrast_diagnostics": False,
+            "execution.constant_prompt": True,
+            "execution.shared_prefix": True,
+            "execution.rows_per_chunk": self.setting.rows_per_chunk,
+            "execution.gradient_checkpointing": gradient_checkpointing,
         }
-        run = RunOptions(
-            name="dcr",
-            objective="dcr",
-            seed=0,
-            max_train_steps=1,
-            train_batch_size=self.setting.batch_size,
-            gradient_accumulation_steps=1,
-            learning_rate=1e-5,
-            max_grad_norm=1.0,
-            max_skipped_steps=1,
-            mixed_precision=mixed_precision,
-            constant_prompt=True,
-            shared_prefix=True,
-            num_workers=0,
-            validate_every_steps=1,
-            gradient_checkpointing=gradient_checkpointing,
-            compile=self.setting.compile,
-            **numbers,
-        )
-        options = ObjectiveOptions(TEMPERATURE, self.setting.rows_per_chunk, False, 0.0, 0.0)
+        run = run_of(parameters(**numbers), "dcr")
         processes = Processes(0, 1, torch.device(self.setting.device))
         make_ready(self.diffusion, processes.device, mixed_precision, gradient_checkpointing)
-        return MicroStep(self.model, self.diffusion, VIEW, run, options, BatchOptions(), processes)
+        return MicroStep(self.model, self.diffusion, VIEW, run, build_contrast(run), processes)
 
     def prepare(self) -> None:
         super().prepare()

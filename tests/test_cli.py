@@ -53,13 +53,14 @@ def test_a_typo_in_a_pipelines_name():
     [
         (
             "training.temprature=0.2",
-            "unknown parameter 'training.temprature', did you mean 'temperature'?; see conf/base",
+            "unknown parameter 'training.temprature', did you mean 'loss.temperature'?;"
+            " see conf/base",
         ),
         ("trainng.seed=1", "unknown parameter 'trainng', did you mean 'training'?; see conf/base"),
         (
-            "training.temperature=-0.1",
+            "training.loss.temperature=-0.1",
             (
-                "parameter 'training.temperature': input should be greater than 0, got -0.1; "
+                "parameter 'training.loss.temperature': input should be greater than 0, got -0.1; "
                 "see conf/base/parameters_training.yml"
             ),
         ),

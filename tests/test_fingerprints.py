@@ -81,7 +81,7 @@ IDLE = (
     "export/card.py",
     "export/folder.py",
     "parameters/__init__.py",
-    "parameters/training.py",
+    "parameters/validation.py",
     "latents/plan.py",
     "latents/verifying.py",
     "training/distributed/launcher.py",
@@ -320,7 +320,7 @@ SHOWN = {
 MAKERS = {
     "checkpoints": (
         "dcr.training.stages",
-        "dcr.training.options",
+        "dcr.training.views",
         "dcr.models.backbones",
         "dcr.models.diffusion",
     ),

@@ -91,7 +91,7 @@ def test_the_report_opens_offline(smoke_project):
 def test_a_second_training_gives_the_same_scores_bit_for_bit(project):
     first = (project / REPORTING / "scores.json").read_bytes()
     weights = (project / "data/06_models/smoke/encoder/model.safetensors").read_bytes()
-    anew = ("--params", "training.resume_from_checkpoint=none")
+    anew = ("--params", "training.checkpoints.resume_from=none")
     run(
         "kedro",
         "run",

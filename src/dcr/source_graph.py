@@ -162,6 +162,7 @@ class Sources:
                 if self._path(quoted) and not self._is_package(quoted)
             }
             beside = self._beside(name) if text.lists_its_folder else set()
+            beside |= {module for quoted in text.quoted for module in self._listed(quoted)}
             self._edges[name] = frozenset(found | started | beside)
         return self._edges[name]
 
@@ -169,6 +170,16 @@ class Sources:
         """Return the modules and packages that lie in the folder of a package."""
         names = {path.stem for path in self._file(package).parent.iterdir()} - {"__init__"}
         return {module for name in names if self._path(module := f"{package}.{name}")}
+
+    def _listed(self, quoted: str) -> set[str]:
+        """Return the modules of a package that is named with a dot behind it, as what imports one
+        of its modules by name does.
+        """
+        package = quoted.removesuffix(".")
+        if package == quoted or not self._is_package(package):
+            return set()
+        files = self._file(package).parent.glob("[a-z]*.py")
+        return {f"{package}.{file.stem}" for file in files}
 
     def _home(self, base: str, taken: str | None) -> str | None:
         """Return the module that defines what is taken from ``base``; None where that is no

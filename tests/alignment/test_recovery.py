@@ -27,7 +27,7 @@ from dcr.scenes.drawing import render
 from dcr.scenes.pretrain_clip import train_clip
 from dcr.scenes.pretrain_data import ImageSet
 from dcr.scenes.world import DETAILS, SCENE_CLASSES, TEMPLATES, sample_attributes
-from dcr.training import jobs, options
+from dcr.training import jobs
 from dcr.training.model import merge_tower
 from diffusion_models import tiny_diffusion
 from latent_world import manifest_of
@@ -40,16 +40,16 @@ SMALL_CLIP = {
     "clip_context_length": 16, "clip_steps": 160, "clip_learning_rate": 4e-3,
 }  # fmt: skip
 TOO_FAR = {
-    "validation_fraction": FRACTION,
-    "stage1_max_train_steps": 1,
-    "stage2_max_train_steps": 20,
-    "stage2_train_batch_size": 6,
-    "stage2_learning_rate": 2e-3,
-    "rows_per_chunk": 6,
-    "checkpointing_steps": 1000,
-    "validate_every_steps": 1000,
-    "diagnostics_every_steps": 0,
-    "contrast_diagnostics": False,
+    "held_out.fraction": FRACTION,
+    "stage1.max_train_steps": 1,
+    "stage2.max_train_steps": 20,
+    "stage2.train_batch_size": 6,
+    "stage2.learning_rate": 2e-3,
+    "execution.rows_per_chunk": 6,
+    "checkpoints.every_steps": 1000,
+    "held_out.every_steps": 1000,
+    "monitoring.diagnostics_every_steps": 0,
+    "monitoring.contrast_diagnostics": False,
 }
 
 
@@ -104,7 +104,7 @@ def drift(folder, seed):
     )
     weights = jobs.train_adapters(job, jobs.train_projector(job)[0]).towers["dcr"]
     encoder = load_base(folder)
-    merge_tower(encoder, options.tuning_options(p), weights)
+    merge_tower(encoder, p.tuning, weights)
     return encoder
 
 

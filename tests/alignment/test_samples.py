@@ -83,7 +83,7 @@ def test_too_few_captions_name_the_form_that_reads_none(latents, monkeypatch):
 
 def test_too_few_held_out_images_are_told(latents):
     with pytest.raises(
-        UserError, match=r"has 0 held-out samples, but.*or change training.validation_fraction"
+        UserError, match=r"has 0 held-out samples, but.*or change training.held_out.fraction"
     ):
         choose(latents, fraction=1e-9)
 

@@ -7,7 +7,6 @@ from dcr.losses.diagnostics import effective_negatives, slopes, target_gradient_
 from dcr.losses.infonce import InfoNCE
 from dcr.losses.sigmoid import Sigmoid
 from dcr.losses.signals import SIGNALS
-from dcr.training.options import build_signal
 from training_world import parameters
 
 TWO = torch.tensor([[0.3, 0.3]])
@@ -57,7 +56,9 @@ def test_no_push_at_all_is_no_negative():
 def test_every_signal_can_be_looked_at(name):
     generator = torch.Generator().manual_seed(0)
     positives, negatives = (2 * torch.rand(4, n, generator=generator) - 1 for n in (2, 5))
-    pulls, pushes = slopes(positives, negatives, build_signal(parameters(signal=name)))
+    pulls, pushes = slopes(
+        positives, negatives, parameters(**{"signal.name": name}).signal.build(0.1)
+    )
     assert (effective_negatives(pushes) <= 5 + 1e-4).all()
     assert (effective_negatives(pushes) >= 1 - 1e-4).all()
     assert (

@@ -2,6 +2,8 @@
 
 import re
 import shutil
+from functools import reduce
+from operator import attrgetter, getitem
 from pathlib import Path
 
 import pytest
@@ -9,8 +11,10 @@ import pytest
 from dcr.errors import UserError
 from dcr.framework.config_loader import RecipeConfigLoader
 from dcr.parameters import RecipeParameters, Section, TrainingParameters, build_parameters
+from dcr.parameters.section import Checked, merge
 from dcr.parameters.training import WITHOUT_EFFECT
 from dcr.settings import CONFIG_LOADER_ARGS
+from nested import nested
 
 CONF = Path(__file__).parents[2] / "conf"
 
@@ -26,23 +30,69 @@ def test_the_base_recipe_is_whole(parameters):
     assert set(sections) == set(parameters)
 
 
+def classes(cls):
+    """Yield a section's class and those of the sections in it."""
+    yield cls
+    for field in cls.model_fields.values():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Checked):
+            yield from classes(field.annotation)
+
+
 def test_no_field_has_a_default_hidden_in_code():
-    assert all(
-        field.is_required()
-        for cls in Section.__subclasses__()
-        for field in cls.model_fields.values()
-    )
+    """But for the numbers of signals, whose published values stand in a signal's own file."""
+    for section in Section.__subclasses__():
+        for cls in classes(section):
+            assert all(field.is_required() for field in cls.model_fields.values())
 
 
-def test_what_is_without_effect_is_a_parameter_of_training():
-    assert set(TrainingParameters.model_fields) >= WITHOUT_EFFECT
+def test_what_is_without_effect_is_a_parameter_of_training(parameters):
+    training = build_parameters(parameters)["training"]
+    for name in WITHOUT_EFFECT:
+        attrgetter(name)(training)
 
 
-@pytest.mark.parametrize("key", ["temperature", "seed", "lora_rank"])
+@pytest.mark.parametrize("key", ["loss.temperature", "seed", "tuning.lora.rank", "signal.name"])
 def test_a_missing_parameter_is_named(parameters, key):
-    del parameters["training"][key]
+    *sections, name = f"training.{key}".split(".")
+    del reduce(getitem, sections, parameters)[name]
     with pytest.raises(UserError, match=rf"parameter 'training\.{key}' is missing"):
         build_parameters(parameters)
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        ("sed", "seed"),
+        ("tuning.lora.rnk", "rank"),
+        ("temperature", "loss.temperature"),
+        ("stage1_learning_rate", "stage1.learning_rate"),
+        ("lora_rank", "tuning.lora.rank"),
+    ],
+)
+def test_an_unknown_parameter_is_told_with_the_known_one_that_is_near(parameters, key, meant):
+    changed = merge(parameters, nested({f"training.{key}": 1}))
+    words = f"unknown parameter 'training.{key}', did you mean '{meant}'"
+    with pytest.raises(UserError, match=re.escape(words)):
+        build_parameters(changed)
+
+
+@pytest.mark.parametrize(
+    ("signal", "words"),
+    [
+        ({"name": "hcl", "gama": 1}, "signal hcl has no number 'gama'; its numbers are"),
+        ({"name": "hc"}, "there is no signal 'hc'; did you mean 'hcl'"),
+        ({"name": "infonce", "beta": 1}, "signal infonce has no number 'beta'"),
+        ({"name": "focal", "gamma": 0.5}, "gamma must be 0 or at least 1, got 0.5"),
+        ({"name": "hcl", "beta": -1.0}, "beta must be >= 0, got -1.0"),
+        ({"name": "hcl", "beta": float("nan")}, "beta must be a finite number"),
+        ({"name": "mochi", "num_mixed": 1.5}, "num_mixed must be a whole number, got 1.5"),
+        ({"name": "dcl", "temperature": True}, "temperature must be a finite number, got True"),
+    ],
+)
+def test_a_signals_numbers_are_checked_by_its_own_file(parameters, signal, words):
+    changed = parameters | {"training": parameters["training"] | {"signal": signal}}
+    with pytest.raises(UserError, match=re.escape(f"'training.signal': {words}")):
+        build_parameters(changed)
 
 
 def test_an_unknown_section_is_named(parameters):
@@ -53,14 +103,14 @@ def test_an_unknown_section_is_named(parameters):
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("lora_rank", 0),
-        ("lora_rank", 1.5),
-        ("temperature", "warm"),
+        ("tuning.lora.rank", 0),
+        ("tuning.lora.rank", 1.5),
+        ("loss.temperature", "warm"),
         ("mixed_precision", "fp8"),
     ],
 )
 def test_a_value_out_of_range_is_named_with_its_rule(parameters, key, value):
-    parameters["training"][key] = value
+    parameters = merge(parameters, nested({f"training.{key}": value}))
     with pytest.raises(UserError, match=rf"parameter 'training\.{key}.*input should be .*, got"):
         build_parameters(parameters)
 
@@ -129,9 +179,9 @@ WRONG_PHASES = {
         ),
     ),
     "the published method in phases": (
-        {"published": True, "method": "long", "phases": PHASES},
+        {"published": "all", "method": "long", "phases": PHASES},
         (
-            r"'training': published: true is one phase of the recipe's numbers, but phases\.long"
+            r"'training': published: all is one phase of the recipe's numbers, but phases\.long"
             r" says otherwise: "
         ),
     ),
@@ -160,7 +210,7 @@ def test_what_is_wrong_with_phases_and_seeds_is_said(parameters, case):
 
 def test_the_published_method_may_stand_in_phases_as_the_one_phase_it_is(parameters):
     changes = {
-        "published": True,
+        "published": "all",
         "method": "dcr",
         "baselines": [],
         "phases": {"dcr": [{"objective": "dcr"}]} | PHASES,
@@ -178,27 +228,31 @@ def test_sections_cannot_be_changed(parameters):
         build_parameters(parameters)["training"].seed = 1
 
 
-def floats():
-    """Return every number with a fraction in every section, by section and name."""
-    found = []
-    for cls in Section.__subclasses__():
-        section = cls.__name__.removesuffix("Parameters").lower()
-        found += [
-            (section, name) for name, field in cls.model_fields.items() if field.annotation is float
-        ]
-    return found
+def floats(cls, prefix):
+    """Yield the dotted name of every number with a fraction in a section."""
+    for name, field in cls.model_fields.items():
+        kind = field.annotation
+        if kind is float:
+            yield f"{prefix}.{name}"
+        elif isinstance(kind, type) and issubclass(kind, Checked):
+            yield from floats(kind, f"{prefix}.{name}")
+
+
+FLOATS = [
+    name
+    for section in Section.__subclasses__()
+    for name in floats(section, section.__name__.removesuffix("Parameters").lower())
+]
 
 
 @pytest.mark.parametrize(
     "value", [float("inf"), float("-inf"), float("nan"), "nan", "inf", 10**400]
 )
 def test_no_number_is_infinite_or_nan(parameters, value):
-    assert ("training", "temperature") in floats()
-    assert ("training", "sigmoid_logit_bias") in floats()  # of a signal, inherited
-    for section, name in floats():
-        changed = parameters | {section: parameters[section] | {name: value}}
-        with pytest.raises(UserError, match=rf"^parameter '{section}\.{name}': "):
-            build_parameters(changed)
+    assert "training.tuning.lora.alpha" in FLOATS
+    for name in FLOATS:
+        with pytest.raises(UserError, match=rf"^parameter '{re.escape(name)}': "):
+            build_parameters(merge(parameters, nested({name: value})))
 
 
 class TestLicence:

@@ -19,7 +19,7 @@ from training_world import load_world, parameters, write_world
 
 CONF = Path(__file__).parents[2] / "conf" / "base"
 SMALL = {"steps": 4, "evaluate_every_steps": 2, "batch_size": 6}
-TRAINING = parameters(validation_fraction=0.4, baselines=["naive"])
+TRAINING = parameters(**{"held_out.fraction": 0.4}, baselines=["naive"])
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +128,7 @@ class TestRefusals:
         told = self.refused(
             world,
             tmp_path,
-            **{"params:training": parameters(validation_fraction=0.2, baselines=["naive"])},
+            **{"params:training": parameters(**{"held_out.fraction": 0.2}, baselines=["naive"])},
         )
         assert "validation_fraction 0.4, the recipe says 0.2" in told
 

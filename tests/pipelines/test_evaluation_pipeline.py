@@ -524,8 +524,8 @@ def refused(folder, **changes):
 
 OTHERS = {
     "parameters that were never used": (
-        {"params:training": training(stage2_learning_rate=0.7)},
-        r"stage2_learning_rate 0.001, the recipe says 0.7",
+        {"params:training": training(**{"stage2.learning_rate": 0.7})},
+        r"stage2.learning_rate 0.001, the recipe says 0.7",
     ),
     "another seed": ({"params:training": training(seed=9)}, r"training.seed 0, the recipe says 9"),
     "another backbone": (

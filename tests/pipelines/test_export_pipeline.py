@@ -32,7 +32,6 @@ from dcr.parameters import (
 )
 from dcr.pipelines.export.nodes import compose_card, export_encoder
 from dcr.training.model import prepare_tower, tower_state
-from dcr.training.options import tuning_options
 from measured import comparison
 from models import TEXTS, pixels, randomize_adapter, tiny_hf_clip, tiny_open_clip, tiny_siglip
 
@@ -87,9 +86,9 @@ def export(source, folder, dtype="float32", vision_only=False, form="none"):
     """Export a backbone with a random adapter, and with a random map where there is to be one;
     return the tower that it must equal, and with it the map."""
     trained = load_backbone(source)
-    prepare_tower(trained, tuning_options(TRAINING))
+    prepare_tower(trained, TRAINING.tuning)
     randomize_adapter(trained.visual.eval())
-    weights = tower_state(trained, tuning_options(TRAINING))
+    weights = tower_state(trained, TRAINING.tuning)
     parameters, base = ExportParameters(dtype=dtype, vision_only=vision_only), load_backbone(source)
     record = belonging.training_record(TRAINING, base, {}, {"dcr": weights})
     alignment = belonging.alignment(form)
@@ -323,9 +322,9 @@ def with_products(**changes):
 OTHER = {"base": {"zero_shot": {"acc1": 0.1}}, "dcr": {"zero_shot": {"acc1": 0.2}}}
 REFUSED = {
     "a learning rate that was never used": (
-        {"training": other_training(stage2_learning_rate=0.5)},
+        {"training": other_training(**{"stage2.learning_rate": 0.5})},
         (
-            r"ran with training.stage2_learning_rate 0.001, the recipe says 0.5; run `kedro run"
+            r"ran with training.stage2.learning_rate 0.001, the recipe says 0.5; run `kedro run"
             r" --pipelines training"
         ),
     ),
@@ -375,7 +374,11 @@ def test_a_card_joins_only_what_belongs_together(case):
 def test_how_training_was_walked_may_change_after_it():
     assert card(
         training=other_training(
-            num_workers=3, validate_every_steps=1, resume_from_checkpoint="none"
+            **{
+                "execution.num_workers": 3,
+                "held_out.every_steps": 1,
+                "checkpoints.resume_from": "none",
+            }
         )
     )
 

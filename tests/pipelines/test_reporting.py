@@ -298,7 +298,7 @@ def test_without_any_evaluation_set_the_pages_say_so_in_words(folder):
 
 def test_a_loss_log_of_dcr_is_marked_with_the_bounds_of_its_batch(folder):
     layout = json.loads((folder / "figures" / "losses.json").read_text())["layout"]
-    batch = section("training")["stage2_train_batch_size"]
+    batch = section("training")["stage2"]["train_batch_size"]
     texts = {annotation["text"] for annotation in layout["annotations"]}
     assert {"floor, log 2", f"no contrast, log {batch + 1}"} <= texts
 
@@ -386,7 +386,7 @@ def test_a_page_joins_only_what_belongs_together(folder):
     )
     of_others = evaluated | {"encoders": evaluated["encoders"] | {"dcr": "old"}}
     cases = {
-        "training.temperature 0.1, the recipe says 0.3": {
+        "training.loss.temperature 0.1, the recipe says 0.3": {
             "params:training": TrainingParameters(**training)
         },
         "evaluation.num_resamples 100, the recipe says 7": {

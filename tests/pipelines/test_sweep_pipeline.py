@@ -26,11 +26,11 @@ from measured import constant
 PROJECT = Path(__file__).parents[2]
 
 
-def sweep_config(**training_parameters):
+def sweep_config(signal="infonce", seed=0):
     loader = RecipeConfigLoader(
         str(PROJECT / "conf"),
         env="sweep",
-        runtime_params={"training": training_parameters},
+        runtime_params={"training": {"signal": {"name": signal}, "seed": seed}},
         **CONFIG_LOADER_ARGS,
     )
     return loader["catalog"], loader["parameters"]
@@ -49,7 +49,7 @@ def test_a_run_writes_into_folders_of_its_own():
     written = training.create_pipeline().outputs() | evaluation.create_pipeline().all_outputs()
     for name, place in places(catalog, written | training.create_pipeline().all_outputs()).items():
         assert "/demo/sweep/dcl-1/" in f"{place}/", name
-    assert parameters["training"]["signal"] == "dcl"
+    assert parameters["training"]["signal"]["name"] == "dcl"
     assert parameters["training"]["seed"] == 1
 
 
@@ -71,7 +71,7 @@ def test_runs_read_what_the_recipe_left():
 
 def test_every_signal_is_in_the_sweep():
     _, parameters = sweep_config()
-    assert parameters["sweep"]["signals"] == list(SIGNALS)
+    assert sorted(parameters["sweep"]["signals"]) == list(SIGNALS)
 
 
 @pytest.fixture
@@ -84,7 +84,9 @@ def finished(tmp_path):
         folder = tmp_path / "sweep" / name
         folder.mkdir(parents=True)
         signal, _, seed = name.rpartition("-")
-        parameters = TrainingParameters(**training | {"signal": signal, "seed": int(seed)})
+        parameters = TrainingParameters(
+            **training | {"signal": {"name": signal}, "seed": int(seed)}
+        )
         runs = {"dcr": {"seconds": 12.0, "steps": 10}}
         trained = belonging.training_record(parameters, model, {"dcr": model}, runs=runs)
         own = {"probes": {"mean": constant(value)}, "clustering": {"acc": constant(value / 2)}}

@@ -21,7 +21,11 @@ from dcr.training.provenance import check_adapter, check_encoder, check_projecto
 from training_world import load_world, parameters, write_world
 
 CONF = Path(__file__).parents[2] / "conf" / "base"
-SMALL = {"stage1_max_train_steps": 1, "stage2_max_train_steps": 1, "baselines": ["reconstruction"]}
+SMALL = {
+    "stage1.max_train_steps": 1,
+    "stage2.max_train_steps": 1,
+    "baselines": ["reconstruction"],
+}
 
 
 @pytest.fixture(scope="module")
@@ -63,8 +67,8 @@ def record(folder):
 def test_the_record_tells_what_went_in_and_what_came_out(world, trained):
     told, catalog = record(trained), catalog_of(world, trained)
     backbone, _, latents = load_world(world)
-    assert told["parameters"]["stage2_learning_rate"] == parameters().stage2_learning_rate
-    assert "num_workers" not in told["parameters"]
+    assert told["parameters"]["stage2.learning_rate"] == parameters().stage2.learning_rate
+    assert "execution.num_workers" not in told["parameters"]
     assert told["hashes"]["backbone"] == weights_hash(backbone.model)
     assert (
         told["hashes"]["samples"]

@@ -29,7 +29,7 @@ def device():
 def opened(device, tmp_path_factory):
     world = write_world(tmp_path_factory.mktemp("world"))
     micro_step, collated = open_micro_step(
-        world, device=DEVICE, target_weight=0.3, shared_prefix=True
+        world, device=DEVICE, **{"loss.target_weight": 0.3, "execution.shared_prefix": True}
     )
     micro_step(collated, 0, 2)
     return micro_step, collated

@@ -14,12 +14,13 @@ from dcr.latents.encoding import MomentsEncoder
 from dcr.models.backbones import load_backbone, merge_lora
 from dcr.positives.making import SynthesisOptions
 from dcr.positives.synthesis import plan_synthesis
-from dcr.training.model import LoraOptions, add_lora
+from dcr.training.model import add_lora
 from device_runs import align
 from latent_world import OPTIONS, World
 from models import TEXTS, images, randomize_adapter, tiny_hf_clip, tiny_open_clip, tiny_siglip
 from pretended_device import DEVICE, PretendedDevice
 from timm_models import tiny_open_clip_siglip
+from training_world import lora
 
 CARD = {"base_model": "tiny", "recipe": "demo", "method": "dcr", "licence": "apache-2.0"}
 FAMILIES = {
@@ -68,7 +69,7 @@ def test_embeddings_are_the_cpus(tmp_path, family):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_exported_folder_is_the_cpus(tmp_path, family):
     backbone = load(tmp_path / "model", family)
-    add_lora(backbone, LoraOptions(2, 2, 0.0, "none"))
+    add_lora(backbone, lora(rank=2, alpha=2, dropout=0.0, bias="none"))
     randomize_adapter(backbone.visual)
     merge_lora(backbone.visual)
     write_encoder(tmp_path / "cpu", backbone, None, CARD)

@@ -14,16 +14,16 @@ from training_world import fixed_projector, open_job, open_micro_step, write_lat
 
 WAITS_A_STEP = 3  # losses, gradient norm, and the mean over ranks where there are several
 EVERYTHING = {
-    "target_weight": 0.3,
-    "reconstruction_share": 0.2,
-    "base_embedding_weight": 0.5,
-    "num_views": 2,
-    "snr_gamma": 5.0,
-    "negatives_count": 2,
-    "constant_prompt": True,
-    "shared_prefix": True,
-    "gradient_checkpointing": "tower",
-    "gradient_accumulation_steps": 1,
+    "loss.target_weight": 0.3,
+    "loss.reconstruction_share": 0.2,
+    "loss.base_embedding_weight": 0.5,
+    "batches.num_views": 2,
+    "batches.snr_gamma": 5.0,
+    "batches.negatives_count": 2,
+    "execution.constant_prompt": True,
+    "execution.shared_prefix": True,
+    "execution.gradient_checkpointing": "tower",
+    "optimizer.gradient_accumulation_steps": 1,
 }
 
 
@@ -66,17 +66,17 @@ def test_images_that_are_encoded_on_the_way_give_the_same(online, tmp_path, name
     [
         EVERYTHING,
         {
-            "constant_prompt": True,
-            "negatives_gradient": False,
-            "contrast_diagnostics": True,
-            "num_views": 2,
+            "execution.constant_prompt": True,
+            "loss.negatives_gradient": False,
+            "monitoring.contrast_diagnostics": True,
+            "batches.num_views": 2,
         },
-        {"positives": "clip_neighbour", "gradient_checkpointing": "all"},
+        {"positives.source": "clip_neighbour", "execution.gradient_checkpointing": "all"},
         {"published": True},
         {
             "condition": "patch_tokens",
-            "tuning": "last_blocks",
-            "num_tuned_blocks": 1,
+            "tuning.mode": "last_blocks",
+            "tuning.num_blocks": 1,
             "method": "end_to_end",
         },
     ],
@@ -90,10 +90,10 @@ def test_other_ways_train_to_the_cpus_bits(world, tmp_path, changes):
 
 def test_pictures_and_diagnostics_are_the_cpus(world, tmp_path):
     asked = {
-        "images_every_steps": 1,
-        "diagnostics_every_steps": 1,
-        "num_images": 2,
-        "num_denoising_steps": 2,
+        "monitoring.images_every_steps": 1,
+        "monitoring.diagnostics_every_steps": 1,
+        "monitoring.num_images": 2,
+        "monitoring.num_denoising_steps": 2,
     }
     found = [
         train(world, tmp_path / str(on), "dcr", 1, pretend=on, **asked) for on in (False, True)
@@ -109,9 +109,9 @@ def test_pictures_and_diagnostics_are_the_cpus(world, tmp_path):
 @pytest.mark.parametrize(
     ("name", "changes"),
     [
-        ("stage1", {"num_processes": 2}),
-        ("dcr", {"num_hosts": 2}),
-        ("dcr", {"num_methods_at_once": 2}),
+        ("stage1", {"processes.num_processes": 2}),
+        ("dcr", {"processes.num_hosts": 2}),
+        ("dcr", {"processes.num_methods_at_once": 2}),
     ],
 )
 def test_who_starts_workers_holds_nothing_on_the_device(
@@ -157,7 +157,9 @@ def test_bfloat16_trains_to_the_cpus_bits(world, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, EVERYTHING, {"negatives_gradient": False}], ids=["plain", "all", "approximate"]
+    "changes",
+    [{}, EVERYTHING, {"loss.negatives_gradient": False}],
+    ids=["plain", "all", "approximate"],
 )
 def test_no_chunk_waits(world, changes):
     with PretendedDevice() as device:

@@ -1,4 +1,4 @@
-"""`published: true`, switch by switch and all together, against the published formulas written
+"""`published: all`, part by part and all together, against the published formulas written
 down straight.
 """
 
@@ -11,17 +11,18 @@ from torchvision import transforms
 
 from dcr.losses.dcr import dcr_similarities
 from dcr.losses.infonce import infonce, published_infonce
-from dcr.parameters.training import PUBLISHED
+from dcr.parameters.training.published import PARTS, VIEWS
 from dcr.published.views import OPENAI_MEAN, OPENAI_STD, with_openai_normalization
-from dcr.training.batches import BatchOptions, make_batch
+from dcr.training.batches import make_batch
+from dcr.training.contrast import build_contrast
 from dcr.training.data import collate
 from dcr.training.distributed.processes import Processes, alone
 from dcr.training.model import ConditionModel
-from dcr.training.options import batch_options, objective_options, run_options, view_augmentation
 from dcr.training.runs import STAGE1
 from dcr.training.stages import load_projector
 from dcr.training.step import MicroStep
 from dcr.training.trainer import Trainer
+from dcr.training.views import view_augmentation
 from diffusion_models import tiny_diffusion
 from training_world import fixed_projector, load_world, parameters, run_of, write_world
 
@@ -47,12 +48,11 @@ def views_of(preprocessing, **changes):
     return view_augmentation(parameters(**changes), preprocessing)
 
 
-def test_published_switches_everything_on():
-    on = parameters(published=True)
-    assert {name: getattr(on, name) for name in PUBLISHED} == PUBLISHED
-    assert not any(
-        getattr(parameters(), name) for name in PUBLISHED if name.startswith("published")
-    )
+def test_all_stands_for_every_part_and_for_the_published_strengths_of_the_views():
+    on = parameters(published="all")
+    assert on.published == list(PARTS)
+    assert on.views == parameters().views.model_copy(update=VIEWS)
+    assert parameters().published == []
 
 
 def torchvisions_view(image, mean, std, seed):
@@ -68,7 +68,7 @@ def torchvisions_view(image, mean, std, seed):
 
 def test_views_are_jittered_after_normalisation(world, collated):
     preprocessing = with_openai_normalization(world[0]).preprocessing
-    views = views_of(preprocessing, published=True)
+    views = views_of(preprocessing, published="all")
     pixels = collated["crops"].permute(0, 3, 1, 2).float() / 255
     draws = views.draw(BATCH, torch.Generator().manual_seed(3))
     state = torch.get_rng_state()
@@ -85,8 +85,7 @@ def test_the_target_is_the_velocity_also_of_a_model_that_predicts_noise(collated
     diffusion = tiny_diffusion(tmp_path, "epsilon")
     views = views_of(world[0].preprocessing)
     right, published = (
-        make_batch(collated, diffusion, views, 0, 1, options=BatchOptions(published_target=on))
-        for on in (False, True)
+        make_batch(collated, diffusion, views, 0, 1, published=parts) for parts in ([], ["target"])
     )
     alpha_bar = diffusion.scheduler.alphas_cumprod[right.timesteps].view(-1, 1, 1, 1)
     noise = right.targets
@@ -202,8 +201,8 @@ def open_trainer(world, folder, name, processes, **changes):
     model = ConditionModel(backbone, load_projector(fixed_projector(folder))).requires_grad_(False)
     model.projector.requires_grad_(True)
     views = view_augmentation(p, backbone.preprocessing)
-    options = (run_options(run_of(p, name)), objective_options(run_of(p, name)), batch_options(p))
-    micro_step = MicroStep(model, diffusion, views, *options, processes)
+    run = run_of(p, name)
+    micro_step = MicroStep(model, diffusion, views, run, build_contrast(run), processes)
     return Trainer(micro_step, latents, list(range(len(latents))), lambda: 0.0, None)
 
 
@@ -212,7 +211,7 @@ def test_every_process_reads_the_same_samples(world, folder, published):
     keys = []
     for rank in range(2):
         processes = OneOfTwo(rank, 2, torch.device("cpu"))
-        trainer = open_trainer(world, folder, STAGE1, processes, published_sampling=published)
+        trainer = open_trainer(world, folder, STAGE1, processes, published=["sampling"] * published)
         keys.append([key for batch in trainer._batches(trainer._resume()) for key in batch["keys"]])
     assert (keys[0] == keys[1]) == published
 
@@ -227,8 +226,8 @@ def test_gradients_of_stage_1_are_not_reduced(world, folder, name, published, ex
         folder,
         name,
         OneOfTwo(1, 2, torch.device("cpu")),
-        published_reduction=published,
-        stage1_loss="dcr",
+        published=["reduction"] * published,
+        **{"stage1.loss": "dcr"},
     )
     progress = trainer._resume()
     row, seen = trainer.optimizer_step(1, trainer._batches(progress), 2)
@@ -240,16 +239,15 @@ def test_a_published_step_as_a_whole(world, folder, collated):
     """From crops to loss and gradient, everything switched on, beside a transcription that
     shares only the draws.
     """
-    p = parameters(published=True)
+    p = parameters(published="all")
     backbone, diffusion, _ = world
     backbone = with_openai_normalization(backbone)
     model = ConditionModel(backbone, load_projector(fixed_projector(folder))).requires_grad_(False)
     model.projector.requires_grad_(True)
     views = view_augmentation(p, backbone.preprocessing)
-    options = (run_options(run_of(p, "dcr")), objective_options(run_of(p, "dcr")), batch_options(p))
-    parts, batch = MicroStep(model, diffusion, views, *options, alone())(
-        collated, 5, p.rows_per_chunk
-    )
+    run = run_of(p, "dcr")
+    micro_step = MicroStep(model, diffusion, views, run, build_contrast(run), alone())
+    parts, batch = micro_step(collated, 5, p.execution.rows_per_chunk)
     gradient = torch.cat([w.grad.flatten() for w in model.projector.parameters()])
     model.zero_grad(set_to_none=True)
 

@@ -165,7 +165,7 @@ def test_gained_and_lost_pairs_stand_side_by_side_in_equal_number(page, example)
         "DCR against its rivals",
         "Images and texts aligned again",
         "The world is drawn, not photographed.",
-        "training.temperature",
+        "training.loss.temperature",
         "Naive sum",
         "torch",
         "e" * 64,

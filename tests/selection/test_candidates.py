@@ -69,15 +69,15 @@ def test_a_candidate_is_the_recipe_but_for_its_values():
     ("candidate", "words"),
     [
         (
-            {"training": {"temprature": 0.2}},
+            {"training": {"loss": {"temprature": 0.2}}},
             (
-                r"unknown parameter 'selection\.candidates\.mine\.training\.temprature', did you"
-                r" mean 'temperature'"
+                r"unknown parameter 'selection\.candidates\.mine\.training\.loss\.temprature',"
+                r" did you mean 'temperature'"
             ),
         ),
         (
-            {"training": {"temperature": -1}},
-            r"'selection\.candidates\.mine\.training\.temperature': .* greater than 0, got -1",
+            {"training": {"loss": {"temperature": -1}}},
+            r"mine\.training\.loss\.temperature': .* greater than 0, got -1",
         ),
         (
             {"training": {"method": "two"}},
@@ -95,8 +95,8 @@ def test_a_candidate_is_the_recipe_but_for_its_values():
         ),
         ({"training": {"baselines": []}}, r"training\.baselines' is the recipe's alone"),
         (
-            {"training": {"stage1_max_train_steps": 1}},
-            r"training\.stage1_max_train_steps' is the recipe's alone",
+            {"training": {"stage1": {"max_train_steps": 1}}},
+            r"training\.stage1' is the recipe's alone",
         ),
         ({"training": {"phases": ["two"]}}, r"'selection\.candidates\.mine\.training\.phases'"),
         ({"name": "base"}, r"'selection\.candidates\.0\.name'"),

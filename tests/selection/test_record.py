@@ -78,7 +78,7 @@ def test_scores_for_the_figure_are_those_of_the_candidates_and_of_their_seeds(th
 
 class TestARecipeThatKeepsIt:
     def test_says_how_many_settings_were_tried_by_which_rule_and_which_was_chosen(self, three):
-        told = tell_selection(record(three), parameters(temperature=0.1), alignment())
+        told = tell_selection(record(three), parameters(**{"loss.temperature": 0.1}), alignment())
         assert told == [
             (
                 "3 settings were tried on validation data, each with 2 seeds that this page does"
@@ -93,13 +93,15 @@ class TestARecipeThatKeepsIt:
     def test_says_where_it_is_not_what_was_chosen(self, three):
         made = record(three)
         assert (
-            check_recipe(made, parameters(temperature=0.1, seed=5, stage2_seeds=[6]), alignment())
+            check_recipe(
+                made, parameters(**{"loss.temperature": 0.1}, seed=5, stage2_seeds=[6]), alignment()
+            )
             == []
         )
-        assert check_recipe(made, parameters(temperature=0.3), alignment()) == [
-            "temperature 0.3 instead of 0.1"
+        assert check_recipe(made, parameters(**{"loss.temperature": 0.3}), alignment()) == [
+            "loss.temperature 0.3 instead of 0.1"
         ]
-        told = tell_selection(made, parameters(temperature=0.1), alignment(form="text"))
+        told = tell_selection(made, parameters(**{"loss.temperature": 0.1}), alignment(form="text"))
         assert (
             told[-1] == "This run is not of that setting: alignment.form 'text' instead of 'none'."
         )

@@ -26,7 +26,12 @@ DETAIL = {"objective": "reconstruction", "max_train_steps": 3}
 CLASSES = {"objective": "dcr", "max_train_steps": 2}
 LONG = {"name": "long", "training": {"phases": {"dcr": [DETAIL, CLASSES]}}}
 SHORT = {"name": "short", "training": {"phases": {"dcr": [DETAIL]}}}
-RECIPE = {"method": "dcr", "seed": 0, "stage2_max_train_steps": 2, "validate_every_steps": 100}
+RECIPE = {
+    "method": "dcr",
+    "seed": 0,
+    "stage2.max_train_steps": 2,
+    "held_out.every_steps": 100,
+}
 
 
 def section(name):
@@ -186,7 +191,7 @@ def test_a_search_that_was_cut_goes_on_behind_the_candidates_that_are_done(bench
     "changes",
     [
         {"seeds": [9]},
-        {"recipe": {"temperature": 0.2}},
+        {"recipe": {"loss.temperature": 0.2}},
         {"aligned": alignment(form="image", ridges=[1.0e-4])},
     ],
     ids=["seeds", "recipe", "alignment"],

@@ -32,7 +32,7 @@ def describe(**changes):
 def test_names_seeds_and_other_methods_are_no_part_of_a_setting():
     own = describe(method="dcr", phases={"dcr": TWO})
     assert [phase["objective"] for phase in own["stage2"]] == ["reconstruction", "dcr"]
-    assert [phase["stage2_max_train_steps"] for phase in own["stage2"]] == [3, 2]
+    assert [phase["stage2.max_train_steps"] for phase in own["stage2"]] == [3, 2]
     assert own == describe(
         method="another",
         phases={"another": TWO, "third": TWO[:1]},
@@ -61,13 +61,13 @@ def test_whatever_changes_the_encoder_is_named():
     assert differences() == []
     longer = [TWO[0], TWO[1] | {"max_train_steps": 4}]
     assert differences(phases={"dcr": longer}) == [
-        "stage2_max_train_steps 4 instead of 2 in phase 2"
+        "stage2.max_train_steps 4 instead of 2 in phase 2"
     ]
     assert differences(phases={"dcr": TWO[:1]}) == ["1 phases of stage 2 instead of 2"]
-    assert differences(lora_rank=8) == [
-        f"lora_rank 8 instead of 16 in phase {number}" for number in (1, 2)
+    assert differences(**{"tuning.lora.rank": 8}) == [
+        f"tuning.lora.rank 8 instead of 16 in phase {number}" for number in (1, 2)
     ]
-    assert differences(stage1_max_train_steps=7)
+    assert differences(**{"stage1.max_train_steps": 7})
     assert differences(form="none") == ["alignment.form 'none' instead of 'text'"]
     assert differences(method="end_to_end")
 
@@ -76,7 +76,14 @@ def test_how_a_run_is_walked_and_what_came_later_makes_no_difference():
     chosen = describe()
     assert (
         compare_settings(
-            chosen, describe(num_workers=2, report_to=["tensorboard"], checkpointing_steps=7)
+            chosen,
+            describe(
+                **{
+                    "execution.num_workers": 2,
+                    "monitoring.report_to": ["tensorboard"],
+                    "checkpoints.every_steps": 7,
+                }
+            ),
         )
         == []
     )
@@ -90,8 +97,8 @@ def test_how_a_run_is_walked_and_what_came_later_makes_no_difference():
     ("changes", "named"),
     [
         ({"condition": "patch_tokens"}, "condition"),
-        ({"adam_beta1": 0.8}, "adam_beta1"),
-        ({"timestep_min": 0.2}, "timestep_min"),
+        ({"optimizer.beta1": 0.8}, "optimizer.beta1"),
+        ({"batches.timestep_min": 0.2}, "batches.timestep_min"),
     ],
 )
 def test_what_stage_1_depends_on_is_not_a_candidates(changes, named):
@@ -103,12 +110,12 @@ def test_what_stage_1_does_not_depend_on_is_a_candidates():
     free = {
         "method": "two",
         "phases": {"two": TWO},
-        "temperature": 0.2,
-        "stage2_learning_rate": 0.5,
-        "lora_rank": 4,
-        "tuning": "full",
-        "num_views": 2,
-        "base_embedding_weight": 1.0,
-        "view_hue": 0.1,
+        "loss.temperature": 0.2,
+        "stage2.learning_rate": 0.5,
+        "tuning.lora.rank": 4,
+        "tuning.mode": "full",
+        "batches.num_views": 2,
+        "loss.base_embedding_weight": 1.0,
+        "views.hue": 0.1,
     }
     check_stage1("mine", parameters(**free), parameters())

@@ -27,12 +27,14 @@ def prepare(world: Path, folder: Path, name: str, steps: int, **changes) -> Run:
         world: of `training_world.write_world`. folder: for the checkpoints, a new one each time.
     """
     p = parameters(
-        stage1_max_train_steps=steps,
-        stage2_max_train_steps=steps,
+        **{
+            "stage1.max_train_steps": steps,
+            "stage2.max_train_steps": steps,
+            "checkpoints.every_steps": 100,
+            "held_out.every_steps": 100,
+        },
         end_to_end_max_train_steps=steps,
         method="dcr" if name == "stage1" else name,
-        checkpointing_steps=100,
-        validate_every_steps=100,
         **changes,
     )
     backbone = load_backbone(f"local-dir:{world / 'clip'}")

@@ -403,7 +403,13 @@ def run(mmvp_folder: Path):
             original="original",
         ),
         notes=["The world is drawn, not photographed."],
-        parameters={"training": {"seed": 0, "temperature": 0.1, "positives": "augmentation"}},
+        parameters={
+            "training": {
+                "seed": 0,
+                "loss": {"temperature": 0.1},
+                "positives": {"source": "augmentation"},
+            }
+        },
         synthesis=made_positives(),
         selection=["3 settings were tried.", "Chosen was <one>."],
     )

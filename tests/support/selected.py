@@ -46,7 +46,8 @@ def alignment(**changes: Any) -> AlignmentParameters:
 def selection(*names: str, **changes: Any) -> SelectionParameters:
     """Return a declared search of candidates that differ in their temperature."""
     candidates = [
-        {"name": name, "training": {"temperature": 0.1 * (i + 1)}} for i, name in enumerate(names)
+        {"name": name, "training": {"loss": {"temperature": 0.1 * (i + 1)}}}
+        for i, name in enumerate(names)
     ]
     return SelectionParameters(
         **section("selection") | RULE | {"candidates": candidates, "seeds": [7, 8]} | changes
@@ -62,7 +63,9 @@ def outcome(
     Its two seeds lie a point above and below; the base aligned in the same way has half a point
     more of everything.
     """
-    setting = describe_setting(parameters(temperature=0.1 * number), alignment(form=form))
+    setting = describe_setting(
+        parameters(**{"loss.temperature": 0.1 * number}), alignment(form=form)
+    )
     encoders = {"base": BASE, "dcr@7": _shift(gains, 0.01), "dcr@8": _shift(gains, -0.01)}
     if form != "none":
         encoders["base_aligned"] = {key: value + 0.005 for key, value in BASE.items()}
@@ -73,7 +76,7 @@ def outcome(
     judge = Judge(measured, 0.95, {"dcr"})
     told = {
         "candidate": f"number {number}",
-        "overrides": {"training": {"temperature": 0.1 * number}, "alignment": {}},
+        "overrides": {"training": {"loss": {"temperature": 0.1 * number}}, "alignment": {}},
         "setting": setting,
         "settings_tried": [json_hash(setting)],
         "made_of": {"setting": json_hash(setting), "seeds": [7, 8], "backbone": "b" * 64},

@@ -4,11 +4,28 @@ from __future__ import annotations
 
 import torch
 
+from dcr.parameters.training.parts import Loss
 from dcr.training.batches import Batch
+from dcr.training.contrast import Contrast
 from dcr.training.distributed.processes import Processes, alone
-from dcr.training.objectives import OBJECTIVES, ObjectiveOptions
+from dcr.training.objectives import OBJECTIVES
 
 BATCH, WIDTH = 5, 6
+
+
+def weights(**changes) -> Loss:
+    """Return the paper's weights and temperature, with ``changes``."""
+    paper = {
+        "temperature": 0.1,
+        "target_weight": 0.5,
+        "reconstruction_share": 0.0,
+        "base_embedding_weight": 0.0,
+        "pull_to": "base",
+        "negatives_gradient": True,
+        "contrast_weight": 1.0,
+        "reconstruction_weight": 1.0,
+    }
+    return Loss(**paper | changes)
 
 
 class TinyConditions(torch.nn.Module):
@@ -79,9 +96,11 @@ def step_of(
     model,
     predict,
     batch: Batch,
-    options: ObjectiveOptions,
+    loss: Loss,
+    contrast: Contrast = Contrast(),  # noqa: B008 - it is frozen
     processes: Processes | None = None,
+    rows_per_chunk: int = 2,
 ) -> dict[str, float]:
     """Leave an objective's gradients of a batch in the model and return its losses."""
-    objective = OBJECTIVES[method](options, model, predict, Exact(), processes or alone())
-    return objective.step(batch, options.rows_per_chunk)
+    objective = OBJECTIVES[method](loss, contrast, model, predict, Exact(), processes or alone())
+    return objective.step(batch, rows_per_chunk)

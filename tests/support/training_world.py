@@ -21,14 +21,19 @@ from dcr.models.backbones import load_backbone
 from dcr.models.diffusion import Diffusion, load_diffusion
 from dcr.models.projector import Projector
 from dcr.parameters import TrainingParameters
-from dcr.training import checkpoints, jobs, options, runs, trainer
+from dcr.parameters.section import merge
+from dcr.parameters.training.parts import Lora
+from dcr.training import checkpoints, jobs, runs, trainer
 from dcr.training import step as step_module
+from dcr.training.contrast import build_contrast
 from dcr.training.data import collate
 from dcr.training.distributed import processes
 from dcr.training.model import ConditionModel, frozen_copy, prepare_tower
 from dcr.training.monitoring import monitor
 from dcr.training.precision import make_ready
+from dcr.training.views import view_augmentation
 from diffusion_models import tiny_diffusion
+from nested import nested
 
 CONF = Path(__file__).parents[2] / "conf" / "base" / "parameters_training.yml"
 NUM_IMAGES = 24
@@ -77,14 +82,26 @@ def load_world(folder: Path):
 
 
 def parameters(**changes) -> TrainingParameters:
-    """Return the demo's parameters, made small."""
+    """Return the demo's parameters, made small; ``changes`` by dotted name."""
     small = {
-        "validation_fraction": 0.3, "num_validation_samples": 8, "baselines": [], "report_to": [],
-        "checkpointing_steps": 2,
-        "stage1_max_train_steps": 6, "stage1_train_batch_size": 4,
-        "stage2_max_train_steps": 6, "stage2_train_batch_size": 4, "rows_per_chunk": 2,
-    }  # fmt: skip
-    return TrainingParameters(**yaml.safe_load(CONF.read_text())["training"] | small | changes)
+        "held_out.fraction": 0.3,
+        "held_out.num_samples": 8,
+        "baselines": [],
+        "monitoring.report_to": [],
+        "checkpoints.every_steps": 2,
+        "stage1.max_train_steps": 6,
+        "stage1.train_batch_size": 4,
+        "stage2.max_train_steps": 6,
+        "stage2.train_batch_size": 4,
+        "execution.rows_per_chunk": 2,
+    }
+    values = yaml.safe_load(CONF.read_text())["training"]
+    return TrainingParameters(**merge(values, nested(small | changes)))
+
+
+def lora(**changes) -> Lora:
+    """Return the demo's LoRA, with ``changes``."""
+    return parameters().tuning.lora.model_copy(update=changes)
 
 
 def run_of(p: TrainingParameters, name: str) -> runs.Run:
@@ -110,18 +127,24 @@ def open_micro_step(
     projector = Projector(backbone.embed_dim, diffusion.unet.config.cross_attention_dim)
     projector.load_state_dict(fixed_projector(world))
     model = ConditionModel(backbone, projector).requires_grad_(False).train()
-    prepare_tower(backbone, options.tuning_options(p))
+    prepare_tower(backbone, p.tuning)
     torch.manual_seed(6)
     for parameter in model.trainable().values():
         torch.nn.init.normal_(parameter, std=0.1)
-    base = frozen_copy(backbone).to(device) if options.objective_options(run).asks_base else None
-    make_ready(diffusion, torch.device(device), p.mixed_precision, p.gradient_checkpointing)
+    contrast = build_contrast(run)
+    base = frozen_copy(backbone).to(device) if contrast.asks_base(run.loss) else None
+    checkpointing = p.execution.gradient_checkpointing
+    make_ready(diffusion, torch.device(device), p.mixed_precision, checkpointing)
     micro_step = step_module.MicroStep(
-        model.to(device), diffusion, options.view_augmentation(p, backbone.preprocessing),
-        options.run_options(run), options.objective_options(run), options.batch_options(p),
-        processes.Processes(0, 1, torch.device(device)), base,
-    )  # fmt: skip
-    return micro_step, collate([latents[i] for i in range(p.stage2_train_batch_size)])
+        model.to(device),
+        diffusion,
+        view_augmentation(p, backbone.preprocessing),
+        run,
+        contrast,
+        processes.Processes(0, 1, torch.device(device)),
+        base,
+    )
+    return micro_step, collate([latents[i] for i in range(p.stage2.train_batch_size)])
 
 
 def fixed_projector(world: Path) -> dict[str, torch.Tensor]:

@@ -123,13 +123,15 @@ VALUES = [
     option("--params training=5", "'training'", "5"),
     option("--params training.seed=x", "'training.seed'", "'x'"),
     option("--params training.seed.deep=1", "'training.seed'"),
-    option("--params training.temprature=1", "'training.temprature'", "did you mean 'temperature'"),
+    option(
+        "--params training.temprature=1", "'training.temprature'", "did you mean 'loss.temperature'"
+    ),
     option("--params trainng.seed=1", "'trainng'", "did you mean 'training'"),
-    option("--params training.temperature=nan", "'training.temperature'", "nan"),
-    option("--params training.stage1_learning_rate=.inf", "'training.stage1_learning_rate'", "inf"),
-    option("--params training.adam_epsilon=1e400", "'training.adam_epsilon'"),
+    option("--params training.loss.temperature=nan", "'training.loss.temperature'", "nan"),
+    option("--params training.stage1.learning_rate=.inf", "'training.stage1.learning_rate'", "inf"),
+    option("--params training.optimizer.epsilon=1e400", "'training.optimizer.epsilon'"),
     option("--params training.mixed_precision=yes", "'training.mixed_precision'"),
-    option("--params training.lora_targets=[z]", "'training.lora_targets.0'", "'z'"),
+    option("--params training.tuning.lora.targets=[z]", "'training.tuning.lora.targets.0'", "'z'"),
     option("--params evaluation.language=no", "'evaluation.language'", "quotes"),
     option(
         "--params latents.crops_per_image=2,latents.crop_mode=center", "crops_per_image", "center"
@@ -433,7 +435,7 @@ ENVIRONMENT = [
         variables(
             name,
             f"pipeline {name}",
-            "training.num_processes",
+            "training.processes.num_processes",
             RANK="0",
             WORLD_SIZE="2",
             LOCAL_RANK="0",
@@ -441,7 +443,11 @@ ENVIRONMENT = [
         for name in ALONE
     ),
     variables(
-        "latents,training", "pipeline training", "training.num_processes", RANK="0", WORLD_SIZE="2"
+        "latents,training",
+        "pipeline training",
+        "training.processes.num_processes",
+        RANK="0",
+        WORLD_SIZE="2",
     ),
 ]
 MISTAKES = [

@@ -175,7 +175,8 @@ def test_state_of_another_version_is_no_crash(tmp_path):
     state = json.loads((path / "state.json").read_text())
     (path / "state.json").write_text(json.dumps(state | {"new_field": 1}))
     with pytest.raises(
-        UserError, match=r"checkpoint-1 was written by another version .*set resume_from_checkpoint"
+        UserError,
+        match=r"checkpoint-1 was written by another version .*set checkpoints.resume_from",
     ):
         store(tmp_path).load(path)
 
@@ -208,11 +209,11 @@ def test_ten_kills_at_random_steps_change_no_bit(world, tmp_path, count):
     for folder in (whole, cut):
         folder.mkdir()
     sizes = {
-        "stage1_train_batch_size": 4 // count,
-        "stage2_train_batch_size": 4 // count,
-        "gather_negatives": True,
+        "stage1.train_batch_size": 4 // count,
+        "stage2.train_batch_size": 4 // count,
+        "batches.gather_negatives": True,
     }
-    sizes |= {"stage1_max_train_steps": 12, "stage2_max_train_steps": 12}
+    sizes |= {"stage1.max_train_steps": 12, "stage2.max_train_steps": 12}
     assert set(in_processes(count, world, whole, whole / "w.safetensors", **sizes)) == {0}
 
     generator = random.Random(0)
@@ -253,7 +254,7 @@ def test_sigterm_finishes_the_step_saves_it_and_says_so(
     with pytest.raises(
         Stopped, match=r"stopped at step 4; it is saved in .* the same command goes on"
     ):
-        train_both_stages(world, tmp_path / "checkpoints", num_workers=num_workers)
+        train_both_stages(world, tmp_path / "checkpoints", **{"execution.num_workers": num_workers})
     assert Stopped.exit_code == 143
     assert signal.getsignal(signal.SIGTERM) == before
     assert (tmp_path / "checkpoints/stage1/checkpoint-4").is_dir()
@@ -290,7 +291,7 @@ def test_a_finished_run_is_not_trained_again(world, tmp_path, caplog):
     caplog.set_level(logging.INFO, "dcr")
     projector = fixed_projector(world)
     results = [
-        jobs.train_adapters(open_job(world, tmp_path, stage2_max_train_steps=2), projector)
+        jobs.train_adapters(open_job(world, tmp_path, **{"stage2.max_train_steps": 2}), projector)
         for _ in range(2)
     ]
     assert "dcr is finished, taken from" in caplog.text
@@ -303,7 +304,7 @@ def test_a_finished_run_is_not_trained_again(world, tmp_path, caplog):
 def test_a_longer_run_goes_on_from_a_shorter_one(world, undisturbed, tmp_path):
     from dcr.training import jobs
 
-    jobs.train_projector(open_job(world, tmp_path, stage1_max_train_steps=3))
+    jobs.train_projector(open_job(world, tmp_path, **{"stage1.max_train_steps": 3}))
     projector, _, result = jobs.train_projector(open_job(world, tmp_path))
     assert list(result.losses["step"]) == [1, 2, 3, 4, 5, 6]
     assert_same(projector, {name: undisturbed[name] for name in projector})
@@ -312,4 +313,4 @@ def test_a_longer_run_goes_on_from_a_shorter_one(world, undisturbed, tmp_path):
 @pytest.mark.parametrize("path", ["nowhere/stage1/checkpoint-5", "."])
 def test_a_path_that_is_no_checkpoint_of_the_recipe_is_an_error(world, tmp_path, path):
     with pytest.raises(UserError, match="no such checkpoint of this recipe"):
-        open_job(world, tmp_path, resume_from_checkpoint=path)
+        open_job(world, tmp_path, **{"checkpoints.resume_from": path})

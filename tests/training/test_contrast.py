@@ -13,20 +13,15 @@ from dcr.losses.infonce import InfoNCE
 from dcr.losses.signals import FEATURE_SIGNALS, SIGNALS
 from dcr.positives.neighbours import Resampler, resample, resampled_losses
 from dcr.training.batches import Batch
-from dcr.training.contrast import ContrastOptions
+from dcr.training.contrast import Contrast
 from dcr.training.distributed.processes import Processes, alone
-from dcr.training.objectives import ObjectiveOptions
-from dcr.training.options import build_signal
-from tiny_conditions import BATCH, TinyConditions, draw_batch, step_of, tiny_predict
+from tiny_conditions import BATCH, TinyConditions, draw_batch, step_of, tiny_predict, weights
 from training_world import fork_server, parameters
 
 RULES = ["add_new_positive", "drop_false_negative", "drop_easy_negative", "drop_false_positive"]
 
 
-def objective_options(rows_per_chunk=2, gather=False, **contrast):
-    return ObjectiveOptions(
-        0.1, rows_per_chunk, gather, 0.3, 0.7, contrast=ContrastOptions(**contrast)
-    )
+WEIGHTS = weights(contrast_weight=0.3, reconstruction_weight=0.7)
 
 
 def setting(num_views=1):
@@ -37,9 +32,9 @@ def setting(num_views=1):
     return TinyConditions(), tiny_predict(), batch
 
 
-def run(method, options, num_views=1):
+def run(method, contrast, num_views=1, rows_per_chunk=2):
     model, predict, batch = setting(num_views)
-    parts = step_of(method, model, predict, batch, options)
+    parts = step_of(method, model, predict, batch, WEIGHTS, contrast, None, rows_per_chunk)
     return parts, [parameter.grad for parameter in model.parameters()]
 
 
@@ -65,10 +60,10 @@ def check(found, loss, model):
 @pytest.mark.parametrize("num_views", [1, 2])
 @pytest.mark.parametrize("name", SIGNALS)
 def test_dcr_row_by_row_has_the_gradients_of_the_whole_grid(name, num_views):
-    signal = build_signal(parameters(signal=name))
+    signal = parameters(**{"signal.name": name}).signal.build(0.1)
     model, predict, batch = setting(num_views)
     loss = signal(*whole_similarities(model, predict, batch, num_views)).mean()
-    check(run("dcr", objective_options(signal=signal), num_views), loss, model)
+    check(run("dcr", Contrast(signal=signal), num_views), loss, model)
 
 
 @pytest.mark.parametrize("rows_per_chunk", [1, 5])
@@ -79,7 +74,7 @@ def test_dcr_is_resampled_row_by_row(rule, rows_per_chunk):
     resampling = resample(*batch.clip_features, 0, torch.Tensor.detach, resampler)
     similarities = whole_similarities(model, predict, batch, 1)
     loss = resampled_losses(InfoNCE(0.1), *similarities, resampling, num_shared=1).mean()
-    check(run("dcr", objective_options(rows_per_chunk, resampler=resampler)), loss, model)
+    check(run("dcr", Contrast(resampler=resampler), 1, rows_per_chunk), loss, model)
 
 
 def test_a_made_positive_pulls_outside_of_the_contrast():
@@ -88,7 +83,7 @@ def test_a_made_positive_pulls_outside_of_the_contrast():
     positives, negatives = whole_similarities(model, predict, batch, 2)
     contrast = InfoNCE(0.1)(positives[:, [0, 2]], negatives)
     loss = (contrast + 0.4 * (2 - 2 * positives[:, 1])).mean()
-    check(run("dcr", objective_options(synthetic_weight=0.4), 2), loss, model)
+    check(run("dcr", Contrast(synthetic_weight=0.4), 2), loss, model)
 
 
 def reconstruction(model, predict, batch):
@@ -106,7 +101,7 @@ def all_features(model, batch, num_views):
 @pytest.mark.parametrize("num_views", [1, 2])
 @pytest.mark.parametrize("name", [*SIGNALS, *FEATURE_SIGNALS])
 def test_naive_takes_every_signal_on_its_features(name, num_views):
-    signal = build_signal(parameters(signal=name))
+    signal = parameters(**{"signal.name": name}).signal.build(0.1)
     model, predict, batch = setting(num_views)
     features = all_features(model, batch, num_views)
     contrast = (
@@ -115,7 +110,7 @@ def test_naive_takes_every_signal_on_its_features(name, num_views):
         else contrast_features(features, signal)
     )
     loss = 0.3 * contrast.mean() + 0.7 * reconstruction(model, predict, batch)
-    check(run("naive", objective_options(signal=signal), num_views), loss, model)
+    check(run("naive", Contrast(signal=signal), num_views), loss, model)
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -133,7 +128,7 @@ def test_naive_is_resampled_from_both_views(rule):
             )
         )
     loss = 0.3 * torch.cat(losses).mean() + 0.7 * reconstruction(model, predict, batch)
-    check(run("naive", objective_options(resampler=resampler)), loss, model)
+    check(run("naive", Contrast(resampler=resampler)), loss, model)
 
 
 def test_naive_pulls_towards_a_made_positive():
@@ -142,13 +137,13 @@ def test_naive_pulls_towards_a_made_positive():
     contrast = contrast_features(torch.stack([own, view]), InfoNCE(0.1)).mean()
     pull = 0.4 * (2 - 2 * F.cosine_similarity(own, made)).mean()
     loss = 0.3 * (contrast + pull) + 0.7 * reconstruction(model, predict, batch)
-    check(run("naive", objective_options(synthetic_weight=0.4), 2), loss, model)
+    check(run("naive", Contrast(synthetic_weight=0.4), 2), loss, model)
 
 
 @pytest.mark.parametrize("method", ["dcr", "naive"])
 def test_diagnostics_are_logged_and_change_nothing(method):
-    plain, gradients = run(method, objective_options())
-    parts, same = run(method, objective_options(diagnostics=True))
+    plain, gradients = run(method, Contrast())
+    parts, same = run(method, Contrast(diagnostics=True))
     assert all(torch.allclose(a, b, atol=1e-12) for a, b in zip(gradients, same, strict=True))
     assert parts["loss"] == pytest.approx(plain["loss"], abs=1e-12)
     logged = {"alignment", "uniformity"} | (
@@ -187,9 +182,9 @@ def shared_gradients(processes):
     for method in ("dcr", "naive"):
         for name, contrast in SHARED.items():
             model = TinyConditions()
-            options = objective_options(gather=True, **contrast)
+            made = Contrast(gathers=True, **contrast)
             batch = share_of_a_batch(processes)
-            step_of(method, model, tiny_predict(), batch, options, processes)
+            step_of(method, model, tiny_predict(), batch, WEIGHTS, made, processes)
             processes.mean_gradients(model.parameters())
             found[f"{method} {name}"] = torch.cat([p.grad.flatten() for p in model.parameters()])
     return found

@@ -13,7 +13,11 @@ from dcr.training import jobs
 from dcr.training.data import WithCandidates, collate
 from training_world import fixed_projector, load_world, parameters, write_latents, write_world
 
-STEPS = {"stage2_max_train_steps": 2, "validate_every_steps": 2, "diagnostics_every_steps": 1}
+STEPS = {
+    "stage2.max_train_steps": 2,
+    "held_out.every_steps": 2,
+    "monitoring.diagnostics_every_steps": 1,
+}
 
 
 @pytest.fixture(scope="module")
@@ -46,13 +50,17 @@ def train(world, folder, candidates="positives", **changes):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"signal": "dclw"},
-        {"positives": "clip_neighbour", "clip_neighbour_rule": "drop_false_positive"},
-        {"positives": "synthetic"}, {"num_views": 2, "signal": "mv_dhel"},
-        {"method": "naive", "signal": "mochi", "positives": "synthetic"},
+        {"signal.name": "dclw"},
+        {
+            "positives.source": "clip_neighbour",
+            "positives.clip_neighbour_rule": "drop_false_positive",
+        },
+        {"positives.source": "synthetic"},
+        {"batches.num_views": 2, "signal.name": "mv_dhel"},
+        {"method": "naive", "signal.name": "mochi", "positives.source": "synthetic"},
     ],
     ids=["signal", "neighbours", "made", "views", "features"],
-)  # fmt: skip
+)
 def test_a_recipe_may_ask_for_it(world, tmp_path, changes):
     (run,) = train(world, tmp_path, **changes).values()
     assert run.steps == 2
@@ -69,9 +77,11 @@ def test_what_is_asked_for_changes_the_run(world, tmp_path):
     """The first step's loss is that of the same weights on the same batch."""
     runs = {
         "plain": train(world, tmp_path / "plain"),
-        "signal": train(world, tmp_path / "signal", signal="dcl"),
-        "made": train(world, tmp_path / "made", positives="synthetic"),
-        "neighbours": train(world, tmp_path / "neighbours", positives="clip_neighbour"),
+        "signal.name": train(world, tmp_path / "signal", **{"signal.name": "dcl"}),
+        "made": train(world, tmp_path / "made", **{"positives.source": "synthetic"}),
+        "neighbours": train(
+            world, tmp_path / "neighbours", **{"positives.source": "clip_neighbour"}
+        ),
     }
     assert len({float(run["dcr"].losses["loss"][0]) for run in runs.values()}) == 4
 
@@ -91,7 +101,7 @@ def test_training_draws_one_candidate_an_epoch(world):
 
 def test_without_made_positives_the_pipeline_is_named(world, tmp_path):
     with pytest.raises(UserError, match="kedro run --pipelines synthesis"):
-        train(world, tmp_path, candidates="nothing", positives="synthetic")
+        train(world, tmp_path, candidates="nothing", **{"positives.source": "synthetic"})
 
 
 @pytest.mark.parametrize("changes", [{"dtype": "float16"}, {"horizontal_flip": 1.0}])
@@ -102,4 +112,4 @@ def test_positives_of_other_latents_are_refused(world, tmp_path, changes):
     with pytest.raises(
         UserError, match=r"holds positives of other images or latents; .*--pipelines synthesis"
     ):
-        train(copy, tmp_path, candidates=copy / "positives", positives="synthetic")
+        train(copy, tmp_path, candidates=copy / "positives", **{"positives.source": "synthetic"})

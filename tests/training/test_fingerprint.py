@@ -2,11 +2,14 @@
 fails the test.
 """
 
+import dataclasses
+
 import pytest
 import torch
 
-from dcr.parameters import TrainingParameters
+from dcr.losses.signals import FEATURE_SIGNALS, SIGNALS
 from dcr.parameters.training import WITHOUT_EFFECT
+from dcr.parameters.training.published import PARTS
 from dcr.training import jobs
 from dcr.training.distributed import processes
 from dcr.training.fingerprint import _UNUSED, input_hashes, run_fingerprint
@@ -21,8 +24,8 @@ CONTRAST = DCR | {"naive"}
 HASHES = {"data": "a", "backbone": "b", "unet": "c"}
 PROJECTOR = {"1.weight": torch.ones(2, 3)}
 
-NEIGHBOURS, SYNTHETIC = {"positives": "clip_neighbour"}, {"positives": "synthetic"}
-BLOCKS = {"tuning": "last_blocks"}
+NEIGHBOURS, SYNTHETIC = {"positives.source": "clip_neighbour"}, {"positives.source": "synthetic"}
+BLOCKS = {"tuning.mode": "last_blocks"}
 
 # The parameter, another value, the runs that it changes, and what must hold for it to be used at
 # all.
@@ -33,77 +36,97 @@ COURSE = {
     "phases": ({"dcr": [{"objective": "dcr"}]}, set()),
     "method": ("naive", set()),  # which of the runs is the product changes none of them
     "baselines": (["naive"], set()),
-    "validation_fraction": (0.2, ALL),
-    "num_validation_samples": (9, ALL),  # the logged error is of these
+    "held_out.fraction": (0.2, ALL),
+    "held_out.num_samples": (9, ALL),  # the logged error is of these
     "mixed_precision": ("bf16", ALL),
-    "gradient_accumulation_steps": (2, ALL),
-    "num_processes": (2, ALL),
-    "num_hosts": (2, ALL),
-    "gather_negatives": (True, CONTRAST),
+    "optimizer.gradient_accumulation_steps": (2, ALL),
+    "processes.num_processes": (2, ALL),
+    "processes.num_hosts": (2, ALL),
+    "batches.gather_negatives": (True, CONTRAST),
     "compile": (True, ALL),
-    "adam_beta1": (0.8, ALL),
-    "adam_beta2": (0.99, ALL),
-    "adam_epsilon": (1e-6, ALL),
-    "adam_weight_decay": (0.1, ALL),
-    "max_grad_norm": (2.0, ALL),
-    "stage1_projector_file": ("p.bin", set()),  # its weights are in stage 2's fingerprint
-    "stage1_loss": ("dcr", {"stage1"}),
-    "stage1_max_train_steps": (9, set()),  # a longer run goes on from a shorter one
-    "stage1_train_batch_size": (5, {"stage1"}),
-    "stage1_learning_rate": (0.5, {"stage1", "end_to_end"}),
-    "stage1_learning_rate_decay": ("linear", {"stage1"}),
-    "stage2_max_train_steps": (9, set()),
-    "stage2_train_batch_size": (5, STAGE2),
-    "stage2_learning_rate": (0.5, STAGE2),
-    "stage2_learning_rate_decay": ("linear", STAGE2),
+    "optimizer.beta1": (0.8, ALL),
+    "optimizer.beta2": (0.99, ALL),
+    "optimizer.epsilon": (1e-6, ALL),
+    "optimizer.weight_decay": (0.1, ALL),
+    "optimizer.max_grad_norm": (2.0, ALL),
+    "stage1.projector_file": ("p.bin", set()),  # its weights are in stage 2's fingerprint
+    "stage1.loss": ("dcr", {"stage1"}),
+    "stage1.max_train_steps": (9, set()),  # a longer run goes on from a shorter one
+    "stage1.train_batch_size": (5, {"stage1"}),
+    "stage1.learning_rate": (0.5, {"stage1", "end_to_end"}),
+    "stage1.learning_rate_decay": ("linear", {"stage1"}),
+    "stage2.max_train_steps": (9, set()),
+    "stage2.train_batch_size": (5, STAGE2),
+    "stage2.learning_rate": (0.5, STAGE2),
+    "stage2.learning_rate_decay": ("linear", STAGE2),
     "end_to_end_max_train_steps": (9, set()),
     "condition": ("patch_tokens", ALL),
-    "num_views": (2, CONTRAST),
-    "temperature": (0.2, CONTRAST),
-    "target_weight": (0.4, DCR),
-    "reconstruction_share": (0.3, DCR),
-    "base_embedding_weight": (0.3, STAGE2),
-    "pull_to": ("phase", set(), {"base_embedding_weight": 0.3}),  # a first phase finds the base
-    "timestep_min": (0.1, ALL),
-    "timestep_max": (0.9, ALL),
-    "snr_gamma": (5.0, ALL),
-    "negatives_count": (2, DCR),
-    "negatives_gradient": (False, DCR),
-    "contrast_weight": (0.5, {"naive"}),
-    "reconstruction_weight": (0.5, {"naive"}),
-    "tuning": ("full", STAGE2),
-    "num_tuned_blocks": (1, STAGE2, BLOCKS),
-    "lora_rank": (4, STAGE2),
-    "lora_alpha": (4, STAGE2),
-    "lora_dropout": (0.0, STAGE2),
-    "lora_bias": ("none", STAGE2),
-    "lora_targets": (["q"], STAGE2),
-    "view_brightness": (0.5, CONTRAST),
-    "view_contrast": (0.5, CONTRAST),
-    "view_saturation": (0.5, CONTRAST),
-    "view_hue": (0.5, CONTRAST),
-    "view_horizontal_flip": (0.5, CONTRAST),
-    "view_vertical_flip": (0.5, CONTRAST),
-    "view_scale_min": (0.5, CONTRAST),
-    "view_ratio_min": (0.5, CONTRAST),
-    "view_ratio_max": (1.5, CONTRAST),
-    "published": (True, ALL),
-    "published_views": (True, CONTRAST),
-    "published_normalization": (True, ALL),
-    "published_prompt_mask": (True, ALL),
-    "published_noise": (True, ALL),
-    "published_target": (True, ALL),
-    "published_loss": (True, DCR),
-    "published_sampling": (True, ALL),
-    "published_reduction": (True, {"stage1"}),
-    "signal": ("dcl", CONTRAST),
-    "positives": ("clip_neighbour", CONTRAST),
-    "clip_neighbour_rule": ("drop_false_negative", CONTRAST, NEIGHBOURS),
-    "clip_neighbour_share": (0.2, CONTRAST, NEIGHBOURS),
-    "synthetic_weight": (0.5, CONTRAST, SYNTHETIC),
-}  # fmt: skip
-SIGNAL_NUMBERS = [
-    name for name in TrainingParameters.model_fields if name not in WITHOUT_EFFECT.union(COURSE)
+    "batches.num_views": (2, CONTRAST),
+    "loss.temperature": (0.2, CONTRAST),
+    "loss.target_weight": (0.4, DCR),
+    "loss.reconstruction_share": (0.3, DCR),
+    "loss.base_embedding_weight": (0.3, STAGE2),
+    # a first phase finds the base
+    "loss.pull_to": ("phase", set(), {"loss.base_embedding_weight": 0.3}),
+    "batches.timestep_min": (0.1, ALL),
+    "batches.timestep_max": (0.9, ALL),
+    "batches.snr_gamma": (5.0, ALL),
+    "batches.negatives_count": (2, DCR),
+    "loss.negatives_gradient": (False, DCR),
+    "loss.contrast_weight": (0.5, {"naive"}),
+    "loss.reconstruction_weight": (0.5, {"naive"}),
+    "tuning.mode": ("full", STAGE2),
+    "tuning.num_blocks": (1, STAGE2, BLOCKS),
+    "tuning.lora.rank": (4, STAGE2),
+    "tuning.lora.alpha": (4, STAGE2),
+    "tuning.lora.dropout": (0.0, STAGE2),
+    "tuning.lora.bias": ("none", STAGE2),
+    "tuning.lora.targets": (["q"], STAGE2),
+    "views.brightness": (0.5, CONTRAST),
+    "views.contrast": (0.5, CONTRAST),
+    "views.saturation": (0.5, CONTRAST),
+    "views.hue": (0.5, CONTRAST),
+    "views.horizontal_flip": (0.5, CONTRAST),
+    "views.vertical_flip": (0.5, CONTRAST),
+    "views.scale_min": (0.5, CONTRAST),
+    "views.ratio_min": (0.5, CONTRAST),
+    "views.ratio_max": (1.5, CONTRAST),
+    "published": ("all", ALL),
+    "signal.name": ("dcl", CONTRAST),
+    "positives.source": ("clip_neighbour", CONTRAST),
+    "positives.clip_neighbour_rule": ("drop_false_negative", CONTRAST, NEIGHBOURS),
+    "positives.clip_neighbour_share": (0.2, CONTRAST, NEIGHBOURS),
+    "positives.synthetic_weight": (0.5, CONTRAST, SYNTHETIC),
+}
+PUBLISHED = {
+    "views": CONTRAST,
+    "normalization": ALL,
+    "prompt_mask": ALL,
+    "noise": ALL,
+    "target": ALL,
+    "loss": DCR,
+    "sampling": ALL,
+    "reduction": {"stage1"},
+}
+NUMBERS = [
+    (signal, field.name)
+    for signal, kind in (SIGNALS | FEATURE_SIGNALS).items()
+    for field in dataclasses.fields(kind)
+    if signal != "infonce"
+]
+
+
+def flat(values, prefix=""):
+    for name, value in values.items():
+        if isinstance(value, dict) and name != "phases":
+            yield from flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+VALUES = dict(flat(parameters().model_dump()))
+UNWATCHED = [
+    name for name in VALUES if any(f"{name}.".startswith(f"{one}.") for one in WITHOUT_EFFECT)
 ]
 
 
@@ -116,22 +139,15 @@ def changed(before, after):
     return {name for name in before if before[name] != after[name]}
 
 
-def signal_of(number):
-    """Return the signal that a number belongs to by its name."""
-    from dcr.losses.signals import FEATURE_SIGNALS, SIGNALS
-
-    return max(
-        (name for name in SIGNALS | FEATURE_SIGNALS if number.startswith(f"{name}_")), key=len
-    )
-
-
 def test_every_parameter_is_in_one_table():
-    for name in SIGNAL_NUMBERS:
-        assert signal_of(name)
-    assert not set(COURSE) & WITHOUT_EFFECT
-    assert set(COURSE) | WITHOUT_EFFECT | set(SIGNAL_NUMBERS) == set(
-        TrainingParameters.model_fields
-    )
+    assert not set(COURSE) & set(UNWATCHED)
+    assert set(COURSE) | set(UNWATCHED) == set(VALUES)
+    assert PUBLISHED.keys() == set(PARTS)
+
+
+@pytest.mark.parametrize("part", PUBLISHED)
+def test_a_published_part_changes_the_runs_that_take_it(part):
+    assert changed(fingerprints(), fingerprints(published=[part])) == PUBLISHED[part]
 
 
 @pytest.mark.parametrize("name", COURSE)
@@ -141,38 +157,38 @@ def test_a_parameter_changes_the_runs_that_depend_on_it_and_no_other(name):
     assert changed(fingerprints(**base), fingerprints(**base | {name: value})) == expected
 
 
-@pytest.mark.parametrize("name", SIGNAL_NUMBERS)
-def test_a_number_of_a_signal_counts_with_that_signal_alone(name):
-    from dcr.losses.signals import FEATURE_SIGNALS
-
-    signal, value = signal_of(name), getattr(parameters(), name)
-    other = {name: value + 1 if isinstance(value, int) else value * 0.5 + 0.01}
-    assert changed(fingerprints(), fingerprints(**other)) == set()
+@pytest.mark.parametrize(("signal", "name"), NUMBERS)
+def test_a_number_of_a_signal_is_part_of_the_runs_that_contrast(signal, name):
+    chosen = {"signal.name": signal}
+    value = parameters(**chosen).signal.values()[name]
+    other = {f"signal.{name}": value + 1 if isinstance(value, int) else value * 0.5 + 0.01}
     runs = ("stage1", "reconstruction", "naive") if signal in FEATURE_SIGNALS else RUNS
-    one = fingerprints(signal=signal, runs=runs)
-    assert changed(one, fingerprints(signal=signal, runs=runs, **other)) == CONTRAST & set(runs)
+    one = fingerprints(**chosen, runs=runs)
+    assert changed(one, fingerprints(**chosen, runs=runs, **other)) == CONTRAST & set(runs)
 
 
-@pytest.mark.parametrize("name", sorted(WITHOUT_EFFECT))
+@pytest.mark.parametrize("name", UNWATCHED)
 def test_how_a_run_is_walked_and_watched_changes_no_run(name):
-    value = getattr(parameters(), name)
+    value = VALUES[name]
     others = {
-        "sharding": "fsdp2", "rendezvous_endpoint": "head:1", "resume_from_checkpoint": "none",
-        "gradient_checkpointing": "all", "report_to": ["tensorboard"],
-    }  # fmt: skip
-    other = others.get(
-        name,
-        not value if isinstance(value, bool) else value + 1 if isinstance(value, int) else None,
-    )
+        "processes.sharding": "fsdp2",
+        "processes.rendezvous_endpoint": "head:1",
+        "checkpoints.resume_from": "none",
+        "execution.gradient_checkpointing": "all",
+        "monitoring.report_to": ["tensorboard"],
+    }
+    other = others.get(name, not value if isinstance(value, bool) else value)
+    if name not in others and not isinstance(value, bool):
+        other = value + 1
     assert changed(fingerprints(), fingerprints(**{name: other})) == set()
 
 
 def test_with_decay_the_number_of_steps_decides_every_step():
     """Without it a longer run goes on from a shorter one."""
     for stage, runs in (("stage1", {"stage1"}), ("stage2", {"dcr", "reconstruction", "naive"})):
-        decays, longer = {f"{stage}_learning_rate_decay": "cosine"}, {f"{stage}_max_train_steps": 9}
+        decays, longer = {f"{stage}.learning_rate_decay": "cosine"}, {f"{stage}.max_train_steps": 9}
         assert changed(fingerprints(**decays), fingerprints(**decays, **longer)) == runs
-    decays = {"stage2_learning_rate_decay": "cosine"}
+    decays = {"stage2.learning_rate_decay": "cosine"}
     assert changed(
         fingerprints(**decays), fingerprints(**decays, end_to_end_max_train_steps=9)
     ) == {"end_to_end"}
@@ -202,7 +218,9 @@ def test_a_phase_depends_on_the_weights_it_goes_on_from_and_on_what_it_pulls_to(
 def test_of_a_run_of_one_phase_no_key_tells_of_phases_decay_or_seeds():
     """So that checkpoints from before there were any still fit."""
     new = {"start", "pull_to", "learning_rate_decay", "max_train_steps", "held_out_seed"}
-    assert not any(new & found.keys() for found in fingerprints(base_embedding_weight=0.3).values())
+    assert not any(
+        new & found.keys() for found in fingerprints(**{"loss.base_embedding_weight": 0.3}).values()
+    )
     again = run_fingerprint(method_runs(parameters(), "dcr", 4)[0], HASHES, PROJECTOR)
     assert new & again.keys() == {"held_out_seed"}
 
@@ -278,9 +296,9 @@ def test_a_finished_run_of_other_latents_is_trained_anew(world, tmp_path, caplog
 
     from dcr.latents import LatentCache
 
-    job = open_job(world, tmp_path, stage1_max_train_steps=1)
+    job = open_job(world, tmp_path, **{"stage1.max_train_steps": 1})
     jobs.train_projector(job)
-    other = open_job(world, tmp_path, stage1_max_train_steps=1)
+    other = open_job(world, tmp_path, **{"stage1.max_train_steps": 1})
     changes = {"key": "made with flips"}
     other.latents = LatentCache(world / "latents")
     other.latents._records = [replace(record, **changes) for record in other.latents._records]
@@ -289,27 +307,40 @@ def test_a_finished_run_of_other_latents_is_trained_anew(world, tmp_path, caplog
 
 
 OTHERS = {
-    "temperature": 0.7, "target_weight": 0.3, "reconstruction_share": 0.4, "contrast_weight": 0.4,
-    "reconstruction_weight": 0.6, "num_views": 2, "negatives_count": 2, "negatives_gradient": False,
-    "gather_negatives": True, "published_loss": True, "contrast": None,
-}  # fmt: skip
-VIEWS = {"view_brightness": 0.5, "view_scale_min": 0.5, "published_views": True, "signal": "dcl"}
+    "loss.temperature": 0.7,
+    "loss.target_weight": 0.3,
+    "loss.reconstruction_share": 0.4,
+    "loss.contrast_weight": 0.4,
+    "loss.reconstruction_weight": 0.6,
+    "loss.negatives_gradient": False,
+    "batches.num_views": 2,
+    "batches.negatives_count": 2,
+    "batches.gather_negatives": True,
+}
+VIEWS = {
+    "views.brightness": 0.5,
+    "views.scale_min": 0.5,
+    "published": ["views"],
+    "signal.name": "dcl",
+}
 
 
 @pytest.mark.parametrize("method", _UNUSED)
 def test_numbers_that_an_objective_does_not_use_change_no_bit_of_it(world, tmp_path, method):
     """The table in the fingerprint, against training itself: two steps with all of them changed."""
     assert set().union(*_UNUSED.values()) == set(OTHERS)
-    changes = {name: OTHERS[name] for name in _UNUSED[method] - {"contrast", "published_loss"}}
+    changes = {name: OTHERS[name] for name in _UNUSED[method]}
     variants = [{}, changes | VIEWS] if method == "reconstruction" else [{}, changes]
-    if (
-        "published_loss" in _UNUSED[method]
-    ):  # it does not go with some of the others, by a rule of its own
-        variants.append({"published_loss": True})
+    if method != "dcr":  # it does not go with some of the others, by a rule of its own
+        variants.append({"published": ["loss"]})
     one, *others = (
         jobs.train_adapters(
             open_job(
-                world, tmp_path / str(number), method=method, stage2_max_train_steps=2, **values
+                world,
+                tmp_path / str(number),
+                method=method,
+                **{"stage2.max_train_steps": 2},
+                **values,
             ),
             fixed_projector(world),
         ).towers[method]
@@ -320,8 +351,8 @@ def test_numbers_that_an_objective_does_not_use_change_no_bit_of_it(world, tmp_p
 
 
 def test_the_product_of_several_processes_is_not_that_of_one(world, tmp_path):
-    one = open_job(world, tmp_path, stage1_max_train_steps=1)
+    one = open_job(world, tmp_path, **{"stage1.max_train_steps": 1})
     jobs.train_projector(one)
-    two = open_job(world, tmp_path, stage1_max_train_steps=1, num_processes=2)
+    two = open_job(world, tmp_path, **{"stage1.max_train_steps": 1, "processes.num_processes": 2})
     two.processes = processes.alone()
     assert two.checkpoints(run_of(two.parameters, "stage1")).find(1) is None

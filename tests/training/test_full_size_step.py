@@ -56,11 +56,13 @@ def one_step(folder: Path) -> None:
     )
     plan.write(folder / "latents")
     p = parameters(
-        stage2_max_train_steps=1,
-        stage2_train_batch_size=2,
-        rows_per_chunk=1,
-        num_validation_samples=1,
-        validation_fraction=0.5,
+        **{
+            "stage2.max_train_steps": 1,
+            "stage2.train_batch_size": 2,
+            "execution.rows_per_chunk": 1,
+            "held_out.num_samples": 1,
+            "held_out.fraction": 0.5,
+        },
     )
     job = jobs.open_job(
         p, LatentCache(folder / "latents"), backbone, diffusion, folder / "checkpoints"

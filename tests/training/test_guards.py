@@ -51,7 +51,11 @@ def test_steps_without_a_finite_loss_are_skipped_until_they_are_too_many(
         return batch
 
     monkeypatch.setattr(step_module, "make_batch", broken)
-    job = open_job(write_world(tmp_path / "world"), tmp_path / "checkpoints", max_skipped_steps=3)
+    job = open_job(
+        write_world(tmp_path / "world"),
+        tmp_path / "checkpoints",
+        **{"optimizer.max_skipped_steps": 3},
+    )
     if num_broken == 2:
         projector, _, result = jobs.train_projector(job)
         assert result.skipped_steps == 2
@@ -166,11 +170,15 @@ def test_steps_skipped_before_a_cut_count_with_those_after_it(world, tmp_path, m
 
     spoil_steps(monkeypatch, {2, 3, 4, 5})
     with pytest.raises(UserError, match="the last 2 of 4 steps"):
-        jobs.train_projector(open_job(world, tmp_path, stage1_max_train_steps=4))
-    job = open_job(world, tmp_path, max_skipped_steps=4, checkpointing_steps=1)
+        jobs.train_projector(open_job(world, tmp_path, **{"stage1.max_train_steps": 4}))
+    job = open_job(
+        world, tmp_path, **{"optimizer.max_skipped_steps": 4, "checkpoints.every_steps": 1}
+    )
     with pytest.raises(UserError, match="in 4 steps in a row, the last at step 6"):
         jobs.train_projector(job)
-    job = open_job(world, tmp_path, max_skipped_steps=3, checkpointing_steps=1)
+    job = open_job(
+        world, tmp_path, **{"optimizer.max_skipped_steps": 3, "checkpoints.every_steps": 1}
+    )
     with pytest.raises(
         UserError, match=r"in \d steps in a row, the last at step 6"
     ):  # it goes on from step 5
@@ -208,7 +216,7 @@ def test_a_finished_checkpoint_that_is_not_finite_is_no_result(world, tmp_path, 
     for name in ("check_end", "require_finite"):
         monkeypatch.setattr(trainer, name, lambda *_: None)
     spoil_steps(monkeypatch, {1})
-    jobs.train_projector(open_job(world, tmp_path, stage1_max_train_steps=2))
+    jobs.train_projector(open_job(world, tmp_path, **{"stage1.max_train_steps": 2}))
     monkeypatch.undo()
     with pytest.raises(UserError, match="stage1: the last 1 of 2 steps"):
-        jobs.train_projector(open_job(world, tmp_path, stage1_max_train_steps=2))
+        jobs.train_projector(open_job(world, tmp_path, **{"stage1.max_train_steps": 2}))

@@ -38,7 +38,7 @@ def test_both_stages_read_a_shard_for_its_hash_once(world, tmp_path, monkeypatch
     monkeypatch.setattr(
         cache, "check_bytes", lambda path, record: (read.append(path.stem), check(path, record))
     )
-    small = {"stage1_max_train_steps": 1, "stage2_max_train_steps": 1, "num_workers": 1}
+    small = {"stage1.max_train_steps": 1, "stage2.max_train_steps": 1, "execution.num_workers": 1}
     projector, _, _ = jobs.train_projector(open_job(world, tmp_path / "checkpoints", **small))
     jobs.train_adapters(open_job(world, tmp_path / "checkpoints", **small), projector)
     assert read == ["00000"]

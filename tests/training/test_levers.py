@@ -8,15 +8,18 @@ from torch.nn import functional as F
 
 from dcr.data.views import ViewAugmentation
 from dcr.losses.infonce import infonce
-from dcr.training.batches import BatchOptions, make_batch
-from dcr.training.objectives import ObjectiveOptions
-from dcr.training.options import approximations
+from dcr.training.batches import HELD_OUT, make_batch
+from dcr.training.runs import approximations
 from diffusion_models import tiny_diffusion
-from tiny_conditions import BATCH, TinyConditions, draw_batch, step_of, tiny_predict
+from tiny_conditions import BATCH, TinyConditions, draw_batch, step_of, tiny_predict, weights
 from training_world import parameters, run_of
 
-OPTIONS = ObjectiveOptions(0.1, 2, False, contrast_weight=1.0, reconstruction_weight=1.0)
+OPTIONS = weights()
 VIEW = ViewAugmentation(0.1, 0.1, 0.1, 0.05, 0.5, 0.5, (0.9, 1.0), (1 / 1.1, 1.1))
+
+
+def drawn(**changes):
+    return HELD_OUT.model_copy(update=changes)
 
 
 def step(batch, options, method="dcr"):
@@ -67,7 +70,7 @@ def test_positives_are_weighted(num_views, target_weight):
         terms = denominator[:, None] - positives / 0.1
         return ((1 - target_weight) * terms[:, :-1].mean(1) + target_weight * terms[:, -1]).mean()
 
-    assert_equal(step(batch, replace(OPTIONS, target_weight=target_weight)), plain(batch, loss))
+    assert_equal(step(batch, weights(target_weight=target_weight)), plain(batch, loss))
 
 
 def dcr_rows(anchors, grid, views, batch):
@@ -83,7 +86,7 @@ def test_a_share_of_noise_error(share):
         error = F.mse_loss(anchors, batch.targets.flatten(1))
         return (1 - share) * dcr_rows(anchors, grid, views, batch).mean() + share * error
 
-    assert_equal(step(batch, replace(OPTIONS, reconstruction_share=share)), plain(batch, loss))
+    assert_equal(step(batch, weights(reconstruction_share=share)), plain(batch, loss))
 
 
 @pytest.mark.parametrize("method", ["dcr", "reconstruction"])
@@ -103,7 +106,7 @@ def test_the_pull_is_the_cosine_to_the_base_embedding(method):
     batch = draw_batch()
     free = step(batch, OPTIONS, method)
     batch = replace(batch, base_features=torch.eye(BATCH, 8, dtype=torch.float64))
-    parts, gradient = step(batch, replace(OPTIONS, base_embedding_weight=0.7), method)
+    parts, gradient = step(batch, weights(base_embedding_weight=0.7), method)
     value, pull = plain(
         batch, lambda *args: 0.7 * (1 - F.cosine_similarity(args[3], batch.base_features)).mean()
     )
@@ -146,7 +149,7 @@ def test_the_sum_over_sampled_negatives_is_scaled_to_that_of_all():
 def test_negatives_without_gradient_keep_the_loss(count):
     batch = draw_batch() if count is None else with_negatives(draw_batch(), count)
     exact = step(batch, OPTIONS)
-    parts, gradient = step(batch, replace(OPTIONS, negatives_gradient=False))
+    parts, gradient = step(batch, weights(negatives_gradient=False))
     assert parts == pytest.approx(exact[0], abs=1e-10)
     assert not torch.allclose(gradient, exact[1], rtol=0, atol=1e-3)
 
@@ -160,12 +163,17 @@ def test_negatives_without_gradient_keep_the_loss(count):
 
 def test_approximations_are_named_where_they_apply():
     assert approximations(run_of(parameters(), "dcr")) == []
-    on = parameters(negatives_count=2, negatives_gradient=False)
+    on = parameters(**{"batches.negatives_count": 2, "loss.negatives_gradient": False})
     words = " and ".join(approximations(run_of(on, "dcr")))
     assert "2 sampled negatives stand for all" in words
     assert "no gradient flows through the negatives" in words
     assert approximations(run_of(on, "naive")) == approximations(run_of(on, "stage1")) == []
-    assert approximations(run_of(parameters(negatives_count=2, stage1_loss="dcr"), "stage1")) != []
+    assert (
+        approximations(
+            run_of(parameters(**{"batches.negatives_count": 2, "stage1.loss": "dcr"}), "stage1")
+        )
+        != []
+    )
 
 
 @pytest.fixture
@@ -180,7 +188,7 @@ def collated():
 
 def test_sampled_negatives_are_different_others(collated, tmp_path):
     diffusion = tiny_diffusion(tmp_path)
-    batch = make_batch(collated, diffusion, VIEW, 0, 0, options=BatchOptions(negatives_count=3))
+    batch = make_batch(collated, diffusion, VIEW, 0, 0, batches=drawn(negatives_count=3))
     assert batch.negatives.shape == (6, 3)
     assert all(
         len(set(row)) == 3 and set(row) <= set(range(1, 6)) for row in batch.negatives.tolist()
@@ -191,8 +199,7 @@ def test_sampled_negatives_are_different_others(collated, tmp_path):
 def test_further_views_leave_the_first_as_it_is(collated, tmp_path):
     diffusion = tiny_diffusion(tmp_path)
     one, three = (
-        make_batch(collated, diffusion, VIEW, 0, 0, options=BatchOptions(num_views=n))
-        for n in (1, 3)
+        make_batch(collated, diffusion, VIEW, 0, 0, batches=drawn(num_views=n)) for n in (1, 3)
     )
     first, second, third = three.view_pixels.split(6)
     assert torch.equal(first, one.view_pixels)
@@ -201,9 +208,9 @@ def test_further_views_leave_the_first_as_it_is(collated, tmp_path):
 
 def test_timesteps_lie_in_their_range(collated, tmp_path):
     diffusion = tiny_diffusion(tmp_path)
-    options = BatchOptions(timestep_min=0.25, timestep_max=0.3)
+    batches = drawn(timestep_min=0.25, timestep_max=0.3)
     seen = torch.cat(
-        [make_batch(collated, diffusion, VIEW, 0, s, options=options).timesteps for s in range(50)]
+        [make_batch(collated, diffusion, VIEW, 0, s, batches=batches).timesteps for s in range(50)]
     )
     assert (seen.min() >= 250) & (seen.max() < 300)
     assert seen.unique().numel() > 40
@@ -212,7 +219,7 @@ def test_timesteps_lie_in_their_range(collated, tmp_path):
 @pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
 def test_min_snr_weights_follow_the_schedule(collated, tmp_path, prediction_type):
     diffusion = tiny_diffusion(tmp_path, prediction_type)
-    batch = make_batch(collated, diffusion, VIEW, 0, 0, options=BatchOptions(snr_gamma=5.0))
+    batch = make_batch(collated, diffusion, VIEW, 0, 0, batches=drawn(snr_gamma=5.0))
     for weight, timestep in zip(batch.weights.tolist(), batch.timesteps.tolist(), strict=True):
         alpha_bar = diffusion.scheduler.alphas_cumprod[timestep].item()
         snr = alpha_bar / (1 - alpha_bar)
@@ -221,29 +228,24 @@ def test_min_snr_weights_follow_the_schedule(collated, tmp_path, prediction_type
 
 
 def test_views_made_one_by_one_are_those_made_at_once():
-    from dcr.training.batches import Draws, _make_views
-
-    pixels = torch.rand(
-        5, 3, 16, 16, generator=torch.Generator().manual_seed(0), dtype=torch.float64
-    )
-    at_once, one_by_one = (
-        _make_views(
-            pixels,
-            VIEW,
-            Draws(0, 1, 5, None, pixels.device),
-            BatchOptions(num_views=2, batched_views=on),
-        )
-        for on in (True, False)
-    )
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.rand(5, 3, 16, 16, generator=generator, dtype=torch.float64)
+    draws = VIEW.draw(5, generator)
+    at_once = VIEW.apply(pixels, draws)
+    pairs = zip(pixels.split(1), draws.split(1), strict=True)
+    one_by_one = torch.cat([VIEW.apply(*pair) for pair in pairs])
     assert torch.allclose(at_once, one_by_one, rtol=0, atol=1e-10)
 
 
 @pytest.mark.parametrize(
     ("changes", "rule"),
     [
-        ({"timestep_min": 0.5, "timestep_max": 0.4}, "must be > timestep_min 0.5"),
-        ({"published_loss": True, "num_views": 2}, "must be false with num_views"),
-        ({"published": True, "gather_negatives": True}, "must be false with gather_negatives"),
+        ({"batches.timestep_min": 0.5, "batches.timestep_max": 0.4}, "must be > timestep_min 0.5"),
+        ({"published": ["loss"], "batches.num_views": 2}, "without loss where batches.num_views"),
+        (
+            {"published": "all", "batches.gather_negatives": True},
+            "must be without sampling where batches.gather_negatives",
+        ),
     ],
 )
 def test_levers_that_contradict_each_other_are_refused(changes, rule):

@@ -8,8 +8,7 @@ from torch.nn import functional as F
 
 from dcr import dcr_loss
 from dcr.losses.features import feature_infonce
-from dcr.training.objectives import ObjectiveOptions
-from tiny_conditions import BATCH, TinyConditions, draw_batch, step_of, tiny_predict
+from tiny_conditions import BATCH, TinyConditions, draw_batch, step_of, tiny_predict, weights
 
 
 @pytest.fixture
@@ -58,11 +57,9 @@ def test_equals_the_whole_computation(setting, method, whole, rows_per_chunk):
     model, predict, batch = setting
     expected = whole(model, predict, batch)
     expected_gradients = torch.autograd.grad(expected, list(model.parameters()))
-    options = ObjectiveOptions(
-        0.1, rows_per_chunk, False, contrast_weight=0.3, reconstruction_weight=0.7
-    )
+    options = weights(contrast_weight=0.3, reconstruction_weight=0.7)
 
-    parts = step_of(method, model, predict, batch, options)
+    parts = step_of(method, model, predict, batch, options, rows_per_chunk=rows_per_chunk)
 
     assert parts["loss"] == pytest.approx(expected.item(), abs=1e-10)
     for parameter, gradient in zip(model.parameters(), expected_gradients, strict=True):
@@ -70,6 +67,6 @@ def test_equals_the_whole_computation(setting, method, whole, rows_per_chunk):
 
 
 def test_naive_names_its_two_parts(setting):
-    options = ObjectiveOptions(0.1, 2, False, contrast_weight=0.3, reconstruction_weight=0.7)
+    options = weights(contrast_weight=0.3, reconstruction_weight=0.7)
     parts = step_of("naive", *setting[:3], options)
     assert parts["contrast"] + parts["reconstruction"] == pytest.approx(parts["loss"], abs=1e-12)

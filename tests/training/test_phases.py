@@ -65,7 +65,7 @@ class TestOneAfterTheOther:
         phase leaves it.
         """
         trained = train(world, tmp_path / "two", "two", phases=TWO)
-        first = train(world, tmp_path / "one", "reconstruction", stage2_max_train_steps=4)
+        first = train(world, tmp_path / "one", "reconstruction", **{"stage2.max_train_steps": 4})
         assert_same(
             trained.towers["two"],
             second_phase(world, tmp_path / "second", first.towers["reconstruction"]),
@@ -79,7 +79,7 @@ class TestOneAfterTheOther:
         trained = train(world, tmp_path / "two", "two", phases=still)
         assert_same(
             trained.towers["two"],
-            train(world, tmp_path, "reconstruction", stage2_max_train_steps=4).towers[
+            train(world, tmp_path, "reconstruction", **{"stage2.max_train_steps": 4}).towers[
                 "reconstruction"
             ],
         )
@@ -88,9 +88,12 @@ class TestOneAfterTheOther:
     def test_weights_that_are_no_adapter_go_on_likewise(self, world, tmp_path, tuning):
         still = {"two": [TWO["two"][0], DCR | {"max_train_steps": 1, "learning_rate": 1e-30}]}
         alone = train(
-            world, tmp_path / "one", "reconstruction", stage2_max_train_steps=4, tuning=tuning
+            world,
+            tmp_path / "one",
+            "reconstruction",
+            **{"stage2.max_train_steps": 4, "tuning.mode": tuning},
         )
-        trained = train(world, tmp_path / "two", "two", phases=still, tuning=tuning)
+        trained = train(world, tmp_path / "two", "two", phases=still, **{"tuning.mode": tuning})
         assert_same(trained.towers["two"], alone.towers["reconstruction"])
 
     def test_what_a_phase_draws_is_not_what_the_first_one_drew(self, world, tmp_path):
@@ -102,23 +105,23 @@ class TestOneAfterTheOther:
         self, world, tmp_path
     ):
         naive_first = {"two": [{"objective": "naive"}, DCR]}
-        with pytest.raises(UserError, match=r"training\.signal mochi works on image features"):
-            open_job(world, tmp_path, method="two", phases=naive_first, signal="mochi")
+        with pytest.raises(
+            UserError, match=r"training\.signal\.name mochi works on image features"
+        ):
+            open_job(world, tmp_path, method="two", phases=naive_first, **{"signal.name": "mochi"})
 
 
 def second_phase(world, folder, start):
     """Return what the second phase of TWO makes of weights, put together from its parts."""
-    from dcr.training import options
+    from dcr.training.contrast import build_contrast
     from dcr.training.runs import method_runs
 
     job = open_job(world, folder, method="two", phases=TWO)
     run = method_runs(job.parameters, "two")[1]
-    numbers = options.run_options(run), options.objective_options(run)
-    tuning = options.tuning_options(job.parameters)
+    work = Work(job.data, run, build_contrast(run))
     projector = fixed_projector(world)
-    return stages.train_adapter(
-        job.backbone, job.diffusion, projector, Work(job.data, *numbers), tuning, start
-    )[0]
+    tuning = job.parameters.tuning
+    return stages.train_adapter(job.backbone, job.diffusion, projector, work, tuning, start)[0]
 
 
 class TestPull:
@@ -128,7 +131,7 @@ class TestPull:
 
     def distance(self, world, folder, **changes):
         (row,) = (
-            train(world, folder, "two", lora_dropout=0.0, **changes)
+            train(world, folder, "two", **{"tuning.lora.dropout": 0.0}, **changes)
             .runs["two.2"]
             .losses.to_dict("records")
         )
@@ -143,7 +146,10 @@ class TestPull:
         assert abs(to_phase) < 1e-5
 
     def test_the_recipe_may_say_it_for_all_phases(self, world, tmp_path):
-        assert abs(self.distance(world, tmp_path, phases=self.phases(), pull_to="phase")) < 1e-5
+        assert (
+            abs(self.distance(world, tmp_path, phases=self.phases(), **{"loss.pull_to": "phase"}))
+            < 1e-5
+        )
 
     def test_of_a_first_phase_both_are_the_same(self, world, tmp_path):
         one, other = (
@@ -151,9 +157,11 @@ class TestPull:
                 world,
                 tmp_path / end,
                 "dcr",
-                base_embedding_weight=0.5,
-                pull_to=end,
-                stage2_max_train_steps=2,
+                **{
+                    "loss.base_embedding_weight": 0.5,
+                    "loss.pull_to": end,
+                    "stage2.max_train_steps": 2,
+                },
             )
             for end in ("base", "phase")
         )
@@ -174,7 +182,12 @@ class TestCut:
     def undisturbed(self, world, tmp_path_factory):
         folder = tmp_path_factory.mktemp("undisturbed")
         assert in_processes(
-            1, world, folder, folder / "w", phases=self.PHASES, stage2_learning_rate_decay="linear"
+            1,
+            world,
+            folder,
+            folder / "w",
+            phases=self.PHASES,
+            **{"stage2.learning_rate_decay": "linear"},
         ) == [0]
         return weights(folder / "w")
 
@@ -186,7 +199,7 @@ class TestCut:
             ("dcr.2", 3, "end"),
             None,
         ]
-        changes = {"phases": self.PHASES, "stage2_learning_rate_decay": "linear"}
+        changes = {"phases": self.PHASES, "stage2.learning_rate_decay": "linear"}
         codes = [in_processes(1, world, tmp_path, tmp_path / "w", cut, **changes) for cut in cuts]
         assert codes == [[-signal.SIGKILL]] * 4 + [[0]]
         assert_same(weights(tmp_path / "w"), undisturbed)
@@ -201,11 +214,11 @@ class TestCut:
             folder.mkdir()
         changes = {
             "phases": self.PHASES,
-            "stage2_learning_rate_decay": "linear",
-            "stage1_max_train_steps": 1,
-            "stage1_train_batch_size": 4 // count,
-            "stage2_train_batch_size": 4 // count,
-            "gather_negatives": True,
+            "stage2.learning_rate_decay": "linear",
+            "stage1.max_train_steps": 1,
+            "stage1.train_batch_size": 4 // count,
+            "stage2.train_batch_size": 4 // count,
+            "batches.gather_negatives": True,
         }
         assert set(in_processes(count, world, whole, whole / "w", **changes)) == {0}
         for run, step in [(f"dcr.{phase}", step) for phase in (1, 2) for step in (1, 2, 3, 4)]:
@@ -222,8 +235,7 @@ class TestCut:
                 world,
                 tmp_path,
                 "dcr",
-                stage2_learning_rate_decay="linear",
-                stage2_max_train_steps=number,
+                **{"stage2.learning_rate_decay": "linear", "stage2.max_train_steps": number},
             )
         assert steps == {"dcr": 2 + 4}
 
@@ -303,7 +315,7 @@ class TestEqualWork:
                 "reconstruction",
                 ["long"],
                 phases=phases,
-                resume_from_checkpoint="none",
+                **{"checkpoints.resume_from": "none"},
             )
         assert steps == {"reconstruction": 2 * 6, "long": 2 * 1}
 
@@ -314,7 +326,7 @@ class TestSeeds:
             "phases": TWO,
             "stage2_seeds": [5],
             "end_to_end_max_train_steps": 2,
-            "stage2_max_train_steps": 2,
+            "stage2.max_train_steps": 2,
         }
         trained = train(world, tmp_path / "all", "two", ["naive", "end_to_end"], **changes)
         assert list(trained.towers) == [
@@ -345,7 +357,7 @@ class TestSeeds:
         """At no learning rate the encoder is the same, so its held-out error is, whatever the
         seed of the run.
         """
-        changes = {"stage2_learning_rate": 1e-30, "stage2_max_train_steps": 1, "stage2_seeds": [5]}
+        changes = {"stage2.learning_rate": 1e-30, "stage2.max_train_steps": 1, "stage2_seeds": [5]}
         trained = train(world, tmp_path, "reconstruction", **changes)
         one, other = (trained.runs[name].losses for name in ("reconstruction", "reconstruction@5"))
         assert one["validation_loss"][0] == other["validation_loss"][0]
@@ -369,8 +381,8 @@ def test_two_worker_processes_train_phases_and_seeds_and_share_them(world, tmp_p
     changes = {
         "phases": phases,
         "stage2_seeds": [5],
-        "stage2_train_batch_size": 2,
-        "num_processes": 2,
+        "stage2.train_batch_size": 2,
+        "processes.num_processes": 2,
     }
     trained = train(world, tmp_path, "two", ["long", "same"], **changes)
     assert list(trained.towers) == ["two", "long", "same", "two@5", "long@5", "same@5"]

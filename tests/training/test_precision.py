@@ -19,7 +19,11 @@ from dcr.training.runs import method_runs
 from dcr.training.validation import HeldOutNoise
 from training_world import fixed_projector, open_job, open_micro_step, write_world
 
-SAVINGS = {"constant_prompt": True, "shared_prefix": True, "lora_dropout": 0.0}
+SAVINGS = {
+    "execution.constant_prompt": True,
+    "execution.shared_prefix": True,
+    "tuning.lora.dropout": 0.0,
+}
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +68,7 @@ def test_noise_target_and_loss_are_float32_under_bf16(world, objective):
 
     precision = Recorded("bf16", torch.device("cpu"))
     parts = micro_step.options, micro_step.model, predict, precision, micro_step.processes
-    OBJECTIVES[objective](*parts).step(batch, rows_per_chunk=2)
+    OBJECTIVES[objective](*parts).step(batch, **{"execution.rows_per_chunk": 2})
     assert {p.dtype for p in predictions} == {torch.bfloat16}
     assert {loss.dtype for loss in losses} == {torch.float32}
 
@@ -140,7 +144,7 @@ def test_an_overflow_in_fp16_skips_the_step_and_halves_the_scale(world, tmp_path
 
     monkeypatch.setattr(step_module, "make_batch", overflow_once)
     job, projector = (
-        open_job(world, tmp_path, mixed_precision="fp16", stage2_max_train_steps=3),
+        open_job(world, tmp_path, mixed_precision="fp16", **{"stage2.max_train_steps": 3}),
         fixed_projector(world),
     )
     trained = jobs.train_adapters(job, projector)

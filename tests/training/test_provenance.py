@@ -41,7 +41,7 @@ OF_OTHERS = {  # validation and the demo's models keep their own records
 RECORD = {
     "hashes": {
         "samples": "s",
-        "positives": "p",
+        "positives.source": "p",
         "backbone": "b",
         "vae": "v",
         "unet": "u",
@@ -61,20 +61,25 @@ def test_a_training_is_told_by_all_that_its_result_depends_on(name):
 
 
 def test_a_parameter_that_differs_is_named_with_both_values():
-    record = {"parameters": provenance.training_course(parameters(temperature=0.2))}
+    record = {"parameters": provenance.training_course(parameters(**{"loss.temperature": 0.2}))}
     with pytest.raises(
         UserError, match=r"training\.temperature 0\.2, the recipe says 0\.1; run `kedro run"
     ):
         provenance.check_training(record, parameters())
-    provenance.check_training(record, parameters(temperature=0.2, num_workers=5))
+    provenance.check_training(
+        record, parameters(**{"loss.temperature": 0.2, "execution.num_workers": 5})
+    )
 
 
 @pytest.mark.parametrize(
     ("hashes", "pictures"),
     [
         ({"samples": "s"}, {}),
-        ({"samples": "s"}, {"made_from": {"samples": "s", "positives": "any"}}),
-        ({"samples": "s", "positives": "p"}, {"made_from": {"samples": "s", "positives": "p"}}),
+        ({"samples": "s"}, {"made_from": {"samples": "s", "positives.source": "any"}}),
+        (
+            {"samples": "s", "positives.source": "p"},
+            {"made_from": {"samples": "s", "positives.source": "p"}},
+        ),
     ],
 )
 def test_pictures_of_positives_may_be_of_the_same_samples(hashes, pictures):
@@ -83,7 +88,12 @@ def test_pictures_of_positives_may_be_of_the_same_samples(hashes, pictures):
 
 @pytest.mark.parametrize(
     "told",
-    [{}, {"samples": "t", "positives": "p"}, {"samples": "s", "positives": "q"}, {"samples": "s"}],
+    [
+        {},
+        {"samples": "t", "positives.source": "p"},
+        {"samples": "s", "positives.source": "q"},
+        {"samples": "s"},
+    ],
 )
 def test_pictures_of_other_positives_are_refused(told):
     with pytest.raises(UserError, match="positives of other samples"):
@@ -118,19 +128,19 @@ def test_tables_have_the_same_hash_after_a_way_through_parquet(tmp_path):
 @pytest.mark.parametrize(
     "change",
     [
-        {"parameters": {"temperature": 9}},
+        {"parameters": {"loss.temperature": 9}},
         {"hashes": {"data": "other"}},
         {"hashes": {"data": "d", "code": "edited"}},
         {"form": "text"},
     ],
 )
 def test_seeds_are_compared_if_nothing_else_differs(change):
-    record = {"seed": 0, "parameters": {"seed": 0, "temperature": 1}, "hashes": {"data": "d"}}
+    record = {"seed": 0, "parameters": {"seed": 0, "loss.temperature": 1}, "hashes": {"data": "d"}}
     runs = [
         seed_record({"base": {}}, record, {"form": "none"}),
         seed_record(
             {"base": {}},
-            record | {"seed": 1, "parameters": {"seed": 1, "temperature": 1}},
+            record | {"seed": 1, "parameters": {"seed": 1, "loss.temperature": 1}},
             {"form": "none"},
         ),
         seed_record(

@@ -2,7 +2,7 @@
 
 from itertools import chain
 
-from dcr.parameters.phases import Phase
+from dcr.parameters.training.phases import Phase
 from dcr.training.runs import (
     all_runs,
     encoder_runs,
@@ -55,16 +55,17 @@ def test_phases_have_their_own_numbers_and_the_recipes_where_they_have_none():
     first, second = method_runs(p, "two")
     assert [first.name, second.name] == ["two.1", "two.2"]
     assert [first.objective, second.objective] == ["reconstruction", "dcr"]
-    assert [first.max_train_steps, second.max_train_steps] == [3, p.stage2_max_train_steps]
-    assert first.parameters.stage2_learning_rate == p.stage2_learning_rate
-    assert second.parameters.stage2_learning_rate == 0.5
+    assert [first.max_train_steps, second.max_train_steps] == [3, p.stage2.max_train_steps]
+    assert first.parameters.stage2.learning_rate == p.stage2.learning_rate
+    assert second.parameters.stage2.learning_rate == 0.5
 
 
 def test_every_number_of_a_phase_takes_the_place_of_the_recipes():
     assert set(OWN) == set(Phase.model_fields) - {"objective"}
     (run,) = method_runs(parameters(phases={"one": [{"objective": "dcr"} | OWN]}), "one")
     found = run.parameters.model_dump()
-    assert {name: found.get(name, found.get(f"stage2_{name}")) for name in OWN} == OWN
+    places = Phase.places()
+    assert {name: found[places[name][0]][name] for name in OWN} == OWN
 
 
 def test_a_single_phase_and_an_absent_or_null_number_change_nothing():

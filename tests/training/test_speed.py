@@ -11,9 +11,9 @@ from dcr.models.backbones import load_backbone, transformer_blocks
 from dcr.models.projector import Projector
 from dcr.training import jobs
 from dcr.training.cost import measure
-from dcr.training.model import ConditionModel, LoraOptions, add_lora
+from dcr.training.model import ConditionModel, add_lora
 from models import pixels, tiny_hf_clip, tiny_open_clip, tiny_siglip
-from training_world import fixed_projector, open_job, open_micro_step, write_world
+from training_world import fixed_projector, lora, open_job, open_micro_step, write_world
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ def world(tmp_path_factory):
 
 
 def train(world, folder, **changes):
-    job = open_job(world, folder, stage2_max_train_steps=3, **changes)
+    job = open_job(world, folder, **{"stage2.max_train_steps": 3}, **changes)
     return jobs.train_adapters(job, fixed_projector(world)).towers["dcr"]
 
 
@@ -31,20 +31,26 @@ def test_gradient_checkpointing_changes_no_bit(world, tmp_path, caplog, which):
     """LoRA's dropout included: what is computed again draws the same."""
     caplog.set_level("INFO", "dcr")
     kept = train(world, tmp_path / "kept")
-    again = train(world, tmp_path / "again", gradient_checkpointing=which)
+    again = train(world, tmp_path / "again", **{"execution.gradient_checkpointing": which})
     assert [name for name in kept if not torch.equal(kept[name], again[name])] == []
     assert "no place" not in caplog.text
-    train(world, tmp_path / "savings", gradient_checkpointing=which, constant_prompt=True)
+    train(
+        world,
+        tmp_path / "savings",
+        **{"execution.gradient_checkpointing": which, "execution.constant_prompt": True},
+    )
     assert ("dcr: gradient checkpointing and compile leave no place" in caplog.text) == (
         which == "all"
     )
 
 
 def test_the_towers_checkpoints_go_with_all_exact_savings(world):
-    savings = {"constant_prompt": True, "shared_prefix": True}
+    savings = {"execution.constant_prompt": True, "execution.shared_prefix": True}
     gradients, costs = [], []
     for which in ("none", "tower"):
-        micro_step, collated = open_micro_step(world, gradient_checkpointing=which, **savings)
+        micro_step, collated = open_micro_step(
+            world, **{"execution.gradient_checkpointing": which}, **savings
+        )
         costs.append(measure(micro_step, 32))
         micro_step(collated, 0, 2)
         gradients.append([p.grad for p in micro_step.model.trainable().values()])
@@ -58,7 +64,7 @@ def test_the_towers_checkpoints_go_with_all_exact_savings(world):
 def test_every_familys_blocks_are_computed_again(tmp_path, write):
     prefix = "local-dir:" if write is tiny_open_clip else ""
     backbone = load_backbone(f"{prefix}{write(tmp_path / 'model')}")
-    add_lora(backbone, LoraOptions(2, 2, 0.1, "none"))
+    add_lora(backbone, lora(rank=2, alpha=2, bias="none"))
     model = ConditionModel(backbone, Projector(backbone.embed_dim, 4)).train()
     layer = next(
         module for name, module in backbone.visual.named_modules() if name.endswith("q_proj")
@@ -84,7 +90,7 @@ def compare_compiled(world, monkeypatch, backend):
     steps = []
     for on in (False, True):
         micro_step, collated = open_micro_step(
-            world, lora_dropout=0.0, constant_prompt=True, compile=on
+            world, **{"tuning.lora.dropout": 0.0, "execution.constant_prompt": True}, compile=on
         )
         if on:
             micro_step.compile_blocks()
@@ -131,7 +137,7 @@ def test_no_size_of_a_chunk_and_no_later_run_falls_back_to_uncompiled_blocks(wor
     found = []
     for _ in range(2):
         micro_step, collated = open_micro_step(
-            world, lora_dropout=0.0, constant_prompt=True, compile=True
+            world, **{"tuning.lora.dropout": 0.0, "execution.constant_prompt": True}, compile=True
         )
         micro_step.compile_blocks()
         counters.clear()

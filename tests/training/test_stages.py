@@ -1,7 +1,6 @@
 """The two stages on tiny models in the real formats."""
 
 from copy import deepcopy
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -12,16 +11,8 @@ from torch.nn import functional as F
 import models
 from dcr.data.views import ViewAugmentation
 from dcr.errors import UserError
-from dcr.training.model import (
-    LoraOptions,
-    TuningOptions,
-    add_lora,
-    merge_tower,
-    prepare_tower,
-    tower_state,
-)
-from dcr.training.objectives import ObjectiveOptions
-from dcr.training.run import RunOptions
+from dcr.training.contrast import build_contrast
+from dcr.training.model import add_lora, merge_tower, prepare_tower, tower_state
 from dcr.training.stages import (
     Data,
     Work,
@@ -30,29 +21,36 @@ from dcr.training.stages import (
     train_end_to_end,
     train_projector,
 )
-from training_world import load_world, write_world
+from training_world import load_world, parameters, run_of, write_world
 
 VIEW = ViewAugmentation(0.1, 0.1, 0.1, 0.05, 0.0, 0.0, (0.9, 1.0), (1 / 1.1, 1.1))
-LORA = LoraOptions(rank=2, alpha=2, dropout=0.1, bias="lora_only")
-TUNING = TuningOptions("lora", 1, LORA)
-OPTIONS = ObjectiveOptions(
-    temperature=0.1,
-    rows_per_chunk=2,
-    gather_negatives=False,
-    contrast_weight=1.0,
-    reconstruction_weight=1.0,
-)
+TUNING = parameters(
+    **{"tuning.num_blocks": 1, "tuning.lora.rank": 2, "tuning.lora.alpha": 2}
+).tuning
 
 
-def work(data, name="stage1", objective="reconstruction", options=OPTIONS, **changes):
+def tuning(mode="lora", num_blocks=1, **lora):
+    changed = TUNING.lora.model_copy(update=lora)
+    return TUNING.model_copy(update={"mode": mode, "num_blocks": num_blocks, "lora": changed})
+
+
+def work(data, name="stage1", objective="reconstruction", steps=3, batch_size=4, **changes):
+    """Return the work of stage 1, or of a method's only run, with numbers for its own stage."""
+    stage = "stage1" if name == "stage1" else "stage2"
     values = {
-        "seed": 0, "max_train_steps": 3, "train_batch_size": 4, "gradient_accumulation_steps": 1,
-        "learning_rate": 1e-2, "adam_beta1": 0.9, "adam_beta2": 0.999, "adam_epsilon": 1e-8,
-        "adam_weight_decay": 0.01, "max_grad_norm": 1.0, "max_skipped_steps": 3,
-        "mixed_precision": "no", "constant_prompt": True, "shared_prefix": True,
-        "num_workers": 0, "validate_every_steps": 2,
-    }  # fmt: skip
-    return Work(data, RunOptions(name=name, objective=objective, **values | changes), options)
+        "stage1.loss": objective if name == "stage1" else "reconstruction",
+        f"{stage}.max_train_steps": steps,
+        f"{stage}.train_batch_size": batch_size,
+        f"{stage}.learning_rate": 1e-2,
+        "end_to_end_max_train_steps": steps,
+        "optimizer.max_skipped_steps": 3,
+        "execution.constant_prompt": True,
+        "execution.shared_prefix": True,
+        "held_out.every_steps": 2,
+    }
+    run = run_of(parameters(**values | changes), name)
+    assert run.objective == objective
+    return Work(data, run, build_contrast(run))
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +58,7 @@ def world(tmp_path_factory):
     """A backbone, a diffusion model and a latent cache of 24 images."""
     folder = write_world(tmp_path_factory.mktemp("world"))
     backbone, diffusion, latents = load_world(folder)
-    return backbone, diffusion, Data.open(latents, diffusion, VIEW, 0.3, 8, seed=0)
+    return backbone, diffusion, Data.open(latents, diffusion, VIEW, parameters().held_out, seed=0)
 
 
 def state_of(backbone, diffusion):
@@ -81,7 +79,9 @@ def assert_same(before, after):
 def test_stage_1_changes_the_projector_alone(world):
     backbone, diffusion, data = world
     before = state_of(backbone, diffusion)
-    start = train_projector(backbone, diffusion, work(data, learning_rate=1e-30))[0].state_dict()
+    start = train_projector(backbone, diffusion, work(data, **{"stage1.learning_rate": 1e-30}))[
+        0
+    ].state_dict()
     projector, result, errors = train_projector(backbone, diffusion, work(data))
     assert_same(before, state_of(backbone, diffusion))
     assert all(
@@ -99,11 +99,11 @@ def test_stage_2_changes_lora_of_the_image_tower_alone(world, method):
     kept = {name: tensor.clone() for name, tensor in projector.items()}
 
     untrained = deepcopy(backbone)
-    add_lora(untrained, LORA)
+    add_lora(untrained, TUNING.lora)
     before = state_of(untrained, diffusion)
     trained = deepcopy(backbone)
     adapter, result = train_adapter(
-        trained, diffusion, projector, work(data, method, method, train_batch_size=3), TUNING
+        trained, diffusion, projector, work(data, method, method, batch_size=3), TUNING
     )
     after = state_of(trained, diffusion)
 
@@ -124,7 +124,7 @@ def test_stage_2_changes_lora_of_the_image_tower_alone(world, method):
 
 def test_lora_sits_on_attention_and_mlp_of_every_block_and_nowhere_else(world):
     tower = deepcopy(world[0])
-    add_lora(tower, LORA)
+    add_lora(tower, TUNING.lora)
     found = {
         name.split(".lora_A")[0] for name, _ in tower.visual.named_parameters() if "lora_A" in name
     }
@@ -155,7 +155,7 @@ def test_a_merged_adapter_gives_the_trained_features(world):
 
 def test_an_adapter_of_another_rank_is_refused(world):
     other = deepcopy(world[0])
-    options = TuningOptions("lora", 1, LoraOptions(4, 4, 0.0, "none"))
+    options = tuning(rank=4, alpha=4, dropout=0.0, bias="none")
     prepare_tower(other, options)
     with pytest.raises(UserError, match="do not fit the image tower"):
         merge_tower(deepcopy(world[0]), TUNING, tower_state(other, options))
@@ -173,15 +173,13 @@ def test_two_runs_with_one_seed_are_equal_bit_for_bit(world):
 
 
 def test_the_projector_lowers_the_held_out_noise_error(world):
-    _, _, errors = train_projector(
-        *world[:2], work(world[2], max_train_steps=40, train_batch_size=8)
-    )
+    _, _, errors = train_projector(*world[:2], work(world[2], steps=40, batch_size=8))
     assert errors["after"] < errors["before"]
 
 
 def test_too_few_samples_for_a_batch_is_said_in_one_sentence(world):
     with pytest.raises(UserError, match="fewer than train_batch_size 1000"):
-        train_projector(*world[:2], work(world[2], train_batch_size=1000))
+        train_projector(*world[:2], work(world[2], batch_size=1000))
 
 
 def test_weights_of_something_else_are_no_projector():
@@ -195,10 +193,10 @@ def test_weights_of_something_else_are_no_projector():
 )
 def test_whole_weights_train_and_are_put_back(world, mode, num_blocks, part):
     backbone, diffusion, data = world
-    tuning = TuningOptions(mode, num_blocks, LORA)
+    asked = tuning(mode, num_blocks)
     projector = train_projector(backbone, diffusion, work(data))[0].state_dict()
     trained, untouched = deepcopy(backbone), state_of(backbone, diffusion)
-    state, result = train_adapter(trained, diffusion, projector, work(data, "dcr", "dcr"), tuning)
+    state, result = train_adapter(trained, diffusion, projector, work(data, "dcr", "dcr"), asked)
 
     after = state_of(trained, diffusion)
     changed = {name for name in after if not torch.equal(after[name], untouched[name])}
@@ -210,18 +208,18 @@ def test_whole_weights_train_and_are_put_back(world, mode, num_blocks, part):
     assert changed == expected == {f"clip.visual.{name}" for name in state}
     assert result.trainable_parameters == sum(t.numel() for t in state.values())
     merged = deepcopy(backbone)
-    assert merge_tower(merged, tuning, state) is None
+    assert merge_tower(merged, asked, state) is None
     assert_same(state_of(merged, diffusion), after)
 
 
 def test_more_blocks_than_there_are_is_said(world):
-    with pytest.raises(UserError, match="num_tuned_blocks 3 is more than the 2 blocks"):
-        prepare_tower(deepcopy(world[0]), TuningOptions("last_blocks", 3, LORA))
+    with pytest.raises(UserError, match=r"tuning\.num_blocks 3 is more than the 2 blocks"):
+        prepare_tower(deepcopy(world[0]), tuning("last_blocks", 3))
 
 
 def test_lora_sits_on_the_chosen_layers_alone(world):
     tower = deepcopy(world[0])
-    add_lora(tower, LoraOptions(2, 2, 0.0, "none", ("q", "v")))
+    add_lora(tower, tuning(dropout=0.0, bias="none", targets=["q", "v"]).lora)
     found = {
         name.split(".lora_A")[0] for name, _ in tower.visual.named_parameters() if "lora_A" in name
     }
@@ -232,7 +230,7 @@ def test_lora_sits_on_the_chosen_layers_alone(world):
 
 def test_every_bias_can_train(world):
     tower = deepcopy(world[0])
-    prepare_tower(tower, TuningOptions("lora", 1, LoraOptions(2, 2, 0.0, "all")))
+    prepare_tower(tower, tuning(dropout=0.0, bias="all"))
     trainable = {name for name, p in tower.visual.named_parameters() if p.requires_grad}
     assert {
         name for name, _ in tower.visual.named_parameters() if name.endswith("bias")
@@ -241,9 +239,11 @@ def test_every_bias_can_train(world):
 
 def test_end_to_end_trains_projector_and_tower_at_once(world):
     backbone, diffusion, data = world
-    start = train_projector(backbone, diffusion, work(data, learning_rate=1e-30))[0].state_dict()
+    start = train_projector(backbone, diffusion, work(data, **{"stage1.learning_rate": 1e-30}))[
+        0
+    ].state_dict()
     trained = deepcopy(backbone)
-    options = work(data, "end_to_end", "dcr", projector_learning_rate=1e-3)
+    options = work(data, "end_to_end", "dcr", **{"stage1.learning_rate": 1e-3})
     state, result, projector = train_end_to_end(trained, diffusion, options, TUNING)
 
     assert all(
@@ -277,12 +277,11 @@ def test_a_strong_pull_keeps_the_tower_at_its_base(world):
     pixels, distances = models.pixels(), []
     for weight in (0.0, 1000.0):
         trained = deepcopy(backbone)
-        options = replace(OPTIONS, base_embedding_weight=weight)
         train_adapter(
             trained,
             diffusion,
             projector,
-            work(data, "dcr", "dcr", options, max_train_steps=20),
+            work(data, "dcr", "dcr", 20, **{"loss.base_embedding_weight": weight}),
             TUNING,
         )
         trained.visual.eval()
@@ -297,8 +296,8 @@ def test_a_product_trained_end_to_end_has_a_projector_of_its_own(world, tmp_path
     from training_world import parameters
 
     small = {
-        "stage1_max_train_steps": 2,
-        "stage2_max_train_steps": 2,
+        "stage1.max_train_steps": 2,
+        "stage2.max_train_steps": 2,
         "end_to_end_max_train_steps": 3,
     }
     for method, baseline in (("end_to_end", "dcr"), ("dcr", "end_to_end")):

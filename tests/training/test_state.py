@@ -4,7 +4,6 @@ import pytest
 import torch
 from diffusers.optimization import get_scheduler
 
-from dcr.training.options import run_options
 from dcr.training.state import build_optimizer, decay_factor, set_learning_rate
 from training_world import parameters, run_of
 
@@ -28,19 +27,20 @@ def test_a_decay_is_that_of_diffusers_without_warm_up(decay):
 
 
 def test_without_decay_the_rate_is_the_same_to_the_last_bit():
-    run = run_options(run_of(parameters(stage2_learning_rate=0.1 + 0.2), "dcr"))
+    run = run_of(parameters(**{"stage2.learning_rate": 0.1 + 0.2}), "dcr")
     optimizer = build_optimizer({"a": weight()}, run)
     assert [set_learning_rate(optimizer, run, step) for step in (1, 3, 6)] == [0.1 + 0.2] * 3
 
 
 def test_a_rate_depends_on_the_step_alone_and_falls_for_tower_and_projector_alike():
     p = parameters(
-        stage2_learning_rate_decay="linear", end_to_end_max_train_steps=4, stage1_learning_rate=0.02
+        **{"stage2.learning_rate_decay": "linear", "stage1.learning_rate": 0.02},
+        end_to_end_max_train_steps=4,
     )
-    run = run_options(run_of(p, "end_to_end"))
+    run = run_of(p, "end_to_end")
     optimizer = build_optimizer({"tower.a": weight(), "projector.b": weight()}, run)
     for step in (4, 1, 3, 3):  # in any order, as after a resumed run
         assert set_learning_rate(optimizer, run, step) == pytest.approx(
-            p.stage2_learning_rate * (5 - step) / 4
+            p.stage2.learning_rate * (5 - step) / 4
         )
         assert optimizer.param_groups[1]["lr"] == pytest.approx(0.02 * (5 - step) / 4)

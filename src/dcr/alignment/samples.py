@@ -80,7 +80,7 @@ def choose_samples(
                 f"{latents.folder} has {len(part)} {name} samples{what}, but an alignment needs 2"
                 " or more: set alignment.form to"
                 f" {'image, which reads no captions, or to ' * wanted}none, or change"
-                " training.validation_fraction"
+                " training.held_out.fraction"
             )
     return fit, held_out
 

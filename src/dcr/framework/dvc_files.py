@@ -123,7 +123,7 @@ class Recipe:
             ingest = self.parameters["ingest"]
             return [path for path in (ingest["images"], ingest["table"]) if path]
         if name == "params:training" and (
-            projector := self.parameters["training"]["stage1_projector_file"]
+            projector := self.parameters["training"]["stage1"]["projector_file"]
         ):
             return [projector]
         return data_paths(self.catalog.get(name, {}))

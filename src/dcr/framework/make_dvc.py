@@ -25,7 +25,7 @@ from dcr.training.runs import stage2_runs
 # Of a run, what `sweep` compares; the rest is new.
 _OF_A_SWEEP = frozenset({"scores", "measurements", "this_seed", "training_record"})
 
-_ITEM = {"training": {"signal": "ITEM-SIGNAL", "seed": "ITEM-SEED"}}
+_ITEM = {"training": {"signal": {"name": "ITEM-SIGNAL"}, "seed": "ITEM-SEED"}}
 """What stands for a run of the sweep until the stages are written."""
 
 SWEEP = "sweep"
@@ -105,7 +105,7 @@ def _sweep(recipe: Recipe) -> dict[str, Any]:
     ]
     del run["metrics"]
     sweep = recipe.parameters["sweep"]
-    options = ",".join(f"training.{key}={value}" for key, value in _ITEM["training"].items())
+    options = "training.signal.name=ITEM-SIGNAL,training.seed=ITEM-SEED"
     run = {
         "matrix": {"seed": sweep["seeds"], "signal": sweep["signals"]},
         **yaml.safe_load(
@@ -124,8 +124,8 @@ def _sweep(recipe: Recipe) -> dict[str, Any]:
 
 def _filled(text: str) -> str:
     """Return text with DVC's own words for what a run of the sweep is told."""
-    for key, value in _ITEM["training"].items():
-        text = text.replace(value, f"${{item.{key}}}")
+    for key in ("signal", "seed"):
+        text = text.replace(f"ITEM-{key.upper()}", f"${{item.{key}}}")
     return text
 
 

@@ -115,7 +115,11 @@ class RecipeSession(KedroSession):
         _check_ranks(names)
         _check_filters(names, kwargs)
         if TRAINING.intersection(names):
-            check_trackers(self.load_context().config_loader["parameters"]["training"]["report_to"])
+            check_trackers(
+                self.load_context().config_loader["parameters"]["training"]["monitoring"][
+                    "report_to"
+                ]
+            )
         if FIRST in names and names != [FIRST]:
             names = [name for name in names if name != FIRST]
             session = self._another()
@@ -182,8 +186,8 @@ def _check_ranks(names: Sequence[str]) -> None:
         raise UserError(
             f"pipeline {alone[0]} does not share its work among the {ranks[1]} processes of"
             " WORLD_SIZE, each would do all of it: run it without torchrun; training starts its"
-            f" own processes by training.num_processes, and {' and '.join(sorted(SHARED_OUT))}"
-            " alone are for torchrun"
+            " own processes by training.processes.num_processes, and"
+            f" {' and '.join(sorted(SHARED_OUT))} alone are for torchrun"
         )
     _LOG.info("this is process %d of %d by RANK and WORLD_SIZE, and does its share alone", *ranks)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from dcr.losses.feature_signal import FeatureSignal
-from dcr.losses.numerics import require_positive, unit_vectors
+from dcr.losses.numerics import require_not_negative, require_positive, unit_vectors
 
 
 @dataclass(frozen=True)
@@ -21,11 +21,12 @@ class AlignUniform(FeatureSignal):
     t: sharpness of the Gaussian potential; the paper's value is 2.
     """
 
-    weight: float
-    t: float
+    weight: float = 1.0
+    t: float = 2.0
 
     def __post_init__(self) -> None:
         require_positive(t=self.t)
+        require_not_negative(weight=self.weight)
 
     def contrast(
         self, anchors: torch.Tensor, keys: torch.Tensor, generator: torch.Generator

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from dcr.losses.numerics import at_least_float32, present
+from dcr.losses.numerics import at_least_float32, present, require_not_negative
 from dcr.losses.signal import Signal
 
 
@@ -20,10 +20,18 @@ class CACR(Signal):
     first term is the alignment ``a d_ip``.
     """
 
-    attraction: float
-    repulsion: float
-    t_plus: float
-    t_minus: float
+    attraction: float = 1.0
+    repulsion: float = 1.0
+    t_plus: float = 1.0
+    t_minus: float = 2.0
+
+    def __post_init__(self) -> None:
+        require_not_negative(
+            attraction=self.attraction,
+            repulsion=self.repulsion,
+            t_plus=self.t_plus,
+            t_minus=self.t_minus,
+        )
 
     def __call__(self, positives: torch.Tensor, negatives: torch.Tensor) -> torch.Tensor:
         near = 2 - 2 * at_least_float32(positives)

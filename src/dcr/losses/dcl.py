@@ -20,7 +20,7 @@ class DCL(Signal):
     ``InfoNCE_i = softplus(DCL_i)``.
     """
 
-    temperature: float
+    temperature: float = 0.1
 
     def __post_init__(self) -> None:
         require_positive(temperature=self.temperature)

@@ -22,8 +22,8 @@ class DCLW(Signal):
     The weights, of mean 1 over the B anchors, carry no gradient.
     """
 
-    temperature: float
-    sigma: float
+    temperature: float = 0.1
+    sigma: float = 0.5
     whole_batch: ClassVar[bool] = True
 
     def __post_init__(self) -> None:

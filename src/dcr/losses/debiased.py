@@ -23,8 +23,8 @@ class Debiased(Signal):
     in the denominator, as in DCR.
     """
 
-    temperature: float
-    tau_plus: float
+    temperature: float = 0.5
+    tau_plus: float = 0.1
 
     def __post_init__(self) -> None:
         require_positive(temperature=self.temperature)

@@ -26,9 +26,9 @@ class FeatureTransform(FeatureSignal):
     itself.
     """
 
-    temperature: float
-    positive_beta: float
-    negative_beta: float
+    temperature: float = 0.1
+    positive_beta: float = 2.0
+    negative_beta: float = 1.6
 
     def __post_init__(self) -> None:
         require_positive(

@@ -21,8 +21,9 @@ class Focal(Signal):
     least 1.
     """
 
-    temperature: float
-    gamma: float
+    temperature: float = 0.1
+    # The published value is not known.
+    gamma: float = 2.0
 
     def __post_init__(self) -> None:
         require_positive(temperature=self.temperature)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from dcr.losses.debiased import debiased, require_share
-from dcr.losses.numerics import require_positive
+from dcr.losses.numerics import require_not_negative, require_positive
 from dcr.losses.signal import Signal
 
 
@@ -19,13 +19,14 @@ class HCL(Signal):
     is the debiased loss, and towards infinity only the hardest negative is left.
     """
 
-    temperature: float
-    tau_plus: float
-    beta: float
+    temperature: float = 0.5
+    tau_plus: float = 0.1
+    beta: float = 1.0
 
     def __post_init__(self) -> None:
         require_positive(temperature=self.temperature)
         require_share(self.tau_plus)
+        require_not_negative(beta=self.beta)
 
     def __call__(self, positives: torch.Tensor, negatives: torch.Tensor) -> torch.Tensor:
         return debiased(positives, negatives, self.temperature, self.tau_plus, self.beta)

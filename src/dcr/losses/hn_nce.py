@@ -7,7 +7,12 @@ from dataclasses import dataclass
 
 import torch
 
-from dcr.losses.numerics import at_least_float32, log_hard_mass, require_positive
+from dcr.losses.numerics import (
+    at_least_float32,
+    log_hard_mass,
+    require_not_negative,
+    require_positive,
+)
 from dcr.losses.signal import Signal
 
 
@@ -22,12 +27,13 @@ class HNNCE(Signal):
     weights.
     """
 
-    temperature: float
-    alpha: float
-    beta: float
+    temperature: float = 0.1
+    alpha: float = 1.0
+    beta: float = 0.25
 
     def __post_init__(self) -> None:
         require_positive(temperature=self.temperature)
+        require_not_negative(beta=self.beta)
         if not 0 <= self.alpha <= 1:
             raise ValueError(f"alpha must be between 0 and 1, got {self.alpha}")
 

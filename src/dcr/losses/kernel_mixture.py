@@ -24,8 +24,9 @@ class KernelMixture(Signal):
     kernels of this family.
     """
 
-    temperature: float
-    gamma: float
+    temperature: float = 0.1
+    # At this temperature it is InfoNCE at half of it.
+    gamma: float = 2.0
 
     def __post_init__(self) -> None:
         require_positive(temperature=self.temperature, gamma=self.gamma)

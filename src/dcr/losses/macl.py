@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional as F
 
 from dcr.losses.dcl import decoupled
-from dcr.losses.numerics import at_least_float32, require_positive
+from dcr.losses.numerics import at_least_float32, require_not_negative, require_positive
 from dcr.losses.signal import Signal
 
 # Below it softplus(x) / sigmoid(x) is 1 to any precision, while both vanish.
@@ -30,13 +30,14 @@ class MACL(Signal):
     1 / (1 - P) carries no gradient, so that the gradient is DCL's at tau_a.
     """
 
-    temperature: float
-    alpha: float
-    a0: float
+    temperature: float = 0.1
+    alpha: float = 0.5
+    a0: float = 0.0
     whole_batch: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         require_positive(temperature=self.temperature)
+        require_not_negative(alpha=self.alpha)
         if not abs(self.alpha) * (1 + abs(self.a0)) < 1:  # A is between -1 and 1
             raise ValueError(
                 f"alpha (1 + |a0|) must be below 1, or tau_a can be 0; got {self.alpha} and"

@@ -10,7 +10,7 @@ import torch
 
 from dcr.losses.feature_signal import FeatureSignal
 from dcr.losses.infonce import infonce
-from dcr.losses.numerics import moved_to, require_positive, unit_vectors
+from dcr.losses.numerics import moved_to, require_not_negative, require_positive, unit_vectors
 
 
 @dataclass(frozen=True)
@@ -22,13 +22,15 @@ class MoCHi(FeatureSignal):
     They are made without gradient, so that only the anchor learns from them.
     """
 
-    temperature: float
-    num_hardest: int
-    num_mixed: int
-    num_query_mixed: int
+    temperature: float = 0.2
+    # Of a batch; published with a queue of 16384 negatives, of which 1024.
+    num_hardest: int = 8
+    num_mixed: int = 8
+    num_query_mixed: int = 4
 
     def __post_init__(self) -> None:
         require_positive(temperature=self.temperature, num_hardest=self.num_hardest)
+        require_not_negative(num_mixed=self.num_mixed, num_query_mixed=self.num_query_mixed)
 
     def contrast(
         self, anchors: torch.Tensor, keys: torch.Tensor, generator: torch.Generator

@@ -25,7 +25,7 @@ class MVDHEL(Signal):
     group, (B, N), the second sum has one term.
     """
 
-    temperature: float
+    temperature: float = 0.1
     negatives_from: ClassVar[Layout] = "same_view"
 
     def __post_init__(self) -> None:

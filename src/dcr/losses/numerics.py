@@ -35,6 +35,13 @@ def require_positive(**values: float) -> None:
             raise ValueError(f"{name} must be > 0, got {value}")
 
 
+def require_not_negative(**values: float) -> None:
+    """Raise ValueError naming the first value that is below 0."""
+    for name, value in values.items():
+        if not value >= 0:
+            raise ValueError(f"{name} must be >= 0, got {value}")
+
+
 def present(negatives: torch.Tensor) -> torch.Tensor:
     """Return which negatives there are: those that are not masked by -inf."""
     return negatives > -torch.inf

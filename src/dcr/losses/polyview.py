@@ -24,7 +24,7 @@ class PolyView(Signal):
     InfoNCE.
     """
 
-    temperature: float
+    temperature: float = 0.1
     negatives_from: ClassVar[Layout] = "all_views"
 
     def __post_init__(self) -> None:

@@ -20,8 +20,8 @@ class Sigmoid(Signal):
     In SigLIP t and b are learnt and start at 10 and -10; here they are constants.
     """
 
-    logit_scale: float
-    logit_bias: float
+    logit_scale: float = 10.0
+    logit_bias: float = -10.0
 
     def __post_init__(self) -> None:
         require_positive(logit_scale=self.logit_scale)

@@ -21,7 +21,7 @@ class SupCon(Signal):
     that an anchor without any counts as 0.
     """
 
-    temperature: float
+    temperature: float = 0.07
 
     def __post_init__(self) -> None:
         require_positive(temperature=self.temperature)

@@ -80,6 +80,16 @@ def build_parameters(parameters: dict[str, Any]) -> dict[str, Section]:
     return built
 
 
+def merge(values: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``values`` with those that ``own`` has in their place, section by section."""
+    merged = dict(values)
+    for name, value in own.items():
+        below = merged.get(name)
+        both = isinstance(value, Mapping) and isinstance(below, Mapping)
+        merged[name] = merge(below, value) if both else value
+    return merged
+
+
 def build(cls: type[_Checked], values: Any, kind: str, prefix: str, see: str) -> _Checked:
     """Return values as their class.
 
@@ -103,11 +113,7 @@ def _explain(cls: type[Checked], exc: ValidationError, kind: str, prefix: str, s
     ]  # pydantic's word for a name that is wrong itself
     key = (prefix + ".".join(place)).removesuffix(".")
     if error["type"] == "extra_forbidden":
-        return (
-            f"unknown {kind}"
-            f" {key!r}{did_you_mean(str(error['loc'][-1]), _known(cls, error['loc']))}; see"
-            " conf/base"
-        )
+        return f"unknown {kind} {key!r}{_nearest(cls, error['loc'])}; see conf/base"
     if error["type"] == "missing":
         return f"{kind} {key!r} is missing; see {see}"
     rule = error["msg"].removeprefix("Value error, ")
@@ -122,6 +128,28 @@ def _explain(cls: type[Checked], exc: ValidationError, kind: str, prefix: str, s
         else ""
     )
     return f"{kind} {key!r}: {rule}, got {error['input']!r}{quote}; see {see}"
+
+
+def _nearest(cls: type[Checked], place: tuple[str | int, ...]) -> str:
+    """Return ``, did you mean ...?`` with the known name that is meant: of the place, else of the
+    sections below the class, where its last part is close.
+    """
+    name = str(place[-1])
+    deep_names = _deep_names(cls)
+    below = {deep.rpartition(".")[2]: deep for deep in deep_names}
+    below |= {deep.replace(".", "_"): deep for deep in deep_names}  # as stage1_learning_rate
+    hint = did_you_mean(name, _known(cls, place))
+    close = difflib.get_close_matches(name, below, n=1)
+    return hint or (f", did you mean {below[close[0]]!r}?" if close else "")
+
+
+def _deep_names(cls: type[Checked], prefix: str = "") -> list[str]:
+    names: list[str] = []
+    for name, field in cls.model_fields.items():
+        kinds = [part for part in _parts(field.annotation) if issubclass(part, Checked)]
+        names += [deep for part in kinds for deep in _deep_names(part, f"{prefix}{name}.")]
+        names += [] if kinds else [f"{prefix}{name}"]
+    return names
 
 
 def _known(cls: type[Checked], place: tuple[str | int, ...]) -> list[str]:

@@ -13,11 +13,10 @@ from dcr.encoder_names import METHOD_PATTERN
 from dcr.errors import UserError
 from dcr.metrics.direction import is_share
 from dcr.parameters.alignment import AlignmentParameters
-from dcr.parameters.section import Checked, Section, build
+from dcr.parameters.section import Checked, Section, build, merge
 from dcr.parameters.training import TrainingParameters
 
-_OF_THE_RECIPE = ("seed", "stage2_seeds", "baselines", "resume_from_checkpoint")
-_OF_STAGE1 = "stage1_"
+_OF_THE_RECIPE = ("seed", "stage2_seeds", "baselines", "checkpoints", "stage1")
 
 
 def _check_measure(measure: str) -> str:
@@ -75,18 +74,19 @@ class Candidate(Checked):
             UserError: naming candidate and key, one is unknown, of the wrong type, or not the
                 candidate's to set.
         """
-        own = dict(self.training)
-        for key in own:
-            if key in _OF_THE_RECIPE or key.startswith(_OF_STAGE1):
+        for key in self.training:
+            if key in _OF_THE_RECIPE:
                 raise UserError(
                     f"parameter '{self._prefix('training')}{key}' is the recipe's alone: candidates"
                     " share its stage 1, and are trained with selection.seeds; leave it out"
                 )
-        if isinstance(own.get("phases"), dict):
-            own["phases"] = training.model_dump()["phases"] | own["phases"]
         return (
-            self._build(TrainingParameters, training.model_dump() | own, "training"),
-            self._build(AlignmentParameters, alignment.model_dump() | self.alignment, "alignment"),
+            self._build(
+                TrainingParameters, merge(training.model_dump(), self.training), "training"
+            ),
+            self._build(
+                AlignmentParameters, merge(alignment.model_dump(), self.alignment), "alignment"
+            ),
         )
 
     def _build(self, cls: type[Section], values: dict[str, Any], section: str) -> Any:

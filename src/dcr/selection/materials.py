@@ -60,7 +60,7 @@ class Materials:
         """Return the hashes of what a ``training`` reads, those of synthetic positives only if
         it trains with them.
         """
-        if training.positives != "synthetic":
+        if training.positives.source != "synthetic":
             return self.hashes
         return self.hashes | {"positives": LatentCache(self.positives, PIPELINE).fingerprint()}
 

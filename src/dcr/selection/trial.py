@@ -134,12 +134,8 @@ class Trial:
 
     def _of_seed(self, seed: int) -> TrainingParameters:
         """Return the parameters with one seed of the search in place of all of the recipe's."""
-        alone = {
-            "seed": seed,
-            "stage2_seeds": [],
-            "baselines": [],
-            "resume_from_checkpoint": "latest",
-        }
+        checkpoints = self.training.checkpoints.model_copy(update={"resume_from": "latest"})
+        alone = {"seed": seed, "stage2_seeds": [], "baselines": [], "checkpoints": checkpoints}
         return self.training.model_copy(update=alone)
 
     def _runs_of(self, seed: int) -> list[Run]:
@@ -171,7 +167,7 @@ class Trial:
         encoders |= {name: partial(merged, name) for name in towers}
         if self.alignment.form == "none":
             return encoders
-        fraction = self.training.validation_fraction
+        fraction = self.training.held_out.fraction
         maps, record = align_encoders(self.alignment, materials.latents, fraction, encoders)
         return both_forms(
             encoders, {name: partial(dict, own) for name, own in maps.items()}, record

@@ -9,7 +9,7 @@ latent shape.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
@@ -17,11 +17,13 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 
 from dcr.latents import encode_collated
+from dcr.parameters.training.parts import Batches
 from dcr.seeds import derive_seed, torch_generator
 from dcr.training.distributed.processes import Processes
 
 if TYPE_CHECKING:
     from dcr.models.diffusion import Diffusion
+    from dcr.parameters.training.published import Part
 
 
 class Augmentation(Protocol):
@@ -38,31 +40,15 @@ class Augmentation(Protocol):
         """
 
 
-@dataclass(frozen=True)
-class BatchOptions:
-    """How batches are drawn; see conf/base/parameters_training.yml. The defaults are the
-    paper's method.
-    """
-
-    num_views: int = 1
-    batched_views: bool = True
-    timestep_min: float = 0.0
-    timestep_max: float = 1.0
-    snr_gamma: float = 0.0
-    negatives_count: int = 0
-    gather_negatives: bool = False
-    published_target: bool = False
-    published_noise: bool = False
-
-    @property
-    def precision(self) -> torch.dtype:
-        """In which noise is added."""
-        return torch.bfloat16 if self.published_noise else torch.float32
-
-    @property
-    def prediction_type(self) -> str | None:
-        """Of the target, where it is not the scheduler's."""
-        return "v_prediction" if self.published_target else None
+HELD_OUT = Batches(
+    num_views=1,
+    timestep_min=0.0,
+    timestep_max=1.0,
+    snr_gamma=0.0,
+    negatives_count=0,
+    gather_negatives=False,
+)
+"""How held-out batches are drawn, whatever the recipe trains on: errors of two recipes compare."""
 
 
 @dataclass
@@ -141,7 +127,8 @@ def make_batch(
     seed: int,
     step: int | str,
     processes: Processes | None = None,
-    options: BatchOptions | None = None,
+    batches: Batches = HELD_OUT,
+    published: Collection[Part] = (),
 ) -> Batch:
     """Draw latents, noise, timesteps, views and negatives for one step, on the diffusion model's
     device.
@@ -151,10 +138,14 @@ def make_batch(
         diffusion: encodes samples that come without moments; its schedule decides noise and target.
         augmentation: makes the views.
         seed, step, processes: see `Draws`.
-        options: how the batch is drawn; None for the paper's method.
+        batches: how the batch is drawn.
+        published: the parts that are the published code's, of which ``noise`` and ``target`` are
+            these: both computed in bfloat16, and the velocity as target whatever the scheduler
+            says.
     """
     device = diffusion.device
-    options = options or BatchOptions()
+    precision = torch.bfloat16 if "noise" in published else torch.float32
+    kind = "v_prediction" if "target" in published else None
     pixels = to_pixels(collated["crops"], device)
     made = [to_pixels(collated["candidates"], device)] if "candidates" in collated else []
     moments = collated["moments"] if "moments" in collated else encode_collated(collated, diffusion)
@@ -164,18 +155,18 @@ def make_batch(
         mean + torch.exp(0.5 * log_variance) * draws.normal(mean.shape[1:], "latent")
     )
     noise = draws.normal(mean.shape[1:], "noise")
-    timesteps = draws(partial(_draw_timesteps, diffusion.num_timesteps, options), "timestep")
+    timesteps = draws(partial(_draw_timesteps, diffusion.num_timesteps, batches), "timestep")
     return Batch(
         keys=collated["keys"],
         pixels=pixels,
-        view_pixels=torch.cat([_make_views(pixels, augmentation, draws, options), *made]),
-        noisy_latents=diffusion.add_noise(latents, noise, timesteps, options.precision),
-        targets=diffusion.target(
-            latents, noise, timesteps, options.prediction_type, options.precision
-        ),
+        view_pixels=torch.cat([_make_views(pixels, augmentation, draws, batches.num_views), *made]),
+        noisy_latents=diffusion.add_noise(latents, noise, timesteps, precision),
+        targets=diffusion.target(latents, noise, timesteps, kind, precision),
         timesteps=timesteps,
-        weights=_min_snr_weights(diffusion, timesteps, options) if options.snr_gamma else None,
-        negatives=_draw_negatives(len(mean), draws, options) if options.negatives_count else None,
+        weights=_min_snr_weights(diffusion, timesteps, batches.snr_gamma, kind)
+        if batches.snr_gamma
+        else None,
+        negatives=_draw_negatives(len(mean), draws, batches) if batches.negatives_count else None,
         signal_seed=derive_seed(seed, "signal", step),
     )
 
@@ -186,47 +177,50 @@ def to_pixels(crops: torch.Tensor, device: torch.device) -> torch.Tensor:
 
 
 def _make_views(
-    pixels: torch.Tensor, augmentation: Augmentation, draws: Draws, options: BatchOptions
+    pixels: torch.Tensor, augmentation: Augmentation, draws: Draws, num_views: int
 ) -> torch.Tensor:
-    """Return the views; image by image, where that is asked for, they are the same."""
+    """Return the views, (V * B, 3, H, W), first every image's first."""
     views = []
-    for number in range(options.num_views):
+    for number in range(num_views):
         drawn = draws(augmentation.draw, "view", *([number] if number else []))
-        chunks = (pixels,), (drawn,)
-        if not options.batched_views:
-            chunks = pixels.split(1), drawn.split(1)
-        views += [augmentation.apply(*chunk) for chunk in zip(*chunks, strict=True)]
+        views.append(augmentation.apply(pixels, drawn))
     return torch.cat(views)
 
 
 def _draw_timesteps(
-    length: int, options: BatchOptions, count: int, generator: torch.Generator
+    length: int, batches: Batches, count: int, generator: torch.Generator
 ) -> torch.Tensor:
-    first = int(options.timestep_min * length)
-    last = max(first + 1, round(options.timestep_max * length))
+    first = int(batches.timestep_min * length)
+    last = max(first + 1, round(batches.timestep_max * length))
     return torch.randint(first, last, (count,), generator=generator)
 
 
-def _draw_negatives(size: int, draws: Draws, options: BatchOptions) -> torch.Tensor:
+def _draw_negatives(size: int, draws: Draws, batches: Batches) -> torch.Tensor:
     """Return ``negatives_count`` different places of other samples, relative to each sample's
     own.
     """
-    columns = draws.num_samples if options.gather_negatives else size
+    columns = draws.num_samples if batches.gather_negatives else size
     order = draws(
         lambda count, generator: torch.rand(count, columns - 1, generator=generator), "negatives"
     ).argsort(1)
-    return order[:, : options.negatives_count] + 1
+    return order[:, : batches.negatives_count] + 1
 
 
 def _min_snr_weights(
-    diffusion: Diffusion, timesteps: torch.Tensor, options: BatchOptions
+    diffusion: Diffusion, timesteps: torch.Tensor, gamma: float, kind: str | None
 ) -> torch.Tensor:
-    """Return Min-SNR weights of the timesteps (arXiv 2303.09556), for what the target is."""
-    from diffusers.training_utils import (
-        compute_snr,
-    )  # here, so that who reads options alone need not wait for it
+    """Return Min-SNR weights of the timesteps, (B,) (arXiv 2303.09556).
 
-    kind = options.prediction_type or diffusion.scheduler.config.prediction_type
+    Args:
+        diffusion: its schedule gives the signal-to-noise ratios.
+        timesteps: (B,) int64.
+        gamma: what the ratio is cut at.
+        kind: of target; None for the scheduler's.
+    """
+    # Here, so that who makes no such weights need not wait for it.
+    from diffusers.training_utils import compute_snr
+
+    kind = kind or diffusion.scheduler.config.prediction_type
     snr = compute_snr(diffusion.scheduler, timesteps)
-    clipped = snr.clamp(max=options.snr_gamma)
+    clipped = snr.clamp(max=gamma)
     return clipped / {"epsilon": snr, "v_prediction": snr + 1, "sample": torch.ones_like(snr)}[kind]

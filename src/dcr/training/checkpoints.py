@@ -158,7 +158,7 @@ class Checkpoints:
             return load_file(path / TENSORS), Progress(**state)
         except (SafetensorError, TypeError) as exc:
             raise UserError(
-                f"{path} was written by another version ({exc}); set resume_from_checkpoint to"
+                f"{path} was written by another version ({exc}); set checkpoints.resume_from to"
                 " latest or none"
             ) from exc
 
@@ -168,8 +168,8 @@ class Checkpoints:
         }
         if problem := self._problem(path, max_step, fingerprint):
             raise UserError(
-                f"resume_from_checkpoint {path}: {problem}; give another checkpoint, or latest to"
-                " take the newest that fits"
+                f"training.checkpoints.resume_from {path}: {problem}; give another"
+                " checkpoint, or latest to take the newest that fits"
             )
         return path
 

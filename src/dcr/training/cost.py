@@ -96,23 +96,26 @@ def plan(micro_step: MicroStep, cost: Cost, trainable: dict[str, nn.Parameter]) 
         trainable: the parameters that train, by name; of sharded ones this process's part.
     """
     run = micro_step.run
-    batches = micro_step.batches
-    options = micro_step.options
-    size = run.train_batch_size
+    batches = run.parameters.batches
+    size = run.stage.train_batch_size
     is_dcr = run.objective == "dcr"
-    columns = size * (micro_step.processes.count if options.gather_negatives else 1)
+    columns = size * (micro_step.processes.count if micro_step.contrast.gathers else 1)
     row_pairs = (
         batches.negatives_count + 1 if batches.negatives_count else columns
     ) + batches.num_views
     images = size if run.objective == "reconstruction" else size * (1 + batches.num_views)
     trained = sum(12 * p.numel() for p in trainable.values())  # gradient and two moments
     kept = images * cost.image_bytes + cost.copy_bytes + trained
-    rows = options.rows_per_chunk or _rows_that_fit(micro_step, cost.pair_bytes * row_pairs, kept)
+    rows = run.parameters.execution.rows_per_chunk or _rows_that_fit(
+        micro_step, cost.pair_bytes * row_pairs, kept
+    )
     pairs_at_once = row_pairs * min(rows, size) if is_dcr else min(rows * (size + 1), size)
     pairs = size * (row_pairs if is_dcr else 1)
     flops = images * cost.image_flops + pairs * cost.pair_flops
     return Plan(
-        rows, kept + pairs_at_once * cost.pair_bytes, flops * run.gradient_accumulation_steps
+        rows,
+        kept + pairs_at_once * cost.pair_bytes,
+        flops * run.parameters.optimizer.gradient_accumulation_steps,
     )
 
 
@@ -122,7 +125,8 @@ def _rows_that_fit(micro_step: MicroStep, row_bytes: int, kept: int) -> int:
     return max(
         1,
         min(
-            micro_step.run.train_batch_size, math.floor((_SHARE * free - kept) / max(1, row_bytes))
+            micro_step.run.stage.train_batch_size,
+            math.floor((_SHARE * free - kept) / max(1, row_bytes)),
         ),
     )
 

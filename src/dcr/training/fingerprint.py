@@ -12,42 +12,48 @@ from dcr.fingerprints import json_hash, tensors_hash, weights_hash
 from dcr.latents import LatentCache, OnlineLatents
 from dcr.models.backbones import Backbone
 from dcr.models.diffusion import Diffusion
-from dcr.parameters import TrainingParameters
-from dcr.parameters.training import WITHOUT_EFFECT
 from dcr.training.checkpoints import PROCESSES, Fingerprint
-from dcr.training.options import batch_options, objective_options, run_options, tuning_options
+from dcr.training.contrast import Contrast, build_contrast
 from dcr.training.runs import END_TO_END, STAGE1, Run
 
-_FREE = {"name", "max_train_steps", *WITHOUT_EFFECT}  # a longer run goes on from a shorter one
-_LEVERS = {"learning_rate_decay", "pull_to"}  # of which many runs do not depend
+# What a run of stage 2 takes of the parameters whatever it minimises; of the course alone, which
+# leaves out what changes nothing.
+_ALWAYS = (
+    "seed",
+    "mixed_precision",
+    "compile",
+    "condition",
+    "published",
+    "held_out",
+    "optimizer",
+    "batches",
+    "loss",
+    "tuning",
+    "views",
+)
 _UNUSED = {
-    "dcr": {"contrast_weight", "reconstruction_weight"},
+    "dcr": {"loss.contrast_weight", "loss.reconstruction_weight"},
     "naive": {
-        "target_weight",
-        "reconstruction_share",
-        "negatives_count",
-        "negatives_gradient",
-        "published_loss",
+        "loss.target_weight",
+        "loss.reconstruction_share",
+        "loss.negatives_gradient",
+        "batches.negatives_count",
     },
     "reconstruction": {
-        *(
-            "temperature",
-            "target_weight",
-            "reconstruction_share",
-            "contrast_weight",
-            "reconstruction_weight",
-        ),
-        *(
-            "contrast",
-            "num_views",
-            "negatives_count",
-            "negatives_gradient",
-            "gather_negatives",
-            "published_loss",
-        ),
+        "loss.temperature",
+        "loss.target_weight",
+        "loss.reconstruction_share",
+        "loss.negatives_gradient",
+        "loss.contrast_weight",
+        "loss.reconstruction_weight",
+        "batches.num_views",
+        "batches.negatives_count",
+        "batches.gather_negatives",
     },
 }
 """By objective, numbers of others; a test trains with them changed, to the same bits."""
+_UNUSED_PARTS = {"dcr": set(), "naive": {"loss"}, "reconstruction": {"loss", "views"}}
+_OF_TUNING = {"lora": "tuning.lora", "last_blocks": "tuning.num_blocks"}
 
 
 def input_hashes(
@@ -95,80 +101,75 @@ def run_fingerprint(
             base.
     """
     parameters = run.parameters
-    objective = objective_options(run)
-    values: dict[str, Any] = {
-        **asdict(run_options(run)),
-        **asdict(objective),
-        **asdict(batch_options(parameters)),
+    contrast = build_contrast(run)
+    values = _numbers(run) | {
+        "objective": run.objective,
+        "train_batch_size": run.stage.train_batch_size,
+        "learning_rate": run.stage.learning_rate,
+        "contrast": _contrast(contrast, parameters.signal.name),
+        PROCESSES: parameters.processes.count,
     }
-    del values["contrast"]["diagnostics"]  # measures and changes nothing
-    values["contrast"]["name"] = (
-        parameters.signal if values["contrast"]["signal"] else None
-    )  # numbers do not tell
-    values = {
-        key: value for key, value in values.items() if key not in _FREE | _LEVERS | _unused(run)
-    }
-    if run.objective != "reconstruction":
-        values |= {
-            key: value for key, value in parameters.model_dump().items() if key.startswith("view_")
-        }
-        values["published_views"] = parameters.published_views
-    if run.method != STAGE1:
-        values |= _tuning(parameters)
+    if run.method == END_TO_END:
+        values["projector_learning_rate"] = parameters.stage1.learning_rate
     if run.method not in (STAGE1, END_TO_END):
         values["projector"] = tensors_hash(projector)
-    for key in (
-        "validation_fraction",
-        "num_validation_samples",
-        "condition",
-        "published_normalization",
-    ):
-        values[key] = getattr(parameters, key)
     own = {
         key: value
         for key, value in hashes.items()
-        if key != "positives" or objective.contrast.synthetic_weight
+        if key != "positives" or contrast.synthetic_weight
     }
-    processes = {PROCESSES: parameters.num_processes * parameters.num_hosts}
-    return values | _levers(run, start) | own | processes | {"code": code_hash()}
+    return values | _levers(run, contrast, start) | own | {"code": code_hash()}
 
 
-def _levers(run: Run, start: dict[str, torch.Tensor] | None) -> dict[str, Any]:
+def _numbers(run: Run) -> dict[str, Any]:
+    """Return the parameters that the run takes, by dotted name."""
+    course = run.parameters.course()
+    found = {name: value for name, value in course.items() if name.split(".")[0] in _ALWAYS}
+    found |= {f"loss.{name}": value for name, value in run.loss.model_dump().items()}
+    found["published"] = sorted(
+        part
+        for part in run.parameters.published
+        if part not in _UNUSED_PARTS[run.objective]
+        and (part != "reduction" or run.method == STAGE1)
+    )
+    unused = {"loss.pull_to", *_UNUSED[run.objective]}
+    if run.objective == "reconstruction":
+        unused |= {name for name in found if name.startswith("views.")}
+    own = "" if run.method == STAGE1 else _OF_TUNING.get(run.parameters.tuning.mode, "")
+    unused |= {
+        name
+        for name in found
+        if name.startswith("tuning.")
+        and not (own and name.startswith(own))
+        and (run.method == STAGE1 or name != "tuning.mode")
+    }
+    return {name: value for name, value in found.items() if name not in unused}
+
+
+def _contrast(contrast: Contrast, signal: str) -> dict[str, Any]:
+    """Return what a run contrasts by; a signal's numbers do not tell which one it is."""
+    values = asdict(contrast)
+    del values["diagnostics"]  # measures and changes nothing
+    del values["gathers"]  # stands among the numbers
+    values["name"] = signal if contrast.signal else None
+    return values
+
+
+def _levers(run: Run, contrast: Contrast, start: dict[str, torch.Tensor] | None) -> dict[str, Any]:
     """Return what a run of one phase without decay does not depend on: it is absent there."""
-    options = run_options(run)
-    objective = objective_options(run)
     found: dict[str, Any] = {}
-    if options.learning_rate_decay != "none":
+    if run.stage.learning_rate_decay != "none":
         found |= {
-            "learning_rate_decay": options.learning_rate_decay,
-            "max_train_steps": options.max_train_steps,
+            "learning_rate_decay": run.stage.learning_rate_decay,
+            "max_train_steps": run.max_train_steps,
         }
     if start is not None:
         found["start"] = tensors_hash(start)
-        if objective.pull_to != "base" and objective.asks_base:
-            found["pull_to"] = objective.pull_to
+        if run.loss.pull_to != "base" and contrast.asks_base(run.loss):
+            found["pull_to"] = run.loss.pull_to
     if run.parameters.seed != run.held_out_seed:
         found["held_out_seed"] = run.held_out_seed
     return found
-
-
-def _unused(run: Run) -> set[str]:
-    others = _UNUSED[run.objective]
-    return others if run.method == END_TO_END else others | {"projector_learning_rate"}
-
-
-def _tuning(parameters: TrainingParameters) -> dict[str, Any]:
-    """Return what of the tower trains, without the numbers of other ways."""
-    options = tuning_options(parameters)
-    numbers = {
-        "lora": {"lora": asdict(options.lora)},
-        "last_blocks": {"num_blocks": options.num_blocks},
-        "full": {},
-    }
-    return {
-        f"tuning_{key}": value
-        for key, value in ({"mode": options.mode} | numbers[options.mode]).items()
-    }
 
 
 def code_hash() -> str:
@@ -179,7 +180,7 @@ def code_hash() -> str:
     """
     return fingerprints.code_hash(
         "dcr.training.stages",
-        "dcr.training.options",
+        "dcr.training.views",
         "dcr.models.backbones",
         "dcr.models.diffusion",
     )

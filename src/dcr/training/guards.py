@@ -102,7 +102,7 @@ class IgnoredCondition:
             _log.warning(
                 "%s: the loss has been at log(B + %d) = %.3f for %d steps: all predictions of a row"
                 " are alike, so the UNet seems to ignore its condition; train stage 1 for longer"
-                " with stage1_loss: reconstruction.",
+                " with stage1.loss: reconstruction.",
                 self._name,
                 self._num_views,
                 self._level,

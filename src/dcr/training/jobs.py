@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import logging
 from copy import deepcopy
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -19,17 +19,27 @@ from dcr.models.diffusion import Diffusion
 from dcr.parameters import TrainingParameters
 from dcr.positives.making import PIPELINE
 from dcr.published.views import with_openai_normalization
-from dcr.training import options, stages
+from dcr.training import stages
 from dcr.training.checkpoints import Checkpoints
+from dcr.training.contrast import build_contrast
 from dcr.training.distributed.launcher import launch
 from dcr.training.distributed.processes import Processes, alone
 from dcr.training.distributed.sharding import whole
 from dcr.training.fingerprint import code_hash, input_hashes, run_fingerprint
 from dcr.training.inputs import check_candidates, check_latents
 from dcr.training.precision import make_ready
-from dcr.training.run import RunResult
-from dcr.training.runs import END_TO_END, Run, all_runs, shorter_first, stage1_run, stage2_runs
+from dcr.training.runs import (
+    END_TO_END,
+    Run,
+    RunResult,
+    all_runs,
+    approximations,
+    shorter_first,
+    stage1_run,
+    stage2_runs,
+)
 from dcr.training.stages import Data
+from dcr.training.views import view_augmentation
 
 State = dict[str, torch.Tensor]
 Latents = LatentCache | OnlineLatents
@@ -58,7 +68,7 @@ class Job:
     done: list[Path] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        if self.parameters.published_normalization:
+        if self.parameters.takes("normalization"):
             self.backbone = with_openai_normalization(self.backbone)
 
     @cached_property
@@ -69,17 +79,18 @@ class Job:
         self._check_bytes()
         p = self.parameters
         make_ready(
-            self.diffusion, self.processes.device, p.mixed_precision, p.gradient_checkpointing
+            self.diffusion,
+            self.processes.device,
+            p.mixed_precision,
+            p.execution.gradient_checkpointing,
         )
         data = Data.open(
             self.latents,
             self.diffusion,
-            options.view_augmentation(p, self.backbone.preprocessing),
-            p.validation_fraction,
-            p.num_validation_samples,
+            view_augmentation(p, self.backbone.preprocessing),
+            p.held_out,
             p.seed,
-            options.batch_options(p),
-            p.published_prompt_mask,
+            p.takes("prompt_mask"),
         )
         data.candidates = self.made_positives
         return data
@@ -106,7 +117,7 @@ class Job:
     @cached_property
     def made_positives(self) -> LatentCache | None:
         """Positives made of the same samples, where the recipe wants them."""
-        if self.parameters.positives != "synthetic" or self.candidates is None:
+        if self.parameters.positives.source != "synthetic" or self.candidates is None:
             return None
         found = LatentCache(self.candidates, PIPELINE)
         check_candidates(self.latents, found)
@@ -129,9 +140,9 @@ class Job:
         return Checkpoints(
             self.folder / run.name,
             run_fingerprint(run, self.hashes, projector, start),
-            p.checkpointing_steps,
-            p.checkpoints_total_limit,
-            "latest" if self.finished else p.resume_from_checkpoint,
+            p.checkpoints.every_steps,
+            p.checkpoints.total_limit,
+            "latest" if self.finished else p.checkpoints.resume_from,
             tuple(self.done),
         )
 
@@ -162,10 +173,10 @@ def train_projector(job: Job) -> tuple[State, dict[str, float], RunResult]:
     """Train a ``job``'s stage 1; return the projector's weights, held-out noise errors and the
     run.
     """
-    if path := job.parameters.stage1_projector_file:
+    if path := job.parameters.stage1.projector_file:
         if job.parameters.condition != "broadcast":
             raise UserError(
-                "stage1_projector_file is of condition broadcast, the recipe's is"
+                "stage1.projector_file is of condition broadcast, the recipe's is"
                 f" {job.parameters.condition}: change one of them"
             )
         work = _open_work(job, stage1_run(job.parameters))
@@ -201,7 +212,7 @@ def train_method(
     Return the tower's trained weights, each phase's result by name, and the projector that fits
     them.
     """
-    tuning = options.tuning_options(job.parameters)
+    tuning = job.parameters.tuning
     state = None
     results = {}
     for run in phases:
@@ -229,13 +240,9 @@ def _open_work(
     checkpoints = job.checkpoints(run, projector, start)
     if job.finished:
         job.check_finished(run, checkpoints)
-    for approximation in options.approximations(run):
+    for approximation in approximations(run):
         _log.warning("%s is approximate: %s.", run.name, approximation)
-    data = replace(data, batches=options.batch_options(run.parameters))
-    numbers = (options.run_options(run), options.objective_options(run))
-    return stages.Work(
-        data, *numbers, job.processes, checkpoints, options.monitor_options(job.parameters)
-    )
+    return stages.Work(data, run, build_contrast(run), job.processes, checkpoints)
 
 
 def _on_cpu(module: torch.nn.Module) -> State:
@@ -255,17 +262,18 @@ def open_job(
     made positives, if there is one.
 
     Raises:
-        UserError: resume_from_checkpoint is a path that is no checkpoint of this recipe, or a phase
-            has numbers that do not go together, which it would tell after hours of those before it.
+        UserError: checkpoints.resume_from is a path that is no checkpoint of this recipe, or a
+            phase has numbers that do not go together, which it would tell after hours of those
+            before it.
     """
     for run in all_runs(parameters).values():
-        options.objective_options(run)
-    resume = parameters.resume_from_checkpoint
+        build_contrast(run)
+    resume = parameters.checkpoints.resume_from
     if resume not in ("latest", "none"):
         path = Path(resume)
         if not path.is_dir() or path.resolve().parent.parent != Path(folder).resolve():
             raise UserError(
-                f"resume_from_checkpoint {resume}: no such checkpoint of this recipe; give latest,"
+                f"checkpoints.resume_from {resume}: no such checkpoint of this recipe; give latest,"
                 f" none or a folder {folder}/<run>/checkpoint-<step>"
             )
     return Job(
@@ -282,8 +290,8 @@ def open_job(
 def _train_in_workers(job: Job, projector: State | None) -> None:
     """Let workers train where there are to be several; the job then reads what they left."""
     p = job.parameters
-    at_once = 1 if projector is None else min(p.num_methods_at_once, len(stage2_runs(p)))
-    if job.finished or job.processes.is_worker or p.num_processes * p.num_hosts * at_once == 1:
+    at_once = 1 if projector is None else min(p.processes.num_methods_at_once, len(stage2_runs(p)))
+    if job.finished or job.processes.is_worker or p.processes.count * at_once == 1:
         return
     # from here on that of the code which the workers start with: their result outlives an edit
     code_hash()

@@ -5,7 +5,6 @@ UNet's conditions.
 from __future__ import annotations
 
 from copy import deepcopy
-from dataclasses import dataclass
 
 import torch
 from peft import (
@@ -19,7 +18,6 @@ from torch import nn
 
 from dcr.errors import UserError
 from dcr.models.backbones import (
-    LORA_LAYERS,
     Backbone,
     lora_targets,
     merge_lora,
@@ -27,6 +25,7 @@ from dcr.models.backbones import (
     transformer_blocks,
 )
 from dcr.models.projector import project
+from dcr.parameters.training.parts import Lora, Tuning
 from dcr.training.distributed.sharding import whole
 
 
@@ -72,57 +71,33 @@ def frozen_copy(backbone: Backbone) -> Backbone:
     return frozen
 
 
-@dataclass(frozen=True)
-class LoraOptions:
-    """Rank, scaling, dropout, which biases train and on which layers; see
-    conf/base/parameters_training.yml.
-    """
-
-    rank: int
-    alpha: float
-    dropout: float
-    bias: str
-    targets: tuple[str, ...] = LORA_LAYERS
-
-
-@dataclass(frozen=True)
-class TuningOptions:
-    """What of the image tower trains: ``lora``, ``full``, or ``last_blocks``, the last
-    ``num_blocks`` of them.
-    """
-
-    mode: str
-    num_blocks: int
-    lora: LoraOptions
-
-
-def prepare_tower(backbone: Backbone, options: TuningOptions) -> LoraConfig | None:
+def prepare_tower(backbone: Backbone, tuning: Tuning) -> LoraConfig | None:
     """Make trainable what is to be trained of the tower and freeze the rest; return PEFT's
     configuration of LoRA.
 
     Args:
         backbone: whose image tower is changed, in place.
-        options: say what of it trains.
+        tuning: says what of it trains.
 
     Raises:
         UserError: the tower has fewer blocks than are to be trained.
     """
-    if options.mode == "lora":
-        return add_lora(backbone, options.lora)
-    backbone.visual.requires_grad_(options.mode == "full")
-    if options.mode == "last_blocks":
+    if tuning.mode == "lora":
+        return add_lora(backbone, tuning.lora)
+    backbone.visual.requires_grad_(tuning.mode == "full")
+    if tuning.mode == "last_blocks":
         blocks = list(transformer_blocks(backbone.visual))
-        if options.num_blocks > len(blocks):
+        if tuning.num_blocks > len(blocks):
             raise UserError(
-                f"num_tuned_blocks {options.num_blocks} is more than the {len(blocks)} blocks of"
-                f" {backbone.source}; lower it, or train them all with tuning: full"
+                f"tuning.num_blocks {tuning.num_blocks} is more than the {len(blocks)} blocks of"
+                f" {backbone.source}; lower it, or train them all with tuning.mode: full"
             )
-        for block in blocks[-options.num_blocks :]:
+        for block in blocks[-tuning.num_blocks :]:
             block.requires_grad_(True)
     return None
 
 
-def add_lora(backbone: Backbone, options: LoraOptions) -> LoraConfig:
+def add_lora(backbone: Backbone, lora: Lora) -> LoraConfig:
     """Put LoRA on linear layers of the image tower and freeze the rest of it; return PEFT's
     configuration.
 
@@ -131,15 +106,15 @@ def add_lora(backbone: Backbone, options: LoraOptions) -> LoraConfig:
 
     Args:
         backbone: whose image tower is changed, in place.
-        options: LoRA's numbers, and the kinds of layers that get it.
+        lora: LoRA's numbers, and the kinds of layers that get it.
     """
     split_attention(backbone.visual)
     config = LoraConfig(
-        r=options.rank,
-        lora_alpha=options.alpha,
-        lora_dropout=options.dropout,
-        bias=options.bias,
-        target_modules=lora_targets(backbone.visual, options.targets),
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        bias=lora.bias,
+        target_modules=lora_targets(backbone.visual, lora.targets),
     )
     backbone.visual.requires_grad_(False)
     inject_adapter_in_model(config, backbone.visual)
@@ -147,19 +122,19 @@ def add_lora(backbone: Backbone, options: LoraOptions) -> LoraConfig:
         if isinstance(module, LoraLayer):
             # Autocast rounds back what PEFT copies to float32: the same bits, unless dropout scales
             # between the two.
-            module.cast_input_dtype_enabled = options.dropout > 0
+            module.cast_input_dtype_enabled = lora.dropout > 0
     return config
 
 
-def tower_state(backbone: Backbone, options: TuningOptions) -> dict[str, torch.Tensor]:
+def tower_state(backbone: Backbone, tuning: Tuning) -> dict[str, torch.Tensor]:
     """Return the weights that training may have changed, on the CPU: LoRA's in PEFT's names, others
     in the tower's.
 
     Args:
         backbone: whose tower `prepare_tower` has made ready.
-        options: with which it did.
+        tuning: with which it did.
     """
-    if options.mode == "lora":
+    if tuning.mode == "lora":
         state = get_peft_model_state_dict(backbone.visual)
     else:
         state = {name: p for name, p in backbone.visual.named_parameters() if p.requires_grad}
@@ -168,22 +143,22 @@ def tower_state(backbone: Backbone, options: TuningOptions) -> dict[str, torch.T
     }
 
 
-def load_tower(backbone: Backbone, options: TuningOptions, state: dict[str, torch.Tensor]) -> None:
+def load_tower(backbone: Backbone, tuning: Tuning, state: dict[str, torch.Tensor]) -> None:
     """Put trained weights into a tower that `prepare_tower` has made ready; what trains stays
     trainable.
 
     Args:
         backbone: whose tower it is.
-        options: with which it was made ready.
+        tuning: with which it was made ready.
         state: trained weights, as `tower_state` returns them.
 
     Raises:
         UserError: they were trained on another tower, or another part of it.
     """
-    own = tower_state(backbone, options)
-    is_lora = options.mode == "lora"
+    own = tower_state(backbone, tuning)
+    is_lora = tuning.mode == "lora"
     if own.keys() != state.keys() or any(own[name].shape != state[name].shape for name in own):
-        what = f"LoRA of rank {options.lora.rank}" if is_lora else f"tuning: {options.mode}"
+        what = f"LoRA of rank {tuning.lora.rank}" if is_lora else f"tuning.mode {tuning.mode}"
         raise UserError(
             f"the trained weights do not fit the image tower of {backbone.source} with {what}; "
             "train them again with `kedro run --pipelines training`"
@@ -195,20 +170,20 @@ def load_tower(backbone: Backbone, options: TuningOptions, state: dict[str, torc
 
 
 def merge_tower(
-    backbone: Backbone, options: TuningOptions, state: dict[str, torch.Tensor]
+    backbone: Backbone, tuning: Tuning, state: dict[str, torch.Tensor]
 ) -> LoraConfig | None:
     """Put trained weights into the image tower, in place; return PEFT's configuration of LoRA.
 
     Args:
         backbone: with the tower that training started from.
-        options: with which it was trained.
+        tuning: with which it was trained.
         state: trained weights, as `tower_state` returns them.
 
     Raises:
         UserError: they were trained on another tower, or another part of it.
     """
-    config = prepare_tower(backbone, options)
-    load_tower(backbone, options, state)
+    config = prepare_tower(backbone, tuning)
+    load_tower(backbone, tuning, state)
     if config:
         merge_lora(backbone.visual)
     return config

@@ -10,11 +10,9 @@ import torch
 from dcr.fingerprints import tensors_hash, weights_hash
 from dcr.models.backbones import Backbone
 from dcr.parameters import RecipeParameters, TrainingParameters
-from dcr.parameters.phases import Phase
+from dcr.parameters.training.phases import Phase
 from dcr.training.model import merge_tower
-from dcr.training.options import approximations, tuning_in_words, tuning_options
-from dcr.training.run import RunResult
-from dcr.training.runs import Run, encoder_runs
+from dcr.training.runs import Run, RunResult, approximations, encoder_runs
 
 
 def put_into_tower(
@@ -28,7 +26,7 @@ def put_into_tower(
         backbone: with the tower that training started from; it is changed in place.
         weights: trained ones, as `dcr.training.model.tower_state` returns them.
     """
-    config = merge_tower(backbone, tuning_options(parameters), weights)
+    config = merge_tower(backbone, parameters.tuning, weights)
     return {"config": config, "weights": weights} if config else None
 
 
@@ -90,10 +88,10 @@ def describe(
     return {
         "recipe": recipe.name,
         "method": encoder,
-        "tuning": tuning_in_words(parameters),
+        "tuning": parameters.tuning.in_words(),
         "licence": recipe.licence,
         "hashes": hashes,
-        "settings": parameters.model_dump(),
+        "settings": parameters.course(),
         "phases": [_describe_phase(run) for run in runs] if several else [],
         "notes": [
             f"{f'Phase {run.number} of training' if several else 'Training'} was approximate:"
@@ -108,5 +106,8 @@ def _describe_phase(run: Run) -> dict[str, Any]:
     """Return one row of the card's table of phases: every number that a phase may set, as it
     trained with it.
     """
-    numbers = {name: getattr(run.parameters, place) for name, place in Phase.places().items()}
+    numbers = {
+        name: getattr(getattr(run.parameters, section), name)
+        for name, (section, name) in Phase.places().items()
+    }
     return {"phase": run.number, "objective": run.objective, **numbers}

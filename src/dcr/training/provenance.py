@@ -19,7 +19,6 @@ from dcr.encoder_names import BASE, EncoderName
 from dcr.errors import UserError
 from dcr.fingerprints import json_hash, tensors_hash, weights_hash
 from dcr.parameters import EvaluationParameters, TrainingParameters
-from dcr.parameters.training import WITHOUT_EFFECT
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,8 +42,7 @@ _NO_SCORE = {
 
 def training_course(parameters: TrainingParameters) -> dict[str, Any]:
     """Return those ``parameters`` that a training's result depends on."""
-    values = parameters.model_dump(mode="json")
-    return {name: value for name, value in values.items() if name not in WITHOUT_EFFECT}
+    return parameters.course()
 
 
 def evaluation_course(parameters: EvaluationParameters) -> dict[str, Any]:
@@ -291,7 +289,7 @@ def check_sweep_run(
         tables: its ``scores``, and others that evaluation wrote, by name.
     """
     parameters = trained.get("parameters") or {}
-    if f"{parameters.get('signal')}-{parameters.get('seed')}" != name:
+    if f"{parameters.get('signal.name')}-{parameters.get('seed')}" != name:
         raise UserError(
             f"sweep/{name} holds a training of another signal or seed; run the sweep again"
         )

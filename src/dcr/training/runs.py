@@ -8,14 +8,18 @@ its parameters.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING
 
 from dcr.encoder_names import EncoderName, run_name
-from dcr.parameters.phases import Phase
+from dcr.parameters.training.parts import Loss, Stage
+from dcr.parameters.training.phases import Phase
 from dcr.seeds import derive_seed
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from dcr.parameters import TrainingParameters
 
 STAGE1 = "stage1"
@@ -46,17 +50,62 @@ class Run:
     held_out_seed: int
     number: int = 1
 
+    @cached_property
+    def stage(self) -> Stage:
+        """How long the run trains, on how many samples and how fast."""
+        p = self.parameters
+        if self.method == STAGE1:
+            return p.stage1
+        if self.method == END_TO_END:
+            return p.stage2.model_copy(update={"max_train_steps": p.end_to_end_max_train_steps})
+        return p.stage2
+
+    @cached_property
+    def loss(self) -> Loss:
+        """Weights and temperature of its loss; in stage 1 the levers of stage 2 are off."""
+        off = {"reconstruction_share": 0.0, "base_embedding_weight": 0.0}
+        loss = self.parameters.loss
+        return loss.model_copy(update=off) if self.method == STAGE1 else loss
+
     @property
     def max_train_steps(self) -> int:
         """Optimizer steps of the whole run."""
-        p = self.parameters
-        own = {STAGE1: p.stage1_max_train_steps, END_TO_END: p.end_to_end_max_train_steps}
-        return own.get(self.method, p.stage2_max_train_steps)
+        return self.stage.max_train_steps
+
+    @property
+    def seed(self) -> int:
+        """That all draws of the run derive from."""
+        return self.parameters.seed
+
+    @property
+    def is_sharded(self) -> bool:
+        """Whether every process has a part of the model, so that whatever computes with it is a
+        matter of all. The projector is small, and in stage 1 the tower has neither gradients nor
+        optimizer state.
+        """
+        return self.parameters.processes.sharding == "fsdp2" and self.method != STAGE1
+
+    @property
+    def shares_gradients(self) -> bool:
+        """Whether the processes' gradients become their mean; the published stage 1's do not."""
+        return not (self.parameters.takes("reduction") and self.method == STAGE1)
+
+
+@dataclass
+class RunResult:
+    """What a run leaves beside the weights: one row per logged step, and its cost."""
+
+    losses: pd.DataFrame
+    steps: int
+    skipped_steps: int
+    seconds: float
+    samples_per_second: float
+    trainable_parameters: int
 
 
 def stage1_run(parameters: TrainingParameters) -> Run:
     """Return the run of stage 1 under the recipe's ``parameters``."""
-    return Run(STAGE1, STAGE1, parameters.stage1_loss, parameters, parameters.seed)
+    return Run(STAGE1, STAGE1, parameters.stage1.loss, parameters, parameters.seed)
 
 
 def method_runs(parameters: TrainingParameters, method: str, seed: int | None = None) -> list[Run]:
@@ -126,3 +175,19 @@ def shorter_first(runs: dict[str, list[Run]]) -> dict[str, list[Run]]:
         runs: phases by encoder, as `stage2_runs` returns them.
     """
     return dict(sorted(runs.items(), key=lambda item: [run.max_train_steps for run in item[1]]))
+
+
+def approximations(run: Run) -> list[str]:
+    """Return in words what makes the loss or gradient of ``run`` differ from the exact one; empty
+    if it does not.
+    """
+    found: list[str] = []
+    if run.objective != "dcr":
+        return found
+    if count := run.parameters.batches.negatives_count:
+        found.append(
+            f"{count} sampled negatives stand for all (their sum in the denominator is scaled up)"
+        )
+    if not run.loss.negatives_gradient:
+        found.append("no gradient flows through the negatives")
+    return found

@@ -22,15 +22,16 @@ from dcr.models.projector import (
     build_projector,
     load_published_projector,
 )
+from dcr.parameters.training.parts import HeldOut, Tuning
 from dcr.seeds import derive_seed
-from dcr.training.batches import Augmentation, BatchOptions
+from dcr.training.batches import Augmentation
 from dcr.training.checkpoints import Checkpoints
+from dcr.training.contrast import Contrast
 from dcr.training.data import WithCandidates, split_positions
 from dcr.training.distributed.processes import Processes, alone
 from dcr.training.guards import check_errors
 from dcr.training.model import (
     ConditionModel,
-    TuningOptions,
     freeze_for_stage1,
     frozen_copy,
     load_tower,
@@ -38,9 +39,7 @@ from dcr.training.model import (
     prepare_tower,
     tower_state,
 )
-from dcr.training.monitoring.monitor import MonitorOptions
-from dcr.training.objectives import ObjectiveOptions
-from dcr.training.run import RunOptions, RunResult
+from dcr.training.runs import Run, RunResult
 from dcr.training.step import MicroStep
 from dcr.training.trainer import Trainer
 from dcr.training.validation import HeldOutNoise
@@ -54,7 +53,6 @@ class Data:
     positions: list[int]
     held_out: HeldOutNoise
     augmentation: Augmentation
-    batches: BatchOptions
     candidates: LatentCache | None = None
 
     @classmethod
@@ -63,41 +61,39 @@ class Data:
         latents: LatentCache,
         diffusion: Diffusion,
         augmentation: Augmentation,
-        validation_fraction: float,
-        num_validation_samples: int,
+        held_out: HeldOut,
         seed: int,
-        batches: BatchOptions | None = None,
         mask_padding: bool = False,
     ) -> Data:
         """Split the samples and fix the held-out noise.
 
         Args:
-            latents, validation_fraction: see `split_positions`.
+            latents: all samples.
             diffusion, augmentation, seed, mask_padding: see `HeldOutNoise`.
-            num_validation_samples: how many of the held-out ones are measured on, at most.
-            batches: how batches are drawn; None for the paper's method.
+            held_out: the share of the samples that is held out, and how many of them are measured
+                on, at most.
 
         Raises:
             UserError: the fraction leaves no sample on one side.
         """
-        positions, held_out = split_positions(latents, validation_fraction)
-        if not positions or not held_out:
+        positions, others = split_positions(latents, held_out.fraction)
+        if not positions or not others:
             raise UserError(
-                f"validation_fraction {validation_fraction} of {len(latents)} samples leaves"
-                f" {len(positions)} to train on and {len(held_out)} held out; both need at least"
+                f"held_out.fraction {held_out.fraction} of {len(latents)} samples leaves"
+                f" {len(positions)} to train on and {len(others)} held out; both need at least"
                 " one: change it or bring more data"
             )
         noise = HeldOutNoise(
             latents,
-            held_out,
+            others,
             diffusion,
             augmentation,
             seed,
-            num_validation_samples,
+            held_out.num_samples,
             64,
             mask_padding,
         )
-        return cls(latents, positions, noise, augmentation, batches or BatchOptions())
+        return cls(latents, positions, noise, augmentation)
 
 
 @dataclass
@@ -107,11 +103,10 @@ class Work:
     """
 
     data: Data
-    run: RunOptions
-    options: ObjectiveOptions
+    run: Run
+    contrast: Contrast
     processes: Processes = field(default_factory=alone)
     checkpoints: Checkpoints | None = None
-    monitor: MonitorOptions = field(default_factory=MonitorOptions)
 
     def fit(
         self, model: ConditionModel, diffusion: Diffusion, base: Backbone | None = None
@@ -125,20 +120,16 @@ class Work:
             diffusion,
             data.augmentation,
             self.run,
-            self.options,
-            data.batches,
+            self.contrast,
             self.processes,
             base,
         )
         validate = partial(data.held_out.model, model)
-        draw = partial(
-            data.held_out.draw, model, self.monitor.num_images, self.monitor.num_denoising_steps
-        )
-        made = self.options.contrast.synthetic_weight > 0
+        shown = self.run.parameters.monitoring
+        draw = partial(data.held_out.draw, model, shown.num_images, shown.num_denoising_steps)
+        made = self.contrast.synthetic_weight > 0
         samples = WithCandidates(data.latents, data.candidates) if made else data.latents
-        return Trainer(
-            micro_step, samples, data.positions, validate, self.checkpoints, self.monitor, draw
-        ).fit()
+        return Trainer(micro_step, samples, data.positions, validate, self.checkpoints, draw).fit()
 
 
 def train_projector(
@@ -181,7 +172,7 @@ def import_projector(
     if any(state[name].shape != own[name].shape for name in own):
         sizes = "{} to {}".format(*reversed(state["1.weight"].shape))
         raise UserError(
-            f"stage1_projector_file {path} projects {sizes}, but {backbone.source} and the"
+            f"stage1.projector_file {path} projects {sizes}, but {backbone.source} and the"
             f" diffusion model need {backbone.embed_dim} to {len(own['3.bias'])}: it was trained on"
             " others"
         )
@@ -196,7 +187,7 @@ def train_adapter(
     diffusion: Diffusion,
     projector_state: dict[str, torch.Tensor],
     work: Work,
-    tuning: TuningOptions,
+    tuning: Tuning,
     start: dict[str, torch.Tensor] | None = None,
 ) -> tuple[dict[str, torch.Tensor], RunResult]:
     """Stage 2, or a phase of it. Return the tower's trained weights and the run. ``backbone`` is
@@ -219,7 +210,7 @@ def train_end_to_end(
     backbone: Backbone,
     diffusion: Diffusion,
     work: Work,
-    tuning: TuningOptions,
+    tuning: Tuning,
     condition: str = "broadcast",
 ) -> tuple[dict[str, torch.Tensor], RunResult, nn.Module]:
     """Both stages at once, from the projector that stage 1 starts from. Return also the trained
@@ -238,13 +229,15 @@ def _train_tower(
     model: ConditionModel,
     diffusion: Diffusion,
     work: Work,
-    tuning: TuningOptions,
+    tuning: Tuning,
     purpose: str,
     start: dict[str, torch.Tensor] | None = None,
 ) -> tuple[dict[str, torch.Tensor], RunResult]:
     """Train the tower, whose first adapter is drawn for ``purpose``, or from ``start``."""
     base = (
-        _find_base(model.backbone, work.options, tuning, start) if work.options.asks_base else None
+        _find_base(model.backbone, work.run.loss.pull_to, tuning, start)
+        if work.contrast.asks_base(work.run.loss)
+        else None
     )
     torch.manual_seed(derive_seed(work.run.seed, "lora", purpose))
     prepare_tower(model.backbone, tuning)
@@ -256,15 +249,15 @@ def _train_tower(
 
 def _find_base(
     backbone: Backbone,
-    options: ObjectiveOptions,
-    tuning: TuningOptions,
+    pull_to: str,
+    tuning: Tuning,
     start: dict[str, torch.Tensor] | None,
 ) -> Backbone:
     """Return a frozen copy of the tower that the loss pulls to: before stage 2, or as the phase
     found it.
     """
     base = frozen_copy(backbone)
-    if options.pull_to == "phase" and start is not None:
+    if pull_to == "phase" and start is not None:
         merge_tower(base, tuning, start)
         base.model.requires_grad_(False).eval()
     return base

@@ -11,13 +11,13 @@ from torch import nn
 
 from dcr.errors import UserError
 from dcr.training.distributed.sharding import part_like, whole
-from dcr.training.run import RunOptions
+from dcr.training.runs import Run
 
 _WEIGHT = "weight:"
 _MOMENT = "adamw:"
 
 
-def build_optimizer(trainable: dict[str, torch.nn.Parameter], run: RunOptions) -> torch.optim.AdamW:
+def build_optimizer(trainable: dict[str, torch.nn.Parameter], run: Run) -> torch.optim.AdamW:
     """Return AdamW; where tower and projector train at once, each has its own learning rate.
 
     Args:
@@ -26,13 +26,13 @@ def build_optimizer(trainable: dict[str, torch.nn.Parameter], run: RunOptions) -
     """
     projector = [p for name, p in trainable.items() if name.startswith("projector.")]
     tower = [p for name, p in trainable.items() if not name.startswith("projector.")]
-    both = [{"params": tower}, {"params": projector, "lr": run.projector_learning_rate}]
+    both = [{"params": tower}, {"params": projector, "lr": run.parameters.stage1.learning_rate}]
     return torch.optim.AdamW(
         both if projector and tower else trainable.values(),
-        lr=run.learning_rate,
-        betas=(run.adam_beta1, run.adam_beta2),
-        eps=run.adam_epsilon,
-        weight_decay=run.adam_weight_decay,
+        lr=run.stage.learning_rate,
+        betas=(run.parameters.optimizer.beta1, run.parameters.optimizer.beta2),
+        eps=run.parameters.optimizer.epsilon,
+        weight_decay=run.parameters.optimizer.weight_decay,
     )
 
 
@@ -50,7 +50,7 @@ def decay_factor(decay: str, step: int, num_steps: int) -> float:
     return {"none": 1.0, "linear": 1 - share, "cosine": (1 + math.cos(math.pi * share)) / 2}[decay]
 
 
-def set_learning_rate(optimizer: torch.optim.Optimizer, run: RunOptions, step: int) -> float:
+def set_learning_rate(optimizer: torch.optim.Optimizer, run: Run, step: int) -> float:
     """Set every group's learning rate, which depends on the step's number alone; return the first
     one's.
 
@@ -59,7 +59,7 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, run: RunOptions, step: i
         run: gives decay and number of steps.
         step: that is about to be taken, from 1.
     """
-    factor = decay_factor(run.learning_rate_decay, step, run.max_train_steps)
+    factor = decay_factor(run.stage.learning_rate_decay, step, run.max_train_steps)
     for group in optimizer.param_groups:
         group["lr"] = factor * group.setdefault("initial_lr", group["lr"])
     return optimizer.param_groups[0]["lr"]
@@ -110,7 +110,7 @@ def restore_state(
     }:
         raise UserError(
             "the checkpoint holds other weights than those that are trained; set"
-            " resume_from_checkpoint to none"
+            " training.checkpoints.resume_from to none"
         )
     with torch.no_grad():
         for name, parameter in trainable.items():

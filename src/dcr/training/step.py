@@ -9,13 +9,15 @@ import torch
 
 from dcr.models.backbones import Backbone, transformer_blocks
 from dcr.models.diffusion import Diffusion
+from dcr.parameters.training.parts import Loss
 from dcr.seeds import derive_seed
-from dcr.training.batches import Augmentation, Batch, BatchOptions, make_batch
+from dcr.training.batches import Augmentation, Batch, make_batch
+from dcr.training.contrast import Contrast
 from dcr.training.distributed.processes import Processes
 from dcr.training.model import ConditionModel
-from dcr.training.objectives import OBJECTIVES, Objective, ObjectiveOptions
+from dcr.training.objectives import OBJECTIVES, Objective
 from dcr.training.precision import Precision
-from dcr.training.run import RunOptions
+from dcr.training.runs import Run
 from dcr.training.unet.predictor import Predictor
 
 _MAX_GRAPHS = (
@@ -31,7 +33,8 @@ class MicroStep:
         model: image tower and projector; whatever in it requires a gradient gets one.
         diffusion: frozen, its UNet in the run's precision; see `dcr.training.precision.make_ready`.
         augmentation: makes the positive views.
-        run, options, batches: numbers of the run, of its loss, and of how batches are drawn.
+        run: whose numbers hold, of its loss and of how batches are drawn.
+        contrast: what the run contrasts by.
         processes: that train together; each has ``train_batch_size`` samples of its own.
         base: the encoder as it was before training, where the loss pulls towards its embeddings or
             asks it for neighbours.
@@ -42,9 +45,8 @@ class MicroStep:
         model: ConditionModel,
         diffusion: Diffusion,
         augmentation: Augmentation,
-        run: RunOptions,
-        options: ObjectiveOptions,
-        batches: BatchOptions,
+        run: Run,
+        contrast: Contrast,
         processes: Processes,
         base: Backbone | None = None,
     ) -> None:
@@ -52,17 +54,20 @@ class MicroStep:
         self.diffusion = diffusion
         self.augmentation = augmentation
         self.run = run
-        self.options = options
-        self.batches = batches
+        self.contrast = contrast
         self.processes = processes
         self.base = base
-        if run.gradient_checkpointing != "none":
+        if run.parameters.execution.gradient_checkpointing != "none":
             model.backbone.enable_gradient_checkpointing()
         self.precision = Precision(
-            run.mixed_precision, diffusion.device, run.gradient_accumulation_steps
+            run.parameters.mixed_precision,
+            diffusion.device,
+            run.parameters.optimizer.gradient_accumulation_steps,
         )
-        self.predict = Predictor(diffusion, *_exact_savings(run), run.published_prompt_mask)
-        self.objective = self.build_objective(run.objective, options)
+        self.predict = Predictor(
+            diffusion, *_exact_savings(run), run.parameters.takes("prompt_mask")
+        )
+        self.objective = self.build_objective(run.objective, run.loss, contrast)
 
     def __call__(
         self, collated: dict[str, Any], number: int, rows_per_chunk: int
@@ -78,20 +83,24 @@ class MicroStep:
             self.run.seed,
             number,
             self.processes,
-            self.batches,
+            self.run.parameters.batches,
+            self.run.parameters.published,
         )
         if self.base:
             self._ask_base(batch)
         return self.objective.step(batch, rows_per_chunk), batch
 
-    def build_objective(self, name: str, options: ObjectiveOptions) -> Objective:
+    def build_objective(self, name: str, loss: Loss, contrast: Contrast) -> Objective:
         """Return an objective on this model, the run's own or another one to measure by.
 
         Args:
             name: ``dcr``, ``naive`` or ``reconstruction``.
-            options: its numbers.
+            loss: its weights and temperature.
+            contrast: what it contrasts by.
         """
-        return OBJECTIVES[name](options, self.model, self.predict, self.precision, self.processes)
+        return OBJECTIVES[name](
+            loss, contrast, self.model, self.predict, self.precision, self.processes
+        )
 
     def compile_blocks(self) -> None:
         """Compile the transformer blocks of tower and UNet, where the time goes, in place.
@@ -110,16 +119,16 @@ class MicroStep:
     @property
     def is_plain_contrast(self) -> bool:
         """Whether DCR's loss is its contrast and nothing else."""
-        return self.options.is_plain_contrast and not self.batches.snr_gamma
+        return self.contrast.is_plain(self.run.loss) and not self.run.parameters.batches.snr_gamma
 
     @torch.no_grad()
     def _ask_base(self, batch: Batch) -> None:
         with self.precision.autocast():
             own = self.base.encode_image(batch.pixels).float()
-            if self.options.contrast.resampler:
+            if self.contrast.resampler:
                 views = self.base.encode_image(batch.view_pixels[: len(batch.pixels)]).float()
                 batch.clip_features = own, views
-        if self.options.base_embedding_weight:
+        if self.run.loss.base_embedding_weight:
             batch.base_features = own
 
     def seed_dropout(self, number: int) -> None:
@@ -130,18 +139,18 @@ class MicroStep:
         torch.manual_seed(derive_seed(self.run.seed, "dropout", number, *others))
 
 
-def _exact_savings(run: RunOptions) -> tuple[bool, bool]:
+def _exact_savings(run: Run) -> tuple[bool, bool]:
     """Return whether the empty prompt's keys and values are constant, and the prefix shared, as far
     as they can be.
 
     Both stand in the UNet during the forward pass alone: what is computed again in the backward
     pass misses them, and compiled blocks do not see that their modules are replaced.
     """
-    asked = run.constant_prompt, run.shared_prefix
-    checkpointed = run.gradient_checkpointing == "all"
+    asked = run.parameters.execution.constant_prompt, run.parameters.execution.shared_prefix
+    checkpointed = run.parameters.execution.gradient_checkpointing == "all"
     savings = (
-        run.constant_prompt and not checkpointed,
-        run.shared_prefix and not checkpointed and not run.compile,
+        run.parameters.execution.constant_prompt and not checkpointed,
+        run.parameters.execution.shared_prefix and not checkpointed and not run.parameters.compile,
     )
     if savings != asked:
         _log.info(

@@ -23,8 +23,8 @@ from dcr.training.data import iterate_batches
 from dcr.training.distributed.processes import alone
 from dcr.training.distributed.sharding import own_part, shard, whole
 from dcr.training.guards import IgnoredCondition, check_end, count_skipped, is_finite_step
-from dcr.training.monitoring.monitor import Monitor, MonitorOptions, log_plan
-from dcr.training.run import RunResult
+from dcr.training.monitoring.monitor import Monitor, log_plan
+from dcr.training.runs import RunResult
 from dcr.training.state import build_optimizer, restore_state, set_learning_rate, training_state
 from dcr.training.step import MicroStep
 from dcr.training.stopping import JOB, STOP_FILE, Stopped, StopRequest
@@ -41,9 +41,9 @@ class Trainer:
             state.
         positions: of the samples in ``latents`` to train on.
         validate: returns the noise error on a fixed held-out set, called every
-            ``validate_every_steps``.
+            ``held_out.every_steps``.
         checkpoints: where to go on from and to save; None keeps nothing.
-        monitor, draw: what is shown beside the bar, see `dcr.training.monitoring.monitor.Monitor`.
+        draw: what is shown beside the bar, see `dcr.training.monitoring.monitor.Monitor`.
 
     Raises:
         UserError: there are fewer samples than one step needs.
@@ -56,22 +56,19 @@ class Trainer:
         positions: list[int],
         validate: Callable[[], float],
         checkpoints: Checkpoints | None,
-        monitor: MonitorOptions | None = None,
         draw: Callable[[], Any] | None = None,
     ) -> None:
         self.run = run = micro_step.run
         self.processes = micro_step.processes
-        self._step_samples = run.train_batch_size * self.processes.count
-        columns = (
-            self._step_samples if micro_step.options.gather_negatives else run.train_batch_size
-        )
+        self._step_samples = run.stage.train_batch_size * self.processes.count
+        columns = self._step_samples if micro_step.contrast.gathers else run.stage.train_batch_size
         if len(positions) < self._step_samples:
             raise UserError(
                 f"{run.name}: {len(positions)} samples to train on are fewer than train_batch_size"
-                f" {run.train_batch_size} on {self.processes.count} process(es); lower it or bring"
-                " more data"
+                f" {run.stage.train_batch_size} on {self.processes.count} process(es); lower"
+                " it or bring more data"
             )
-        batches = micro_step.batches
+        batches = run.parameters.batches
         if run.objective == "dcr" and batches.negatives_count >= columns:
             raise UserError(
                 f"{run.name}: negatives_count {batches.negatives_count} is not less than the"
@@ -97,9 +94,7 @@ class Trainer:
         self.trainable = self.model.trainable()
         self.optimizer = build_optimizer(self.trainable, run)
         folder = checkpoints.folder if checkpoints else None
-        self.monitor = Monitor(
-            monitor or MonitorOptions(), micro_step, self.trainable, folder, draw
-        )
+        self.monitor = Monitor(micro_step, self.trainable, folder, draw)
         self._skipped_in_a_row = 0
         self._is_of_another = False
         watched = run.objective == "dcr" and micro_step.is_plain_contrast
@@ -124,7 +119,7 @@ class Trainer:
         else:
             self.model.train()
             planned = self._make_plan(progress)
-            if self.run.compile:
+            if self.run.parameters.compile:
                 self.micro_step.compile_blocks()
             with StopRequest(self._stop_file) as stop, closing(self.monitor):
                 self.monitor.start(progress)
@@ -156,7 +151,7 @@ class Trainer:
             )  # its own values are of the whole batch
             last = step == run.max_train_steps
             asked = self.processes.is_first or run.is_sharded
-            if asked and (last or step % run.validate_every_steps == 0):
+            if asked and (last or step % run.parameters.held_out.every_steps == 0):
                 row["validation_loss"] = self.validate()
             if self._ignored_condition and self.processes.is_first:
                 self._ignored_condition.watch(row["loss"])
@@ -185,7 +180,7 @@ class Trainer:
 
         Returns: its losses, and the batches of its micro-steps.
         """
-        sums, seen, count = {}, [], self.run.gradient_accumulation_steps
+        sums, seen, count = {}, [], self.run.parameters.optimizer.gradient_accumulation_steps
         for number in range((step - 1) * count, step * count):
             parts, batch = self.micro_step(next(batches), number, rows_per_chunk)
             sums = {name: sums.get(name, 0.0) + value / count for name, value in parts.items()}
@@ -196,11 +191,15 @@ class Trainer:
         """Take the optimizer step, or skip it where loss or gradient is not finite; complete
         the row.
         """
-        if not self.run.published_reduction:
+        if self.run.shares_gradients:
             self.processes.mean_gradients(self.trainable.values())
         self.scaler.unscale_(self.optimizer)
         norm = float(
-            whole(torch.nn.utils.clip_grad_norm_(self.trainable.values(), self.run.max_grad_norm))
+            whole(
+                torch.nn.utils.clip_grad_norm_(
+                    self.trainable.values(), self.run.parameters.optimizer.max_grad_norm
+                )
+            )
         )
         row |= {
             "learning_rate": set_learning_rate(self.optimizer, self.run, progress.step + 1),
@@ -213,7 +212,7 @@ class Trainer:
         self.optimizer.zero_grad()
         self._skipped_in_a_row = 0 if finite else self._skipped_in_a_row + 1
         progress.num_skipped += not finite
-        if self._skipped_in_a_row >= self.run.max_skipped_steps:
+        if self._skipped_in_a_row >= self.run.parameters.optimizer.max_skipped_steps:
             raise UserError(
                 f"{self.run.name}: loss {row['loss']} and gradient norm {norm} in"
                 f" {self._skipped_in_a_row} steps in a row, the last at step {progress.step + 1}"
@@ -233,19 +232,25 @@ class Trainer:
 
     @property
     def _samples_a_step(self) -> int:
-        alike = self.run.published_sampling  # all processes read the same samples
+        alike = self.run.parameters.takes("sampling")  # all processes read the same samples
         return (
-            self.run.train_batch_size if alike else self._step_samples
-        ) * self.run.gradient_accumulation_steps
+            self.run.stage.train_batch_size if alike else self._step_samples
+        ) * self.run.parameters.optimizer.gradient_accumulation_steps
 
     def _batches(self, progress: Progress) -> Iterator[dict]:
         run = self.run
-        count = run.gradient_accumulation_steps
+        count = run.parameters.optimizer.gradient_accumulation_steps
         steps = range(progress.step * count, run.max_train_steps * count)
         return iterate_batches(
-            self.latents, self.positions, run.train_batch_size, run.seed, steps, run.num_workers,
-            alone() if run.published_sampling else self.processes, progress.num_samples,
-        )  # fmt: skip
+            self.latents,
+            self.positions,
+            run.stage.train_batch_size,
+            run.seed,
+            steps,
+            run.parameters.execution.num_workers,
+            alone() if run.parameters.takes("sampling") else self.processes,
+            progress.num_samples,
+        )
 
     def _resume(self) -> Progress:
         """Return the newest fitting checkpoint's progress, its state put in place, or that of a

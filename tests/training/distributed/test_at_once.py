@@ -26,7 +26,7 @@ METHODS = {
         "two": [REC | {"max_train_steps": 3}, DCR],
         "reconstruction": [REC | {"max_train_steps": 5}],
     },
-    "stage2_max_train_steps": 2,
+    "stage2.max_train_steps": 2,
 }
 
 
@@ -55,7 +55,8 @@ def checkpoints(folder):
 def test_they_give_the_same_bits(world, tmp_path, workers):
     projector = fixed_projector(world)
     apart = jobs.train_adapters(
-        open_job(world, tmp_path / "at once", num_methods_at_once=2, **METHODS), projector
+        open_job(world, tmp_path / "at once", **{"processes.num_methods_at_once": 2}, **METHODS),
+        projector,
     )
     one_by_one = jobs.train_adapters(open_job(world, tmp_path / "one by one", **METHODS), projector)
     assert apart.towers.keys() == one_by_one.towers.keys()
@@ -103,7 +104,10 @@ def test_sigterm_reaches_all_which_save_and_end(world, tmp_path, workers):
 
     def train(steps):
         job = open_job(
-            world, tmp_path, num_methods_at_once=2, **long | {"stage2_max_train_steps": steps}
+            world,
+            tmp_path,
+            **{"processes.num_methods_at_once": 2},
+            **long | {"stage2.max_train_steps": steps},
         )
         return jobs.train_adapters(job, fixed_projector(world))
 
@@ -118,13 +122,19 @@ def test_sigterm_reaches_all_which_save_and_end(world, tmp_path, workers):
     assert len(train(step + 100).runs) == 2
 
 
-@pytest.mark.parametrize("several", [{"num_processes": 2}, {"num_hosts": 2}])
+@pytest.mark.parametrize("several", [{"processes.num_processes": 2}, {"processes.num_hosts": 2}])
 def test_processes_that_train_together_do_not_train_apart(several):
     with pytest.raises(ValueError, match="num_methods_at_once"):
-        parameters(num_methods_at_once=2, **several)
+        parameters(**{"processes.num_methods_at_once": 2}, **several)
 
 
 def test_a_single_method_needs_no_worker(world, tmp_path):
-    job = open_job(world, tmp_path, num_methods_at_once=2, method="reconstruction", baselines=[])
+    job = open_job(
+        world,
+        tmp_path,
+        **{"processes.num_methods_at_once": 2},
+        method="reconstruction",
+        baselines=[],
+    )
     jobs.train_adapters(job, fixed_projector(world))
     assert not (tmp_path / JOB).exists()

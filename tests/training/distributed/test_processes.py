@@ -21,11 +21,12 @@ from torch import multiprocessing
 from dcr.errors import UserError
 from dcr.training import jobs
 from dcr.training.batches import Batch
+from dcr.training.contrast import Contrast
 from dcr.training.data import StepSampler
 from dcr.training.distributed import launcher
 from dcr.training.distributed.failures import raise_first
 from dcr.training.distributed.processes import Processes, alone, join, stand_apart
-from dcr.training.objectives import OBJECTIVES, ObjectiveOptions
+from dcr.training.objectives import OBJECTIVES
 from dcr.training.stopping import JOB, Stopped
 from tiny_conditions import step_of
 from training_cuts import once
@@ -150,10 +151,8 @@ def gradients(case, processes):
     }
     batch = Batch(**shared)
     batch.negatives = None if num_negatives is None else OFFSETS[own, :num_negatives]
-    options = ObjectiveOptions(
-        0.1, 2, gather_negatives=True, contrast_weight=0.3, reconstruction_weight=0.7
-    )
-    step_of(method, encode, predict, batch, options, processes)
+    loss = weights(contrast_weight=0.3, reconstruction_weight=0.7)
+    step_of(method, encode, predict, batch, loss, Contrast(gathers=True), processes)
     processes.mean_gradients(weights)
     return torch.cat([weight.grad.flatten() for weight in weights])
 
@@ -221,7 +220,13 @@ def test_workers_that_have_ended_well_are_no_failure(tmp_path):
 
 
 def test_several_hosts_meet_at_the_endpoint(tmp_path):
-    many = parameters(num_processes=8, num_hosts=2, rendezvous_endpoint="head:29400")
+    many = parameters(
+        **{
+            "processes.num_processes": 8,
+            "processes.num_hosts": 2,
+            "processes.rendezvous_endpoint": "head:29400",
+        }
+    )
     command = launcher._command(many, 8, tmp_path / "config.json")
     assert command[:3] == [sys.executable, "-m", "dcr.training.distributed.agent"]
     text = " ".join(command)
@@ -253,7 +258,7 @@ class OtherHost(logging.Handler):
 @pytest.mark.parametrize("endpoint", ["head", "head:", ":29400", "head:port", "a head:1"])
 def test_an_endpoint_without_host_or_port_is_refused(endpoint):
     with pytest.raises(ValueError, match="rendezvous_endpoint"):
-        parameters(rendezvous_endpoint=endpoint)
+        parameters(**{"processes.rendezvous_endpoint": endpoint})
 
 
 @pytest.mark.slow
@@ -267,7 +272,9 @@ class TestWorkers:
     @pytest.fixture(scope="class")
     def alone(self, world, tmp_path_factory):
         """The projector of one process with a batch of 4."""
-        return self.train(world, tmp_path_factory.mktemp("alone"), stage1_train_batch_size=4)[0]
+        return self.train(
+            world, tmp_path_factory.mktemp("alone"), **{"stage1.train_batch_size": 4}
+        )[0]
 
     @pytest.fixture(autouse=True)
     def sources(self, monkeypatch):
@@ -289,7 +296,7 @@ class TestWorkers:
     def two_hosts(self):
         with socket.create_server(("localhost", 0)) as server:
             port = server.getsockname()[1]
-        return {"num_hosts": 2, "rendezvous_endpoint": f"localhost:{port}"}
+        return {"processes.num_hosts": 2, "processes.rendezvous_endpoint": f"localhost:{port}"}
 
     def assert_same_as(self, alone, projector, result):
         assert list(result.losses["step"]) == [1, 2, 3, 4, 5, 6]
@@ -298,13 +305,13 @@ class TestWorkers:
 
     def test_two_processes_train_as_one_with_twice_the_batch(self, world, tmp_path, alone):
         projector, _, result = self.train(
-            world, tmp_path, stage1_train_batch_size=2, num_processes=2
+            world, tmp_path, **{"stage1.train_batch_size": 2, "processes.num_processes": 2}
         )
         self.assert_same_as(alone, projector, result)
 
     def test_two_hosts_train_as_one_with_twice_the_batch(self, world, tmp_path, alone, other_host):
         projector, _, result = self.train(
-            world, tmp_path, stage1_train_batch_size=2, **self.two_hosts()
+            world, tmp_path, **{"stage1.train_batch_size": 2}, **self.two_hosts()
         )
         self.assert_same_as(alone, projector, result)
         assert other_host.process.wait() == 0
@@ -316,7 +323,7 @@ class TestWorkers:
             r"stage1: \d+ samples to train on are fewer than train_batch_size 50 on 2 process"
         )
         with pytest.raises(UserError, match=f"^{sentence}"):
-            self.train(world, tmp_path, stage1_train_batch_size=50, **self.two_hosts())
+            self.train(world, tmp_path, **{"stage1.train_batch_size": 50}, **self.two_hosts())
         assert other_host.process.wait() == 1
         said = other_host.process.stderr.read() + capfd.readouterr().err
         assert "Traceback" not in said
@@ -329,7 +336,7 @@ class TestWorkers:
         with pytest.raises(
             UserError, match=r"stage1: there is a file where a folder is needed; move it away"
         ):
-            self.train(world, tmp_path, num_processes=2)
+            self.train(world, tmp_path, **{"processes.num_processes": 2})
         assert (tmp_path / JOB / "rank-0.json").is_file()
         assert "Traceback" not in capfd.readouterr().err
 
@@ -353,7 +360,9 @@ class TestWorkers:
             once(tmp_path / "stage1", kill),
             pytest.raises(UserError, match=r"^rank \d was killed by signal 9: has memory run out"),
         ):
-            self.train(world, tmp_path, num_processes=2, stage1_max_train_steps=100_000)
+            self.train(
+                world, tmp_path, **{"processes.num_processes": 2, "stage1.max_train_steps": 100_000}
+            )
 
     def test_workers_do_not_outlive_a_killed_node(self, world, tmp_path):
         node = fork_server().Process(target=train_without_end, args=(world, tmp_path))
@@ -380,21 +389,28 @@ class TestWorkers:
                 Stopped, match=r"stopped at step \d+; it is saved in .*same command goes on"
             ) as stopped,
         ):
-            self.train(world, tmp_path, num_processes=2, stage1_max_train_steps=100_000)
+            self.train(
+                world, tmp_path, **{"processes.num_processes": 2, "stage1.max_train_steps": 100_000}
+            )
         step = int(re.search(r"step (\d+)", str(stopped.value))[1])
         assert (tmp_path / f"stage1/checkpoint-{step}").is_dir()
-        _, _, result = self.train(world, tmp_path, num_processes=2, stage1_max_train_steps=step + 2)
+        _, _, result = self.train(
+            world, tmp_path, **{"processes.num_processes": 2, "stage1.max_train_steps": step + 2}
+        )
         assert list(result.losses["step"]) == list(range(1, step + 3))
 
     def test_a_run_goes_on_in_another_number_of_processes(self, world, tmp_path):
         """It takes up the global order of samples where one process left it; every process
         brings its own batch.
         """
-        changes = {"stage1_train_batch_size": 2, "report_to": ["dvclive", "tensorboard"]}
-        self.train(world, tmp_path, stage1_max_train_steps=4, **changes)
+        changes = {"stage1.train_batch_size": 2, "monitoring.report_to": ["dvclive", "tensorboard"]}
+        self.train(world, tmp_path, **{"stage1.max_train_steps": 4}, **changes)
         path = str(tmp_path / "stage1" / "checkpoint-4")
         _, _, result = self.train(
-            world, tmp_path, num_processes=2, resume_from_checkpoint=path, **changes
+            world,
+            tmp_path,
+            **{"processes.num_processes": 2, "checkpoints.resume_from": path},
+            **changes,
         )
         assert list(result.losses["step"]) == [1, 2, 3, 4, 5, 6]
         state = json.loads((tmp_path / "stage1/checkpoint-6/state.json").read_text())
@@ -407,4 +423,6 @@ class TestWorkers:
 
 
 def train_without_end(world, folder):
-    jobs.train_projector(open_job(world, folder, num_processes=2, stage1_max_train_steps=100_000))
+    jobs.train_projector(
+        open_job(world, folder, **{"processes.num_processes": 2, "stage1.max_train_steps": 100_000})
+    )

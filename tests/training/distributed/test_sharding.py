@@ -16,27 +16,35 @@ from training_world import fixed_projector, fork_server, open_job, parameters, w
 
 STEPS = 3
 SHOWN = {
-    "diagnostics_every_steps": 2,
-    "images_every_steps": 2,
-    "num_images": 2,
-    "num_denoising_steps": 2,
+    "monitoring.diagnostics_every_steps": 2,
+    "monitoring.images_every_steps": 2,
+    "monitoring.num_images": 2,
+    "monitoring.num_denoising_steps": 2,
 }
 # What is trained, and how: up to a step without or with sharding.
 CASES = {
     "lora, from a plain run's checkpoint": (SHOWN, [(1, "none"), (STEPS, "fsdp2")]),
     "lora, on as a plain run": ({}, [(1, "fsdp2"), (STEPS, "none")]),
     "full": (
-        {"tuning": "full", "gradient_checkpointing": "all", "base_embedding_weight": 0.1},
+        {
+            "tuning.mode": "full",
+            "execution.gradient_checkpointing": "all",
+            "loss.base_embedding_weight": 0.1,
+        },
         [(2, "fsdp2"), (STEPS, "fsdp2")],
     ),
     "last blocks, naive": (
         {
-            **{"tuning": "last_blocks", "num_tuned_blocks": 1, "gradient_accumulation_steps": 2},
-            **{"method": "naive", "gather_negatives": True},
+            **{
+                "tuning.mode": "last_blocks",
+                "tuning.num_blocks": 1,
+                "optimizer.gradient_accumulation_steps": 2,
+            },
+            **{"method": "naive", "batches.gather_negatives": True},
         },
         [(STEPS, "fsdp2")],
     ),
-    "compiled": ({"compile": True, "lora_dropout": 0.0}, [(STEPS, "fsdp2")]),
+    "compiled": ({"compile": True, "tuning.lora.dropout": 0.0}, [(STEPS, "fsdp2")]),
     "end to end": (
         {"method": "end_to_end", "condition": "patch_tokens", "mixed_precision": "bf16"},
         [(STEPS, "fsdp2")],
@@ -47,13 +55,13 @@ CASES = {
 def train(world, folder, processes, steps, **changes):
     """Train stage 2; return weights and log."""
     sizes = {
-        "stage2_max_train_steps": steps,
+        "stage2.max_train_steps": steps,
         "end_to_end_max_train_steps": steps,
-        "stage2_train_batch_size": 3,
+        "stage2.train_batch_size": 3,
     }
     # The bias of attention keys has no gradient but rounding, which AdamW with a small epsilon
     # makes a step of.
-    job = open_job(world, folder, adam_epsilon=1e-3, **sizes | changes)
+    job = open_job(world, folder, **{"optimizer.epsilon": 1e-3}, **sizes | changes)
     job.processes = processes
     trained = jobs.train_adapters(job, fixed_projector(world))
     (name,) = trained.runs
@@ -87,7 +95,14 @@ def train_case(rank, count, world, folder, case):
     changes, parts = CASES[case]
     plain = train(world, folder / "plain", processes, STEPS, **changes)
     for steps, sharding in parts:
-        sharded = train(world, folder / "sharded", processes, steps, sharding=sharding, **changes)
+        sharded = train(
+            world,
+            folder / "sharded",
+            processes,
+            steps,
+            **{"processes.sharding": sharding},
+            **changes,
+        )
     torch.save((plain, sharded, shares), folder / f"{rank}.pt")
     torch.distributed.destroy_process_group()
 
@@ -138,7 +153,10 @@ def test_pictures_are_the_same(folder):
 
 
 def test_sharding_among_one_process_changes_nothing(world, tmp_path):
-    plain, sharded = (train(world, tmp_path / s, alone(), 2, sharding=s) for s in ("none", "fsdp2"))
+    plain, sharded = (
+        train(world, tmp_path / s, alone(), 2, **{"processes.sharding": s})
+        for s in ("none", "fsdp2")
+    )
     assert [
         n for n, t in plain["weights"].items() if not torch.equal(t, sharded["weights"][n])
     ] == []
@@ -151,6 +169,8 @@ def test_plain_tensors_are_whole():
 
 
 def test_half_precision_with_a_loss_scale_is_refused():
-    assert isinstance(parameters(sharding="fsdp2", mixed_precision="bf16"), TrainingParameters)
+    assert isinstance(
+        parameters(**{"processes.sharding": "fsdp2"}, mixed_precision="bf16"), TrainingParameters
+    )
     with pytest.raises(ValueError, match="must be none with mixed_precision fp16"):
-        parameters(sharding="fsdp2", mixed_precision="fp16")
+        parameters(**{"processes.sharding": "fsdp2"}, mixed_precision="fp16")

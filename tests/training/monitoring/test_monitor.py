@@ -12,12 +12,13 @@ from torch import nn
 
 from dcr.training import cost as cost_module
 from dcr.training import jobs
+from dcr.training.contrast import Contrast
 from dcr.training.cost import Cost, _Saved, plan
 from dcr.training.distributed.processes import Processes, alone
 from dcr.training.monitoring.diagnostics import diagnose
-from dcr.training.objectives import OBJECTIVES, ObjectiveOptions
-from tiny_conditions import Exact, TinyConditions, draw_batch, step_of, tiny_predict
-from training_world import fixed_projector, open_job, write_world
+from dcr.training.objectives import OBJECTIVES
+from tiny_conditions import Exact, TinyConditions, draw_batch, step_of, tiny_predict, weights
+from training_world import fixed_projector, open_job, parameters, run_of, write_world
 
 
 @pytest.fixture(scope="module")
@@ -31,20 +32,19 @@ def plain_run(world, tmp_path_factory):
     job = open_job(
         world,
         tmp_path_factory.mktemp("plain"),
-        diagnostics_every_steps=0,
-        contrast_diagnostics=False,
+        **{"monitoring.diagnostics_every_steps": 0, "monitoring.contrast_diagnostics": False},
     )
     return jobs.train_adapters(job, fixed_projector(world))
 
 
 def test_watching_a_run_changes_no_bit_of_it(world, plain_run, tmp_path):
     shown = {
-        "diagnostics_every_steps": 1,
-        "images_every_steps": 3,
-        "num_images": 2,
-        "num_denoising_steps": 2,
+        "monitoring.diagnostics_every_steps": 1,
+        "monitoring.images_every_steps": 3,
+        "monitoring.num_images": 2,
+        "monitoring.num_denoising_steps": 2,
     }
-    job = open_job(world, tmp_path, report_to=["dvclive", "tensorboard"], **shown)
+    job = open_job(world, tmp_path, **{"monitoring.report_to": ["dvclive", "tensorboard"]}, **shown)
     watched = jobs.train_adapters(job, fixed_projector(world))
     expected = plain_run.towers["dcr"]
     assert [
@@ -71,9 +71,7 @@ def test_watching_a_run_changes_no_bit_of_it(world, plain_run, tmp_path):
 
 def tiny_micro_step(model, objective):
     """What diagnostics ask of a micro-step, on a model small enough for exact arithmetic."""
-    options = ObjectiveOptions(
-        0.1, 2, False, contrast_weight=0.3, reconstruction_weight=0.7, reconstruction_share=0.4
-    )
+    loss = weights(contrast_weight=0.3, reconstruction_weight=0.7, reconstruction_share=0.4)
 
     class Halved(Exact):
         scaler = torch.amp.GradScaler("cpu", enabled=False)
@@ -83,12 +81,16 @@ def tiny_micro_step(model, objective):
 
     precision = Halved()
     return SimpleNamespace(
-        options=options,
-        run=SimpleNamespace(objective=objective, gradient_accumulation_steps=2),
+        contrast=Contrast(),
+        run=SimpleNamespace(
+            objective=objective,
+            loss=loss,
+            parameters=parameters(**{"optimizer.gradient_accumulation_steps": 2}),
+        ),
         precision=precision,
         processes=alone(),
-        build_objective=lambda name, options: OBJECTIVES[name](
-            options, model, tiny_predict(), precision, alone()
+        build_objective=lambda name, loss, contrast: OBJECTIVES[name](
+            loss, contrast, model, tiny_predict(), precision, alone()
         ),
         seed_dropout=lambda number: None,
     )
@@ -98,12 +100,9 @@ def tiny_micro_step(model, objective):
     ("objective", "contrast"), [("dcr", "dcr"), ("reconstruction", "dcr"), ("naive", "naive")]
 )
 def test_the_conflict_is_the_cosine_of_the_two_terms_gradients(objective, contrast):
-    def gradient(name, **weights):
+    def gradient(name):
         model = TinyConditions()
-        options = ObjectiveOptions(
-            0.1, 5, False, **{"contrast_weight": 1.0, "reconstruction_weight": 1.0} | weights
-        )
-        step_of(name, model, tiny_predict(), draw_batch(), options)
+        step_of(name, model, tiny_predict(), draw_batch(), weights(), rows_per_chunk=5)
         return torch.cat([p.grad.flatten() for p in model.parameters()])
 
     of_error = gradient("reconstruction")
@@ -143,12 +142,16 @@ def test_the_plan_counts_parameters_steps_samples_and_operations(world, tmp_path
 
 def setting(objective, rows=0, **batches):
     """What the plan asks of a micro-step: a batch of 6, memory for 1000 bytes."""
-    run = SimpleNamespace(objective=objective, train_batch_size=6, gradient_accumulation_steps=2)
-    views = SimpleNamespace(**{"num_views": 1, "negatives_count": 0} | batches)
-    options = SimpleNamespace(rows_per_chunk=rows, gather_negatives=False)
-    diffusion = SimpleNamespace(device=torch.device("cpu"))
+    numbers = {
+        "stage2.train_batch_size": 6,
+        "optimizer.gradient_accumulation_steps": 2,
+        "execution.rows_per_chunk": rows,
+    }
     return SimpleNamespace(
-        run=run, batches=views, options=options, diffusion=diffusion, processes=alone()
+        run=run_of(parameters(**numbers | batches), objective),
+        contrast=Contrast(),
+        diffusion=SimpleNamespace(device=torch.device("cpu")),
+        processes=alone(),
     )
 
 
@@ -157,7 +160,13 @@ def setting(objective, rows=0, **batches):
     [
         (setting("dcr", rows=2), 2, 6 * 7, 2 * 7, 12),
         (setting("dcr"), 4, 6 * 7, 4 * 7, 12),  # 700 bytes, less 12 * 2 + 12 * 10, over 7 * 18
-        (setting("dcr", negatives_count=2, num_views=2), 6, 6 * 5, 6 * 5, 18),
+        (
+            setting("dcr", **{"batches.negatives_count": 2, "batches.num_views": 2}),
+            6,
+            6 * 5,
+            6 * 5,
+            18,
+        ),
         (setting("reconstruction", rows=1), 1, 6, 6, 6),
     ],
 )

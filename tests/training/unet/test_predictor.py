@@ -8,12 +8,11 @@ from diffusers import UNet2DConditionModel
 from torch.utils.flop_counter import FlopCounterMode
 
 from dcr.training.batches import Batch
-from dcr.training.objectives import ObjectiveOptions
 from dcr.training.unet.constant_prompt import allows_constant_prompt, cross_attention
 from dcr.training.unet.predictor import Predictor
 from diffusion_models import CROSS_ATTENTION_DIM, tiny_diffusion
 from models import randomize
-from tiny_conditions import step_of
+from tiny_conditions import step_of, weights
 
 SAVINGS = [(True, False), (False, True), (True, True)]
 BLOCKS = {
@@ -71,8 +70,7 @@ def loss_and_gradient(predict, method="dcr"):
         projections = layer(pixels.flatten(1))
         return projections, projections
 
-    options = ObjectiveOptions(0.1, 3, False, contrast_weight=1.0, reconstruction_weight=1.0)
-    loss = step_of(method, encode, predict, batch(), options)["loss"]
+    loss = step_of(method, encode, predict, batch(), weights(), rows_per_chunk=3)["loss"]
     return loss, layer.weight.grad
 
 

@@ -70,4 +70,4 @@ def fit_alignments(
     encoders = {BASE: lambda: backbone}
     encoders |= {name: partial(load, name) for name in training_record["products"]["encoders"]}
     encoders |= {training.method: lambda: encoder}
-    return align_encoders(parameters, latents, training.validation_fraction, encoders)
+    return align_encoders(parameters, latents, training.held_out.fraction, encoders)

@@ -64,16 +64,17 @@ def plot_training(
     from dcr.encoder_names import EncoderName
     from dcr.reporting.contrast import plot_contrast
     from dcr.reporting.figures import dcr_loss_bounds, plot_losses
-    from dcr.training.options import objective_options, run_options
+    from dcr.training.contrast import build_contrast
     from dcr.training.runs import all_runs
 
     def has_bounds(run: Run) -> bool:
         """Return whether the loss of a ``run`` is the plain formula, whose bounds are known."""
-        is_plain = objective_options(run).is_plain_contrast and not run.parameters.snr_gamma
+        is_plain = build_contrast(run).is_plain(run.loss)
+        is_plain = is_plain and not run.parameters.batches.snr_gamma
         return run.objective == "dcr" and is_plain
 
     sizes = {
-        name: run_options(run).train_batch_size
+        name: run.stage.train_batch_size
         for name, run in all_runs(training).items()
         if has_bounds(run)
     }

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from dcr.latents import LatentCache
     from dcr.models.backbones import Backbone
     from dcr.models.diffusion import Diffusion
-    from dcr.training.run import RunResult
+    from dcr.training.runs import RunResult
 
 Opener = Callable[[], Any]
 
@@ -44,8 +44,8 @@ def train_projector(
 
     job = jobs.open_job(parameters, latents, backbone, diffusion, checkpoints, made_positives)
     hashes = {**job.hashes, "code": code_hash()}  # taken before training casts the models
-    if parameters.stage1_projector_file:
-        hashes["stage1_projector_file"] = sha256_file(parameters.stage1_projector_file)
+    if parameters.stage1.projector_file:
+        hashes["stage1_projector_file"] = sha256_file(parameters.stage1.projector_file)
     projector, errors, result = jobs.train_projector(job)
     return projector, {"projector": errors}, result, hashes
 

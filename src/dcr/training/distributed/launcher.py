@@ -67,9 +67,9 @@ def launch(
         (temporary / "config.json").write_text(json.dumps(job, indent=1), encoding="utf-8")
         if projector is not None:
             save_file(projector, temporary / "projector.safetensors")
-    workers = at_once if at_once > 1 else parameters.num_processes
+    workers = at_once if at_once > 1 else parameters.processes.num_processes
     command = _command(parameters, workers, folder / "config.json")
-    if parameters.num_hosts > 1:
+    if parameters.processes.num_hosts > 1:
         _log.info(
             "on each of the other hosts run, in this project's folder: %s",
             shlex.join(["python", *command[1:]]),
@@ -79,7 +79,7 @@ def launch(
 
 
 def _command(parameters: TrainingParameters, workers: int, config: Path) -> list[str]:
-    one_host = parameters.num_hosts == 1
+    one_host = parameters.processes.num_hosts == 1
     rendezvous = (
         ["--standalone"]
         if one_host
@@ -89,10 +89,10 @@ def _command(parameters: TrainingParameters, workers: int, config: Path) -> list
             "--rdzv-id",
             "dcr",
             "--rdzv-endpoint",
-            parameters.rendezvous_endpoint,
+            parameters.processes.rendezvous_endpoint,
         ]
     )
-    sizes = ["--nnodes", str(parameters.num_hosts), "--nproc-per-node", str(workers)]
+    sizes = ["--nnodes", str(parameters.processes.num_hosts), "--nproc-per-node", str(workers)]
     module = ["-m", "dcr.training.distributed.worker", str(config)]
     return [sys.executable, "-m", "dcr.training.distributed.agent", *sizes, *rendezvous, *module]
 

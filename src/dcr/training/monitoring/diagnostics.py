@@ -4,7 +4,6 @@ on one batch.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -46,18 +45,20 @@ def diagnose(
         rows_per_chunk: as the step takes it.
     """
     batch = _first_samples(batch, NUM_SAMPLES)
-    alone = replace(
-        micro_step.options,
-        contrast_weight=1.0,
-        reconstruction_weight=0.0,
-        reconstruction_share=0.0,
-        target_weight=0.5,
-    )
+    alone = {
+        "contrast_weight": 1.0,
+        "reconstruction_weight": 0.0,
+        "reconstruction_share": 0.0,
+        "target_weight": 0.5,
+    }
+    loss = micro_step.run.loss.model_copy(update=alone)
     contrast = "naive" if micro_step.run.objective == "naive" else "dcr"
     found = {}
     for name in (contrast, "reconstruction"):
         micro_step.seed_dropout(number)
-        parts = micro_step.build_objective(name, alone).step(batch, rows_per_chunk)
+        parts = micro_step.build_objective(name, loss, micro_step.contrast).step(
+            batch, rows_per_chunk
+        )
         found[name] = parts, _take_gradient(micro_step, trainable)
     parts, of_contrast = found[contrast]
     _, of_error = found["reconstruction"]
@@ -72,7 +73,10 @@ def diagnose(
 def _take_gradient(micro_step: MicroStep, trainable: dict[str, nn.Parameter]) -> torch.Tensor:
     """Return the model's gradient as one vector, the mean over all processes, and clear it."""
     micro_step.processes.mean_gradients(trainable.values())
-    scale = micro_step.run.gradient_accumulation_steps / micro_step.precision.scaler.get_scale()
+    scale = (
+        micro_step.run.parameters.optimizer.gradient_accumulation_steps
+        / micro_step.precision.scaler.get_scale()
+    )
     gradients = [
         whole(torch.zeros_like(p) if p.grad is None else p.grad) for p in trainable.values()
     ]

@@ -7,7 +7,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,25 +27,11 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class MonitorOptions:
-    """What to show, and how often; see conf/base/parameters_training.yml. By default nothing
-    but the bar.
-    """
-
-    report_to: tuple[str, ...] = ()
-    diagnostics_every_steps: int = 0
-    images_every_steps: int = 0
-    num_images: int = 4
-    num_denoising_steps: int = 50
-
-
 class Monitor:
     """Shows one run. Only the first process writes; diagnostics are a matter of all.
 
     Args:
-        options: what to show, and how often.
-        micro_step: of the run.
+        micro_step: of the run, whose section `monitoring` says what to show, and how often.
         trainable: the parameters that train, by name.
         folder: for trackers and pictures; None writes neither.
         draw: returns a picture of what the model tells the UNet of held-out images, as a PIL image.
@@ -54,13 +39,12 @@ class Monitor:
 
     def __init__(
         self,
-        options: MonitorOptions,
         micro_step: MicroStep,
         trainable: dict[str, nn.Parameter],
         folder: Path | None,
         draw: Callable[[], Any] | None = None,
     ) -> None:
-        self._options = options
+        self._options = micro_step.run.parameters.monitoring
         self._micro_step = micro_step
         self._trainable = trainable
         self._folder = folder
@@ -75,7 +59,7 @@ class Monitor:
     def start(self, progress: Progress) -> None:
         """Open the bar and the trackers, at the step that ``progress`` says is done."""
         run = self._micro_step.run
-        names = list(self._options.report_to)
+        names = self._options.report_to
         self._bar = show_progress(
             total=run.max_train_steps,
             initial=progress.step,
@@ -86,11 +70,7 @@ class Monitor:
         self._started = time.perf_counter()
         self._first_seen = progress.num_samples
         if self._is_first and self._folder and names:
-            settings = {
-                **asdict(run),
-                **asdict(self._micro_step.options),
-                **asdict(self._micro_step.batches),
-            }
+            settings = {"name": run.name, "objective": run.objective, **run.parameters.course()}
             self._trackers = Trackers(names, self._folder, run.name, settings, progress.rows)
 
     def waiting(self, batches: Iterator[dict]) -> Iterator[dict]:
@@ -166,14 +146,20 @@ def log_plan(
         plan: what a step costs, on one process.
         progress: the steps that are done.
     """
-    tell_slow_precision(micro_step.diffusion.device, micro_step.run.mixed_precision, "training")
+    tell_slow_precision(
+        micro_step.diffusion.device, micro_step.run.parameters.mixed_precision, "training"
+    )
     run = micro_step.run
     processes = micro_step.processes
     diffusion = micro_step.diffusion
     modules = (micro_step.model, diffusion.unet, diffusion.vae, diffusion.text_encoder)
     numbers = sum(p.numel() for p in trainable.values())
     total = sum(p.numel() for module in modules for p in module.parameters())
-    samples = run.train_batch_size * processes.count * run.gradient_accumulation_steps
+    samples = (
+        run.stage.train_batch_size
+        * processes.count
+        * run.parameters.optimizer.gradient_accumulation_steps
+    )
     _log.info(
         "%s: %s trainable and %s frozen parameters; steps %d to %d of %s samples, %s in all; %d"
         " row(s) at once; a step takes about %.1f GFLOP and, beside weights and batch, %.0f MB for"

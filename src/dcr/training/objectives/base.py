@@ -5,7 +5,6 @@ error of the noise.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import torch
@@ -13,54 +12,22 @@ from torch import nn
 from torch.nn import functional as F
 
 from dcr.losses.numerics import at_least_float32
-from dcr.training.contrast import ContrastOptions
 
 if TYPE_CHECKING:
+    from dcr.parameters.training.parts import Loss
     from dcr.training.batches import Batch
+    from dcr.training.contrast import Contrast
     from dcr.training.distributed.processes import Processes
     from dcr.training.precision import Precision
     from dcr.training.unet.predictor import Predict
-
-
-@dataclass(frozen=True)
-class ObjectiveOptions:
-    """Numbers that the methods share; see conf/base/parameters_training.yml. The defaults are the
-    paper's method.
-
-    ``rows_per_chunk`` is what the recipe asks for: with 0 the trainer finds how many fit.
-    """
-
-    temperature: float
-    rows_per_chunk: int
-    gather_negatives: bool
-    contrast_weight: float
-    reconstruction_weight: float
-    target_weight: float = 0.5
-    reconstruction_share: float = 0.0
-    base_embedding_weight: float = 0.0
-    pull_to: str = "base"
-    negatives_gradient: bool = True
-    published_loss: bool = False
-    contrast: ContrastOptions = field(default_factory=ContrastOptions)
-
-    @property
-    def asks_base(self) -> bool:
-        """Whether the loss asks a frozen tower beside the one that trains."""
-        return self.base_embedding_weight > 0 or self.contrast.resampler is not None
-
-    @property
-    def is_plain_contrast(self) -> bool:
-        """Whether DCR's loss is its contrast and nothing else."""
-        return self.contrast.is_own and not (
-            self.reconstruction_share or self.base_embedding_weight
-        )
 
 
 class Objective(ABC):
     """A method's loss.
 
     Args:
-        options: its numbers.
+        loss: its weights and temperature.
+        contrast: what anchor, positives and negatives are contrasted by.
         model: pixels (B, 3, H, W) in [0, 1] -> image features (B, d), projections (B, m); whatever
             in it requires a gradient gets one.
         predict: the frozen UNet, see `dcr.training.unet.predictor.Predictor`.
@@ -70,13 +37,15 @@ class Objective(ABC):
 
     def __init__(
         self,
-        options: ObjectiveOptions,
+        loss: Loss,
+        contrast: Contrast,
         model: nn.Module,
         predict: Predict,
         precision: Precision,
         processes: Processes,
     ) -> None:
-        self.options = options
+        self.loss = loss
+        self.contrast = contrast
         self.model = model
         self.predict = predict
         self.precision = precision
@@ -146,7 +115,7 @@ class Objective(ABC):
             return {}, None
         leaf = features.detach().requires_grad_()
         distances = 1 - F.cosine_similarity(leaf[: len(batch.pixels)], batch.base_features)
-        loss = self.options.base_embedding_weight * distances.mean()
+        loss = self.loss.base_embedding_weight * distances.mean()
         self.precision.backward(loss)
         return {"base_distance": loss.detach()}, leaf.grad
 

@@ -32,33 +32,32 @@ class DcrObjective(Objective):
         """Add the gradients of a ``batch``, ``rows_per_chunk`` rows at a time; see
         `Objective.step`.
         """
-        options = self.options
         size = len(batch.pixels)
 
         # Encode images and views in one pass. Rows gather their gradients in leaves: `columns` and
         # `views`.
         pixels = torch.cat([batch.pixels, batch.view_pixels])
         features, projections = self.precision.encode(self.model, pixels)
-        columns = Columns(projections[:size], options.gather_negatives, self.processes)
+        columns = Columns(projections[:size], self.contrast.gathers, self.processes)
         views = projections[size:].detach().unflatten(0, (-1, size)).requires_grad_()
         resampling = self._resample(batch, columns)
 
         # Predict some rows of the grid, contrast them, and send them back before the next ones are
         # predicted.
         chunks = []
-        chunk = size if options.contrast.whole_batch else rows_per_chunk
+        chunk = size if self.contrast.whole_batch else rows_per_chunk
         for rows in torch.arange(size, device=projections.device).split(chunk):
             grid, anchors, of_views = self._predict_rows(batch, rows, columns, views)
             targets = batch.targets[rows]
             losses, parts = self._contrast(
                 grid, anchors, of_views, targets, len(columns), resampling.rows(rows)
             )
-            if options.reconstruction_share:
+            if self.loss.reconstruction_share:
                 errors = noise_errors(
                     grid[torch.arange(len(rows), device=rows.device), anchors], targets
                 )
                 parts |= {"contrast": losses.mean(), "reconstruction": errors.mean()}
-                losses = torch.lerp(losses, errors, options.reconstruction_share)
+                losses = torch.lerp(losses, errors, self.loss.reconstruction_share)
             loss = (losses if batch.weights is None else losses * batch.weights[rows]).sum() / size
             self.precision.backward(loss)
             shares = {name: value.detach() * (len(rows) / size) for name, value in parts.items()}
@@ -68,18 +67,17 @@ class DcrObjective(Objective):
         pull, feature_gradient = self.pull_to_base(features, batch)
         projection_gradient = torch.cat([columns.own_gradient(), views.grad.flatten(0, 1)])
         send_back((features, feature_gradient), (projections, projection_gradient))
-        sums, once = sum_up(chunks, pull | measure_features(features, size, options.contrast))
+        sums, once = sum_up(chunks, pull | measure_features(features, size, self.contrast))
         return {**sums, **once, "loss": sums["loss"] + sum(once[name] for name in pull)}
 
     def _resample(self, batch: Batch, columns: Columns) -> Resampling:
         """Return what the frozen CLIP makes of this process's rows; nothing where it is not
         asked.
         """
-        options = self.options
-        if options.contrast.resampler is None:
+        if self.contrast.resampler is None:
             return Resampling()
-        gather = self.processes.gather if options.gather_negatives else torch.Tensor.detach
-        return resample(*batch.clip_features, columns.first, gather, options.contrast.resampler)
+        gather = self.processes.gather if self.contrast.gathers else torch.Tensor.detach
+        return resample(*batch.clip_features, columns.first, gather, self.contrast.resampler)
 
     def _predict_rows(
         self, batch: Batch, rows: torch.Tensor, columns: Columns, views: torch.Tensor
@@ -99,7 +97,7 @@ class DcrObjective(Objective):
         inputs = (batch.noisy_latents[rows], batch.timesteps[rows])
         anchors = rows + columns.first
         own_views = views[:, rows].transpose(0, 1)
-        if batch.negatives is None and self.options.negatives_gradient:
+        if batch.negatives is None and self.loss.negatives_gradient:
             predictions = self.predict(
                 *inputs, torch.cat([columns.for_every(rows), own_views], dim=1)
             )
@@ -107,7 +105,7 @@ class DcrObjective(Objective):
         offsets = None if batch.negatives is None else batch.negatives[rows]
         negatives = columns.leaf[columns.others(anchors, offsets)]
         with_gradient = [columns.leaf[anchors][:, None], own_views]
-        if self.options.negatives_gradient:
+        if self.loss.negatives_gradient:
             predictions = self.predict(*inputs, torch.cat([*with_gradient, negatives], dim=1))
         else:
             with torch.no_grad():
@@ -135,8 +133,7 @@ class DcrObjective(Objective):
             num_columns: images that a row is contrasted with, of which K may be a sample.
             resampling: of these rows.
         """
-        options = self.options
-        dtype = torch.bfloat16 if options.published_loss else None
+        dtype = torch.bfloat16 if self.contrast.is_published else None
         positives, negatives = dcr_similarities(grid, of_views, targets, anchors, dtype)
         parts = {
             "similarity_view": positives[:, :-1].detach().mean(),
@@ -145,11 +142,11 @@ class DcrObjective(Objective):
             .masked_fill(negatives.isinf(), torch.nan)
             .nanmean(),
         }
-        if options.published_loss:
-            return published_infonce(positives, negatives, options.temperature), parts
+        if self.contrast.is_published:
+            return published_infonce(positives, negatives, self.loss.temperature), parts
         positives, pull = self._split_made(positives)
         loss = self._loss(positives.shape[1], negatives.shape[1] - 1, num_columns, resampling)
-        measures = _measure(positives, negatives, loss) if options.contrast.diagnostics else {}
+        measures = _measure(positives, negatives, loss) if self.contrast.diagnostics else {}
         losses = loss(positives, negatives)
         return losses if pull is None else losses + pull, parts | measures
 
@@ -157,7 +154,7 @@ class DcrObjective(Objective):
         """Return the positives of the contrast, and the pull towards the made one, (R,), which
         stays out of it.
         """
-        weight = self.options.contrast.synthetic_weight
+        weight = self.contrast.synthetic_weight
         if not weight:
             return positives, None
         views, made, target = positives.split([positives.shape[1] - 2, 1, 1], dim=1)
@@ -172,13 +169,13 @@ class DcrObjective(Objective):
         It is the recipe's signal, or DCR's own contrast, in which the sum over negatives is scaled
         up where they are a sample.
         """
-        contrast = self.options.contrast
-        temperature = self.options.temperature
+        contrast = self.contrast
+        temperature = self.loss.temperature
         if contrast.signal is not None or contrast.resampler is not None:
             signal = contrast.signal or InfoNCE(temperature)
             return partial(resampled_losses, signal, resampling=resampling, num_shared=1)
         num_views = num_positives - 1
-        of_target = self.options.target_weight
+        of_target = self.loss.target_weight
         weights = [(1 - of_target) / num_views] * num_views + [of_target]
         factor = (num_columns - 1) / num_negatives if num_negatives else 1.0
         alike = len(set(weights)) == 1

@@ -31,14 +31,14 @@ class NaiveObjective(Objective):
         size = len(batch.pixels)
         leaf = projections.detach().requires_grad_()
         chunks = self.reconstruct(
-            batch, leaf[:size], rows_per_chunk, self.options.reconstruction_weight
+            batch, leaf[:size], rows_per_chunk, self.loss.reconstruction_weight
         )
         contrast, feature_gradient = self._contrast(features, batch)
         pull, pull_gradient = self.pull_to_base(features, batch)
         if pull_gradient is not None:
             feature_gradient = feature_gradient + pull_gradient
         send_back((features, feature_gradient), (projections, leaf.grad))
-        measures = measure_features(features, size, self.options.contrast)
+        measures = measure_features(features, size, self.contrast)
         sums, once = sum_up(chunks, {"contrast": contrast} | pull | measures)
         parts = {
             "contrast": once["contrast"],
@@ -51,17 +51,16 @@ class NaiveObjective(Objective):
         """Send the weighted contrast of all features, ((1 + V) * B, d), back; return it and its
         gradient in them.
         """
-        options = self.options
         columns = [
-            Columns(part, options.gather_negatives, self.processes)
+            Columns(part, self.contrast.gathers, self.processes)
             for part in features.split(len(batch.pixels))
         ]
         own, *views = (part.leaf for part in columns)
-        if options.contrast.is_own:
-            terms = [feature_infonce(own, view, options.temperature) for view in views]
-            contrast = options.contrast_weight * torch.stack(terms).mean()
+        if self.contrast.is_own:
+            terms = [feature_infonce(own, view, self.loss.temperature) for view in views]
+            contrast = self.loss.contrast_weight * torch.stack(terms).mean()
         else:
-            contrast = options.contrast_weight * self._other_contrast(own, views, batch)
+            contrast = self.loss.contrast_weight * self._other_contrast(own, views, batch)
         self.precision.backward(contrast)
         return contrast.detach(), torch.cat([part.own_gradient() for part in columns])
 
@@ -76,7 +75,7 @@ class NaiveObjective(Objective):
             views: of each number, as ``own``; a made positive is the last.
             batch: what else the step sees.
         """
-        contrast = self.options.contrast
+        contrast = self.contrast
         if contrast.synthetic_weight:
             *views, made = views
         leaves = torch.stack([own, *views])
@@ -86,7 +85,7 @@ class NaiveObjective(Objective):
             loss = contrast.signal(leaves, torch.Generator().manual_seed(batch.signal_seed)).mean()
         else:
             loss = contrast_features(
-                leaves, contrast.signal or InfoNCE(self.options.temperature)
+                leaves, contrast.signal or InfoNCE(self.loss.temperature)
             ).mean()
         if contrast.synthetic_weight:
             cosines = (unit_vectors(own) * unit_vectors(made)).sum(dim=1)
@@ -95,13 +94,12 @@ class NaiveObjective(Objective):
 
     def _resampled(self, leaves: torch.Tensor, batch: Batch) -> torch.Tensor:
         """What the frozen CLIP says of an image holds for both of its views as anchors."""
-        options = self.options
         clip = batch.clip_features
-        if options.gather_negatives:
+        if self.contrast.gathers:
             clip = [self.processes.gather(part) for part in clip]
-        resampling = resample(*clip, 0, torch.Tensor.detach, options.contrast.resampler)
+        resampling = resample(*clip, 0, torch.Tensor.detach, self.contrast.resampler)
         positives, negatives = view_similarities(leaves, "other_views")
-        signal = options.contrast.signal or InfoNCE(options.temperature)
+        signal = self.contrast.signal or InfoNCE(self.loss.temperature)
         halves = zip(positives.chunk(2), negatives.chunk(2), strict=True)
         return torch.cat(
             [resampled_losses(signal, *half, resampling, num_shared=0) for half in halves]

@@ -17,7 +17,11 @@ FLAT_METHODS = ("dcr", "reconstruction", "naive", "end_to_end")
 LearningRateDecay = Literal["none", "linear", "cosine"]
 PullTo = Literal["base", "phase"]
 
-_OF_STAGE2 = ("max_train_steps", "train_batch_size", "learning_rate", "learning_rate_decay")
+_PLACES = {
+    "stage2": ("max_train_steps", "train_batch_size", "learning_rate", "learning_rate_decay"),
+    "loss": ("reconstruction_share", "base_embedding_weight", "pull_to", "temperature"),
+    "batches": ("negatives_count", "timestep_min", "timestep_max"),
+}
 _TAKEN = (
     "end_to_end",
     "stage1",
@@ -42,13 +46,12 @@ class Phase(Checked):
     timestep_max: float | None = Field(default=None, gt=0, le=1)
 
     @classmethod
-    def places(cls) -> dict[str, str]:
-        """Return by its name in a phase the name that the recipe has for each number."""
-        names = [name for name in cls.model_fields if name != "objective"]
-        return {name: f"stage2_{name}" if name in _OF_STAGE2 else name for name in names}
+    def places(cls) -> dict[str, tuple[str, str]]:
+        """Return by its name in a phase where the recipe has each number: section, name."""
+        return {name: (section, name) for section, names in _PLACES.items() for name in names}
 
-    def own_numbers(self) -> dict[str, Any]:
-        """Return the numbers that the phase sets itself, by the recipe's names."""
+    def own_numbers(self) -> dict[tuple[str, str], Any]:
+        """Return the numbers that the phase sets itself, by the recipe's section and name."""
         return {
             place: own
             for name, place in self.places().items()

@@ -1,0 +1,188 @@
+"""Both stages of training, in sections as the components are that use them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    Field,
+    PositiveInt,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from dcr.parameters.section import Section
+from dcr.parameters.training.parts import (
+    Batches,
+    CheckpointKeeping,
+    Execution,
+    HeldOut,
+    Loss,
+    Monitoring,
+    Optimizer,
+    Positives,
+    Processes,
+    Stage1,
+    Stage2,
+    Tuning,
+    Views,
+)
+from dcr.parameters.training.phases import Method, Phase, Phases
+from dcr.parameters.training.published import PARTS, VIEWS, Part, Published
+from dcr.parameters.training.signal import Signal
+
+WITHOUT_EFFECT = (
+    "execution",
+    "checkpoints",
+    "monitoring",
+    "held_out.every_steps",
+    "optimizer.max_skipped_steps",
+    "processes.num_methods_at_once",
+    "processes.rendezvous_endpoint",
+    "processes.sharding",
+)
+"""How a run is walked, watched, kept and shared out: sections and parameters that change its result
+by rounding at most.
+"""
+
+
+class TrainingParameters(Section):
+    """Both stages of training."""
+
+    seed: int
+    stage2_seeds: list[Annotated[int, Field(ge=0)]]
+    phases: Phases
+    method: Method
+    baselines: list[Method]
+    published: Published
+    mixed_precision: Literal["no", "bf16", "fp16"]
+    compile: bool
+    condition: Literal["broadcast", "patch_tokens"]
+    end_to_end_max_train_steps: PositiveInt
+    held_out: HeldOut
+    execution: Execution
+    processes: Processes
+    checkpoints: CheckpointKeeping
+    monitoring: Monitoring
+    optimizer: Optimizer
+    stage1: Stage1
+    stage2: Stage2
+    batches: Batches
+    loss: Loss
+    signal: Signal
+    positives: Positives
+    tuning: Tuning
+    views: Views
+
+    def takes(self, part: Part) -> bool:
+        """Return whether ``part`` is the published code's."""
+        return part in self.published
+
+    def course(self) -> dict[str, Any]:
+        """Return by dotted name those values that a training's result depends on."""
+        values = self.model_dump(mode="json")
+        values["signal"] = {"name": self.signal.name, **self.signal.values()}
+        flat = _flatten(values)
+        return {name: value for name, value in flat.items() if not _is_without_effect(name)}
+
+    def of_phase(self, phase: Phase, seed: int) -> TrainingParameters:
+        """Return the parameters as ``phase`` sees them: with its own numbers and ``seed``, and
+        without any phases.
+        """
+        values = self.model_dump()
+        for (section, name), number in phase.own_numbers().items():
+            values[section][name] = number
+        alone = {"method": phase.objective, "baselines": [], "phases": {}, "stage2_seeds": []}
+        return type(self).model_validate(values | alone | {"seed": seed})
+
+    @model_validator(mode="before")
+    @classmethod
+    def _publish(cls, values: Any) -> Any:
+        """Take the published strengths of the views with all of the published parts."""
+        if not isinstance(values, dict) or not isinstance(values.get("views"), dict):
+            return values
+        asked = values.get("published")
+        everything = asked == "all" or (
+            isinstance(asked, list) and set(PARTS) <= {*map(str, asked)}
+        )
+        return values | {"views": values["views"] | VIEWS} if everything else values
+
+    @model_validator(mode="after")
+    def _check_phases(self) -> TrainingParameters:
+        """Refuse phases whose numbers do not go with each other or with the recipe's."""
+        for method, phases in self.phases.items():
+            for place, phase in enumerate(phases):
+                try:
+                    self.of_phase(phase, self.seed)
+                except ValidationError as exc:
+                    error = exc.errors()[0]
+                    rule = error["msg"].removeprefix("Value error, ")
+                    where = f"phases.{method}.{place}.{error['loc'][-1]}"
+                    raise ValueError(
+                        f"{where} {rule}, got {error['input']!r} with the recipe's other numbers"
+                    ) from exc
+        return self
+
+    @model_validator(mode="after")
+    def _check_published(self) -> TrainingParameters:
+        """Refuse what the published code does not know."""
+        for method in (self.method, *self.baselines):
+            phases = self.phases.get(method, [])
+            if {*self.published} == {*PARTS} and (
+                len(phases) > 1 or any(phase.own_numbers() for phase in phases)
+            ):
+                raise ValueError(
+                    f"published: all is one phase of the recipe's numbers, but phases.{method} says"
+                    " otherwise: train another method, or set published to []"
+                )
+        if self.takes("sampling") and self.batches.gather_negatives:
+            raise ValueError(
+                "published must be without sampling where batches.gather_negatives is true, which"
+                " would contrast an image with itself"
+            )
+        neutral = {
+            "loss.target_weight": (self.loss.target_weight, 0.5),
+            "batches.num_views": (self.batches.num_views, 1),
+            "batches.negatives_count": (self.batches.negatives_count, 0),
+        }
+        changed = [name for name, (value, due) in neutral.items() if value != due]
+        if self.takes("loss") and changed:
+            raise ValueError(
+                f"published must be without loss where {' and '.join(changed)} differ from what the"
+                " published loss knows"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_sharding(self) -> TrainingParameters:
+        if self.processes.sharding == "fsdp2" and self.mixed_precision == "fp16":
+            raise ValueError(
+                "processes.sharding must be none with mixed_precision fp16, whose loss scale each"
+                " process would find by itself"
+            )
+        return self
+
+    @field_validator("stage2_seeds")
+    @classmethod
+    def _check_seeds(cls, value: list[int], info: ValidationInfo) -> list[int]:
+        if len({info.data.get("seed"), *value}) <= len(value):
+            raise ValueError("must be seeds that differ from each other and from training.seed")
+        return value
+
+
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return values by dotted name; phases stay as they are, a list by method."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping) and name != "phases":
+            flat |= _flatten(value, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat
+
+
+def _is_without_effect(name: str) -> bool:
+    return any(name == one or name.startswith(f"{one}.") for one in WITHOUT_EFFECT)
