@@ -67,6 +67,9 @@ class ColourBackbone(torch.nn.Module):
             [[*text.encode()[:60], *[0] * (60 - len(text.encode()[:60]))] for text in texts]
         )
 
+    def count_tokens(self, texts: list[str]) -> list[int]:
+        return [len(text.encode()) for text in texts]
+
     def encode_text(self, texts: list[str]) -> torch.Tensor:
         named = [next(rgb for name, rgb in COLOURS.items() if name in text) for text in texts]
         return torch.tensor(named, dtype=torch.float32) / 255 - 0.5

@@ -12,6 +12,7 @@ from dcr.data.benchmark_sets import CaptionSelectionSet, Group
 from dcr.errors import UserError
 from dcr.evaluation.embedding import Embedder
 from dcr.evaluation.features import measure_drift
+from dcr.evaluation.long_texts import CutTexts, count_cut
 from dcr.evaluation.overriding import override_groups
 from dcr.evaluation.results import EvaluationOptions, Items, Result, outcomes_of, score
 from dcr.metrics.caption_selection import (
@@ -40,12 +41,14 @@ class _Selection:
         images: (N, d), of its samples.
         texts: (T, d), of its captions, each once.
         captions: of each group, the places of its captions among ``texts``.
+        cut: the captions that are cut.
     """
 
     groups: Sequence[Group]
     images: np.ndarray
     texts: np.ndarray
     captions: Sequence[tuple[int, ...]]
+    cut: CutTexts
 
     @property
     def items(self) -> Items:
@@ -102,7 +105,8 @@ def _embed(embedder: Embedder, dataset: CaptionSelectionSet) -> _Selection:
         for group in groups
     ]
     texts = embedder.texts(list(places), f"{dataset.name} captions")
-    return _Selection(groups, images, texts, captions)
+    cut = count_cut(embedder.backbone, list(places), "captions")
+    return _Selection(groups, images, texts, captions, cut)
 
 
 def _answer(selection: _Selection) -> dict[str, np.ndarray]:
@@ -170,10 +174,11 @@ def _measure_rules(
         extra={
             **clip_benchmark_scores(correct),
             **{f"chance_{rule}": value for rule, value in chance.items()},
+            "captions_cut": selection.cut.share,
         },
         rules={rule: rule for rule in rules},
         chance=chance,
-        notes=_tell_rules(selection.groups, rules),
+        notes=[*_tell_rules(selection.groups, rules), *selection.cut.tell()],
     )
 
 

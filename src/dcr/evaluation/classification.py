@@ -14,6 +14,7 @@ from dcr.errors import UserError
 from dcr.evaluation.embedding import Embedder
 from dcr.evaluation.features import evaluate_features
 from dcr.evaluation.labelled import LabelledFeatures, embed_split
+from dcr.evaluation.long_texts import count_cut
 from dcr.evaluation.results import EvaluationOptions, Items, Result, outcomes_of, score
 from dcr.metrics.clustering import cluster, clustering_statistics, match_clusters
 from dcr.metrics.probes import predict_linear, predict_neighbours, probe_scores
@@ -129,6 +130,7 @@ def evaluate_zero_shot(
         for template in dataset.templates
     ]
     texts = embedder.texts(prompts, f"{dataset.name} prompts")
+    cut = count_cut(embedder.backbone, prompts, "prompts")
     classifier = build_classifier(
         texts.reshape(len(dataset.class_names), len(dataset.templates), -1)
     )
@@ -143,7 +145,7 @@ def evaluate_zero_shot(
             lambda counts: zero_shot_scores(ranks, test.labels, counts), items, options.bootstrap
         ),
         outcomes=outcomes_of(test.keys, groups, ranks < 1),
-        notes=_describe_classes(dataset, test.labels),
+        notes=[*_describe_classes(dataset, test.labels), *cut.tell()],
     )
 
 

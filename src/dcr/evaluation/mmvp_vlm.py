@@ -12,6 +12,7 @@ import numpy as np
 from dcr.data.benchmark_sets import MMVPSet
 from dcr.evaluation.embedding import Embedder
 from dcr.evaluation.features import measure_drift
+from dcr.evaluation.long_texts import count_cut
 from dcr.evaluation.overriding import override_pairs
 from dcr.evaluation.results import EvaluationOptions, Items, Result, outcomes_of, score
 from dcr.metrics.mmvp import PairAnswers, answer_pairs, mmvp_scores
@@ -42,7 +43,9 @@ def evaluate_mmvp(
     texts = embedder.texts(statements, f"{mmvp.name} texts")
     if mmvp.is_overridden:
         mmvp, images, texts = _override(mmvp, images, texts)
-    yield _answer(embedder.backbone.logit_scale, mmvp, images, texts, options)
+    answered = _answer(embedder.backbone.logit_scale, mmvp, images, texts, options)
+    cut = count_cut(embedder.backbone, statements, "statements")
+    yield replace(answered, notes=cut.tell())
     if not options.compare_features:
         return
     yield _align(mmvp, images, texts, options)

@@ -10,6 +10,7 @@ import numpy as np
 from dcr.data.benchmark_sets import RetrievalSet
 from dcr.evaluation.embedding import Embedder
 from dcr.evaluation.features import measure_drift
+from dcr.evaluation.long_texts import CutTexts, count_cut
 from dcr.evaluation.overriding import override_captions
 from dcr.evaluation.results import EvaluationOptions, Items, Result, outcomes_of, score
 from dcr.metrics.geometry import alignment_of_pairs
@@ -19,14 +20,15 @@ _UNIT = "image with its captions"
 
 
 class _Pairs(NamedTuple):
-    """Embeddings of images (N, d) and captions (T, d), the images' keys, and each caption's
-    image, (T,).
+    """Embeddings of images (N, d) and captions (T, d), the images' keys, each caption's image,
+    (T,), and the captions that are cut.
     """
 
     images: np.ndarray
     texts: np.ndarray
     keys: list[str]
     owner: np.ndarray
+    cut: CutTexts
 
 
 def evaluate_retrieval(
@@ -63,7 +65,8 @@ def _embed(embedder: Embedder, dataset: RetrievalSet) -> _Pairs:
         kept, captions, owner = override_captions(dataset, keys, captions, owner)
         images = images[kept]
         keys = [keys[place] for place in kept]
-    return _Pairs(images, embedder.texts(captions, f"{dataset.name} captions"), keys, owner)
+    texts = embedder.texts(captions, f"{dataset.name} captions")
+    return _Pairs(images, texts, keys, owner, count_cut(embedder.backbone, captions, "captions"))
 
 
 def _read_captions(dataset: RetrievalSet) -> tuple[list[str], list[str], np.ndarray]:
@@ -79,7 +82,7 @@ def _read_captions(dataset: RetrievalSet) -> tuple[list[str], list[str], np.ndar
 
 
 def _measure_recall(dataset: RetrievalSet, pairs: _Pairs, options: EvaluationOptions) -> Result:
-    images, texts, keys, owner = pairs
+    images, texts, keys, owner, cut = pairs
     every_image = np.arange(len(keys))
     image_ranks = rank_matches(texts, images, owner, every_image)
     text_ranks = rank_matches(images, texts, every_image, owner)
@@ -92,11 +95,19 @@ def _measure_recall(dataset: RetrievalSet, pairs: _Pairs, options: EvaluationOpt
     hits = np.bincount(owner, weights=image_ranks < 1) / np.bincount(owner)
     outcomes += outcomes_of(keys, ["image_retrieval_recall@1"] * len(keys), hits)
     scored = score(recalls, Items(_UNIT, keys), options.bootstrap)
-    return Result("retrieval", dataset.name, "zeroshot_retrieval", **scored, outcomes=outcomes)
+    return Result(
+        "retrieval",
+        dataset.name,
+        "zeroshot_retrieval",
+        **scored,
+        outcomes=outcomes,
+        extra={"captions_cut": cut.share},
+        notes=cut.tell(),
+    )
 
 
 def _measure_alignment(dataset: RetrievalSet, pairs: _Pairs, options: EvaluationOptions) -> Result:
-    images, texts, keys, owner = pairs
+    images, texts, keys, owner, _ = pairs
 
     def alignment(counts: np.ndarray) -> dict[str, np.ndarray]:
         """Return the alignment, images with their captions drawn ``counts`` (..., N) times."""
