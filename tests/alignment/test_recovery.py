@@ -28,6 +28,7 @@ from dcr.scenes.pretrain_clip import train_clip
 from dcr.scenes.pretrain_data import ImageSet
 from dcr.scenes.world import DETAILS, SCENE_CLASSES, TEMPLATES, sample_attributes
 from dcr.training import jobs
+from dcr.training.job import open_job
 from dcr.training.model import merge_tower
 from diffusion_models import tiny_diffusion
 from latent_world import manifest_of
@@ -99,7 +100,7 @@ def load_base(folder):
 def drift(folder, seed):
     """Return the CLIP after stage 2 at a rate that is too high."""
     p, diffusion = parameters(seed=seed, **TOO_FAR), tiny_diffusion(folder / "tokenizer")
-    job = jobs.open_job(
+    job = open_job(
         p, LatentCache(folder / "latents"), load_base(folder), diffusion, folder / f"runs{seed}"
     )
     weights = jobs.train_adapters(job, jobs.train_projector(job)[0]).towers["dcr"]

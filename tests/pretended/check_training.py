@@ -4,6 +4,7 @@ import pytest
 import torch
 from PIL import Image, ImageChops
 
+from dcr.training import job as job_module
 from dcr.training import jobs
 from dcr.training.distributed.processes import alone
 from dcr.training.stopping import Stopped
@@ -145,7 +146,7 @@ def test_training_runs_where_the_recipe_put_the_models(world, tmp_path):
     with PretendedDevice():
         job.diffusion.to(DEVICE)
         parts = job.parameters, job.latents, job.backbone, job.diffusion, tmp_path
-        assert jobs.open_job(*parts).processes.device == DEVICE
+        assert job_module.open_job(*parts).processes.device == DEVICE
 
 
 def test_bfloat16_trains_to_the_cpus_bits(world, tmp_path):

@@ -13,6 +13,7 @@ from dcr.models.backbones import load_backbone
 from dcr.models.diffusion import load_diffusion
 from dcr.training import jobs
 from dcr.training.distributed.processes import Processes
+from dcr.training.job import open_job
 from training_world import fixed_projector, parameters
 
 Run = Callable[[torch.device], tuple[dict[str, torch.Tensor], pd.DataFrame]]
@@ -41,7 +42,7 @@ def prepare(world: Path, folder: Path, name: str, steps: int, **changes) -> Run:
     diffusion, latents = load_diffusion(str(world / "diffusion")), open_latents(world / "latents")
     for module in (backbone.model, diffusion.vae, diffusion.unet, diffusion.text_encoder):
         align(module)
-    job = jobs.open_job(p, latents, backbone, diffusion, folder)
+    job = open_job(p, latents, backbone, diffusion, folder)
     projector = fixed_projector(world)
     torch.backends.mha.set_fastpath_enabled(
         False

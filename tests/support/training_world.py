@@ -24,6 +24,7 @@ from dcr.parameters import TrainingParameters
 from dcr.parameters.section import merge
 from dcr.parameters.training.parts import Lora
 from dcr.training import checkpoints, jobs, runs, trainer
+from dcr.training import job as job_module
 from dcr.training import step as step_module
 from dcr.training.contrast import build_contrast
 from dcr.training.data import collate
@@ -110,10 +111,10 @@ def run_of(p: TrainingParameters, name: str) -> runs.Run:
     return run
 
 
-def open_job(world: Path, folder: Path, **changes) -> jobs.Job:
+def open_job(world: Path, folder: Path, **changes) -> job_module.Job:
     """Return a training job on a world, with its checkpoints in ``folder``."""
     backbone, diffusion, latents = load_world(world)
-    return jobs.open_job(parameters(**changes), latents, backbone, diffusion, folder)
+    return job_module.open_job(parameters(**changes), latents, backbone, diffusion, folder)
 
 
 def open_micro_step(

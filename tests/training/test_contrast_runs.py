@@ -11,6 +11,7 @@ from dcr.positives.making import SynthesisOptions
 from dcr.positives.synthesis import plan_synthesis
 from dcr.training import jobs
 from dcr.training.data import WithCandidates, collate
+from dcr.training.job import open_job
 from training_world import fixed_projector, load_world, parameters, write_latents, write_world
 
 STEPS = {
@@ -43,7 +44,7 @@ OPTIONS = SynthesisOptions(
 def train(world, folder, candidates="positives", **changes):
     backbone, diffusion, latents = load_world(world)
     p = parameters(**STEPS, **changes)
-    job = jobs.open_job(p, latents, backbone, diffusion, folder, world / candidates)
+    job = open_job(p, latents, backbone, diffusion, folder, world / candidates)
     return jobs.train_adapters(job, fixed_projector(world)).runs
 
 

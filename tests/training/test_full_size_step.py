@@ -40,6 +40,7 @@ def one_step(folder: Path) -> None:
     from dcr.models.backbones.families.open_clip import OpenClipBackbone
     from dcr.models.projector import Projector
     from dcr.training import jobs
+    from dcr.training.job import open_job
     from full_size import full_size_diffusion
     from training_world import parameters
 
@@ -64,9 +65,7 @@ def one_step(folder: Path) -> None:
             "held_out.fraction": 0.5,
         },
     )
-    job = jobs.open_job(
-        p, LatentCache(folder / "latents"), backbone, diffusion, folder / "checkpoints"
-    )
+    job = open_job(p, LatentCache(folder / "latents"), backbone, diffusion, folder / "checkpoints")
     projector = Projector(
         backbone.embed_dim, diffusion.unet.config.cross_attention_dim
     ).state_dict()

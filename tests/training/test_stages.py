@@ -293,6 +293,7 @@ def test_a_strong_pull_keeps_the_tower_at_its_base(world):
 
 def test_a_product_trained_end_to_end_has_a_projector_of_its_own(world, tmp_path):
     from dcr.training import jobs
+    from dcr.training.job import open_job
     from training_world import parameters
 
     small = {
@@ -302,7 +303,7 @@ def test_a_product_trained_end_to_end_has_a_projector_of_its_own(world, tmp_path
     }
     for method, baseline in (("end_to_end", "dcr"), ("dcr", "end_to_end")):
         p = parameters(method=method, baselines=[baseline], **small)
-        job = jobs.open_job(p, world[2].latents, world[0], world[1], tmp_path / method)
+        job = open_job(p, world[2].latents, world[0], world[1], tmp_path / method)
         stage1, _, _ = jobs.train_projector(job)
         trained = jobs.train_adapters(job, stage1)
         assert {name: run.steps for name, run in trained.runs.items()} == {

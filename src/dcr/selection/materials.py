@@ -33,7 +33,7 @@ class Materials:
     """What all candidates start from and are measured on.
 
     Attributes:
-        latents, backbone, diffusion, positives: as `dcr.training.jobs.open_job` takes them.
+        latents, backbone, diffusion, positives: as `dcr.training.job.open_job` takes them.
         projector: the weights that stage 1 left.
         checkpoints: folder under which each candidate's trainings have folders of their own.
         sets: validation sets; others are not read.

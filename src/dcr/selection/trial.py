@@ -27,6 +27,7 @@ from dcr.parameters.selection import Candidate
 from dcr.selection.materials import Encoders, Materials
 from dcr.selection.setting import describe_setting
 from dcr.training import jobs
+from dcr.training.job import open_job
 from dcr.training.product import describe_run, put_into_tower
 from dcr.training.runs import Run, method_runs
 
@@ -147,7 +148,7 @@ class Trial:
     def _train(self, materials: Materials, seed: int, finished: list[Path]) -> jobs.Trained:
         m = materials
         training = self._of_seed(seed)
-        job = jobs.open_job(
+        job = open_job(
             training, m.latents, m.backbone, m.diffusion, self._folder(m, seed), m.positives
         )
         job.hashes = m.hashes_for(training)  # an earlier training may have cast the models

@@ -81,8 +81,9 @@ def train_shared_projector(
         made_positives: folder of synthetic positives; read only if the recipe trains with these.
     """
     from dcr.training import jobs
+    from dcr.training.job import open_job
 
-    job = jobs.open_job(training, latents, backbone, diffusion, checkpoints, made_positives)
+    job = open_job(training, latents, backbone, diffusion, checkpoints, made_positives)
     return jobs.train_projector(job)[0]
 
 

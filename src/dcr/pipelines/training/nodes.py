@@ -41,8 +41,9 @@ def train_projector(
     from dcr.files import sha256_file
     from dcr.training import jobs
     from dcr.training.fingerprint import code_hash
+    from dcr.training.job import open_job
 
-    job = jobs.open_job(parameters, latents, backbone, diffusion, checkpoints, made_positives)
+    job = open_job(parameters, latents, backbone, diffusion, checkpoints, made_positives)
     hashes = {**job.hashes, "code": code_hash()}  # taken before training casts the models
     if parameters.stage1.projector_file:
         hashes["stage1_projector_file"] = sha256_file(parameters.stage1.projector_file)
@@ -68,8 +69,9 @@ def train_adapters(
         stage1_projector: the weights that stage 1 left.
     """
     from dcr.training import jobs
+    from dcr.training.job import open_job
 
-    job = jobs.open_job(parameters, latents, backbone, diffusion, checkpoints, made_positives)
+    job = open_job(parameters, latents, backbone, diffusion, checkpoints, made_positives)
     trained = jobs.train_adapters(job, stage1_projector)
     return trained.towers, trained.projector, trained.runs
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from dcr.fingerprints import json_hash
-from dcr.training.jobs import Job, State, train_method
+from dcr.training.job import Job, State
+from dcr.training.jobs import train_method
 from dcr.training.runs import Run, shorter_first, stage2_runs
 
 

@@ -52,12 +52,13 @@ def _train(job: dict[str, Any], folder: Path) -> None:
     from dcr.training import jobs
     from dcr.training.distributed import at_once
     from dcr.training.distributed.processes import join, stand_apart
+    from dcr.training.job import Job
 
     enter = stand_apart if job["at_once"] else join
     processes = enter(
         job["device"]
     )  # before anything is loaded: from here on its own GPU is the current one
-    work = jobs.Job(
+    work = Job(
         TrainingParameters.model_validate(job["parameters"]),
         open_latents(job["latents"]),
         load_backbone(job["backbone"]),
