@@ -14,8 +14,8 @@ from caption_sets import write_groups
 from dcr.data.benchmark_sets import MMVPSet, open_set
 from dcr.evaluation import Embedder, EvaluationOptions
 from dcr.evaluation.one_set import evaluate_set
+from dcr.evaluation.provenance import evaluation_course
 from dcr.parameters import EvaluationParameters
-from dcr.training.provenance import evaluation_course
 
 CONF = Path(__file__).parents[2] / "conf" / "base"
 KINDS = {"mmvp_vlm", "classification", "retrieval", "caption_selection"}

@@ -577,7 +577,7 @@ def test_the_record_of_an_evaluation_is_written_after_its_tables():
 
 
 def test_tables_of_two_evaluations_do_not_fit_one_record(tmp_path):
-    from dcr.training.provenance import table_hashes
+    from dcr.evaluation.provenance import table_hashes
 
     def hashes():
         tables = {name: read(tmp_path, name) for name in ("scores", "intervals", "comparisons")}

@@ -11,9 +11,10 @@ from typing import Any
 import yaml
 
 from dcr.alignment import apply_maps
+from dcr.evaluation.provenance import evaluation_record, table_hashes
 from dcr.fingerprints import tensors_hash, weights_hash
 from dcr.parameters import AlignmentParameters, EvaluationParameters, TrainingParameters
-from dcr.training.provenance import evaluation_record, table_hashes, training_course
+from dcr.training.provenance import training_course
 
 CONF = Path(__file__).parents[2] / "conf" / "base"
 SAMPLES = "5a" * 32

@@ -14,6 +14,7 @@ import yaml
 
 import belonging
 from dcr.errors import UserError
+from dcr.evaluation import provenance as scored
 from dcr.latents import LatentCache
 from dcr.parameters import EvaluationParameters
 from dcr.training import provenance
@@ -124,11 +125,11 @@ def join(files, models):
     provenance.check_samples(trained, files["validation"])
     provenance.check_base_models(trained, files["base_models"])
     provenance.check_synthesis(trained, files["synthesis"])
-    provenance.check_evaluation(files["evaluated"], options)
+    scored.check_evaluation(files["evaluated"], options)
     tables = {name: files[name] for name in ("scores", "intervals", "comparisons")}
-    hashes = provenance.table_hashes(outcomes=pd.DataFrame(files["outcomes"]), **tables)
-    provenance.check_scores(files["evaluated"], trained, training.method, hashes, files["scores"])
-    provenance.check_seed(files["evaluated"], files["seeds"])
+    hashes = scored.table_hashes(outcomes=pd.DataFrame(files["outcomes"]), **tables)
+    scored.check_scores(files["evaluated"], trained, training.method, hashes, files["scores"])
+    scored.check_seed(files["evaluated"], files["seeds"])
 
 
 def leaves(value, path=()):

@@ -13,7 +13,7 @@ import torch
 
 from dcr.errors import UserError
 from dcr.training import jobs, stages, trainer
-from dcr.training.stages import Work
+from dcr.training.work import Work
 from training_cuts import assert_same, in_processes
 from training_world import fixed_projector, open_job, weights, write_world
 

@@ -8,6 +8,7 @@ import pytest
 
 import belonging
 from dcr.errors import UserError
+from dcr.evaluation import provenance as scored
 from dcr.evaluation.exchange import seed_record, select_runs
 from dcr.parameters import Section
 from dcr.parameters.training import WITHOUT_EFFECT
@@ -118,11 +119,11 @@ def test_tables_have_the_same_hash_after_a_way_through_parquet(tmp_path):
     outcomes["replicates"] = list(np.random.default_rng(0).random((3, 2000), dtype=np.float32))
     outcomes.to_parquet(tmp_path / "o.parquet")
     read = pd.read_parquet(tmp_path / "o.parquet")
-    expected = provenance.table_hashes(table=outcomes)
-    assert provenance.table_hashes(table=read) == expected
-    assert provenance.table_hashes(table=read[::-1]) != expected
+    expected = scored.table_hashes(table=outcomes)
+    assert scored.table_hashes(table=read) == expected
+    assert scored.table_hashes(table=read[::-1]) != expected
     outcomes["replicates"][1][1000] += 1e-3  # in the middle, where str shows nothing
-    assert provenance.table_hashes(table=outcomes) != expected
+    assert scored.table_hashes(table=outcomes) != expected
 
 
 @pytest.mark.parametrize(

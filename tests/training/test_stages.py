@@ -13,14 +13,8 @@ from dcr.data.views import ViewAugmentation
 from dcr.errors import UserError
 from dcr.training.contrast import build_contrast
 from dcr.training.model import add_lora, merge_tower, prepare_tower, tower_state
-from dcr.training.stages import (
-    Data,
-    Work,
-    load_projector,
-    train_adapter,
-    train_end_to_end,
-    train_projector,
-)
+from dcr.training.stages import load_projector, train_adapter, train_end_to_end, train_projector
+from dcr.training.work import Data, Work
 from training_world import load_world, parameters, run_of, write_world
 
 VIEW = ViewAugmentation(0.1, 0.1, 0.1, 0.05, 0.0, 0.0, (0.9, 1.0), (1 / 1.1, 1.1))

@@ -12,13 +12,13 @@ import torch
 
 from dcr.errors import UserError
 from dcr.evaluation import EvaluationCache, EvaluationOptions, Result, evaluate_encoders
+from dcr.evaluation.provenance import evaluation_course
 from dcr.fingerprints import code_hash, json_hash, tensors_hash
 from dcr.latents import LatentCache
 from dcr.parameters import EvaluationParameters, TrainingParameters
 from dcr.positives.making import PIPELINE
 from dcr.training import jobs
 from dcr.training.fingerprint import input_hashes
-from dcr.training.provenance import evaluation_course
 
 if TYPE_CHECKING:
     from dcr.data.benchmark_sets import NamedSet

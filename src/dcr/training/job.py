@@ -22,8 +22,8 @@ from dcr.training.fingerprint import input_hashes, run_fingerprint
 from dcr.training.inputs import check_candidates, check_latents
 from dcr.training.precision import make_ready
 from dcr.training.runs import Run, all_runs
-from dcr.training.stages import Data
 from dcr.training.views import view_augmentation
+from dcr.training.work import Data
 
 State = dict[str, torch.Tensor]
 Latents = LatentCache | OnlineLatents

@@ -11,33 +11,21 @@ Records are plain values, as they come from JSON.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from dcr.encoder_names import BASE, EncoderName
 from dcr.errors import UserError
 from dcr.fingerprints import json_hash, tensors_hash, weights_hash
-from dcr.parameters import EvaluationParameters, TrainingParameters
+from dcr.parameters import TrainingParameters
 
 if TYPE_CHECKING:
-    import pandas as pd
     import torch
 
     from dcr.models.backbones import Backbone
 
 Record = Mapping[str, Any]
 _TRAIN = "run `kedro run --pipelines training,alignment,evaluation`"
-_EVALUATE = "run `kedro run --pipelines evaluation`"
-_NO_SCORE = {
-    "batch_size",
-    "num_workers",
-    "num_ranks",
-    "rank",
-    "model_name",
-    "language",
-    "diva_results",
-}
 
 
 def training_course(parameters: TrainingParameters) -> dict[str, Any]:
@@ -45,27 +33,20 @@ def training_course(parameters: TrainingParameters) -> dict[str, Any]:
     return parameters.course()
 
 
-def evaluation_course(parameters: EvaluationParameters) -> dict[str, Any]:
-    """Return those ``parameters`` that scores and intervals depend on."""
-    values = parameters.model_dump(mode="json")
-    return {name: value for name, value in values.items() if name not in _NO_SCORE}
-
-
 def check_training(record: Record, parameters: TrainingParameters) -> None:
     """Refuse the ``record`` of a training with other ``parameters`` than the recipe has now."""
-    _check_parameters("training", record.get("parameters"), training_course(parameters), _TRAIN)
+    check_parameters("training", record.get("parameters"), training_course(parameters), _TRAIN)
 
 
-def check_evaluation(record: Record, parameters: EvaluationParameters) -> None:
-    """Refuse the ``record`` of scores that were computed with other ``parameters`` than the
-    recipe has now.
+def check_parameters(section: str, found: Record | None, asked: Record, again: str) -> None:
+    """Refuse a record whose parameters are not those that the recipe has now.
+
+    Args:
+        section: whose record it is.
+        found: its parameters, by dotted name; None if it tells none.
+        asked: the recipe's.
+        again: the command that makes the record anew.
     """
-    _check_parameters(
-        "evaluation", record.get("evaluation"), evaluation_course(parameters), _EVALUATE
-    )
-
-
-def _check_parameters(section: str, found: Record | None, asked: Record, again: str) -> None:
     if not isinstance(found, Mapping):
         raise UserError(
             f"the record of {section} is of an earlier version and tells no parameters; {again}"
@@ -91,7 +72,7 @@ def check_encoder(record: Record, method: str, encoder: Backbone) -> None:
     """Refuse an ``encoder`` that is not the one that the training on ``record`` wrote for this
     ``method``.
     """
-    if weights_hash(encoder.model) != _products(record, "encoders").get(method):
+    if weights_hash(encoder.model) != products(record, "encoders").get(method):
         raise UserError(
             f"encoder {method} ({encoder.source}) does not hold the weights that training.json"
             f" tells of: training was cut before its end, or the folder is from elsewhere; {_TRAIN}"
@@ -100,7 +81,7 @@ def check_encoder(record: Record, method: str, encoder: Backbone) -> None:
 
 def check_adapter(record: Record, method: str, weights: Mapping[str, torch.Tensor]) -> None:
     """Refuse trained ``weights`` that are not those of the ``method`` on ``record``."""
-    if tensors_hash(dict(weights)) != _products(record, "adapters").get(method):
+    if tensors_hash(dict(weights)) != products(record, "adapters").get(method):
         raise UserError(
             f"the trained weights of {method} are not those that training.json tells of: training"
             f" was cut before its end, or they are of another one; {_TRAIN}"
@@ -109,7 +90,7 @@ def check_adapter(record: Record, method: str, weights: Mapping[str, torch.Tenso
 
 def check_projector(record: Record, projector: Mapping[str, torch.Tensor]) -> None:
     """Refuse a ``projector`` that is not the one of the training on ``record``."""
-    if tensors_hash(dict(projector)) != _products(record, "projector"):
+    if tensors_hash(dict(projector)) != products(record, "projector"):
         raise UserError(
             "the projector is not the one that training.json tells of: training was cut before its"
             f" end; {_TRAIN}"
@@ -120,10 +101,11 @@ def encoder_weights(record: Record) -> dict[str, str]:
     """Return the hash of the base's weights, and of every encoder's that the training on
     ``record`` made, by name.
     """
-    return {BASE: record["hashes"].get("backbone"), **_products(record, "encoders")}
+    return {BASE: record["hashes"].get("backbone"), **products(record, "encoders")}
 
 
-def _products(record: Record, kind: str) -> Any:
+def products(record: Record, kind: str) -> Any:
+    """Return the hashes of what the training on ``record`` made of a ``kind``."""
     products = record.get("products")
     if not isinstance(products, Mapping) or kind not in products:
         raise UserError(
@@ -136,7 +118,7 @@ def trained_methods(record: Record) -> set[str]:
     """Return the methods that the training on ``record`` made encoders of, with one seed or
     several.
     """
-    return {EncoderName.parse(name).method for name in _products(record, "encoders")}
+    return {EncoderName.parse(name).method for name in products(record, "encoders")}
 
 
 def check_logs(record: Record, conditions: Record, last_losses: Mapping[str, float | None]) -> None:
@@ -199,116 +181,3 @@ def check_synthesis(record: Record, pictures: Record) -> None:
             "synthesis_pictures.json shows positives of other samples than those that were trained"
             " on; run `kedro run --pipelines synthesis,training,alignment,evaluation`"
         )
-
-
-def evaluation_record(
-    parameters: EvaluationParameters, encoders: Mapping[str, str], tables: Mapping[str, str]
-) -> dict[str, Any]:
-    """Return what `this_seed.json` keeps of an evaluation.
-
-    Args:
-        parameters: section `evaluation`.
-        encoders: hash of the weights by encoder. tables: of what was written, by name, see
-            `table_hashes`.
-    """
-    return {
-        "evaluation": evaluation_course(parameters),
-        "encoders": dict(encoders),
-        "tables": dict(tables),
-    }
-
-
-def table_hashes(**tables: Mapping[str, Any] | pd.DataFrame) -> dict[str, str]:
-    """Return hashes by name, of JSON tables and of data frames."""
-    return {
-        name: json_hash(table) if isinstance(table, Mapping) else _frame_hash(table)
-        for name, table in tables.items()
-    }
-
-
-def check_scores(
-    evaluated: Record,
-    trained: Record,
-    method: str,
-    tables: Mapping[str, str],
-    scores: Mapping[str, Record],
-    aligned: Mapping[str, str] | None = None,
-) -> None:
-    """Refuse scores of other encoders than those at hand, and tables that one evaluation did not
-    write together.
-
-    Args:
-        evaluated: `this_seed.json`. trained: `training.json`. method: the product's.
-        tables: hashes of the tables at hand.
-        scores: by encoder; one that answered no set has none, and there is nothing that could be of
-            other weights.
-        aligned: hash of the weights that each encoder must have, where an alignment followed
-            training.
-    """
-    found = evaluated.get("encoders")
-    made = aligned or encoder_weights(trained)
-    if not isinstance(found, Mapping):
-        raise UserError(
-            f"the scores are of an earlier version and do not tell of which encoders; {_EVALUATE}"
-        )
-    for name in dict.fromkeys((BASE, method, *scores)):
-        has_scores = bool(scores.get(name, True))
-        if name in made and has_scores and found.get(name) != made[name]:
-            raise UserError(
-                f"the scores of {name} are of other weights than those that training or alignment"
-                f" made or started from; {_EVALUATE}"
-            )
-    for name, digest in tables.items():
-        if evaluated.get("tables", {}).get(name) != digest:
-            raise UserError(
-                f"{name} and this_seed.json are not of one evaluation: it was cut before its end;"
-                f" {_EVALUATE}"
-            )
-
-
-def check_seed(evaluated: Record, seeds: Mapping[str, Record]) -> None:
-    """Refuse the records of ``seeds`` if the one kept of this seed is not of the evaluation at
-    hand, ``evaluated``.
-    """
-    if json_hash(seeds.get(f"seed_{evaluated['seed']}")) != json_hash(evaluated):
-        raise UserError(
-            f"seeds/seed_{evaluated['seed']}.json is not of the evaluation in this_seed.json;"
-            f" {_EVALUATE}"
-        )
-
-
-def check_sweep_run(
-    name: str, trained: Record, evaluated: Record, tables: Mapping[str, Any]
-) -> None:
-    """Refuse a run of a sweep, named ``<signal>-<seed>``, whose training or tables are of another
-    one.
-
-    Args:
-        name: of the run.
-        trained, evaluated: its `training.json` and `this_seed.json`.
-        tables: its ``scores``, and others that evaluation wrote, by name.
-    """
-    parameters = trained.get("parameters") or {}
-    if f"{parameters.get('signal.name')}-{parameters.get('seed')}" != name:
-        raise UserError(
-            f"sweep/{name} holds a training of another signal or seed; run the sweep again"
-        )
-    try:
-        check_scores(
-            evaluated, trained, parameters["method"], table_hashes(**tables), tables["scores"]
-        )
-    except UserError as exc:
-        raise UserError(f"sweep/{name}: {exc}, for this run of the sweep") from exc
-
-
-def _frame_hash(table: pd.DataFrame) -> str:
-    digest = hashlib.sha256()
-    for name in table.columns:
-        cells = [name, *map(_shown, table[name].tolist())]
-        digest.update("\x1f".join(cells).encode("utf-8", "surrogatepass"))
-    return digest.hexdigest()
-
-
-def _shown(cell: Any) -> str:
-    """Return a cell's text; of an array all its bytes, where str would leave some out."""
-    return cell.tobytes().hex() if hasattr(cell, "tobytes") else str(cell)

@@ -4,8 +4,6 @@ frozen; or both at once.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -13,7 +11,6 @@ import torch
 from torch import nn
 
 from dcr.errors import UserError
-from dcr.latents import LatentCache
 from dcr.models.backbones import Backbone
 from dcr.models.diffusion import Diffusion
 from dcr.models.projector import (
@@ -22,13 +19,8 @@ from dcr.models.projector import (
     build_projector,
     load_published_projector,
 )
-from dcr.parameters.training.parts import HeldOut, Tuning
+from dcr.parameters.training.parts import Tuning
 from dcr.seeds import derive_seed
-from dcr.training.batches import Augmentation
-from dcr.training.checkpoints import Checkpoints
-from dcr.training.contrast import Contrast
-from dcr.training.data import WithCandidates, split_positions
-from dcr.training.distributed.processes import Processes, alone
 from dcr.training.guards import check_errors
 from dcr.training.model import (
     ConditionModel,
@@ -39,97 +31,8 @@ from dcr.training.model import (
     prepare_tower,
     tower_state,
 )
-from dcr.training.runs import Run, RunResult
-from dcr.training.step import MicroStep
-from dcr.training.trainer import Trainer
-from dcr.training.validation import HeldOutNoise
-
-
-@dataclass
-class Data:
-    """What both stages read: cached latents, split by key, and a fixed held-out measurement."""
-
-    latents: LatentCache
-    positions: list[int]
-    held_out: HeldOutNoise
-    augmentation: Augmentation
-    candidates: LatentCache | None = None
-
-    @classmethod
-    def open(
-        cls,
-        latents: LatentCache,
-        diffusion: Diffusion,
-        augmentation: Augmentation,
-        held_out: HeldOut,
-        seed: int,
-        mask_padding: bool = False,
-    ) -> Data:
-        """Split the samples and fix the held-out noise.
-
-        Args:
-            latents: all samples.
-            diffusion, augmentation, seed, mask_padding: see `HeldOutNoise`.
-            held_out: the share of the samples that is held out, and how many of them are measured
-                on, at most.
-
-        Raises:
-            UserError: the fraction leaves no sample on one side.
-        """
-        positions, others = split_positions(latents, held_out.fraction)
-        if not positions or not others:
-            raise UserError(
-                f"held_out.fraction {held_out.fraction} of {len(latents)} samples leaves"
-                f" {len(positions)} to train on and {len(others)} held out; both need at least"
-                " one: change it or bring more data"
-            )
-        noise = HeldOutNoise(
-            latents,
-            others,
-            diffusion,
-            augmentation,
-            seed,
-            held_out.num_samples,
-            64,
-            mask_padding,
-        )
-        return cls(latents, positions, noise, augmentation)
-
-
-@dataclass
-class Work:
-    """What a run is given beside the models: its data, its numbers, its peers, and where it
-    keeps checkpoints.
-    """
-
-    data: Data
-    run: Run
-    contrast: Contrast
-    processes: Processes = field(default_factory=alone)
-    checkpoints: Checkpoints | None = None
-
-    def fit(
-        self, model: ConditionModel, diffusion: Diffusion, base: Backbone | None = None
-    ) -> RunResult:
-        """Train whatever in ``model`` requires a gradient, by the frozen ``diffusion``;
-        ``base`` as in `MicroStep`.
-        """
-        data = self.data
-        micro_step = MicroStep(
-            model,
-            diffusion,
-            data.augmentation,
-            self.run,
-            self.contrast,
-            self.processes,
-            base,
-        )
-        validate = partial(data.held_out.model, model)
-        shown = self.run.parameters.monitoring
-        draw = partial(data.held_out.draw, model, shown.num_images, shown.num_denoising_steps)
-        made = self.contrast.synthetic_weight > 0
-        samples = WithCandidates(data.latents, data.candidates) if made else data.latents
-        return Trainer(micro_step, samples, data.positions, validate, self.checkpoints, draw).fit()
+from dcr.training.runs import RunResult
+from dcr.training.work import Work
 
 
 def train_projector(

@@ -192,7 +192,7 @@ def record_seed(
             beside the scores.
     """
     from dcr.evaluation.exchange import seed_record
-    from dcr.training.provenance import evaluation_record, table_hashes
+    from dcr.evaluation.provenance import evaluation_record, table_hashes
 
     tables = table_hashes(
         scores=scores,

@@ -50,6 +50,7 @@ def compose_card(
     from dcr.alignment import check_alignment, expected_weights, tell_alignment
     from dcr.encoder_names import BASE, aligned_name, unaligned_name
     from dcr.errors import UserError
+    from dcr.evaluation import provenance as scored
     from dcr.fingerprints import json_hash
     from dcr.training import provenance
     from dcr.training.product import describe
@@ -62,10 +63,10 @@ def compose_card(
             f"encoder {min(absent)} has no scores, so the model card cannot tell what was gained; "
             "run `kedro run --pipelines evaluation`, and look at evaluation_failures.json"
         )
-    tables = provenance.table_hashes(scores=scores, intervals=intervals, comparisons=comparisons)
+    tables = scored.table_hashes(scores=scores, intervals=intervals, comparisons=comparisons)
     check_alignment(alignment_record, alignment, training_record)
     weights = expected_weights(alignment_record, alignment, training_record)
-    provenance.check_scores(evaluated, training_record, method, tables, scores, weights)
+    scored.check_scores(evaluated, training_record, method, tables, scores, weights)
     both_forms = (BASE, aligned_name(BASE), method, unaligned_name(method))
     shown = [name for name in dict.fromkeys(both_forms) if name in scores]
     hashes = {

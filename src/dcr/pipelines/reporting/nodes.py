@@ -51,6 +51,7 @@ def check_results(
         records: the other records and tables, by the names of the catalog.
     """
     from dcr.alignment import check_alignment, expected_weights, load_aligned
+    from dcr.evaluation import provenance as scored
     from dcr.training import provenance
 
     trained, evaluated, aligned = (
@@ -68,15 +69,15 @@ def check_results(
     provenance.check_samples(trained, records["validation_summary"])
     provenance.check_base_models(trained, records["base_models"])
     provenance.check_synthesis(trained, records["synthesis_pictures"])
-    provenance.check_evaluation(evaluated, evaluation)
+    scored.check_evaluation(evaluated, evaluation)
     names = ("scores", "intervals", "comparisons")
-    tables = provenance.table_hashes(
+    tables = scored.table_hashes(
         **{name: records[name] for name in names}, outcomes=outcomes, measurements=measurements
     )
     check_alignment(aligned, alignment, trained)
     weights = expected_weights(aligned, alignment, trained)
-    provenance.check_scores(evaluated, trained, training.method, tables, records["scores"], weights)
-    provenance.check_seed(evaluated, {name: load() for name, load in seed_scores.items()})
+    scored.check_scores(evaluated, trained, training.method, tables, records["scores"], weights)
+    scored.check_seed(evaluated, {name: load() for name, load in seed_scores.items()})
     if alignment.form != "none":
         encoder = load_aligned(training.method, lambda: encoder, alignments, aligned)
     return training.method, trained, records["scores"], encoder

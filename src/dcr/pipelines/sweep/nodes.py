@@ -28,9 +28,9 @@ def compare_runs(
         UserError: the files of a run are not of one training and its evaluation.
     """
     from dcr.evaluation.measurements import read_measurements
+    from dcr.evaluation.provenance import check_sweep_run
     from dcr.sweep.comparison import gather_runs
     from dcr.sweep.page import render_comparison
-    from dcr.training.provenance import check_sweep_run
 
     measures = {"P": parameters.detail_measure, "D": parameters.separation_measure}
     finished = [
