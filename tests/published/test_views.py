@@ -231,7 +231,7 @@ def test_gradients_of_stage_1_are_not_reduced(world, folder, name, published, ex
     )
     progress = trainer._resume()
     row, seen = trainer.optimizer_step(1, trainer._batches(progress), 2)
-    trainer._update(row, seen[0].keys, progress)
+    trainer.update(row, seen[0].keys, progress)
     assert OneOfTwo.exchanges == exchanges
 
 

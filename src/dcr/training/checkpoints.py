@@ -163,9 +163,8 @@ class Checkpoints:
             ) from exc
 
     def _check_given(self, path: Path, max_step: int) -> Path:
-        fingerprint = {
-            name: value for name, value in self.fingerprint.items() if name not in (CODE, PROCESSES)
-        }
+        own = self.fingerprint.items()
+        fingerprint = {name: value for name, value in own if name not in (CODE, PROCESSES)}
         if problem := self._problem(path, max_step, fingerprint):
             raise UserError(
                 f"training.checkpoints.resume_from {path}: {problem}; give another"

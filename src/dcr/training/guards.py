@@ -6,8 +6,12 @@ import logging
 import math
 from collections.abc import Mapping, Sequence
 from itertools import takewhile
+from typing import TYPE_CHECKING
 
 from dcr.errors import UserError
+
+if TYPE_CHECKING:
+    from dcr.training.runs import Run
 
 _PATIENCE = 100  # steps: a loss passes log(B + 1) for a moment without meaning anything
 _TOLERANCE = 0.01
@@ -108,3 +112,29 @@ class IgnoredCondition:
                 self._level,
                 _PATIENCE,
             )
+
+
+def check_sizes(run: Run, num_processes: int, num_samples: int, columns: int) -> None:
+    """Refuse a batch that is larger than the data, and more negatives than there are.
+
+    Args:
+        run: gives batch size and number of negatives.
+        num_processes: that train together, each on a batch of its own.
+        num_samples: to train on.
+        columns: images that a row is contrasted with, its own among them.
+
+    Raises:
+        UserError: naming both numbers.
+    """
+    size = run.stage.train_batch_size
+    if num_samples < size * num_processes:
+        raise UserError(
+            f"{run.name}: {num_samples} samples to train on are fewer than train_batch_size"
+            f" {size} on {num_processes} process(es); lower it or bring more data"
+        )
+    count = run.parameters.batches.negatives_count
+    if run.objective == "dcr" and count >= columns:
+        raise UserError(
+            f"{run.name}: negatives_count {count} is not less than the {columns} images that are"
+            " contrasted; lower it, or set 0 to take all"
+        )

@@ -18,9 +18,13 @@ from dcr.parameters.training.phases import Phase
 from dcr.seeds import derive_seed
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import pandas as pd
+    import torch
 
     from dcr.parameters import TrainingParameters
+    from dcr.training.checkpoints import Progress
 
 STAGE1 = "stage1"
 """Name of stage 1's run, and what stands for it where a run's method is asked for."""
@@ -101,6 +105,25 @@ class RunResult:
     seconds: float
     samples_per_second: float
     trainable_parameters: int
+
+    @classmethod
+    def of(cls, progress: Progress, trainable: Mapping[str, torch.Tensor]) -> RunResult:
+        """Return the result of a run that came to its last step.
+
+        Args:
+            progress: that far.
+            trainable: what trained, by name.
+        """
+        import pandas as pd
+
+        return cls(
+            losses=pd.DataFrame(progress.rows),
+            steps=progress.step,
+            skipped_steps=progress.num_skipped,
+            seconds=progress.seconds,
+            samples_per_second=progress.num_samples / progress.seconds,
+            trainable_parameters=sum(tensor.numel() for tensor in trainable.values()),
+        )
 
 
 def stage1_run(parameters: TrainingParameters) -> Run:

@@ -9,10 +9,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import torch
 
-from dcr.errors import UserError
 from dcr.finite import require_finite
 from dcr.latents import LatentCache
 from dcr.models.backbones import transformer_blocks
@@ -21,13 +19,19 @@ from dcr.training.checkpoints import Checkpoints, Progress
 from dcr.training.cost import Plan, measure, plan
 from dcr.training.data import iterate_batches
 from dcr.training.distributed.processes import alone
-from dcr.training.distributed.sharding import own_part, shard, whole
-from dcr.training.guards import IgnoredCondition, check_end, count_skipped, is_finite_step
+from dcr.training.distributed.sharding import own_part, shard
+from dcr.training.guards import (
+    IgnoredCondition,
+    check_end,
+    check_sizes,
+    count_skipped,
+)
 from dcr.training.monitoring.monitor import Monitor, log_plan
 from dcr.training.runs import RunResult
-from dcr.training.state import build_optimizer, restore_state, set_learning_rate, training_state
+from dcr.training.state import restore_state, training_state
 from dcr.training.step import MicroStep
 from dcr.training.stopping import JOB, STOP_FILE, Stopped, StopRequest
+from dcr.training.update import Update
 
 _log = logging.getLogger(__name__)
 
@@ -62,44 +66,28 @@ class Trainer:
         self.processes = micro_step.processes
         self._step_samples = run.stage.train_batch_size * self.processes.count
         columns = self._step_samples if micro_step.contrast.gathers else run.stage.train_batch_size
-        if len(positions) < self._step_samples:
-            raise UserError(
-                f"{run.name}: {len(positions)} samples to train on are fewer than train_batch_size"
-                f" {run.stage.train_batch_size} on {self.processes.count} process(es); lower"
-                " it or bring more data"
-            )
-        batches = run.parameters.batches
-        if run.objective == "dcr" and batches.negatives_count >= columns:
-            raise UserError(
-                f"{run.name}: negatives_count {batches.negatives_count} is not less than the"
-                f" {columns} images that are contrasted; lower it, or set 0 to take all"
-            )
-        self.micro_step, self.model, self.scaler = (
-            micro_step,
-            micro_step.model,
-            micro_step.precision.scaler,
-        )
-        self.latents, self.positions, self.validate, self.checkpoints = (
-            latents,
-            positions,
-            validate,
-            checkpoints,
-        )
+        check_sizes(run, self.processes.count, len(positions), columns)
+        self.micro_step = micro_step
+        self.model = micro_step.model
+        self.scaler = micro_step.precision.scaler
+        self.latents = latents
+        self.positions = positions
+        self.validate = validate
+        self.checkpoints = checkpoints
         self._cost = None
         if run.is_sharded and self.processes.count > 1:
-            self._cost = measure(
-                micro_step, self.model.backbone.image_size
-            )  # while the weights are whole
+            # While the weights are whole.
+            self._cost = measure(micro_step, self.model.backbone.image_size)
             shard(self.model, transformer_blocks(self.model.tower), self.processes)
         self.trainable = self.model.trainable()
-        self.optimizer = build_optimizer(self.trainable, run)
+        self.update = Update(run, self.processes, self.trainable, self.scaler)
         folder = checkpoints.folder if checkpoints else None
         self.monitor = Monitor(micro_step, self.trainable, folder, draw)
-        self._skipped_in_a_row = 0
         self._is_of_another = False
         watched = run.objective == "dcr" and micro_step.is_plain_contrast
+        num_views = run.parameters.batches.num_views
         self._ignored_condition = (
-            IgnoredCondition(run.name, columns, batches.num_views) if watched else None
+            IgnoredCondition(run.name, columns, num_views) if watched else None
         )
 
     def fit(self) -> RunResult:
@@ -111,7 +99,7 @@ class Trainer:
                 last ones did, or a weight is not finite; no checkpoint is left of that.
         """
         progress = self._resume()
-        self._skipped_in_a_row = count_skipped(progress.rows)
+        self.update.num_skipped_in_a_row = count_skipped(progress.rows)
         if progress.step == self.run.max_train_steps:
             self._check_end(progress)
             if self._is_of_another:
@@ -125,7 +113,7 @@ class Trainer:
                 self.monitor.start(progress)
                 self._loop(progress, stop, planned.rows_per_chunk)
         self.model.eval()
-        return self._result(progress)
+        return RunResult.of(progress, self.trainable)
 
     def _make_plan(self, progress: Progress) -> Plan:
         """Find what a step costs and how many rows fit, and tell it."""
@@ -145,10 +133,9 @@ class Trainer:
             row, seen = self.optimizer_step(step, batches, rows_per_chunk)
             *values, stops = self.processes.mean([*row.values(), float(stop.requested)])
             row = dict(zip(row, values, strict=True))
-            self._update(row, [key for batch in seen for key in batch.keys], progress)
-            row = (
-                self.monitor.diagnose(step, seen[-1], rows_per_chunk) | row
-            )  # its own values are of the whole batch
+            self.update(row, [key for batch in seen for key in batch.keys], progress)
+            # The row's own values are of the whole batch, so they go before the diagnostics'.
+            row = self.monitor.diagnose(step, seen[-1], rows_per_chunk) | row
             last = step == run.max_train_steps
             asked = self.processes.is_first or run.is_sharded
             if asked and (last or step % run.parameters.held_out.every_steps == 0):
@@ -186,39 +173,6 @@ class Trainer:
             sums = {name: sums.get(name, 0.0) + value / count for name, value in parts.items()}
             seen.append(batch)
         return sums, seen
-
-    def _update(self, row: dict[str, float], keys: list[str], progress: Progress) -> None:
-        """Take the optimizer step, or skip it where loss or gradient is not finite; complete
-        the row.
-        """
-        if self.run.shares_gradients:
-            self.processes.mean_gradients(self.trainable.values())
-        self.scaler.unscale_(self.optimizer)
-        norm = float(
-            whole(
-                torch.nn.utils.clip_grad_norm_(
-                    self.trainable.values(), self.run.parameters.optimizer.max_grad_norm
-                )
-            )
-        )
-        row |= {
-            "learning_rate": set_learning_rate(self.optimizer, self.run, progress.step + 1),
-            "grad_norm": norm,
-        }
-        finite = is_finite_step(row)
-        if finite:
-            self.scaler.step(self.optimizer)
-        self.scaler.update()
-        self.optimizer.zero_grad()
-        self._skipped_in_a_row = 0 if finite else self._skipped_in_a_row + 1
-        progress.num_skipped += not finite
-        if self._skipped_in_a_row >= self.run.parameters.optimizer.max_skipped_steps:
-            raise UserError(
-                f"{self.run.name}: loss {row['loss']} and gradient norm {norm} in"
-                f" {self._skipped_in_a_row} steps in a row, the last at step {progress.step + 1}"
-                f" with samples {', '.join(keys)}; lower the learning rate, or train in float32"
-                " (mixed_precision: no)"
-            )
 
     def _check_end(self, progress: Progress) -> None:
         check_end(self.run.name, progress.rows, self.scaler.is_enabled())
@@ -265,22 +219,20 @@ class Trainer:
         if path is None:
             return Progress(step=0, num_samples=0, seconds=0.0, scaler={}, num_skipped=0, rows=[])
         tensors, progress = self.checkpoints.load(path)
-        restore_state(self.trainable, self.optimizer, tensors)
+        restore_state(self.trainable, self.update.optimizer, tensors)
         if progress.scaler:
             self.scaler.load_state_dict(progress.scaler)
         finished = progress.step == self.run.max_train_steps
-        _log.info(
-            "%s %s %s.",
-            self.run.name,
-            "is finished, taken from" if finished else "goes on from",
-            path,
-        )
+        words = "is finished, taken from" if finished else "goes on from"
+        _log.info("%s %s %s.", self.run.name, words, path)
         return progress
 
     def _save(self, progress: Progress) -> None:
         if not self.checkpoints:
             return
-        tensors = training_state(self.trainable, self.optimizer, keep=self.processes.is_first)
+        tensors = training_state(
+            self.trainable, self.update.optimizer, keep=self.processes.is_first
+        )
         if self.processes.is_first:
             self._require_finite(tensors)
             progress.scaler = self.scaler.state_dict()
@@ -295,13 +247,3 @@ class Trainer:
     @property
     def _saved(self) -> str:
         return f"it is saved in {self.checkpoints.folder} and " if self.checkpoints else ""
-
-    def _result(self, progress: Progress) -> RunResult:
-        return RunResult(
-            losses=pd.DataFrame(progress.rows),
-            steps=progress.step,
-            skipped_steps=progress.num_skipped,
-            seconds=progress.seconds,
-            samples_per_second=progress.num_samples / progress.seconds,
-            trainable_parameters=sum(p.numel() for p in self.trainable.values()),
-        )
