@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from dcr.encoder_names import BASE, aligned_name
 from dcr.parameters import AlignmentParameters, SelectionParameters, TrainingParameters
-from dcr.reporting.names import Scores, measure_name
+from dcr.reporting.names import Intervals, Scores, measure_name
 from dcr.reporting.numbers import show_difference
 from dcr.selection.rule import Judgement, Rule, choose, judge_setting, rule_of
 from dcr.selection.setting import compare_settings, describe_setting
@@ -101,9 +101,10 @@ def _of_seeds(outcome: Outcome, key: str) -> dict[str, float]:
     }
 
 
-def tabulate_scores(outcomes: Mapping[str, Outcome]) -> tuple[Scores, Scores, Scores]:
-    """Return scores and intervals of base and candidates, means over seeds, and scores of base and
-    every seed.
+def tabulate_scores(outcomes: Mapping[str, Outcome]) -> tuple[Scores, Intervals, Scores]:
+    """Return scores and intervals of base and candidates, means over seeds, and of every seed.
+
+    The third are the scores of the base and of each seed by itself.
 
     Args:
         outcomes: by candidate; the values are fractions, by set and metric.

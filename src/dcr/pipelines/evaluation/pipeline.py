@@ -2,12 +2,9 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from .nodes import (
+from .nodes import embed_sets, evaluate_encoders, gather_encoders, gather_sets
+from .table_nodes import (
     compare_encoders,
-    embed_sets,
-    evaluate_encoders,
-    gather_encoders,
-    gather_sets,
     record_results,
     record_seed,
     record_sets,

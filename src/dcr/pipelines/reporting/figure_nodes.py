@@ -107,9 +107,9 @@ def show_flipped_pairs(
     from dcr.encoder_names import EncoderName
     from dcr.reporting.images import find_flipped_pairs
 
-    pairs = (
-        mmvp_vlm().pairs if MMVP in evaluation.sets and MMVP in set(outcomes["benchmark"]) else []
-    )
+    was_evaluated = MMVP in evaluation.sets and MMVP in set(outcomes["benchmark"])
+    assert mmvp_vlm is not None or not was_evaluated
+    pairs = mmvp_vlm().pairs if mmvp_vlm is not None and was_evaluated else []
     others = [name for name in outcomes["encoder"].unique() if name not in (BASE, method)]
     others = [name for name in others if name == EncoderName.parse(name).method]
     flips = {

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from dcr.latents import LatentCache
     from dcr.models.backbones import Backbone
     from dcr.models.diffusion import Diffusion
+    from dcr.selection.trial import Outcome
 
 SetOpener = Callable[[], "BenchmarkSet"]
 Outcomes = dict[str, Callable[[], dict[str, Any]]]
@@ -94,7 +95,7 @@ def try_candidates(
     previous: Outcomes,
     cache: Path,
     **materials: Any,
-) -> Iterator[dict[str, dict[str, Any]]]:
+) -> Iterator[dict[str, Outcome]]:
     """Train and evaluate every candidate that is not done; each is written before the next begins.
 
     Args:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dcr.parameters import RecipeParameters, TrainingParameters
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import torch
 
+    from dcr.datasets.models import EncoderParts
     from dcr.latents import LatentCache
     from dcr.models.backbones import Backbone
     from dcr.models.diffusion import Diffusion
@@ -150,7 +152,7 @@ def export_encoder(
     backbone: Backbone,
     adapters: dict[str, Any],
     input_hashes: dict[str, str],
-) -> tuple[Backbone, dict[str, Any], dict[str, Any]]:
+) -> EncoderParts:
     """Put the method's weights into the base tower, for open_clip, transformers and LLaVA.
 
     Args:
@@ -168,9 +170,8 @@ def export_baselines(
     backbone: Backbone,
     adapters: dict[str, Any],
     input_hashes: dict[str, str],
-) -> dict[str, Callable[[], Any]]:
-    """Put the weights of other methods and seeds into towers, one encoder at a time when it is
-    saved.
+) -> dict[str, Callable[[], EncoderParts]]:
+    """Put the weights of other methods and seeds into towers, one encoder at a time when saved.
 
     Args:
         parameters, recipe, adapters, input_hashes: as in `export_encoder`.
@@ -180,13 +181,12 @@ def export_baselines(
 
     from dcr.training.runs import stage2_runs
 
-    return {
-        name: lambda name=name: _merge(
-            parameters, recipe, name, deepcopy(backbone), adapters, input_hashes
-        )
-        for name in stage2_runs(parameters)
-        if name != parameters.method
-    }
+    def merged(name: str) -> EncoderParts:
+        """Return the parts of the encoder ``name``."""
+        return _merge(parameters, recipe, name, deepcopy(backbone), adapters, input_hashes)
+
+    names = [name for name in stage2_runs(parameters) if name != parameters.method]
+    return {name: partial(merged, name) for name in names}
 
 
 def _merge(
@@ -196,10 +196,8 @@ def _merge(
     backbone: Backbone,
     adapters: dict[str, Any],
     input_hashes: dict[str, str],
-) -> tuple[Backbone, dict[str, Any], dict[str, Any]]:
-    """Return what the dataset writes: merged backbone, LoRA adapter if there is one, and model
-    card.
-    """
+) -> EncoderParts:
+    """Return what the dataset writes: merged backbone, LoRA adapter if any, and model card."""
     from dcr.training.product import describe, put_into_tower
 
     adapter = put_into_tower(parameters, backbone, adapters[name]())
