@@ -17,8 +17,8 @@ from dcr.fingerprints import code_hash, json_hash, tensors_hash
 from dcr.latents import LatentCache
 from dcr.parameters import EvaluationParameters, TrainingParameters
 from dcr.positives.making import PIPELINE
-from dcr.training import jobs
 from dcr.training.fingerprint import input_hashes
+from dcr.training.job import Latents
 
 if TYPE_CHECKING:
     from dcr.data.benchmark_sets import NamedSet
@@ -41,7 +41,7 @@ class Materials:
         cache: of embeddings and results.
     """
 
-    latents: jobs.Latents
+    latents: Latents
     backbone: Backbone
     diffusion: Diffusion
     positives: Path

@@ -27,7 +27,7 @@ from dcr.parameters.selection import Candidate
 from dcr.selection.materials import Encoders, Materials
 from dcr.selection.setting import describe_setting
 from dcr.training import jobs
-from dcr.training.job import open_job
+from dcr.training.job import State, open_job
 from dcr.training.product import describe_run, put_into_tower
 from dcr.training.runs import Run, method_runs
 
@@ -104,7 +104,7 @@ class Trial:
             is compared with; ``seconds``.
         """
         started = time.monotonic()
-        towers: dict[str, jobs.State] = {}
+        towers: dict[str, State] = {}
         runs: dict[str, dict[str, Any]] = {}
         for seed in self.seeds:
             trained = self._train(materials, seed, finished)
@@ -155,7 +155,7 @@ class Trial:
         job.done = finished
         return jobs.train_adapters(job, dict(m.projector))
 
-    def _encoders(self, materials: Materials, towers: Mapping[str, jobs.State]) -> Encoders:
+    def _encoders(self, materials: Materials, towers: Mapping[str, State]) -> Encoders:
         """Return what loads the base and each seed's encoder, in both forms where aligned."""
 
         def merged(name: str) -> Backbone:
