@@ -82,7 +82,7 @@ def evaluate_caption_selection(
     correct = _answer(selection)
     yield _measure_rules(dataset, selection, correct, rules, options)
     types = [group.type for group in selection.groups]
-    if len(set(types)) > 1:
+    if dataset.has_type_scores and len(set(types)) > 1:
         rule = next((rule for rule in dataset.published_rules if rule in rules), rules[0])
         yield _measure_types(dataset, selection, correct[rule], rule, options)
     if not options.compare_features:

@@ -43,11 +43,13 @@ class CaptionSelectionSet(SplitSet):
         words: of a hash over what the groups hold beside their images; () where parts hold it.
         published_rules: those of `dcr.metrics.caption_selection.RULES` that published numbers on
             such sets are of, the most usual one first; () where none are known.
+        has_type_scores: whether types are scored, too; not where another kind of set does so.
     """
 
     groups: Callable[[], Iterable[Group]] = field(repr=False)
     words: tuple[str, ...] = ()
     published_rules: tuple[str, ...] = ()
+    has_type_scores: bool = True
 
     def _words(self) -> Sequence[str]:
         return self.words

@@ -8,7 +8,8 @@ from dcr.data.benchmark_sets.mmvp_vlm import MMVPSet, open_mmvp
 
 
 def open_mmvp_pairs(folder: Folder) -> CaptionSelectionSet:
-    """Open an MMVP-VLM folder for all rules of caption selection; image_score is its own.
+    """Open an MMVP-VLM folder for all rules of caption selection; image_score is its own, and by it
+    the kind mmvp_vlm scores the types.
 
     Its images are embedded and kept as those of `MMVPSet`, so that a recipe which lists the folder
     under both kinds embeds them once.
@@ -27,6 +28,7 @@ def open_mmvp_pairs(folder: Folder) -> CaptionSelectionSet:
         {"test": [mmvp]},
         groups=lambda: groups,
         published_rules=("image_score",),
+        has_type_scores=False,
         notes=mmvp.notes,
     )
 
