@@ -27,7 +27,9 @@ from dcr.datasets.benchmark_sets import BenchmarkSetDataset, BenchmarkSetsDatase
 from dcr.errors import UserError
 from dcr.framework.advice import made_by
 from dcr.parameters import EvaluationParameters, TrainingParameters
+from dcr.parameters.section import merge
 from dcr.pipelines.evaluation import create_embedding_pipeline, create_pipeline
+from nested import nested
 
 CONF = Path(__file__).parents[2] / "conf"
 
@@ -45,7 +47,7 @@ def training(**changes) -> TrainingParameters:
         yaml.safe_load((CONF / env / "parameters_training.yml").read_text())["training"]
         for env in ("base", "smoke")
     ]
-    return TrainingParameters(**{**sections[0], **sections[1], **changes})
+    return TrainingParameters(**merge(merge(*sections), nested(changes)))
 
 
 def catalog_of(

@@ -30,10 +30,12 @@ from dcr.parameters import (
     RecipeParameters,
     TrainingParameters,
 )
+from dcr.parameters.section import merge
 from dcr.pipelines.export.nodes import compose_card, export_encoder
 from dcr.training.model import prepare_tower, tower_state
 from measured import comparison
 from models import TEXTS, pixels, randomize_adapter, tiny_hf_clip, tiny_open_clip, tiny_siglip
+from nested import nested
 
 CONF = Path(__file__).parents[2] / "conf" / "base"
 TRAINING = TrainingParameters.model_validate(
@@ -312,7 +314,7 @@ def test_the_card_tells_the_alignment_and_the_scores_of_both_forms(source, tmp_p
 
 
 def other_training(**changes):
-    return TrainingParameters.model_validate(TRAINING.model_dump() | changes)
+    return TrainingParameters.model_validate(merge(TRAINING.model_dump(), nested(changes)))
 
 
 def with_products(**changes):

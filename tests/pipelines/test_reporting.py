@@ -23,9 +23,11 @@ from dcr.fingerprints import weights_hash
 from dcr.models.backbones import load_backbone
 from dcr.models.projector import Projector
 from dcr.parameters import EvaluationParameters, ReportingParameters, TrainingParameters
+from dcr.parameters.section import merge
 from dcr.pipelines.reporting import create_pipeline
 from diffusion_models import CROSS_ATTENTION_DIM, tiny_diffusion
 from models import tiny_open_clip
+from nested import nested
 
 CONF = Path(__file__).parents[2] / "conf"
 PAGES = (
@@ -46,8 +48,9 @@ def section(name: str, **changes) -> dict:
     merged: dict = {}
     for recipe in ("base", "demo", "smoke"):
         path = CONF / recipe / f"parameters_{name}.yml"
-        merged |= yaml.safe_load(path.read_text())[name] if path.exists() else {}
-    return merged | changes
+        own = yaml.safe_load(path.read_text())[name] if path.exists() else {}
+        merged = merge(merged, own)
+    return merge(merged, nested(changes)) | {k: v for k, v in changes.items() if k == "phases"}
 
 
 def catalog_of(folder: Path, **changes) -> DataCatalog:
@@ -380,7 +383,7 @@ def test_a_page_joins_only_what_belongs_together(folder):
     training, evaluation = (
         section(name, **changes)
         for name, changes in (
-            ("training", {"temperature": 0.3, "phases": {}, "stage2_seeds": []}),
+            ("training", {"loss.temperature": 0.3, "phases": {}, "stage2_seeds": []}),
             ("evaluation", {"num_resamples": 7}),
         )
     )
