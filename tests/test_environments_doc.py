@@ -78,11 +78,17 @@ EXAMPLES = [
 SHOWN = [
     ("latents/test_loading.py", "test_a_container_with_hardly_any_shared_memory_is_enough"),
     (
-        "test_home.py",
+        "framework/test_home.py",
         "test_training_goes_on_under_a_number_without_a_home_a_cache_or_a_temporary_folder",
     ),
-    ("test_home.py", "test_a_configuration_may_lie_elsewhere_and_be_named_by_a_relative_path"),
-    ("test_home.py", "test_an_installed_wheel_runs_in_any_folder_with_a_configuration_of_its_own"),
+    (
+        "framework/test_home.py",
+        "test_a_configuration_may_lie_elsewhere_and_be_named_by_a_relative_path",
+    ),
+    (
+        "framework/test_home.py",
+        "test_an_installed_wheel_runs_in_any_folder_with_a_configuration_of_its_own",
+    ),
 ]
 STOPS = [row for row in ROWS if row[2].strip("` ")]
 GOES_ON = [row for row in ROWS if not row[2].strip("` ")]

@@ -62,7 +62,8 @@ EDITS = {
     "evaluation/retrieval.py": {"results"},
     "metrics/bootstrap.py": {"embeddings", "results"},
     "validation/images.py": {"rows"},
-    "data/shards/tar_headers.py": {"rows", "results", "latents", *MODELS},
+    # Of checkpoints, since a training without a cache reads shards itself.
+    "data/shards/tar_headers.py": {"rows", "results", "latents", "checkpoints", *MODELS},
     "scenes/drawing.py": {"scenes"},
     "scenes/pretrain_unet.py": MODELS,
     "scenes/pretrain_checks.py": {"checks of base models"},

@@ -235,7 +235,7 @@ def test_a_clone_at_another_place_with_compiled_modules_finds_all_that_is_finish
     for the same thing.
     """
     caches = ("02_intermediate", "04_feature", "05_model_input", "06_models/smoke/checkpoints")
-    for part in ("training", "evaluation", "metrics", "benchmark_sets", "latents"):
+    for part in ("training", "evaluation", "metrics", "data/benchmark_sets", "latents"):
         (project / f"src/dcr/{part}/__pycache__").mkdir(exist_ok=True)
         (project / f"src/dcr/{part}/__pycache__/other.cpython-399.pyc").write_bytes(
             b"compiled elsewhere"

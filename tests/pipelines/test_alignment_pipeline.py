@@ -130,7 +130,7 @@ class TestRefusals:
             tmp_path,
             **{"params:training": parameters(**{"held_out.fraction": 0.2}, baselines=["naive"])},
         )
-        assert "validation_fraction 0.4, the recipe says 0.2" in told
+        assert "held_out.fraction 0.4, the recipe says 0.2" in told
 
     def test_latents_of_other_samples(self, world, tmp_path):
         record = catalog_of(world, tmp_path)["training_record"].load()

@@ -73,7 +73,7 @@ def test_images_that_are_encoded_on_the_way_give_the_same(online, tmp_path, name
             "batches.num_views": 2,
         },
         {"positives.source": "clip_neighbour", "execution.gradient_checkpointing": "all"},
-        {"published": True},
+        {"published": "all"},
         {
             "condition": "patch_tokens",
             "tuning.mode": "last_blocks",
@@ -118,7 +118,7 @@ def test_pictures_and_diagnostics_are_the_cpus(world, tmp_path):
 def test_who_starts_workers_holds_nothing_on_the_device(
     world, tmp_path, monkeypatch, name, changes
 ):
-    changes |= {"baselines": ["naive"]} if "num_methods_at_once" in changes else {}
+    changes |= {"baselines": ["naive"]} if "processes.num_methods_at_once" in changes else {}
     job = open_job(world, tmp_path, **changes)
     found = []
 

@@ -180,7 +180,7 @@ def test_made_positives_are_shown_with_what_was_measured_of_them(page, example):
     assert all(uri in page for row in made["rows"] for uri in row["images"])
     for words in ("0.355", "0.309", "0.171", "0.054", "0.212", "This run did not train on them."):
         assert words in page, words
-    training = {**example[0].parameters["training"], "positives": "synthetic"}
+    training = {**example[0].parameters["training"], "positives": {"source": "synthetic"}}
     trained_on = dataclasses.replace(example[0], parameters={"training": training})
     assert "did not train on them" not in render_page(trained_on, example[1])
 

@@ -32,6 +32,7 @@ from dcr.training.distributed import processes
 from dcr.training.model import ConditionModel, frozen_copy, prepare_tower
 from dcr.training.monitoring import monitor
 from dcr.training.precision import make_ready
+from dcr.training.update import Update
 from dcr.training.views import view_augmentation
 from diffusion_models import tiny_diffusion
 from nested import nested
@@ -219,7 +220,7 @@ def cut_at(name: str, step: int, place: str, how: int = signal.SIGKILL) -> None:
     else:
         owner, attribute = {
             "batch": (step_module, "make_batch"),
-            "update": (trainer.Trainer, "_update"),
+            "update": (Update, "__call__"),
             "end": (monitor.Monitor, "show"),
         }[place]
         wrap(owner, attribute, now)

@@ -63,7 +63,7 @@ def whole(smoke_project, tmp_path_factory, request):
     (folder / "conf/smoke/parameters_ingest.yml").write_text(yaml.safe_dump(ingest))
     reporting = folder / "data/08_reporting/smoke"
     parameters = json.loads((reporting / "training.json").read_text())["parameters"]
-    run = reporting / "sweep" / f"{parameters['signal']}-{parameters['seed']}"
+    run = reporting / "sweep" / f"{parameters['signal.name']}-{parameters['seed']}"
     run.mkdir(parents=True)
     for file in ("scores.json", "training.json", "this_seed.json"):
         shutil.copy(reporting / file, run)

@@ -187,17 +187,18 @@ def test_steps_skipped_before_a_cut_count_with_those_after_it(world, tmp_path, m
 
 @pytest.mark.parametrize("last", [False, True])
 def test_weights_that_are_not_finite_are_in_no_checkpoint(world, tmp_path, monkeypatch, last):
-    from dcr.training import jobs, trainer
+    from dcr.training import jobs
+    from dcr.training.update import Update
 
-    update, spoiled_at = trainer.Trainer._update, 6 if last else 4
+    update, spoiled_at = Update.__call__, 6 if last else 4
 
     def overflow(self, row, keys, progress):
         update(self, row, keys, progress)
         if progress.step + 1 == spoiled_at:
             with torch.no_grad():
-                self.trainable["projector.3.bias"][0] = INF
+                self._trainable["projector.3.bias"][0] = INF
 
-    monkeypatch.setattr(trainer.Trainer, "_update", overflow)
+    monkeypatch.setattr(Update, "__call__", overflow)
     job = open_job(world, tmp_path)
     words = (
         "held-out samples is"

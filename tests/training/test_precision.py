@@ -67,8 +67,9 @@ def test_noise_target_and_loss_are_float32_under_bf16(world, objective):
             super().backward(loss)
 
     precision = Recorded("bf16", torch.device("cpu"))
-    parts = micro_step.options, micro_step.model, predict, precision, micro_step.processes
-    OBJECTIVES[objective](*parts).step(batch, **{"execution.rows_per_chunk": 2})
+    loss = micro_step.run.loss
+    parts = micro_step.contrast, micro_step.model, predict, precision, micro_step.processes
+    OBJECTIVES[objective](loss, *parts).step(batch, 2)
     assert {p.dtype for p in predictions} == {torch.bfloat16}
     assert {loss.dtype for loss in losses} == {torch.float32}
 

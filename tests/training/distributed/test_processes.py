@@ -29,6 +29,7 @@ from dcr.training.distributed.processes import Processes, alone, join, stand_apa
 from dcr.training.objectives import OBJECTIVES
 from dcr.training.stopping import JOB, Stopped
 from tiny_conditions import step_of
+from tiny_conditions import weights as paper_weights
 from training_cuts import once
 from training_world import fork_server, open_job, parameters, write_world
 
@@ -151,7 +152,7 @@ def gradients(case, processes):
     }
     batch = Batch(**shared)
     batch.negatives = None if num_negatives is None else OFFSETS[own, :num_negatives]
-    loss = weights(contrast_weight=0.3, reconstruction_weight=0.7)
+    loss = paper_weights(contrast_weight=0.3, reconstruction_weight=0.7)
     step_of(method, encode, predict, batch, loss, Contrast(gathers=True), processes)
     processes.mean_gradients(weights)
     return torch.cat([weight.grad.flatten() for weight in weights])

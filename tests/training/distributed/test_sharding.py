@@ -82,9 +82,9 @@ def train_case(rank, count, world, folder, case):
     )
     processes, shares, shard = Processes(rank, count, torch.device("cpu")), [], trainer.shard
 
-    def shard_and_note(model, processes):
+    def shard_and_note(model, blocks, processes):
         whole_size = sum(p.numel() for p in model.parameters())
-        shard(model, processes)
+        shard(model, blocks, processes)
         assert all(isinstance(p, DTensor) for p in model.parameters())
         shares.append(sum(own_part(p).numel() for p in model.parameters()) / whole_size)
 
