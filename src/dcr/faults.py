@@ -99,9 +99,7 @@ _PATH_IN_WORDS = re.compile(r"'((?:[^'\n]*/)[^'\n]*)'")
 
 
 def _of_the_system(exc: BaseException, place: Place) -> str | None:
-    """Return the sentence on what the operating system refused; a reader that went away is no
-    fault.
-    """
+    """Return the sentence on what the system refused; a reader that went away is no fault."""
     code = _code(exc)
     if code is None or code == errno.EPIPE:
         return None

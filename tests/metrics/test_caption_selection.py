@@ -11,12 +11,11 @@ from dcr.metrics.caption_selection import (
     MAX_PAIRS,
     RULES,
     answer_groups,
-    chance_of,
     clip_benchmark_scores,
     compare_groups,
-    rules_of,
     selection_scores,
 )
+from dcr.metrics.guessing import chance_of, rules_of
 from dcr.metrics.mmvp import answer_pairs
 
 ONE_TO_ONE = ((0, 0), (1, 1))

@@ -18,12 +18,11 @@ from dcr.evaluation.results import EvaluationOptions, Items, Result, outcomes_of
 from dcr.metrics.caption_selection import (
     RULES,
     answer_groups,
-    chance_of,
     clip_benchmark_scores,
     compare_groups,
-    rules_of,
     selection_scores,
 )
+from dcr.metrics.guessing import chance_of, rules_of
 from dcr.metrics.mmvp import mmvp_scores
 from dcr.metrics.retrieval import alignment_scores
 

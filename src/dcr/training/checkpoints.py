@@ -44,9 +44,7 @@ class DamagedCheckpoint(Exception):
 
 @dataclass
 class Progress:
-    """Where a run stands: optimizer steps done, samples drawn, seconds spent, loss scale, one
-    log row a step.
-    """
+    """Where a run stands: optimizer steps, samples, seconds, loss scale, one log row a step."""
 
     step: int
     num_samples: int
