@@ -31,7 +31,7 @@ setup: .venv/.ready
 
 demo: setup
 	dvc repro
-	@echo "open data/08_reporting/demo/report.html; the enhanced encoder is data/06_models/demo/export"
+	@echo "open data/08_reporting/demo/report.html; the enhanced encoder is data/06_models/demo/encoder"
 
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup --durations=30

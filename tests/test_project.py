@@ -50,8 +50,7 @@ def test_a_run_leaves_what_others_rely_on(smoke_project):
     assert summary["accepted"] + summary["rejected"] == summary["samples"] == 64
 
 
-@pytest.mark.parametrize("name", ["encoder", "export"])
-def test_the_encoder_opens_in_every_library(smoke_project, name):
+def test_the_encoder_opens_in_every_library(smoke_project):
     import open_clip
     import torch
     from transformers import CLIPModel, CLIPVisionModel
@@ -59,7 +58,7 @@ def test_the_encoder_opens_in_every_library(smoke_project, name):
     from dcr import load_encoder
     from models import images
 
-    folder = smoke_project / "data/06_models/smoke" / name
+    folder = smoke_project / "data/06_models/smoke/encoder"
     features = load_encoder(folder).encode_image(images())
     model, _, preprocess = open_clip.create_model_and_transforms(f"local-dir:{folder}")
     pixels = torch.stack([preprocess(image) for image in images()])
@@ -133,7 +132,7 @@ def test_scenes_run_again_change_no_byte_and_train_nothing(project):
         ),
         (
             "evaluation",
-            "data/06_models/smoke/encoder",
+            "data/06_models/smoke/adapters",
             "kedro run --env smoke --pipelines training",
         ),
         (
@@ -352,5 +351,5 @@ def test_dvc_repeats_only_what_changed_and_carries_data_to_another_clone(smoke_p
     run("git", "clone", "-q", str(project), str(clone), cwd=tmp_path)
     run("dvc", "pull", "-q", cwd=clone)
     assert "Running stage" not in run("dvc", "repro", cwd=clone).stdout
-    for name in ("data/06_models/smoke/export/model.safetensors", f"{REPORTING}/report.html"):
+    for name in ("data/06_models/smoke/encoder/model.safetensors", f"{REPORTING}/report.html"):
         assert (clone / name).read_bytes() == (project / name).read_bytes()

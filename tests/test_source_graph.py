@@ -153,6 +153,19 @@ def test_a_package_that_looks_through_its_folder_imports_what_lies_there(tmp_pat
     assert write(tmp_path, shelf).reached(["dcr.user"]) == reached
 
 
+def test_a_module_that_looks_through_its_folder_imports_what_lies_beside_it(tmp_path):
+    listing = "from pkgutil import iter_modules\ndef all(): return [*iter_modules(['here'])]\n"
+    shelf = {
+        "shelf/__init__.py": "",
+        "shelf/all_of_it.py": listing,
+        "shelf/one.py": "import dcr.room\n",
+        "room.py": "",
+        "user.py": "from dcr.shelf.all_of_it import all\n",
+    }
+    reached = {"dcr.user", "dcr.shelf.all_of_it", "dcr.shelf.one", "dcr.room"}
+    assert write(tmp_path, shelf).reached(["dcr.user"]) == reached
+
+
 def test_the_front_of_a_package_has_no_effect_but_to_hand_on_or_to_define():
     """Else the ways round it would be wrong."""
     import ast

@@ -48,7 +48,7 @@ class _Text:
     @property
     def lists_its_folder(self) -> bool:
         """Whether it looks through its package's folder and finds the modules that lie there."""
-        return any(isinstance(node, ast.Name) and node.id == "__path__" for node in self.nodes)
+        return any(isinstance(node, ast.Name) and node.id == "iter_modules" for node in self.nodes)
 
     @property
     def handed_on(self) -> dict[str, tuple[str, str]]:
@@ -72,8 +72,8 @@ class Sources:
 
     Imports inside functions count, those for type checking alone do not. A module's name in quotes,
     by which it is started in another process, counts as an import; a package's with templates, as
-    use of these. A package that looks through its own folder (``__path__``) imports all that lies
-    there. A name that a package's ``__init__`` only hands on leads to the module that
+    use of these. A module that calls ``iter_modules`` looks through its own folder and imports all
+    that lies there. A name that a package's ``__init__`` only hands on leads to the module that
     defines it, and to none of the others that are handed on there: who takes one name of a room
     does not depend on the whole room.
 
@@ -161,8 +161,7 @@ class Sources:
                 for quoted in text.quoted
                 if self._path(quoted) and not self._is_package(quoted)
             }
-            beside = self._beside(name) if text.lists_its_folder else set()
-            beside |= {module for quoted in text.quoted for module in self._listed(quoted)}
+            beside = self._beside(text.package) if text.lists_its_folder else set()
             self._edges[name] = frozenset(found | started | beside)
         return self._edges[name]
 
@@ -170,16 +169,6 @@ class Sources:
         """Return the modules and packages that lie in the folder of a package."""
         names = {path.stem for path in self._file(package).parent.iterdir()} - {"__init__"}
         return {module for name in names if self._path(module := f"{package}.{name}")}
-
-    def _listed(self, quoted: str) -> set[str]:
-        """Return the modules of a package that is named with a dot behind it, as what imports one
-        of its modules by name does.
-        """
-        package = quoted.removesuffix(".")
-        if package == quoted or not self._is_package(package):
-            return set()
-        files = self._file(package).parent.glob("[a-z]*.py")
-        return {f"{package}.{file.stem}" for file in files}
 
     def _home(self, base: str, taken: str | None) -> str | None:
         """Return the module that defines what is taken from ``base``; None where that is no

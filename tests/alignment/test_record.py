@@ -1,13 +1,15 @@
 """What an alignment depends on, parameter by parameter, and what its record refuses."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
 import belonging
-from dcr.alignment.record import check_alignment, check_maps, expected_weights, tell_alignment
+from dcr.alignment.record import check_alignment, check_maps, evaluated_hashes, tell_alignment
 from dcr.errors import UserError
-from dcr.models.backbones.projection import Projection
 from dcr.parameters import AlignmentParameters
+from dcr.training.provenance import encoder_hashes
 from training_world import parameters
 
 IMAGE, TEXT, BLEND = "image", "text", "blend"
@@ -31,34 +33,15 @@ TABLE = {
 }
 
 
-class Model(torch.nn.Module):
-    """A model whose text side is one matrix."""
-
-    embed_dim, source = 3, "a model"
-
-    def __init__(self, seed):
-        super().__init__()
-        self.words = torch.nn.Parameter(
-            torch.randn(3, 3, generator=torch.Generator().manual_seed(seed))
-        )
-
-    @property
-    def model(self):
-        return self
-
-    def text_projection(self):
-        return Projection.of(self.words, "words")
-
-
-ENCODERS = {"base": Model(0), "dcr": Model(1), "naive@2": Model(2)}
-MAPS = {name: {"text_map": place * torch.eye(3)} for place, name in enumerate(ENCODERS, start=1)}
-TRAINED = belonging.training_record(
-    parameters(), ENCODERS["base"], {n: ENCODERS[n] for n in ("dcr", "naive@2")}
-)
+NAMES = ("base", "dcr", "naive@2")
+MAPS = {name: {"text_map": place * torch.eye(3)} for place, name in enumerate(NAMES, start=1)}
+BASE = SimpleNamespace(model=torch.nn.Linear(1, 1))
+ADAPTERS = {name: {"lora": place * torch.ones(2)} for place, name in enumerate(NAMES[1:])}
+TRAINED = belonging.training_record(parameters(), BASE, ADAPTERS)
 
 
 def record(form=TEXT, **changes):
-    return belonging.alignment_record(belonging.alignment(form, **changes), ENCODERS, MAPS)
+    return belonging.alignment_record(belonging.alignment(form, **changes), TRAINED, MAPS)
 
 
 def test_every_parameter_is_in_the_table():
@@ -84,33 +67,32 @@ def test_with_form_none_no_record_is_looked_at():
     for left in ({}, record(), {"form": "none"}, {"parameters": 3}):
         check_alignment(left, none, TRAINED)
         assert tell_alignment(left, none, "dcr") == {}
-        assert expected_weights(left, none, TRAINED) == {
-            "base": TRAINED["hashes"]["backbone"],
-            **TRAINED["products"]["encoders"],
-        }
+        assert evaluated_hashes(left, none, TRAINED) == encoder_hashes(TRAINED)
 
 
-def test_names_of_both_forms_have_the_hashes_of_the_record():
-    told = record()
-    hashes = {name: found["hashes"] for name, found in told["encoders"].items()}
-    assert expected_weights(told, belonging.alignment(TEXT), TRAINED) == {
-        "base": hashes["base"]["encoder"],
-        "base_aligned": hashes["base"]["aligned"],
-        "dcr": hashes["dcr"]["aligned"],
-        "dcr_unaligned": hashes["dcr"]["encoder"],
-        "naive@2": hashes["naive@2"]["aligned"],
-        "naive_unaligned@2": hashes["naive@2"]["encoder"],
+def test_each_form_of_each_encoder_has_a_hash_of_its_own():
+    """As trained it is that of the training; aligned, the maps count."""
+    told, made = record(), encoder_hashes(TRAINED)
+    found = evaluated_hashes(told, belonging.alignment(TEXT), TRAINED)
+    as_trained = {"base": "base", "dcr_unaligned": "dcr", "naive_unaligned@2": "naive@2"}
+    assert {name: found[name] for name in as_trained} == {
+        name: made[trained] for name, trained in as_trained.items()
     }
+    assert found.keys() - as_trained.keys() == {"base_aligned", "dcr", "naive@2"}
+    assert len(set(found.values())) == len(found)
+    told["encoders"]["dcr"]["maps_hash"] = "x"
+    others = evaluated_hashes(told, belonging.alignment(TEXT), TRAINED)
+    assert {name for name in found if found[name] != others[name]} == {"dcr"}
 
 
 @pytest.mark.parametrize("spoil", ["missing", "other", "empty"])
 def test_a_record_that_does_not_tell_of_an_encoder_is_refused(spoil):
     told = record()
     if spoil == "other":
-        told["encoders"]["naive@2"]["hashes"]["encoder"] = "x"
+        told["made_from"]["naive@2"] = "x"
     else:
-        told["encoders"] = (
-            {} if spoil == "empty" else {n: told["encoders"][n] for n in ("base", "dcr")}
+        told["made_from"] = (
+            {} if spoil == "empty" else {n: told["made_from"][n] for n in ("base", "dcr")}
         )
     with pytest.raises(
         UserError, match=r"does not tell of the encoder (base|naive@2) .*alignment,evaluation`"

@@ -2,12 +2,9 @@ import pytest
 import torch
 from kedro.io import DatasetError
 
-from dcr.datasets.models import BackboneDataset, BaselinesDataset, EncoderDataset
-from dcr.models.backbones import load_backbone
+from dcr.datasets.models import BackboneDataset
 from dcr.models.backbones.families.open_clip import OpenClipBackbone
 from models import pixels, randomize, tiny_hf_clip, tiny_model_cfg
-
-CARD = {"base_model": "tiny", "recipe": "demo", "method": "dcr", "licence": "apache-2.0"}
 
 
 def backbone(seed=0):
@@ -43,67 +40,3 @@ class TestBackboneDataset:
         )
         with pytest.raises(DatasetError, match="make it with `kedro run --pipelines scenes`"):
             dataset.load()
-
-
-class TestEncoderDataset:
-    def test_saves_the_export_folder_and_loads_a_backbone(self, tmp_path):
-        dataset = EncoderDataset(
-            filepath=str(tmp_path / "encoder"), made_by="kedro run --pipelines training"
-        )
-        with pytest.raises(DatasetError, match="make it with `kedro run --pipelines training`"):
-            dataset.load()
-        dataset.save((backbone(), None, CARD))
-        assert torch.equal(dataset.load().encode_image(pixels()), backbone().encode_image(pixels()))
-        transformers_view = load_backbone(str(tmp_path / "encoder"))
-        torch.testing.assert_close(
-            transformers_view.encode_image(pixels()),
-            backbone().encode_image(pixels()),
-            atol=1e-5,
-            rtol=0,
-        )
-
-
-class TestBaselinesDataset:
-    def test_methods_are_made_when_saved_and_loaded_when_asked_for(self, tmp_path):
-        dataset = BaselinesDataset(
-            filepath=str(tmp_path / "baselines"), made_by="kedro run --pipelines training"
-        )
-        card = CARD | {"method": "any"}
-        dataset.save(
-            {
-                "reconstruction": lambda: (backbone(0), None, card),
-                "naive": lambda: (backbone(1), None, card),
-            }
-        )
-
-        loaders = dataset.load()
-
-        assert list(loaders) == ["naive", "reconstruction"]
-        assert torch.equal(
-            loaders["naive"]().encode_image(pixels()), backbone(1).encode_image(pixels())
-        )
-        assert torch.equal(
-            loaders["reconstruction"]().encode_image(pixels()), backbone(0).encode_image(pixels())
-        )
-
-    def test_a_method_that_is_no_longer_trained_goes(self, tmp_path):
-        dataset = BaselinesDataset(
-            filepath=str(tmp_path / "baselines"), made_by="kedro run --pipelines training"
-        )
-        dataset.save({"naive": lambda: (backbone(), None, CARD)})
-        dataset.save({})
-        assert dataset.load() == {}
-
-    def test_an_encoder_may_be_of_a_further_seed(self, tmp_path):
-        dataset = BaselinesDataset(
-            filepath=str(tmp_path / "baselines"), made_by="kedro run --pipelines training"
-        )
-        dataset.save({"naive@12": lambda: (backbone(), None, CARD)})
-        assert list(dataset.load()) == ["naive@12"]
-
-    @pytest.mark.parametrize("name", ["../x", "x@../y", "@1", "x/y@1", ".x"])
-    def test_an_encoder_cannot_leave_the_folder(self, tmp_path, name):
-        with pytest.raises(DatasetError, match="plain name"):
-            BaselinesDataset(
-                filepath=str(tmp_path / "baselines"), made_by="kedro run --pipelines training"
-            ).save({name: lambda: (backbone(), None, CARD)})

@@ -126,7 +126,7 @@ def test_training_goes_on_under_a_number_without_a_home_a_cache_or_a_temporary_f
     command = [sys.executable, "-m", "dcr", "--env", "smoke", "--pipelines", "training"]
     result = run(*nobody, "env", "-u", "LOGNAME", "-u", "USER", *nowhere, *command, cwd=project)
     assert "left out" not in result.stderr
-    assert (project / "data/06_models/smoke/encoder/model.safetensors").stat().st_uid == 12345
+    assert (project / "data/06_models/smoke/projector.safetensors").stat().st_uid == 12345
 
 
 @pytest.fixture(scope="module")

@@ -98,7 +98,7 @@ def test_a_stage_reads_what_earlier_ones_wrote_and_no_path_is_written_twice(stag
         for path in paths([*stage["outs"], *stage.get("metrics", [])]):
             assert path not in made, (made.get(path), name)
             made[path] = name
-    assert made["data/06_models/smoke/encoder"] == "training"
+    assert made["data/06_models/smoke/encoder"] == "export"
 
 
 def test_a_recipes_stages_are_its_own_pipelines_after_its_models(stages):

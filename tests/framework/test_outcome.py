@@ -60,7 +60,7 @@ def told(tmp_path, caplog):
     catalog = DataCatalog(
         {name: MemoryDataset(value, copy_mode="assign") for name, value in values.items()}
     )
-    for name in ("shards", "encoder", "validation_page", "export", "report"):
+    for name in ("shards", "adapters", "encoder", "validation_page", "report"):
         catalog[name] = JSONDataset(filepath=str(tmp_path / f"{name}.json"))
     hook = Outcomes()
     hook.before_pipeline_run(catalog)
@@ -101,9 +101,10 @@ def test_validation_tells_in_the_same_line_what_of_the_shards_was_passed_over(to
     assert "hidden" in line
 
 
-def test_training_tells_its_runs_and_the_encoder(told):
+def test_training_tells_its_runs_and_where_its_weights_are(told):
     assert told("training_record") == [
-        "training: stage1 300 steps in 50 s, dcr 1,000 steps in 42 s; the encoder is encoder.json"
+        "training: stage1 300 steps in 50 s, dcr 1,000 steps in 42 s; trained weights are"
+        " adapters.json"
     ]
 
 
@@ -120,7 +121,7 @@ def test_others_tell_what_they_found_or_where_to_look(told):
     (line,) = told("base_models")
     assert "noise error 0.390 with true caption, 0.430 with empty prompt" in line
     assert line.endswith("; the UNet cannot tell count, orientation")
-    assert told("export") == ["export: the encoder to hand on is export.json"]
+    assert told("encoder") == ["export: the encoder to hand on is encoder.json"]
     assert told("report") == ["reporting: see report.json"]
     assert told("outcomes") == []
 

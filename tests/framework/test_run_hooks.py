@@ -209,7 +209,7 @@ def test_a_source_that_is_no_folder_stops_scenes_before_it_draws(project, named,
         ("shards", "data/05_model_input/mine", "latents"),
         ("classification", "data/04_feature/mine/evaluation", "evaluation"),
         ("mmvp_vlm", "data/06_models/mine/checkpoints/runs", "training"),
-        ("backbone", "data/06_models/mine/encoder", "training"),
+        ("backbone", "data/06_models/mine/encoder", "export"),
     ],
 )
 def test_an_input_among_a_pipelines_outputs_is_refused(

@@ -16,11 +16,10 @@ from safetensors.torch import load_file
 from transformers import CLIPModel, CLIPVisionModel, SiglipVisionModel
 
 import belonging
-from dcr.alignment import tell_alignment
+from dcr.alignment import evaluated_hashes, tell_alignment
 from dcr.errors import UserError
 from dcr.evaluation.comparison import comparison_records
 from dcr.export.card import model_card
-from dcr.fingerprints import tensors_hash
 from dcr.models.backbones import load_backbone
 from dcr.models.backbones.conversion.clip import to_clip_model
 from dcr.models.encoder import load_encoder
@@ -54,7 +53,7 @@ EVALUATION = EvaluationParameters.model_validate(
 )
 VALIDATION = {"samples": 3, "accepted_sha256": belonging.SAMPLES}
 NOTHING = SimpleNamespace(model=torch.nn.Linear(1, 1))
-TRAINED = belonging.training_record(TRAINING, NOTHING, {"dcr": NOTHING, "naive": NOTHING})
+TRAINED = belonging.training_record(TRAINING, NOTHING, {"dcr": {}, "naive": {}})
 
 
 NOT_ALIGNED = (belonging.alignment(), {})
@@ -92,17 +91,14 @@ def export(source, folder, dtype="float32", vision_only=False, form="none"):
     randomize_adapter(trained.visual.eval())
     weights = tower_state(trained, TRAINING.tuning)
     parameters, base = ExportParameters(dtype=dtype, vision_only=vision_only), load_backbone(source)
-    record = belonging.training_record(TRAINING, base, {}, {"dcr": weights})
+    record = belonging.training_record(TRAINING, base, {"dcr": weights})
     alignment = belonging.alignment(form)
     noise = torch.randn(base.embed_dim, base.embed_dim, generator=torch.Generator().manual_seed(3))
     matrix = torch.eye(base.embed_dim) + 0.3 * noise
     maps = (
         {"base": {}, "dcr": {f"{form}_map": matrix}} if form != "none" else {"base": {}, "dcr": {}}
     )
-    aligned = belonging.alignment_record(
-        alignment, {"base": base, "dcr": NOTHING}, {"base": {}, "dcr": {}}
-    )
-    aligned["encoders"]["dcr"]["hashes"]["maps"] = tensors_hash(maps["dcr"])
+    aligned = belonging.alignment_record(alignment, record, maps)
     told = card() | {"alignment": tell_alignment(aligned, alignment, "dcr")}
     loaders = {name: partial(maps.get, name) for name in maps}
     adapters = {"dcr": lambda: weights}
@@ -196,6 +192,23 @@ def test_the_card_tells_origin_hashes_scores_and_losses(source, tmp_path):
     )
     hashes = text.partition("## Hashes")[2]
     assert all(f"| {name} | `" in hashes for name in ("data", "backbone", "validation", "recipe"))
+
+
+def test_a_card_lists_the_phases_of_a_method_that_has_several():
+    phases = [
+        {"objective": "reconstruction", "temperature": 0.3},
+        {"objective": "dcr", "negatives_count": 2},
+    ]
+    training = other_training(method="dcr", phases={"dcr": phases})
+    trained = belonging.training_record(training, NOTHING, {"dcr": {}, "naive": {}})
+    evaluated = belonging.this_seed(
+        EVALUATION, trained, scores=SCORES, intervals=INTERVALS, comparisons=COMPARISONS
+    )
+    told = card(training=training, trained=trained, evaluated=evaluated)
+    text = model_card(told | {"base_model": "b"}, {})
+    assert "| `1` | `reconstruction` |" in text.partition("## Phases of training")[2]
+    assert "Phase 2 of training was approximate: 2 sampled negatives" in text
+    assert "## Phases of training" not in model_card(card() | {"base_model": "b"}, {})
 
 
 def test_a_recipe_without_evaluation_sets_gets_a_card_that_says_so():
@@ -295,18 +308,16 @@ def test_the_card_tells_the_alignment_and_the_scores_of_both_forms(source, tmp_p
     names = ("base", "base_aligned", "dcr", "dcr_unaligned", "naive", "naive_unaligned")
     scores = {name: {"zero_shot": {"acc1": place / 10}} for place, name in enumerate(names)}
     intervals = {name: {"zero_shot": {"acc1": [0.0, 0.9]}} for name in names}
-    parameters, encoders = (
-        belonging.alignment("text"),
-        {"base": NOTHING, "dcr": NOTHING, "naive": NOTHING},
-    )
-    record = belonging.alignment_record(parameters, encoders, {name: {} for name in encoders})
-    weights = dict.fromkeys(names, TRAINED["hashes"]["backbone"])
+    parameters = belonging.alignment("text")
+    maps = {name: {} for name in ("base", "dcr", "naive")}
+    record = belonging.alignment_record(parameters, TRAINED, maps)
+    made = evaluated_hashes(record, parameters, TRAINED)
     tables = {"scores": scores, "intervals": intervals, "comparisons": COMPARISONS}
-    evaluated = belonging.this_seed(EVALUATION, TRAINED, **tables) | {"encoders": weights}
+    evaluated = belonging.this_seed(EVALUATION, TRAINED, **tables) | {"encoders": made}
     composed = card(evaluated=evaluated, alignment=(parameters, record), **tables)
     assert list(composed["scores"]) == list(composed["intervals"]) == list(names[:4])
     assert composed["alignment"] == {"form": "text", "chosen": {"step": 1, "held_out_loss": 0.5}}
-    evaluated["encoders"]["dcr"] = "those as trained"
+    evaluated["encoders"]["dcr"] = made["dcr_unaligned"]
     with pytest.raises(
         UserError, match=r"scores of dcr are of other weights than those that training or alignment"
     ):
@@ -340,7 +351,7 @@ REFUSED = {
     ),
     "a record of an earlier version": ({"trained": {"hashes": {}}}, "is of an earlier version"),
     "new weights under the old scores": (
-        {"trained": with_products(encoders={"dcr": "new"})},
+        {"trained": with_products(adapters={"dcr": "new"})},
         r"scores of dcr are of other .*--pipelines evaluation",
     ),
     "scores of an interrupted evaluation": (
@@ -388,7 +399,7 @@ def test_how_training_was_walked_may_change_after_it():
 def test_weights_of_another_training_are_not_exported(source, tmp_path):
     weights, base = {"a": torch.ones(2)}, load_backbone(source)
     parameters = ExportParameters(dtype="float32", vision_only=False)
-    record = belonging.training_record(TRAINING, base, {}, {"dcr": weights})
+    record = belonging.training_record(TRAINING, base, {"dcr": weights})
     for adapters in ({"dcr": lambda: {"a": torch.zeros(2)}}, {"naive": lambda: weights}):
         with pytest.raises(
             UserError, match=r"trained weights of dcr are not those .*--pipelines training"

@@ -4,6 +4,7 @@ finished run.
 
 import json
 import re
+from copy import deepcopy
 from functools import partial
 from pathlib import Path
 
@@ -17,19 +18,21 @@ from kedro.runner import SequentialRunner
 import belonging
 import finished_run
 from benchmark_folders import write_classification
+from dcr.alignment import evaluated_hashes
 from dcr.data.benchmark_sets import open_set
 from dcr.errors import UserError
-from dcr.fingerprints import weights_hash
-from dcr.models.backbones import load_backbone
+from dcr.models.backbones import Backbone, load_backbone
 from dcr.models.projector import Projector
 from dcr.parameters import EvaluationParameters, ReportingParameters, TrainingParameters
 from dcr.parameters.section import merge
 from dcr.pipelines.reporting import create_pipeline
+from dcr.training.model import prepare_tower, tower_state
 from diffusion_models import CROSS_ATTENTION_DIM, tiny_diffusion
-from models import tiny_open_clip
+from models import pixels, tiny_open_clip
 from nested import nested
 
 CONF = Path(__file__).parents[2] / "conf"
+METHODS = ("dcr", "reconstruction", "naive")
 PAGES = (
     "radar_plot",
     "p_against_d_plot",
@@ -89,7 +92,7 @@ def catalog_of(folder: Path, **changes) -> DataCatalog:
         "classification": partial(open_set, folder / "colours"),
         "mmvp_vlm": partial(open_set, folder / "mmvp"),
         "backbone": backbone,
-        "encoder": backbone,
+        "adapters": dict.fromkeys(METHODS, lambda: untouched(backbone)),
         "diffusion": tiny_diffusion(folder / "tokenizer"),
         "projector": projector(),
     }
@@ -104,7 +107,7 @@ def records_of(memory: dict) -> dict:
     trained = belonging.training_record(
         memory["params:training"],
         memory["backbone"],
-        dict.fromkeys(("dcr", "reconstruction", "naive"), memory["encoder"]),
+        {name: load() for name, load in memory["adapters"].items()},
         projector=memory["projector"],
         runs={
             run: told["runs"][run] | {"loss": losses[run]()["loss"].iloc[-1]}
@@ -126,6 +129,15 @@ def records_of(memory: dict) -> dict:
         "this_seed": evaluated,
         "seed_scores": {f"seed_{seed}": partial(dict, evaluated, seed=seed) for seed in (0, 1)},
     }
+
+
+def untouched(backbone: Backbone) -> dict[str, torch.Tensor]:
+    """Return weights of LoRA as they are before training, which change nothing."""
+    tuning = TrainingParameters(**section("training")).tuning
+    encoder = deepcopy(backbone)
+    torch.manual_seed(0)  # PEFT draws from it
+    prepare_tower(encoder, tuning)
+    return tower_state(encoder, tuning)
 
 
 def projector() -> dict[str, torch.Tensor]:
@@ -310,19 +322,14 @@ def test_pictures_are_of_the_aligned_encoder_where_there_is_one(folder):
     """Of what `check_results` hands on as the product; the encoder as trained stays as it is."""
     catalog = catalog_of(folder.parents[2])
     backbone, parameters = catalog["backbone"].load(), belonging.alignment("image")
-    names = ("base", "dcr", "reconstruction", "naive")
-    maps = {name: {"image_map": 2 * torch.eye(24)} for name in names}
-    record = belonging.alignment_record(parameters, dict.fromkeys(names, backbone), maps)
-    aligned = record["encoders"]["dcr"]["hashes"]["aligned"]
+    maps = {name: {"image_map": 2 * torch.eye(24)} for name in ("base", *METHODS)}
+    trained = catalog["training_record"].load()
+    record = belonging.alignment_record(parameters, trained, maps)
     evaluated = catalog["this_seed"].load()
-    evaluated["encoders"] |= dict.fromkeys(names[1:], aligned)
-    evaluated["encoders"] |= {
-        f"{name}_unaligned": weights_hash(backbone.model) for name in names[1:]
-    }
-    evaluated["encoders"] |= {"base_aligned": aligned}
+    evaluated["encoders"] = evaluated_hashes(record, parameters, trained)
     memory = {
         "params:alignment": parameters,
-        "alignments": {name: partial(maps.get, name) for name in names},
+        "alignments": {name: partial(maps.get, name) for name in maps},
         "alignment_record": record,
         "this_seed": evaluated,
         "seed_scores": {"seed_0": lambda: evaluated},
@@ -334,7 +341,8 @@ def test_pictures_are_of_the_aligned_encoder_where_there_is_one(folder):
         .run(create_pipeline().only_nodes("check_results"), catalog)["product"]
         .load()
     )
-    assert weights_hash(product.model) == aligned != weights_hash(backbone.model)
+    features = backbone.encode_image(pixels())
+    torch.testing.assert_close(product.encode_image(pixels()), 2 * features)
     readers = {node.name for node in create_pipeline().nodes if "product" in node.inputs}
     assert readers == {"show_neighbours", "draw_reconstructions", "describe_models"}
 
@@ -396,7 +404,10 @@ def test_a_page_joins_only_what_belongs_together(folder):
             "params:evaluation": EvaluationParameters(**evaluation)
         },
         "started from other weights": {"backbone": other},
-        "encoder dcr .* does not hold the weights": {"encoder": other},
+        "trained weights of dcr are not those": {
+            "adapters": dict.fromkeys(METHODS, lambda: {"a": torch.ones(1)})
+        },
+        "trained weights of naive, .* are not there": {"adapters": {"dcr": dict}},
         "projector is not the one": {"projector": {"1.weight": torch.ones(1)}},
         "conditions.json is not of the training": {"conditions": {"projector": {}}},
         "losses of stage1 are not of the training": {"losses": log},

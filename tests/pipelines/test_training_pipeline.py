@@ -3,9 +3,11 @@ back from disk.
 """
 
 import json
+from itertools import combinations
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
@@ -14,10 +16,10 @@ from dcr.datasets.latents import LatentsDataset
 from dcr.errors import UserError
 from dcr.fingerprints import tensors_hash, weights_hash
 from dcr.latents import LatentCache
-from dcr.models.backbones import load_backbone
-from dcr.parameters import RecipeParameters
 from dcr.pipelines.training import create_pipeline
-from dcr.training.provenance import check_adapter, check_encoder, check_projector
+from dcr.training.encoders import trained_encoders
+from dcr.training.provenance import check_adapter, check_projector
+from models import pixels
 from training_world import load_world, parameters, write_world
 
 CONF = Path(__file__).parents[2] / "conf" / "base"
@@ -41,7 +43,6 @@ def catalog_of(world, folder, **changes):
     catalog["latents"] = LatentsDataset(filepath=str(world / "latents"))
     memory = {
         "params:training": parameters(**SMALL | changes),
-        "params:recipe": RecipeParameters(name="r", licence="mit"),
         "backbone": backbone,
         "diffusion": diffusion,
         "synthetic_positives_folder": world / "positives",
@@ -80,18 +81,12 @@ def test_the_record_tells_what_went_in_and_what_came_out(world, trained):
     assert products["projector"] == tensors_hash(catalog["projector"].load())
     for method in ("dcr", "reconstruction"):
         assert products["adapters"][method] == tensors_hash(catalog["adapters"].load()[method]())
-    folders = {"dcr": "encoder", "reconstruction": "baselines/reconstruction"}
-    for method, name in folders.items():
-        encoder = load_backbone(f"local-dir:{trained}/data/06_models/r/{name}")
-        assert products["encoders"][method] == weights_hash(encoder.model)
         assert told["runs"][method]["loss"] == pytest.approx(
             catalog["losses"].load()[method]()["loss"].iloc[-1]
         )
 
 
-@pytest.mark.parametrize(
-    "last", ["train_projector", "train_adapters", "export_encoder", "export_baselines"]
-)
+@pytest.mark.parametrize("last", ["train_projector", "train_adapters"])
 def test_what_a_cut_training_leaves_does_not_fit_the_record_from_before(
     world, trained, tmp_path, last
 ):
@@ -108,10 +103,6 @@ def test_what_a_cut_training_leaves_does_not_fit_the_record_from_before(
     loaded = {
         "adapters": lambda: check_adapter(told, "dcr", catalog["adapters"].load()["dcr"]()),
         "projector": lambda: check_projector(told, catalog["projector"].load()),
-        "encoder": lambda: check_encoder(told, "dcr", catalog["encoder"].load()),
-        "baselines": lambda: check_encoder(
-            told, "reconstruction", catalog["baselines"].load()["reconstruction"]()
-        ),
     }
     written = set(create_pipeline().to_nodes(last).all_outputs()) & set(loaded)
     for name, check in loaded.items():
@@ -126,9 +117,7 @@ def test_what_a_cut_training_leaves_does_not_fit_the_record_from_before(
 
 
 def test_phases_and_seeds_are_written_under_names_of_their_own(world, tmp_path):
-    """Adapters and encoders by method and seed, losses and costs by run, and a card that lists
-    the phases.
-    """
+    """Adapters by method and seed, losses and costs by run."""
     phases = {
         "two": [
             {"objective": "reconstruction", "temperature": 0.3},
@@ -149,20 +138,13 @@ def test_phases_and_seeds_are_written_under_names_of_their_own(world, tmp_path):
     ]
     assert sorted(catalog["losses"].load()) == sorted(runs)
     assert sorted(catalog["adapters"].load()) == sorted(encoders)
-    assert sorted(catalog["baselines"].load()) == sorted(set(encoders) - {"two"})
-    check_encoder(told, "two", catalog["encoder"].load())
-    for name, load in catalog["baselines"].load().items():
-        check_encoder(told, name, load())
-        check_adapter(told, name, catalog["adapters"].load()[name]())
-    for folder, is_in_phases in (
-        ("encoder", True),
-        ("baselines/two@5", True),
-        ("baselines/naive", False),
-    ):
-        card = (tmp_path / f"data/06_models/r/{folder}/README.md").read_text()
-        assert ("## Phases of training" in card) is is_in_phases
-        assert ("| `1` | `reconstruction` | `1` | `4` |" in card) is is_in_phases
-        assert ("Phase 2 of training was approximate: 2 sampled negatives" in card) is is_in_phases
+    built = trained_encoders(
+        parameters(**SMALL | changes), told, load_world(world)[0], catalog["adapters"].load()
+    )
+    assert list(built) == ["two", *sorted({*encoders} - {"two"})]
+    features = {name: load().encode_image(pixels()) for name, load in built.items()}
+    pairs = combinations(features.values(), 2)
+    assert not any(torch.equal(one, other) for one, other in pairs)
 
 
 def test_the_record_is_written_after_everything_else():

@@ -17,7 +17,7 @@ from dcr.parameters import AlignmentParameters, EvaluationParameters, SelectionP
 from dcr.selection.materials import Materials
 from dcr.selection.search import check_measures, gather_trials, load_outcome, search
 from dcr.training import jobs
-from dcr.training.product import put_into_tower
+from dcr.training.encoders import put_into_tower
 from dcr.training.trainer import Trainer
 from project import PROJECT
 from training_world import fixed_projector, load_world, open_job, parameters, write_world

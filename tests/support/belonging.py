@@ -4,17 +4,15 @@ who joins them.
 
 from __future__ import annotations
 
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from dcr.alignment import apply_maps
 from dcr.evaluation.provenance import evaluation_record, table_hashes
 from dcr.fingerprints import tensors_hash, weights_hash
 from dcr.parameters import AlignmentParameters, EvaluationParameters, TrainingParameters
-from dcr.training.provenance import training_course
+from dcr.training.provenance import encoder_hashes
 
 CONF = Path(__file__).parents[2] / "conf" / "base"
 SAMPLES = "5a" * 32
@@ -29,8 +27,7 @@ def alignment(form: str = "none", **changes: Any) -> AlignmentParameters:
 def training_record(
     parameters: TrainingParameters,
     backbone: Any,
-    encoders: dict[str, Any],
-    adapters: dict[str, dict] | None = None,
+    adapters: dict[str, dict],
     projector: dict | None = None,
     **others: Any,
 ) -> dict[str, Any]:
@@ -48,45 +45,38 @@ def training_record(
             "unet": "u",
             "text_encoder": "t",
         },
-        "parameters": training_course(parameters),
+        "parameters": parameters.course(),
         "conditions": {},
         "products": {
             "projector": tensors_hash(projector or {}),
-            "adapters": {
-                method: tensors_hash(weights) for method, weights in (adapters or {}).items()
-            },
-            "encoders": {
-                method: weights_hash(encoder.model) for method, encoder in encoders.items()
-            },
+            "adapters": {name: tensors_hash(weights) for name, weights in adapters.items()},
         },
         **others,
     }
 
 
 def alignment_record(
-    parameters: AlignmentParameters, encoders: dict[str, Any], maps: dict[str, dict[str, Any]]
+    parameters: AlignmentParameters, trained: dict[str, Any], maps: dict[str, dict[str, Any]]
 ) -> dict[str, Any]:
-    """Return what alignment would write of these maps of encoders, by their names as trained,
-    ``base`` among them.
+    """Return what alignment would write of these maps of the encoders of a training, by their names
+    as trained, ``base`` among them.
     """
     told = {
-        name: {
-            "chosen": {"step": 1, "held_out_loss": 0.5},
-            "hashes": {
-                "encoder": weights_hash(encoder.model),
-                "maps": tensors_hash(maps[name]),
-                "aligned": weights_hash(apply_maps(deepcopy(encoder), maps[name]).model),
-            },
-        }
-        for name, encoder in encoders.items()
+        name: {"chosen": {"step": 1, "held_out_loss": 0.5}, "maps_hash": tensors_hash(own)}
+        for name, own in maps.items()
     }
-    return {"form": parameters.form, "parameters": parameters.course(), "encoders": told}
+    return {
+        "form": parameters.form,
+        "parameters": parameters.course(),
+        "encoders": told,
+        "made_from": encoder_hashes(trained),
+    }
 
 
 def this_seed(
     parameters: EvaluationParameters, trained: dict[str, Any], **tables: Any
 ) -> dict[str, Any]:
     """Return what evaluation would write of the encoders of a training, and of these tables."""
-    encoders = {"base": trained["hashes"]["backbone"], **trained["products"]["encoders"]}
     kept = {"seed": trained["seed"], "configuration": "c", "scores": tables["scores"]}
+    encoders = encoder_hashes(trained)
     return kept | evaluation_record(parameters, encoders, table_hashes(**tables))

@@ -27,6 +27,14 @@ COLOURS = {
 }
 
 
+class _Scale(torch.nn.Module):
+    """An image tower of one number."""
+
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.tensor(scale), requires_grad=False)
+
+
 class ColourBackbone(torch.nn.Module):
     """Embeds an image as its mean colour and a text as the colour that it names; both centred at
     grey.
@@ -39,8 +47,7 @@ class ColourBackbone(torch.nn.Module):
 
     def __init__(self, image_scale: float = 1.0) -> None:
         super().__init__()
-        self.register_buffer("weight", torch.tensor(image_scale))
-        self.image_scale = image_scale
+        self.tower = _Scale(image_scale)
         self.batch_sizes: list[int] = []
 
     @property
@@ -49,7 +56,7 @@ class ColourBackbone(torch.nn.Module):
 
     @property
     def visual(self) -> torch.nn.Module:
-        return self
+        return self.tower
 
     source = "a colour backbone"
     settings = Backbone.settings
@@ -60,7 +67,8 @@ class ColourBackbone(torch.nn.Module):
 
     def encode_image(self, pixels: torch.Tensor) -> torch.Tensor:
         self.batch_sizes.append(len(pixels))
-        return (pixels.mean(dim=(2, 3)) - 0.5) * self.image_scale + (1 - self.image_scale)
+        scale = self.tower.scale
+        return (pixels.mean(dim=(2, 3)) - 0.5) * scale + (1 - scale)
 
     def tokenize(self, texts: list[str]) -> torch.Tensor:
         return torch.tensor(
@@ -82,15 +90,7 @@ class WordsBackbone(ColourBackbone):
 
     def __init__(self, image_scale: float = 1.0) -> None:
         super().__init__(image_scale)
-        self.tower = torch.nn.Linear(1, 1)  # what tells the image sides of two of them apart
-        torch.nn.init.constant_(self.tower.weight, image_scale)
-        torch.nn.init.zeros_(self.tower.bias)
-        del self.weight
         self.words = torch.nn.Parameter(torch.eye(3), requires_grad=False)
-
-    @property
-    def visual(self) -> torch.nn.Module:
-        return self.tower
 
     def text_projection(self) -> Projection:
         return Projection.of(self.words, "words")

@@ -48,7 +48,6 @@ def test_a_changed_bit_of_a_latent_shard_is_told(torture, tmp_path):
 def files_of_a_run():
     """Return what training and evaluation left, all of it of each other."""
     training, model = parameters(), SimpleNamespace(model=torch.nn.Linear(2, 2), source="base")
-    encoders = {name: SimpleNamespace(model=torch.nn.Linear(2, 2), source=name) for name in METHODS}
     weights = {
         name: {"a.lora_A.weight": torch.rand(2, 2), "a.lora_B.weight": torch.rand(2)}
         for name in METHODS
@@ -61,7 +60,6 @@ def files_of_a_run():
     trained = belonging.training_record(
         training,
         model,
-        encoders,
         weights,
         projector,
         conditions=copy.deepcopy(conditions),
@@ -107,18 +105,17 @@ def files_of_a_run():
             },
         },
         "synthesis": {"made_from": {"samples": belonging.SAMPLES}},
-    }, (training, options, model, encoders)
+    }, (training, options, model)
 
 
 def join(files, models):
     """Join the files as `export` and `reporting` do."""
-    training, options, backbone, encoders = models
+    training, options, backbone = models
     trained = files["trained"] | {name: files[name] for name in ("products", "parameters")}
     trained["hashes"] = trained["hashes"] | files["hashes"]
     provenance.check_training(trained, training)
     provenance.check_backbone(trained, backbone)
     for method in METHODS:
-        provenance.check_encoder(trained, method, encoders[method])
         provenance.check_adapter(trained, method, files["weights"][method])
     provenance.check_projector(trained, files["projector"])
     provenance.check_logs(trained, files["conditions"], files["losses"])

@@ -100,14 +100,11 @@ def forget(project: Path, pipeline: str) -> None:
         "latents": [data / "05_model_input/smoke/latents"],
         "verify": [reporting / "latents_verification.json"],
         "synthesis": [data / "05_model_input/smoke/synthetic_positives"],
-        "training": [
-            data / "06_models/smoke" / name
-            for name in ("checkpoints", "encoder", "adapters", "baselines")
-        ],
+        "training": [data / "06_models/smoke" / name for name in ("checkpoints", "adapters")],
         "alignment": [data / "06_models/smoke/alignments", reporting / "alignment.json"],
         "embedding": [data / "04_feature"],
         "evaluation": [data / "04_feature", data / "07_model_output"],
-        "export": [data / "06_models/smoke/export"],
+        "export": [data / "06_models/smoke/encoder"],
         "reporting": [reporting / "figures", reporting / "report.html"],
         "selection": [data / "06_models/smoke/selection", reporting / "selection"],
         "sweep": [reporting / "sweep.html"],

@@ -95,11 +95,11 @@ NAMES = [
     ),
     option("--pipelines training --to-nodes x", "--to-nodes", "'x'"),
     option("--pipelines training --from-inputs latent", "--from-inputs", "did you mean 'latents'"),
-    option("--pipelines training --to-outputs encodr", "--to-outputs", "did you mean 'encoder'"),
+    option("--pipelines training --to-outputs adaptors", "--to-outputs", "did you mean 'adapters'"),
     option("--pipelines training --tags gpu", "--tags", "'gpu'"),
     option("--pipelines training --namespaces stage1", "--namespaces", "'stage1'"),
     option(
-        "--pipelines training --from-nodes export_encoder --to-nodes train_projector", "training"
+        "--pipelines training --from-nodes record_training --to-nodes train_projector", "training"
     ),
     option("--pipelines training --load-versions latents:2024", "--load-versions"),
     option("--pipelines training --load-versions latents", "load_versions"),

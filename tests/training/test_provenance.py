@@ -56,7 +56,7 @@ def test_every_section_of_parameters_is_accounted_for():
 
 
 def test_a_training_is_told_by_all_that_its_result_depends_on():
-    course = provenance.training_course(parameters())
+    course = parameters().course()
     told = {name.split(".")[0] for name in course}
     assert told == set(type(parameters()).model_fields) - set(WITHOUT_EFFECT)
     assert not [name for name in course if name.startswith(WITHOUT_EFFECT)]
@@ -64,7 +64,7 @@ def test_a_training_is_told_by_all_that_its_result_depends_on():
 
 
 def test_a_parameter_that_differs_is_named_with_both_values():
-    record = {"parameters": provenance.training_course(parameters(**{"loss.temperature": 0.2}))}
+    record = {"parameters": parameters(**{"loss.temperature": 0.2}).course()}
     with pytest.raises(
         UserError, match=r"training\.loss\.temperature 0\.2, the recipe says 0\.1; run `kedro run"
     ):

@@ -14,7 +14,7 @@ from dcr.alignment.folding import (
     load_aligned,
     load_maps,
 )
-from dcr.alignment.record import check_alignment, check_maps, expected_weights, tell_alignment
+from dcr.alignment.record import check_alignment, check_maps, evaluated_hashes, tell_alignment
 
 __all__ = [
     "IMAGE_MAP",
@@ -23,7 +23,7 @@ __all__ = [
     "both_forms",
     "check_alignment",
     "check_maps",
-    "expected_weights",
+    "evaluated_hashes",
     "load_aligned",
     "load_maps",
     "tell_alignment",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from copy import deepcopy
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -13,12 +12,12 @@ import numpy as np
 import torch
 
 from dcr.alignment.contrast import Contrast
-from dcr.alignment.folding import IMAGE_MAP, TEXT_MAP, apply_maps, check_form
+from dcr.alignment.folding import IMAGE_MAP, TEXT_MAP, check_form
 from dcr.alignment.ridge_map import blend, fit_ridge_map
 from dcr.alignment.samples import Latents, Split, choose_samples, embed_captions, embed_samples
 from dcr.alignment.text_map import TextMapOptions, fit_text_map, mix_maps
 from dcr.encoder_names import BASE
-from dcr.fingerprints import tensors_hash, weights_hash
+from dcr.fingerprints import tensors_hash
 from dcr.latents import LatentCache
 from dcr.progress import show_progress
 
@@ -213,16 +212,11 @@ def align_encoders(
         encoder = base if name == BASE else load()
         found = aligner.fit(encoder, name)
         maps[name] = found.maps
-        aligned = apply_maps(deepcopy(encoder), found.maps)
         told[name] = {
             "chosen": found.chosen,
             "tried": found.tried,
             "seconds": round(time.monotonic() - begun, 2),
-            "hashes": {
-                "encoder": weights_hash(encoder.model),
-                "maps": tensors_hash(found.maps),
-                "aligned": weights_hash(aligned.model),
-            },
+            "maps_hash": tensors_hash(found.maps),
         }
     return maps, {
         "form": parameters.form,

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from dcr.encoder_names import aligned_name, unaligned_name
 from dcr.errors import UserError
-from dcr.fingerprints import tensors_hash
-from dcr.training.provenance import encoder_weights
+from dcr.fingerprints import json_hash, tensors_hash
+from dcr.training.provenance import encoder_hashes
 
 if TYPE_CHECKING:
     import torch
@@ -45,8 +45,8 @@ def check_alignment(record: Record, parameters: AlignmentParameters, trained: Re
                 f"alignment ran with alignment.{name} {found.get(name)!r}, the recipe says"
                 f" {value!r}; {_ALIGN}"
             )
-    for name, digest in encoder_weights(trained).items():
-        if _hashes(record, name).get("encoder") != digest:
+    for name, digest in encoder_hashes(trained).items():
+        if (record.get("made_from") or {}).get(name) != digest:
             raise UserError(
                 f"alignment.json does not tell of the encoder {name} that training made or started"
                 f" from; {_ALIGN}"
@@ -61,29 +61,33 @@ def check_maps(record: Record, name: str, maps: Mapping[str, torch.Tensor]) -> N
         name: the encoder's, as trained.
         maps: (d, d) by their names in the file.
     """
-    if tensors_hash(dict(maps)) != _hashes(record, name).get("maps"):
+    if tensors_hash(dict(maps)) != _maps_hash(record, name):
         raise UserError(
             f"the alignment of {name} is not the one that alignment.json tells of: alignment was"
             f" cut before its end, or the file is from elsewhere; {_ALIGN}"
         )
 
 
-def expected_weights(
+def evaluated_hashes(
     record: Record, parameters: AlignmentParameters, trained: Record
 ) -> dict[str, str]:
-    """Return the hash of the weights that each encoder must have, by the name that it is evaluated
-    under.
+    """Return a hash of what each encoder is made of, by the name that it is evaluated under.
 
     Args:
         record: `alignment.json`; with form none it is not looked at.
         parameters: of section `alignment`; they say whether encoders are evaluated in both forms.
-        trained: `training.json`, with the hashes of the encoders that training made or started
-            from.
+        trained: `training.json`, with the hashes of what training made or started from.
+
+    Returns:
+        as `dcr.training.provenance.encoder_hashes`; where an alignment followed, the maps count.
     """
-    made = encoder_weights(trained)
+    made = encoder_hashes(trained)
     if parameters.form == "none":
         return made
-    aligned = {aligned_name(name): _hashes(record, name).get("aligned", "") for name in made}
+    aligned = {
+        aligned_name(name): json_hash({"encoder": digest, "maps": _maps_hash(record, name)})
+        for name, digest in made.items()
+    }
     return {unaligned_name(name): digest for name, digest in made.items()} | aligned
 
 
@@ -100,6 +104,6 @@ def tell_alignment(record: Record, parameters: AlignmentParameters, name: str) -
     return {"form": parameters.form, "chosen": record["encoders"][name]["chosen"]}
 
 
-def _hashes(record: Record, name: str) -> Mapping[str, str]:
-    hashes: Mapping[str, str] = (record.get("encoders") or {}).get(name, {}).get("hashes", {})
-    return hashes
+def _maps_hash(record: Record, name: str) -> str | None:
+    hashed: str | None = (record.get("encoders") or {}).get(name, {}).get("maps_hash")
+    return hashed

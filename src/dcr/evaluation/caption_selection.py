@@ -28,7 +28,7 @@ from dcr.metrics.retrieval import alignment_scores
 
 TASK = "image_caption_selection"
 _UNIT = "group of images and captions"
-_GROUPS_AT_A_TIME = 4096
+_MEMBERS_AT_A_TIME = 16384  # images and captions, of as many groups as have them
 
 
 @dataclass(frozen=True)
@@ -118,9 +118,10 @@ def _answer(selection: _Selection) -> dict[str, np.ndarray]:
         alike[len(group.images), len(group.captions), group.pairing].append(number)
     correct = {rule: np.zeros(len(groups), dtype=bool) for rule in RULES}
     asked = dict.fromkeys(RULES, 0)
-    for (_, _, pairing), numbers in alike.items():
-        for start in range(0, len(numbers), _GROUPS_AT_A_TIME):
-            part = numbers[start : start + _GROUPS_AT_A_TIME]
+    for (num_images, num_captions, pairing), numbers in alike.items():
+        step = max(1, _MEMBERS_AT_A_TIME // (num_images + num_captions))
+        for start in range(0, len(numbers), step):
+            part = numbers[start : start + step]
             images = selection.images[[groups[number].images for number in part]]
             texts = selection.texts[[selection.captions[number] for number in part]]
             for rule, answers in answer_groups(compare_groups(images, texts), pairing).items():

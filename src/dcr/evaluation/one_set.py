@@ -49,7 +49,6 @@ def evaluate_set(
         options: how scores are computed.
         reference: the encoder that features are compared with, if the options ask for it.
     """
-
     if not benchmark_set.overrides.entries:
         return _evaluate(embedder, benchmark_set, options, reference)
     with embedder.remembering():

@@ -18,6 +18,7 @@ from dcr.data.benchmark_sets import (
     Pair,
     RetrievalSet,
 )
+from dcr.data.benchmark_sets.caption_selection.groups import check_pairing
 from dcr.data.benchmark_sets.overrides import Override
 from dcr.errors import UserError
 from dcr.metrics.caption_selection import Pairing
@@ -102,12 +103,7 @@ def _correct_group(group: Group, override: Override) -> Group:
     pairing: Pairing = tuple(
         (int(image), int(caption)) for image, _, caption in (p.partition("-") for p in pairs)
     )
-    fits = all(i < len(group.images) and c < len(group.captions) for i, c in pairing)
-    if not fits or len(set(pairing)) < len(pairing):
-        raise UserError(
-            f"{override.where}: pairs name places of group {group.name[:80]!r}, counted from 0,"
-            f" each once, got {override.value[:80]!r}"
-        )
+    check_pairing(pairing, len(group.images), len(group.captions), override.where)
     return replace(group, pairing=pairing)
 
 

@@ -14,7 +14,7 @@ from dcr.encoder_names import BASE
 from dcr.errors import UserError
 from dcr.fingerprints import json_hash
 from dcr.parameters import EvaluationParameters
-from dcr.training.provenance import Record, check_parameters, encoder_weights
+from dcr.training.provenance import Record, check_parameters, encoder_hashes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,8 +53,8 @@ def evaluation_record(
 
     Args:
         parameters: section `evaluation`.
-        encoders: hash of the weights by encoder. tables: of what was written, by name, see
-            `table_hashes`.
+        encoders: hash of each encoder, see `dcr.alignment.record.evaluated_hashes`.
+        tables: hash of each table that was written, see `table_hashes`.
     """
     return {
         "evaluation": evaluation_course(parameters),
@@ -87,11 +87,10 @@ def check_scores(
         tables: hashes of the tables at hand.
         scores: by encoder; one that answered no set has none, and there is nothing that could be of
             other weights.
-        aligned: hash of the weights that each encoder must have, where an alignment followed
-            training.
+        aligned: hash of each encoder, where an alignment may have followed training.
     """
     found = evaluated.get("encoders")
-    made = aligned or encoder_weights(trained)
+    made = aligned or encoder_hashes(trained)
     if not isinstance(found, Mapping):
         raise UserError(
             f"the scores are of an earlier version and do not tell of which encoders; {_EVALUATE}"

@@ -75,7 +75,7 @@ def _training(catalog: DataCatalog, place: Place) -> str:
     told = ", ".join(
         f"{name} {run['steps']:,} steps in {run['seconds']:.0f} s" for name, run in runs.items()
     )
-    return f"training: {told}; the encoder is {place('encoder')}"
+    return f"training: {told}; trained weights are {place('adapters')}"
 
 
 def _alignment(catalog: DataCatalog, place: Place) -> str:
@@ -135,7 +135,7 @@ _LAST: dict[str, Describe] = {
     "training_record": _training,
     "alignment_record": _alignment,
     "this_seed": _evaluation,
-    "export": _at("export", "the encoder to hand on is", "export"),
+    "encoder": _at("export", "the encoder to hand on is", "encoder"),
     "report": _at("reporting", "see", "report"),
     "comparison_page": _at("reporting", "all encoders side by side are in", "comparison_page"),
     "selection_page": _selection,

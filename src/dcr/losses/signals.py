@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from importlib import import_module
 from inspect import isabstract
 from pathlib import Path
+from pkgutil import iter_modules
 
 from dcr.losses.feature_signal import FeatureSignal
 from dcr.losses.signal import Signal
@@ -18,14 +19,16 @@ from dcr.losses.signal import Signal
 
 def _find() -> Iterator[tuple[str, type[Signal] | type[FeatureSignal]]]:
     """Yield every signal's name and class, in alphabetical order."""
-    for path in sorted(Path(__file__).parent.glob("[a-z]*.py")):
-        if path.stem == Path(__file__).stem:
+    own = Path(__file__)
+    names = sorted(module.name for module in iter_modules([str(own.parent)]))
+    for name in names:
+        if name == own.stem:
             continue
-        module = import_module(f"dcr.losses.{path.stem}")
+        module = import_module(f"dcr.losses.{name}")
         for value in vars(module).values():
             is_own = isinstance(value, type) and value.__module__ == module.__name__
             if is_own and issubclass(value, Signal | FeatureSignal) and not isabstract(value):
-                yield path.stem, value
+                yield name, value
 
 
 _ALL = dict(_find())

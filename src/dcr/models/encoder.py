@@ -19,7 +19,7 @@ class Encoder:
     """Image and text features from an exported folder.
 
     Example:
-        >>> encoder = dcr.load_encoder("data/06_models/demo/export")
+        >>> encoder = dcr.load_encoder("data/06_models/demo/encoder")
         >>> image_features = encoder.encode_image([Image.open("fish.jpg")])
         >>> text_features = encoder.encode_text(["a photo of a fish"])
 

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from dcr.parameters import AlignmentParameters, TrainingParameters
-from dcr.training.provenance import training_course
 from dcr.training.runs import END_TO_END, method_runs
 
 _NAMES = ("seed", "stage2_seeds", "method", "baselines", "phases")  # told by the phases themselves
@@ -28,9 +27,7 @@ def describe_setting(
     phases = []
     for run in method_runs(training, training.method):
         numbers = {
-            name: value
-            for name, value in training_course(run.parameters).items()
-            if name not in _NAMES
+            name: value for name, value in run.parameters.course().items() if name not in _NAMES
         }
         phases.append(
             {"objective": END_TO_END if run.method == END_TO_END else run.objective, **numbers}

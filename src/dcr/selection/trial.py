@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -27,8 +26,9 @@ from dcr.parameters.selection import Candidate
 from dcr.selection.materials import Encoders, Materials
 from dcr.selection.setting import describe_setting
 from dcr.training import jobs
+from dcr.training.encoders import build_encoder
 from dcr.training.job import State, open_job
-from dcr.training.product import describe_run, put_into_tower
+from dcr.training.product import describe_run
 from dcr.training.runs import Run, method_runs
 
 if TYPE_CHECKING:
@@ -157,15 +157,11 @@ class Trial:
 
     def _encoders(self, materials: Materials, towers: Mapping[str, State]) -> Encoders:
         """Return what loads the base and each seed's encoder, in both forms where aligned."""
-
-        def merged(name: str) -> Backbone:
-            """Return the base with the weights of the encoder ``name`` in its tower."""
-            backbone = deepcopy(materials.backbone)
-            put_into_tower(self.training, backbone, towers[name])
-            return backbone
-
         encoders: dict[str, Callable[[], Backbone]] = {BASE: lambda: materials.backbone}
-        encoders |= {name: partial(merged, name) for name in towers}
+        encoders |= {
+            name: partial(build_encoder, self.training, materials.backbone, weights)
+            for name, weights in towers.items()
+        }
         if self.alignment.form == "none":
             return encoders
         fraction = self.training.held_out.fraction

@@ -16,9 +16,9 @@ from dcr.training.checkpoints import PROCESSES, Fingerprint
 from dcr.training.contrast import Contrast, build_contrast
 from dcr.training.runs import END_TO_END, STAGE1, Run
 
-# What a run of stage 2 takes of the parameters whatever it minimises; of the course alone, which
-# leaves out what changes nothing.
-_ALWAYS = (
+# Sections that any run takes numbers of. The others (stages, phases, signal, positives) reach a run
+# through its stage and its contrast, which are told apart from these.
+_SECTIONS = (
     "seed",
     "mixed_precision",
     "compile",
@@ -53,7 +53,10 @@ _UNUSED = {
 }
 """By objective, numbers of others; a test trains with them changed, to the same bits."""
 _UNUSED_PARTS = {"dcr": set(), "naive": {"loss"}, "reconstruction": {"loss", "views"}}
-_OF_TUNING = {"lora": "tuning.lora", "last_blocks": "tuning.num_blocks"}
+_OF_TUNING = {
+    "lora": ("tuning.mode", "tuning.lora."),
+    "last_blocks": ("tuning.mode", "tuning.num_blocks"),
+}
 
 
 def input_hashes(
@@ -124,7 +127,7 @@ def run_fingerprint(
 def _numbers(run: Run) -> dict[str, Any]:
     """Return the parameters that the run takes, by dotted name."""
     course = run.parameters.course()
-    found = {name: value for name, value in course.items() if name.split(".")[0] in _ALWAYS}
+    found = {name: value for name, value in course.items() if name.split(".")[0] in _SECTIONS}
     found |= {f"loss.{name}": value for name, value in run.loss.model_dump().items()}
     found["published"] = sorted(
         part
@@ -135,14 +138,10 @@ def _numbers(run: Run) -> dict[str, Any]:
     unused = {"loss.pull_to", *_UNUSED[run.objective]}
     if run.objective == "reconstruction":
         unused |= {name for name in found if name.startswith("views.")}
-    own = "" if run.method == STAGE1 else _OF_TUNING.get(run.parameters.tuning.mode, "")
-    unused |= {
-        name
-        for name in found
-        if name.startswith("tuning.")
-        and not (own and name.startswith(own))
-        and (run.method == STAGE1 or name != "tuning.mode")
-    }
+    kept = _OF_TUNING.get(run.parameters.tuning.mode, ("tuning.mode",))
+    if run.method == STAGE1:  # which trains the projector alone
+        kept = ()
+    unused |= {name for name in found if name.startswith("tuning.") and not name.startswith(kept)}
     return {name: value for name, value in found.items() if name not in unused}
 
 

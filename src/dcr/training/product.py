@@ -1,4 +1,4 @@
-"""What training leaves: the tuned tower, and what its model card tells of how it was made."""
+"""What the record of a training tells of its products, and a model card of how they were made."""
 
 from __future__ import annotations
 
@@ -7,27 +7,10 @@ from typing import Any
 
 import torch
 
-from dcr.fingerprints import tensors_hash, weights_hash
-from dcr.models.backbones import Backbone
+from dcr.fingerprints import tensors_hash
 from dcr.parameters import RecipeParameters, TrainingParameters
 from dcr.parameters.training.phases import Phase
-from dcr.training.model import merge_tower
 from dcr.training.runs import Run, RunResult, approximations, encoder_runs
-
-
-def put_into_tower(
-    parameters: TrainingParameters, backbone: Backbone, weights: dict[str, torch.Tensor]
-) -> dict[str, Any] | None:
-    """Merge trained weights into the backbone's tower; return the adapter to keep beside it, None
-    without LoRA.
-
-    Args:
-        parameters: with which the tower was trained.
-        backbone: with the tower that training started from; it is changed in place.
-        weights: trained ones, as `dcr.training.model.tower_state` returns them.
-    """
-    config = merge_tower(backbone, parameters.tuning, weights)
-    return {"config": config, "weights": weights} if config else None
 
 
 def describe_run(run: Run, result: RunResult) -> dict[str, Any]:
@@ -54,20 +37,16 @@ def describe_run(run: Run, result: RunResult) -> dict[str, Any]:
 def hash_products(
     projector: dict[str, torch.Tensor],
     adapters: Mapping[str, Callable[[], dict[str, torch.Tensor]]],
-    encoders: Mapping[str, Callable[[], Backbone]],
 ) -> dict[str, Any]:
-    """Return hashes of what training made: the projector, and by encoder the trained weights and
-    the encoder.
+    """Return hashes of what training made: the projector, and the trained weights by encoder.
 
     Args:
-        projector: stage 1's weights.
+        projector: that of the product.
         adapters: by encoder, what loads the trained weights.
-        encoders: by name, what loads them, one by one.
     """
     return {
         "projector": tensors_hash(projector),
         "adapters": {name: tensors_hash(load()) for name, load in adapters.items()},
-        "encoders": {name: weights_hash(load().model) for name, load in encoders.items()},
     }
 
 
@@ -91,7 +70,7 @@ def describe(
         "tuning": parameters.tuning.in_words(),
         "licence": recipe.licence,
         "hashes": hashes,
-        "settings": parameters.course(),
+        "settings": parameters.by_name(),
         "phases": [_describe_phase(run) for run in runs] if several else [],
         "notes": [
             f"{f'Phase {run.number} of training' if several else 'Training'} was approximate:"

@@ -28,14 +28,9 @@ Record = Mapping[str, Any]
 _TRAIN = "run `kedro run --pipelines training,alignment,evaluation`"
 
 
-def training_course(parameters: TrainingParameters) -> dict[str, Any]:
-    """Return those ``parameters`` that a training's result depends on."""
-    return parameters.course()
-
-
 def check_training(record: Record, parameters: TrainingParameters) -> None:
     """Refuse the ``record`` of a training with other ``parameters`` than the recipe has now."""
-    check_parameters("training", record.get("parameters"), training_course(parameters), _TRAIN)
+    check_parameters("training", record.get("parameters"), parameters.course(), _TRAIN)
 
 
 def check_parameters(section: str, found: Record | None, asked: Record, again: str) -> None:
@@ -68,17 +63,6 @@ def check_backbone(record: Record, backbone: Backbone) -> None:
         )
 
 
-def check_encoder(record: Record, method: str, encoder: Backbone) -> None:
-    """Refuse an ``encoder`` that is not the one that the training on ``record`` wrote for this
-    ``method``.
-    """
-    if weights_hash(encoder.model) != products(record, "encoders").get(method):
-        raise UserError(
-            f"encoder {method} ({encoder.source}) does not hold the weights that training.json"
-            f" tells of: training was cut before its end, or the folder is from elsewhere; {_TRAIN}"
-        )
-
-
 def check_adapter(record: Record, method: str, weights: Mapping[str, torch.Tensor]) -> None:
     """Refuse trained ``weights`` that are not those of the ``method`` on ``record``."""
     if tensors_hash(dict(weights)) != products(record, "adapters").get(method):
@@ -97,11 +81,21 @@ def check_projector(record: Record, projector: Mapping[str, torch.Tensor]) -> No
         )
 
 
-def encoder_weights(record: Record) -> dict[str, str]:
-    """Return the hash of the base's weights, and of every encoder's that the training on
-    ``record`` made, by name.
+def encoder_hashes(record: Record) -> dict[str, str]:
+    """Return a hash of each encoder, the base and those that the training on ``record`` made of it.
+
+    That of the base is of its weights. Those of the others are of what they are made of, base,
+    trained weights and how these are put in, and not of the merged weights, which two machines may
+    round differently.
     """
-    return {BASE: record["hashes"].get("backbone"), **products(record, "encoders")}
+    base = record["hashes"].get("backbone")
+    parameters = record.get("parameters") or {}
+    tuning = {name: value for name, value in parameters.items() if name.startswith("tuning.")}
+    made = {
+        name: json_hash({"base": base, "adapter": adapter, "tuning": tuning})
+        for name, adapter in products(record, "adapters").items()
+    }
+    return {BASE: base, **made}
 
 
 def products(record: Record, kind: str) -> Any:
@@ -118,7 +112,7 @@ def trained_methods(record: Record) -> set[str]:
     """Return the methods that the training on ``record`` made encoders of, with one seed or
     several.
     """
-    return {EncoderName.parse(name).method for name in products(record, "encoders")}
+    return {EncoderName.parse(name).method for name in products(record, "adapters")}
 
 
 def check_logs(record: Record, conditions: Record, last_losses: Mapping[str, float | None]) -> None:

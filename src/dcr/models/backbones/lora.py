@@ -92,7 +92,8 @@ def _is_chosen(name: str, held: frozenset[str], layers: Sequence[str]) -> bool:
     if chosen and chosen != held:
         together = ", ".join(layer for layer in LORA_LAYERS if layer in held)
         raise UserError(
-            f"lora_targets must name all or none of {together}: {name} holds them in one layer"
+            f"training.tuning.lora.targets must name all or none of {together}: {name} holds them"
+            " in one layer"
         )
     return bool(chosen)
 

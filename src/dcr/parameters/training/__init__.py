@@ -81,12 +81,15 @@ class TrainingParameters(Section):
         """Return whether ``part`` is the published code's."""
         return part in self.published
 
-    def course(self) -> dict[str, Any]:
-        """Return by dotted name those values that a training's result depends on."""
+    def by_name(self) -> dict[str, Any]:
+        """Return all values by dotted name."""
         values = self.model_dump(mode="json")
         values["signal"] = {"name": self.signal.name, **self.signal.values()}
-        flat = _flatten(values)
-        return {name: value for name, value in flat.items() if not _is_without_effect(name)}
+        return _flatten(values)
+
+    def course(self) -> dict[str, Any]:
+        """Return by dotted name those values that a training's result depends on."""
+        return {n: value for n, value in self.by_name().items() if not _is_without_effect(n)}
 
     def of_phase(self, phase: Phase, seed: int) -> TrainingParameters:
         """Return the parameters as ``phase`` sees them: with its own numbers and ``seed``, and

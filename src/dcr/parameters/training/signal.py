@@ -56,10 +56,10 @@ class Signal(Checked):
         from dcr.losses.signals import find_signal
 
         kind = find_signal(self.name)
-        known = {field.name: str(field.type) for field in fields(kind)}
+        known = {field.name: field.type for field in fields(kind)}
         _refuse(self.name, own, list(known))
         for name, value in own.items():
-            _check_type(name, value, known[name])
+            _check_type(name, value, is_whole=known[name] in (int, "int"))
         return kind(**own)
 
 
@@ -72,9 +72,9 @@ def _refuse(signal: str, own: dict[str, Any], known: list[str]) -> None:
             )
 
 
-def _check_type(name: str, value: Any, due: str) -> None:
+def _check_type(name: str, value: Any, is_whole: bool) -> None:
     whole = isinstance(value, int) and not isinstance(value, bool)
-    if due == "int" and not whole:
+    if is_whole and not whole:
         raise ValueError(f"{name} must be a whole number, got {value!r}")
     if not (whole or isinstance(value, float)) or not isfinite(value):
         raise ValueError(f"{name} must be a finite number, got {value!r}")

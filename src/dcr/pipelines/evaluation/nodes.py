@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dcr.errors import UserError
@@ -27,14 +26,14 @@ def gather_encoders(
     training: TrainingParameters,
     training_record: dict[str, Any],
     backbone: Backbone,
-    encoder: Backbone,
-    baselines: Encoders,
+    adapters: dict[str, Callable[[], dict[str, torch.Tensor]]],
     more_encoders: Encoders,
     alignment: AlignmentParameters,
     alignments: dict[str, Callable[[], dict[str, torch.Tensor]]],
     alignment_record: dict[str, Any],
-) -> Encoders:
-    """Name the base encoder, the trained one, the baselines and any others, in the order shown.
+) -> tuple[Encoders, dict[str, str]]:
+    """Name the base encoder, the trained ones and any others, in the order shown; return what loads
+    each, and hashes of what the recipe's own are made of.
 
     Where an alignment followed training, each of them but the others is there twice, see
     `dcr.encoder_names`.
@@ -43,8 +42,8 @@ def gather_encoders(
         training, alignment: the recipe's sections as they are now.
         training_record, alignment_record: `training.json` and `alignment.json`, with hashes of what
             was made.
-        backbone, encoder: the base, and the encoder of the recipe's method.
-        baselines: what loads the encoder of each other method and seed, by name.
+        backbone: the base.
+        adapters: what loads the trained weights of each method and seed, by name.
         more_encoders: what loads encoders that the recipe brings, under names that no other has.
         alignments: what loads the maps of each encoder, by name.
 
@@ -52,21 +51,12 @@ def gather_encoders(
         UserError: the encoders are not those of the training that the record and the parameters
             tell of, or the alignment is not of them.
     """
-    from dcr.alignment import both_forms, check_alignment
-    from dcr.training import provenance
+    from dcr.alignment import both_forms, check_alignment, evaluated_hashes
+    from dcr.encoder_names import BASE
+    from dcr.training.encoders import trained_encoders
 
-    provenance.check_training(training_record, training)
-    provenance.check_backbone(training_record, backbone)
-    provenance.check_encoder(training_record, training.method, encoder)
-
-    def checked(method: str) -> Backbone:
-        """Load the baseline of a ``method``, or refuse one that training did not write."""
-        baseline = baselines[method]()
-        provenance.check_encoder(training_record, method, baseline)
-        return baseline
-
-    taken: Encoders = {"base": lambda: backbone, training.method: lambda: encoder}
-    taken |= {method: partial(checked, method) for method in baselines}
+    trained = trained_encoders(training, training_record, backbone, adapters)
+    taken: Encoders = {BASE: lambda: backbone, **trained}
     check_alignment(alignment_record, alignment, training_record)
     if alignment.form != "none":
         taken = both_forms(taken, alignments, alignment_record)
@@ -76,7 +66,8 @@ def gather_encoders(
                 f"more_encoders: the name {name!r} is that of an encoder of this recipe; take"
                 " another"
             )
-    return {**taken, **more_encoders}
+    hashes = evaluated_hashes(alignment_record, alignment, training_record)
+    return {**taken, **more_encoders}, hashes
 
 
 def gather_sets(
@@ -102,7 +93,7 @@ def gather_sets(
 
 def evaluate_encoders(
     parameters: EvaluationParameters, encoders: Encoders, sets: list[NamedSet], cache: Path
-) -> tuple[dict[str, list[Result]], list[dict[str, str]], dict[str, str]]:
+) -> tuple[dict[str, list[Result]], list[dict[str, str]]]:
     """Evaluate every encoder, one after the other, on the recipe's sets.
 
     Args:
@@ -112,25 +103,15 @@ def evaluate_encoders(
         cache: folder of embeddings and results.
 
     Returns:
-        results by encoder, what could not be evaluated, and hashes of the encoders' weights.
+        results by encoder, and what could not be evaluated.
     """
     from dataclasses import asdict
 
     from dcr.evaluation import EvaluationCache, EvaluationOptions, evaluate_encoders
-    from dcr.fingerprints import weights_hash
-
-    hashes: dict[str, str] = {}
-
-    def hashed(name: str) -> Backbone:
-        """Load the encoder called ``name``, and keep the hash of its weights."""
-        backbone = encoders[name]()
-        hashes[name] = weights_hash(backbone.model)
-        return backbone
 
     options = EvaluationOptions.of(parameters)
-    openers = {name: partial(hashed, name) for name in encoders}
-    evaluations, failures = evaluate_encoders(openers, sets, options, EvaluationCache(cache))
-    return evaluations, [asdict(failure) for failure in failures], hashes
+    evaluations, failures = evaluate_encoders(encoders, sets, options, EvaluationCache(cache))
+    return evaluations, [asdict(failure) for failure in failures]
 
 
 def embed_sets(

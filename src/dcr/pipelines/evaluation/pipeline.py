@@ -22,13 +22,12 @@ _GATHER = (
                 "params:training",
                 "training_record",
                 "backbone",
-                "encoder",
-                "baselines",
+                "adapters",
                 "more_encoders",
             ),
             *("params:alignment", "alignments", "alignment_record"),
         ],
-        outputs="encoders",
+        outputs=["encoders", "encoder_hashes"],
         name="gather_encoders",
     ),
     Node(
@@ -53,7 +52,7 @@ def create_pipeline() -> Pipeline:
             Node(
                 evaluate_encoders,
                 inputs=_WHAT,
-                outputs=["evaluations", "evaluation_failures", "encoder_hashes"],
+                outputs=["evaluations", "evaluation_failures"],
                 name="evaluate_encoders",
             ),
             Node(

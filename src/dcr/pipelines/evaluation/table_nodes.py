@@ -52,7 +52,7 @@ def record_seed(
     Args:
         parameters, alignment: sections `evaluation` and `alignment`, on which the scores depend.
         record: `training.json`.
-        encoder_hashes: of the weights that were evaluated, by encoder.
+        encoder_hashes: of what the evaluated encoders are made of, by name.
         scores, intervals, comparisons, outcomes, measurements: the tables, whose hashes are kept
             beside the scores.
     """

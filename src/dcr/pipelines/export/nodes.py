@@ -47,7 +47,7 @@ def compose_card(
         UserError: the base or the method's encoder has no scores; or training, alignment, scores
             and data do not belong together.
     """
-    from dcr.alignment import check_alignment, expected_weights, tell_alignment
+    from dcr.alignment import check_alignment, evaluated_hashes, tell_alignment
     from dcr.encoder_names import BASE, aligned_name, unaligned_name
     from dcr.errors import UserError
     from dcr.evaluation import provenance as scored
@@ -65,8 +65,8 @@ def compose_card(
         )
     tables = scored.table_hashes(scores=scores, intervals=intervals, comparisons=comparisons)
     check_alignment(alignment_record, alignment, training_record)
-    weights = expected_weights(alignment_record, alignment, training_record)
-    scored.check_scores(evaluated, training_record, method, tables, scores, weights)
+    made = evaluated_hashes(alignment_record, alignment, training_record)
+    scored.check_scores(evaluated, training_record, method, tables, scores, made)
     both_forms = (BASE, aligned_name(BASE), method, unaligned_name(method))
     shown = [name for name in dict.fromkeys(both_forms) if name in scores]
     hashes = {
@@ -116,11 +116,11 @@ def export_encoder(
     from dcr.alignment import apply_maps, check_alignment, load_maps
     from dcr.export.folder import write_encoder
     from dcr.training import provenance
-    from dcr.training.product import put_into_tower
+    from dcr.training.encoders import put_into_tower
 
+    provenance.check_backbone(training_record, backbone)
     weights = adapters[training.method]() if training.method in adapters else {}
     provenance.check_adapter(training_record, training.method, weights)
-    provenance.check_backbone(training_record, backbone)
     check_alignment(alignment_record, alignment, training_record)
     maps = (
         load_maps(training.method, alignments, alignment_record) if alignment.form != "none" else {}

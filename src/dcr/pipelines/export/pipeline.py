@@ -40,8 +40,8 @@ def create_pipeline() -> Pipeline:
                     ),
                     *("params:alignment", "alignments", "alignment_record"),
                 ],
-                outputs="export",
-                name="export_for_users",
+                outputs="encoder",
+                name="export_encoder",
             ),
         ]
     )

@@ -30,7 +30,7 @@ def check_results(
     evaluation: EvaluationParameters,
     alignment: AlignmentParameters,
     backbone: Backbone,
-    encoder: Backbone,
+    adapters: dict[str, Callable[[], dict[str, torch.Tensor]]],
     projector: dict[str, torch.Tensor],
     outcomes: pd.DataFrame,
     measurements: pd.DataFrame,
@@ -44,22 +44,22 @@ def check_results(
 
     Args:
         training, evaluation, alignment: the recipe's sections as they are now.
-        backbone, encoder, projector: the base, and what training wrote of the recipe's method.
+        backbone: the base. adapters: what loads the trained weights of each method and seed.
+        projector: that of the recipe's method.
         outcomes, measurements: tables of the evaluation, item by item and draw by draw.
         seed_scores, losses, alignments: what loads the records of seeds, the loss tables of runs,
             the maps of encoders.
         records: the other records and tables, by the names of the catalog.
     """
-    from dcr.alignment import check_alignment, expected_weights, load_aligned
+    from dcr.alignment import check_alignment, evaluated_hashes, load_aligned
     from dcr.evaluation import provenance as scored
     from dcr.training import provenance
+    from dcr.training.encoders import trained_encoders
 
     trained, evaluated, aligned = (
         records[name] for name in ("training_record", "this_seed", "alignment_record")
     )
-    provenance.check_training(trained, training)
-    provenance.check_backbone(trained, backbone)
-    provenance.check_encoder(trained, training.method, encoder)
+    build = trained_encoders(training, trained, backbone, adapters)[training.method]
     provenance.check_projector(trained, projector)
     last = {
         run: float(losses[run]()["loss"].iloc[-1]) if run in losses else None
@@ -75,12 +75,15 @@ def check_results(
         **{name: records[name] for name in names}, outcomes=outcomes, measurements=measurements
     )
     check_alignment(aligned, alignment, trained)
-    weights = expected_weights(aligned, alignment, trained)
-    scored.check_scores(evaluated, trained, training.method, tables, records["scores"], weights)
+    hashes = evaluated_hashes(aligned, alignment, trained)
+    scored.check_scores(evaluated, trained, training.method, tables, records["scores"], hashes)
     scored.check_seed(evaluated, {name: load() for name, load in seed_scores.items()})
-    if alignment.form != "none":
-        encoder = load_aligned(training.method, lambda: encoder, alignments, aligned)
-    return training.method, trained, records["scores"], encoder
+    product = (
+        load_aligned(training.method, build, alignments, aligned)
+        if alignment.form != "none"
+        else build()
+    )
+    return training.method, trained, records["scores"], product
 
 
 def gather_methods(

@@ -37,7 +37,7 @@ def create_pipeline() -> Pipeline:
                         for name in (
                             *(
                                 "backbone",
-                                "encoder",
+                                "adapters",
                                 "projector",
                                 "training_record",
                                 "conditions",

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from dcr.parameters import RecipeParameters, TrainingParameters
+from dcr.parameters import TrainingParameters
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -14,7 +13,6 @@ if TYPE_CHECKING:
     import pandas as pd
     import torch
 
-    from dcr.datasets.models import EncoderParts
     from dcr.latents import LatentCache
     from dcr.models.backbones import Backbone
     from dcr.models.diffusion import Diffusion
@@ -98,8 +96,6 @@ def record_training(
     conditions: dict[str, Any],
     projector: dict[str, torch.Tensor],
     adapters: dict[str, Opener],
-    encoder: Backbone,
-    baselines: dict[str, Opener],
     losses: object,
 ) -> dict[str, Any]:
     """Gather what each run cost, what went in, and hashes of what came out, as it can be read from
@@ -112,29 +108,21 @@ def record_training(
         conditions: the held-out noise errors.
         projector: its weights as they were saved.
         adapters: what loads the weights of each method and seed.
-        encoder: of the recipe's method.
-        baselines: what loads the encoders of the others.
         losses: not read; comes in so that the tables are written before the record.
     """
     from dcr.training.product import describe_run, hash_products
-    from dcr.training.provenance import training_course
     from dcr.training.runs import all_runs, stage2_runs
 
     runs = all_runs(parameters)
     results = _all_results(projector_run, adapter_runs)
-    names = list(stage2_runs(parameters))
-    encoders = {name: baselines[name] for name in names if name != parameters.method}
+    names = stage2_runs(parameters)
     return {
         "seed": parameters.seed,
         "runs": {name: describe_run(runs[name], result) for name, result in results.items()},
         "hashes": input_hashes,
-        "parameters": training_course(parameters),
+        "parameters": parameters.course(),
         "conditions": conditions,
-        "products": hash_products(
-            projector,
-            {name: adapters[name] for name in names},
-            {parameters.method: lambda: encoder, **encoders},
-        ),
+        "products": hash_products(projector, {name: adapters[name] for name in names}),
     }
 
 
@@ -144,62 +132,3 @@ def _all_results(
     return {
         name: run for name, run in {"stage1": projector_run, **adapter_runs}.items() if run.steps
     }
-
-
-def export_encoder(
-    parameters: TrainingParameters,
-    recipe: RecipeParameters,
-    backbone: Backbone,
-    adapters: dict[str, Any],
-    input_hashes: dict[str, str],
-) -> EncoderParts:
-    """Put the method's weights into the base tower, for open_clip, transformers and LLaVA.
-
-    Args:
-        parameters, recipe: sections `training` and `recipe`.
-        backbone: the base, whose tower is changed in place.
-        adapters: what loads the trained weights of each method and seed.
-        input_hashes: what the model card tells of the inputs.
-    """
-    return _merge(parameters, recipe, parameters.method, backbone, adapters, input_hashes)
-
-
-def export_baselines(
-    parameters: TrainingParameters,
-    recipe: RecipeParameters,
-    backbone: Backbone,
-    adapters: dict[str, Any],
-    input_hashes: dict[str, str],
-) -> dict[str, Callable[[], EncoderParts]]:
-    """Put the weights of other methods and seeds into towers, one encoder at a time when saved.
-
-    Args:
-        parameters, recipe, adapters, input_hashes: as in `export_encoder`.
-        backbone: the base, of which each encoder gets a copy.
-    """
-    from copy import deepcopy
-
-    from dcr.training.runs import stage2_runs
-
-    def merged(name: str) -> EncoderParts:
-        """Return the parts of the encoder ``name``."""
-        return _merge(parameters, recipe, name, deepcopy(backbone), adapters, input_hashes)
-
-    names = [name for name in stage2_runs(parameters) if name != parameters.method]
-    return {name: partial(merged, name) for name in names}
-
-
-def _merge(
-    parameters: TrainingParameters,
-    recipe: RecipeParameters,
-    name: str,
-    backbone: Backbone,
-    adapters: dict[str, Any],
-    input_hashes: dict[str, str],
-) -> EncoderParts:
-    """Return what the dataset writes: merged backbone, LoRA adapter if any, and model card."""
-    from dcr.training.product import describe, put_into_tower
-
-    adapter = put_into_tower(parameters, backbone, adapters[name]())
-    card = describe(parameters, recipe, name, input_hashes)
-    return backbone, adapter, card | {"base_model": backbone.source}

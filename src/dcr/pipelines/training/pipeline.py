@@ -1,15 +1,8 @@
-"""Pipeline `training`: projector, then the image tower by each method, then the encoders."""
+"""Pipeline `training`: projector, then the image tower by each method."""
 
 from kedro.pipeline import Node, Pipeline
 
-from .nodes import (
-    export_baselines,
-    export_encoder,
-    record_losses,
-    record_training,
-    train_adapters,
-    train_projector,
-)
+from .nodes import record_losses, record_training, train_adapters, train_projector
 
 _SOURCES = ["params:training", "latents", "backbone", "diffusion", "checkpoints"]
 
@@ -35,18 +28,6 @@ def create_pipeline() -> Pipeline:
                 name="train_adapters",
             ),
             Node(
-                export_encoder,
-                inputs=["params:training", "params:recipe", "backbone", "adapters", "input_hashes"],
-                outputs="encoder",
-                name="export_encoder",
-            ),
-            Node(
-                export_baselines,
-                inputs=["params:training", "params:recipe", "backbone", "adapters", "input_hashes"],
-                outputs="baselines",
-                name="export_baselines",
-            ),
-            Node(
                 record_losses,
                 inputs=["projector_run", "adapter_runs"],
                 outputs="losses",
@@ -62,8 +43,6 @@ def create_pipeline() -> Pipeline:
                     "conditions": "conditions",
                     "projector": "projector",
                     "adapters": "adapters",
-                    "encoder": "encoder",
-                    "baselines": "baselines",
                     "losses": "losses",
                 },
                 outputs="training_record",

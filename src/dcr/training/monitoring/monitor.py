@@ -70,7 +70,7 @@ class Monitor:
         self._started = time.perf_counter()
         self._first_seen = progress.num_samples
         if self._is_first and self._folder and names:
-            settings = {"name": run.name, "objective": run.objective, **run.parameters.course()}
+            settings = {"name": run.name, "objective": run.objective, **run.parameters.by_name()}
             self._trackers = Trackers(names, self._folder, run.name, settings, progress.rows)
 
     def waiting(self, batches: Iterator[dict]) -> Iterator[dict]:

@@ -105,7 +105,7 @@ def collect(
 
     Args:
         folder: the set's, a local one.
-        annotations: of all groups; a name that several have is told apart by its number.
+        annotations: of all groups, each with a name of its own.
         published_rules: see `CaptionSelectionSet`.
         notes: sentences on what was left out.
 
@@ -164,8 +164,7 @@ def check_group(annotation: Annotation) -> None:
         annotation: of the group.
 
     Raises:
-        UserError: it has no image, caption or pair, or too many of them; or a pair names no place
-            of it.
+        UserError: it has no image or caption, or too many of them; or its pairs do not fit.
     """
     where = annotation.where
     num_images, num_captions = len(annotation.images), len(annotation.captions)
@@ -175,7 +174,21 @@ def check_group(annotation: Annotation) -> None:
                 f"{where}: a group has 1 to {MAX_MEMBERS} {what}, got {number} in group"
                 f" {annotation.name[:80]!r}"
             )
-    pairs = annotation.pairing
+    check_pairing(annotation.pairing, num_images, num_captions, where)
+
+
+def check_pairing(pairs: Pairing, num_images: int, num_captions: int, where: str) -> None:
+    """Refuse pairs that no rule can be asked of.
+
+    Args:
+        pairs: (image, caption) of each pair that belongs together, by place in the group.
+        num_images: of the group. num_captions: of it.
+        where: file and line, for the error.
+
+    Raises:
+        UserError: there is none, or one twice; one names no place of the group; or there are more
+            than can be assigned one to one in reasonable time.
+    """
     if not pairs or len(set(pairs)) < len(pairs):
         raise UserError(
             f"{where}: a group needs one pair of image and caption at least, and each once"

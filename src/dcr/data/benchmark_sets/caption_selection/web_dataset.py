@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dcr.data.benchmark_sets.caption_selection.groups import CaptionSelectionSet, Group
+from dcr.data.benchmark_sets.caption_selection.groups import (
+    MAX_MEMBERS,
+    CaptionSelectionSet,
+    Group,
+)
 from dcr.data.benchmark_sets.clip_benchmark import caption_sample, find_splits
 from dcr.data.benchmark_sets.files import Folder
 from dcr.data.benchmark_sets.parts import Part, Sample
@@ -47,6 +51,11 @@ def _sample(members: Members) -> Sample:
         raise UserError(
             f"{members.where} has one caption: its txt member must hold the right one, then wrong"
             " ones, one a line"
+        )
+    if len(sample.captions) > MAX_MEMBERS:
+        raise UserError(
+            f"{members.where} has {len(sample.captions)} captions: a group has {MAX_MEMBERS} at"
+            " most, one a line of its txt member"
         )
     return sample
 
