@@ -92,8 +92,9 @@ def test_texts_of_a_pair_are_exchanged(tmp_path):
     [
         ("caption_selection", "g9,drop,,why", "line 2: item 'g9' must be one of the set"),
         ("caption_selection", "g0,correct,0:1,why", "line 2: the value must hold pairs"),
-        ("caption_selection", "g0,correct,0-2,why", "line 2: pairs name places of group 'g0'"),
-        ("caption_selection", "g0,correct,0-1 0-1,why", "each once, got '0-1 0-1'"),
+        ("caption_selection", "g0,correct,0-2,why", "line 2: pair [0, 2] names no place among"),
+        ("caption_selection", "g0,correct,0-1 0-1,why", "line 2: a group needs one pair of image"),
+        ("caption_selection", "g0,correct,   ,why", "line 2: "),
         (
             "classification",
             "s0000000,correct,grey,why",

@@ -79,6 +79,7 @@ def test_an_unknown_parameter_is_told_with_the_known_one_that_is_near(parameters
 @pytest.mark.parametrize(
     ("signal", "words"),
     [
+        ("dcl", "must be a section of values by name (name), got 'dcl'"),
         ({"name": "hcl", "gama": 1}, "signal hcl has no number 'gama'; its numbers are"),
         ({"name": "hc"}, "there is no signal 'hc'; did you mean 'hcl'"),
         ({"name": "infonce", "beta": 1}, "signal infonce has no number 'beta'"),

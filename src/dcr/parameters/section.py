@@ -118,6 +118,9 @@ def _explain(cls: type[Checked], exc: ValidationError, kind: str, prefix: str, s
         return f"{kind} {key!r} is missing; see {see}"
     rule = error["msg"].removeprefix("Value error, ")
     rule = rule[0].lower() + rule[1:]
+    if error["type"] == "model_type":  # pydantic names a Python class
+        names = ", ".join(_known(cls, (*error["loc"], "")))
+        rule = f"must be a section of values by name ({names})"
     if (
         not error["loc"] and error["type"] == "value_error"
     ):  # a rule about several values at once, which names them

@@ -267,6 +267,14 @@ def test_a_tar_whose_sample_has_one_caption(tmp_path):
     assert "has one caption: its txt member must hold the right one" in error_of(folder)
 
 
+def test_a_tar_whose_sample_has_more_captions_than_a_group_may(tmp_path):
+    folder = write_caption_tars(tmp_path / "set")
+    captions = b"".join(b"%d\n" % number for number in range(101))
+    write_split(folder / "test", [{"a.png": image_bytes((1, 2, 3)), "a.txt": captions}])
+    assert "sample 'a' of" in error_of(folder)
+    assert "has 101 captions: a group has 100 at most" in error_of(folder)
+
+
 def test_a_tar_that_is_none(tmp_path):
     folder = write_caption_tars(tmp_path / "set")
     (folder / "test" / "1.tar").write_bytes(b"x" * 2000)
