@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from copy import deepcopy
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 from omegaconf import DictConfig, OmegaConf
@@ -100,7 +100,7 @@ def _clash(paths: list[Path]) -> str | None:
         for key, value in _nodes(read_mapping(path)):
             kind, above = seen.setdefault(key, (type(value), path))
             if {kind, type(value)} == {list, dict}:
-                words = {list: "a list", dict: "names with values"}
+                words: dict[type, str] = {list: "a list", dict: "names with values"}
                 here = words[type(value)]
                 there = words[kind]
                 return (
@@ -148,7 +148,7 @@ def _read(path: Path, changed: int) -> dict[str, Any]:
     if not isinstance(content, DictConfig):
         raise UserError(f"{where}: holds a list where {_DUE}")
     check_names(path, content)
-    return OmegaConf.to_container(content, resolve=False)
+    return cast(dict[str, Any], OmegaConf.to_container(content, resolve=False))
 
 
 def shown(path: str | Path) -> str:

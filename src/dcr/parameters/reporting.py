@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, field_validator
 
 from dcr.parameters.section import Section
 from dcr.published.scores import BACKBONES
@@ -27,5 +25,12 @@ class ReportingParameters(Section):
     loss_window: PositiveInt
     neighbour_queries: list[str]
     num_shown_neighbours: PositiveInt
-    published_backbone: Literal[BACKBONES] | None
+    published_backbone: str | None
     notes: list[str]
+
+    @field_validator("published_backbone")
+    @classmethod
+    def _check_backbone(cls, value: str | None) -> str | None:
+        if value is not None and value not in BACKBONES:
+            raise ValueError(f"must be null or one of {', '.join(BACKBONES)}")
+        return value

@@ -85,8 +85,9 @@ def merge(values: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(values)
     for name, value in own.items():
         below = merged.get(name)
-        both = isinstance(value, Mapping) and isinstance(below, Mapping)
-        merged[name] = merge(below, value) if both else value
+        if isinstance(value, Mapping) and isinstance(below, Mapping):
+            value = merge(below, value)
+        merged[name] = value
     return merged
 
 

@@ -128,8 +128,11 @@ class SelectionParameters(Section):
             UserError: naming the candidate and the key, or the seed.
         """
         training = sections["training"]
+        alignment = sections["alignment"]
+        assert isinstance(training, TrainingParameters)
+        assert isinstance(alignment, AlignmentParameters)
         for candidate in self.candidates:
-            candidate.apply(training, sections["alignment"])
+            candidate.apply(training, alignment)
         taken = {training.seed, *training.stage2_seeds}.intersection(self.seeds)
         if self.candidates and taken:
             raise UserError(

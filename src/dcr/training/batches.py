@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
@@ -121,7 +121,7 @@ class Draws:
 
 
 def make_batch(
-    collated: dict,
+    collated: dict[str, Any],
     diffusion: Diffusion,
     augmentation: Augmentation,
     seed: int,
@@ -223,4 +223,6 @@ def _min_snr_weights(
     kind = kind or diffusion.scheduler.config.prediction_type
     snr = compute_snr(diffusion.scheduler, timesteps)
     clipped = snr.clamp(max=gamma)
-    return clipped / {"epsilon": snr, "v_prediction": snr + 1, "sample": torch.ones_like(snr)}[kind]
+    by_kind = {"epsilon": snr, "v_prediction": snr + 1, "sample": torch.ones_like(snr)}
+    weights: torch.Tensor = clipped / by_kind[kind]
+    return weights

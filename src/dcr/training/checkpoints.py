@@ -215,7 +215,7 @@ def _checkpoints_in(folder: Path) -> list[Path]:
 
 
 def _step(path: Path) -> int:
-    return int(_NAME.fullmatch(path.name)[1])
+    return int(path.name.rpartition("-")[2])
 
 
 def _verify(path: Path) -> None:

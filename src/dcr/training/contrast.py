@@ -14,6 +14,7 @@ import torch
 from dcr.errors import UserError
 from dcr.losses.align_uniform import alignment, uniformity
 from dcr.losses.feature_signal import FeatureSignal
+from dcr.losses.infonce import InfoNCE
 from dcr.losses.signal import Signal
 from dcr.parameters.training.signal import PLAIN
 from dcr.positives.neighbours import Resampler
@@ -58,6 +59,11 @@ class Contrast:
     def whole_batch(self) -> bool:
         """Whether rows cannot be walked in chunks."""
         return isinstance(self.signal, Signal) and self.signal.whole_batch
+
+    def of_similarities(self, temperature: float) -> Signal:
+        """Return the signal of similarities: the recipe's, or InfoNCE at this ``temperature``."""
+        assert not isinstance(self.signal, FeatureSignal)  # see `_check`
+        return self.signal or InfoNCE(temperature)
 
     def asks_base(self, loss: Loss) -> bool:
         """Whether this with ``loss`` asks a frozen tower beside the one that trains."""

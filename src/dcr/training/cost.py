@@ -87,7 +87,7 @@ def measure(micro_step: MicroStep, image_size: int) -> Cost:
     return Cost(image_bytes, image_flops, saved.num_bytes, flops.get_total_flops(), copy_bytes)
 
 
-def plan(micro_step: MicroStep, cost: Cost, trainable: dict[str, nn.Parameter]) -> Plan:
+def plan(micro_step: MicroStep, cost: Cost, trainable: dict[str, torch.Tensor]) -> Plan:
     """Return what a step of the run will cost, and how many rows it takes at once.
 
     Args:
@@ -137,7 +137,8 @@ def _free_bytes(device: torch.device, num_processes: int) -> int:
         return (
             torch.cuda.mem_get_info(device)[0] + kept
         )  # what the allocator keeps is as good as free
-    return psutil.virtual_memory().available // num_processes
+    available: int = psutil.virtual_memory().available
+    return available // num_processes
 
 
 class _Saved:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +16,9 @@ from dcr.latents import LatentCache, OnlineLatents
 from dcr.latents.loading import load_ahead
 from dcr.seeds import derive_seed, numpy_generator
 from dcr.training.distributed.processes import Processes
+
+Collated = dict[str, Any]
+"""What `collate` makes of samples: arrays and keys by name."""
 
 
 def split_positions(
@@ -38,7 +42,7 @@ def split_positions(
     ]
 
 
-class WithCandidates(Sequence):
+class WithCandidates:
     """Samples with one positive that was made of each, another one every epoch.
 
     Args:
@@ -46,15 +50,19 @@ class WithCandidates(Sequence):
         candidates: positives made of the same samples, in the same order.
     """
 
-    def __init__(self, latents: LatentCache, candidates: LatentCache) -> None:
+    def __init__(self, latents: LatentCache | OnlineLatents, candidates: LatentCache) -> None:
         self._latents = latents
         self._candidates = candidates
 
     def __len__(self) -> int:
         return len(self._latents)
 
-    def __getitem__(self, place: int | tuple[int, int]) -> dict:
+    def __getitem__(self, place: int | tuple[int, int]) -> Collated:
         return {**self._latents[place], "candidate": self._candidates[place]["crop"]}
+
+
+Samples = LatentCache | OnlineLatents | WithCandidates
+"""What batches are loaded from: by place, or by place and epoch."""
 
 
 class StepSampler:
@@ -115,7 +123,7 @@ class StepSampler:
             yield batch
 
 
-def collate(samples: list[dict]) -> dict:
+def collate(samples: list[dict[str, Any]]) -> Collated:
     """Stack ``samples`` of a cache: ``crops`` uint8 (B, H, W, 3), ``keys``, and ``moments`` float32
     (B, 2C, h, w).
 
@@ -139,7 +147,7 @@ def collate(samples: list[dict]) -> dict:
 
 
 def iterate_batches(
-    latents: LatentCache,
+    latents: Samples,
     positions: Sequence[int],
     batch_size: int,
     seed: int,
@@ -147,7 +155,7 @@ def iterate_batches(
     num_workers: int,
     processes: Processes,
     first_place: int,
-) -> Iterator[dict]:
+) -> Iterator[Collated]:
     """Yield the batches of the steps, in order, as `collate` stacks them.
 
     Args:
@@ -169,7 +177,7 @@ def iterate_batches(
     )
 
 
-def _load_batch(latents: LatentCache, places: list[tuple[int, int]]) -> dict:
+def _load_batch(latents: Samples, places: list[tuple[int, int]]) -> Collated:
     return collate([latents[place] for place in places])
 
 

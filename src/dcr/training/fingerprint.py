@@ -115,6 +115,7 @@ def run_fingerprint(
     if run.method == END_TO_END:
         values["projector_learning_rate"] = parameters.stage1.learning_rate
     if run.method not in (STAGE1, END_TO_END):
+        assert projector is not None
         values["projector"] = tensors_hash(projector)
     own = {
         key: value
@@ -138,7 +139,7 @@ def _numbers(run: Run) -> dict[str, Any]:
     unused = {"loss.pull_to", *_UNUSED[run.objective]}
     if run.objective == "reconstruction":
         unused |= {name for name in found if name.startswith("views.")}
-    kept = _OF_TUNING.get(run.parameters.tuning.mode, ("tuning.mode",))
+    kept: tuple[str, ...] = _OF_TUNING.get(run.parameters.tuning.mode, ("tuning.mode",))
     if run.method == STAGE1:  # which trains the projector alone
         kept = ()
     unused |= {name for name in found if name.startswith("tuning.") and not name.startswith(kept)}

@@ -13,7 +13,7 @@ from dcr.latents import LatentCache, OnlineLatents
 from dcr.models.backbones import Backbone
 from dcr.models.diffusion import Diffusion
 from dcr.parameters import TrainingParameters
-from dcr.positives.synthesis import PIPELINE
+from dcr.positives.making import PIPELINE
 from dcr.published.views import with_openai_normalization
 from dcr.training.checkpoints import Checkpoints
 from dcr.training.contrast import build_contrast

@@ -7,6 +7,7 @@ from __future__ import annotations
 import logging
 from copy import deepcopy
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
@@ -26,6 +27,7 @@ from dcr.training.runs import (
     stage1_run,
     stage2_runs,
 )
+from dcr.training.work import Work
 
 _log = logging.getLogger(__name__)
 
@@ -52,8 +54,8 @@ def train_projector(job: Job) -> tuple[State, dict[str, float], RunResult]:
                 f" {job.parameters.condition}: change one of them"
             )
         work = _open_work(job, stage1_run(job.parameters))
-        projector, result, errors = stages.import_projector(job.backbone, job.diffusion, work, path)
-        return _on_cpu(projector), errors, result
+        imported, result, errors = stages.import_projector(job.backbone, job.diffusion, work, path)
+        return _on_cpu(imported), errors, result
     _train_in_workers(job, None)
     work = _open_work(job, stage1_run(job.parameters))
     projector, result, errors = stages.train_projector(
@@ -100,13 +102,15 @@ def train_method(
             state, results[run.name] = stages.train_adapter(
                 backbone, job.diffusion, projector, work, tuning, state
             )
+        assert work.checkpoints is not None  # `_open_work` gave it some
         job.done.append(work.checkpoints.folder)
+    assert state is not None  # a method has a phase at least
     return state, results, projector
 
 
 def _open_work(
     job: Job, run: Run, projector: State | None = None, start: State | None = None
-) -> stages.Work:
+) -> Work:
     """Return what a run needs, having said which approximations it makes."""
     data = job.data
     checkpoints = job.checkpoints(run, projector, start)
@@ -114,7 +118,7 @@ def _open_work(
         job.check_finished(run, checkpoints)
     for approximation in approximations(run):
         _log.warning("%s is approximate: %s.", run.name, approximation)
-    return stages.Work(data, run, build_contrast(run), job.processes, checkpoints)
+    return Work(data, run, build_contrast(run), job.processes, checkpoints)
 
 
 def _on_cpu(module: torch.nn.Module) -> State:
@@ -130,7 +134,7 @@ def _train_in_workers(job: Job, projector: State | None) -> None:
     # from here on that of the code which the workers start with: their result outlives an edit
     code_hash()
     job.leave_device()
-    sources = {
+    sources: dict[str, str | Path | None] = {
         "latents": job.latents.folder,
         "backbone": job.backbone.source,
         "diffusion": job.diffusion.source,

@@ -24,7 +24,7 @@ from dcr.models.backbones import (
     split_attention,
     transformer_blocks,
 )
-from dcr.models.projector import project
+from dcr.models.projector import Projector, TokenProjector, project
 from dcr.parameters.training.parts import Lora, Tuning
 from dcr.training.distributed.sharding import whole
 
@@ -41,7 +41,9 @@ class ConditionModel(nn.Module):
             it.
     """
 
-    def __init__(self, backbone: Backbone, projector: nn.Module) -> None:
+    projector: Projector | TokenProjector
+
+    def __init__(self, backbone: Backbone, projector: Projector | TokenProjector) -> None:
         super().__init__()
         self.backbone = backbone
         self.tower = (

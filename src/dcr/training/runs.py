@@ -145,7 +145,7 @@ def method_runs(parameters: TrainingParameters, method: str, seed: int | None = 
     if method == END_TO_END:
         of_seed = parameters.model_copy(update={"seed": own_seed})
         return [Run(run_name(method, seed=seed), method, "dcr", of_seed, parameters.seed)]
-    phases = parameters.phases.get(method) or [Phase(objective=method)]
+    phases = parameters.phases.get(method) or [Phase.model_validate({"objective": method})]
     runs = []
     for number, phase in enumerate(phases, start=1):
         name = run_name(method, number if len(phases) > 1 else None, seed)

@@ -8,7 +8,6 @@ from typing import Any
 
 import pandas as pd
 import torch
-from torch import nn
 
 from dcr.errors import UserError
 from dcr.models.backbones import Backbone
@@ -37,7 +36,7 @@ from dcr.training.work import Work
 
 def train_projector(
     backbone: Backbone, diffusion: Diffusion, work: Work, condition: str = "broadcast"
-) -> tuple[nn.Module, RunResult, dict[str, float]]:
+) -> tuple[Projector | TokenProjector, RunResult, dict[str, float]]:
     """Stage 1. Return the projector, its run, and held-out noise errors under several conditions.
 
     ``backbone`` and ``diffusion`` stay as they are, ``work`` is the run's, ``condition`` a kind of
@@ -55,7 +54,7 @@ def train_projector(
 
 def import_projector(
     backbone: Backbone, diffusion: Diffusion, work: Work, path: str
-) -> tuple[Projector, RunResult, dict[str, float]]:
+) -> tuple[Projector | TokenProjector, RunResult, dict[str, float]]:
     """Take stage 1's projector from a file. Return what `train_projector` does; the run has no
     steps.
 
@@ -115,7 +114,7 @@ def train_end_to_end(
     work: Work,
     tuning: Tuning,
     condition: str = "broadcast",
-) -> tuple[dict[str, torch.Tensor], RunResult, nn.Module]:
+) -> tuple[dict[str, torch.Tensor], RunResult, Projector | TokenProjector]:
     """Both stages at once, from the projector that stage 1 starts from. Return also the trained
     projector.
 
@@ -180,6 +179,7 @@ def load_projector(state: dict[str, Any]) -> Projector | TokenProjector:
     Raises:
         UserError: the weights are not a projector's.
     """
+    projector: Projector | TokenProjector
     try:
         if "patches.1.weight" in state:
             out_features, embed_dim = state["embedding.1.weight"].shape

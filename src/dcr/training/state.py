@@ -5,6 +5,7 @@ flat dict of tensors.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import nn
@@ -26,9 +27,11 @@ def build_optimizer(trainable: dict[str, torch.nn.Parameter], run: Run) -> torch
     """
     projector = [p for name, p in trainable.items() if name.startswith("projector.")]
     tower = [p for name, p in trainable.items() if not name.startswith("projector.")]
-    both = [{"params": tower}, {"params": projector, "lr": run.parameters.stage1.learning_rate}]
+    groups: list[dict[str, Any]] = [{"params": tower or projector}]
+    if projector and tower:
+        groups.append({"params": projector, "lr": run.parameters.stage1.learning_rate})
     return torch.optim.AdamW(
-        both if projector and tower else trainable.values(),
+        groups,
         lr=run.stage.learning_rate,
         betas=(run.parameters.optimizer.beta1, run.parameters.optimizer.beta2),
         eps=run.parameters.optimizer.epsilon,
@@ -62,7 +65,7 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, run: Run, step: int) -> 
     factor = decay_factor(run.stage.learning_rate_decay, step, run.max_train_steps)
     for group in optimizer.param_groups:
         group["lr"] = factor * group.setdefault("initial_lr", group["lr"])
-    return optimizer.param_groups[0]["lr"]
+    return float(optimizer.param_groups[0]["lr"])
 
 
 def training_state(

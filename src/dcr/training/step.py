@@ -87,7 +87,7 @@ class MicroStep:
             self.run.parameters.published,
         )
         if self.base:
-            self._ask_base(batch)
+            self._ask(self.base, batch)
         return self.objective.step(batch, rows_per_chunk), batch
 
     def build_objective(self, name: str, loss: Loss, contrast: Contrast) -> Objective:
@@ -122,11 +122,12 @@ class MicroStep:
         return self.contrast.is_plain(self.run.loss) and not self.run.parameters.batches.snr_gamma
 
     @torch.no_grad()
-    def _ask_base(self, batch: Batch) -> None:
+    def _ask(self, base: Backbone, batch: Batch) -> None:
+        """Put what the base encoder says of the images into the batch."""
         with self.precision.autocast():
-            own = self.base.encode_image(batch.pixels).float()
+            own = base.encode_image(batch.pixels).float()
             if self.contrast.resampler:
-                views = self.base.encode_image(batch.view_pixels[: len(batch.pixels)]).float()
+                views = base.encode_image(batch.view_pixels[: len(batch.pixels)]).float()
                 batch.clip_features = own, views
         if self.run.loss.base_embedding_weight:
             batch.base_features = own

@@ -12,12 +12,11 @@ from typing import Any
 import torch
 
 from dcr.finite import require_finite
-from dcr.latents import LatentCache
 from dcr.models.backbones import transformer_blocks
 from dcr.training.batches import Batch
 from dcr.training.checkpoints import Checkpoints, Progress
 from dcr.training.cost import Plan, measure, plan
-from dcr.training.data import iterate_batches
+from dcr.training.data import Collated, Samples, iterate_batches
 from dcr.training.distributed.processes import alone
 from dcr.training.distributed.sharding import own_part, shard
 from dcr.training.guards import (
@@ -56,7 +55,7 @@ class Trainer:
     def __init__(
         self,
         micro_step: MicroStep,
-        latents: LatentCache,
+        latents: Samples,
         positions: list[int],
         validate: Callable[[], float],
         checkpoints: Checkpoints | None,
@@ -160,14 +159,16 @@ class Trainer:
                 )
 
     def optimizer_step(
-        self, step: int, batches: Iterator[dict], rows_per_chunk: int
+        self, step: int, batches: Iterator[Collated], rows_per_chunk: int
     ) -> tuple[dict[str, float], list[Batch]]:
         """Leave the gradients of ``step`` from the next ``batches`` in the model,
         ``rows_per_chunk`` rows held at once.
 
         Returns: its losses, and the batches of its micro-steps.
         """
-        sums, seen, count = {}, [], self.run.parameters.optimizer.gradient_accumulation_steps
+        sums: dict[str, float] = {}
+        seen: list[Batch] = []
+        count = self.run.parameters.optimizer.gradient_accumulation_steps
         for number in range((step - 1) * count, step * count):
             parts, batch = self.micro_step(next(batches), number, rows_per_chunk)
             sums = {name: sums.get(name, 0.0) + value / count for name, value in parts.items()}
@@ -191,7 +192,7 @@ class Trainer:
             self.run.stage.train_batch_size if alike else self._step_samples
         ) * self.run.parameters.optimizer.gradient_accumulation_steps
 
-    def _batches(self, progress: Progress) -> Iterator[dict]:
+    def _batches(self, progress: Progress) -> Iterator[Collated]:
         run = self.run
         count = run.parameters.optimizer.gradient_accumulation_steps
         steps = range(progress.step * count, run.max_train_steps * count)
@@ -210,15 +211,14 @@ class Trainer:
         """Return the newest fitting checkpoint's progress, its state put in place, or that of a
         new run.
         """
+        kept = self.checkpoints
         path = self.processes.agree(
-            self.checkpoints.find(self.run.max_train_steps)
-            if self.checkpoints and self.processes.is_first
-            else None
+            kept.find(self.run.max_train_steps) if kept and self.processes.is_first else None
         )
-        self._is_of_another = path is not None and path.parent != self.checkpoints.folder
-        if path is None:
+        if kept is None or path is None:
             return Progress(step=0, num_samples=0, seconds=0.0, scaler={}, num_skipped=0, rows=[])
-        tensors, progress = self.checkpoints.load(path)
+        self._is_of_another = path.parent != kept.folder
+        tensors, progress = kept.load(path)
         restore_state(self.trainable, self.update.optimizer, tensors)
         if progress.scaler:
             self.scaler.load_state_dict(progress.scaler)
@@ -241,8 +241,9 @@ class Trainer:
     @property
     def _stop_file(self) -> Path | None:
         """Where the node asks its workers to stop."""
-        is_asked = self.checkpoints and self.processes.is_worker
-        return self.checkpoints.folder.parent / JOB / STOP_FILE if is_asked else None
+        if self.checkpoints is None or not self.processes.is_worker:
+            return None
+        return self.checkpoints.folder.parent / JOB / STOP_FILE
 
     @property
     def _saved(self) -> str:

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
-from dcr.latents import LatentCache
+from dcr.latents import LatentCache, OnlineLatents
 from dcr.models.diffusion import Diffusion
 from dcr.training.batches import Augmentation, Batch, make_batch, to_pixels
 from dcr.training.data import collate
@@ -66,7 +66,7 @@ class HeldOutNoise:
 
     def __init__(
         self,
-        latents: LatentCache,
+        latents: LatentCache | OnlineLatents,
         positions: Sequence[int],
         diffusion: Diffusion,
         augmentation: Augmentation,
@@ -144,4 +144,4 @@ class HeldOutNoise:
             ].float()
             errors.append(F.mse_loss(predictions, batch.targets, reduction="sum"))
             count += batch.targets.numel()
-        return sum(torch.stack(errors).tolist()) / count
+        return float(sum(torch.stack(errors).tolist()) / count)

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from dcr.errors import UserError
-from dcr.latents import LatentCache
+from dcr.latents import LatentCache, OnlineLatents
 from dcr.models.backbones import Backbone
 from dcr.models.diffusion import Diffusion
 from dcr.parameters.training.parts import HeldOut
 from dcr.training.batches import Augmentation
 from dcr.training.checkpoints import Checkpoints
 from dcr.training.contrast import Contrast
-from dcr.training.data import WithCandidates, split_positions
+from dcr.training.data import Samples, WithCandidates, split_positions
 from dcr.training.distributed.processes import Processes, alone
 from dcr.training.model import ConditionModel
 from dcr.training.runs import Run, RunResult
@@ -28,7 +28,7 @@ from dcr.training.validation import HeldOutNoise
 class Data:
     """What both stages read: cached latents, split by key, and a fixed held-out measurement."""
 
-    latents: LatentCache
+    latents: LatentCache | OnlineLatents
     positions: list[int]
     held_out: HeldOutNoise
     augmentation: Augmentation
@@ -37,7 +37,7 @@ class Data:
     @classmethod
     def open(
         cls,
-        latents: LatentCache,
+        latents: LatentCache | OnlineLatents,
         diffusion: Diffusion,
         augmentation: Augmentation,
         held_out: HeldOut,
@@ -106,6 +106,8 @@ class Work:
         validate = partial(data.held_out.model, model)
         shown = self.run.parameters.monitoring
         draw = partial(data.held_out.draw, model, shown.num_images, shown.num_denoising_steps)
-        made = self.contrast.synthetic_weight > 0
-        samples = WithCandidates(data.latents, data.candidates) if made else data.latents
+        samples: Samples = data.latents
+        if self.contrast.synthetic_weight:
+            assert data.candidates is not None  # the job read them
+            samples = WithCandidates(data.latents, data.candidates)
         return Trainer(micro_step, samples, data.positions, validate, self.checkpoints, draw).fit()

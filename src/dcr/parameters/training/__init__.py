@@ -98,7 +98,12 @@ class TrainingParameters(Section):
         values = self.model_dump()
         for (section, name), number in phase.own_numbers().items():
             values[section][name] = number
-        alone = {"method": phase.objective, "baselines": [], "phases": {}, "stage2_seeds": []}
+        alone: dict[str, Any] = {
+            "method": phase.objective,
+            "baselines": [],
+            "phases": {},
+            "stage2_seeds": [],
+        }
         return type(self).model_validate(values | alone | {"seed": seed})
 
     @model_validator(mode="before")

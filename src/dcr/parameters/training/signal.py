@@ -45,22 +45,24 @@ class Signal(Checked):
         if self.name == PLAIN:
             _refuse(self.name, own, [])
             return {}
-        return asdict(self._build(own))
+        signal: Any = self._build(own)
+        return asdict(signal)
 
     def build(self, temperature: float) -> PairSignal | FeatureSignal:
         """Return the signal itself; ``temperature`` is that of the loss, which `PLAIN` takes."""
         own = dict(self.model_extra or {})
         return self._build({"temperature": temperature} if self.name == PLAIN else own)
 
-    def _build(self, own: dict[str, Any]) -> Any:
+    def _build(self, own: dict[str, Any]) -> PairSignal | FeatureSignal:
         from dcr.losses.signals import find_signal
 
-        kind = find_signal(self.name)
+        kind: Any = find_signal(self.name)  # a dataclass, which its abstract base is not
         known = {field.name: field.type for field in fields(kind)}
         _refuse(self.name, own, list(known))
         for name, value in own.items():
             _check_type(name, value, is_whole=known[name] in (int, "int"))
-        return kind(**own)
+        built: PairSignal | FeatureSignal = kind(**own)
+        return built
 
 
 def _refuse(signal: str, own: dict[str, Any], known: list[str]) -> None:

@@ -56,7 +56,9 @@ def main(arguments: list[str]) -> int:
     else:
         return 0
     if NODE_PID not in os.environ:  # the node says it on its own host
-        print(f"Error: {first_failure(folder)['message']}", file=sys.stderr)
+        left = first_failure(folder)
+        assert left is not None  # one was left above, if not before
+        print(f"Error: {left['message']}", file=sys.stderr)
     return 1
 
 

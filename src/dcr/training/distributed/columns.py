@@ -55,5 +55,8 @@ class Columns:
         Each process's loss is a mean over its own rows; the trainer then averages the weights'
         gradients over the processes, which makes it the gradient of the mean over all rows.
         """
-        gradient = self._processes.sum_(self.leaf.grad) if self._processes else self.leaf.grad
+        gradient = self.leaf.grad
+        assert gradient is not None  # rows were sent back
+        if self._processes:
+            gradient = self._processes.sum_(gradient)
         return gradient[self._own]

@@ -95,9 +95,10 @@ def _first_samples(batch: Batch, count: int) -> Batch:
     per_sample = ("keys", "pixels", "noisy_latents", "targets", "timesteps")
     kept = {name: getattr(batch, name)[:count] for name in per_sample}
     weights = None if batch.weights is None else batch.weights[:count]
-    clip = (
-        None if batch.clip_features is None else tuple(part[:count] for part in batch.clip_features)
-    )
+    clip = None
+    if batch.clip_features is not None:
+        of_images, of_views = batch.clip_features
+        clip = (of_images[:count], of_views[:count])
     return Batch(
         **kept,
         view_pixels=views,

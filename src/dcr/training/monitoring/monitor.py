@@ -14,9 +14,10 @@ from torch import nn
 
 from dcr.devices import tell_slow_precision
 from dcr.files import atomic_path
-from dcr.progress import show_progress
+from dcr.progress import Bar, show_progress
 from dcr.training.batches import Batch
 from dcr.training.checkpoints import Progress
+from dcr.training.data import Collated
 from dcr.training.monitoring.diagnostics import diagnose
 from dcr.training.monitoring.trackers import Trackers
 
@@ -49,8 +50,8 @@ class Monitor:
         self._trainable = trainable
         self._folder = folder
         self._draw = draw
-        self._trackers = None
-        self._bar = None
+        self._trackers: Trackers | None = None
+        self._bar: Bar[None] | None = None
         self._is_first = micro_step.processes.is_first
         self._waited = 0.0
         self._started = 0.0
@@ -73,7 +74,7 @@ class Monitor:
             settings = {"name": run.name, "objective": run.objective, **run.parameters.by_name()}
             self._trackers = Trackers(names, self._folder, run.name, settings, progress.rows)
 
-    def waiting(self, batches: Iterator[dict]) -> Iterator[dict]:
+    def waiting(self, batches: Iterator[Collated]) -> Iterator[Collated]:
         """Pass ``batches`` on and note the time that they took to come."""
         while True:
             asked = time.perf_counter()
@@ -105,6 +106,7 @@ class Monitor:
             row: the step's numbers by name.
             progress: with this step done.
         """
+        assert self._bar is not None  # `start` opened it
         seconds = time.perf_counter() - self._started
         self._bar.update()
         self._bar.set_postfix(

@@ -85,7 +85,8 @@ class Trackers:
                 tracker.start()
                 tracker.store_init_configuration(plain)
         for row in rows:
-            self.log({name: value for name, value in row.items() if name != "step"}, row["step"])
+            numbers = {name: value for name, value in row.items() if name != "step"}
+            self.log(numbers, int(row["step"]))
 
     def log(self, row: dict[str, float], step: int) -> None:
         """Note a step's numbers; those that are not finite are left out, as no tracker draws them.

@@ -14,7 +14,7 @@ import torch
 
 from dcr.losses.dcr import dcr_similarities
 from dcr.losses.diagnostics import Loss, effective_negatives, slopes, target_gradient_share
-from dcr.losses.infonce import InfoNCE, infonce, published_infonce
+from dcr.losses.infonce import infonce, published_infonce
 from dcr.positives.neighbours import Resampling, resample, resampled_losses
 from dcr.training.batches import Batch
 from dcr.training.contrast import measure_features
@@ -65,6 +65,7 @@ class DcrObjective(Objective):
 
         # One backward through projector and tower, of all that was gathered.
         pull, feature_gradient = self.pull_to_base(features, batch)
+        assert views.grad is not None  # every row was sent back
         projection_gradient = torch.cat([columns.own_gradient(), views.grad.flatten(0, 1)])
         send_back((features, feature_gradient), (projections, projection_gradient))
         sums, once = sum_up(chunks, pull | measure_features(features, size, self.contrast))
@@ -77,7 +78,9 @@ class DcrObjective(Objective):
         if self.contrast.resampler is None:
             return Resampling()
         gather = self.processes.gather if self.contrast.gathers else torch.Tensor.detach
-        return resample(*batch.clip_features, columns.first, gather, self.contrast.resampler)
+        assert batch.clip_features is not None  # the step asks the base where there is a resampler
+        images, own_views = batch.clip_features
+        return resample(images, own_views, columns.first, gather, self.contrast.resampler)
 
     def _predict_rows(
         self, batch: Batch, rows: torch.Tensor, columns: Columns, views: torch.Tensor
@@ -172,7 +175,7 @@ class DcrObjective(Objective):
         contrast = self.contrast
         temperature = self.loss.temperature
         if contrast.signal is not None or contrast.resampler is not None:
-            signal = contrast.signal or InfoNCE(temperature)
+            signal = contrast.of_similarities(temperature)
             return partial(resampled_losses, signal, resampling=resampling, num_shared=1)
         num_views = num_positives - 1
         of_target = self.loss.target_weight

@@ -8,7 +8,6 @@ import torch
 
 from dcr.losses.feature_signal import FeatureSignal
 from dcr.losses.features import contrast_features, feature_infonce, view_similarities
-from dcr.losses.infonce import InfoNCE
 from dcr.losses.numerics import unit_vectors
 from dcr.positives.neighbours import resample, resampled_losses
 from dcr.training.batches import Batch
@@ -84,9 +83,7 @@ class NaiveObjective(Objective):
         elif isinstance(contrast.signal, FeatureSignal):
             loss = contrast.signal(leaves, torch.Generator().manual_seed(batch.signal_seed)).mean()
         else:
-            loss = contrast_features(
-                leaves, contrast.signal or InfoNCE(self.loss.temperature)
-            ).mean()
+            loss = contrast_features(leaves, contrast.of_similarities(self.loss.temperature)).mean()
         if contrast.synthetic_weight:
             cosines = (unit_vectors(own) * unit_vectors(made)).sum(dim=1)
             loss = loss + contrast.synthetic_weight * (2 - 2 * cosines).mean()
@@ -94,12 +91,14 @@ class NaiveObjective(Objective):
 
     def _resampled(self, leaves: torch.Tensor, batch: Batch) -> torch.Tensor:
         """What the frozen CLIP says of an image holds for both of its views as anchors."""
-        clip = batch.clip_features
+        assert batch.clip_features is not None  # the step asks the base where there is a resampler
+        assert self.contrast.resampler is not None
+        images, views = batch.clip_features
         if self.contrast.gathers:
-            clip = [self.processes.gather(part) for part in clip]
-        resampling = resample(*clip, 0, torch.Tensor.detach, self.contrast.resampler)
+            images, views = self.processes.gather(images), self.processes.gather(views)
+        resampling = resample(images, views, 0, torch.Tensor.detach, self.contrast.resampler)
         positives, negatives = view_similarities(leaves, "other_views")
-        signal = self.contrast.signal or InfoNCE(self.loss.temperature)
+        signal = self.contrast.of_similarities(self.loss.temperature)
         halves = zip(positives.chunk(2), negatives.chunk(2), strict=True)
         return torch.cat(
             [resampled_losses(signal, *half, resampling, num_shared=0) for half in halves]

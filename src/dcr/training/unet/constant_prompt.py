@@ -71,7 +71,8 @@ class ConstantPromptProcessor:
             output = self._once(self._folded, hidden_states) + F.linear(
                 bias, attention.to_out[0].weight
             )
-        return attention.to_out[1](output)
+        dropped: torch.Tensor = attention.to_out[1](output)
+        return dropped
 
     def _once(
         self, attend: Callable[[torch.Tensor], torch.Tensor], queries: torch.Tensor

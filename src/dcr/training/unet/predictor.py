@@ -104,7 +104,8 @@ class Predictor:
             timesteps.repeat_interleave(columns),
             conditions,
         )
-        return predictions.unflatten(0, (-1, columns))
+        by_row: torch.Tensor = predictions.unflatten(0, (-1, columns))
+        return by_row
 
     def _prepare(self) -> None:
         """Compute keys and values of the prompt, again where the UNet was cast since."""
