@@ -316,6 +316,7 @@ SHOWN = {
         "export",
         "sweep",
         "selection",
+        "ledger",
     ),
 }
 MAKERS = {

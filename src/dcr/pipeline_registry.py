@@ -10,6 +10,7 @@ from dcr.pipelines import (
     export,
     ingest,
     latents,
+    ledger,
     models,
     reporting,
     scenes,
@@ -36,6 +37,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         "synthesis": synthesis.create_pipeline(),
         "selection": selection.create_pipeline(),
         "sweep": sweep.create_pipeline(),
+        "ledger": ledger.create_pipeline(),
     }
     tagged = {name: Pipeline(pipeline, tags=name) for name, pipeline in {**chain, **extra}.items()}
     return {**tagged, "__default__": sum((tagged[name] for name in chain), Pipeline([]))}

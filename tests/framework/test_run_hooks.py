@@ -28,7 +28,9 @@ KEYS = (
     "classification",
     "retrieval",
     "expectations",
+    "published",
 )
+FILES = ("expectations", "published")
 PIPELINES = (
     "scenes",
     "scenes_validation",
@@ -45,6 +47,7 @@ PIPELINES = (
     "reporting",
     "selection",
     "sweep",
+    "ledger",
 )
 
 
@@ -62,7 +65,8 @@ def given(tmp_path_factory):
     write_mmvp(folder / "mmvp_vlm")
     write_classification(folder / "classification")
     write_retrieval(folder / "retrieval")
-    shutil.copy(PROJECT / "conf" / "base" / "expectations.yml", folder / "expectations")
+    for name in FILES:
+        shutil.copy(PROJECT / "conf" / "base" / f"{name}.yml", folder / name)
     write_classification(folder / "more")
     return folder
 
@@ -166,11 +170,11 @@ def test_what_a_recipe_names_is_the_same_after_every_pipeline(
     )
 
 
-@pytest.mark.parametrize("key", [key for key in KEYS if key != "expectations"])
+@pytest.mark.parametrize("key", [key for key in KEYS if key not in FILES])
 def test_each_path_alone_stops_scenes_before_it_draws(project, given, tmp_path, key):
     """All others are free, as in a recipe that names one thing of its own and inherits the rest."""
     shutil.copytree(given / key, tmp_path / "theirs")
-    free = {name: str(tmp_path / "free" / name) for name in KEYS if name != "expectations"}
+    free = {name: str(tmp_path / "free" / name) for name in KEYS if name not in FILES}
     free["backbone"] = f"local-dir:{free['backbone']}"
     prefix = "local-dir:" if key == "backbone" else ""
     project.name(**free | {key: f"{prefix}{tmp_path / 'theirs'}"})
@@ -205,6 +209,7 @@ def test_a_source_that_is_no_folder_stops_scenes_before_it_draws(project, named,
     ("key", "place", "pipeline"),
     [
         ("expectations", "data/08_reporting/mine/expectations.json", "validation"),
+        ("published", "data/08_reporting/mine/ledger.json", "ledger"),
         ("shards", "data/05_model_input/mine/latents", "latents"),
         ("shards", "data/05_model_input/mine", "latents"),
         ("classification", "data/04_feature/mine/evaluation", "evaluation"),

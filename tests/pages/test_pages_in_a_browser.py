@@ -8,10 +8,12 @@ from dataclasses import dataclass
 import pytest
 
 import finished_run
+import ledgers
 import selected
 from browser import REQUIRED, find_browser, running_browser
 from corpus import encode, good_samples
 from dcr.data.shards import Sample, write_shard
+from dcr.ledger.page import render_ledger
 from dcr.pages import fill_template
 from dcr.reporting.comparison_page import Encoders, render_comparison
 from dcr.reporting.page import render_page
@@ -24,7 +26,7 @@ from dcr.validation.page import render_page as render_validation
 from measured import constant
 from validation_tables import LIMITS, POLICIES, judged
 
-NAMES = ("report", "comparison", "validation", "synthesis", "sweep", "selection")
+NAMES = ("report", "comparison", "validation", "synthesis", "sweep", "selection", "ledger")
 SEEN = (
     "[...document.querySelectorAll('body *')].filter(e => e.getClientRects().length && %s)"
     ".map(e => e.outerHTML.slice(0, 120))"
@@ -104,6 +106,10 @@ def sweep(folder):
 
 def selection(folder):
     return selected.page()
+
+
+def ledger(folder):
+    return render_ledger("example", ledgers.ledger())
 
 
 @pytest.fixture(scope="module")

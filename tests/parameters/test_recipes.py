@@ -13,6 +13,7 @@ from kedro.framework.project import configure_project
 from torch.utils.flop_counter import FlopCounterMode
 
 from dcr.data.sources import STABLE_DIFFUSION, backbone_model, diffusion_models
+from dcr.datasets.published import PublishedTablesDataset
 from dcr.errors import UserError
 from dcr.framework.config_loader import RecipeConfigLoader
 from dcr.models.backbones import lora_targets, split_attention
@@ -38,6 +39,7 @@ EXPECTED = {
     "siglip2_so400m_384": (384, 729, 1152, 27, 48),
 }
 recipes = pytest.mark.parametrize("recipe", EXPECTED)
+LEDGER = "ledger"  # which trains nothing
 
 
 @cache
@@ -62,7 +64,7 @@ def test_every_recipe_on_photographs_is_tested_here():
         for path in CONF.glob("*/globals.yml")
         if "extends: photographs" in path.read_text()
     }
-    assert extending == set(EXPECTED)
+    assert extending == {*EXPECTED, LEDGER}
 
 
 class TestConfiguration:
@@ -127,6 +129,37 @@ class TestConfiguration:
             UserError, match=r"other/globals\.yml: extends 'own', which extends this recipe in turn"
         ):
             RecipeConfigLoader(str(tmp_path), env="own", **CONFIG_LOADER_ARGS)["globals"]
+
+
+class TestLedger:
+    """Published encoders and published numbers go by one name."""
+
+    def test_it_downloads_encoders_and_judges_and_nothing_else(self):
+        loader = config(LEDGER)
+        sections = build_parameters(loader["parameters"])
+        assert loader["globals"]["recipe"] == LEDGER
+        assert loader["globals"]["pipelines"] == ["models", "ledger"]
+        assert sections["models"].diffusion is None
+        assert sections["models"].more_encoders == loader["globals"]["more_encoders"]
+
+    def test_its_encoders_are_the_published_bases_at_the_recipes_commits(self):
+        tables = published(LEDGER)
+        encoders = config(LEDGER)["globals"]["more_encoders"]
+        assert set(encoders) == {n for n, one in tables.encoders.items() if one.base is None}
+        for name, source in encoders.items():
+            assert source == config(name)["globals"]["backbone"]
+
+    @recipes
+    def test_a_recipe_whose_backbone_is_published_stands_beside_it(self, recipe):
+        tables = published(recipe)
+        own = build_parameters(config(recipe)["parameters"])["ledger"].own
+        has_dcr = f"dcr_{recipe}" in tables.encoders
+        assert own == ({recipe: "base", f"dcr_{recipe}": "dcr_unaligned"} if has_dcr else {})
+
+
+def published(recipe):
+    path = CONF.parent / config(recipe)["globals"]["published"]
+    return PublishedTablesDataset(filepath=str(path)).load()
 
 
 class TestShapes:

@@ -20,6 +20,7 @@ import finished_run
 from benchmark_folders import write_classification
 from dcr.alignment import evaluated_hashes
 from dcr.data.benchmark_sets import open_set
+from dcr.datasets.published import PublishedTablesDataset
 from dcr.errors import UserError
 from dcr.models.backbones import Backbone, load_backbone
 from dcr.models.projector import Projector
@@ -69,6 +70,9 @@ def catalog_of(folder: Path, **changes) -> DataCatalog:
         "alignments": {},
         "alignment_record": {},
         "kept_selection": {},
+        "published_tables": PublishedTablesDataset(
+            filepath=str(CONF / "base" / "published.yml")
+        ).load(),
         "params:recipe.name": "r",
         "parameters": {"training": section("training")},
         "scores": finished_run.scores(),

@@ -42,6 +42,7 @@ PIPELINES = (
     "reporting",
     "selection",
     "sweep",
+    "ledger",
 )
 QUICK = ("ingest", "latents", "export")
 # What tells the time or how long something took: two undisturbed runs differ in it. Trackers begin
@@ -108,6 +109,7 @@ def forget(project: Path, pipeline: str) -> None:
         "reporting": [reporting / "figures", reporting / "report.html"],
         "selection": [data / "06_models/smoke/selection", reporting / "selection"],
         "sweep": [reporting / "sweep.html"],
+        "ledger": [reporting / "ledger.json", reporting / "ledger.html"],
     }
     for path in own[pipeline]:
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)

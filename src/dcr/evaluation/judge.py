@@ -70,34 +70,65 @@ class Judge:
             UserError: one has no scores; they share no seed; or they were not measured on the same
                 items.
         """
-        pairs = self._pair(before, after)
-        found = []
-        for benchmark, metrics in self._measurements[pairs[0][0]].items():
-            for metric in metrics:
-                measured = [
-                    pair
-                    for pair in pairs
-                    if all(self._get(name, benchmark, metric) for name in pair)
-                ]
-                if measured:
-                    found.append(self._compare(measured, benchmark, metric))
-        return found
+        first = self._pair(before, after)[0][0]
+        return [
+            self._compare(before, after, benchmark, metric)
+            for benchmark, metrics in self._measurements[first].items()
+            for metric in metrics
+            if self._measured_pairs(before, after, benchmark, metric)
+        ]
 
-    def _compare(self, pairs: Sequence[tuple[str, str]], benchmark: str, metric: str) -> Comparison:
-        before, after = ([pair[side] for pair in pairs] for side in (0, 1))
-        measured = [
-            (self._get(first, benchmark, metric), self._get(second, benchmark, metric))
-            for first, second in pairs
+    def seeds(self, name: str, benchmark: str, metric: str) -> list[Measured]:
+        """Return one measure of every encoder that goes by ``name``, without a seed; [] if none
+        has it.
+        """
+        found = [self._get(encoder, benchmark, metric) for encoder in self._of(name).values()]
+        return [one for one in found if one is not None]
+
+    def differences(self, before: str, after: str, benchmark: str, metric: str) -> list[Measured]:
+        """Return the paired differences of one measure, a seed each, as `compare` takes them; []
+        where none can be taken.
+
+        Args:
+            before, after: names without seed.
+            benchmark, metric: names of the measure.
+
+        Raises:
+            UserError: as `compare`.
+        """
+        pairs = self._measured_pairs(before, after, benchmark, metric)
+        return [
+            second - first
+            for first, second in (
+                (self._get(one, benchmark, metric), self._get(other, benchmark, metric))
+                for one, other in pairs
+            )
+            if first is not None and second is not None
         ]
-        differences = [
-            second - first for first, second in measured if first is not None and second is not None
+
+    def is_trained(self, name: str) -> bool:
+        """Return whether the encoder or method ``name`` was trained here."""
+        return EncoderName.parse(name).method in self._trained
+
+    def _measured_pairs(
+        self, before: str, after: str, benchmark: str, metric: str
+    ) -> list[tuple[str, str]]:
+        """Return the pairs of encoders, one a seed, of which both have a measure."""
+        return [
+            pair
+            for pair in self._pair(before, after)
+            if all(self._get(name, benchmark, metric) for name in pair)
         ]
-        trained = self._is_trained(before[0]) or self._is_trained(after[0])
+
+    def _compare(self, before: str, after: str, benchmark: str, metric: str) -> Comparison:
+        pairs = self._measured_pairs(before, after, benchmark, metric)
+        differences = self.differences(before, after, benchmark, metric)
+        trained = self.is_trained(before) or self.is_trained(after)
         return Comparison(
             benchmark,
             metric,
-            before=self._estimate(before, benchmark, metric),
-            after=self._estimate(after, benchmark, metric),
+            before=self._estimate([pair[0] for pair in pairs], benchmark, metric),
+            after=self._estimate([pair[1] for pair in pairs], benchmark, metric),
             difference=estimate(differences, self._confidence, trained),
             p_value=p_value(differences),
         )
@@ -105,13 +136,10 @@ class Judge:
     def _estimate(self, encoders: Sequence[str], benchmark: str, metric: str) -> Estimate:
         found = [self._get(name, benchmark, metric) for name in dict.fromkeys(encoders)]
         measured = [one for one in found if one is not None]
-        return estimate(measured, self._confidence, self._is_trained(encoders[0]))
+        return estimate(measured, self._confidence, self.is_trained(encoders[0]))
 
     def _get(self, encoder: str, benchmark: str, metric: str) -> Measured | None:
         return self._measurements[encoder].get(benchmark, {}).get(metric)
-
-    def _is_trained(self, name: str) -> bool:
-        return EncoderName.parse(name).method in self._trained
 
     def _of(self, name: str) -> dict[int | None, str]:
         """Return the encoders of a method by their seed."""
@@ -126,9 +154,9 @@ class Judge:
         """Return (before, after) of each seed; what was not trained stands beside every seed."""
         first = self._of(before)
         second = self._of(after)
-        if not self._is_trained(before):
+        if not self.is_trained(before):
             return [(first[None], name) for name in second.values()]
-        if not self._is_trained(after):
+        if not self.is_trained(after):
             return [(name, second[None]) for name in first.values()]
         pairs = [(first[seed], name) for seed, name in second.items() if seed in first]
         if not pairs:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from dcr.evaluation.measurements import Measured
 from dcr.evaluation.results import Result
 from dcr.fingerprints import json_hash
 from dcr.metrics.bootstrap import Bootstrap, percentile_interval
@@ -26,7 +27,7 @@ def average_sets(results: Mapping[str, Sequence[Result]], bootstrap: Bootstrap) 
         results: by set.
         bootstrap: how they were resampled.
     """
-    orders = {name: _shuffle(name, bootstrap) for name in results}
+    orders = {name: order_of_resamples(name, bootstrap) for name in results}
     benchmarks = dict.fromkeys(result.benchmark for found in results.values() for result in found)
     averages = [
         _average(benchmark, results, orders, bootstrap.confidence) for benchmark in benchmarks
@@ -34,11 +35,34 @@ def average_sets(results: Mapping[str, Sequence[Result]], bootstrap: Bootstrap) 
     return [average for average in averages if average.scores]
 
 
-def _shuffle(name: str, bootstrap: Bootstrap) -> np.ndarray:
+def average_measured(measured: Mapping[str, Measured], bootstrap: Bootstrap) -> Measured:
+    """Return the mean of one measure over sets, as `average_sets` takes it; of one set its own.
+
+    Args:
+        measured: by the name of the set.
+        bootstrap: how they were resampled.
+    """
+    if len(measured) == 1:
+        return next(iter(measured.values()))
+    replicates = [
+        one.replicates[order_of_resamples(name, bootstrap)] for name, one in measured.items()
+    ]
+    return Measured(
+        float(np.mean([one.value for one in measured.values()])),
+        np.mean(replicates, axis=0),
+        json_hash({name: one.items for name, one in measured.items()}),
+    )
+
+
+def order_of_resamples(name: str, bootstrap: Bootstrap) -> np.ndarray:
     """Return an order (R,) of a set's resamples, the same for every encoder.
 
     Sets of one size are resampled by the same draws, of which item i of each would count equally
     often.
+
+    Args:
+        name: of the set.
+        bootstrap: how it was resampled.
     """
     return numpy_generator(bootstrap.seed, "mean of sets", name).permutation(
         bootstrap.num_resamples

@@ -26,6 +26,7 @@ _MAGIC = "*?[{"
 _NAMED = (
     "shards",
     "expectations",
+    "published",
     "backbone",
     "diffusion",
     "mmvp_vlm",

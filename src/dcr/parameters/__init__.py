@@ -9,6 +9,7 @@ from dcr.parameters.alignment import AlignmentParameters
 from dcr.parameters.evaluation import EvaluationParameters
 from dcr.parameters.export import ExportParameters
 from dcr.parameters.latents import LatentsParameters, VerifyParameters
+from dcr.parameters.ledger import LedgerParameters
 from dcr.parameters.models import ModelsParameters
 from dcr.parameters.recipe import RecipeGlobals, RecipeParameters, check_globals
 from dcr.parameters.reporting import ReportingParameters
@@ -26,6 +27,7 @@ __all__ = [
     "ExportParameters",
     "IngestParameters",
     "LatentsParameters",
+    "LedgerParameters",
     "ModelsParameters",
     "PretrainingParameters",
     "RecipeGlobals",

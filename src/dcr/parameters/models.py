@@ -9,6 +9,6 @@ class ModelsParameters(Section):
     """What pipeline `models` downloads and verifies."""
 
     backbone: str
-    diffusion: str
+    diffusion: str | None
     more_encoders: dict[str, str]
     sha256: dict[str, str]

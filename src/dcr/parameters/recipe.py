@@ -50,6 +50,7 @@ class RecipeGlobals(Checked):
     pipelines: list[str] = Field(min_length=1)
     shards: Any
     expectations: str = Field(min_length=1)
+    published: str = Field(min_length=1)
     backbone: str = Field(min_length=1)
     diffusion: str = Field(min_length=1)
     mmvp_vlm: str | None = Field(min_length=1)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field, PositiveInt, field_validator
+from pydantic import Field, PositiveInt
 
 from dcr.parameters.section import Section
-from dcr.published.scores import BACKBONES
 
 
 class ReportingParameters(Section):
@@ -27,10 +26,3 @@ class ReportingParameters(Section):
     num_shown_neighbours: PositiveInt
     published_backbone: str | None
     notes: list[str]
-
-    @field_validator("published_backbone")
-    @classmethod
-    def _check_backbone(cls, value: str | None) -> str | None:
-        if value is not None and value not in BACKBONES:
-            raise ValueError(f"must be null or one of {', '.join(BACKBONES)}")
-        return value

@@ -12,7 +12,7 @@ from dcr.evaluation.comparison import Comparison
 from dcr.evaluation.multiplicity import correct
 from dcr.metrics.direction import is_share
 from dcr.metrics.runs import spread_over_runs
-from dcr.published.scores import published_scores
+from dcr.published.tables import Columns
 from dcr.reporting.method_tables import build_alignment_table, build_rival_table, measures_of
 from dcr.reporting.methods import Methods
 from dcr.reporting.names import Scores, encoder_name, measure_name
@@ -37,8 +37,7 @@ class Encoders:
         this_seed: its seed.
         failures: ``set``, ``encoder`` and ``error`` each.
         sets: see `dcr.evaluation.tables.set_records`.
-        published: the backbone whose published figures stand beside, one of
-            `dcr.published.scores.BACKBONES`, or None.
+        published: what papers state of the backbone, to stand beside, or None.
     """
 
     recipe: str
@@ -51,14 +50,14 @@ class Encoders:
     this_seed: int
     failures: Sequence[Mapping[str, str | None]]
     sets: Sequence[Mapping[str, Any]]
-    published: str | None
+    published: Columns | None
 
 
 def render_comparison(encoders: Encoders, figures: Mapping[str, go.Figure]) -> str:
     """Return the page on ``encoders``; ``figures`` are ``radar``, ``p_against_d`` and
     ``set_bars``.
     """
-    published = published_scores(encoders.published) if encoders.published else {}
+    published = encoders.published.scores if encoders.published else {}
     methods = encoders.methods.without_forms()
     keys = measures_of(methods.scores)
     shown = {
@@ -104,7 +103,7 @@ def build_score_rows(
     Args:
         methods: a column each.
         published: fractions by measure, ``benchmark.metric``, of each published method; see
-            `published_scores`.
+            `dcr.published.tables.Columns`.
         rules: words for the rule of a measure, see `dcr.reporting.rules.tell_rules`.
         survivors: (method, measure) of the verdicts that survive the correction for their number.
     """

@@ -16,9 +16,8 @@ def fetch_models(parameters: ModelsParameters, previous_models: dict[str, Any]) 
     """
     from dcr.models import hub as downloads
 
-    sources = {
-        "backbone": parameters.backbone,
-        "diffusion": parameters.diffusion,
-        **parameters.more_encoders,
-    }
+    sources = {"backbone": parameters.backbone}
+    if parameters.diffusion is not None:
+        sources["diffusion"] = parameters.diffusion
+    sources |= parameters.more_encoders
     return downloads.fetch_models(sources, parameters.sha256, previous_models)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from dcr.models.backbones import Backbone
     from dcr.models.diffusion import Diffusion
+    from dcr.published.tables import PublishedTables
     from dcr.reporting.methods import Methods
     from dcr.reporting.names import Scores
 
@@ -190,6 +191,7 @@ def write_comparison_page(
     radar: go.Figure,
     p_against_d: go.Figure,
     set_bars: go.Figure,
+    published_tables: PublishedTables,
     this_seed: dict[str, Any],
     seed_scores: dict[str, Callable[[], dict[str, Any]]],
     **results: Any,
@@ -198,19 +200,21 @@ def write_comparison_page(
 
     Args:
         reporting, evaluation, recipe: as in `write_page`. radar, p_against_d, set_bars: figures.
+        published_tables: what papers state.
         this_seed, seed_scores: this evaluation's record, and what loads those of all seeds.
         results: the other attributes of `dcr.reporting.comparison_page.Encoders`.
     """
     from dcr.evaluation.exchange import select_runs
     from dcr.reporting.comparison_page import Encoders, render_comparison
 
+    backbone = reporting.published_backbone
     encoders = Encoders(
         recipe=recipe,
         measures=_measures(reporting),
         confidence=evaluation.confidence,
         runs=select_runs([load() for load in seed_scores.values()], this_seed["configuration"]),
         this_seed=this_seed["seed"],
-        published=reporting.published_backbone,
+        published=None if backbone is None else published_tables.columns(backbone),
         **results,
     )
     return render_comparison(

@@ -114,6 +114,7 @@ def create_pipeline() -> Pipeline:
                     "radar": "radar_plot",
                     "p_against_d": "p_against_d_plot",
                     "set_bars": "sets_plot",
+                    "published_tables": "published_tables",
                     "this_seed": "this_seed",
                     "seed_scores": "seed_scores",
                     "methods": "methods",

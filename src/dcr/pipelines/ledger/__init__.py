@@ -1,0 +1,5 @@
+"""Published numbers beside what is measured here."""
+
+from .pipeline import create_pipeline
+
+__all__ = ["create_pipeline"]
