@@ -13,7 +13,7 @@ from kedro.runner import ThreadRunner
 
 from dcr import faults
 from dcr.errors import UserError
-from dcr.framework.session import RecipeSession, _check_ranks, _check_runner
+from dcr.framework.session import RecipeSession, check_ranks, check_runner
 from dcr.locks import lock, release_all
 from dcr.ranks import read_ranks
 from inputs_doc import table_of
@@ -31,7 +31,7 @@ def _under_torchrun(_):
     before = dict(os.environ)
     os.environ.update(variables)
     try:
-        _check_ranks(["training"])
+        check_ranks(["training"])
     finally:
         os.environ.clear()
         os.environ.update(before)
@@ -53,7 +53,7 @@ def _fault(exc):
 
 
 def _run_at_the_same_time(_):
-    _check_runner({"runner": ThreadRunner()})
+    check_runner({"runner": ThreadRunner()})
 
 
 EXAMPLES = [

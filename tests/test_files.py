@@ -175,7 +175,7 @@ def test_at_every_moment_the_old_or_the_new_folder_has_the_name(tmp_path, monkey
 
 def test_a_system_without_exchange_brings_the_old_folder_back_after_a_kill(tmp_path, monkeypatch):
     target = tmp_path / "folder"
-    monkeypatch.setattr(replacing, "_exchange", lambda *_: False)
+    monkeypatch.setattr(replacing, "exchange", lambda *_: False)
     for name in ("one", "two"):
         with atomic_folder(target) as folder:
             (folder / name).touch()

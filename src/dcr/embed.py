@@ -53,7 +53,7 @@ def embed_folder(
         progress = show_progress(total=len(paths), desc="embed", unit="image")
         with pq.ParquetWriter(temporary, schema) as writer, progress:
             for batch in _batches(paths, batch_size):
-                read = _read(images, batch, unread)
+                read = read_pictures(images, batch, unread)
                 features = encoder.encode_image(list(read.values())).numpy()
                 column = pa.FixedSizeListArray.from_arrays(
                     pa.array(features.reshape(-1)), type=embedding
@@ -87,8 +87,14 @@ def _batches(paths: list[str], size: int) -> Iterator[list[str]]:
     return (paths[start : start + size] for start in range(0, len(paths), size))
 
 
-def _read(folder: Path, paths: list[str], unread: dict[str, str]) -> dict[str, Image.Image]:
-    """Return images by path; note the reasons of those that cannot be read in ``unread``."""
+def read_pictures(folder: Path, paths: list[str], unread: dict[str, str]) -> dict[str, Image.Image]:
+    """Return images by path.
+
+    Args:
+        folder: that the paths are relative to.
+        paths: of the pictures.
+        unread: takes the reasons of those that cannot be read, by path.
+    """
     from dcr.data.decoding import decode_rgb
     from dcr.data.shards.reading import MAX_IMAGE_BYTES
 

@@ -33,9 +33,7 @@ _CANNOT_EXCHANGE = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)  # as on NFS
 
 
 def temporary_path(folder: Path, name: str) -> Path:
-    """Return a path in ``folder`` for what will be called ``name``, which no other process,
-    thread or call uses.
-    """
+    """Return a path for ``name`` in ``folder`` that no other process, thread or call uses."""
     return folder / f".{name}.{_HOST}.{os.getpid()}.{_TOKEN}.{next(_numbers)}.tmp"
 
 
@@ -171,7 +169,7 @@ def replace_folder(temporary: Path, target: Path) -> None:
     """
     if not target.is_dir():
         os.rename(temporary, target)
-    elif not _exchange(temporary, target):
+    elif not exchange(temporary, target):
         aside = _aside(target)
         os.rename(target, aside)
         os.rename(temporary, target)
@@ -218,8 +216,15 @@ def _aside(target: Path) -> Path:
     return target.with_name(f".{target.name}.old")
 
 
-def _exchange(one: Path, other: Path) -> bool:
-    """Exchange two names in one step; return False where system or file system cannot."""
+def exchange(one: Path, other: Path) -> bool:
+    """Exchange two names in one step; return False where system or file system cannot.
+
+    Args:
+        one, other: paths on one file system.
+
+    Raises:
+        OSError: the system could, but did not.
+    """
     try:
         renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
     except (AttributeError, OSError):

@@ -57,16 +57,16 @@ def seen_by_an_encoder(content, folder):
 
 
 def seen_by_embed(content, folder):
-    from dcr.embed import _read
+    from dcr.embed import read_pictures
 
     (folder / "picture.jpg").write_bytes(content)
-    return np.asarray(_read(folder, ["picture.jpg"], {})["picture.jpg"])
+    return np.asarray(read_pictures(folder, ["picture.jpg"], {})["picture.jpg"])
 
 
 def seen_by_pretraining(content, folder):
-    from dcr.scenes.pretrain_data import _decode
+    from dcr.scenes.pretrain_data import decode_scene
 
-    return _decode(content, SIDE)
+    return decode_scene(content, SIDE)
 
 
 def seen_on_pages(content, folder):

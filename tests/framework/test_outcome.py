@@ -9,7 +9,7 @@ from kedro_datasets.json import JSONDataset
 from corpus import good_samples
 from dcr.data.shards import write_shard
 from dcr.datasets.shards import ShardsDataset
-from dcr.framework.outcome import _LAST, Outcomes
+from dcr.framework.outcome import TOLD_BY, Outcomes
 from dcr.pipeline_registry import register_pipelines
 
 
@@ -131,7 +131,7 @@ def test_every_pipeline_that_writes_through_the_catalog_tells_its_result():
     silent = {
         name
         for name, pipeline in register_pipelines().items()
-        if not pipeline.all_outputs() & set(_LAST)
+        if not pipeline.all_outputs() & set(TOLD_BY)
         and name not in ("ingest", "latents", "embedding")
     }
     assert silent == set()

@@ -204,9 +204,14 @@ def flip(shard, place):
     shard.write_bytes(data)
 
 
-@pytest.mark.parametrize(
-    "place", [5000, -3000, lambda cache: int(cache._indexes[1][2]["crop"]) + 7]
-)
+def inside_a_crop(cache):
+    """Return the place of a byte of a crop in the second shard."""
+    data = cache.shards[1].read_bytes()
+    places = (data.find(cache[number]["crop"].tobytes()) for number in range(len(cache)))
+    return next(place for place in places if place >= 0) + 7
+
+
+@pytest.mark.parametrize("place", [5000, -3000, inside_a_crop])
 def test_a_changed_byte_is_told_with_what_repairs_it(tmp_path, place):
     world = World.make(tmp_path)
     cache = world.cache()

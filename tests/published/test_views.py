@@ -212,7 +212,7 @@ def test_every_process_reads_the_same_samples(world, folder, published):
     for rank in range(2):
         processes = OneOfTwo(rank, 2, torch.device("cpu"))
         trainer = open_trainer(world, folder, STAGE1, processes, published=["sampling"] * published)
-        keys.append([key for batch in trainer._batches(trainer._resume()) for key in batch["keys"]])
+        keys.append([key for batch in trainer.batches(trainer.resume()) for key in batch["keys"]])
     assert (keys[0] == keys[1]) == published
 
 
@@ -229,8 +229,8 @@ def test_gradients_of_stage_1_are_not_reduced(world, folder, name, published, ex
         published=["reduction"] * published,
         **{"stage1.loss": "dcr"},
     )
-    progress = trainer._resume()
-    row, seen = trainer.optimizer_step(1, trainer._batches(progress), 2)
+    progress = trainer.resume()
+    row, seen = trainer.optimizer_step(1, trainer.batches(progress), 2)
     trainer.update(row, seen[0].keys, progress)
     assert OneOfTwo.exchanges == exchanges
 

@@ -66,7 +66,7 @@ def test_every_shard_is_checked_by_one_process_of_a_host(world, tmp_path, monkey
         monkeypatch.setenv("LOCAL_RANK", str(rank))
         monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
         try:
-            job._check_bytes()
+            job.check_bytes()
         except UserError:
             found.append(rank)
     assert found == [0]

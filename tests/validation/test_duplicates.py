@@ -22,7 +22,7 @@ def distances(hashes):
 @pytest.mark.parametrize("distance", [1, 2, 4, 7, 15])
 @pytest.mark.parametrize("num_equal", [1, 2, 3])
 def test_every_near_pair_is_found_once(monkeypatch, distance, num_equal):
-    monkeypatch.setattr(duplicates, "_choose_blocks", lambda *_: num_equal)
+    monkeypatch.setattr(duplicates, "choose_blocks", lambda *_: num_equal)
     hashes = similar_hashes(distance)
     found = [tuple(pair) for pairs in near_pairs(hashes, distance) for pair in pairs.tolist()]
     near = np.argwhere(np.triu(distances(hashes) <= distance, k=1))
@@ -77,10 +77,10 @@ def test_the_work_grows_far_slower_than_the_number_of_pairs():
     for count in (2_000, 64_000):
         rng = np.random.default_rng(count)
         keys = rng.integers(0, 2**64, count, dtype=np.uint64)
-        num_equal = duplicates._choose_blocks(count, 4)
+        num_equal = duplicates.choose_blocks(count, 4)
         masks = duplicates.bit_blocks(4 + num_equal)
         width = int(sum(int(mask).bit_count() for mask in masks[:num_equal]))
         compared[count] = (
-            sum(len(p) for p in duplicates._equal_neighbours(keys >> np.uint64(64 - width))) / count
+            sum(len(p) for p in duplicates.equal_neighbours(keys >> np.uint64(64 - width))) / count
         )
     assert compared[64_000] < 4 * max(compared[2_000], 1)

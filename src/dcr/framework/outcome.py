@@ -30,7 +30,7 @@ class Outcomes:
     @hook_impl
     def after_dataset_saved(self, dataset_name: str) -> None:
         """Tell a pipeline's result if ``dataset_name`` is the dataset that it writes last."""
-        if describe := _LAST.get(dataset_name):
+        if describe := TOLD_BY.get(dataset_name):
             logger.info("%s", describe(self._catalog, self._place))
 
     def _place(self, name: str) -> str:
@@ -124,7 +124,7 @@ def _selection(catalog: DataCatalog, place: Place) -> str:
     return f"selection: {catalog.load('selection_record')['why']} See {place('selection_page')}"
 
 
-_LAST: dict[str, Describe] = {
+TOLD_BY: dict[str, Describe] = {
     "base_models": _scenes,
     "drawn_validation_sets": _at(
         "scenes_validation", "sets to choose settings on are on record in", "drawn_validation_sets"

@@ -106,13 +106,13 @@ class RecipeSession(KedroSession):
             return self._run_here(pipeline_names, **kwargs)
 
     def _run_here(self, pipeline_names: Iterable[str] | None, **kwargs: Any) -> dict[str, Any]:
-        _check_runner(kwargs)
+        check_runner(kwargs)
         listed = self.load_context().config_loader["globals"]["pipelines"]
         names = list(pipeline_names or [])
         names += [name] if (name := kwargs.pop("pipeline_name", None)) else []
         _check_pipelines(names, listed)
         names = names or listed
-        _check_ranks(names)
+        check_ranks(names)
         _check_filters(names, kwargs)
         if TRAINING.intersection(names):
             check_trackers(
@@ -143,7 +143,7 @@ class RecipeSession(KedroSession):
         )
 
 
-def _check_runner(options: dict[str, Any]) -> None:
+def check_runner(options: dict[str, Any]) -> None:
     """Put the project's runner in place of Kedro's default, and refuse those that run nodes at
     the same time.
     """
@@ -177,7 +177,7 @@ def _check_pipelines(names: Sequence[str], listed: Sequence[str]) -> None:
         )
 
 
-def _check_ranks(names: Sequence[str]) -> None:
+def check_ranks(names: Sequence[str]) -> None:
     """Refuse to do the same work in several processes."""
     ranks = read_ranks()
     if ranks is None or ranks[1] == 1:

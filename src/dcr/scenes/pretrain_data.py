@@ -65,7 +65,7 @@ def load_images(shards: Sequence[str], image_size: int) -> ImageSet:
     attributes = []
     for shard in show_progress(shards, desc="reading shards", unit="shard"):
         for sample in read_samples(shard):
-            image = _decode(sample.image, image_size)
+            image = decode_scene(sample.image, image_size)
             if image is not None and isinstance(sample.metadata.get("attributes"), dict):
                 images.append(image)
                 captions.append(sample.caption or "")
@@ -199,8 +199,13 @@ def _batches(num_items: int, batch_size: int, generator: torch.Generator) -> Ite
         waiting = waiting[batch_size:]
 
 
-def _decode(image: bytes | None, image_size: int) -> np.ndarray | None:
-    """Return (S, S, 3) uint8, or None for bytes that are no image, which validation tells of."""
+def decode_scene(image: bytes | None, image_size: int) -> np.ndarray | None:
+    """Return (S, S, 3) uint8, or None for bytes that are no image, which validation tells of.
+
+    Args:
+        image: an encoded picture; None for a sample without one.
+        image_size: S, in pixels.
+    """
     try:
         decoded = decode_rgb(image or b"")
     except DecodingError:

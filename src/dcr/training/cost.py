@@ -68,9 +68,9 @@ def measure(micro_step: MicroStep, image_size: int) -> Cost:
     pixels = torch.zeros(2, 3, image_size, image_size, device=device)
     weights = list(micro_step.model.trainable().values())
     modules = (micro_step.model, unet)
-    with _Saved(modules) as of_two:
+    with SavedBytes(modules) as of_two:
         micro_step.precision.encode(micro_step.model, pixels)
-    with _Saved(modules) as of_one, FlopCounterMode(display=False) as flops:
+    with SavedBytes(modules) as of_one, FlopCounterMode(display=False) as flops:
         projection = micro_step.precision.encode(micro_step.model, pixels[:1])[1]
         torch.autograd.grad(projection.sum(), weights, allow_unused=True)
     image_bytes = of_two.num_bytes - of_one.num_bytes
@@ -78,7 +78,7 @@ def measure(micro_step: MicroStep, image_size: int) -> Cost:
     side = image_size // 2 ** (len(micro_step.diffusion.vae.config.block_out_channels) - 1)
     latents = torch.zeros(1, unet.config.in_channels, side, side, device=device)
     leaf = projection.detach().requires_grad_()
-    with _Saved(modules) as saved, FlopCounterMode(display=False) as flops:
+    with SavedBytes(modules) as saved, FlopCounterMode(display=False) as flops:
         prediction = micro_step.predict(
             latents, torch.zeros(1, dtype=torch.long, device=device), leaf[:, None]
         )
@@ -121,7 +121,7 @@ def plan(micro_step: MicroStep, cost: Cost, trainable: dict[str, torch.Tensor]) 
 
 def _rows_that_fit(micro_step: MicroStep, row_bytes: int, kept: int) -> int:
     """Return how many rows fit in free memory, at least one and at most all."""
-    free = _free_bytes(micro_step.diffusion.device, micro_step.processes.num_on_host)
+    free = free_bytes(micro_step.diffusion.device, micro_step.processes.num_on_host)
     return max(
         1,
         min(
@@ -131,7 +131,7 @@ def _rows_that_fit(micro_step: MicroStep, row_bytes: int, kept: int) -> int:
     )
 
 
-def _free_bytes(device: torch.device, num_processes: int) -> int:
+def free_bytes(device: torch.device, num_processes: int) -> int:
     if device.type == "cuda":
         kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return (
@@ -141,9 +141,11 @@ def _free_bytes(device: torch.device, num_processes: int) -> int:
     return available // num_processes
 
 
-class _Saved:
-    """Counts the bytes that autograd saves while open; a storage counts once, and weights do
-    not.
+class SavedBytes:
+    """Counts the bytes that autograd saves while open; a storage counts once, weights do not.
+
+    Args:
+        modules: whose weights are left out.
     """
 
     def __init__(self, modules: tuple[nn.Module, ...]) -> None:
@@ -151,7 +153,7 @@ class _Saved:
             p.untyped_storage().data_ptr() for module in modules for p in module.parameters()
         }
 
-    def __enter__(self) -> _Saved:
+    def __enter__(self) -> SavedBytes:
         self._storages: dict[int, int] = {}
         self._held: list[torch.Tensor] = []
         self._hooks = torch.autograd.graph.saved_tensors_hooks(self._pack, lambda tensor: tensor)

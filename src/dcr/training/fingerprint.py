@@ -31,7 +31,7 @@ _SECTIONS = (
     "tuning",
     "views",
 )
-_UNUSED = {
+UNUSED = {
     "dcr": {"loss.contrast_weight", "loss.reconstruction_weight"},
     "naive": {
         "loss.target_weight",
@@ -136,7 +136,7 @@ def _numbers(run: Run) -> dict[str, Any]:
         if part not in _UNUSED_PARTS[run.objective]
         and (part != "reduction" or run.method == STAGE1)
     )
-    unused = {"loss.pull_to", *_UNUSED[run.objective]}
+    unused = {"loss.pull_to", *UNUSED[run.objective]}
     if run.objective == "reconstruction":
         unused |= {name for name in found if name.startswith("views.")}
     kept: tuple[str, ...] = _OF_TUNING.get(run.parameters.tuning.mode, ("tuning.mode",))

@@ -59,7 +59,7 @@ class Job:
         """Samples and held-out measurement on the processes' device."""
         hashes = self.hashes  # taken before anything moves or casts the models
         assert hashes
-        self._check_bytes()
+        self.check_bytes()
         p = self.parameters
         make_ready(
             self.diffusion,
@@ -85,7 +85,7 @@ class Job:
         if torch.cuda.is_initialized():
             torch.cuda.empty_cache()
 
-    def _check_bytes(self) -> None:
+    def check_bytes(self) -> None:
         """Compare the shards with their hashes, once on every host: each of its processes takes
         its share.
         """

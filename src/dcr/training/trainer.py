@@ -97,7 +97,7 @@ class Trainer:
             UserError: ``max_skipped_steps`` steps in a row gave no finite loss and gradient, or the
                 last ones did, or a weight is not finite; no checkpoint is left of that.
         """
-        progress = self._resume()
+        progress = self.resume()
         self.update.num_skipped_in_a_row = count_skipped(progress.rows)
         if progress.step == self.run.max_train_steps:
             self._check_end(progress)
@@ -117,16 +117,15 @@ class Trainer:
     def _make_plan(self, progress: Progress) -> Plan:
         """Find what a step costs and how many rows fit, and tell it."""
         cost = self._cost or measure(self.micro_step, self.model.backbone.image_size)
-        planned = plan(
-            self.micro_step, cost, {name: own_part(p) for name, p in self.trainable.items()}
-        )
+        own = {name: own_part(parameter) for name, parameter in self.trainable.items()}
+        planned = plan(self.micro_step, cost, own)
         log_plan(self.micro_step, self.trainable, planned, progress)
         return planned
 
     def _loop(self, progress: Progress, stop: StopRequest, rows_per_chunk: int) -> None:
         run = self.run
         before = progress.seconds
-        batches = self.monitor.waiting(self._batches(progress))
+        batches = self.monitor.waiting(self.batches(progress))
         started = time.perf_counter()
         for step in range(progress.step + 1, run.max_train_steps + 1):
             row, seen = self.optimizer_step(step, batches, rows_per_chunk)
@@ -192,7 +191,8 @@ class Trainer:
             self.run.stage.train_batch_size if alike else self._step_samples
         ) * self.run.parameters.optimizer.gradient_accumulation_steps
 
-    def _batches(self, progress: Progress) -> Iterator[Collated]:
+    def batches(self, progress: Progress) -> Iterator[Collated]:
+        """Yield this process's batches of all micro-steps that follow ``progress``."""
         run = self.run
         count = run.parameters.optimizer.gradient_accumulation_steps
         steps = range(progress.step * count, run.max_train_steps * count)
@@ -207,7 +207,7 @@ class Trainer:
             progress.num_samples,
         )
 
-    def _resume(self) -> Progress:
+    def resume(self) -> Progress:
         """Return the newest fitting checkpoint's progress, its state put in place, or that of a
         new run.
         """

@@ -84,10 +84,10 @@ def near_pairs(hashes: np.ndarray, distance: int) -> Iterator[np.ndarray]:
     """
     if distance == 0 or len(hashes) < 2:
         return
-    num_equal = _choose_blocks(len(hashes), distance)
+    num_equal = choose_blocks(len(hashes), distance)
     blocks = bit_blocks(distance + num_equal)
     for chosen in combinations(range(len(blocks)), num_equal):
-        for pairs in _equal_neighbours(hashes & np.bitwise_or.reduce(blocks[list(chosen)])):
+        for pairs in equal_neighbours(hashes & np.bitwise_or.reduce(blocks[list(chosen)])):
             differing = hashes[pairs[:, 0]] ^ hashes[pairs[:, 1]]
             pairs, differing = (
                 x[np.bitwise_count(differing) <= distance] for x in (pairs, differing)
@@ -104,8 +104,13 @@ def bit_blocks(count: int) -> np.ndarray:
     return np.array([((1 << (b - a)) - 1) << a for a, b in pairwise(edges)], np.uint64)
 
 
-def _choose_blocks(count: int, distance: int) -> int:
-    """Return the number of equal blocks with the least expected work."""
+def choose_blocks(count: int, distance: int) -> int:
+    """Return the number of equal blocks with the least expected work.
+
+    Args:
+        count: of hashes that are compared.
+        distance: in bits, up to which two of them are near.
+    """
 
     def work(num_equal: int) -> float:
         """Return the expected cost with ``num_equal`` equal blocks, in units of one hash sorted."""
@@ -116,9 +121,12 @@ def _choose_blocks(count: int, distance: int) -> int:
     return min(range(1, 6), key=work)
 
 
-def _equal_neighbours(keys: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield all pairs of positions whose keys are equal, those at the same distance in sorted
-    order together.
+def equal_neighbours(keys: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield all pairs of positions, (P, 2) int32, whose keys are equal, those at the same distance
+    in sorted order together.
+
+    Args:
+        keys: (N,) uint64.
     """
     order = np.argsort(keys).astype(np.int32)
     keys = keys[order]

@@ -1,7 +1,10 @@
+import io
 import json
 import pickle
 import tarfile
+from types import SimpleNamespace
 
+import fsspec
 import pytest
 
 from caption_cases import CAPTIONS
@@ -268,18 +271,18 @@ def test_a_network_that_fails_is_no_damage_of_the_tar(tmp_path, monkeypatch, goo
     path = write_shard(tmp_path, "a", good_samples(3))
     reads = iter(range(100))
 
-    def failing(size=-1):
-        if next(reads) >= good_reads:
-            raise TimeoutError("connection lost")
-        return file_read(size)
+    class Lost(io.FileIO):
+        """A remote file whose connection is lost after some reads."""
 
-    with ShardReader(str(path)) as reader:
-        file_read = reader._file.read
-        monkeypatch.setattr(reader._file, "read", failing, raising=False)
-        with pytest.raises(
-            UserError, match=r"a\.tar cannot be read: TimeoutError connection lost; run again"
-        ):
-            list(reader)
+        def read(self, size=-1):
+            if next(reads) >= good_reads:
+                raise TimeoutError("connection lost")
+            return super().read(size)
+
+    monkeypatch.setattr(fsspec, "open", lambda place, _: SimpleNamespace(open=lambda: Lost(place)))
+    sentence = r"a\.tar cannot be read: TimeoutError connection lost; run again"
+    with ShardReader(str(path)) as reader, pytest.raises(UserError, match=sentence):
+        list(reader)
 
 
 def test_random_damage_never_breaks_the_reader(tmp_path):

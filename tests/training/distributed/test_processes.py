@@ -228,7 +228,7 @@ def test_several_hosts_meet_at_the_endpoint(tmp_path):
             "processes.rendezvous_endpoint": "head:29400",
         }
     )
-    command = launcher._command(many, 8, tmp_path / "config.json")
+    command = launcher.worker_command(many, 8, tmp_path / "config.json")
     assert command[:3] == [sys.executable, "-m", "dcr.training.distributed.agent"]
     text = " ".join(command)
     for part in (

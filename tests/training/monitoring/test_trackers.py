@@ -200,11 +200,11 @@ class Broken:
 def test_a_tracker_that_fails_is_left_out_with_one_warning_and_the_others_go_on(
     where, tmp_path, monkeypatch, caplog
 ):
-    opened = trackers_module._open
+    opened = trackers_module.open_tracker
     broken = Broken(where)
     monkeypatch.setattr(
         trackers_module,
-        "_open",
+        "open_tracker",
         lambda name, *rest: broken if name == "dvclive" else opened(name, *rest),
     )
     trackers = Trackers(["dvclive", "tensorboard"], tmp_path, "dcr", {"seed": 0})

@@ -68,7 +68,7 @@ def launch(
         if projector is not None:
             save_file(projector, temporary / "projector.safetensors")
     workers = at_once if at_once > 1 else parameters.processes.num_processes
-    command = _command(parameters, workers, folder / "config.json")
+    command = worker_command(parameters, workers, folder / "config.json")
     if parameters.processes.num_hosts > 1:
         _log.info(
             "on each of the other hosts run, in this project's folder: %s",
@@ -78,7 +78,14 @@ def launch(
     raise_first(folder, exit_code, stopped)
 
 
-def _command(parameters: TrainingParameters, workers: int, config: Path) -> list[str]:
+def worker_command(parameters: TrainingParameters, workers: int, config: Path) -> list[str]:
+    """Return the command that starts this host's workers.
+
+    Args:
+        parameters: the recipe's; they give the number of hosts and where these meet.
+        workers: on this host.
+        config: the file from which each reads its job.
+    """
     one_host = parameters.processes.num_hosts == 1
     rendezvous = (
         ["--standalone"]

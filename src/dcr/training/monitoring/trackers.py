@@ -81,7 +81,7 @@ class Trackers:
         for name in names:
             _require(name)
             with self._spared(name):
-                tracker = self._trackers[name] = _open(name, folder, run_name)
+                tracker = self._trackers[name] = open_tracker(name, folder, run_name)
                 tracker.start()
                 tracker.store_init_configuration(plain)
         for row in rows:
@@ -130,7 +130,14 @@ def _reason(exc: Exception) -> str:
     return lines[0] if lines else type(exc).__name__
 
 
-def _open(name: str, folder: Path, run_name: str) -> Any:
+def open_tracker(name: str, folder: Path, run_name: str) -> Any:
+    """Return accelerate's tracker, not started yet.
+
+    Args:
+        name: ``dvclive``, ``tensorboard``, ``wandb`` or ``mlflow``.
+        folder: of the run; each tracker has one of its own in it, which begins empty.
+        run_name: how the run is called there.
+    """
     from accelerate.state import PartialState
     from accelerate.tracking import LOGGER_TYPE_TO_CLASS
 
