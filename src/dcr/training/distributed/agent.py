@@ -9,6 +9,7 @@ back.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -40,13 +41,9 @@ def main(arguments: list[str]) -> int:
     except SignalException as exc:
         return 128 + exc.sigval
     except ChildFailedError as exc:
-        rank, failure = exc.get_first_failure()
-        if (
-            failure.exitcode < 0 or first_failure(folder) is None
-        ):  # a peer may have left that it lost this one
-            leave_failure(
-                folder, rank, UserError(_describe(rank, failure.exitcode)), came_first=True
-            )
+        rank, exit_code = _first_to_fail(exc)
+        if exit_code < 0 or first_failure(folder) is None:  # a peer may have left that it lost it
+            leave_failure(folder, rank, UserError(_describe(rank, exit_code)), came_first=True)
     except RendezvousError as exc:
         message = (
             f"{parsed.nnodes} hosts did not meet at {parsed.rdzv_endpoint} ({exc}): start all of"
@@ -60,6 +57,23 @@ def main(arguments: list[str]) -> int:
         assert left is not None  # one was left above, if not before
         print(f"Error: {left['message']}", file=sys.stderr)
     return 1
+
+
+def _first_to_fail(error: ChildFailedError) -> tuple[int, int]:
+    """Return rank and exit code of the process that failed first.
+
+    One that was killed and those that lost it by that may be noticed at once: then it was the one
+    that was killed. SIGTERM is what torch.distributed.run ends the others with.
+    """
+
+    def order(rank: int) -> tuple[int, int]:
+        failure = error.failures[rank]
+        if failure.exitcode == -signal.SIGTERM:
+            return failure.timestamp, 2
+        return failure.timestamp, int(failure.exitcode > 0)
+
+    rank = min(error.failures, key=order)
+    return rank, error.failures[rank].exitcode
 
 
 def _describe(rank: int, exit_code: int) -> str:
