@@ -1,10 +1,9 @@
-"""What a step costs, found on one image and one pair before the first: activations, operations,
-rows at once.
+"""What a step costs, found on two images and three pairs before the first: activations,
+operations, rows at once.
 
-Activations are what autograd saves, counted once a storage, weights not included, nor their copies
-in the run's precision; operations are those of matrix products, convolutions and attention
-(torch.utils.flop_counter), two for a multiplication and an addition. With gradient checkpointing
-the inputs of the blocks, which it keeps, are not among the activations.
+Weights are not among the activations, nor are their copies in the run's precision, nor with
+gradient checkpointing the inputs of the blocks, which it keeps. Operations are those that are
+executed, what is computed again included.
 """
 
 from __future__ import annotations
@@ -15,8 +14,8 @@ from dataclasses import dataclass
 import psutil
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
+from dcr.training.counting import Counted, count
 from dcr.training.step import MicroStep
 
 _SHARE = (
@@ -29,8 +28,13 @@ class Cost:
     """Of one image in the tower and of one (noisy latent, condition) pair in the UNet, forward and
     backward.
 
-    ``copy_bytes`` are the tower's weights in the run's precision, which autograd keeps once for all
-    images.
+    Attributes:
+        image_bytes, image_flops: of an image.
+        pair_bytes, pair_flops: of a pair.
+        copy_bytes: the tower's weights in the run's precision, which autograd keeps once for all
+            images.
+        row_bytes, row_flops: of a row beside its pairs, which is what they share.
+        forward_flops: of a pair that no gradient flows through; 0 where the run has none.
     """
 
     image_bytes: int
@@ -38,6 +42,9 @@ class Cost:
     pair_bytes: int
     pair_flops: int
     copy_bytes: int = 0
+    row_bytes: int = 0
+    row_flops: int = 0
+    forward_flops: int = 0
 
 
 @dataclass(frozen=True)
@@ -46,45 +53,62 @@ class Plan:
 
     Attributes:
         rows_per_chunk: as given, or the most that fit in free memory.
-        step_bytes: activations of tower and of one chunk, gradients and optimizer state; weights
-            and data aside.
+        activation_bytes: what autograd saves of the tower and of one chunk.
+        step_bytes: those, gradients and optimizer state; weights and data aside.
         step_flops: of one optimizer step on one process.
     """
 
     rows_per_chunk: int
+    activation_bytes: int
     step_bytes: int
     step_flops: int
 
 
 def measure(micro_step: MicroStep, image_size: int) -> Cost:
-    """Measure one image and one pair; no gradient is left.
+    """Measure an image, and pairs of a row; no gradient is left.
 
     Args:
         micro_step: of the run, its weights whole.
         image_size: side of the tower's input in pixels.
     """
-    unet = micro_step.diffusion.unet
-    device = micro_step.diffusion.device
-    pixels = torch.zeros(2, 3, image_size, image_size, device=device)
+    pixels = torch.zeros(2, 3, image_size, image_size, device=micro_step.diffusion.device)
     weights = list(micro_step.model.trainable().values())
-    modules = (micro_step.model, unet)
-    with SavedBytes(modules) as of_two:
-        micro_step.precision.encode(micro_step.model, pixels)
-    with SavedBytes(modules) as of_one, FlopCounterMode(display=False) as flops:
-        projection = micro_step.precision.encode(micro_step.model, pixels[:1])[1]
-        torch.autograd.grad(projection.sum(), weights, allow_unused=True)
-    image_bytes = of_two.num_bytes - of_one.num_bytes
-    image_flops = flops.get_total_flops()
-    side = image_size // 2 ** (len(micro_step.diffusion.vae.config.block_out_channels) - 1)
-    latents = torch.zeros(1, unet.config.in_channels, side, side, device=device)
-    leaf = projection.detach().requires_grad_()
-    with SavedBytes(modules) as saved, FlopCounterMode(display=False) as flops:
-        prediction = micro_step.predict(
-            latents, torch.zeros(1, dtype=torch.long, device=device), leaf[:, None]
-        )
-        torch.autograd.grad(prediction.float().sum(), leaf)
-    copy_bytes = of_one.num_bytes - image_bytes
-    return Cost(image_bytes, image_flops, saved.num_bytes, flops.get_total_flops(), copy_bytes)
+    modules = (micro_step.model, micro_step.diffusion.unet)
+
+    def encode(number: int) -> torch.Tensor:
+        """Send ``number`` images' projections back, and return them."""
+        projections = micro_step.precision.encode(micro_step.model, pixels[:number])[1]
+        torch.autograd.grad(projections.sum(), weights, allow_unused=True)
+        return projections.detach()
+
+    leaf = encode(1)[:, None].requires_grad_()
+    inputs = _row(micro_step, image_size)
+
+    def predict(number: int) -> None:
+        """Send ``number`` columns' predictions back, if they need it."""
+        predictions = micro_step.predict(*inputs, leaf.repeat_interleave(number, dim=1))
+        if predictions.requires_grad:
+            torch.autograd.grad(predictions.float().sum(), leaf)
+
+    predict(2)  # finds what a row shares, and makes what is constant in all steps
+    one, two = (count(modules, encode, number) for number in (1, 2))
+    few, more = (count(modules, predict, number) for number in (2, 3))
+    pair = more - few
+    forward = Counted(0, 0)
+    if not micro_step.run.loss.negatives_gradient:
+        with torch.no_grad():
+            forward = count(modules, predict, 3) - count(modules, predict, 2)
+    image_bytes = two.num_bytes - one.num_bytes
+    return Cost(
+        image_bytes=image_bytes,
+        image_flops=one.num_flops,
+        pair_bytes=pair.num_bytes,
+        pair_flops=pair.num_flops,
+        copy_bytes=one.num_bytes - image_bytes,
+        row_bytes=few.num_bytes - 2 * pair.num_bytes,
+        row_flops=few.num_flops - 2 * pair.num_flops,
+        forward_flops=forward.num_flops,
+    )
 
 
 def plan(micro_step: MicroStep, cost: Cost, trainable: dict[str, torch.Tensor]) -> Plan:
@@ -99,23 +123,54 @@ def plan(micro_step: MicroStep, cost: Cost, trainable: dict[str, torch.Tensor]) 
     batches = run.parameters.batches
     size = run.stage.train_batch_size
     is_dcr = run.objective == "dcr"
-    columns = size * (micro_step.processes.count if micro_step.contrast.gathers else 1)
-    row_pairs = (
-        batches.negatives_count + 1 if batches.negatives_count else columns
-    ) + batches.num_views
-    images = size if run.objective == "reconstruction" else size * (1 + batches.num_views)
+    num_views = batches.num_views + (micro_step.contrast.synthetic_weight > 0)
+    images = size if run.objective == "reconstruction" else size * (1 + num_views)
+    activations = images * cost.image_bytes + cost.copy_bytes
     trained = sum(12 * p.numel() for p in trainable.values())  # gradient and two moments
-    kept = images * cost.image_bytes + cost.copy_bytes + trained
+    alone = cost.row_bytes + cost.pair_bytes
+    if is_dcr:
+        row_bytes, row_flops = _row_cost(micro_step, cost, num_views)
+    else:  # each image stands in a row of its own, size + 1 of them where DCR has one row
+        row_bytes, row_flops = (size + 1) * alone, cost.row_flops + cost.pair_flops
     rows = run.parameters.execution.rows_per_chunk or _rows_that_fit(
-        micro_step, cost.pair_bytes * row_pairs, kept
+        micro_step, row_bytes, activations + trained
     )
-    pairs_at_once = row_pairs * min(rows, size) if is_dcr else min(rows * (size + 1), size)
-    pairs = size * (row_pairs if is_dcr else 1)
-    flops = images * cost.image_flops + pairs * cost.pair_flops
+    chunk = min(rows, size) * row_bytes if is_dcr else min(rows * (size + 1), size) * alone
+    flops = images * cost.image_flops + size * row_flops
     return Plan(
         rows,
-        kept + pairs_at_once * cost.pair_bytes,
+        activations + chunk,
+        activations + chunk + trained,
         flops * run.parameters.optimizer.gradient_accumulation_steps,
+    )
+
+
+def _row_cost(micro_step: MicroStep, cost: Cost, num_views: int) -> tuple[int, int]:
+    """Return bytes and operations of one row of DCR's grid, ``num_views`` of which are views."""
+    run = micro_step.run
+    gathers = micro_step.contrast.gathers
+    columns = run.stage.train_batch_size * (micro_step.processes.count if gathers else 1)
+    negatives = run.parameters.batches.negatives_count or columns - 1
+    pairs = 1 + num_views
+    if run.loss.negatives_gradient:
+        pairs += negatives
+        return (
+            cost.row_bytes + pairs * cost.pair_bytes,
+            cost.row_flops + pairs * cost.pair_flops,
+        )
+    # negatives are predicted apart, so that what a row shares is computed twice
+    flops = 2 * cost.row_flops + pairs * cost.pair_flops + negatives * cost.forward_flops
+    return cost.row_bytes + pairs * cost.pair_bytes, flops
+
+
+def _row(micro_step: MicroStep, image_size: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return a noisy latent, (1, C, h, w), and its timestep, (1,), on the run's device."""
+    diffusion = micro_step.diffusion
+    side = image_size // 2 ** (len(diffusion.vae.config.block_out_channels) - 1)
+    channels = diffusion.unet.config.in_channels
+    return (
+        torch.zeros(1, channels, side, side, device=diffusion.device),
+        torch.zeros(1, dtype=torch.long, device=diffusion.device),
     )
 
 
@@ -139,35 +194,3 @@ def free_bytes(device: torch.device, num_processes: int) -> int:
         )  # what the allocator keeps is as good as free
     available: int = psutil.virtual_memory().available
     return available // num_processes
-
-
-class SavedBytes:
-    """Counts the bytes that autograd saves while open; a storage counts once, weights do not.
-
-    Args:
-        modules: whose weights are left out.
-    """
-
-    def __init__(self, modules: tuple[nn.Module, ...]) -> None:
-        self._weights = {
-            p.untyped_storage().data_ptr() for module in modules for p in module.parameters()
-        }
-
-    def __enter__(self) -> SavedBytes:
-        self._storages: dict[int, int] = {}
-        self._held: list[torch.Tensor] = []
-        self._hooks = torch.autograd.graph.saved_tensors_hooks(self._pack, lambda tensor: tensor)
-        self._hooks.__enter__()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._hooks.__exit__(*exc)
-        self.num_bytes = sum(self._storages.values())
-        self._held.clear()
-
-    def _pack(self, tensor: torch.Tensor) -> torch.Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in self._weights:
-            self._storages[storage.data_ptr()] = storage.nbytes()
-            self._held.append(tensor.detach())  # so that no address is used twice
-        return tensor

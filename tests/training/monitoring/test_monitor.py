@@ -13,7 +13,7 @@ from torch import nn
 from dcr.training import cost as cost_module
 from dcr.training import jobs
 from dcr.training.contrast import Contrast
-from dcr.training.cost import Cost, SavedBytes, plan
+from dcr.training.cost import Cost, plan
 from dcr.training.distributed.processes import Processes, alone
 from dcr.training.monitoring.diagnostics import diagnose
 from dcr.training.objectives import OBJECTIVES
@@ -214,12 +214,3 @@ def test_rows_are_never_none_and_never_more_than_there_are(monkeypatch):
     for free, rows in ((0, 1), (10**9, 6)):
         monkeypatch.setattr(cost_module, "free_bytes", lambda *_, free=free: free)
         assert plan(setting("dcr"), Cost(2, 5, 18, 7), {}).rows_per_chunk == rows
-
-
-def test_saved_activations_are_counted_once_and_weights_not():
-    layer = nn.Linear(8, 4, bias=False)
-    pixels = torch.randn(16, 8)
-    with SavedBytes((layer,)) as saved:
-        out = layer(pixels)  # saves its input
-        (out.exp() * out).sum()  # saves the exponential, and it and out again
-    assert saved.num_bytes == 4 * (16 * 8 + 16 * 4 + 16 * 4)

@@ -1,0 +1,113 @@
+"""What a call takes: activations and operations.
+
+Activations are what autograd saves, counted once a storage. Operations are those of matrix
+products, convolutions and attention (torch.utils.flop_counter), two for a multiplication and an
+addition. Both are counted on tensors without memory (FakeTensorMode) as on others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What autograd saves, and operations."""
+
+    num_bytes: int
+    num_flops: int
+
+    def __sub__(self, other: Counted) -> Counted:
+        return Counted(self.num_bytes - other.num_bytes, self.num_flops - other.num_flops)
+
+
+class Operations(TorchDispatchMode):
+    """Counts operations while open, by PyTorch's formulas, and attention on a CPU by those of a
+    GPU.
+
+    PyTorch's own FlopCounterMode follows modules besides, which takes most of its time and fails
+    where no gradient is wanted of what could have one.
+
+    Attributes:
+        total: up to now.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.total = 0
+        aten = torch.ops.aten
+        self._formulas = flop_registry | {
+            name: flop_registry[other]
+            for name, other in (
+                (
+                    aten._scaled_dot_product_flash_attention_for_cpu,
+                    aten._scaled_dot_product_flash_attention,
+                ),
+                (
+                    aten._scaled_dot_product_flash_attention_for_cpu_backward,
+                    aten._scaled_dot_product_flash_attention_backward,
+                ),
+            )
+        }
+
+    def __torch_dispatch__(
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        result = func(*args, **kwargs)
+        formula = self._formulas.get(func._overloadpacket)
+        if formula is not None:
+            self.total += formula(*args, **kwargs, out_val=result)
+        return result
+
+
+def count(
+    modules: tuple[nn.Module, ...], function: Callable[[int], object], number: int
+) -> Counted:
+    """Count what ``function(number)`` takes, the weights of ``modules`` aside."""
+    with SavedBytes(modules) as saved, Operations() as operations:
+        function(number)
+    return Counted(saved.num_bytes, operations.total)
+
+
+class SavedBytes:
+    """Counts the bytes that autograd saves while open; a storage counts once, weights do not.
+
+    Args:
+        modules: whose weights are left out.
+    """
+
+    def __init__(self, modules: tuple[nn.Module, ...]) -> None:
+        self._weights = {
+            p.untyped_storage()._cdata for module in modules for p in module.parameters()
+        }
+
+    def __enter__(self) -> SavedBytes:
+        self._storages: dict[int, int] = {}
+        self._held: list[torch.Tensor] = []
+        self._hooks = torch.autograd.graph.saved_tensors_hooks(self._pack, lambda tensor: tensor)
+        self._hooks.__enter__()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._hooks.__exit__(*exc)
+        self.num_bytes = sum(self._storages.values())
+        self._held.clear()
+
+    def _pack(self, tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in self._weights:
+            self._storages[storage._cdata] = storage.nbytes()
+            self._held.append(tensor.detach())  # so that no address is used twice
+        return tensor
