@@ -7,8 +7,9 @@ then the step's speed.
 
 The first part trains the tests' small models in float32 and in bfloat16, on the CPU and on the GPU.
 They round otherwise, and AdamW makes a step of the same length of the smallest gradient, so weights
-are compared by the length of their difference over that of the CPU's weights. Waits are those that
-PyTorch tells of (`set_sync_debug_mode`).
+are compared by the length of their difference over that of the CPU's weights. With deterministic
+algorithms each path is trained twice, to the same bits. Waits are those that PyTorch tells of
+(`set_sync_debug_mode`).
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from training_world import write_world
 STEPS = 2
 WAITS_A_STEP = 3
 SPEED_SECONDS = 9 * 60
+TABLE_SECONDS = 150  # of which building the models is a part
 # Largest difference of weights and of the logged loss, relative; not yet calibrated on a card.
 TOLERANCES = {"no": (1e-3, 1e-4), "bf16": (1e-2, 2e-2)}
 SAVINGS = {"execution.constant_prompt": True, "execution.shared_prefix": True}
@@ -100,6 +102,19 @@ def check_path(world: Path, folder: Path, path: str, precision: str, device: tor
     return Found(path, precision, float(apart / length), float(loss))
 
 
+def check_repetition(
+    world: Path, folder: Path, path: str, precision: str, device: torch.device
+) -> bool:
+    """Return whether two trainings by a path with deterministic algorithms give the same bits."""
+    name, changes = PATHS[path]
+    changes = changes | {"mixed_precision": precision, "execution.deterministic": True}
+    (first, _), (second, _) = (
+        prepare(world, folder / f"{path}-{precision}-{turn}", name, STEPS, **changes)(device)
+        for turn in ("first", "again")
+    )
+    return all(torch.equal(first[key], second[key]) for key in first)
+
+
 def count_waits(world: Path, folder: Path, path: str, device: torch.device) -> Counter[str]:
     """Return the waits of one step of a path, ``file:line`` to their number, as PyTorch tells
     of them.
@@ -125,9 +140,9 @@ def count_waits(world: Path, folder: Path, path: str, device: torch.device) -> C
 
 def check(
     device: torch.device, precisions: tuple[str, ...] = ("no", "bf16")
-) -> tuple[list[Found], dict[str, Counter]]:
-    """Return every path's differences, and where a step waits more often than it should, by
-    path.
+) -> tuple[list[Found], list[str], dict[str, Counter]]:
+    """Return every path's differences, the paths that deterministic algorithms do not make
+    repeatable, and where a step waits more often than it should, by path.
     """
     with tempfile.TemporaryDirectory() as temporary:
         world = write_world(Path(temporary, "world"))
@@ -136,11 +151,18 @@ def check(
             for precision in precisions
             for path in PATHS
         ]
+        other = [
+            path
+            for path in PATHS
+            if not check_repetition(world, Path(temporary), path, precisions[-1], device)
+        ]
         asked = PATHS if device.type == "cuda" else ()
         waits = {path: count_waits(world, Path(temporary), path, device) for path in asked}
-    return found, {
-        path: counted for path, counted in waits.items() if counted.total() > WAITS_A_STEP
-    }
+    return (
+        found,
+        other,
+        {path: counted for path, counted in waits.items() if counted.total() > WAITS_A_STEP},
+    )
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -157,18 +179,19 @@ def main(arguments: list[str] | None = None) -> None:
             " lists one\n",
         )
     started = time.perf_counter()
-    found, waits = check(resolve_device("cuda"))
+    found, other, waits = check(resolve_device("cuda"))
     tell(
         environment("accelerate", "diffusers", "open_clip_torch", "peft", "transformers")
         | {"cuda": torch.version.cuda, "cudnn": torch.backends.cudnn.version()}
         | {"seconds": round(time.perf_counter() - started)}
         | {"paths": [vars(one) | {"right": one.is_right} for one in found]}
+        | {"not_repeated": other}
         | {"waits": {path: dict(counted) for path, counted in waits.items()}},
         options.json,
     )
-    wrong = [f"{one.path} ({one.precision})" for one in found if not one.is_right] + [
-        f"{path} waits" for path in waits
-    ]
+    wrong = [f"{one.path} ({one.precision})" for one in found if not one.is_right]
+    wrong += [f"{path} is not repeated" for path in other]
+    wrong += [f"{path} waits" for path in waits]
     if wrong:
         made.exit(1, f"gpu_check: not as on the CPU: {', '.join(wrong)}\n")
     if not options.check:
@@ -177,6 +200,8 @@ def main(arguments: list[str] | None = None) -> None:
             str(Path(__file__).with_name("step.py")),
             "--repeats",
             str(options.repeats),
+            "--table",
+            str(TABLE_SECONDS),
         ]
         try:
             made.exit(subprocess.run(step, timeout=SPEED_SECONDS).returncode)

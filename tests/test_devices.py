@@ -1,9 +1,11 @@
 """Devices by name."""
 
+import os
+
 import pytest
 import torch
 
-from dcr.devices import resolve_device, tell_slow_precision
+from dcr.devices import deterministic_algorithms, resolve_device, tell_slow_precision
 from dcr.errors import UserError
 
 
@@ -16,6 +18,25 @@ def test_float32_is_not_tf32_wherever_a_model_is_loaded():
     resolve_device("cpu")
     assert not torch.backends.cudnn.allow_tf32
     assert not torch.backends.cuda.matmul.allow_tf32
+
+
+def test_deterministic_algorithms_are_asked_for_until_the_end(monkeypatch):
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")
+    del os.environ["CUBLAS_WORKSPACE_CONFIG"]
+    with deterministic_algorithms(False):
+        assert not torch.are_deterministic_algorithms_enabled()
+        assert "CUBLAS_WORKSPACE_CONFIG" not in os.environ
+    with pytest.raises(ZeroDivisionError), deterministic_algorithms(True):
+        assert torch.are_deterministic_algorithms_enabled()
+        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+        raise ZeroDivisionError
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_a_workspace_that_was_chosen_stays(monkeypatch):
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":16:8")
+    with deterministic_algorithms(True):
+        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":16:8"
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])

@@ -69,6 +69,25 @@ def test_weights_that_are_others_are_found(world, tmp_path, monkeypatch, share):
     assert found.weights == pytest.approx(share, nan_ok=True)
 
 
+@pytest.mark.parametrize("noise", [0.0, 1e-7])
+def test_a_path_that_gives_other_bits_the_second_time_is_found(world, tmp_path, monkeypatch, noise):
+    prepare, turns = gpu_check.prepare, []
+
+    def disturb(*args, **changes):
+        assert changes["execution.deterministic"]
+        run = prepare(*args, **changes)
+
+        def disturbed(device):
+            weights, log = run(device)
+            turns.append(device)
+            return {name: tensor + len(turns) * noise for name, tensor in weights.items()}, log
+
+        return disturbed
+
+    monkeypatch.setattr(gpu_check, "prepare", disturb)
+    assert gpu_check.check_repetition(world, tmp_path, "dcr", "bf16", CPU) == (noise == 0)
+
+
 def test_waits_are_counted_by_line_and_by_step(world, tmp_path, monkeypatch):
     modes = []
     monkeypatch.setattr(torch.cuda, "set_sync_debug_mode", modes.append)

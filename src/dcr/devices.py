@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 
 import torch
@@ -35,6 +37,25 @@ def resolve_device(device: str | torch.device) -> torch.device:
         raise UserError(
             f"device {device!r} is not to be had here ({str(exc).splitlines()[0]}); use auto or cpu"
         ) from exc
+
+
+@contextmanager
+def deterministic_algorithms(wanted: bool) -> Iterator[None]:
+    """While open, if ``wanted``, compute by PyTorch's deterministic algorithms alone.
+
+    What has none is refused by a RuntimeError. Products on a GPU need CUBLAS_WORKSPACE_CONFIG,
+    which is set here if it is not; cuBLAS reads it once a process.
+    """
+    if not wanted:
+        yield
+        return
+    before = torch.are_deterministic_algorithms_enabled()
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
 
 
 @lru_cache(maxsize=64)

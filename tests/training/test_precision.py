@@ -9,15 +9,20 @@ import torch
 from peft.tuners.lora import LoraLayer
 
 from dcr.latents import open_latents
-from dcr.training import jobs
+from dcr.models.backbones import load_backbone
+from dcr.models.projector import Projector
+from dcr.training import jobs, work
 from dcr.training import step as step_module
 from dcr.training.batches import make_batch
 from dcr.training.cost import measure
+from dcr.training.model import ConditionModel, prepare_tower
 from dcr.training.objectives import OBJECTIVES
-from dcr.training.precision import WEIGHT_DTYPES, Precision
+from dcr.training.precision import WEIGHT_DTYPES, Precision, cast_frozen
 from dcr.training.runs import method_runs
 from dcr.training.validation import HeldOutNoise
-from training_world import fixed_projector, open_job, open_micro_step, write_world
+from models import pixels, tiny_hf_clip, tiny_open_clip, tiny_siglip
+from training_cuts import assert_same
+from training_world import fixed_projector, open_job, open_micro_step, parameters, write_world
 
 SAVINGS = {
     "execution.constant_prompt": True,
@@ -89,6 +94,91 @@ def test_loras_inputs_stay_in_half_precision_to_the_same_bits(world, precision):
         gradients.append([p.grad for p in micro_step.model.trainable().values()])
     assert all(torch.equal(*pair) for pair in zip(*gradients, strict=True))
     assert costs[0] == costs[1] if precision == "no" else costs[0] < costs[1]
+
+
+class TestFrozenWeightsAreCastOnce:
+    """Autocast's own casting in every pass is the reference."""
+
+    @pytest.mark.parametrize("precision", WEIGHT_DTYPES)
+    @pytest.mark.parametrize("dropout", [0.0, 0.1])
+    @pytest.mark.parametrize("bias", ["none", "lora_only"])
+    def test_gradients_of_lora_are_the_same_bits(self, world, precision, dropout, bias):
+        tuning = {"tuning.lora.dropout": dropout, "tuning.lora.bias": bias}
+        found, costs = [], []
+        for cast in (False, True):
+            changes = SAVINGS | tuning | {"mixed_precision": precision}
+            micro_step, collated = open_micro_step(world, **changes)
+            if cast:
+                cast_frozen(micro_step.model, precision)
+            costs.append(measure(micro_step, 32))
+            loss = micro_step(collated, 0, 2)[0]["loss"]
+            found.append((loss, [p.grad for p in micro_step.model.trainable().values()]))
+        (expected, expected_gradients), (loss, gradients) = found
+        assert loss == expected
+        assert all(map(torch.equal, gradients, expected_gradients))
+        before, after = costs
+        assert after.image_flops == before.image_flops
+        assert precision == "no" or after.copy_bytes < before.copy_bytes / 2
+
+    @pytest.mark.parametrize("write", [tiny_open_clip, tiny_hf_clip, tiny_siglip])
+    @pytest.mark.parametrize("mode", ["lora", "last_blocks"])
+    def test_so_are_those_of_every_family(self, tmp_path, write, mode):
+        prefix = "local-dir:" if write is tiny_open_clip else ""
+        source = f"{prefix}{write(tmp_path / 'model')}"
+        found = []
+        for cast in (False, True):
+            backbone = load_backbone(source)
+            torch.manual_seed(0)
+            model = ConditionModel(backbone, Projector(backbone.embed_dim, 4))
+            model.requires_grad_(False)
+            prepare_tower(backbone, parameters(**{"tuning.mode": mode}).tuning)
+            trained = model.trainable()
+            if cast:
+                cast_frozen(model, "bf16")
+                weights = [p for p in model.parameters() if not p.requires_grad and p.ndim > 1]
+                assert sum(p.dtype == torch.bfloat16 for p in weights) > len(weights) / 2
+            assert {p.dtype for p in trained.values()} == {torch.float32}
+            for is_training in (False, True):
+                torch.manual_seed(1)
+                with torch.autocast("cpu", torch.bfloat16):
+                    features, projections = model.train(is_training)(pixels())
+                found += [features, projections]
+            found += torch.autograd.grad(projections.float().sum(), list(trained.values()))
+        half = len(found) // 2
+        for expected, tensor in zip(found[:half], found[half:], strict=True):
+            assert torch.equal(tensor, expected)
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {},
+            {"loss.base_embedding_weight": 0.5, "positives.source": "clip_neighbour"},
+            {"tuning.mode": "last_blocks", "tuning.num_blocks": 1, "method": "end_to_end"},
+            {"condition": "patch_tokens", "monitoring.images_every_steps": 1},
+        ],
+        ids=str,
+    )
+    def test_both_stages_train_to_the_same_bits(self, world, tmp_path, monkeypatch, changes):
+        small = {
+            "stage1.max_train_steps": 2,
+            "stage2.max_train_steps": 2,
+            "mixed_precision": "bf16",
+        }
+        drawn = {"monitoring.num_images": 2, "monitoring.num_denoising_steps": 2}
+        found = []
+        for name in ("cast once", "cast in every pass"):
+            if found:
+                monkeypatch.setattr(work, "cast_frozen", lambda *_: None)
+            sizes = {"end_to_end_max_train_steps": 2}
+            numbers = {"mixed_precision": "bf16"} | small | drawn | sizes | changes
+            job = open_job(world, tmp_path / name, **numbers)
+            projector, errors, _ = jobs.train_projector(job)
+            (tower,) = jobs.train_adapters(job, projector).towers.values()
+            assert {p.dtype for p in job.backbone.model.parameters()} == {torch.float32}
+            found.append((projector | tower, errors))
+        (weights, errors), (expected, expected_errors) = found
+        assert errors == expected_errors
+        assert_same(weights, expected)
 
 
 @pytest.mark.parametrize("precision", WEIGHT_DTYPES)

@@ -9,10 +9,11 @@ from torch._dynamo.utils import counters
 
 from dcr.models.backbones import load_backbone, transformer_blocks
 from dcr.models.projector import Projector
-from dcr.training import jobs
+from dcr.training import jobs, trainer
 from dcr.training.cost import measure
 from dcr.training.model import ConditionModel, add_lora
 from models import pixels, tiny_hf_clip, tiny_open_clip, tiny_siglip
+from training_cuts import assert_same
 from training_world import fixed_projector, lora, open_job, open_micro_step, write_world
 
 
@@ -42,6 +43,30 @@ def test_gradient_checkpointing_changes_no_bit(world, tmp_path, caplog, which):
     assert ("dcr: gradient checkpointing and compile leave no place" in caplog.text) == (
         which == "all"
     )
+
+
+@pytest.mark.parametrize("method", ["dcr", "reconstruction", "naive"])
+def test_deterministic_algorithms_change_no_bit_on_a_cpu(world, tmp_path, monkeypatch, method):
+    """And all that a run does has one: what has none would be refused."""
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # taken back after the test
+    shown = {"monitoring.images_every_steps": 2, "monitoring.diagnostics_every_steps": 2}
+    drawn = {"monitoring.num_images": 2, "monitoring.num_denoising_steps": 2}
+    asked, fit = [], trainer.Trainer.fit
+
+    def noted(self):
+        asked.append(torch.are_deterministic_algorithms_enabled())
+        return fit(self)
+
+    monkeypatch.setattr(trainer.Trainer, "fit", noted)
+    found = []
+    for wanted in (False, True):
+        changes = {"execution.deterministic": wanted, "method": method}
+        numbers = {"stage2.max_train_steps": 3} | shown | drawn | changes
+        job = open_job(world, tmp_path / str(wanted), **numbers)
+        (tower,) = jobs.train_adapters(job, fixed_projector(world)).towers.values()
+        found.append(tower)
+    assert asked == [False, True]
+    assert_same(*found)
 
 
 def test_the_towers_checkpoints_go_with_all_exact_savings(world):

@@ -10,6 +10,7 @@ from torch import nn
 if TYPE_CHECKING:
     from dcr.models.diffusion import Diffusion
 
+_CAST_BY_AUTOCAST = (nn.Linear, nn.Conv2d)
 WEIGHT_DTYPES = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -82,3 +83,22 @@ def make_ready(
         diffusion.unet.to(WEIGHT_DTYPES[mixed_precision])
     if gradient_checkpointing == "all":
         diffusion.unet.enable_gradient_checkpointing()
+
+
+def cast_frozen(module: nn.Module, mixed_precision: str) -> None:
+    """Put the frozen weights of linear layers and convolutions into the run's precision, in place.
+
+    Autocast casts them in every pass, since it remembers those alone that train; cast once they
+    give the same bits. Norms, embeddings and what trains stay in float32. What reads weights that
+    are to be kept must have read them before.
+
+    Args:
+        module: computes under autocast of this precision from here on.
+        mixed_precision: see `Precision`.
+    """
+    dtype = WEIGHT_DTYPES[mixed_precision]
+    for layer in module.modules():
+        if isinstance(layer, _CAST_BY_AUTOCAST):
+            for parameter in layer.parameters(recurse=False):
+                if not parameter.requires_grad:
+                    parameter.data = parameter.data.to(dtype)

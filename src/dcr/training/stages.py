@@ -42,6 +42,8 @@ def train_projector(
     ``backbone`` and ``diffusion`` stay as they are, ``work`` is the run's, ``condition`` a kind of
     `build_projector`.
     """
+    if work.run.parameters.mixed_precision != "no":
+        backbone = frozen_copy(backbone)  # whose weights are cast for this run
     model = _untrained_projector(backbone, diffusion, work.run.seed, condition)
     freeze_for_stage1(model)
     held_out = work.data.held_out

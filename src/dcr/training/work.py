@@ -7,6 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import partial
 
+from dcr.devices import deterministic_algorithms
 from dcr.errors import UserError
 from dcr.latents import LatentCache, OnlineLatents
 from dcr.models.backbones import Backbone
@@ -18,6 +19,7 @@ from dcr.training.contrast import Contrast
 from dcr.training.data import Samples, WithCandidates, split_positions
 from dcr.training.distributed.processes import Processes, alone
 from dcr.training.model import ConditionModel
+from dcr.training.precision import cast_frozen
 from dcr.training.runs import Run, RunResult
 from dcr.training.step import MicroStep
 from dcr.training.trainer import Trainer
@@ -91,9 +93,12 @@ class Work:
         self, model: ConditionModel, diffusion: Diffusion, base: Backbone | None = None
     ) -> RunResult:
         """Train whatever in ``model`` requires a gradient, by the frozen ``diffusion``;
-        ``base`` as in `MicroStep`.
+        ``base`` as in `MicroStep`. What is frozen is left in the run's precision.
         """
         data = self.data
+        if not self.run.is_sharded:  # FSDP2 wants weights of one dtype
+            for module in (model, base.visual) if base else (model,):
+                cast_frozen(module, self.run.parameters.mixed_precision)
         micro_step = MicroStep(
             model,
             diffusion,
@@ -110,4 +115,6 @@ class Work:
         if self.contrast.synthetic_weight:
             assert data.candidates is not None  # the job read them
             samples = WithCandidates(data.latents, data.candidates)
-        return Trainer(micro_step, samples, data.positions, validate, self.checkpoints, draw).fit()
+        trainer = Trainer(micro_step, samples, data.positions, validate, self.checkpoints, draw)
+        with deterministic_algorithms(self.run.parameters.execution.deterministic):
+            return trainer.fit()

@@ -31,6 +31,7 @@ class Execution(Checked):
     shared_prefix: bool
     gradient_checkpointing: Literal["none", "tower", "all"]
     rows_per_chunk: int = Field(ge=0)
+    deterministic: bool
     num_workers: int = Field(ge=0)
 
 

@@ -11,6 +11,7 @@ from dcr.models.generation import reconstruct
 from dcr.models.projector import condition
 from dcr.seeds import torch_generator
 from dcr.training.model import ConditionModel
+from dcr.training.precision import autocast
 
 
 @torch.no_grad()
@@ -40,7 +41,9 @@ def draw_reconstructions(
         len(pixels), *latent_shape, generator=torch_generator(seed, "reconstructions")
     )
     empty_prompt = diffusion.encode_prompts([""], mask_padding)
-    drawn = reconstruct(diffusion, condition(empty_prompt, model(pixels)[1]), noise, num_steps)
+    with autocast(diffusion.device, diffusion.dtype):
+        projections = model(pixels)[1].float()
+    drawn = reconstruct(diffusion, condition(empty_prompt, projections), noise, num_steps)
     model.train(was_training)
     grid = make_grid(torch.cat([pixels, drawn]).cpu(), nrow=len(pixels))
     return Image.fromarray((grid.permute(1, 2, 0) * 255).round().byte().numpy())
