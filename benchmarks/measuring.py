@@ -1,4 +1,4 @@
-"""Time, peak memory and operations of a call, on a CPU (Linux) and on a GPU."""
+"""Time and peak memory of a call, on a CPU (Linux) and on a GPU."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import ctypes
 import gc
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any, NamedTuple
+from unittest import mock
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 _STEPS_A_TURN = 3  # on a GPU, after one that warms the allocator
 
@@ -33,9 +35,23 @@ def peak_memory(step: Callable[[int], None], device: str) -> int:
     return _status_bytes("VmHWM") - before
 
 
-def time_step(step: Callable[[int], None], device: str) -> tuple[float, float]:
-    """Return seconds of a step, and seconds that the cores worked on it, which other load touches
-    less.
+class Timed(NamedTuple):
+    """A step's time in seconds.
+
+    Attributes:
+        passed: by the clock.
+        worked: that the cores worked on it, which other load touches less.
+        host: until the last was handed to the device, waits for it taken off; on a CPU, which is
+            its own device, all that passed.
+    """
+
+    passed: float
+    worked: float
+    host: float
+
+
+def time_step(step: Callable[[int], None], device: str) -> Timed:
+    """Return the time of a step.
 
     On a GPU it is the median of a few; its memory is given back for the other's turn.
     """
@@ -44,25 +60,57 @@ def time_step(step: Callable[[int], None], device: str) -> tuple[float, float]:
     step(0)
     times = [_time(step, number) for number in range(1, _STEPS_A_TURN + 1)]
     free_memory()
-    seconds, work = (statistics.median(column) for column in zip(*times, strict=True))
-    return seconds, work
+    return median(times)
 
 
-def _time(step: Callable[[int], None], number: int) -> tuple[float, float]:
-    _synchronize()
-    started = time.perf_counter(), time.process_time()
-    step(number)
-    _synchronize()
-    return time.perf_counter() - started[0], time.process_time() - started[1]
+def median(times: Sequence[Timed]) -> Timed:
+    """Return the median of each of a step's times."""
+    return Timed(*(statistics.median(column) for column in zip(*times, strict=True)))
 
 
-def count_operations(step: Callable[[int], None]) -> int:
-    """Return the operations of a step's matrix products, convolutions and attention, as
-    executed.
+def device_seconds(step: Callable[[int], None]) -> float | None:
+    """Return how long a GPU's kernels and copies run in a step, one beside another counted twice;
+    None where PyTorch's profiler sees none.
     """
-    with FlopCounterMode(display=False) as counter:
+    activities = [torch.profiler.ProfilerActivity.CUDA]
+    with torch.profiler.profile(activities=activities) as profile:
         step(0)
-    return counter.get_total_flops()
+        _synchronize()
+    return sum(event.self_device_time_total for event in profile.key_averages()) / 1e6 or None
+
+
+def _time(step: Callable[[int], None], number: int) -> Timed:
+    _synchronize()
+    with waits() as waited:
+        started = time.perf_counter(), time.process_time()
+        step(number)
+        asked = time.perf_counter()
+        _synchronize()
+        waited.append(time.perf_counter() - asked)
+        passed = time.perf_counter() - started[0]
+    return Timed(passed, time.process_time() - started[1], passed - sum(waited))
+
+
+@contextmanager
+def waits() -> Iterator[list[float]]:
+    """Yield a list that takes the seconds of every wait for numbers of a GPU's tensor."""
+    waited: list[float] = []
+
+    def timed(read: Callable[[torch.Tensor], Any]) -> Callable[[torch.Tensor], Any]:
+        def read_and_note(tensor: torch.Tensor) -> Any:
+            started = time.perf_counter()
+            values = read(tensor)
+            if tensor.is_cuda:
+                waited.append(time.perf_counter() - started)
+            return values
+
+        return read_and_note
+
+    with ExitStack() as stack:
+        for name in ("item", "tolist"):
+            read = timed(getattr(torch.Tensor, name))
+            stack.enter_context(mock.patch.object(torch.Tensor, name, read))
+        yield waited
 
 
 def free_memory() -> None:

@@ -12,6 +12,11 @@ more rows at once (--no-compile goes without). Weights are random. On a CPU the 
 Diffusion 2.1's shape scaled down, in float32; on a GPU they are Stable Diffusion 2.1 and ViT-L/14,
 in bfloat16.
 
+Time of the host beside the step's tells whether a GPU waits for it: the host's is without its waits
+for the device. The share of the peak counts useful operations alone, not those that checkpointing
+computes a second time (benchmarks/counts.py). --table times the trainer's step alone by rows held
+at once, with and without each saving.
+
 Each step runs in a process of its own, so that neither finds a heap that the other has grown, and
 they take turns, so that other load meets both alike; medians are compared. Memory is the peak of a
 step after a first one: on a CPU above what the process holds before it, on a GPU all that is
@@ -27,7 +32,6 @@ import multiprocessing
 import os
 import re
 import shutil
-import statistics
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from multiprocessing.connection import Connection
@@ -37,7 +41,9 @@ from typing import Any
 import torch
 
 from common import device_name
-from measuring import count_operations, free_memory, peak_memory, time_step
+from counts import useful_operations
+from measuring import Timed, device_seconds, free_memory, median, peak_memory, time_step
+from step_table import FLAGS, serve_table
 from two_steps import PlainStep, Setting, Step, TrainerStep, draw_samples
 
 # Dense bfloat16 operations a second of NVIDIA's data sheets, by words of the device's name; the
@@ -98,14 +104,12 @@ def serve(kind: type[Step], setting: Setting, connection: Connection) -> None:
     try:
         step(0)  # compiles, and allocates what stays
         peak = peak_memory(step, setting.device)
-        operations = (
-            count_operations(step) if setting.device != "cpu" and kind is TrainerStep else None
-        )
+        on_device = None if setting.device == "cpu" else device_seconds(step)
     except torch.cuda.OutOfMemoryError:
-        peak = operations = None
+        peak = on_device = None
     free_memory()
     connection.send(
-        {"loss": loss, "gradient": gradient.numpy(), "peak": peak, "operations": operations}
+        {"loss": loss, "gradient": gradient.numpy(), "peak": peak, "device_seconds": on_device}
     )
     while connection.recv():
         connection.send(time_step(step, setting.device))
@@ -182,32 +186,37 @@ def measure(setting: Setting, repeats: int) -> dict[str, Any]:
     """
     children = [Child(serve, kind, setting) for kind in (PlainStep, TrainerStep)]
     told = [child.receive() for child in children]
-    turns: list[list[tuple[float, float]]] = [[], []]
+    turns: list[list[Timed]] = [[], []]
     for _ in range(repeats):
         for child, own, times in zip(children, told, turns, strict=True):
             if own["peak"] is not None:
                 times.append(child.ask())
     for child in children:
         child.close()
-    medians = [
-        [statistics.median(column) for column in zip(*times, strict=True)] or [None, None]
-        for times in turns
-    ]
-    (plain_seconds, plain_work), (seconds, work) = medians
+    none = Timed(None, None, None)
+    plain_time, time = (median(times) if times else none for times in turns)
     plain, own = told
     gradients = [torch.from_numpy(side["gradient"]) for side in told]
     return {
-        "time_ratio": _ratio(seconds, plain_seconds),
+        "time_ratio": _ratio(time.passed, plain_time.passed),
         "memory_ratio": _ratio(own["peak"], plain["peak"]),
         "loss_rel_diff": abs(own["loss"] - plain["loss"]) / abs(plain["loss"]),
         "grad_rel_diff": ((gradients[1] - gradients[0]).norm() / gradients[0].norm()).item(),
-        "core_time_ratio": _ratio(work, plain_work),
-        "plain_seconds": plain_seconds,
-        "seconds": seconds,
+        "core_time_ratio": _ratio(time.worked, plain_time.worked),
+        "plain_seconds": plain_time.passed,
+        "seconds": time.passed,
+        "spread": [_spread(times) for times in turns],
+        "host_seconds": time.host,
+        "device_seconds": own["device_seconds"],
         "plain_mebibytes": plain["peak"] and plain["peak"] / 2**20,
         "mebibytes": own["peak"] and own["peak"] / 2**20,
-        "teraflop": own["operations"] and own["operations"] / 1e12,
     }
+
+
+def _spread(times: list[Timed]) -> list[float]:
+    """Return the least and the most seconds of a step's turns; none where it had none."""
+    passed = [time.passed for time in times]
+    return [min(passed), max(passed)] if passed else []
 
 
 def _ratio(own: float | None, plain: float | None) -> float | None:
@@ -215,25 +224,32 @@ def _ratio(own: float | None, plain: float | None) -> float | None:
     return None if own is None or plain is None else own / plain
 
 
-def measure_gpu(result: dict[str, Any], setting: Setting, limits: list[int]) -> dict[str, Any]:
-    """Return the achieved share of the device's peak, and the largest batches that fit in
-    ``limits`` gigabytes.
-    """
-    total, peak = (
-        torch.cuda.get_device_properties(0).total_memory,
-        peak_operations(torch.cuda.get_device_name()),
-    )
-    done = peak is not None and result["seconds"] is not None
+def measure_gpu(setting: Setting, limits: list[int]) -> dict[str, Any]:
+    """Return the largest batches that fit in ``limits`` gigabytes."""
+    total = torch.cuda.get_device_properties(0).total_memory
     largest_batches = {}
     for limit in limits:
         if limit * 10**9 <= total:
             child = Child(serve_largest, setting, limit * 10**9)
             largest_batches[f"{limit} GB"] = child.receive()
             child.process.join()
-    return {
-        "peak_share": result["teraflop"] * 1e12 / result["seconds"] / peak if done else None,
-        "largest_batch": largest_batches,
-    }
+    return {"largest_batch": largest_batches}
+
+
+def peak_share(operations: int, seconds: float | None, setting: Setting) -> float | None:
+    """Return the share of a GPU's peak at which it did the step's useful operations, those that are
+    computed a second time left out; None where its peak is not known.
+    """
+    if setting.device == "cpu" or seconds is None or setting.mixed_precision != "bf16":
+        return None
+    peak = peak_operations(torch.cuda.get_device_name())
+    return None if peak is None else operations / seconds / peak
+
+
+def with_share(row: dict[str, Any], setting: Setting) -> dict[str, Any]:
+    """Return a row of the table with the share of the device's peak."""
+    own = replace(setting, **{name: row[name] for name in FLAGS})
+    return row | {"peak_share": peak_share(useful_operations(own), row["seconds"], own)}
 
 
 def peak_operations(name: str) -> float | None:
@@ -271,6 +287,14 @@ def parse(arguments: list[str] | None = None) -> tuple[argparse.Namespace, Setti
     )
     parser.add_argument("--repeats", type=int, default=5, help="turns that each step takes")
     parser.add_argument(
+        "--table",
+        type=float,
+        default=0,
+        metavar="SECONDS",
+        help="also time the trainer's step by rows held at once, with and without each saving, as"
+        " far as it comes in so long",
+    )
+    parser.add_argument(
         "--largest-batch",
         type=int,
         nargs="*",
@@ -299,8 +323,15 @@ def main() -> None:
     result = measure(setting, options.repeats)
     result |= asdict(setting) | {"device": device_name(setting.device), "repeats": options.repeats}
     result |= {"threads": torch.get_num_threads(), "torch": torch.__version__}
+    operations = useful_operations(setting)
+    result |= {"useful_teraflop": operations / 1e12}
+    result |= {"peak_share": peak_share(operations, result["seconds"], setting)}
     if setting.device == "cuda":
-        result |= measure_gpu(result, setting, options.largest_batch)
+        result |= measure_gpu(setting, options.largest_batch)
+    if options.table:
+        child = Child(serve_table, setting, options.table)
+        result |= {"table": [with_share(row, setting) for row in child.receive()]}
+        child.process.join()
     print(json.dumps(result, indent=2))
     if options.json:
         options.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")

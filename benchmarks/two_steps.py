@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,13 +20,14 @@ from torchvision.transforms import v2
 
 from dcr import Projector
 from dcr.data.views import ViewAugmentation
+from dcr.devices import deterministic_algorithms
 from dcr.models.backbones.families.open_clip import OpenClipBackbone
 from dcr.models.diffusion import Diffusion
 from dcr.training.batches import Batch, make_batch
 from dcr.training.contrast import build_contrast
 from dcr.training.distributed.processes import Processes
 from dcr.training.model import ConditionModel, add_lora
-from dcr.training.precision import WEIGHT_DTYPES, make_ready
+from dcr.training.precision import WEIGHT_DTYPES, cast_frozen, make_ready
 from dcr.training.step import MicroStep
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
@@ -40,7 +42,7 @@ TEMPERATURE = 0.1
 @dataclass(frozen=True)
 class Setting:
     """What is measured: models ``full`` or ``small``, precision ``no`` or ``bf16``; see
-    `main`'s options.
+    `main`'s options. Further values are the trainer's alone.
     """
 
     device: str
@@ -51,6 +53,9 @@ class Setting:
     compile: bool
     mixed_precision: str
     gradient_checkpointing: str
+    constant_prompt: bool = True
+    shared_prefix: bool = True
+    deterministic: bool = False
 
 
 def build_models(setting: Setting) -> tuple[ConditionModel, Diffusion]:
@@ -235,8 +240,8 @@ class TrainerStep(Step):
             "stage2.train_batch_size": self.setting.batch_size,
             "loss.temperature": TEMPERATURE,
             "monitoring.contrast_diagnostics": False,
-            "execution.constant_prompt": True,
-            "execution.shared_prefix": True,
+            "execution.constant_prompt": self.setting.constant_prompt,
+            "execution.shared_prefix": self.setting.shared_prefix,
             "execution.rows_per_chunk": self.setting.rows_per_chunk,
             "execution.gradient_checkpointing": gradient_checkpointing,
         }
@@ -245,8 +250,13 @@ class TrainerStep(Step):
         make_ready(self.diffusion, processes.device, mixed_precision, gradient_checkpointing)
         return MicroStep(self.model, self.diffusion, VIEW, run, build_contrast(run), processes)
 
+    def algorithms(self) -> AbstractContextManager[None]:
+        """Return the context in which the step computes."""
+        return deterministic_algorithms(self.setting.deterministic)
+
     def prepare(self) -> None:
         super().prepare()
+        cast_frozen(self.model, self.setting.mixed_precision)
         self.micro_step = self.build(
             self.setting.mixed_precision, self.setting.gradient_checkpointing
         )

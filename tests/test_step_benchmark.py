@@ -11,7 +11,10 @@ import pytest
 import torch
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
+import measuring
 import step as benchmark
+import step_table
+from counts import useful_operations
 from dcr import dcr_loss
 from dcr.models.backbones.families.open_clip import OpenClipBackbone
 from two_steps import PlainStep, Setting, TrainerStep, build_models, published_loss, tower_config
@@ -113,6 +116,63 @@ def test_a_compiled_step_has_the_same_loss_and_gradient(steps, monkeypatch):
     assert graphs
     assert loss == pytest.approx(expected, rel=1e-5)
     assert (gradient - expected_gradient).norm() <= 1e-5 * expected_gradient.norm()
+
+
+def test_the_table_has_every_number_of_rows_with_and_without_each_saving():
+    flags = [tuple(row[name] for name in step_table.FLAGS) for row in step_table.variants(8)]
+    assert len(set(flags)) == len(flags) == 4 * len(step_table.VARIANTS)
+    assert {flag[0] for flag in flags} == {1, 2, 4, 8}
+    for number, name in enumerate(step_table.FLAGS[1:], start=1):
+        assert len({flag[number] for flag in flags}) == 2, name
+
+
+def test_what_cannot_be_taken_back_comes_last():
+    """Checkpoints and compiled blocks stay in the models, which all rows share."""
+    flags = list(step_table.variants(8))
+    for name, before in (("gradient_checkpointing", "none"), ("compile", False)):
+        values = [row[name] for row in flags]
+        assert before not in values[values.index(values[-1]) :]
+
+
+class TestTheTable:
+    @pytest.fixture(scope="class")
+    def table(self):
+        """Its first variant and one with both savings, and checkpoints."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(step_table, "VARIANTS", (step_table.VARIANTS[0], step_table.VARIANTS[5]))
+            return step_table.measure_table(SETTING, 1000)
+
+    def test_each_row_was_measured(self, table):
+        assert len(table) == 4
+        for row in table:
+            assert row["seconds"] > 0
+            assert row["host_seconds"] == pytest.approx(row["seconds"], rel=0.05)
+            assert row["mebibytes"] is not None
+
+    def test_rows_for_which_no_time_is_left_are_told(self):
+        assert {row["seconds"] for row in step_table.measure_table(SETTING, 0)} == {None}
+
+
+def test_what_is_computed_again_is_not_useful():
+    plain = useful_operations(SETTING)
+    assert useful_operations(replace(SETTING, gradient_checkpointing="tower")) == plain
+    without = replace(SETTING, constant_prompt=False, shared_prefix=False)
+    assert useful_operations(without) > plain
+
+
+@pytest.mark.parametrize("on_gpu", [False, True])
+def test_waiting_for_a_gpus_numbers_is_none_of_the_hosts_time(monkeypatch, on_gpu):
+    def step(number):
+        torch.zeros(2).tolist()
+        torch.zeros(1).item()
+
+    ticks = iter(range(100))
+    monkeypatch.setattr(measuring.time, "perf_counter", lambda: next(ticks))
+    monkeypatch.setattr(torch.Tensor, "is_cuda", on_gpu)
+    found = measuring.time_step(step, "cpu")
+    waited = 2 * on_gpu + 1  # a tick for each number read, and one at the end
+    assert found.passed - found.host == waited
+    assert found.host > 0
 
 
 @pytest.mark.parametrize("limit", [0, 1, 2, 7, 8, 21])
