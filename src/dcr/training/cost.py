@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import psutil
 import torch
-from torch import nn
 
 from dcr.training.counting import Counted, count
 from dcr.training.step import MicroStep

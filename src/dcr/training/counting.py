@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -40,22 +41,8 @@ class Operations(TorchDispatchMode):
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.total = 0
-        aten = torch.ops.aten
-        self._formulas = flop_registry | {
-            name: flop_registry[other]
-            for name, other in (
-                (
-                    aten._scaled_dot_product_flash_attention_for_cpu,
-                    aten._scaled_dot_product_flash_attention,
-                ),
-                (
-                    aten._scaled_dot_product_flash_attention_for_cpu_backward,
-                    aten._scaled_dot_product_flash_attention_backward,
-                ),
-            )
-        }
 
     def __torch_dispatch__(
         self,
@@ -66,10 +53,22 @@ class Operations(TorchDispatchMode):
     ) -> Any:
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
-        formula = self._formulas.get(func._overloadpacket)
+        formula = _formulas().get(func._overloadpacket)
         if formula is not None:
             self.total += formula(*args, **kwargs, out_val=result)
         return result
+
+
+@cache
+def _formulas() -> dict[Any, Callable[..., int]]:
+    """Return what counts an operation's operations from its inputs and its result."""
+    aten = torch.ops.aten
+    forward = aten._scaled_dot_product_flash_attention
+    backward = aten._scaled_dot_product_flash_attention_backward
+    return flop_registry | {
+        aten._scaled_dot_product_flash_attention_for_cpu: flop_registry[forward],
+        aten._scaled_dot_product_flash_attention_for_cpu_backward: flop_registry[backward],
+    }
 
 
 def count(

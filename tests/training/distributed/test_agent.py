@@ -11,7 +11,7 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, P
 
 from dcr.errors import UserError
 from dcr.training import jobs
-from dcr.training.distributed.agent import _first_to_fail
+from dcr.training.distributed.agent import first_to_fail
 from training_cuts import once
 from training_world import open_job, write_world
 
@@ -29,15 +29,15 @@ def failures(**codes):
 class TestWhoFailedFirst:
     def test_of_two_at_once_it_is_the_one_that_was_killed(self):
         """The other says that its peer has closed the connection."""
-        assert _first_to_fail(failures(r0=1, r1=-signal.SIGKILL)) == (1, -signal.SIGKILL)
+        assert first_to_fail(failures(r0=1, r1=-signal.SIGKILL)) == (1, -signal.SIGKILL)
 
     def test_those_that_were_ended_for_it_have_not_failed(self):
-        assert _first_to_fail(failures(r0=-signal.SIGTERM, r1=1)) == (1, 1)
+        assert first_to_fail(failures(r0=-signal.SIGTERM, r1=1)) == (1, 1)
 
     def test_one_that_had_to_be_killed_later_has_not_failed_first(self):
         error = failures(r0=-signal.SIGKILL, r1=1)
         error.failures[0].timestamp += 30
-        assert _first_to_fail(error) == (1, 1)
+        assert first_to_fail(error) == (1, 1)
 
 
 class TestAKilledRank:

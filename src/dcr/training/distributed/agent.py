@@ -41,7 +41,7 @@ def main(arguments: list[str]) -> int:
     except SignalException as exc:
         return 128 + exc.sigval
     except ChildFailedError as exc:
-        rank, exit_code = _first_to_fail(exc)
+        rank, exit_code = first_to_fail(exc)
         if exit_code < 0 or first_failure(folder) is None:  # a peer may have left that it lost it
             leave_failure(folder, rank, UserError(_describe(rank, exit_code)), came_first=True)
     except RendezvousError as exc:
@@ -59,7 +59,7 @@ def main(arguments: list[str]) -> int:
     return 1
 
 
-def _first_to_fail(error: ChildFailedError) -> tuple[int, int]:
+def first_to_fail(error: ChildFailedError) -> tuple[int, int]:
     """Return rank and exit code of the process that failed first.
 
     One that was killed and those that lost it by that may be noticed at once: then it was the one
