@@ -133,6 +133,10 @@ def test_seeds_of_a_method_stand_together_and_one_has_no_verdict():
     assert entries["sharp", IMPROVEMENT].measured.num_seeds == 3
     assert entries["sharp", IMPROVEMENT].encoder == "dcr"
     assert entries["plain", SCORE].measured.num_seeds == 0
+    assert entries["plain", SCORE].predicted is None
+    low, high = entries["sharp", IMPROVEMENT].predicted
+    found = entries["sharp", IMPROVEMENT].measured
+    assert low <= found.low < found.high <= high
     alone = judged(evidence_of(("dcr",), names=names, base=HARD, dcr=GAINED))
     one = alone["sharp", IMPROVEMENT]
     assert one.decision.verdict == CANNOT_BE_TOLD

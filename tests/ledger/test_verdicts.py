@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dcr.evaluation.comparison import Estimate, estimate
+from dcr.evaluation.comparison import Estimate, estimate, predict
 from dcr.ledger.claims import NO_CHANGE
 from dcr.ledger.verdicts import (
     CANNOT_BE_TOLD,
@@ -15,7 +15,7 @@ from dcr.ledger.verdicts import (
     decide,
 )
 from dcr.metrics.bootstrap import Bootstrap
-from measured import mean_of
+from measured import constant, mean_of
 
 BASE = Alternative("its base's published score", Stated(0.20, 0.01))
 PUBLISHED = Stated(0.30, 0.01)
@@ -101,6 +101,24 @@ def test_one_training_tells_nothing_even_where_its_interval_is_far_away():
     assert decide(PUBLISHED, [BASE], measured(0.5, 0.6, num_seeds=2)).verdict == NOT_REPRODUCED
 
 
+@pytest.mark.parametrize(
+    ("predicted", "verdict"),
+    [
+        ((0.31, 0.61), CANNOT_BE_TOLD),
+        ((0.3101, 0.61), NOT_REPRODUCED),
+        ((0.20, 0.70), CANNOT_BE_TOLD),
+        (None, NOT_REPRODUCED),
+    ],
+)
+def test_what_other_trainings_may_give_is_not_refuted(predicted, verdict):
+    found = measured(0.40, 0.50, num_seeds=3)
+    decision = decide(PUBLISHED, [BASE], found, predicted)
+    assert decision.verdict == verdict
+    assert decision.reason.startswith("higher here")
+    inside = decide(PUBLISHED, [BASE], measured(0.25, 0.35, num_seeds=3), (0.0, 1.0))
+    assert inside.verdict == REPRODUCED
+
+
 def test_what_has_no_interval_cannot_be_told():
     nothing = Estimate(0.3, np.nan, np.nan, 0)
     assert decide(PUBLISHED, [BASE], nothing).verdict == CANNOT_BE_TOLD
@@ -138,6 +156,29 @@ def rates_of(true_gain, published_gain, num_items, draws=400):
     return {
         name: verdicts.count(name) / draws for name in (REPRODUCED, NOT_REPRODUCED, CANNOT_BE_TOLD)
     }
+
+
+def test_an_equal_training_is_refuted_as_rarely_as_the_interval_says_but_not_by_that_of_the_mean():
+    """Published and measured trainings are of one kind, and seeds vary more than items: the mean's
+    interval alone would refute one in six of them.
+    """
+    generator = np.random.default_rng(1)
+    refuted = {"mean": 0, "others": 0}
+    draws = 2000
+    for _ in range(draws):
+        *own, theirs = generator.normal(0.1, 0.02, 4)
+        seeds = [constant(value) for value in own]
+        found = estimate(seeds, 0.95)
+        predicted = predict(seeds, 0.95, 1)
+        published = Stated(theirs, 0.0)
+        verdicts = {
+            "mean": decide(published, [NO_CHANGE], found).verdict,
+            "others": decide(published, [NO_CHANGE], found, predicted).verdict,
+        }
+        for name, verdict in verdicts.items():
+            refuted[name] += verdict == NOT_REPRODUCED
+    assert refuted["others"] / draws == pytest.approx(0.05, abs=0.015)
+    assert refuted["mean"] / draws == pytest.approx(1 / 6, abs=0.025)
 
 
 def test_a_true_improvement_is_refuted_as_rarely_as_the_interval_says():

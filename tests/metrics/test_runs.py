@@ -104,6 +104,38 @@ def test_95_percent_intervals_hold_the_truth_in_95_percent(num_seeds, of_seeds, 
     assert 0.93 <= covered / number <= 0.97
 
 
+@pytest.mark.parametrize("num_other_seeds", [1, 3])
+@pytest.mark.parametrize(("num_seeds", "of_items"), [(2, 0.0), (3, 0.0), (3, 0.5), (5, 1.0)])
+def test_the_mean_over_other_seeds_lies_in_its_interval_in_95_percent_on_other_items_or_the_same(
+    num_seeds, of_items, num_other_seeds
+):
+    """What both answer, the items' own effect, is in the interval and not in the distance."""
+    generator, num_items, covered, number = np.random.default_rng(0), 40, 0, 2000
+    counts = generator.multinomial(num_items, np.full(num_items, 1 / num_items), size=100)
+    for _ in range(number):
+        items = of_items * num_items**0.5 * generator.normal(size=num_items)
+        answers = generator.normal(size=(num_seeds, 1)) + items
+        others = (generator.normal(size=(num_other_seeds, 1)) + items).mean()
+        low, high = interval_over_seeds_and_items(
+            answers.mean(axis=1), answers @ counts.T / num_items, 0.95, num_other_seeds
+        )
+        covered += low <= others <= high
+    assert covered / number >= 0.93
+    if of_items == 0:
+        assert covered / number <= 0.97
+
+
+def test_one_other_seed_of_normal_values_has_the_textbooks_prediction_interval():
+    """Mean -+ t s (1 + 1 / S)^0.5 (Hahn and Meeker, Statistical Intervals, 1991, section 4.7)."""
+    values = np.array([0.1, 0.2, 0.4])
+    low, high = interval_over_seeds_and_items(values, np.zeros((3, 10)), 0.95, 1)
+    reach = 4.302653 * values.std(ddof=1) * (4 / 3) ** 0.5
+    assert (low, high) == pytest.approx((values.mean() - reach, values.mean() + reach), abs=1e-6)
+    p_value = p_value_over_seeds_and_items(values, np.zeros((3, 10)), 1)
+    low, high = interval_over_seeds_and_items(values, np.zeros((3, 10)), 1 - p_value, 1)
+    assert min(abs(low), abs(high)) == pytest.approx(0, abs=1e-7)
+
+
 def test_seeds_that_answer_unlike_each_other_widen_the_interval_by_at_most_the_root_of_2():
     generator, num_items = np.random.default_rng(0), 400
     answers = generator.normal(size=(30, num_items))

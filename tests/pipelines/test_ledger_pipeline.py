@@ -117,6 +117,32 @@ def test_the_recipes_own_seeds_stand_beside_what_is_published(tmp_path):
     assert "here: DCR, 3 seeds" in catalog["ledger_page"].load()
 
 
+@pytest.mark.parametrize(
+    ("benchmark", "metric", "name", "items"),
+    [
+        ("mmvp_vlm", "Texts", "mmvp_vlm", 135),
+        ("clustering", "nmi", "classification", 400),
+        ("clustering", "ari", "classification", 400),
+        ("zero_shot", "acc1", "classification", 400),
+        ("probes", "mean", "classification", 100),
+    ],
+)
+def test_a_number_of_any_kind_is_found_by_its_name(tmp_path, benchmark, metric, name, items):
+    values = example()
+    base = finished_run.scores()["base"][benchmark][metric]
+    values["tables"][0] |= {
+        "benchmark": benchmark,
+        "metric": metric,
+        "sets": [name],
+        "items": items,
+        "rule": "image_score" if benchmark == "mmvp_vlm" else "words",
+        "values": {"plain": 100 * base},
+    }
+    row = rows_of(ledger_of(tmp_path, values=values))["plain", "score"]
+    assert row["measured"]["value"] == pytest.approx(base)
+    assert (row["num_items"], row["verdict"]) == (items, "reproduced")
+
+
 def test_published_weights_are_evaluated_on_the_recipes_sets(tmp_path):
     mmvp = partial(open_set, write_mmvp(tmp_path / "mmvp"))
     encoders = {"plain": partial(ColourBackbone, 0.0), "sharp": ColourBackbone, "siglip": None}

@@ -15,6 +15,7 @@ def example() -> dict[str, Any]:
         "sets": ["mmvp_vlm"],
         "rule": "image_score",
         "items": 135,
+        "trainings": 1,
         "unit": "percent",
         "rounding": 0.1,
         "values": {"plain": 20.0, "sharp": 33.3},

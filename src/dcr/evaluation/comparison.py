@@ -97,12 +97,29 @@ def judge(difference: Estimate, has_better_end: bool = True) -> str:
     return NOISE
 
 
-def p_value(differences: Sequence[Measured]) -> float:
-    """Return the p value of the mean of ``differences``, one a seed, being zero; see
-    `dcr.metrics.runs.p_value_over_seeds_and_items`.
+def p_value(differences: Sequence[Measured], num_other_seeds: int | None = None) -> float:
+    """Return the p value of the mean of ``differences``, one a seed, being zero, or of the mean
+    over ``num_other_seeds`` being so; see `dcr.metrics.runs.p_value_over_seeds_and_items`.
     """
     values = [measured.value for measured in differences]
-    return p_value_over_seeds_and_items(values, np.stack([one.replicates for one in differences]))
+    replicates = np.stack([one.replicates for one in differences])
+    return p_value_over_seeds_and_items(values, replicates, num_other_seeds)
+
+
+def predict(
+    seeds: Sequence[Measured], confidence: float, num_other_seeds: int
+) -> tuple[float, float]:
+    """Return the interval (low, high) of the mean over other seeds than these; of one seed, or of
+    what was not trained, that over items alone.
+
+    Args:
+        seeds: the same measure of every seed's encoder, or its difference.
+        confidence: coverage of the interval, in (0, 1).
+        num_other_seeds: how many others the mean is over.
+    """
+    values = [measured.value for measured in seeds]
+    replicates = np.stack([measured.replicates for measured in seeds])
+    return interval_over_seeds_and_items(values, replicates, confidence, num_other_seeds)
 
 
 def estimate(seeds: Sequence[Measured], confidence: float, trained: bool = True) -> Estimate:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from dcr.evaluation.comparison import Estimate, estimate, p_value
+from dcr.evaluation.comparison import Estimate, estimate, p_value, predict
 from dcr.evaluation.judge import Judge
 from dcr.evaluation.measurements import Measured
 from dcr.ledger.claims import IMPROVEMENT, SCORE, Claim
@@ -34,6 +34,8 @@ class Entry:
         decision: the verdict.
         encoder: what stands for the claim's encoder here, None without one.
         measured: the score or improvement here, None where there is none.
+        predicted: bounds of what as many trainings as the published number is of may give, None of
+            what was not trained here.
         num_items: on how many items; None if that is not known.
         p_published, p_alternative: p values of the published number, and of that alternative which
             fits best; None where they were not tested.
@@ -44,6 +46,7 @@ class Entry:
     decision: Decision
     encoder: str | None = None
     measured: Estimate | None = None
+    predicted: tuple[float, float] | None = None
     num_items: int | None = None
     p_published: float | None = None
     p_alternative: float | None = None
@@ -96,13 +99,31 @@ def _judge_claim(claim: Claim, evidence: Evidence, judge: Judge) -> Entry:
     seeds = _measure(claim, names, judge)
     trained = any(judge.is_trained(name) for name in names)
     measured = estimate(seeds, evidence.bootstrap.confidence, trained)
-    num_items = evidence.num_items(claim.table, names[-1])
-    has_same_items = (
-        claim.kind == SCORE and not trained and num_items == claim.table.items is not None
+    entry = Entry(
+        claim,
+        Decision(NOT_MEASURED, ""),
+        names[-1],
+        measured,
+        predict(seeds, evidence.bootstrap.confidence, claim.table.trainings) if trained else None,
+        evidence.num_items(claim.table, names[-1]),
     )
-    decision = decide(claim.published, claim.alternatives, measured, has_same_items)
-    entry = Entry(claim, decision, names[-1], measured, num_items)
-    return entry if measured.num_seeds == 1 else _test(entry, seeds)
+    return _decide(entry, seeds)
+
+
+def _decide(entry: Entry, seeds: Sequence[Measured]) -> Entry:
+    """Return an entry with its verdict, and with the tests that it rests on but for one seed."""
+    claim, measured = entry.claim, entry.measured
+    assert measured is not None
+    has_same_items = (
+        claim.kind == SCORE
+        and measured.num_seeds == 0
+        and entry.num_items == claim.table.items is not None
+    )
+    decision = decide(
+        claim.published, claim.alternatives, measured, entry.predicted, has_same_items
+    )
+    judged = replace(entry, decision=decision)
+    return judged if measured.num_seeds == 1 else _test(judged, seeds)
 
 
 def _measure(claim: Claim, names: Sequence[str], judge: Judge) -> list[Measured]:
@@ -131,25 +152,27 @@ def _test(entry: Entry, seeds: Sequence[Measured]) -> Entry:
     alternatives = [p_of(seeds, one.stated) for one in entry.claim.alternatives]
     return replace(
         entry,
-        p_published=p_of(seeds, entry.claim.published),
+        p_published=p_of(seeds, entry.claim.published, entry.claim.table.trainings),
         p_alternative=max(alternatives) if alternatives else None,
     )
 
 
-def p_of(seeds: Sequence[Measured], stated: Stated) -> float:
+def p_of(seeds: Sequence[Measured], stated: Stated, num_other_seeds: int | None = None) -> float:
     """Return the p value of a measure being what is stated, by whatever it may stand for that fits
     best.
 
     Args:
         seeds: the measure, or its paired difference, of every seed.
         stated: the number.
+        num_other_seeds: of how many other trainings it is the mean; None for the expected value.
     """
     nearest = stated.nearest(float(np.mean([one.value for one in seeds])))
     return p_value(
         [
             replace(one, value=one.value - nearest, replicates=one.replicates - nearest)
             for one in seeds
-        ]
+        ],
+        num_other_seeds,
     )
 
 
@@ -196,6 +219,7 @@ def _row(entry: Entry) -> dict[str, Any]:
         "sets": list(table.sets),
         "rule": table.rule,
         "items": table.items,
+        "trainings": table.trainings,
         "kind": claim.kind,
         "encoder": claim.encoder,
         "name": claim.name,
@@ -204,6 +228,7 @@ def _row(entry: Entry) -> dict[str, Any]:
         "alternatives": [{"words": one.words, **asdict(one.stated)} for one in claim.alternatives],
         "here": entry.encoder,
         "measured": None if entry.measured is None else asdict(entry.measured),
+        "predicted": None if entry.predicted is None else list(entry.predicted),
         "num_items": entry.num_items,
         "verdict": entry.decision.verdict,
         "reason": entry.decision.reason,

@@ -11,7 +11,7 @@ from dcr.ledger.verdicts import CANNOT_BE_TOLD, NOT_MEASURED, NOT_REPRODUCED, RE
 from dcr.metrics.direction import is_share
 from dcr.pages import fill_template
 from dcr.reporting.names import encoder_name, measure_name
-from dcr.reporting.numbers import show_difference, show_interval, show_value
+from dcr.reporting.numbers import show_difference, show_value
 from dcr.reporting.rules import WORDS
 
 Row = Mapping[str, Any]
@@ -122,13 +122,17 @@ def _cell(row: Row) -> dict[str, Any]:
     measured = row["measured"]
     show = show_difference if row["kind"] == IMPROVEMENT else show_value
     cell = {name: row[name] for name in ("verdict", "reason", "survives")}
-    cell |= {"published": show(row["published"]["value"], share), "value": "", "interval": ""}
+    cell |= {"published": show(row["published"]["value"], share)}
     if measured is None:
-        return cell
-    bounds = (measured["low"], measured["high"])
-    interval = (
-        " to ".join(show_difference(bound, share) for bound in bounds)
-        if row["kind"] == IMPROVEMENT
-        else show_interval(bounds, share)
-    )
-    return cell | {"value": show(measured["value"], share), "interval": interval}
+        return cell | {"value": "", "interval": "", "others": ""}
+
+    def interval(bounds: Sequence[float]) -> str:
+        """Return the interval between two bounds in words."""
+        return " to ".join(show(bound, share) for bound in bounds)
+
+    has_others = row["predicted"] is not None and measured["num_seeds"] > 1
+    return cell | {
+        "value": show(measured["value"], share),
+        "interval": interval((measured["low"], measured["high"])),
+        "others": interval(row["predicted"]) if has_others else "",
+    }

@@ -48,7 +48,10 @@ def spread_over_runs(values: Sequence[float], confidence: float) -> Spread:
 
 
 def interval_over_seeds_and_items(
-    values: Sequence[float], replicates: np.ndarray, confidence: float
+    values: Sequence[float],
+    replicates: np.ndarray,
+    confidence: float,
+    num_other_seeds: int | None = None,
 ) -> tuple[float, float]:
     """Return the interval (low, high) of a score's mean over S training seeds, all measured on the
     same N items.
@@ -75,23 +78,32 @@ def interval_over_seeds_and_items(
 
     One seed says nothing of another: its interval is the percentile interval over items alone.
 
+    The mean over K other seeds, as somebody else's training has them, is d and K effects of its
+    own: its distance from the mean over these has A (1/S + 1/K) in place of A / S. Seeds' values
+    vary by A + C / N, so that SE_seeds^2 is their variance times 1/S + 1/K, all else as above. The
+    interval that holds such a mean is wider than that of d, however many seeds there are here.
+
     Args:
         values: (S,), one a seed.
         replicates: (S, R), the same values in R resamples of the items; a column is one draw for
             all seeds.
         confidence: the interval's coverage, in (0, 1).
+        num_other_seeds: K, for the interval of the mean over as many other seeds; None for that of
+            d.
     """
     scores, draws = _check(values, replicates)
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must lie in (0, 1), got {confidence}")
     if len(scores) == 1:
         return percentile_interval(draws[0], confidence)
-    error, freedom = _error(scores, draws)
+    error, freedom = _error(scores, draws, num_other_seeds)
     reach = student.ppf((1 + confidence) / 2, freedom) * error
     return float(scores.mean() - reach), float(scores.mean() + reach)
 
 
-def p_value_over_seeds_and_items(values: Sequence[float], replicates: np.ndarray) -> float:
+def p_value_over_seeds_and_items(
+    values: Sequence[float], replicates: np.ndarray, num_other_seeds: int | None = None
+) -> float:
     """Return the two-sided p value of a mean difference over S training seeds being zero.
 
     For several seeds it is that of Student's t of `interval_over_seeds_and_items`: the interval of
@@ -103,12 +115,13 @@ def p_value_over_seeds_and_items(values: Sequence[float], replicates: np.ndarray
 
     Args:
         values, replicates: (S,) and (S, R), differences, as for the interval.
+        num_other_seeds: K, for the p value of the mean over as many other seeds being zero.
     """
     scores, draws = _check(values, replicates)
     mean = abs(scores.mean())
     error, freedom = (float(np.nanstd(draws[0])), np.inf)
     if len(scores) > 1:
-        error, freedom = _error(scores, draws)
+        error, freedom = _error(scores, draws, num_other_seeds)
     if error == 0:
         return float(mean == 0)
     return float(2 * student.sf(mean / error, freedom))
@@ -125,10 +138,15 @@ def _check(values: Sequence[float], replicates: np.ndarray) -> tuple[np.ndarray,
     return scores, draws
 
 
-def _error(scores: np.ndarray, draws: np.ndarray) -> tuple[float, float]:
-    """Return the standard error of the mean over several seeds, and its degrees of freedom."""
+def _error(
+    scores: np.ndarray, draws: np.ndarray, num_other_seeds: int | None
+) -> tuple[float, float]:
+    """Return the standard error of the mean over several seeds, or of its distance from the mean
+    over other ones, and its degrees of freedom.
+    """
     number = len(scores)
-    seeds_error = scores.std(ddof=1) / number**0.5
+    parts = 1 / number + (0 if num_other_seeds is None else 1 / num_other_seeds)
+    seeds_error = scores.std(ddof=1) * parts**0.5
     items_error = np.nanstd(draws.mean(axis=0))
     error = np.hypot(seeds_error, items_error)
     freedom = (number - 1) * (error / seeds_error) ** 4 if seeds_error > 0 else np.inf

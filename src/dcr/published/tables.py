@@ -42,7 +42,8 @@ class Table(Checked):
 
     ``sets`` are names of evaluation sets, over whose scores the numbers are the mean. ``rule`` is
     one of caption selection's where the benchmark has such, else words. ``items`` is how many the
-    numbers are of, None where that is not told. ``rounding`` is how far, in the table's unit, a
+    numbers are of, None where that is not told. ``trainings`` is over how many trainings each is
+    the mean. ``rounding`` is how far, in the table's unit, a
     number may be from its value. ``values`` are scores by encoder, ``improvements`` what the
     document states as encoder minus base.
     """
@@ -54,6 +55,7 @@ class Table(Checked):
     sets: list[str] = Field(min_length=1)
     rule: str = Field(min_length=1)
     items: PositiveInt | None
+    trainings: PositiveInt
     unit: Literal["percent", "fraction"]
     rounding: float = Field(ge=0)
     values: dict[str, float] = Field(default_factory=dict)
