@@ -3,6 +3,7 @@ down straight.
 """
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -18,6 +19,7 @@ from dcr.training.contrast import build_contrast
 from dcr.training.data import collate
 from dcr.training.distributed.processes import Processes, alone
 from dcr.training.model import ConditionModel
+from dcr.training.monitoring.monitor import Monitor
 from dcr.training.runs import STAGE1
 from dcr.training.stages import load_projector
 from dcr.training.step import MicroStep
@@ -203,7 +205,8 @@ def open_trainer(world, folder, name, processes, **changes):
     views = view_augmentation(p, backbone.preprocessing)
     run = run_of(p, name)
     micro_step = MicroStep(model, diffusion, views, run, build_contrast(run), processes)
-    return Trainer(micro_step, latents, list(range(len(latents))), lambda: 0.0, None)
+    watch = partial(Monitor, micro_step, None, None)
+    return Trainer(micro_step, latents, list(range(len(latents))), lambda: 0.0, None, watch)
 
 
 @pytest.mark.parametrize("published", [False, True])

@@ -350,3 +350,12 @@ def test_the_product_of_several_processes_is_not_that_of_one(world, tmp_path):
     two = open_job(world, tmp_path, **{"stage1.max_train_steps": 1, "processes.num_processes": 2})
     two.processes = processes.alone()
     assert two.checkpoints(run_of(two.parameters, "stage1")).find(1) is None
+
+
+@pytest.mark.parametrize("module", ["monitor", "trackers", "pictures", "diagnostics"])
+def test_what_a_person_sees_of_a_run_is_no_part_of_its_key(module):
+    from dcr.fingerprints import SOURCES
+
+    reached = SOURCES.reached(["dcr.training.stages", "dcr.training.views"])
+    assert "dcr.training.trainer" in reached
+    assert f"dcr.training.monitoring.{module}" not in reached

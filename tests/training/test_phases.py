@@ -13,6 +13,7 @@ import torch
 
 from dcr.errors import UserError
 from dcr.training import jobs, stages, trainer
+from dcr.training.monitoring.monitor import Monitor
 from dcr.training.work import Work
 from training_cuts import assert_same, in_processes
 from training_world import fixed_projector, open_job, weights, write_world
@@ -118,7 +119,7 @@ def second_phase(world, folder, start):
 
     job = open_job(world, folder, method="two", phases=TWO)
     run = method_runs(job.parameters, "two")[1]
-    work = Work(job.data, run, build_contrast(run))
+    work = Work(job.data, run, build_contrast(run), Monitor)
     projector = fixed_projector(world)
     tuning = job.parameters.tuning
     return stages.train_adapter(job.backbone, job.diffusion, projector, work, tuning, start)[0]

@@ -13,6 +13,7 @@ from dcr.data.views import ViewAugmentation
 from dcr.errors import UserError
 from dcr.training.contrast import build_contrast
 from dcr.training.model import add_lora, merge_tower, prepare_tower, tower_state
+from dcr.training.monitoring.monitor import Monitor
 from dcr.training.stages import load_projector, train_adapter, train_end_to_end, train_projector
 from dcr.training.work import Data, Work
 from training_world import load_world, parameters, run_of, write_world
@@ -44,7 +45,7 @@ def work(data, name="stage1", objective="reconstruction", steps=3, batch_size=4,
     }
     run = run_of(parameters(**values | changes), name)
     assert run.objective == objective
-    return Work(data, run, build_contrast(run))
+    return Work(data, run, build_contrast(run), Monitor)
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,7 @@ from dcr.training.distributed.launcher import launch
 from dcr.training.distributed.sharding import whole
 from dcr.training.fingerprint import code_hash
 from dcr.training.job import Job, State
+from dcr.training.monitoring.monitor import Monitor
 from dcr.training.runs import (
     END_TO_END,
     Run,
@@ -118,7 +119,7 @@ def _open_work(
         job.check_finished(run, checkpoints)
     for approximation in approximations(run):
         _log.warning("%s is approximate: %s.", run.name, approximation)
-    return Work(data, run, build_contrast(run), job.processes, checkpoints)
+    return Work(data, run, build_contrast(run), Monitor, job.processes, checkpoints)
 
 
 def _on_cpu(module: torch.nn.Module) -> State:

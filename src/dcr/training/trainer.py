@@ -7,9 +7,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
+from torch import nn
 
 from dcr.finite import require_finite
 from dcr.models.backbones import transformer_blocks
@@ -19,18 +20,15 @@ from dcr.training.cost import Plan, measure, plan
 from dcr.training.data import Collated, Samples, iterate_batches
 from dcr.training.distributed.processes import alone
 from dcr.training.distributed.sharding import own_part, shard
-from dcr.training.guards import (
-    IgnoredCondition,
-    check_end,
-    check_sizes,
-    count_skipped,
-)
-from dcr.training.monitoring.monitor import Monitor, log_plan
+from dcr.training.guards import IgnoredCondition, check_end, check_sizes, count_skipped
 from dcr.training.runs import RunResult
 from dcr.training.state import restore_state, training_state
 from dcr.training.step import MicroStep
 from dcr.training.stopping import JOB, STOP_FILE, Stopped, StopRequest
 from dcr.training.update import Update
+
+if TYPE_CHECKING:
+    from dcr.training.monitoring.monitor import Monitor
 
 _log = logging.getLogger(__name__)
 
@@ -46,7 +44,8 @@ class Trainer:
         validate: returns the noise error on a fixed held-out set, called every
             ``held_out.every_steps``.
         checkpoints: where to go on from and to save; None keeps nothing.
-        draw: what is shown beside the bar, see `dcr.training.monitoring.monitor.Monitor`.
+        watch: opens what shows the run, given the parameters that train by name. It comes from
+            outside, so that what a person sees is no part of what a checkpoint depends on.
 
     Raises:
         UserError: there are fewer samples than one step needs.
@@ -59,7 +58,7 @@ class Trainer:
         positions: list[int],
         validate: Callable[[], float],
         checkpoints: Checkpoints | None,
-        draw: Callable[[], Any] | None = None,
+        watch: Callable[[dict[str, nn.Parameter]], Monitor],
     ) -> None:
         self.run = run = micro_step.run
         self.processes = micro_step.processes
@@ -80,8 +79,7 @@ class Trainer:
             shard(self.model, transformer_blocks(self.model.tower), self.processes)
         self.trainable = self.model.trainable()
         self.update = Update(run, self.processes, self.trainable, self.scaler)
-        folder = checkpoints.folder if checkpoints else None
-        self.monitor = Monitor(micro_step, self.trainable, folder, draw)
+        self.monitor = watch(self.trainable)
         self._is_of_another = False
         watched = run.objective == "dcr" and micro_step.is_plain_contrast
         num_views = run.parameters.batches.num_views
@@ -119,7 +117,7 @@ class Trainer:
         cost = self._cost or measure(self.micro_step, self.model.backbone.image_size)
         own = {name: own_part(parameter) for name, parameter in self.trainable.items()}
         planned = plan(self.micro_step, cost, own)
-        log_plan(self.micro_step, self.trainable, planned, progress)
+        self.monitor.tell_plan(planned, progress)
         return planned
 
     def _loop(self, progress: Progress, stop: StopRequest, rows_per_chunk: int) -> None:

@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-from PIL import Image
 from torch.nn import functional as F
 
 from dcr.latents import LatentCache, OnlineLatents
@@ -19,7 +18,6 @@ from dcr.models.diffusion import Diffusion
 from dcr.training.batches import Augmentation, Batch, make_batch, to_pixels
 from dcr.training.data import collate
 from dcr.training.model import ConditionModel
-from dcr.training.monitoring.pictures import draw_reconstructions
 from dcr.training.precision import autocast
 from dcr.training.unet.predictor import Predictor
 
@@ -77,8 +75,8 @@ class HeldOutNoise:
     ) -> None:
         chosen = list(positions)[:num_samples]
         self._diffusion = diffusion
-        self._seed = seed
-        self._mask_padding = mask_padding
+        self.seed = seed
+        self.mask_padding = mask_padding
         self._predict = Predictor(diffusion, mask_padding=mask_padding)
         self._width = diffusion.unet.config.cross_attention_dim
         self._batches = []
@@ -109,25 +107,14 @@ class HeldOutNoise:
         """
         return self._mean_error(lambda batch: model(batch.pixels)[1].roll(1, dims=0))
 
-    def draw(self, model: ConditionModel, num_images: int, num_steps: int) -> Image.Image:
-        """Return the first images and what the UNet makes of their conditions, see
-        `dcr.training.monitoring.pictures`.
+    def first_images(self, count: int) -> torch.Tensor:
+        """Return the first images, (N, 3, H, W) in [0, 1], ``count`` of them or a batch."""
+        return self._batches[0].pixels[:count]
 
-        Args:
-            model: makes the conditions.
-            num_images: how many, at most a batch of them.
-            num_steps: DDIM steps.
-        """
-        batch = self._batches[0]
-        return draw_reconstructions(
-            model,
-            self._diffusion,
-            batch.pixels[:num_images],
-            batch.targets.shape[1:],
-            self._seed,
-            num_steps,
-            self._mask_padding,
-        )
+    @property
+    def latent_shape(self) -> torch.Size:
+        """The shape of one image's latents, (C, h, w)."""
+        return self._batches[0].targets.shape[1:]
 
     @torch.no_grad()
     def _mean_error(self, project: Callable[[_HeldOut], torch.Tensor]) -> float:

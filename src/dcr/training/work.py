@@ -4,8 +4,10 @@ checkpoints.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TYPE_CHECKING
 
 from dcr.devices import deterministic_algorithms
 from dcr.errors import UserError
@@ -24,6 +26,9 @@ from dcr.training.runs import Run, RunResult
 from dcr.training.step import MicroStep
 from dcr.training.trainer import Trainer
 from dcr.training.validation import HeldOutNoise
+
+if TYPE_CHECKING:
+    from dcr.training.monitoring.monitor import Monitor
 
 
 @dataclass
@@ -79,13 +84,14 @@ class Data:
 
 @dataclass
 class Work:
-    """What a run is given beside the models: its data, its numbers, its peers, and where it
-    keeps checkpoints.
+    """What a run is given beside the models: its data, its numbers, what shows it (a `Monitor`, or
+    what builds one of the same arguments), its peers, and where it keeps checkpoints.
     """
 
     data: Data
     run: Run
     contrast: Contrast
+    watch: Callable[..., Monitor]
     processes: Processes = field(default_factory=alone)
     checkpoints: Checkpoints | None = None
 
@@ -109,12 +115,12 @@ class Work:
             base,
         )
         validate = partial(data.held_out.model, model)
-        shown = self.run.parameters.monitoring
-        draw = partial(data.held_out.draw, model, shown.num_images, shown.num_denoising_steps)
+        folder = self.checkpoints.folder if self.checkpoints else None
+        watch = partial(self.watch, micro_step, folder, data.held_out)
         samples: Samples = data.latents
         if self.contrast.synthetic_weight:
             assert data.candidates is not None  # the job read them
             samples = WithCandidates(data.latents, data.candidates)
-        trainer = Trainer(micro_step, samples, data.positions, validate, self.checkpoints, draw)
+        trainer = Trainer(micro_step, samples, data.positions, validate, self.checkpoints, watch)
         with deterministic_algorithms(self.run.parameters.execution.deterministic):
             return trainer.fit()

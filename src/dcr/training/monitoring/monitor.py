@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from torch import nn
 
@@ -19,11 +19,15 @@ from dcr.training.batches import Batch
 from dcr.training.checkpoints import Progress
 from dcr.training.data import Collated
 from dcr.training.monitoring.diagnostics import diagnose
+from dcr.training.monitoring.pictures import draw_reconstructions
 from dcr.training.monitoring.trackers import Trackers
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from dcr.training.cost import Plan
     from dcr.training.step import MicroStep
+    from dcr.training.validation import HeldOutNoise
 
 _log = logging.getLogger(__name__)
 
@@ -33,23 +37,23 @@ class Monitor:
 
     Args:
         micro_step: of the run, whose section `monitoring` says what to show, and how often.
-        trainable: the parameters that train, by name.
         folder: for trackers and pictures; None writes neither.
-        draw: returns a picture of what the model tells the UNet of held-out images, as a PIL image.
+        held_out: whose first images are drawn as the model tells the UNet of them; None draws none.
+        trainable: the parameters that train, by name.
     """
 
     def __init__(
         self,
         micro_step: MicroStep,
-        trainable: dict[str, nn.Parameter],
         folder: Path | None,
-        draw: Callable[[], Any] | None = None,
+        held_out: HeldOutNoise | None,
+        trainable: dict[str, nn.Parameter],
     ) -> None:
         self._options = micro_step.run.parameters.monitoring
         self._micro_step = micro_step
         self._trainable = trainable
         self._folder = folder
-        self._draw = draw
+        self._held_out = held_out
         self._trackers: Trackers | None = None
         self._bar: Bar[None] | None = None
         self._is_first = micro_step.processes.is_first
@@ -73,6 +77,39 @@ class Monitor:
         if self._is_first and self._folder and names:
             settings = {"name": run.name, "objective": run.objective, **run.parameters.by_name()}
             self._trackers = Trackers(names, self._folder, run.name, settings, progress.rows)
+
+    def tell_plan(self, plan: Plan, progress: Progress) -> None:
+        """Tell what the run is about to do and to cost.
+
+        Args:
+            plan: what a step costs, on one process.
+            progress: the steps that are done.
+        """
+        tell_slow_precision(
+            self._micro_step.diffusion.device,
+            self._micro_step.run.parameters.mixed_precision,
+            "training",
+        )
+        run = self._micro_step.run
+        processes = self._micro_step.processes
+        diffusion = self._micro_step.diffusion
+        modules = (self._micro_step.model, diffusion.unet, diffusion.vae, diffusion.text_encoder)
+        numbers = sum(p.numel() for p in self._trainable.values())
+        total = sum(p.numel() for module in modules for p in module.parameters())
+        samples = (
+            run.stage.train_batch_size
+            * processes.count
+            * run.parameters.optimizer.gradient_accumulation_steps
+        )
+        in_all = samples * (run.max_train_steps - progress.step)
+        _log.info(
+            f"{run.name}: {numbers:,} trainable and {total - numbers:,} frozen parameters; steps"
+            f" {progress.step + 1} to {run.max_train_steps} of {samples} samples, {in_all:,} in"
+            f" all; {plan.rows_per_chunk} row(s) at once; a step takes about"
+            f" {plan.step_flops / 1e9:.1f} GFLOP and, beside weights and batch,"
+            f" {plan.step_bytes / 1e6:.0f} MB for activations, gradients and optimizer, in each of"
+            f" {processes.count} process(es)."
+        )
 
     def waiting(self, batches: Iterator[Collated]) -> Iterator[Collated]:
         """Pass ``batches`` on and note the time that they took to come."""
@@ -118,16 +155,25 @@ class Monitor:
         if self._trackers:
             self._trackers.log(row, progress.step)
         every = self._options.images_every_steps
-        drawing = (
-            self._is_first or self._micro_step.run.is_sharded
-        )  # then every process has a part of the model
-        if drawing and self._folder and self._draw and every and progress.step % every == 0:
-            picture = self._draw()
+        # Of a sharded model every process has a part.
+        drawing = self._is_first or self._micro_step.run.is_sharded
+        if drawing and self._folder and self._held_out and every and progress.step % every == 0:
+            picture = self._draw(self._held_out)
             if self._is_first:
-                with atomic_path(
-                    self._folder / "images" / f"step-{progress.step:06d}.png"
-                ) as temporary:
+                path = self._folder / "images" / f"step-{progress.step:06d}.png"
+                with atomic_path(path) as temporary:
                     picture.save(temporary, "PNG")
+
+    def _draw(self, held_out: HeldOutNoise) -> Image:
+        return draw_reconstructions(
+            self._micro_step.model,
+            self._micro_step.diffusion,
+            held_out.first_images(self._options.num_images),
+            held_out.latent_shape,
+            held_out.seed,
+            self._options.num_denoising_steps,
+            held_out.mask_padding,
+        )
 
     def close(self) -> None:
         """Close the bar and the trackers."""
@@ -135,46 +181,3 @@ class Monitor:
             self._bar.close()
         if self._trackers:
             self._trackers.close()
-
-
-def log_plan(
-    micro_step: MicroStep, trainable: dict[str, nn.Parameter], plan: Plan, progress: Progress
-) -> None:
-    """Tell what the run is about to do and to cost.
-
-    Args:
-        micro_step: of the run.
-        trainable: the parameters that train, by name.
-        plan: what a step costs, on one process.
-        progress: the steps that are done.
-    """
-    tell_slow_precision(
-        micro_step.diffusion.device, micro_step.run.parameters.mixed_precision, "training"
-    )
-    run = micro_step.run
-    processes = micro_step.processes
-    diffusion = micro_step.diffusion
-    modules = (micro_step.model, diffusion.unet, diffusion.vae, diffusion.text_encoder)
-    numbers = sum(p.numel() for p in trainable.values())
-    total = sum(p.numel() for module in modules for p in module.parameters())
-    samples = (
-        run.stage.train_batch_size
-        * processes.count
-        * run.parameters.optimizer.gradient_accumulation_steps
-    )
-    _log.info(
-        "%s: %s trainable and %s frozen parameters; steps %d to %d of %s samples, %s in all; %d"
-        " row(s) at once; a step takes about %.1f GFLOP and, beside weights and batch, %.0f MB for"
-        " activations, gradients and optimizer, in each of %d process(es).",
-        run.name,
-        f"{numbers:,}",
-        f"{total - numbers:,}",
-        progress.step + 1,
-        run.max_train_steps,
-        samples,
-        f"{samples * (run.max_train_steps - progress.step):,}",
-        plan.rows_per_chunk,
-        plan.step_flops / 1e9,
-        plan.step_bytes / 1e6,
-        processes.count,
-    )
