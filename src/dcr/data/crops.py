@@ -48,8 +48,10 @@ def crop_box(
 
 
 class Crop(NamedTuple):
-    """A crop: uint8 pixels, (S, S, 3); its box in the image, (left, top, right, bottom);
-    whether it is mirrored.
+    """A crop of an image, and where it was cut.
+
+    Uint8 pixels, (S, S, 3); its box in the image, (left, top, right, bottom); whether it is
+    mirrored.
     """
 
     pixels: np.ndarray
@@ -65,8 +67,7 @@ def base_crop(
     number: int = 0,
     horizontal_flip: float = 0.0,
 ) -> Crop:
-    """Return the random resized crop of an RGB image that CLIP and the VAE both see, image_size
-    pixels a side, bicubic.
+    """Return the random resized crop of an RGB image that CLIP and the VAE both see, bicubic.
 
     It depends on the image's hash and the crop's number alone, so neither order nor shard layout
     nor the number of processes changes it. The scale is relative to the area, the aspect stays
@@ -86,8 +87,7 @@ def base_crop(
 
 
 def center_crop(image: Image.Image, image_size: int) -> Crop:
-    """Return the largest centred square of an RGB image, resized to image_size pixels a side,
-    bicubic.
+    """Return the largest centred square of an RGB image, resized bicubically.
 
     Args:
         image: the whole picture, RGB.

@@ -21,8 +21,7 @@ _RESIZE_MODES = ("shortest", "squash", "longest")
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """From a PIL image to the tower's input; the one place that knows size, crop, mean and standard
-    deviation.
+    """A PIL image to the tower's input: the one place for size, crop, mean and standard deviation.
 
     interpolation: ``bicubic`` or ``bilinear``. resize_mode: ``shortest`` (shortest side, then
     centre crop), ``squash`` (both sides, aspect lost) or ``longest`` (longest side, then padding),

@@ -35,21 +35,21 @@ class ViewAugmentation:
     ratio: tuple[float, float]
 
     def __call__(self, pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """Return views of ``pixels``, (B, 3, H, W) in [0, 1]; every draw comes from
-        ``generator`` on the CPU.
+        """Return views of ``pixels``, (B, 3, H, W) in [0, 1].
+
+        Every draw comes from ``generator`` on the CPU.
         """
         return self.apply(pixels, self.draw(len(pixels), generator))
 
     @staticmethod
     def draw(count: int, generator: torch.Generator) -> torch.Tensor:
-        """Return the draws of ``count`` samples, (count, 10) in [0, 1), from ``generator``,
-        which is on the CPU.
-        """
+        """Return ``count`` samples' draws, (count, 10) in [0, 1), from a CPU ``generator``."""
         return torch.rand(count, 10, generator=generator)
 
     def apply(self, pixels: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
-        """Return views of ``pixels``, (B, 3, H, W) in [0, 1], from their ``draws``, (B, 10),
-        see `draw`.
+        """Return views of ``pixels``, (B, 3, H, W) in [0, 1].
+
+        Their ``draws``, (B, 10), are as `draw` returns them.
         """
         draws = draws.to(pixels)
         views = self._geometry(self._colour(pixels, draws[:, :4]), draws[:, 4:])
@@ -57,9 +57,7 @@ class ViewAugmentation:
 
     def _colour(self, pixels: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
         def factor(column: int, strength: float) -> torch.Tensor:
-            """Return (B, 1, 1, 1) factors within ``strength`` of 1, from one ``column`` of the
-            draws.
-            """
+            """Return (B, 1, 1, 1) factors within ``strength`` of 1, from a ``column`` of draws."""
             return (1 + (draws[:, column] * 2 - 1) * strength)[:, None, None, None]
 
         pixels = (pixels * factor(0, self.brightness)).clamp(0, 1)
@@ -71,9 +69,7 @@ class ViewAugmentation:
         return _rotate_hue(pixels, (draws[:, 3] * 2 - 1) * self.hue)
 
     def _geometry(self, pixels: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
-        """Crop, resize and flip all samples by one affine grid: bilinear sampling, no loop over
-        the batch.
-        """
+        """Crop, resize and flip all samples by one affine grid, sampled bilinearly."""
         area = self.scale[0] + draws[:, 0] * (self.scale[1] - self.scale[0])
         low, high = np.log(self.ratio)
         aspect = torch.exp(low + draws[:, 1] * (high - low))
@@ -99,9 +95,7 @@ class ViewAugmentation:
 
 
 def _rotate_hue(pixels: torch.Tensor, turn: torch.Tensor) -> torch.Tensor:
-    """Rotate each sample's hue by ``turn`` (B,) of a full circle, in the YIQ plane, keeping
-    luminance.
-    """
+    """Rotate hues by ``turn`` (B,) of a full circle, in the YIQ plane, keeping luminance."""
     angle = turn * 2 * torch.pi
     to_yiq, to_rgb = _yiq_matrices(pixels.dtype, pixels.device)
     cos = angle.cos()
@@ -115,8 +109,9 @@ def _rotate_hue(pixels: torch.Tensor, turn: torch.Tensor) -> torch.Tensor:
 
 @lru_cache(maxsize=8)
 def _yiq_matrices(dtype: torch.dtype, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the matrices to YIQ and back, (3, 3) each, made once: a copy from the CPU waits
-    for the device.
+    """Return the matrices to YIQ and back, (3, 3) each.
+
+    They are made once, as a copy from the CPU waits for the device.
     """
     with torch.inference_mode(False):
         to_yiq = torch.tensor(_TO_YIQ, dtype=dtype)

@@ -1,5 +1,4 @@
-"""The latent cache: for every accepted sample its crops and their VAE moments, in one tar per input
-shard.
+"""The latent cache: each accepted sample's crops and their VAE moments, a tar an input shard.
 
 A shard's key is made of everything that its bytes depend on, so that only what changed is computed
 again; see `dcr.latents.keys`. The format is in `dcr.latents.format`.

@@ -129,8 +129,7 @@ def _cut(
 def iterate_crops(
     tasks: list[CropTask], options: LatentOptions, pin_memory: bool
 ) -> Iterator[CropBatch]:
-    """Yield the crops of each of ``tasks``, in order, decoded ahead by ``options.num_workers``
-    processes.
+    """Yield the crops of each of ``tasks``, in order, decoded ahead by worker processes.
 
     Args:
         tasks: each becomes one batch.

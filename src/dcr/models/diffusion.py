@@ -67,10 +67,9 @@ class Diffusion:
         return self
 
     def tokenize(self, prompts: list[str]) -> BatchEncoding:
-        """Return ``input_ids`` and ``attention_mask`` of N ``prompts``, each (N, T) int64; longer
-        ones are cut.
+        """Return ``input_ids`` and ``attention_mask`` of N ``prompts``, each (N, T) int64.
 
-        T is the tokenizer's maximum length.
+        Longer ones are cut. T is the tokenizer's maximum length.
         """
         return self.tokenizer(
             prompts,
@@ -105,9 +104,7 @@ class Diffusion:
         return distribution.mean, distribution.logvar
 
     def scale_latents(self, latents: torch.Tensor) -> torch.Tensor:
-        """Turn a draw from the moments, ``latents`` (B, C, h, w), into those that the UNet was
-        trained on.
-        """
+        """Scale ``latents`` (B, C, h, w), drawn from the moments, as the UNet expects."""
         config = self.vae.config
         scaled: torch.Tensor = (latents - (config.shift_factor or 0.0)) * config.scaling_factor
         return scaled
@@ -132,8 +129,7 @@ class Diffusion:
         timesteps: torch.Tensor,
         dtype: torch.dtype = torch.float32,
     ) -> torch.Tensor:
-        """Return x_t = sqrt(alpha_bar) z + sqrt(1 - alpha_bar) noise, (B, C, h, w) float32,
-        computed in ``dtype``.
+        """Return x_t = sqrt(alpha_bar) z + sqrt(1 - alpha_bar) noise, (B, C, h, w) float32.
 
         Args:
             latents: z, scaled, (B, C, h, w).
@@ -215,8 +211,9 @@ class Diffusion:
         }
 
     def save(self, folder: str | Path) -> None:
-        """Write the parts into ``folder`` in diffusers' layout, weights as safetensors, which
-        must be finite.
+        """Write the parts into ``folder`` in diffusers' layout.
+
+        Weights are safetensors, and must be finite.
         """
         for part in (self.vae, self.unet, self.text_encoder):
             require_finite(
@@ -227,8 +224,9 @@ class Diffusion:
 
 
 def load_diffusion(source: str, device: str | torch.device = "cpu") -> Diffusion:
-    """Load a diffusion model in float32. Nothing is downloaded: what is not here is an error that
-    says so.
+    """Load a diffusion model in float32; nothing is downloaded.
+
+    What is not here is an error that says so.
 
     Args:
         source: a diffusers folder with parts vae, unet, scheduler, text_encoder, tokenizer; the hub

@@ -1,7 +1,7 @@
-"""The parts of a diffusers folder: each built from its checked configuration, and loaded with
-weights that fit it.
+"""The parts of a diffusers folder: each built from its checked configuration, with its weights.
 
-Weights are compared by name and shape with what the configuration builds, before any is loaded.
+Weights must fit it: they are compared by name and shape with what the configuration builds,
+before any is loaded.
 """
 
 from __future__ import annotations
@@ -69,8 +69,10 @@ class DiffusionSource:
             ) from error
 
     def build_scheduler(self) -> DDPMScheduler:
-        """Return the noise schedule; UserError where a step takes away less than nothing or
-        more than all.
+        """Return the noise schedule.
+
+        Raises:
+            UserError: a step takes away less than nothing or more than all.
         """
         path = self.folder / "scheduler" / PARTS["scheduler"]
         try:
@@ -115,8 +117,10 @@ class DiffusionSource:
         )
 
     def load_part(self, part: str) -> Any:
-        """Return ``vae`` or ``unet``, the ``part``, with its weights in float32; UserError where
-        they do not fit or are not finite.
+        """Return ``vae`` or ``unet``, the ``part``, with its weights in float32.
+
+        Raises:
+            UserError: they do not fit or are not finite.
         """
         model, state = self.fitted(part, only_shapes=False)
         state = {
@@ -128,8 +132,10 @@ class DiffusionSource:
         return model
 
     def load_text_encoder(self) -> CLIPTextModel:
-        """Return the text encoder in float32; UserError where its weights do not fit or are not
-        finite.
+        """Return the text encoder in float32.
+
+        Raises:
+            UserError: its weights do not fit or are not finite.
         """
         _, state = self.fitted("text_encoder", only_shapes=False)
         self._require_finite(state, "text_encoder")

@@ -1,7 +1,7 @@
-"""Which latent-diffusion models can be conditioned on one sequence of tokens and nothing else, told
-from their files.
+"""Tell from its files whether a latent-diffusion model can be conditioned on tokens alone.
 
-Configurations reach diffusers and transformers through the lists below.
+The condition is one sequence of tokens and nothing else. Configurations reach diffusers and
+transformers through the lists below.
 """
 
 from __future__ import annotations
@@ -59,8 +59,7 @@ _OTHER_INPUTS = {  # keys of the UNet's configuration, and what a value asks for
 
 
 def read_diffusion(folder: Path, source: str) -> DiffusionSource:
-    """Return the configurations of a folder whose model needs nothing but noisy latents, timesteps
-    and tokens.
+    """Return a folder's configurations, whose model needs only noisy latents, timesteps and tokens.
 
     Args:
         folder: with parts vae, unet, scheduler, text_encoder and tokenizer, as diffusers writes

@@ -1,5 +1,4 @@
-"""Images from the frozen diffusion model under a condition: what the condition tells the UNet, made
-visible.
+"""Images from the frozen diffusion model that show what a condition tells the UNet.
 
 Notation: B batch, T tokens, d width of image features, m cross-attention width, C latent channels,
 h x w latent size, H x W image size.

@@ -91,8 +91,10 @@ def _files_of(role: str, source: str, location: Path) -> list[str]:
 
 
 def _check_model(role: str, source: str, location: Path) -> None:
-    """Compare configurations and weights; UserError where they make no model, or none that can
-    be used.
+    """Compare configurations and weights.
+
+    Raises:
+        UserError: they make no model, or none that can be used.
     """
     if role == "diffusion":
         check_diffusion(location, source)
@@ -125,8 +127,9 @@ def _fetch_diffusion(source: str) -> tuple[Path, str | None]:
 
 
 def _fetch(model: HubModel, kind: Kind) -> tuple[Path, str]:
-    """Return the model's folder in the hub's cache, and its commit; the cache serves where the
-    hub is out of reach.
+    """Return the model's folder in the hub's cache, and its commit.
+
+    The cache serves where the hub is out of reach.
     """
     from huggingface_hub import snapshot_download
 

@@ -74,8 +74,9 @@ def check_hashes(record: dict[str, Any], expected_sha256: dict[str, str]) -> Non
 
 
 def warn_of_changes(record: dict[str, Any], previous: dict[str, Any]) -> None:
-    """Log, as warnings, which files of a model's ``record`` are others than in the ``previous`` one
-    of the same source.
+    """Log as warnings which files of a model's ``record`` differ from the ``previous`` one.
+
+    Both are of the same source.
     """
     if previous.get("source") != record["source"]:
         return
@@ -88,9 +89,7 @@ def _changed(files: dict[str, Any], previous: dict[str, Any]) -> Iterator[str]:
 
 
 def _licence(folder: Path) -> str:
-    """Return the licence that the folder's model card declares, ``unknown`` where it declares
-    none.
-    """
+    """Return the licence that the folder's model card declares, else ``unknown``."""
     from huggingface_hub import ModelCard
 
     try:
@@ -101,8 +100,6 @@ def _licence(folder: Path) -> str:
 
 
 def licence_of(info: ModelInfo) -> str:
-    """Return the licence that ``info``, of a repository, declares, ``unknown`` where it declares
-    none.
-    """
+    """Return the licence that a repository's ``info`` declares, else ``unknown``."""
     data = info.card_data or {}
     return str(data.get("license_name") or data.get("license") or "unknown")

@@ -1,8 +1,8 @@
-"""Configurations that came with a model are data: only keys on a list reach the libraries, numbers
-are bounded.
+"""Configurations that came with a model are data.
 
-A key that is not on a list may name code, another repository or a path outside the folder; such
-keys are dropped or refused before any library sees them.
+Only keys on a list reach the libraries, and numbers are bounded. A key that is not on a list may
+name code, another repository or a path outside the folder; such keys are dropped or refused before
+any library sees them.
 """
 
 from __future__ import annotations
@@ -60,8 +60,10 @@ _TOKENIZER_CONFIGS = {
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Return the mapping that the JSON file ``path`` holds; UserError if it is missing, too
-    large or none.
+    """Return the mapping that the JSON file ``path`` holds.
+
+    Raises:
+        UserError: it is missing, too large or no mapping.
     """
     try:
         if path.stat().st_size > _MAX_CONFIG:
@@ -81,9 +83,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of the message of ``error``, or the name of its kind, for a
-    sentence.
-    """
+    """Return the first line of the message of ``error``, or its kind's name, for a sentence."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
@@ -125,8 +125,7 @@ def only(config: Any, allowed: Collection[str], path: Path, what: str) -> dict[s
 def check_numbers(
     config: Mapping[str, Any], weights: Mapping[str, torch.Tensor], path: Path
 ) -> None:
-    """Refuse numbers that no model with these weights can have, before anything is made of their
-    size.
+    """Refuse numbers that no model with these weights can have, before they set a size.
 
     Args:
         config: what is about to build a model.
@@ -174,8 +173,7 @@ def load_tokenizer(folder: Path, build: Callable[..., Any] | None = None, **opti
 
 
 def tokenizer_copy(folder: Path) -> Path:
-    """Return a temporary folder with links to the tokenizer's files and the allowed keys of its
-    configurations.
+    """Return a temporary folder: links to a tokenizer's files, allowed keys of its configurations.
 
     Args:
         folder: holds the files of a tokenizer of transformers; they are linked, not copied.

@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 
 
 class Projector(nn.Sequential):
-    """LayerNorm -> Linear -> GELU -> Linear, from the image embedding to the UNet's cross-attention
-    width.
+    """LayerNorm -> Linear -> GELU -> Linear, from image embedding to cross-attention width.
 
     Args:
         in_features: width d of the image embedding before L2 normalisation (768 for ViT-L/14).
@@ -49,8 +48,7 @@ class Projector(nn.Sequential):
 
 
 class TokenProjector(nn.Module):
-    """Projects the image embedding and every patch token, each through a `Projector`, to condition
-    tokens.
+    """Projects image embedding and patch tokens to condition tokens, each by its `Projector`.
 
     Args:
         embed_dim: width d of the image embedding.
@@ -66,9 +64,7 @@ class TokenProjector(nn.Module):
         self.patches = Projector(token_dim, out_features)
 
     def forward(self, features: torch.Tensor, patch_tokens: torch.Tensor) -> torch.Tensor:
-        """Return condition tokens of ``features``, (B, d), and ``patch_tokens``, (B, P, w); the
-        former's come first.
-        """
+        """Return condition tokens of ``features``, (B, d), then of ``patch_tokens``, (B, P, w)."""
         return torch.cat([self.embedding(features)[:, None], self.patches(patch_tokens)], dim=1)
 
 
@@ -107,12 +103,11 @@ def project(
 
 
 def load_published_projector(path: str | Path) -> dict[str, torch.Tensor]:
-    """Read a `Projector`'s weights: our safetensors, or a published
-    ``checkpoint-project-clip-{step}.bin``.
+    """Read a `Projector`'s weights: our safetensors, or a published ``.bin``.
 
-    A ``.bin`` is read with ``weights_only=True``. Prefixes such as ``module.`` or
-    ``project_clip.``, which training wrappers leave, are taken off. The result is float32, under
-    this module's names.
+    The latter is called ``checkpoint-project-clip-{step}.bin``. A ``.bin`` is read with
+    ``weights_only=True``. Prefixes such as ``module.`` or ``project_clip.``, which training
+    wrappers leave, are taken off. The result is float32, under this module's names.
 
     Args:
         path: of the file; without the suffix ``.safetensors`` it is read as a ``.bin``.

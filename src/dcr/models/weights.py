@@ -1,5 +1,4 @@
-"""Files of weights as data: tensors by name, fitted to the model that they are meant for, or one
-sentence.
+"""Files of weights as data: tensors by name, fitted to their model, or an error of one sentence.
 
 Nothing is unpickled but tensors, and what a file claims about itself is never allocated before it
 is compared.
@@ -159,8 +158,9 @@ def _read_torch(path: Path) -> Any:
 
 
 def _check_archive(path: Path) -> None:
-    """Refuse an archive that would unpack to far more than its own size: tensors are stored,
-    programs are packed.
+    """Refuse an archive that would unpack to far more than its own size.
+
+    Tensors are stored in it, programs alone are packed.
     """
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
@@ -189,9 +189,7 @@ def _unwrap(checkpoint: Any, path: Path) -> dict[str, torch.Tensor]:
 
 
 def _strip_prefixes(state: dict[str, Any], expected: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the state under the names, without or with a known prefix, that agree most with
-    the expected ones.
-    """
+    """Return the state under the names, with or without a known prefix, that match best."""
     forms = [{_without_wrappers(name): value for name, value in state.items()}]
     for form in forms:  # it grows: prefixes may be nested
         shared = [prefix for prefix in _PREFIXES if all(name.startswith(prefix) for name in form)]
@@ -209,8 +207,9 @@ def _without_wrappers(name: str) -> str:
 
 
 def _as_shaped(tensor: torch.Tensor, expected: torch.Tensor | None) -> torch.Tensor:
-    """Return a single number in the model's form; libraries disagree on () and (1,) for the
-    logit scale.
+    """Return a single number in the model's form.
+
+    Libraries disagree on () and (1,) for the logit scale.
     """
     if expected is not None and tensor.numel() == expected.numel() == 1:
         return tensor.reshape(expected.shape)

@@ -132,8 +132,9 @@ class EvaluationImages:
         return np.array([self._rows.get(bits.tobytes(), -1) for bits in sha256], np.int32)
 
     def near_to(self, phash: np.ndarray) -> np.ndarray:
-        """Return for each of ``phash``, uint64 (N,), the nearest image within the distance, -1
-        for none.
+        """Return the nearest image within the distance, -1 for none, for each of ``phash``.
+
+        ``phash`` is uint64 (N,).
         """
         nearest = np.full(len(phash), -1, np.int32)
         best = np.full(len(phash), self._distance + 1)
@@ -152,9 +153,7 @@ class EvaluationImages:
 
 
 def hex_to_uint64(texts: Iterable[str | None], words: int) -> np.ndarray:
-    """Return the first ``words`` * 64 bits of each of ``texts`` in hex, uint64 (N, words);
-    zeros for None.
-    """
+    """Return the first ``words`` * 64 bits of hex ``texts``, uint64 (N, words); zeros for None."""
     digits = 16 * words
     joined = "".join(text[:digits] if text else "0" * digits for text in texts)
     return np.frombuffer(bytes.fromhex(joined), ">u8").astype(np.uint64).reshape(-1, words)

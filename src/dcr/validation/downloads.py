@@ -18,16 +18,15 @@ _MAX_STATS_BYTES = 1 << 20
 
 
 def hash_of_download(metadata: dict[str, Any]) -> bool:
-    """Tell whether the sha256 in ``metadata`` is that of a download, perhaps of other bytes
-    than the image stored.
+    """Tell whether the sha256 in ``metadata`` is that of the download.
+
+    The image stored may have other bytes.
     """
     return "original_width" in metadata and "original_height" in metadata
 
 
 def was_resized(metadata: dict[str, Any]) -> bool:
-    """Tell whether ``metadata`` say that the image stored has another size than the download
-    had.
-    """
+    """Tell whether ``metadata`` say that the image stored and the download differ in size."""
     sizes = [(metadata.get(side), metadata.get(f"original_{side}")) for side in ("width", "height")]
     return hash_of_download(metadata) and any(stored != original for stored, original in sizes)
 
@@ -66,9 +65,7 @@ class EncodedAgain:
 
 
 def all_failed(shard: str) -> bool:
-    """Tell whether img2dataset's stats beside ``shard`` say that it tried, and that no download
-    succeeded.
-    """
+    """Tell whether img2dataset's stats of ``shard`` say that it tried and no download succeeded."""
     try:
         with fsspec.open(f"{shard.removesuffix('.tar')}_stats.json", "rb") as file:
             stats = json.loads(file.read(_MAX_STATS_BYTES))

@@ -48,8 +48,7 @@ def first_of_equals(
 def first_of_near(
     hashes: np.ndarray, last: np.ndarray, eligible: np.ndarray, distance: int
 ) -> np.ndarray:
-    """Return for each sample the position of the kept one that it nearly equals, -1 for those that
-    are kept.
+    """Return for each sample the kept one that it nearly equals, -1 for the kept.
 
     Kept samples are further than ``distance`` from each other, every other one lies within it of a
     kept one: in the order of choice a sample is kept if no kept one is near.
@@ -75,8 +74,9 @@ def first_of_near(
 
 
 def near_pairs(hashes: np.ndarray, distance: int) -> Iterator[np.ndarray]:
-    """Yield all pairs of positions (M, 2), the smaller first, of distinct hashes within
-    ``distance``, each once.
+    """Yield all pairs of positions (M, 2) of distinct hashes within ``distance``, each once.
+
+    The smaller position comes first.
 
     Args:
         hashes: uint64 (N,), no two equal.
@@ -122,8 +122,9 @@ def choose_blocks(count: int, distance: int) -> int:
 
 
 def equal_neighbours(keys: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield all pairs of positions, (P, 2) int32, whose keys are equal, those at the same distance
-    in sorted order together.
+    """Yield all pairs of positions, (P, 2) int32, whose keys are equal.
+
+    Pairs at the same distance in sorted order come together.
 
     Args:
         keys: (N,) uint64.
@@ -139,8 +140,9 @@ def equal_neighbours(keys: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def _keep(pairs: np.ndarray, count: int) -> np.ndarray:
-    """Return the kept neighbour of each of ``count`` samples, -1 for the kept; smaller
-    positions choose first.
+    """Return the kept neighbour of each of ``count`` samples, -1 for the kept.
+
+    Smaller positions choose first.
     """
     leaders = np.full(count, -1, np.int64)
     undecided = np.ones(count, bool)

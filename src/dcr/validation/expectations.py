@@ -1,5 +1,6 @@
-"""Great Expectations on the sample table: a suite kept by hand in YAML, results that name the
-worst shards.
+"""Great Expectations on the sample table.
+
+The suite is kept by hand in YAML; results name the worst shards.
 """
 
 from __future__ import annotations
@@ -95,8 +96,9 @@ def _define(samples: pd.DataFrame) -> tuple[Any, Any]:
 
 
 def check_suite(suite: dict[str, Any], where: str) -> None:
-    """Raise UserError unless a suite has a suite's shape; whether its expectations exist, the
-    library tells.
+    """Raise UserError unless a suite has a suite's shape.
+
+    Whether its expectations exist, the library tells.
 
     Args:
         suite: ``name`` and ``expectations``, as the file holds them.

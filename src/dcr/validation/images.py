@@ -1,6 +1,4 @@
-"""Encoded images measured: header, full decode, luminance and perceptual hash, with bounded
-memory.
-"""
+"""Measure encoded images: header, full decode, luminance, perceptual hash; in bounded memory."""
 
 from __future__ import annotations
 
@@ -41,19 +39,16 @@ class ImageMeasures:
 
 
 def measure_image(content: bytes, max_pixels: int) -> ImageMeasures:
-    """Return the measures of one encoded image, ``content``, of at most ``max_pixels``; see
-    `measure_images`.
-    """
+    """Return the measures of encoded ``content``, at most ``max_pixels``; see `measure_images`."""
     return measure_images([content], max_pixels)[0]
 
 
 def measure_images(contents: list[bytes | None], max_pixels: int) -> list[ImageMeasures]:
-    """Return the measures of ``contents``; decode those that declare at most ``max_pixels``, one at
-    a time.
+    """Return the measures of ``contents``; decode those that declare at most ``max_pixels``.
 
-    Never raises for what the bytes hold: a failure is named in ``reason`` and told in
-    ``decode_error``. Of None nothing is known. Many at once are measured faster than one by one:
-    small arrays cost the same as small batches.
+    They are decoded one at a time. Never raises for what the bytes hold: a failure is named in
+    ``reason`` and told in ``decode_error``. Of None nothing is known. Many at once are measured
+    faster than one by one: small arrays cost the same as small batches.
     """
     found = [
         (ImageMeasures(), None) if content is None else _decode(content, max_pixels)
@@ -104,8 +99,7 @@ def _is_animated(image: Image.Image) -> bool:
 
 
 def luma_tells_all(image: Image.Image) -> bool:
-    """Tell whether an opened ``image`` is a JPEG that can be decoded in colour if and only if its
-    luma can.
+    """Tell whether an opened ``image`` is a JPEG whose colour decodes if and only if its luma does.
 
     For luma alone libjpeg reads and checks every bit of the colours too and omits what comes after:
     their transforms, which cannot fail, and their enlargement, which fails for factors that are not
@@ -124,8 +118,9 @@ def _reduce(image: Image.Image) -> tuple[list[int], Image.Image]:
 
 
 def _mean_and_spread(counts: np.ndarray) -> tuple[list[float], list[float]]:
-    """Return mean and standard deviation, to three places, of histograms (N, 256) of levels 0
-    to 255.
+    """Return mean and standard deviation of histograms (N, 256) of levels 0 to 255.
+
+    Both are rounded to three places.
     """
     levels = np.arange(256.0)
     total = counts.sum(axis=1)
@@ -135,8 +130,7 @@ def _mean_and_spread(counts: np.ndarray) -> tuple[list[float], list[float]]:
 
 
 def perceptual_hashes(small: np.ndarray) -> list[str]:
-    """Return the 64-bit DCT hashes, each 16 hex digits, of grey images averaged to 32 x 32: (N, 32,
-    32).
+    """Return the 64-bit DCT hashes, each 16 hex digits, of grey images averaged to 32 x 32.
 
     Of an image's type-II DCT the lowest 8 x 8 coefficients are compared with their median (Zauner,
     "Implementation and Benchmarking of Perceptual Image Hash Functions", 2010).

@@ -1,6 +1,4 @@
-"""Shards into rows, one for each sample; one shard is the unit of work, and its harm ends with
-it.
-"""
+"""Shards into rows, one a sample; a shard is the unit of work, and its harm ends with it."""
 
 from __future__ import annotations
 
@@ -87,8 +85,9 @@ def fingerprint_shard(path: str, limits: Limits) -> str:
 
 
 def _measured_by(limits: Limits) -> dict[str, Any]:
-    """Return the limits that rows depend on: a shard that was not given up has the same ones
-    under all budgets.
+    """Return the limits that rows depend on.
+
+    A shard that was not given up has the same rows under all budgets.
     """
     return {
         name: value
@@ -100,8 +99,7 @@ def _measured_by(limits: Limits) -> dict[str, Any]:
 def measure_shard(
     path: str, name: str, limits: Limits, known: str | None = None
 ) -> ShardTable | None:
-    """Read one shard and return a row for every sample found in it, whatever is wrong with the
-    sample.
+    """Read one shard and return a row for every sample found in it, whatever is wrong with it.
 
     Args:
         path: of the shard, or its URL.
@@ -140,8 +138,7 @@ def measure_shard(
 
 
 def give_up_shard(path: str, name: str, why: str) -> ShardTable:
-    """Return what stands for the table of a shard that cannot be measured, with the reason
-    ``shard_too_costly``.
+    """Return the stand-in for the table of a shard that cannot be measured: ``shard_too_costly``.
 
     Args:
         path: of the shard, or its URL; it is opened, for its size.
@@ -173,8 +170,9 @@ def _lose_shard(path: str, name: str, *_: Any) -> ShardTable:
 def _measure_all(
     reader: ShardReader, name: str, limits: Limits, look: Callable[[], None]
 ) -> pa.Table:
-    """Return the rows of a shard; as rows take twenty times the memory of a table's, few of
-    them are kept as such.
+    """Return the rows of a shard.
+
+    As rows take twenty times the memory of a table's, few of them are kept as such.
     """
     tables = [SCHEMA.empty_table()]
     rows = []

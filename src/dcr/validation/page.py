@@ -108,8 +108,9 @@ def render_page(
 
 
 def collect_examples(rows: pd.DataFrame, shards: dict[str, str]) -> list[Example]:
-    """Return an example for each of ``rows``, its image read again from its place in
-    ``shards``, {name: path}.
+    """Return an example for each of ``rows``.
+
+    Its image is read again from its place in ``shards``, {name: path}.
     """
     return [
         _example(row, shards[row.shard])
@@ -164,9 +165,7 @@ def _chart(title: str, values: np.ndarray) -> dict[str, Any]:
 
 
 def _worst(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the shards with the largest rejected share or with findings of their own, the
-    worst first.
-    """
+    """Return the shards with the largest rejected share or findings of their own, worst first."""
     shards = [
         record | {"share": record["rejected"] / max(1, record["num_samples"])} for record in records
     ]

@@ -39,13 +39,13 @@ _IMAGE_IS_THERE = {
 
 @dataclass(frozen=True)
 class Limits:
-    """Where a sample begins to be wrong: sides and pixels in px, spread in luminance levels of 0 to
-    255.
+    """Where a sample begins to be wrong.
 
-    ``caption_choice`` is as in `dcr.validation.captions.choose_caption`, ``tokenizer`` as in
-    `token_counter` there, None to count no tokens; ``context_length`` is the number of tokens that
-    the text tower reads. A shard that takes more than ``max_seconds_per_megabyte`` of computing, or
-    ``max_gigabytes`` of memory, is given up; see `dcr.validation.watchdog`.
+    Sides and pixels are in px, spread in luminance levels of 0 to 255. ``caption_choice`` is as in
+    `dcr.validation.captions.choose_caption`, ``tokenizer`` as in `token_counter` there, None to
+    count no tokens; ``context_length`` is the number of tokens that the text tower reads. A shard
+    that takes more than ``max_seconds_per_megabyte`` of computing, or ``max_gigabytes`` of memory,
+    is given up; see `dcr.validation.watchdog`.
     """
 
     min_image_size: int

@@ -1,6 +1,4 @@
-"""Rows of samples on disk, one Parquet file a shard, so that memory never holds more than one
-shard's.
-"""
+"""Rows of samples on disk, a Parquet file a shard; memory never holds more than one shard's."""
 
 from __future__ import annotations
 

@@ -28,8 +28,9 @@ _PAGE = os.sysconf("SC_PAGESIZE")
 
 
 class GivenUp(BaseException):
-    """A shard took too long or too much; no `Exception`, as what guards against hostile bytes
-    would swallow it.
+    """A shard took too long or too much.
+
+    It is no `Exception`, as what guards against hostile bytes would swallow it.
     """
 
 

@@ -36,8 +36,9 @@ class CostlyImage(ValueError):
 
 
 def check_image_bytes(content: bytes) -> None:
-    """Refuse encoded ``content`` whose structure is made to cost time; takes microseconds for
-    others.
+    """Refuse encoded ``content`` whose structure is made to cost time.
+
+    The check takes microseconds. Whether the bytes are a sound image is left to the decoder.
 
     Whether the bytes are a sound image is left to the decoder.
 

@@ -1,6 +1,4 @@
-"""A folder of images with captions into shards of img2dataset's shape: equal files give equal
-bytes.
-"""
+"""Pack a folder of captioned images into img2dataset's shards: equal files give equal bytes."""
 
 from __future__ import annotations
 
@@ -24,8 +22,9 @@ RECORD = "ingest.json"  # beside the shards: what they were made from
 
 @dataclass
 class _Tally:
-    """What became of the images, while they are packed; ``first`` is the path and the reason of
-    the first failure.
+    """What became of the images while they are packed.
+
+    ``first`` is the path and the reason of the first failure.
     """
 
     packed: int = 0

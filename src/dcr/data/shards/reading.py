@@ -21,10 +21,10 @@ _COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")  # gzip, b
 
 
 def read_samples(shard: str) -> Iterator[Sample]:
-    """Yield the samples of ``shard``, a tar (local path or fsspec URL), in its order, as far as it
-    is sound.
+    """Yield the samples of ``shard``, a tar, in its order, as far as it is sound.
 
-    See `ShardReader` for what is refused and how damage is reported.
+    The shard is a local path or an fsspec URL. See `ShardReader` for what is refused and how damage
+    is reported.
     """
     with ShardReader(shard) as reader:
         yield from reader
@@ -92,8 +92,9 @@ class ShardReader:
             yield self._finish(group)
 
     def _finish(self, group: _Group) -> Sample:
-        """Return a group's sample; pieces of one sample differ in what they hold, samples of
-        one key do not.
+        """Return a group's sample.
+
+        Pieces of one sample differ in what they hold, samples of one key do not.
         """
         roles = group.roles()
         before = self._seen.get(group.key, 0)
@@ -206,9 +207,7 @@ class _Group:
         )
 
     def _note_dotted(self) -> None:
-        """Note images that are none of this key, as ``a.b.jpg`` is called ``b.jpg`` of the key
-        ``a``.
-        """
+        """Note images of another key, as ``a.b.jpg`` is called ``b.jpg`` of the key ``a``."""
         if any(
             "." in name and name.rpartition(".")[2] in IMAGE_EXTENSIONS for name in self.extensions
         ):
@@ -238,7 +237,8 @@ class _Group:
 
 
 def _is_frugal(text: bytes) -> bool:
-    """Tell whether a json's lists and objects are few for its size, as each takes twenty times
-    its bytes or more.
+    """Tell whether a json's lists and objects are few for its size.
+
+    Each of them takes twenty times its bytes or more.
     """
     return len(text) <= _SMALL_TEXT or text.count(b"[") + text.count(b"{") <= len(text) // 8

@@ -39,8 +39,7 @@ class Sample:
 
 
 def split_name(name: str) -> tuple[str, str] | None:
-    """Return (key, lower-case extension) of a member's name, or None for a name that belongs to no
-    sample.
+    """Return (key, lower-case extension) of a member's name, None if it belongs to no sample.
 
     The name is cut at the first dot of its last part, which is WebDataset's rule: ``a.b/c.d.jpg``
     has the key ``a.b/c`` and the extension ``d.jpg``.

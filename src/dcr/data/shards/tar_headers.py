@@ -58,8 +58,9 @@ class Member:
 
 
 def read_members(read: Read, offset: int = 0) -> Iterator[Member]:
-    """Yield all members from a place on; ``read`` is asked for places in ascending order, the last
-    of them again.
+    """Yield all members from a place on.
+
+    ``read`` is asked for places in ascending order, the last of them again.
 
     Args:
         read: see `read_member`.

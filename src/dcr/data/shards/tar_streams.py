@@ -26,11 +26,10 @@ _UNPACKERS: dict[bytes, Callable[[], Any]] = {  # by the expression that the fir
 
 
 class TarStream:
-    """What `read_members` reads by, over a stream that cannot go back, unpacked if it is gzip,
-    bzip2 or xz.
+    """What `read_members` reads by, over a stream that cannot go back.
 
-    Memory holds what is asked for at one time. A compressed stream may expand to a hundred times
-    its bytes.
+    A stream that is gzip, bzip2 or xz is unpacked. Memory holds what is asked for at one time. A
+    compressed stream may expand to a hundred times its bytes.
 
     Args:
         stream: an open file or download, at its start.
@@ -42,8 +41,9 @@ class TarStream:
         self._held = bytearray()  # the bytes from that place on
 
     def read(self, place: int, size: int) -> bytes:
-        """Return ``size`` bytes from ``place`` on, fewer where the stream ends; no place before it
-        can be read again.
+        """Return ``size`` bytes from ``place`` on, fewer where the stream ends.
+
+        No place before it can be read again.
 
         Raises:
             TarDamaged: the compressed bytes are damaged or cut short, or expand to too much.
@@ -75,8 +75,9 @@ def _plain(start: bytes, stream: BinaryIO) -> Iterator[bytes]:
 
 
 def _unpacked(unpacker: Any, packed: bytes, stream: BinaryIO) -> Iterator[bytes]:
-    """Yield pieces of bounded size; an unpacker is zlib's, which gives back what it left, or
-    like bz2's.
+    """Yield the unpacked bytes in pieces of bounded size.
+
+    An unpacker is zlib's, which gives back what it left, or like bz2's.
     """
     taken = len(packed)
     given = 0

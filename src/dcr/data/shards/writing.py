@@ -15,8 +15,9 @@ from dcr.files import atomic_path
 
 
 def write_tar(path: str | Path, members: Iterable[tuple[str, bytes]]) -> Path:
-    """Write (name, content) ``members`` to the tar ``path``, whole or not at all; equal members
-    give equal bytes.
+    """Write (name, content) ``members`` to the tar ``path``, whole or not at all.
+
+    Equal members give equal bytes.
     """
     with (
         atomic_path(path) as temporary,
@@ -31,12 +32,12 @@ def write_tar(path: str | Path, members: Iterable[tuple[str, bytes]]) -> Path:
 
 
 def write_shard(folder: str | Path, name: str, samples: Iterable[Sample]) -> Path:
-    """Write ``<name>.tar``, ``<name>.parquet`` and ``<name>_stats.json`` as img2dataset does;
-    return the tar.
+    """Write a shard's three files as img2dataset does; return the tar.
 
-    The samples stream through. Members carry no time; the stats file, which comes last and marks
-    the shard as whole, states zero for times, which were not measured. `describe_sample` fills in
-    the metadata that img2dataset states and a sample lacks.
+    They are ``<name>.tar``, ``<name>.parquet`` and ``<name>_stats.json``. The samples stream
+    through. Members carry no time; the stats file, which comes last and marks the shard as whole,
+    states zero for times, which were not measured. `describe_sample` fills in the metadata that
+    img2dataset states and a sample lacks.
 
     Args:
         folder: made where it is missing; files of these names in it are replaced.
@@ -61,10 +62,10 @@ def write_shard(folder: str | Path, name: str, samples: Iterable[Sample]) -> Pat
 
 
 def describe_sample(sample: Sample) -> dict[str, Any]:
-    """Return the json of ``sample``: img2dataset's columns, filled in from the image, overridden by
-    its metadata.
+    """Return the json of ``sample``: img2dataset's columns, overridden by its metadata.
 
-    Bytes of a caption that are not UTF-8 (surrogates, as Python reads them) stand in the txt alone.
+    Columns are filled in from the image. Bytes of a caption that are not UTF-8 (surrogates, as
+    Python reads them) stand in the txt alone.
     """
     width, height = _size(sample.image)
     caption = sample.caption and sample.caption.encode("utf-8", "replace").decode()

@@ -37,8 +37,9 @@ __all__ = [
 
 
 def load_backbone(source: str, device: str | torch.device = "cpu") -> Backbone:
-    """Load a backbone in evaluation mode, float32. Nothing is downloaded: what is not here is an
-    error that says so.
+    """Load a backbone in evaluation mode, float32; nothing is downloaded.
+
+    What is not here is an error that says so.
 
     Args:
         source: the path of a folder (transformers', or open_clip's), ``local-dir:<folder>``

@@ -18,8 +18,9 @@ _PROJECTIONS = ("q_proj", "k_proj", "v_proj")
 
 
 class SplitAttention(nn.Module):
-    """Multi-head attention with separate linear layers, called as ``nn.MultiheadAttention`` is by
-    open_clip's blocks.
+    """Multi-head attention with separate linear layers, called as open_clip's blocks call theirs.
+
+    The call is that of ``nn.MultiheadAttention``.
 
     Shape: query (B, L, w), key and value (B, S, w) if ``batch_first``, else (L, B, w) and (S, B,
     w); the output is (attention output, None). The attention mask is additive, (L, S), or None.
@@ -84,8 +85,10 @@ class SplitAttention(nn.Module):
         return (output if self.batch_first else output.transpose(0, 1)), None
 
     def fuse(self) -> nn.MultiheadAttention:
-        """Return an ``nn.MultiheadAttention`` with the same weights; ValueError while an
-        adapter is on them.
+        """Return an ``nn.MultiheadAttention`` with the same weights.
+
+        Raises:
+            ValueError: an adapter is on them.
         """
         parts = [getattr(self, name) for name in (*_PROJECTIONS, "out_proj")]
         if any(type(part) is not nn.Linear for part in parts):
@@ -115,22 +118,22 @@ class SplitAttention(nn.Module):
 
 
 def split_fused(module: nn.Module) -> None:
-    """Replace, in place, every ``nn.MultiheadAttention`` below ``module`` by `SplitAttention` with
-    the same weights.
-    """
+    """Replace every ``nn.MultiheadAttention`` below ``module`` by an equal `SplitAttention`."""
     replace_modules(module, nn.MultiheadAttention, SplitAttention)
 
 
 def fuse_attention(visual: nn.Module) -> None:
-    """Undo `split_fused` on a tower, in place; the weights, merged adapters included,
-    keep every bit.
+    """Undo `split_fused` on a tower, in place.
+
+    The weights, merged adapters included, keep every bit.
     """
     replace_modules(visual, SplitAttention, SplitAttention.fuse)
 
 
 def fused_state_dict(model: nn.Module) -> dict[str, torch.Tensor]:
-    """Return the state of ``model`` with the names it has when its attention is fused; the
-    model is not changed.
+    """Return the state of ``model`` with the names it has when its attention is fused.
+
+    The model is not changed.
     """
     state = model.state_dict()
     for name, module in model.named_modules():

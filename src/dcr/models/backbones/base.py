@@ -119,14 +119,16 @@ class Backbone(ABC):
         return self.preprocessing.interpolation
 
     def preprocess(self, image: Image.Image) -> torch.Tensor:
-        """Return ``image``, of any mode, as (3, H, H) float32 in [0, 1], resized and cropped,
-        not normalised.
+        """Return ``image``, of any mode, resized and cropped: (3, H, H) float32 in [0, 1].
+
+        It is not normalised.
         """
         return self.preprocessing(image)
 
     def encode_image(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Return embeddings (B, d) before L2 normalisation of ``pixels`` (B, 3, H, H) in [0,
-        1]; differentiable.
+        """Return embeddings (B, d), before L2 normalisation, of ``pixels``; differentiable.
+
+        ``pixels`` are (B, 3, H, H) in [0, 1].
         """
         embeddings: torch.Tensor = self.visual(self.preprocessing.normalize(pixels))
         return embeddings
@@ -135,11 +137,11 @@ class Backbone(ABC):
     def encode_tokens(
         self, pixels: torch.Tensor, layer: int = -2
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return embeddings (B, d) as `encode_image` does and patch tokens (B, P, w), in one pass;
-        differentiable.
+        """Return embeddings (B, d) and patch tokens (B, P, w) in one pass; differentiable.
 
-        The tokens are those after block ``layer``, without class token and final norm. The default,
-        the last block but one, is what LLaVA reads.
+        The embeddings are those of `encode_image`. The tokens are those after block ``layer``,
+        without class token and final norm. The default, the last block but one, is what LLaVA
+        reads.
 
         Args:
             pixels: (B, 3, H, H) in [0, 1].
@@ -186,9 +188,7 @@ class Backbone(ABC):
 
     @cached_property
     def tokenizer(self) -> Any:
-        """The tokenizer as its library built it; read at first use, since image features do not
-        need it.
-        """
+        """The library's own tokenizer, read at first use: image features do without it."""
         try:
             return self._load_tokenizer()
         except Exception as exc:  # whatever a foreign file may raise
@@ -198,14 +198,10 @@ class Backbone(ABC):
 
     @abstractmethod
     def count_tokens(self, texts: list[str]) -> list[int]:
-        """Return for each of ``texts`` the number of its tokens before any is cut, start and
-        end tokens included.
-        """
+        """Return the token counts of ``texts`` before any cut, start and end tokens included."""
 
     def tokenize(self, texts: list[str]) -> torch.Tensor:
-        """Return token ids (N, context length), int64, on the CPU, of ``texts``; what is too
-        long is cut.
-        """
+        """Return token ids (N, context length) of ``texts``, int64 on the CPU, cut if too long."""
         tokenizer = self.tokenizer
         try:
             return self._tokenize(tokenizer, list(texts))

@@ -16,15 +16,16 @@ from dcr.models.backbones.families import families
 
 
 def transformer_blocks(visual: nn.Module) -> Iterator[nn.Module]:
-    """Yield the residual attention blocks of ``visual`` in order; UserError if it has none of a
-    known kind.
+    """Yield the residual attention blocks of ``visual`` in order.
+
+    Raises:
+        UserError: it has none of a known kind.
     """
     yield from (block for block, _ in _blocks(visual))
 
 
 def split_attention(visual: nn.Module) -> None:
-    """Make the linear layers of every transformer block such that LoRA on them acts, in place, with
-    equal results.
+    """Make LoRA act on the linear layers of every transformer block, in place, with equal results.
 
     A pooling head's attention stays as it is: it is no target of LoRA. `fuse_attention` leads back.
 
@@ -36,11 +37,11 @@ def split_attention(visual: nn.Module) -> None:
 
 
 def lora_targets(visual: nn.Module, layers: Sequence[str] = LORA_LAYERS) -> list[str]:
-    """Return the names of the linear layers that LoRA may touch: attention and MLP of every
-    transformer block.
+    """Return the linear layers LoRA may touch: attention and MLP of every transformer block.
 
-    Found by module type. Patch embedding, norms, projections and pooling heads are no targets.
-    ValueError if fused attention is still there (`split_attention` comes first).
+    They are found by module type and given by name. Patch embedding, norms, projections and pooling
+    heads are no targets. ValueError if fused attention is still there (`split_attention` comes
+    first).
 
     Args:
         visual: the image tower.
@@ -65,8 +66,9 @@ def lora_targets(visual: nn.Module, layers: Sequence[str] = LORA_LAYERS) -> list
 
 
 def merge_lora(visual: nn.Module) -> None:
-    """Add the trained LoRA factors of ``visual`` to the weights they adapt and take the adapter
-    off, in place.
+    """Merge the trained LoRA factors of ``visual`` into its weights, in place.
+
+    The adapter is taken off.
     """
     from peft.tuners.lora import LoraLayer
 
@@ -99,8 +101,9 @@ def _is_chosen(name: str, held: frozenset[str], layers: Sequence[str]) -> bool:
 
 
 def _blocks(visual: nn.Module) -> list[tuple[nn.Module, Blocks]]:
-    """Return the transformer blocks of a tower, each with its make: that of its class, or of the
-    nearest base that is a block.
+    """Return the transformer blocks of a tower, each with its make.
+
+    The make is that of its class, or of the nearest base that is a block.
     """
     makes = {kind: family.blocks for family in families() for kind in family.blocks.types}
     found = []

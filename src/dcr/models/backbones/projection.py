@@ -32,16 +32,13 @@ class Projection:
 
     @classmethod
     def of(cls, layer: nn.Linear | nn.Parameter, name: str) -> Projection:
-        """Return the projection that ``layer``, or a bare parameter (w, d), of the full
-        ``name`` is.
-        """
+        """Return the projection of ``layer``, or a bare parameter (w, d), of the full ``name``."""
         if isinstance(layer, nn.Parameter):
             return cls(name, is_input_first=True)
         return cls(f"{name}.weight", None if layer.bias is None else f"{name}.bias")
 
     def fold(self, model: nn.Module, matrix: torch.Tensor) -> None:
-        """Put a map behind the layer, in place: what it gave, (B, d), becomes that times
-        ``matrix``.
+        """Put a map behind the layer, in place: its output (B, d) is multiplied by ``matrix``.
 
         Args:
             model: the model whose state the names are of.

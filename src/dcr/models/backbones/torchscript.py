@@ -36,9 +36,7 @@ class _Module:
 
 
 class _Unpickler(pickle.Unpickler):
-    """Knows tensors, their storages and attribute tables; any other name in the archive is an
-    error.
-    """
+    """Knows tensors, their storages and attribute tables; any other name is an error."""
 
     def __init__(self, archive: zipfile.ZipFile, root: str) -> None:
         super().__init__(archive.open(f"{root}/data.pkl"))
@@ -46,8 +44,10 @@ class _Unpickler(pickle.Unpickler):
         self._root = root
 
     def find_class(self, module: str, name: str) -> Any:
-        """Return what stands for ``name`` of ``module``; UnpicklingError for all but tensors
-        and modules.
+        """Return what stands for ``name`` of ``module``.
+
+        Raises:
+            pickle.UnpicklingError: it is neither tensor nor module.
         """
         if module.split(".")[0] == "__torch__":
             return type(name, (_Module,), {})
@@ -64,9 +64,7 @@ class _Unpickler(pickle.Unpickler):
         )
 
     def persistent_load(self, pid: Any) -> torch.Tensor:
-        """Return the storage, as a flat tensor, that ``pid`` (kind, dtype, key, device, count)
-        names.
-        """
+        """Return the storage, a flat tensor, of ``pid`` (kind, dtype, key, device, count)."""
         _, dtype, key, _, count = pid
         if not str(key).isalnum():
             raise pickle.UnpicklingError(f"the archive has no storage {key!r}")
@@ -79,9 +77,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 def is_torchscript(path: str | Path) -> bool:
-    """Tell whether the file ``path`` is a TorchScript archive, by the code that lies beside its
-    tensors.
-    """
+    """Tell whether the file ``path`` is a TorchScript archive: code lies beside its tensors."""
     if not zipfile.is_zipfile(path):
         return False
     with zipfile.ZipFile(path) as archive:
@@ -89,11 +85,10 @@ def is_torchscript(path: str | Path) -> bool:
 
 
 def activation_of(path: str | Path) -> bool | None:
-    """Return whether the program in ``path`` computes quick_gelu, as OpenAI's do, or gelu; None if
-    it shows neither.
+    """Return whether the program in ``path`` computes quick_gelu, None if it cannot be told.
 
-    The program is read as text: quick_gelu is ``x * sigmoid(1.702 x)``, and nothing else in a CLIP
-    takes a sigmoid.
+    OpenAI's do; False means gelu. The program is read as text: quick_gelu is ``x * sigmoid(1.702
+    x)``, and nothing else in a CLIP takes a sigmoid.
     """
     with zipfile.ZipFile(path) as archive:
         members = [
@@ -107,8 +102,7 @@ def activation_of(path: str | Path) -> bool | None:
 
 
 def read_torchscript(path: str | Path) -> dict[str, torch.Tensor]:
-    """Return the tensors of archive ``path`` by the dotted names of its modules, on the CPU, in
-    their stored types.
+    """Return the tensors of archive ``path`` by dotted module name, on the CPU, in stored types.
 
     Raises:
         pickle.UnpicklingError: the archive names anything but tensors and modules.

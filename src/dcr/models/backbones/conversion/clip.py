@@ -39,8 +39,7 @@ _ARGMAX_EOS = (
 
 
 def to_clip_model(model: Any, eos_token_id: int) -> CLIPModel:
-    """Return an open_clip CLIP or CustomTextCLIP as a transformers CLIPModel with equal features
-    and logits.
+    """Return an open_clip CLIP or CustomTextCLIP as a CLIPModel with equal features and logits.
 
     Args:
         model: a native ViT with class-token pooling, and a causal text transformer pooled at the
@@ -65,11 +64,11 @@ def to_clip_model(model: Any, eos_token_id: int) -> CLIPModel:
 
 
 def to_clip_text_model(model: Any, eos_token_id: int) -> CLIPTextModel:
-    """Return the text tower of open_clip's ``model`` as a CLIPTextModel, without projection; see
-    `to_clip_model`.
+    """Return open_clip's text tower as a CLIPTextModel, without projection; see `to_clip_model`.
 
-    Its last hidden state, (N, T, width), equals open_clip's tokens after ``ln_final``; what Stable
-    Diffusion reads. At ``eos_token_id``, the tokenizer's end token, its pooled output is taken.
+    The tower is that of ``model``. Its last hidden state, (N, T, width), equals open_clip's tokens
+    after ``ln_final``; what Stable Diffusion reads. At ``eos_token_id``, the tokenizer's end token,
+    its pooled output is taken.
     """
     clip_model = to_clip_model(model, eos_token_id)
     with torch.random.fork_rng(devices=[]):
@@ -121,9 +120,7 @@ def to_open_clip(clip_model: CLIPModel) -> tuple[dict[str, Any], dict[str, torch
 
 
 def to_clip_module_name(name: str) -> str:
-    """Return CLIPModel's name of what open_clip's image tower calls ``name``: a module or
-    parameter.
-    """
+    """Return CLIPModel's name of ``name``, a module or parameter of open_clip's image tower."""
     return "vision_model." + rename(f"{name}.", _VISION_NAMES).removesuffix(".")
 
 

@@ -1,8 +1,8 @@
-"""open_clip's SigLIP (a timm tower with attention pooling) and transformers' SiglipModel, weights
-bit for bit.
+"""open_clip's SigLIP and transformers' SiglipModel, each from the other, weights bit for bit.
 
-transformers states every size in its configuration; open_clip names one of timm's models, so that
-way is open only where timm has one of the same shape (`dcr.models.backbones.conversion.timm_vit`).
+open_clip's is a timm tower with attention pooling. transformers states every size in its
+configuration; open_clip names one of timm's models, so that way is open only where timm has one of
+the same shape (`dcr.models.backbones.conversion.timm_vit`).
 """
 
 from __future__ import annotations
@@ -41,8 +41,9 @@ _VISION_NAMES = [  # (timm, transformers)
 
 
 def to_siglip_model(model: Any) -> SiglipModel:
-    """Return ``model``, an open_clip CustomTextCLIP with SigLIP's tower, as a SiglipModel of equal
-    features and logits.
+    """Return ``model`` as a SiglipModel of equal features and logits.
+
+    It is an open_clip CustomTextCLIP with SigLIP's tower.
 
     Raises:
         UserError: the model has a part that SiglipModel lacks.
@@ -96,11 +97,10 @@ def siglip_to_open_clip(siglip: SiglipModel) -> tuple[dict[str, Any], dict[str, 
 
 
 def to_siglip_adapter(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Return the ``weights`` of a LoRA adapter on timm's tower, by module name, under SiglipModel's
-    names.
+    """Return a LoRA adapter's ``weights`` on timm's tower under SiglipModel's names.
 
-    timm's q, k and v are one layer. Its factor A serves all three, factor B and bias are cut in
-    three: the products are the same.
+    The weights are by module name. timm's q, k and v are one layer. Its factor A serves all three,
+    factor B and bias are cut in three: the products are the same.
     """
     converted = {}
     for name, tensor in weights.items():

@@ -38,8 +38,10 @@ def trunk_facts(trunk: VisionTransformer) -> dict[str, Any]:
 
 
 def vision_config(visual: TimmModel) -> dict[str, Any]:
-    """Return SiglipVisionConfig's values for ``visual``, for which `is_siglip` holds; UserError
-    where it has a part that SigLIP lacks.
+    """Return SiglipVisionConfig's values for ``visual``, for which `is_siglip` holds.
+
+    Raises:
+        UserError: it has a part that SigLIP lacks.
     """
     trunk = visual.trunk
     pool = visual.trunk.attn_pool

@@ -20,7 +20,9 @@ _BOS, _EOS = "<|startoftext|>", "<|endoftext|>"
 
 
 def write_clip_tokenizer(folder: Path, context_length: int) -> None:
-    """Write ``vocab.json``, ``merges.txt``, ``tokenizer_config.json`` and
+    """Write the four files of CLIP's tokenizer that every version of transformers reads.
+
+    They are ``vocab.json``, ``merges.txt``, ``tokenizer_config.json`` and
     ``special_tokens_map.json``.
 
     Every version of transformers reads these four; ``tokenizer.json`` is left out because old ones
@@ -55,8 +57,7 @@ def write_clip_tokenizer(folder: Path, context_length: int) -> None:
 def write_transformers_tokenizer(
     folder: Path, tokenizer: Any, options: Mapping[str, Any] | None = None
 ) -> None:
-    """Write a tokenizer of transformers, with what open_clip does to a text before it, into
-    ``folder``.
+    """Write transformers' tokenizer into ``folder``, with open_clip's cleaning of texts in it.
 
     ``canonicalize`` (lower case, no punctuation, single spaces; the word of SigLIP) becomes a
     normalizer; doing it twice, as open_clip will with the same files, changes nothing.
@@ -110,17 +111,13 @@ def _canonicalize() -> list[Any]:
 
 
 def is_open_clip_vocabulary(tokenizer: Any) -> bool:
-    """Tell whether ``tokenizer``, of transformers, has the very ids of open_clip's default
-    tokenizer.
-    """
+    """Tell whether transformers' ``tokenizer`` has the ids of open_clip's default tokenizer."""
     return bool(tokenizer.get_vocab() == _clip_vocabulary()[0])
 
 
 @cache
 def _clip_vocabulary() -> tuple[dict[str, int], list[str]]:
-    """Return {token: id} and the merges in order, with the special tokens as transformers
-    spells them.
-    """
+    """Return {token: id} and the merges in order, special tokens spelt as in transformers."""
     tokenizer = SimpleTokenizer()
     names = {"<start_of_text>": _BOS, "<end_of_text>": _EOS}
     vocabulary = {names.get(token, token): index for token, index in tokenizer.encoder.items()}

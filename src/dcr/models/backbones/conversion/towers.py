@@ -31,9 +31,7 @@ QKV = ("q_proj", "k_proj", "v_proj")
 
 
 def tower_config(transformer: Any, norm: nn.LayerNorm) -> dict[str, Any]:
-    """Return what transformers' configurations say of open_clip's ``transformer`` and of the
-    ``norm`` behind it.
-    """
+    """Return transformers' values for open_clip's ``transformer`` and the ``norm`` behind it."""
     block = transformer.resblocks[0]
     if not isinstance(block, open_clip_layers.ResidualAttentionBlock) or not isinstance(
         block.ls_1, nn.Identity
@@ -63,9 +61,7 @@ def activation_name(module: nn.Module) -> str:
 
 
 def tower_cfg(config: Any) -> dict[str, Any]:
-    """Return what open_clip's configurations say of a tower, from its ``config`` of
-    transformers.
-    """
+    """Return open_clip's values for a tower, from its ``config`` of transformers."""
     ratio = config.intermediate_size / config.hidden_size
     if int(config.hidden_size * ratio) != config.intermediate_size:
         ratio += 1e-9  # open_clip rounds width * ratio down
@@ -78,16 +74,12 @@ def tower_cfg(config: Any) -> dict[str, Any]:
 
 
 def rename(name: str, names: list[tuple[str, str]]) -> str:
-    """Replace, in ``name``, the first part of each pair of ``names`` by the second, in their
-    order.
-    """
+    """Replace in ``name`` the first part of each pair of ``names`` by the second, in order."""
     for old, new in names:
         name = name.replace(old, new)
     return name
 
 
 def inexpressible(reason: str, target: str = "a transformers CLIPModel") -> UserError:
-    """Return the error that says, by ``reason``, what the other side, ``target``, cannot
-    express.
-    """
+    """Return the error that ``target`` cannot express something, for the ``reason`` given."""
     return UserError(f"The model cannot be written as {target}: {reason}.")

@@ -123,8 +123,9 @@ class OpenClipBackbone(Backbone):
     def encode_tokens(
         self, pixels: torch.Tensor, layer: int = -2
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """See `Backbone.encode_tokens`: ``pixels`` (B, 3, H, H) in [0, 1], ``layer`` counted
-        from the end.
+        """See `Backbone.encode_tokens`.
+
+        ``pixels`` are (B, 3, H, H) in [0, 1], ``layer`` is counted from the end.
         """
         pixels = self.preprocessing.normalize(pixels)
         outputs = self.visual.forward_intermediates(pixels, indices=[layer], output_fmt="NLC")
@@ -166,8 +167,9 @@ FAMILY = OpenClipBackbone
 def _find_projection(
     module: nn.Module, names: tuple[str, ...], prefix: str = ""
 ) -> Projection | None:
-    """Return the first of the named parts that is a linear layer, or a parameter that open_clip
-    multiplies with.
+    """Return the first of the named parts that is a linear layer or a bare parameter.
+
+    open_clip multiplies with the latter.
     """
     for name in names:
         try:
@@ -180,8 +182,9 @@ def _find_projection(
 
 
 def _fitted(source: OpenClipSource, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Return the state under the model's names; what cannot be a model of these weights is
-    refused unbuilt.
+    """Return the state under the model's names.
+
+    What cannot be a model of these weights is refused unbuilt.
     """
     check_numbers(source.model_cfg, state, source.config_path)
     with torch.device("meta"):

@@ -19,8 +19,9 @@ def _layers_of(name: str) -> frozenset[str]:
 
 
 def _add_bias_afterwards(block: nn.Module) -> None:
-    """Have EVA's fused q, k and v called as a layer, with the bias added behind it; timm can do
-    either, with equal results.
+    """Have EVA's fused q, k and v called as a layer, with the bias added behind it.
+
+    timm can do either, with equal results.
     """
     for module in block.modules():
         if isinstance(module, EvaAttention):

@@ -1,6 +1,4 @@
-"""open_clip's models with a tower of timm: as they are, and SigLIP as a SiglipModel of
-transformers.
-"""
+"""open_clip's models with a tower of timm: as they are, and SigLIP as transformers' SiglipModel."""
 
 from __future__ import annotations
 

@@ -24,8 +24,10 @@ class TransformersForms(Forms):
 
     @abstractmethod
     def to_open_clip(self) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-        """Return ``model_cfg``, without a tokenizer, and state of the open_clip model; UserError
-        where open_clip cannot express it.
+        """Return ``model_cfg``, without a tokenizer, and state of the open_clip model.
+
+        Raises:
+            UserError: open_clip cannot express it.
         """
 
     def open_clip(self) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:

@@ -1,5 +1,6 @@
-"""The ``model_cfg`` of an open_clip model as checked data: of a folder nothing reaches open_clip
-but the keys listed here.
+"""The ``model_cfg`` of an open_clip model as checked data.
+
+Of a folder nothing reaches open_clip but the keys listed here.
 """
 
 from __future__ import annotations
@@ -67,12 +68,14 @@ _INNER = {
 
 
 def checked_model_cfg(model_cfg: Any, path: Path) -> dict[str, Any]:
-    """Return a ``model_cfg`` all of whose keys are known and harmless; UserError that names what is
-    not.
+    """Return a ``model_cfg`` all of whose keys are known and harmless.
 
     Args:
         model_cfg: as ``open_clip_config.json`` holds it.
         path: where it stands, for messages.
+
+    Raises:
+        UserError: names the key that is not.
     """
     lacking = {"embed_dim", "vision_cfg", "text_cfg"} - set(pick(model_cfg, _TOP, path))
     if lacking:

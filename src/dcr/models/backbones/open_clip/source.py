@@ -1,7 +1,6 @@
-"""What open_clip would build and load for a source, as checked data: configuration, weights,
-preprocessing, tokenizer.
+"""What open_clip would build and load for a source, as checked data.
 
-Nothing here builds a model.
+That is configuration, weights, preprocessing and tokenizer. Nothing here builds a model.
 """
 
 from __future__ import annotations
@@ -43,8 +42,9 @@ class OpenClipSource:
 
 
 def read_source(source: str) -> OpenClipSource:
-    """Return what ``source`` names: a ``local-dir:<folder>``, a folder's path, or ``<model
-    name>/<pretrained tag or file>``.
+    """Return what ``source`` names.
+
+    It is a ``local-dir:<folder>``, a folder's path, or ``<model name>/<pretrained tag or file>``.
 
     Raises:
         UserError: there is no such thing, or its configuration asks for what a folder may not ask
@@ -55,8 +55,9 @@ def read_source(source: str) -> OpenClipSource:
 
 
 def is_of_open_clip(location: str) -> bool:
-    """Tell whether open_clip reads the local source ``location``; a folder's ``config.json`` makes
-    it another library's.
+    """Tell whether open_clip reads the local source ``location``.
+
+    A folder's ``config.json`` makes it another library's.
     """
     if location.startswith(LOCAL) or not Path(location).is_dir():
         return True

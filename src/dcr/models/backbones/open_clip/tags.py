@@ -1,6 +1,4 @@
-"""What open_clip's own table knows of weights that come under a model's name: file, preprocessing,
-activation.
-"""
+"""What open_clip's own table knows of a model's weights: file, preprocessing, activation."""
 
 from __future__ import annotations
 
@@ -45,9 +43,7 @@ def tag_file(source: str, name: str, pretrained: str) -> Path:
 
 
 def cached_tag_file(tag: dict[str, Any]) -> Path | None:
-    """Return the local file of ``tag``, an entry of open_clip's table, None if it was never
-    downloaded.
-    """
+    """Return the local file of ``tag``, of open_clip's table, None if it was never downloaded."""
     repo_id, filename = os.path.split(tag.get("hf_hub", ""))
     for candidate in (
         [filename] if filename else ["open_clip_model.safetensors", "open_clip_pytorch_model.bin"]
@@ -62,8 +58,7 @@ def cached_tag_file(tag: dict[str, Any]) -> Path | None:
 
 
 def published_as(name: str, path: Path) -> dict[str, Any]:
-    """Return the entry of open_clip's table whose file has the name of the file ``path``, empty if
-    there is none.
+    """Return open_clip's table entry whose file is called as ``path`` is, empty if there is none.
 
     Args:
         name: of the model in open_clip, with or without quick_gelu; both are looked through.
@@ -79,8 +74,9 @@ def published_as(name: str, path: Path) -> dict[str, Any]:
 
 
 def shared_by_tags(name: str) -> dict[str, Any]:
-    """Return what the published weights of the model ``name`` all agree on, for a file that says
-    nothing about itself.
+    """Return what all published weights of the model ``name`` agree on.
+
+    It serves a file that says nothing about itself.
     """
     tags = open_clip.list_pretrained_tags_by_model(name)
     first, *others = [open_clip.get_pretrained_cfg(name, tag) for tag in tags] or [{}]
@@ -94,8 +90,7 @@ def shared_by_tags(name: str) -> dict[str, Any]:
 def set_activation(
     source: str, name: str, model_cfg: dict[str, Any], path: Path, tag: dict[str, Any]
 ) -> None:
-    """Put into ``model_cfg`` the activation that the weights were trained with, or warn that nobody
-    knows it.
+    """Put the activation that the weights were trained with into ``model_cfg``, warn if unknown.
 
     An archive's program shows it, and open_clip's table knows it of what it lists; a file of
     tensors says nothing. timm's towers have the activation of their name.

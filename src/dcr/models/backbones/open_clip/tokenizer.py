@@ -14,8 +14,9 @@ from dcr.models.model_configs import load_tokenizer
 
 
 class _Tokenizer(open_clip.SimpleTokenizer):  # type: ignore[misc]  # open_clip has no types
-    """open_clip's tokenizer, which keeps the token ids of the texts that it met last: encoders
-    share them.
+    """open_clip's tokenizer, which keeps the token ids of the texts that it met last.
+
+    Encoders share them.
     """
 
     _NUM_KEPT = 1 << 15
@@ -25,9 +26,7 @@ class _Tokenizer(open_clip.SimpleTokenizer):  # type: ignore[misc]  # open_clip 
         self._kept: dict[str, list[int]] = {}
 
     def encode(self, text: str) -> list[int]:
-        """Return the token ids of ``text``, start and end token left out, in a list of the
-        caller's own.
-        """
+        """Return a new list of the token ids of ``text``, without start and end token."""
         if text not in self._kept:
             if len(self._kept) >= self._NUM_KEPT:
                 self._kept.clear()
@@ -67,8 +66,9 @@ def build_tokenizer(source: OpenClipSource, context_length: int) -> Any:
 
 
 def count_tokens(tokenizer: Any, texts: list[str]) -> list[int]:
-    """Return for each of ``texts`` how many tokens ``tokenizer``, one of `build_tokenizer`, makes
-    of it before any is cut.
+    """Return how many tokens ``tokenizer`` makes of each of ``texts`` before any is cut.
+
+    The tokenizer is one of `build_tokenizer`.
     """
     if isinstance(tokenizer, open_clip.SimpleTokenizer):
         return [len(tokenizer.encode(text)) + 2 for text in texts]

@@ -19,8 +19,9 @@ from dcr.models.model_configs import load_tokenizer
 
 
 class TransformersTower(nn.Module):
-    """Vision model, pooling and projection as one module: normalised pixels (B, 3, H, H) to
-    embedding (B, d).
+    """Vision model, pooling and projection as one module.
+
+    It takes normalised pixels (B, 3, H, H) to embeddings (B, d).
     """
 
     def __init__(self, model: PreTrainedModel) -> None:
@@ -79,8 +80,9 @@ class TransformersBackbone(Backbone):
 
     @classmethod
     def load(cls, location: str, device: str | torch.device) -> Self:
-        """See `Backbone.load`: ``location``, whose weights are safetensors, or
-        ``pytorch_model.bin``, which is read as tensors alone, on ``device``.
+        """Load the folder ``location`` on ``device``; see `Backbone.load`.
+
+        Its weights are safetensors, or ``pytorch_model.bin``, which is read as tensors alone.
         """
         read = TransformersFolder.read(Path(location), cls.model_class)
         backbone = cls(read.load(), cls._preprocessing(read), read.path)
@@ -102,8 +104,9 @@ class TransformersBackbone(Backbone):
     def encode_tokens(
         self, pixels: torch.Tensor, layer: int = -2
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """See `Backbone.encode_tokens`: ``pixels`` (B, 3, H, H) in [0, 1], ``layer`` counted
-        from the end.
+        """See `Backbone.encode_tokens`.
+
+        ``pixels`` are (B, 3, H, H) in [0, 1], ``layer`` is counted from the end.
         """
         pixels = self.preprocessing.normalize(pixels)
         outputs = self.visual.vision_model(pixel_values=pixels, output_hidden_states=True)

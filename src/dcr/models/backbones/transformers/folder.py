@@ -77,8 +77,9 @@ class TransformersFolder:
         return cls(folder, model_class, config, find_weights(folder, WEIGHTS["transformers"]))
 
     def fitted(self, only_shapes: bool = False) -> dict[str, torch.Tensor]:
-        """Return the weights under the model's names; what cannot be a model of these weights is
-        refused unbuilt.
+        """Return the weights under the model's names.
+
+        What cannot be a model of these weights is refused unbuilt.
 
         Args:
             only_shapes: read no values: the weights then are tensors on ``meta``.

@@ -1,5 +1,6 @@
-"""The image processor of a transformers folder as preprocessing; it must say exactly what the tower
-takes.
+"""The image processor of a transformers folder as preprocessing.
+
+It must say exactly what the tower takes.
 """
 
 from __future__ import annotations
@@ -78,9 +79,7 @@ def read_preprocessing(folder: Path, image_size: int, processor: str) -> Preproc
 
 
 def _check_steps(processor: dict[str, Any], path: Path) -> None:
-    """Refuse an image processor that leaves out a step, or scales pixels to another range than
-    [0, 1].
-    """
+    """Refuse a processor that leaves out a step or scales pixels to other than [0, 1]."""
     left_out = [
         step
         for step in ("do_resize", "do_rescale", "do_normalize")
