@@ -152,6 +152,28 @@ def test_the_sweeps_runs_start_from_what_the_demo_left(stages):
     assert compare["outs"] == ["data/08_reporting/demo/sweep.html"]
 
 
+def test_the_ledger_follows_the_files_of_the_evaluation_and_not_the_folder_that_it_writes_to(
+    tmp_path, stages
+):
+    shutil.copytree(CONF, tmp_path / "conf")
+    (tmp_path / "conf/mine").mkdir()
+    (tmp_path / "conf/mine/globals.yml").write_text(
+        "extends: demo\nrecipe: mine\npipelines: [scenes, validation, latents, training, alignment,"
+        " evaluation, ledger]\n"
+    )
+    made = stages("mine", tmp_path / "conf")["ledger"]
+    reporting = "data/08_reporting/mine"
+    read = {path for path in made["deps"] if path.startswith(("data/07", "data/08"))}
+    assert read == {
+        *(f"data/07_model_output/mine/{name}.parquet" for name in ("measurements", "outcomes")),
+        *(
+            f"{reporting}/{name}.json"
+            for name in ("alignment", "evaluation_sets", "scores", "this_seed", "training")
+        ),
+    }
+    assert made["outs"] == [f"{reporting}/ledger.html", f"{reporting}/ledger.json"]
+
+
 def test_a_recipe_that_is_not_there_is_named(stages):
     with pytest.raises(UserError, match=r"--env nothing: there is no recipe 'nothing'"):
         stages("nothing")

@@ -58,20 +58,19 @@ def own_files():
     tables = {"outcomes": finished_run.outcomes(), "measurements": finished_run.measurements()}
     scores = finished_run.scores()
     evaluated = belonging.this_seed(evaluation, trained, scores=scores, **tables)
-    records = {
-        "training": trained,
-        "this_seed": evaluated,
-        "scores": scores,
-        "evaluation_sets": finished_run.sets(),
+    files = {
+        "own_training": trained,
+        "own_evaluation": evaluated,
+        "own_scores": scores,
+        "own_sets": finished_run.sets(),
+        **{f"own_{name}": table for name, table in tables.items()},
     }
-    return evaluation, training, tables, records
+    return evaluation, training, files
 
 
-def ledger_of(folder, own=OWN, values=None, more_encoders=None, without=(), mmvp=None, spoil=None):
-    """Run the pipeline and return its catalog."""
-    evaluation, training, tables, records = own_files()
-    if spoil:
-        spoil(tables, records)
+def ledger_of(folder, own=OWN, values=None, more_encoders=None, mmvp=None, **changed):
+    """Run the pipeline and return its catalog; ``changed`` takes the place of own files."""
+    evaluation, training, files = own_files()
     text = (CONF / "base/catalog_ledger.yml").read_text().replace("${globals:recipe}", "mine")
     entries = yaml.safe_load(text.replace("data/", f"{folder}/data/"))
     catalog = DataCatalog.from_config({name: entries[name] for name in ("ledger", "ledger_page")})
@@ -82,8 +81,8 @@ def ledger_of(folder, own=OWN, values=None, more_encoders=None, without=(), mmvp
         "params:alignment": belonging.alignment(),
         "params:recipe.name": "mine",
         "published_tables": check_tables(values or example(), "published.yml"),
-        "own_tables": {n: partial(tables.get, n) for n in tables if n not in without},
-        "own_records": {n: partial(records.get, n) for n in records if n not in without},
+        "alignment_record": {},
+        **(files | changed),
         "more_encoders": more_encoders or {},
         "mmvp_vlm": mmvp,
         "classification": None,
@@ -163,9 +162,9 @@ def test_an_encoder_that_cannot_be_loaded_is_told_after_the_page_is_written(tmp_
         ledger_of(tmp_path, own={}, more_encoders=encoders, mmvp=mmvp)
 
 
-@pytest.mark.parametrize("without", ["measurements", "this_seed"])
+@pytest.mark.parametrize("without", ["own_measurements", "own_evaluation"])
 def test_a_recipe_that_was_not_evaluated_has_nothing_beside(tmp_path, caplog, without):
-    rows = rows_of(ledger_of(tmp_path, without=[without]))
+    rows = rows_of(ledger_of(tmp_path, **{without: None}))
     assert {row["verdict"] for row in rows.values()} == {"not measured here"}
     assert "run `kedro run --pipelines evaluation`" in caplog.text
 
@@ -187,11 +186,9 @@ def test_null_takes_back_what_an_extended_recipe_names(tmp_path):
 
 
 def test_scores_of_another_evaluation_are_refused(tmp_path):
-    def change(tables, records):
-        tables["measurements"] = finished_run.measurements("probes")
-
+    other = finished_run.measurements("probes")
     with pytest.raises(UserError, match=r"measurements and this_seed\.json are not of one"):
-        ledger_of(tmp_path, spoil=change)
+        ledger_of(tmp_path, own_measurements=other)
 
 
 @pytest.mark.xdist_group("smoke")

@@ -68,6 +68,10 @@ def whole(smoke_project, tmp_path_factory, request):
     run.mkdir(parents=True)
     for file in ("scores.json", "training.json", "this_seed.json"):
         shutil.copy(reporting / file, run)
+    tables = folder / "data/07_model_output/smoke"
+    table = tables / "sweep" / run.name / "measurements.parquet"
+    table.parent.mkdir(parents=True)
+    shutil.copy(tables / "measurements.parquet", table)
     evaluated = json.loads((run / "this_seed.json").read_text())  # a sweep aligns nothing
     evaluated["encoders"] = {
         n: evaluated["encoders"].get(f"{n}_unaligned", h) for n, h in evaluated["encoders"].items()

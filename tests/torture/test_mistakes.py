@@ -403,6 +403,33 @@ SUITES += [
         {"conf/mine/globals.yml": f"{MINE}expectations: nowhere.yml\n"},
     )
 ]
+PUBLISHED = [
+    Mistake(
+        "--pipelines ledger",
+        ("conf/mine/published.yml", *says),
+        {
+            "conf/mine/globals.yml": f"{MINE}published: conf/mine/published.yml\n",
+            "conf/mine/published.yml": text,
+        },
+    )
+    for text, says in [
+        ("", ("'sources' is missing",)),
+        ("sources: {}\nencoders: {}\ntables: {}\n", ("'tables'", "list")),
+        (
+            "sources: {}\nencoders: {a: {name: A}}\ntables: []\n",
+            ("'encoders.a.method' is missing",),
+        ),
+        ("tables: [\n", ("line",)),
+    ]
+]
+PUBLISHED += [
+    parameter("ledger: {owm: {}}\n", "'ledger.owm'", "did you mean 'own'"),
+    Mistake(
+        "--pipelines ledger",
+        ("nowhere.yml", "does not exist"),
+        {"conf/mine/globals.yml": f"{MINE}published: nowhere.yml\n"},
+    ),
+]
 ALONE = (
     "training",
     "alignment",
@@ -460,6 +487,7 @@ MISTAKES = [
     *PARAMETERS,
     *ENTRIES,
     *SUITES,
+    *PUBLISHED,
     *ENVIRONMENT,
 ]
 

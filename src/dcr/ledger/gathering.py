@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dcr.alignment import check_alignment, evaluated_hashes
@@ -27,19 +28,36 @@ from dcr.parameters.section import did_you_mean
 from dcr.training import provenance
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from dcr.models.backbones import Backbone
     from dcr.published.tables import PublishedTables
 
 logger = logging.getLogger(__name__)
 
-Openers = Mapping[str, Callable[[], Any]]
-_RECORDS = ("training", "this_seed", "evaluation_sets", "scores")
-_TABLES = ("measurements", "outcomes")
+
+@dataclass(frozen=True)
+class Files:
+    """What a recipe's training and evaluation left.
+
+    Attributes:
+        trained, evaluated: `training.json` and `this_seed.json`.
+        scores: by encoder, benchmark and metric.
+        sets: records of the evaluation sets.
+        measurements, outcomes: tables of the evaluation, draw by draw and item by item.
+    """
+
+    trained: Mapping[str, Any]
+    evaluated: Mapping[str, Any]
+    scores: Mapping[str, Any]
+    sets: Sequence[Mapping[str, Any]]
+    measurements: pd.DataFrame
+    outcomes: pd.DataFrame
 
 
 def read_own(
-    tables: Openers,
-    records: Openers,
+    files: Files | None,
+    aligned: Mapping[str, Any],
     evaluation: EvaluationParameters,
     training: TrainingParameters,
     alignment: AlignmentParameters,
@@ -47,31 +65,33 @@ def read_own(
     """Return what the recipe's own evaluation left; an empty part where there was none.
 
     Args:
-        tables, records: what loads each Parquet table and each JSON record of the recipe, by name.
+        files: what training and evaluation left, None where one of them is missing.
+        aligned: `alignment.json`, {} where there is none.
         evaluation, training, alignment: the recipe's sections as they are now.
 
     Raises:
         UserError: the files are not of one training and its evaluation, or of other parameters.
     """
-    if any(name not in records for name in _RECORDS) or any(name not in tables for name in _TABLES):
+    if files is None:
         logger.warning(
             "ledger.own names encoders of this recipe, which has no scores yet: run `kedro run"
             " --pipelines evaluation`"
         )
         return Part()
-    trained, evaluated, sets, scores = (records[name]() for name in _RECORDS)
-    measured, outcomes = (tables[name]() for name in _TABLES)
-    aligned = records["alignment"]() if "alignment" in records else {}
+    trained = files.trained
     provenance.check_training(trained, training)
-    scored.check_evaluation(evaluated, evaluation)
+    scored.check_evaluation(files.evaluated, evaluation)
     check_alignment(aligned, alignment, trained)
+    hashes = scored.table_hashes(
+        scores=files.scores, measurements=files.measurements, outcomes=files.outcomes
+    )
     made = evaluated_hashes(aligned, alignment, trained)
-    hashes = scored.table_hashes(scores=scores, measurements=measured, outcomes=outcomes)
-    scored.check_scores(evaluated, trained, training.method, hashes, scores, made)
+    method = training.method
+    scored.check_scores(files.evaluated, trained, method, hashes, files.scores, made)
     return Part(
-        read_measurements(measured),
-        sets,
-        count_items(outcomes),
+        read_measurements(files.measurements),
+        files.sets,
+        count_items(files.outcomes),
         frozenset(provenance.trained_methods(trained)),
     )
 

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from dcr.published.tables import PublishedTables
 
 SetOpener = Callable[[], "BenchmarkSet"]
-Opener = Callable[[], Any]
 
 
 def gather_own(
@@ -30,24 +29,27 @@ def gather_own(
     evaluation: EvaluationParameters,
     training: TrainingParameters,
     alignment: AlignmentParameters,
-    tables: dict[str, Opener],
-    records: dict[str, Opener],
+    alignment_record: dict[str, Any],
+    **files: Any,
 ) -> Part:
     """Read what the recipe's own evaluation measured, if the ledger names encoders of it.
 
     Args:
         parameters, evaluation, training, alignment: the recipe's sections.
-        tables, records: what loads each Parquet table and each JSON record of the recipe, by name.
+        alignment_record: `alignment.json`, {} where there is none.
+        files: what training and evaluation left, see `dcr.ledger.gathering.Files`; each None where
+            there is none.
 
     Raises:
         UserError: the files are not of one training and its evaluation, or of other parameters.
     """
     from dcr.ledger.evidence import Part
-    from dcr.ledger.gathering import read_own
+    from dcr.ledger.gathering import Files, read_own
 
     if not any(parameters.own.values()):
         return Part()
-    return read_own(tables, records, evaluation, training, alignment)
+    own = None if any(file is None for file in files.values()) else Files(**files)
+    return read_own(own, alignment_record, evaluation, training, alignment)
 
 
 def evaluate_published(
