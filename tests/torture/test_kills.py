@@ -19,6 +19,7 @@ import yaml
 from kedro.framework.startup import bootstrap_project
 
 from corpus import encode
+from dcr.encoder_names import unaligned_name
 from dcr.replacing import is_temporary
 from killing import import_all, run_pipelines
 from project import PROJECT
@@ -74,7 +75,7 @@ def whole(smoke_project, tmp_path_factory, request):
     shutil.copy(tables / "measurements.parquet", table)
     evaluated = json.loads((run / "this_seed.json").read_text())  # a sweep aligns nothing
     evaluated["encoders"] = {
-        n: evaluated["encoders"].get(f"{n}_unaligned", h) for n, h in evaluated["encoders"].items()
+        n: evaluated["encoders"].get(unaligned_name(n), h) for n, h in evaluated["encoders"].items()
     }
     (run / "this_seed.json").write_text(json.dumps(evaluated))
     if request.config.getoption("--torture"):
