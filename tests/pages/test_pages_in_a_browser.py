@@ -86,7 +86,7 @@ def validation(folder):
 
 
 def synthesis(folder):
-    return fill_template("dcr.positives", "page.html", **finished_run.made_positives())
+    return fill_template("dcr.positives", "page.html", **finished_run.synthetic_positives())
 
 
 def sweep(folder):

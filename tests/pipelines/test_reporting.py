@@ -86,7 +86,7 @@ def catalog_of(folder: Path, **changes) -> DataCatalog:
         "conditions": finished_run.conditions(),
         "losses": {run: partial(losses.get, run) for run in losses},
         "synthesis_pictures": (
-            finished_run.made_positives() | {"made_from": {"samples": belonging.SAMPLES}}
+            finished_run.synthetic_positives() | {"made_from": {"samples": belonging.SAMPLES}}
         ),
         "evaluation_failures": [
             {"set": "dtd", "encoder": None, "error": "no benchmark set at /data/dtd"}
@@ -189,7 +189,7 @@ def test_the_page_holds_the_reconstructions_and_the_flipped_pairs(folder):
 def test_the_page_shows_the_positives_that_were_made(folder):
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert all(
-        uri in page for row in finished_run.made_positives()["rows"] for uri in row["images"]
+        uri in page for row in finished_run.synthetic_positives()["rows"] for uri in row["images"]
     )
 
 
@@ -421,7 +421,7 @@ def test_a_page_joins_only_what_belongs_together(folder):
             "base_models": finished_run.base_models_record()
         },
         "synthesis_pictures.json shows positives of other": {
-            "synthesis_pictures": finished_run.made_positives()
+            "synthesis_pictures": finished_run.synthetic_positives()
         },
         "scores and this_seed.json are not of one": {"scores": {"base": {}, "dcr": {}}},
         "intervals and this_seed.json are not of one": {"intervals": {}},

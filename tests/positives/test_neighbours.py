@@ -150,10 +150,10 @@ def ask_in_a_rank(rank, count, folder):
         "gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=count
     )
     processes = Processes(rank, count, torch.device("cpu"))
-    own = processes.own(3)
+    own = processes.local_slice(3)
     features, views = (part[own] for part in clip_features())
     found = {
-        rule: vars(resample(features, views, own.start, processes.gather, Resampler(rule, 0.3)))
+        rule: vars(resample(features, views, own.start, processes.all_gather, Resampler(rule, 0.3)))
         for rule in RULES
     }
     torch.save(found, f"{folder}/{rank}.pt")

@@ -193,7 +193,7 @@ class OneOfTwo(Processes):
     def mean_gradients(self, parameters):
         OneOfTwo.exchanges += 1
 
-    def agree(self, value):
+    def broadcast(self, value):
         return value
 
 

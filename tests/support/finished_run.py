@@ -336,7 +336,7 @@ def write_mmvp(folder: Path) -> Path:
     return folder
 
 
-def made_positives() -> dict:
+def synthetic_positives() -> dict:
     """Pictures that pipeline `synthesis` left, of two images with three candidates each."""
     from dcr.pages import to_data_uri
 
@@ -410,7 +410,7 @@ def run(mmvp_folder: Path):
                 "positives": {"source": "augmentation"},
             }
         },
-        synthesis=made_positives(),
+        synthesis=synthetic_positives(),
         selection=["3 settings were tried.", "Chosen was <one>."],
     )
     shown = found.without_forms()

@@ -163,7 +163,7 @@ def share_of_a_batch(processes):
         return torch.rand(6, *shape, generator=generator, dtype=torch.float64)
 
     pixels, views, noisy, targets = draw(3, 4, 4), draw(3, 4, 4), draw(4, 2, 2), draw(4, 2, 2)
-    clip, own = (draw(7) - 0.5, draw(7) - 0.5), processes.own(6 // processes.count)
+    clip, own = (draw(7) - 0.5, draw(7) - 0.5), processes.local_slice(6 // processes.count)
     batch = Batch(
         list("abcdef")[own], pixels[own], views[own], noisy[own], targets[own], torch.zeros(6)[own]
     )

@@ -102,7 +102,7 @@ class Draws:
         self._seed = seed
         self._step = step
         self._device = device
-        self._own = processes.own(size) if processes else slice(None)
+        self._own = processes.local_slice(size) if processes else slice(None)
         self.num_samples = size * (processes.count if processes else 1)
 
     def __call__(

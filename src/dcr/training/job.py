@@ -75,7 +75,7 @@ class Job:
             p.seed,
             p.takes("prompt_mask"),
         )
-        data.candidates = self.made_positives
+        data.candidates = self.synthetic_positives
         return data
 
     def leave_device(self) -> None:
@@ -92,13 +92,13 @@ class Job:
         if self.finished:  # the workers have done so
             return
         rank, count = self.processes.on_host
-        for cache in (self.latents, self.made_positives):
+        for cache in (self.latents, self.synthetic_positives):
             if isinstance(cache, LatentCache):
                 cache.check_bytes(list(cache.shard_keys())[rank::count])
-        self.processes.wait()
+        self.processes.barrier()
 
     @cached_property
-    def made_positives(self) -> LatentCache | None:
+    def synthetic_positives(self) -> LatentCache | None:
         """Positives made of the same samples, where the recipe wants them."""
         if self.parameters.positives.source != "synthetic" or self.candidates is None:
             return None
@@ -111,8 +111,8 @@ class Job:
         """Hashes of what went in."""
         check_latents(self.latents, self.backbone, self.diffusion)
         hashes = input_hashes(self.latents, self.backbone, self.diffusion)
-        if self.made_positives is not None:
-            hashes["positives"] = self.made_positives.fingerprint()
+        if self.synthetic_positives is not None:
+            hashes["positives"] = self.synthetic_positives.fingerprint()
         return hashes
 
     def checkpoints(

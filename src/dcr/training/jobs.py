@@ -15,7 +15,7 @@ from dcr.errors import UserError
 from dcr.training import stages
 from dcr.training.contrast import build_contrast
 from dcr.training.distributed.launcher import launch
-from dcr.training.distributed.sharding import whole
+from dcr.training.distributed.sharding import full_tensor
 from dcr.training.fingerprint import code_hash
 from dcr.training.job import Job, State
 from dcr.training.monitoring.monitor import Monitor
@@ -123,7 +123,7 @@ def _open_work(
 
 
 def _on_cpu(module: torch.nn.Module) -> State:
-    return {name: whole(tensor).cpu() for name, tensor in module.state_dict().items()}
+    return {name: full_tensor(tensor).cpu() for name, tensor in module.state_dict().items()}
 
 
 def _train_in_workers(job: Job, projector: State | None) -> None:

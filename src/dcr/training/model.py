@@ -26,7 +26,7 @@ from dcr.models.backbones import (
 )
 from dcr.models.projector import Projector, TokenProjector, project
 from dcr.parameters.training.parts import Lora, Tuning
-from dcr.training.distributed.sharding import whole
+from dcr.training.distributed.sharding import full_tensor
 
 
 class ConditionModel(nn.Module):
@@ -141,7 +141,8 @@ def tower_state(backbone: Backbone, tuning: Tuning) -> dict[str, torch.Tensor]:
     else:
         state = {name: p for name, p in backbone.visual.named_parameters() if p.requires_grad}
     return {
-        name: whole(tensor.detach()).cpu().contiguous().clone() for name, tensor in state.items()
+        name: full_tensor(tensor.detach()).cpu().contiguous().clone()
+        for name, tensor in state.items()
     }
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from dcr.errors import UserError
-from dcr.training.distributed.sharding import part_like, whole
+from dcr.training.distributed.sharding import full_tensor, shard_like
 from dcr.training.runs import Run
 
 _WEIGHT = "weight:"
@@ -85,7 +85,7 @@ def training_state(
         for key, value in optimizer.state.get(parameter, {}).items():
             tensors[f"{_MOMENT}{key}:{name}"] = value
     found = (
-        (name, whole(tensor)) for name, tensor in tensors.items()
+        (name, full_tensor(tensor)) for name, tensor in tensors.items()
     )  # one at a time: they are large
     return {name: tensor.cpu() for name, tensor in found if keep}
 
@@ -117,11 +117,11 @@ def restore_state(
         )
     with torch.no_grad():
         for name, parameter in trainable.items():
-            parameter.copy_(part_like(weights[name], parameter))
+            parameter.copy_(shard_like(weights[name], parameter))
     for full_name, tensor in tensors.items():
         if full_name.startswith(_MOMENT):
             key, _, name = full_name.removeprefix(_MOMENT).partition(":")
             parameter = trainable[name]
             # AdamW's own rule: moments lie beside the weights, the step count on the CPU
-            moment = tensor if key == "step" else part_like(tensor, parameter)
+            moment = tensor if key == "step" else shard_like(tensor, parameter)
             optimizer.state[parameter][key] = moment.clone()

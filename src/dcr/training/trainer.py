@@ -19,7 +19,7 @@ from dcr.training.checkpoints import Checkpoints, Progress
 from dcr.training.cost import Plan, measure, plan
 from dcr.training.data import Collated, Samples, iterate_batches
 from dcr.training.distributed.processes import alone
-from dcr.training.distributed.sharding import own_part, shard
+from dcr.training.distributed.sharding import local_shard, shard
 from dcr.training.guards import IgnoredCondition, check_end, check_sizes, count_skipped
 from dcr.training.runs import RunResult
 from dcr.training.state import restore_state, training_state
@@ -115,7 +115,7 @@ class Trainer:
     def _make_plan(self, progress: Progress) -> Plan:
         """Find what a step costs and how many rows fit, and tell it."""
         cost = self._cost or measure(self.micro_step, self.model.backbone.image_size)
-        own = {name: own_part(parameter) for name, parameter in self.trainable.items()}
+        own = {name: local_shard(parameter) for name, parameter in self.trainable.items()}
         planned = plan(self.micro_step, cost, own)
         self.monitor.tell_plan(planned, progress)
         return planned
@@ -149,7 +149,7 @@ class Trainer:
                 self._save(progress)
             if stops:
                 # one that ends takes the others with it, and the first may still be writing
-                self.processes.wait()
+                self.processes.barrier()
                 raise Stopped(
                     f"{run.name}: stopped at step {step}; {self._saved}the same command goes on"
                     " from there"
@@ -175,7 +175,7 @@ class Trainer:
     def _check_end(self, progress: Progress) -> None:
         check_end(self.run.name, progress.rows, self.scaler.is_enabled())
         self._require_finite(
-            {name: own_part(parameter) for name, parameter in self.trainable.items()}
+            {name: local_shard(parameter) for name, parameter in self.trainable.items()}
         )
 
     def _require_finite(self, tensors: dict[str, torch.Tensor]) -> None:
@@ -210,7 +210,7 @@ class Trainer:
         new run.
         """
         kept = self.checkpoints
-        path = self.processes.agree(
+        path = self.processes.broadcast(
             kept.find(self.run.max_train_steps) if kept and self.processes.is_first else None
         )
         if kept is None or path is None:

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from dcr.errors import UserError
-from dcr.training.distributed.sharding import whole
+from dcr.training.distributed.sharding import full_tensor
 from dcr.training.guards import is_finite_step
 from dcr.training.state import build_optimizer, set_learning_rate
 
@@ -58,7 +58,7 @@ class Update:
             self._processes.mean_gradients(self._trainable.values())
         self._scaler.unscale_(self.optimizer)
         clipped = nn.utils.clip_grad_norm_(self._trainable.values(), numbers.max_grad_norm)
-        norm = float(whole(clipped))
+        norm = float(full_tensor(clipped))
         row |= {
             "learning_rate": set_learning_rate(self.optimizer, self._run, progress.step + 1),
             "grad_norm": norm,

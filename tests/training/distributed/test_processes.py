@@ -145,7 +145,7 @@ def gradients(case, processes, rows_per_chunk=2):
     """Return the mean gradient over the processes, each with its share of one batch."""
     method, num_negatives = CASES[case]
     weights, encode, predict = tiny_model()
-    whole, own = whole_batch(), processes.own(BATCH // processes.count)
+    whole, own = whole_batch(), processes.local_slice(BATCH // processes.count)
     shared = {
         name: value[own]
         for name, value in vars(whole).items()

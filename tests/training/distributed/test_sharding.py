@@ -11,7 +11,7 @@ from torch.distributed.tensor import DTensor
 from dcr.parameters import TrainingParameters
 from dcr.training import jobs, trainer
 from dcr.training.distributed.processes import Processes, alone
-from dcr.training.distributed.sharding import own_part, part_like, whole
+from dcr.training.distributed.sharding import full_tensor, local_shard, shard_like
 from training_world import fixed_projector, fork_server, open_job, parameters, write_world
 
 STEPS = 3
@@ -86,7 +86,7 @@ def train_case(rank, count, world, folder, case):
         whole_size = sum(p.numel() for p in model.parameters())
         shard(model, blocks, processes)
         assert all(isinstance(p, DTensor) for p in model.parameters())
-        shares.append(sum(own_part(p).numel() for p in model.parameters()) / whole_size)
+        shares.append(sum(local_shard(p).numel() for p in model.parameters()) / whole_size)
 
     trainer.shard = shard_and_note
     nn.Module.compile = partialmethod(
@@ -164,8 +164,8 @@ def test_sharding_among_one_process_changes_nothing(world, tmp_path):
 
 def test_plain_tensors_are_whole():
     tensor = torch.arange(3.0)
-    assert whole(tensor) is own_part(tensor) is tensor
-    assert part_like(tensor, nn.Parameter(torch.zeros(3))) is tensor
+    assert full_tensor(tensor) is local_shard(tensor) is tensor
+    assert shard_like(tensor, nn.Parameter(torch.zeros(3))) is tensor
 
 
 def test_half_precision_with_a_loss_scale_is_refused():

@@ -68,7 +68,7 @@ def train_shared_projector(
     backbone: Backbone,
     diffusion: Diffusion,
     checkpoints: Path,
-    made_positives: Path,
+    synthetic_positives: Path,
     *_checked: Any,
 ) -> dict[str, torch.Tensor]:
     """Train the recipe's stage 1, or find it finished; pipeline `training` finds it in turn.
@@ -79,12 +79,12 @@ def train_shared_projector(
         training: the recipe's section, of which stage 1 counts here.
         latents, backbone, diffusion: the samples and the frozen models.
         checkpoints: folder of the recipe's own runs, which pipeline `training` reads too.
-        made_positives: folder of synthetic positives; read only if the recipe trains with these.
+        synthetic_positives: their folder; read only if the recipe trains with them.
     """
     from dcr.training import jobs
     from dcr.training.job import open_job
 
-    job = open_job(training, latents, backbone, diffusion, checkpoints, made_positives)
+    job = open_job(training, latents, backbone, diffusion, checkpoints, synthetic_positives)
     return jobs.train_projector(job)[0]
 
 

@@ -27,7 +27,7 @@ def train_projector(
     backbone: Backbone,
     diffusion: Diffusion,
     checkpoints: Path,
-    made_positives: Path,
+    synthetic_positives: Path,
 ) -> tuple[dict[str, torch.Tensor], dict[str, Any], RunResult, dict[str, str]]:
     """Stage 1: train the projector; return its weights, held-out noise errors, the run and hashes
     of what went in.
@@ -36,14 +36,14 @@ def train_projector(
         parameters: section `training`.
         latents, backbone, diffusion: the samples and the frozen models.
         checkpoints: folder with one folder for each run.
-        made_positives: folder of synthetic positives; read only if the recipe trains with these.
+        synthetic_positives: their folder; read only if the recipe trains with them.
     """
     from dcr.files import sha256_file
     from dcr.training import jobs
     from dcr.training.fingerprint import code_hash
     from dcr.training.job import open_job
 
-    job = open_job(parameters, latents, backbone, diffusion, checkpoints, made_positives)
+    job = open_job(parameters, latents, backbone, diffusion, checkpoints, synthetic_positives)
     hashes = {**job.hashes, "code": code_hash()}  # taken before training casts the models
     if parameters.stage1.projector_file:
         hashes["stage1_projector_file"] = sha256_file(parameters.stage1.projector_file)
@@ -57,21 +57,21 @@ def train_adapters(
     backbone: Backbone,
     diffusion: Diffusion,
     checkpoints: Path,
-    made_positives: Path,
+    synthetic_positives: Path,
     stage1_projector: dict[str, torch.Tensor],
 ) -> tuple[dict[str, dict[str, torch.Tensor]], dict[str, torch.Tensor], dict[str, RunResult]]:
     """Stage 2: train the tower by each method and seed from one start; return also the projector of
     the product.
 
     Args:
-        parameters, latents, backbone, diffusion, checkpoints, made_positives: as in
+        parameters, latents, backbone, diffusion, checkpoints, synthetic_positives: as in
             `train_projector`.
         stage1_projector: the weights that stage 1 left.
     """
     from dcr.training import jobs
     from dcr.training.job import open_job
 
-    job = open_job(parameters, latents, backbone, diffusion, checkpoints, made_positives)
+    job = open_job(parameters, latents, backbone, diffusion, checkpoints, synthetic_positives)
     trained = jobs.train_adapters(job, stage1_projector)
     return trained.towers, trained.projector, trained.runs
 

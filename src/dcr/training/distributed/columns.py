@@ -25,8 +25,8 @@ class Columns:
 
     def __init__(self, own: torch.Tensor, shared: bool, processes: Processes) -> None:
         self._processes = processes if shared else None
-        self._own = processes.own(len(own)) if shared else slice(0, len(own))
-        self.leaf = (processes.gather(own) if shared else own.detach()).requires_grad_()
+        self._own = processes.local_slice(len(own)) if shared else slice(0, len(own))
+        self.leaf = (processes.all_gather(own) if shared else own.detach()).requires_grad_()
         self.first = self._own.start
 
     def __len__(self) -> int:
@@ -58,5 +58,5 @@ class Columns:
         gradient = self.leaf.grad
         assert gradient is not None  # rows were sent back
         if self._processes:
-            gradient = self._processes.sum_(gradient)
+            gradient = self._processes.all_reduce(gradient)
         return gradient[self._own]

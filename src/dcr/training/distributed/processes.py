@@ -49,12 +49,12 @@ class Processes:
         """
         return int(os.environ.get("LOCAL_WORLD_SIZE", 1)) if self.is_worker else self.count
 
-    def own(self, size: int) -> slice:
-        """Return this process's share of a batch of ``count * size`` samples, ``size`` of them."""
+    def local_slice(self, size: int) -> slice:
+        """Return the places of this process's ``size`` samples in a batch of ``count * size``."""
         return slice(self.rank * size, (self.rank + 1) * size)
 
-    def sum_(self, tensor: torch.Tensor) -> torch.Tensor:
-        """Replace the tensor by its sum over the processes, in place, and return it."""
+    def all_reduce(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Replace a ``tensor`` by its sum over the processes, in place, and return it."""
         if self.count > 1:
             distributed.all_reduce(tensor)
         return tensor
@@ -66,9 +66,9 @@ class Processes:
         if self.count == 1:
             return values
         tensor = torch.tensor(values, dtype=torch.float64).to(self.device, non_blocking=True)
-        return (self.sum_(tensor) / self.count).tolist()
+        return (self.all_reduce(tensor) / self.count).tolist()
 
-    def gather(self, tensor: torch.Tensor) -> torch.Tensor:
+    def all_gather(self, tensor: torch.Tensor) -> torch.Tensor:
         """Return every process's tensor, (B, ...) each, joined by rank to (P * B, ...); no
         gradient flows.
         """
@@ -91,19 +91,19 @@ class Processes:
         ]
         if self.count == 1 or not gradients:
             return
-        flat = self.sum_(torch.cat([g.flatten() for g in gradients])) / self.count
+        flat = self.all_reduce(torch.cat([g.flatten() for g in gradients])) / self.count
         for gradient, part in zip(
             gradients, flat.split([g.numel() for g in gradients]), strict=True
         ):
             gradient.copy_(part.view_as(gradient))
 
-    def wait(self) -> None:
-        """Return when all processes have come here."""
+    def barrier(self) -> None:
+        """Wait until all processes have come here."""
         if self.count > 1:
             distributed.barrier()
 
-    def agree(self, value: Any) -> Any:
-        """Return the first process's value in all of them; any picklable object."""
+    def broadcast(self, value: Any) -> Any:
+        """Return the first process's ``value``, any picklable object, in all of them."""
         if self.count == 1:
             return value
         values = [value]

@@ -2,9 +2,9 @@
 together.
 
 Before a block computes, its weights are put together, and they are dropped again after it;
-gradients come out as the mean over the processes, each process with its part
-(torch.distributed.fsdp.fully_shard; arXiv 2304.11277). What concerns whole tensors, `whole` above
-all, is a matter of all processes at once.
+gradients come out as the mean over the processes, each process with its shard
+(torch.distributed.fsdp.fully_shard; arXiv 2304.11277). What concerns full tensors is a collective:
+all processes call it at once.
 """
 
 from __future__ import annotations
@@ -40,17 +40,17 @@ def shard(model: nn.Module, blocks: Iterable[nn.Module], processes: Processes) -
     fully_shard(model, mesh=mesh)
 
 
-def whole(tensor: torch.Tensor) -> torch.Tensor:
+def full_tensor(tensor: torch.Tensor) -> torch.Tensor:
     """Return a tensor of which every process has a part; any other as it is."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
-def own_part(tensor: torch.Tensor) -> torch.Tensor:
+def local_shard(tensor: torch.Tensor) -> torch.Tensor:
     """Return this process's part of a tensor, which is all of it if it is not sharded."""
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
-def part_like(tensor: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
+def shard_like(tensor: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
     """Return this process's part of a whole tensor, on the parameter's device.
 
     Args:

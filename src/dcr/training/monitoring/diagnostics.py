@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from dcr.training.batches import Batch
-from dcr.training.distributed.sharding import whole
+from dcr.training.distributed.sharding import full_tensor
 
 if TYPE_CHECKING:
     from dcr.training.step import MicroStep
@@ -78,7 +78,7 @@ def _take_gradient(micro_step: MicroStep, trainable: dict[str, nn.Parameter]) ->
         / micro_step.precision.scaler.get_scale()
     )
     gradients = [
-        whole(torch.zeros_like(p) if p.grad is None else p.grad) for p in trainable.values()
+        full_tensor(torch.zeros_like(p) if p.grad is None else p.grad) for p in trainable.values()
     ]
     flat = torch.cat([gradient.flatten().float() for gradient in gradients]) * scale
     for parameter in trainable.values():

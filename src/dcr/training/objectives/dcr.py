@@ -77,7 +77,7 @@ class DcrObjective(Objective):
         """
         if self.contrast.resampler is None:
             return Resampling()
-        gather = self.processes.gather if self.contrast.gathers else torch.Tensor.detach
+        gather = self.processes.all_gather if self.contrast.gathers else torch.Tensor.detach
         assert batch.clip_features is not None  # the step asks the base where there is a resampler
         images, own_views = batch.clip_features
         return resample(images, own_views, columns.first, gather, self.contrast.resampler)

@@ -95,7 +95,7 @@ class NaiveObjective(Objective):
         assert self.contrast.resampler is not None
         images, views = batch.clip_features
         if self.contrast.gathers:
-            images, views = self.processes.gather(images), self.processes.gather(views)
+            images, views = self.processes.all_gather(images), self.processes.all_gather(views)
         resampling = resample(images, views, 0, torch.Tensor.detach, self.contrast.resampler)
         positives, negatives = view_similarities(leaves, "other_views")
         signal = self.contrast.of_similarities(self.loss.temperature)
