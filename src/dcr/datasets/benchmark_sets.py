@@ -46,8 +46,11 @@ class BenchmarkSetDataset(
           kind: mmvp_vlm
 
     Python example:
-        >>> BenchmarkSetDataset(filepath="sets/mmvp_vlm", made_by="...",
-        kind="mmvp_vlm").load()().pairs[0].ids (1, 2)
+        >>> dataset = BenchmarkSetDataset(
+        ...     filepath="sets/mmvp_vlm", made_by="...", kind="mmvp_vlm"
+        ... )
+        >>> dataset.load()().pairs[0].ids
+        (1, 2)
     """
 
     _advice = (

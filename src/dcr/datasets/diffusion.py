@@ -52,8 +52,9 @@ class DiffusionDataset(AbstractDataset["Diffusion", "Diffusion"]):
         diffusion_folder(self._source)
 
     def save(self, data: Diffusion) -> None:
-        """Write the model ``data`` as a whole folder or not at all; one that this project made
-        is replaced.
+        """Write the model ``data`` as a whole folder or not at all.
+
+        A folder that this project made is replaced.
         """
         with owned_folder(self._target()) as folder:
             data.save(folder)

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 
 
 class EncodersDataset(AbstractDataset[object, dict[str, Callable[[], "Backbone"]]]):
-    """Named encoders, each loaded when it is asked for; ``load`` gives {name: function that loads
-    its backbone}.
+    """Named encoders, each loaded when it is asked for.
+
+    ``load`` gives {name: function that loads its backbone}.
 
     YAML example:
 

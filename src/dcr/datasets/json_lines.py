@@ -13,8 +13,7 @@ from dcr.files import atomic_path
 
 
 class JSONLinesDataset(AbstractDataset[list[dict[str, Any]], list[dict[str, Any]]]):
-    """One JSON object a line; ``save`` appends the records that are not there yet and keeps all
-    others.
+    """One JSON object a line; ``save`` appends records that are not there yet and keeps all others.
 
     Equal records are written once, so that a run that measures the same again leaves the same
     bytes.
@@ -30,8 +29,8 @@ class JSONLinesDataset(AbstractDataset[list[dict[str, Any]], list[dict[str, Any]
           filepath: data/08_reporting/demo/eval_results.jsonl
 
     Python example:
-        >>> JSONLinesDataset(filepath="eval_results.jsonl").save([{"dataset": "mnist", "metrics":
-        {"acc1": 0.7}}])
+        >>> results = [{"dataset": "mnist", "metrics": {"acc1": 0.7}}]
+        >>> JSONLinesDataset(filepath="eval_results.jsonl").save(results)
     """
 
     def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:

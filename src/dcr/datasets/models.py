@@ -17,8 +17,7 @@ _LOCAL = "local-dir:"
 
 
 class BackboneDataset(AbstractDataset["Backbone", "Backbone"]):
-    """``BackboneDataset`` loads an image tower with its text side, and saves one as an open_clip
-    folder.
+    """``BackboneDataset`` loads an image tower with its text side; saves an open_clip folder.
 
     Every load reads the files anew, so no node sees what another has changed.
 
@@ -98,8 +97,9 @@ class BackboneDataset(AbstractDataset["Backbone", "Backbone"]):
 
     @property
     def _folder(self) -> Path | None:
-        """The local folder that the source names for certain; a bare name may mean a pretrained
-        tag.
+        """The local folder that the source names for certain.
+
+        A bare name may mean a pretrained tag.
         """
         return Path(self._source.removeprefix(_LOCAL)) if self._source.startswith(_LOCAL) else None
 

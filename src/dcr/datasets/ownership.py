@@ -1,8 +1,8 @@
-"""What this project made, and what is the user's: a folder is only replaced by whoever made all
-that is in it.
+"""What this project made, and what is the user's.
 
-The project's folders carry a record of their files, `dcr.files.RECORD`, which ``sha256sum -c``
-reads. It lies in the folder, so it goes wherever the folder goes; hashes of folders leave it out.
+A folder is only replaced by whoever made all that is in it. The project's folders carry a record of
+their files, `dcr.files.RECORD`, which ``sha256sum -c`` reads. It lies in the folder, so it goes
+wherever the folder goes; hashes of folders leave it out.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from dcr.replacing import follow_links, is_mount, is_temporary
 
 @contextmanager
 def owned_folder(target: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield an empty folder that replaces ``target`` as `atomic_folder` does, with a record of what
-    is in it.
+    """Yield an empty folder that replaces ``target``, with a record of what is in it.
+
+    It does so as `atomic_folder` does.
 
     Raises:
         UserError: ``target`` holds something that this project did not make.
@@ -76,9 +77,7 @@ def check_ours(folder: str | os.PathLike[str]) -> None:
 
 
 def _files(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Yield the relative name and the path of everything that is no folder, the record and
-    temporaries left out.
-    """
+    """Yield relative name and path of every non-folder, save the record and temporaries."""
     for place, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not is_temporary(name))
         links = [name for name in folders if os.path.islink(os.path.join(place, name))]

@@ -25,8 +25,10 @@ class WholePartitionsDataset(PartitionedDataset):  # type: ignore[misc]  # it sh
           dataset: pandas.CSVDataset
 
     Python example:
-        >>> dataset = WholePartitionsDataset(path="losses", dataset="json.JSONDataset",
-        filename_suffix=".json") >>> dataset.save({"stage1": {"loss": 0.4}})
+        >>> dataset = WholePartitionsDataset(
+        ...     path="losses", dataset="json.JSONDataset", filename_suffix=".json"
+        ... )
+        >>> dataset.save({"stage1": {"loss": 0.4}})
     """
 
     def save(self, data: dict[str, Any]) -> None:
@@ -55,8 +57,11 @@ class OptionalPartitionsDataset(WholePartitionsDataset):
           alignment}
 
     Python example:
-        >>> OptionalPartitionsDataset(path="nowhere", dataset="json.JSONDataset",
-        filename_suffix=".json").load() {}
+        >>> dataset = OptionalPartitionsDataset(
+        ...     path="nowhere", dataset="json.JSONDataset", filename_suffix=".json"
+        ... )
+        >>> dataset.load()
+        {}
     """
 
     def load(self) -> dict[str, Callable[[], Any]]:

@@ -1,6 +1,4 @@
-"""Kedro datasets that tell a step what an earlier run left, so that it need not do the same
-again.
-"""
+"""Kedro datasets that tell a step what an earlier run left, to spare it doing the same again."""
 
 from __future__ import annotations
 
@@ -14,8 +12,7 @@ from dcr.files import atomic_path, sha256_folder
 
 
 class RecordDataset(AbstractDataset[dict[str, Any], dict[str, Any]]):
-    """A JSON object in a file, or ``{}`` where there is none that can be read; written whole or not
-    at all.
+    """A JSON object in a file, written whole or not at all; ``{}`` where none can be read.
 
     Two entries over one path let a step read what its last run left.
 
@@ -54,8 +51,7 @@ class RecordDataset(AbstractDataset[dict[str, Any], dict[str, Any]]):
 
 
 class FolderHashesDataset(AbstractDataset[dict[str, str | None], dict[str, str | None]]):
-    """What lies in some folders at the moment of loading: ``{name: sha256}``, None for a folder
-    that is missing.
+    """What lies in some folders at the time of loading: ``{name: sha256}``, None where missing.
 
     A list of places, or nothing, may stand where a folder is due, as a recipe may name its shards
     so: None, too.

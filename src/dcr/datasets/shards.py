@@ -42,8 +42,9 @@ class ShardsDataset(AbstractDataset[Callable[[Path], None], list[str]]):
           made_by: kedro run --pipelines scenes
 
     Python example:
-        >>> ShardsDataset(filepath="shards").save(lambda folder: write_shard(folder, "00000",
-        [Sample("0", b"...")]))
+        >>> samples = [Sample("0", b"...")]
+        >>> dataset = ShardsDataset(filepath="shards")
+        >>> dataset.save(lambda folder: write_shard(folder, "00000", samples))
     """
 
     def __init__(

@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 
 
 class SafetensorsDataset(AbstractDataset[dict[str, "torch.Tensor"], dict[str, "torch.Tensor"]]):
-    """A dict of tensors in one safetensors file, written whole or not at all; all of them are
-    finite.
+    """A dict of finite tensors in one safetensors file, written whole or not at all.
 
     Args:
         filepath: the safetensors file.
@@ -32,8 +31,8 @@ class SafetensorsDataset(AbstractDataset[dict[str, "torch.Tensor"], dict[str, "t
           made_by: kedro run --pipelines training
 
     Python example:
-        >>> SafetensorsDataset(filepath="w.safetensors", made_by="...").save({"weight":
-        torch.zeros(2)})
+        >>> dataset = SafetensorsDataset(filepath="w.safetensors", made_by="...")
+        >>> dataset.save({"weight": torch.zeros(2)})
     """
 
     def __init__(

@@ -1,5 +1,6 @@
-"""Kedro's configuration with one layer more, a recipe may extend another, and with its faults
-told in a sentence.
+"""Kedro's configuration with one layer more: a recipe may extend another.
+
+Its faults are told in a sentence.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ BASE = "base"
 
 
 class RecipeConfigLoader(OmegaConfigLoader):
-    """Reads ``conf/base``, then the folder that the recipe's globals.yml names as ``extends``, then
-    the recipe's own.
+    """Reads ``conf/base``, then the folder that the recipe extends, then the recipe's own.
 
-    Recipes that share most of their values, as all on photographs do, so repeat none of them. The
-    default environment extends the demo, unless it names a recipe of its own.
+    The recipe's globals.yml names that folder as ``extends``. Recipes that share most of their
+    values, as all on photographs do, so repeat none of them. The default environment extends the
+    demo, unless it names a recipe of its own.
     """
 
     def __getitem__(self, key: str) -> dict[str, Any]:
@@ -68,9 +69,7 @@ class RecipeConfigLoader(OmegaConfigLoader):
         return checked
 
     def _check_nameless(self, folder: Path, own: dict[str, Any]) -> None:
-        """Refuse a folder without a name, but for the default one, which is the demo's by
-        intention.
-        """
+        """Refuse a folder without a name, but for the default one, which is the demo's."""
         changed = [key for key in RecipeGlobals.DATA if key in own]
         if folder.name != self.default_run_env:
             raise UserError(
@@ -85,8 +84,9 @@ class RecipeConfigLoader(OmegaConfigLoader):
             )
 
     def _check_unique(self, name: str) -> None:
-        """Refuse a name that another folder has, unless this recipe extends that folder and so
-        means its data.
+        """Refuse a name that another folder has, unless this recipe extends it.
+
+        A recipe that extends it means its data.
         """
         folders = self.folders()
         meant = {
@@ -110,8 +110,9 @@ class RecipeConfigLoader(OmegaConfigLoader):
         return Path(self._get_conf_env_path(self.base_env))
 
     def folders(self) -> list[Path]:
-        """Return the recipe's folder, then the one that it extends, and so on; ``conf/base`` is
-        not among them.
+        """Return the recipe's folder, then the one that it extends, and so on.
+
+        ``conf/base`` is not among them.
         """
         return self._with_demo(Path(self._get_conf_env_path(self.env or self.default_run_env)))
 
@@ -125,9 +126,7 @@ class RecipeConfigLoader(OmegaConfigLoader):
         return [*folders, demo] if extends_demo else folders
 
     def _read_dir_configs(self, conf_path: str, *arguments: Any, **options: Any) -> dict[Path, Any]:
-        """Return the files of the extended folders before the recipe's own; later ones win, key
-        by key.
-        """
+        """Return the extended folders' files, then the recipe's own; later ones win, key by key."""
         found: dict[Path, Any] = {}
         for folder in reversed(self._with_demo(Path(conf_path))):
             try:

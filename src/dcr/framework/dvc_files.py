@@ -1,5 +1,6 @@
-"""The files of a recipe as DVC follows them: data by the catalog's paths, configuration by the
-keys that are read.
+"""The files of a recipe as DVC follows them.
+
+Data go by the catalog's paths, configuration by the keys that are read.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ _MARKS = re.compile(r"[*?\[{]")
 
 
 def local_path(place: Any) -> str | None:
-    """Return the file or folder that DVC can follow for a ``place`` of the catalog: a pattern's
-    folder, None for a URL.
+    """Return the file or folder that DVC can follow for a ``place`` of the catalog.
 
-    What may name a model of the hub as well is taken for a path.
+    It is a pattern's folder, and None for a URL. What may name a model of the hub as well is taken
+    for a path.
     """
     if not isinstance(place, str) or "://" in place:
         return None
@@ -84,9 +85,7 @@ class Recipe:
         self._keys = {path: yaml.safe_load(text) or {} for path, text in self._texts.items()}
 
     def is_written(self, name: str) -> bool:
-        """Tell whether a run leaves anything under the entry ``name``, which some recipes do
-        not fill.
-        """
+        """Tell whether a run writes the entry ``name``, which some recipes do not fill."""
         evaluation = self.parameters["evaluation"]
         kinds = {*evaluation["sets"], *(item["kind"] for item in self.catalog["more_sets"]["sets"])}
         if name == "diva_results":
@@ -94,8 +93,9 @@ class Recipe:
         return name != "mmvp_answers" or "mmvp_vlm" in kinds
 
     def modules(self, name: str) -> set[str]:
-        """Return the modules of our dataset classes in the entry ``name``: its type, and that
-        of its partitions.
+        """Return the modules of the dataset classes of the entry ``name``.
+
+        They are ours: that of its type, and that of its partitions.
         """
         entry = self.catalog.get(name, {})
         inner = entry.get("dataset", {})
@@ -103,8 +103,7 @@ class Recipe:
         return {kind.rpartition(".")[0] for kind in kinds if kind.startswith("dcr.")}
 
     def inputs(self, name: str, made: set[str]) -> Iterator[str]:
-        """Yield the paths that input ``name`` is read from: those that an earlier stage ``made``,
-        and the user's own.
+        """Yield the paths of input ``name`` that an earlier stage ``made``, and the user's own.
 
         The user's data that are not there are noted in ``absent``: DVC runs no stage that depends
         on them.
@@ -129,8 +128,9 @@ class Recipe:
         return data_paths(self.catalog.get(name, {}))
 
     def tracked(self, read: Iterable[str], written: Iterable[str]) -> list[dict[str, list[str]]]:
-        """Return DVC's ``params`` for a stage: sections of parameters, entries of the catalog,
-        globals, by file.
+        """Return DVC's ``params`` for a stage, by file.
+
+        They are sections of parameters, entries of the catalog, and globals.
 
         Args:
             read, written: the datasets that the stage loads and saves; ``params:<section>`` among

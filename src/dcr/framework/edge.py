@@ -1,5 +1,6 @@
-"""Where exceptions become what a user sees: a fault in one sentence, a mistake in the code with
-its traceback.
+"""Where exceptions become what a user sees.
+
+A fault becomes one sentence, a mistake in the code keeps its traceback.
 """
 
 from __future__ import annotations
@@ -62,8 +63,9 @@ def _error(sentence: str, exit_code: int) -> click.ClickException:
 
 
 def _drop(event: Any) -> None:
-    """Say nothing of what follows from a fault where Python cannot raise it, as in files that
-    are closed late.
+    """Say nothing of what follows from a fault where Python cannot raise it.
+
+    That is so in files that are closed late.
     """
     if event.exc_value is None or faults.explain(event.exc_value) is None:
         sys.__unraisablehook__(event)

@@ -1,6 +1,4 @@
-"""Which project a command belongs to, and where its configuration lies, whatever folder the
-command is given in.
-"""
+"""Which project a command belongs to, and where its configuration lies, whatever its folder."""
 
 from __future__ import annotations
 
@@ -16,15 +14,14 @@ _LOGGING = "logging.yml"
 
 
 def project_folder() -> Path:
-    """Return the Kedro project in this folder or above it; this folder where there is none, as
-    for a wheel.
-    """
+    """Return the Kedro project in this folder or above it, else this folder, as for a wheel."""
     return Path(find_kedro_project(Path.cwd()) or Path.cwd())
 
 
 def conf_folder(conf_source: str | None = None) -> Path:
-    """Return the folder with the recipes: ``conf_source``, as ``--conf-source`` names it, else
-    the project's own.
+    """Return the folder with the recipes: ``conf_source`` if given, else the project's own.
+
+    It is what ``--conf-source`` names.
     """
     return Path(conf_source) if conf_source else project_folder() / settings.CONF_SOURCE
 
@@ -47,10 +44,9 @@ def use_project_logging(conf_source: str | None = None) -> None:
 
 
 def name_the_user() -> None:
-    """Give the user a name where the system knows none, as in a container under a number: libraries
-    ask for one.
+    """Name the user where the system knows no name, as in a container under a number.
 
-    It goes to all processes that this one starts.
+    Libraries ask for one. It goes to all processes that this one starts.
     """
     try:
         getpass.getuser()

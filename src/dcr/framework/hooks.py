@@ -1,6 +1,4 @@
-"""Kedro hooks: a recipe and a run's inputs are checked before anything runs, and nodes get
-typed parameters.
-"""
+"""Kedro hooks: recipe and inputs are checked before anything runs, nodes get typed parameters."""
 
 from __future__ import annotations
 
@@ -24,8 +22,7 @@ if TYPE_CHECKING:
 
 
 class TypedParameters:
-    """Refuses unknown, missing or wrongly typed parameters, also those of pipelines that do not run
-    this time.
+    """Refuses unknown, missing or wrongly typed parameters, also of pipelines that do not run.
 
     Kedro's own validation reads the type hints of nodes, which it cannot where they name a type
     that is imported for type checking alone, as ours do to keep heavy libraries out of start-up.
@@ -33,8 +30,7 @@ class TypedParameters:
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
-        """Check the recipe's identity and build every section, from the configuration that
-        ``context`` loads.
+        """Check the recipe's identity and build every section of what ``context`` loads.
 
         Raises:
             UserError: naming the key.
@@ -60,14 +56,14 @@ class TypedParameters:
 
 
 class CatalogIsWhole:
-    """Makes every dataset of a run from its entry before anything runs, and not when Kedro
-    needs it.
-    """
+    """Makes every dataset of a run from its entry before anything runs, not when it is needed."""
 
     @hook_impl
     def before_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
-        """Make every dataset of the ``pipeline`` by the ``catalog``; raises UserError naming
-        the entry.
+        """Make every dataset of the ``pipeline`` by the ``catalog``.
+
+        Raises:
+            UserError: naming the entry.
         """
         for name in sorted(pipeline.datasets()):
             try:
@@ -86,8 +82,7 @@ class CatalogIsWhole:
 
 
 class InputsExist:
-    """Names the pipeline that makes a missing input, before hours are spent on the steps that come
-    before it.
+    """Names the pipeline that makes a missing input, before hours are spent on earlier steps.
 
     Evaluation sets and shards tell it when they are opened: a recipe may evaluate some of its sets
     only, and shards may be a pattern or lie at a URL.
@@ -124,9 +119,7 @@ class InputsExist:
 
 
 class Whereabouts:
-    """Keeps what a run is doing, so that a fault can be told with the dataset, its path and
-    what makes it.
-    """
+    """Keeps what a run is doing: a fault is told with the dataset, its path and what makes it."""
 
     @hook_impl
     def before_pipeline_run(self, run_params: dict[str, Any], catalog: DataCatalog) -> None:

@@ -1,5 +1,6 @@
-"""Kedro hooks about the places that a run writes to: they are ours, no other run uses them,
-nothing stale seems new.
+"""Kedro hooks about the places that a run writes to.
+
+They are ours, no other run uses them, and nothing stale seems new.
 """
 
 from __future__ import annotations
@@ -50,8 +51,10 @@ class OutputsAreOurs:
 
     @hook_impl
     def before_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
-        """Ask every dataset of ``catalog`` that the ``pipeline`` writes; raises UserError
-        naming the path.
+        """Ask every dataset of ``catalog`` that the ``pipeline`` writes.
+
+        Raises:
+            UserError: naming the path.
         """
         for name in sorted(pipeline.all_outputs() & set(catalog.keys())):
             if hasattr(dataset := catalog[name], "check_target"):
@@ -80,8 +83,7 @@ class OneRunAtATime:
 
     @hook_impl
     def before_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
-        """Lock the folders of ``catalog`` that the ``pipeline`` reads and writes, always in the
-        same order.
+        """Lock the folders of ``catalog`` that ``pipeline`` uses, always in the same order.
 
         Raises:
             UserError: naming a folder that another run uses.
@@ -114,8 +116,7 @@ class OneRunAtATime:
 
 
 class NothingStale:
-    """Withdraws what holds only as long as all that it was made from, once a run begins to make
-    that anew.
+    """Withdraws what holds only as long as its sources, once a run begins to make those anew.
 
     The manifest lets data pass that validation has judged: where a later validation fails or is
     cut, none may stand.
@@ -123,8 +124,9 @@ class NothingStale:
 
     @hook_impl
     def before_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
-        """Remove datasets of ``catalog`` that `withdraw`, if ``pipeline`` writes them or what
-        they are made from.
+        """Remove datasets of ``catalog`` that `withdraw` and that ``pipeline`` makes anew.
+
+        It does so by writing them, or what they are made from.
         """
         makers = [maker for name, maker in pipelines.items() if name != "__default__"]
         for maker in (maker for maker in makers if maker.all_outputs() & pipeline.all_outputs()):
@@ -136,9 +138,7 @@ class NothingStale:
 
 
 def _given_paths(recipe: Mapping[str, Any], project: Path) -> Iterator[tuple[str, Path]]:
-    """Yield (key in globals.yml, absolute path) of every input that the recipe names and that
-    is here.
-    """
+    """Yield (key in globals.yml, absolute path) of every input of the recipe that is here."""
     for name in _NAMED:
         values = recipe.get(name) or []
         for value in values if isinstance(values, list) else [values]:
@@ -162,8 +162,9 @@ def _local(key: str, value: Any, project: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _clash(output: Path, given: Path) -> bool:
-    """Return whether writing an output destroys something given: it is that, holds it, or lies
-    beside others in it.
+    """Return whether writing an output destroys something given.
+
+    It does if it is that, holds it, or lies beside others in it.
     """
     output = follow_links(output)
     given = follow_links(given)
@@ -175,9 +176,7 @@ def _clash(output: Path, given: Path) -> bool:
 
 
 def _written(pipeline: Pipeline, catalog: DataCatalog) -> Iterator[tuple[str, Path]]:
-    """Yield (dataset, path) of all that a run writes, folders included that its nodes write to
-    while they run.
-    """
+    """Yield (dataset, path) of all that a run writes, nodes' folders included."""
     working = {
         name for name in pipeline.inputs() if isinstance(catalog.get(name), WorkingFolderDataset)
     }
@@ -200,8 +199,9 @@ def _local_paths(names: set[str], catalog: DataCatalog) -> dict[str, Path]:
 
 
 def _is_shared(pipeline: Pipeline, catalog: DataCatalog) -> bool:
-    """Return whether other processes do a part of the work: torchrun's, or those that the
-    parameters count.
+    """Return whether other processes do a part of the work.
+
+    They are torchrun's, or those that the parameters count.
     """
     sections = [catalog.load(name) for name in pipeline.inputs() if name.startswith("params:")]
     counts = [getattr(section, "num_ranks", 1) for section in sections]

@@ -1,6 +1,4 @@
-"""A Kedro session that runs the recipe's own pipelines when none is named, and its models
-before all others.
-"""
+"""A Kedro session that runs the recipe's pipelines if none is named, and its models first."""
 
 from __future__ import annotations
 
@@ -43,9 +41,7 @@ write, all of it.
 
 
 class RecipeRunner(SequentialRunner):
-    """Runs the nodes one after another, without Kedro's hints on other ways, which do not hold
-    here.
-    """
+    """Runs nodes one after another, without Kedro's hints on other ways, which do not hold here."""
 
     def _run(self, *arguments: Any, **options: Any) -> None:
         AbstractRunner._run(self, *arguments, **options)
@@ -55,8 +51,7 @@ class RecipeRunner(SequentialRunner):
 
 
 class RecipeSession(KedroSession):
-    """As ``KedroSession``; without a pipeline's name it runs those listed in the recipe's
-    globals.yml.
+    """``KedroSession``, which without a pipeline's name runs those of the recipe's globals.yml.
 
     The demo's recipe starts by rendering its world; a recipe on real data must not. Kedro's
     registry does not know the recipe, so the session reads it. Pipeline `models` has no output that
@@ -144,9 +139,7 @@ class RecipeSession(KedroSession):
 
 
 def check_runner(options: dict[str, Any]) -> None:
-    """Put the project's runner in place of Kedro's default, and refuse those that run nodes at
-    the same time.
-    """
+    """Put the project's runner in place of Kedro's default; refuse those that run in parallel."""
     runner = options.get("runner")
     if runner is not None and (not isinstance(runner, SequentialRunner) or runner._is_async):
         raise UserError(refusal(type(runner).__name__ if not runner._is_async else "--async"))

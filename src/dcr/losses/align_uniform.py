@@ -1,5 +1,6 @@
-"""Alignment and uniformity on the hypersphere (Wang & Isola, arXiv 2005.10242): a loss, and a
-diagnostic.
+"""Alignment and uniformity on the hypersphere: a loss, and a diagnostic.
+
+Source: Wang & Isola, arXiv 2005.10242.
 """
 
 from __future__ import annotations
@@ -15,8 +16,7 @@ from dcr.losses.numerics import require_not_negative, require_positive, unit_vec
 
 @dataclass(frozen=True)
 class AlignUniform(FeatureSignal):
-    """Squared distance to the image's other views, plus ``weight`` times the uniformity of the
-    anchors.
+    """Squared distance to the image's other views, plus ``weight`` times the anchors' uniformity.
 
     t: sharpness of the Gaussian potential; the paper's value is 2.
     """
@@ -31,8 +31,9 @@ class AlignUniform(FeatureSignal):
     def contrast(
         self, anchors: torch.Tensor, keys: torch.Tensor, generator: torch.Generator
     ) -> torch.Tensor:
-        """As `FeatureSignal.contrast`, of ``anchors`` and ``keys``; nothing is drawn from
-        ``generator``.
+        """As `FeatureSignal.contrast`, of ``anchors`` and ``keys``.
+
+        Nothing is drawn from ``generator``.
         """
         return squared_distances(anchors, keys) + self.weight * uniformity(anchors, self.t)
 
@@ -56,8 +57,9 @@ def alignment(features: torch.Tensor, view_features: torch.Tensor) -> torch.Tens
 
 
 def uniformity(features: torch.Tensor, t: float) -> torch.Tensor:
-    """Return ``log E_{i<j} exp(-t |u_i - u_j|^2)``: 0 where all features are one, lower the more
-    they spread.
+    """Return ``log E_{i<j} exp(-t |u_i - u_j|^2)``.
+
+    It is 0 where all features are one, and lower the more they spread.
 
     Args:
         features: image embeddings before L2 normalisation, (B, d), B >= 2.

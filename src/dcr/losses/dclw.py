@@ -16,8 +16,8 @@ from dcr.losses.signal import Signal
 class DCLW(Signal):
     """DCL that weighs a positive less where it is near already.
 
-        loss_i = mean over p of  -w_ip s_ip / tau + log sum_n exp(s_in / tau),  w_ip = 2 - B
-        softmax_i(s_ip / sigma)
+        loss_i = mean over p of  -w_ip s_ip / tau + log sum_n exp(s_in / tau)
+        w_ip = 2 - B softmax_i(s_ip / sigma)
 
     The weights, of mean 1 over the B anchors, carry no gradient.
     """

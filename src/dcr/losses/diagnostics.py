@@ -49,8 +49,7 @@ def effective_negatives(pushes: torch.Tensor) -> torch.Tensor:
 
 
 def target_gradient_share(positives: torch.Tensor, pulls: torch.Tensor) -> torch.Tensor:
-    """Return the share of the positives' pull on the anchor prediction that comes from the target,
-    (B,).
+    """Return the target's share of the positives' pull on the anchor prediction, (B,).
 
     The gradient of the loss at an anchor of length |a| through a cosine s is, in length,
     ``|dL/ds| sqrt(1 - s^2) / |a|``; the share is the target's such length over the sum of all

@@ -10,8 +10,9 @@ from dcr.losses.numerics import unit_vectors
 
 
 class FeatureSignal(ABC):
-    """A loss over image features of several views; subclasses are dataclasses of its own
-    parameters.
+    """A loss over image features of several views.
+
+    Subclasses are dataclasses of their own parameters.
     """
 
     def __call__(self, views: torch.Tensor, generator: torch.Generator) -> torch.Tensor:

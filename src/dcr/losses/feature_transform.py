@@ -14,16 +14,14 @@ from dcr.losses.numerics import moved_to, require_positive
 
 @dataclass(frozen=True)
 class FeatureTransform(FeatureSignal):
-    """InfoNCE whose positives are extrapolated away from each other and whose negatives are
-    interpolated.
+    """InfoNCE with positives extrapolated away from each other and negatives interpolated.
 
-        q' = l q + (1 - l) k,  k' = l k + (1 - l) q,  l = 1 + Beta(a, a)   for the positive pair (q,
-        k) n' = mu n + (1 - mu) n_perm,  mu ~ Beta(b, b)                      for the negatives, in
-        a random order
+        q' = l q + (1 - l) k,  k' = l k + (1 - l) q,  l ~ 1 + Beta(a, a)
+        n' = mu n + (1 - mu) n_perm,  mu ~ Beta(b, b)
 
-    a is ``positive_beta``, b is ``negative_beta``. q' and k' are not scaled to unit length again,
-    so that q' . k' = s + 2 l (1 - l) (1 - s), which is below s. Negatives are compared with q
-    itself.
+    (q, k) is the positive pair, n_perm the negatives in a random order; a is ``positive_beta``, b
+    is ``negative_beta``. q' and k' are not scaled to unit length again, so that
+    q' . k' = s + 2 l (1 - l) (1 - s), which is below s. Negatives are compared with q itself.
     """
 
     temperature: float = 0.1
@@ -40,8 +38,9 @@ class FeatureTransform(FeatureSignal):
     def contrast(
         self, anchors: torch.Tensor, keys: torch.Tensor, generator: torch.Generator
     ) -> torch.Tensor:
-        """As `FeatureSignal.contrast`, of ``anchors`` and ``keys``; ``generator`` draws l, mu
-        and the order.
+        """As `FeatureSignal.contrast`, of ``anchors`` and ``keys``.
+
+        ``generator`` draws l, mu and the order.
         """
         size = len(anchors)
         similarities = anchors @ keys.T
@@ -61,8 +60,9 @@ class FeatureTransform(FeatureSignal):
 def draw_beta(
     concentration: float, shape: tuple[int, ...], generator: torch.Generator
 ) -> torch.Tensor:
-    """Return draws of Beta(c, c), float64, on the CPU; torch's own draw from the global stream
-    alone.
+    """Return draws of Beta(c, c), float64, on the CPU.
+
+    torch's own Beta draws from the global stream alone.
 
     Args:
         concentration: c > 0.

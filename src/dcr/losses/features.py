@@ -27,17 +27,18 @@ def contrast_features(views: torch.Tensor, signal: Signal) -> torch.Tensor:
 
 
 def view_similarities(views: torch.Tensor, layout: Layout) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the cosine similarities of views to positives and negatives; -inf between views of one
-    image.
+    """Return the cosine similarities of views to positives and negatives.
 
-    - ``other_views``: every view is an anchor; its positives are the image's other views, (V * B, V
-      - 1), and its negatives the other images in those same views, (V * B, (V - 1) * B). With two
-        views these are CLIP's
-      similarities (arXiv 2103.00020) with a view in place of the text.
+    Between views of one image they are -inf.
+
+    - ``other_views``: every view is an anchor; its positives are the image's other views,
+      (V * B, V - 1), and its negatives the other images in those same views,
+      (V * B, (V - 1) * B). With two views these are CLIP's similarities (arXiv 2103.00020) with
+      a view in place of the text.
     - ``all_views``: the same positives against the other images in all views, (V * B, V * B), as
       SimCLR has them (arXiv 2002.05709).
-    - ``same_view``: every image is an anchor; its positives are all pairs of its views, (B, V (V -
-      1) / 2), and its negatives the other images view by view, (B, V, B).
+    - ``same_view``: every image is an anchor; its positives are all pairs of its views,
+      (B, V (V - 1) / 2), and its negatives the other images view by view, (B, V, B).
 
     Args:
         views: image embeddings before L2 normalisation, (V, B, d), V >= 2.
@@ -70,8 +71,7 @@ def view_similarities(views: torch.Tensor, layout: Layout) -> tuple[torch.Tensor
 def feature_infonce(
     features: torch.Tensor, view_features: torch.Tensor, temperature: float
 ) -> torch.Tensor:
-    """Return the symmetric InfoNCE of two views of a batch, CLIP's loss with views in place of
-    texts.
+    """Return the symmetric InfoNCE of two views of a batch: CLIP's loss with views for texts.
 
     Args:
         features, view_features: image embeddings before L2 normalisation, (B, d).

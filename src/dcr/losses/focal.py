@@ -14,8 +14,8 @@ from dcr.losses.signal import Signal
 class Focal(Signal):
     """InfoNCE that weighs down what is answered already.
 
-        loss_i = mean over p of -(1 - p_ip)^gamma log p_ip,  p_ip = e_p / (sum_q e_q + sum_n e_n),
-        e = exp(s / tau)
+        loss_i = mean over p of -(1 - p_ip)^gamma log p_ip
+        p_ip = e_p / (sum_q e_q + sum_n e_n),  e = exp(s / tau)
 
     gamma 0 is InfoNCE. Between 0 and 1 the slope at p = 1 is infinite, so gamma must be 0 or at
     least 1.

@@ -20,10 +20,10 @@ from dcr.losses.signal import Signal
 class HNNCE(Signal):
     """InfoNCE with its positives scaled and its hard negatives weighing more in the denominator.
 
-        loss_i = mean over p of -log( e_p / (alpha sum_q e_q + sum_n w_n e_n) ),  w = M softmax(beta
-        s / tau)
+        loss_i = mean over p of -log( e_p / (alpha sum_q e_q + sum_n w_n e_n) )
+        w = M softmax(beta s / tau),  e = exp(s / tau)
 
-    e = exp(s / tau), M negatives. alpha 1 and beta 0 are InfoNCE; alpha 0 is DCL with these
+    M is the number of negatives. alpha 1 and beta 0 are InfoNCE; alpha 0 is DCL with these
     weights.
     """
 

@@ -1,5 +1,6 @@
-"""InfoNCE over given similarities (van den Oord et al., arXiv 1807.03748), with any number of
-positives.
+"""InfoNCE over given similarities, with any number of positives.
+
+Source: van den Oord et al., arXiv 1807.03748.
 
 Notation: R anchors, P positives and N negatives of each.
 """
@@ -25,8 +26,8 @@ def infonce(
 ) -> torch.Tensor:
     """Return the loss of each anchor, averaged over its positives.
 
-        loss_i = sum over p of  w_p ( -s_ip / tau + log( sum_q exp(s_iq / tau) + f sum_n exp(s_in /
-        tau) ) )
+        loss_i = sum over p of  w_p ( -s_ip / tau + log D_i )
+        D_i = sum_q exp(s_iq / tau) + f sum_n exp(s_in / tau)
 
     Every positive stays in the denominator, as in DCR (arXiv 2603.04803): with P positives the
     floor is log P.
@@ -62,8 +63,7 @@ def infonce(
 def published_infonce(
     positives: torch.Tensor, negatives: torch.Tensor, temperature: float
 ) -> torch.Tensor:
-    """Return the same loss as DCR's published code computes it: logarithm of exponentials, in
-    bfloat16.
+    """Return `infonce` as DCR's published code computes it: log of exponentials, in bfloat16.
 
     It is for the reproduction of published checkpoints only; it gives NaN for tau <= 0.011, where
     exp(1 / tau) is beyond bfloat16.

@@ -17,11 +17,10 @@ _FLAT = 1e-7
 
 @dataclass(frozen=True)
 class KernelMixture(Signal):
-    """InfoNCE on ``-dist^gamma / tau`` in place of ``s / tau``; dist is the distance of unit
-    vectors.
+    """InfoNCE on ``-dist^gamma / tau`` in place of ``s / tau``.
 
-    gamma 2 is the Gaussian kernel, InfoNCE at tau / 2; gamma 1 the Laplacian; the paper mixes
-    kernels of this family.
+    dist is the distance of unit vectors. gamma 2 is the Gaussian kernel, InfoNCE at tau / 2; gamma
+    1 the Laplacian; the paper mixes kernels of this family.
     """
 
     temperature: float = 0.1

@@ -1,5 +1,6 @@
-"""Model-aware contrastive learning, MACL (Huang et al., arXiv 2207.07874): temperature and
-weight follow alignment.
+"""Model-aware contrastive learning (MACL): temperature and weight follow alignment.
+
+Source: Huang et al., arXiv 2207.07874.
 """
 
 from __future__ import annotations
@@ -20,12 +21,11 @@ _FLAT = -50.0
 
 @dataclass(frozen=True)
 class MACL(Signal):
-    """InfoNCE at a temperature that rises with alignment, and with the weight that InfoNCE loses
-    given back.
+    """InfoNCE at a temperature that rises with alignment, its lost weight given back.
 
         tau_a = tau (1 + alpha (A - a0)),  A = mean of s_ip, without gradient
-        loss_i = mean over p of  -1 / (1 - P_ip) log P_ip,  P_ip = e_p / (e_p + sum_n e_n),  e =
-        exp(s / tau_a)
+        loss_i = mean over p of  -1 / (1 - P_ip) log P_ip
+        P_ip = e_p / (e_p + sum_n e_n),  e = exp(s / tau_a)
 
     1 / (1 - P) carries no gradient, so that the gradient is DCL's at tau_a.
     """
@@ -45,8 +45,8 @@ class MACL(Signal):
             )
 
     def __call__(self, positives: torch.Tensor, negatives: torch.Tensor) -> torch.Tensor:
-        # as a tensor, since a Python number would wait for the device; in float64, as Python would
-        # compute with it
+        # As a tensor, since a Python number would wait for the device; in float64, as Python would
+        # compute with it.
         alignment = at_least_float32(positives).detach().mean().double()
         adapted = self.temperature * (1 + self.alpha * (alignment - self.a0))
         odds = decoupled(positives, negatives, adapted)  # log((1 - P) / P)

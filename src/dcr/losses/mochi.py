@@ -1,5 +1,6 @@
-"""MoCHi: hard negatives mixed from negatives, or from one and the anchor (Kalantidis et al.,
-arXiv 2010.01028).
+"""MoCHi: hard negatives mixed from negatives, or from one and the anchor.
+
+Source: Kalantidis et al., arXiv 2010.01028.
 """
 
 from __future__ import annotations
@@ -35,8 +36,9 @@ class MoCHi(FeatureSignal):
     def contrast(
         self, anchors: torch.Tensor, keys: torch.Tensor, generator: torch.Generator
     ) -> torch.Tensor:
-        """As `FeatureSignal.contrast`, of ``anchors`` and ``keys``; ``generator`` draws what is
-        mixed, and how.
+        """As `FeatureSignal.contrast`, of ``anchors`` and ``keys``.
+
+        ``generator`` draws what is mixed, and how.
         """
         similarities = anchors @ keys.T
         itself = torch.eye(len(keys), dtype=torch.bool, device=keys.device)
@@ -56,8 +58,7 @@ class MoCHi(FeatureSignal):
         similarities: torch.Tensor,
         generator: torch.Generator,
     ) -> torch.Tensor:
-        """Return the made negatives of each anchor, (B, num_mixed + num_query_mixed, d), of unit
-        length.
+        """Return each anchor's made negatives, (B, num_mixed + num_query_mixed, d), unit length.
 
         Args:
             anchors: unit vectors, (B, d).
@@ -71,8 +72,9 @@ class MoCHi(FeatureSignal):
         size = len(anchors)
 
         def draw(number: int) -> torch.Tensor:
-            """Return ``number`` of each anchor's hardest negatives, drawn with replacement, (B,
-            number, d).
+            """Draw ``number`` of each anchor's hardest negatives, with replacement.
+
+            They are (B, number, d).
             """
             chosen = torch.randint(count, (size, number), generator=generator).to(
                 keys.device, non_blocking=True

@@ -1,5 +1,6 @@
-"""Many views in one term, MV-DHEL (Koromilas et al., "A principled framework for multi-view
-contrastive learning").
+"""Many views in one term, MV-DHEL.
+
+Source: Koromilas et al., "A principled framework for multi-view contrastive learning".
 """
 
 from __future__ import annotations
@@ -15,8 +16,7 @@ from dcr.losses.signal import Layout, Signal
 
 @dataclass(frozen=True)
 class MVDHEL(Signal):
-    """All positive pairs of an image in one logarithm, and each view's uniformity in one of its
-    own.
+    """All positive pairs of an image in one logarithm, each view's uniformity in one of its own.
 
         loss_i = -log sum_p exp(s_ip / tau) + sum_l log sum_n exp(s_iln / tau)
 

@@ -14,16 +14,18 @@ def at_least_float32(tensor: torch.Tensor) -> torch.Tensor:
 def unit_vectors(
     tensor: torch.Tensor, start_dim: int = 1, dtype: torch.dtype | None = None
 ) -> torch.Tensor:
-    """Return ``tensor`` flattened from ``start_dim`` on and scaled to unit length, in ``dtype``
-    or at least float32.
+    """Return ``tensor`` flattened from ``start_dim`` on, scaled to unit length.
+
+    It is in ``dtype``, or at least float32.
     """
     tensor = at_least_float32(tensor) if dtype is None else tensor.to(dtype)
     return F.normalize(tensor.flatten(start_dim), dim=-1)
 
 
 def moved_to(draws: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-    """Return ``draws``, made on the CPU, on the device and in the dtype of ``like``, without
-    waiting for the device.
+    """Return ``draws``, made on the CPU, on the device and in the dtype of ``like``.
+
+    Nothing waits for the device.
     """
     return draws.to(like.device, like.dtype, non_blocking=True)
 
@@ -48,8 +50,7 @@ def present(negatives: torch.Tensor) -> torch.Tensor:
 
 
 def log_hard_mass(logits: torch.Tensor, beta: float) -> torch.Tensor:
-    """Return log( M sum_n e^{(1 + beta) x_n} / sum_n e^{beta x_n} ), (B,), of M negatives' logits,
-    (B, N).
+    """Return log( M sum_n e^{(1 + beta) x_n} / sum_n e^{beta x_n} ), (B,), of M negatives.
 
     It is the log of ``sum_n w_n e^{x_n}`` with weights ``M softmax(beta x)``, whose mean is 1. At
     beta 0 it is the plain logsumexp, towards infinity log M plus the largest logit.

@@ -15,8 +15,9 @@ from dcr.losses.signal import Layout, Signal
 
 @dataclass(frozen=True)
 class PolyView(Signal):
-    """Every positive is a contrast of its own against all views of the other images; positives do
-    not compete.
+    """Every positive is a contrast of its own against all views of the other images.
+
+    Positives do not compete.
 
         loss_i = mean over p of -log( e_p / (e_p + sum_n e_n) ),  e = exp(s / tau)
 

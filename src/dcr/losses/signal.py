@@ -1,5 +1,4 @@
-"""What every contrastive signal is: similarities of anchors to positives and negatives, to a loss
-per anchor.
+"""A contrastive signal maps similarities to positives and negatives to a loss per anchor.
 
 Notation: B anchors, P positives and N negatives of each, x = s / tau a logit.
 """
@@ -15,8 +14,9 @@ Layout = Literal["other_views", "all_views", "same_view"]
 
 
 class Signal(ABC):
-    """A contrastive loss over given cosine similarities; subclasses are dataclasses of its own
-    parameters.
+    """A contrastive loss over given cosine similarities.
+
+    Subclasses are dataclasses of their own parameters.
 
     Attributes:
         whole_batch: the loss of an anchor depends on other anchors' similarities, so that anchors

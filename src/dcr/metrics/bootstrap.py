@@ -60,8 +60,9 @@ class Bootstrap:
     def replicates(
         self, statistics: Statistics, num_items: int, groups: Sequence[Any] | None = None
     ) -> dict[str, np.ndarray]:
-        """Return each value of ``statistics(counts (r, N)) -> {name: (r,)}`` in every resample,
-        (R,) by name.
+        """Return each value of ``statistics`` in every resample, (R,) by name.
+
+        It is called as ``statistics(counts (r, N)) -> {name: (r,)}``.
 
         Args:
             statistics: the values by name, from how often each item is drawn.
@@ -110,8 +111,9 @@ def _kept_draws(num_resamples: int, seed: int, labels: tuple[Any, ...]) -> list[
 
 
 def percentile_interval(replicates: np.ndarray, confidence: float) -> tuple[float, float]:
-    """Return the interval (low, high) that holds the middle ``confidence`` of ``replicates``
-    (R,), NaN left out.
+    """Return the interval (low, high) of the middle ``confidence`` of ``replicates`` (R,).
+
+    NaN are left out.
     """
     tail = (1 - confidence) / 2
     low, high = np.nanquantile(np.asarray(replicates, dtype=np.float64), [tail, 1 - tail])
@@ -119,8 +121,9 @@ def percentile_interval(replicates: np.ndarray, confidence: float) -> tuple[floa
 
 
 def mcnemar(before: np.ndarray, after: np.ndarray) -> tuple[int, int, float]:
-    """Return items gained, items lost, and the exact two-sided p value of their being equally
-    likely.
+    """Return items gained, items lost, and the exact two-sided p value.
+
+    Its null hypothesis is that gain and loss are equally likely.
 
     Args:
         before, after: (N,) bool, the same items answered right by one encoder and by the other.

@@ -1,5 +1,4 @@
-"""Caption selection: a group holds k images and m captions; does an encoder tell which belong
-together?
+"""Caption selection: of k images and m captions, does an encoder tell which belong together?
 
 A *pairing* lists which image and which caption of a group belong together. An image or caption may
 have several partners, and one without any is there to mislead. Winoground's rules (Thrush et al.,
@@ -103,8 +102,9 @@ def right_cells(num_images: int, num_captions: int, pairing: Pairing) -> np.ndar
 
 
 def _rank_right_first(similarities: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Return for each of (G, a, b) whether every row with a right cell has all of them above all
-    its wrong ones.
+    """Return per group of (G, a, b) whether every row's right cells exceed all its wrong ones.
+
+    Rows without a right cell do not count.
     """
     asked = right.any(axis=1)
     lowest_right = np.where(right, similarities, np.inf).min(axis=2)
@@ -154,8 +154,9 @@ def selection_scores(
 
 
 def clip_benchmark_scores(correct: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """Return ``image_acc``, ``text_acc`` and ``acc`` as CLIP_benchmark's task
-    ``image_caption_selection`` calls image_score, text_score and group_score.
+    """Return ``image_acc``, ``text_acc`` and ``acc``, CLIP_benchmark's names for the three rules.
+
+    Its task ``image_caption_selection`` calls image_score, text_score and group_score so.
 
     A rule that leaves nothing to choose counts as answered right there too: with one image
     ``image_acc`` is 1 and ``acc`` is ``text_acc``. Ties are misses here, and there the first

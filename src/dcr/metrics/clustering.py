@@ -16,8 +16,7 @@ from dcr.metrics.embeddings import linearized, normalize, weighted_mean
 def cluster(
     embeddings: np.ndarray, num_clusters: int, seed: int, num_init: int = 10, batch_size: int = 0
 ) -> np.ndarray:
-    """Return k-means clusters (N,) of the L2-normalised embeddings (N, d), the best of ``num_init``
-    starts.
+    """Return k-means clusters (N,) of the L2-normalised embeddings (N, d), the best of many starts.
 
     With a ``batch_size`` > 0 each step moves the centres by that many embeddings (mini-batch
     k-means; Sculley, WWW 2010), for sets of many hundred thousand; 0 is Lloyd's algorithm on all of
@@ -51,8 +50,9 @@ def cluster(
 
 
 def match_clusters(labels: np.ndarray, clusters: np.ndarray) -> np.ndarray:
-    """Return for each item (N,) whether its cluster is the one matched to its label (Hungarian
-    method).
+    """Return for each item (N,) whether its cluster is the one matched to its label.
+
+    They are matched by the Hungarian method.
 
     Args:
         labels, clusters: (N,), an item's label and its cluster.
@@ -83,13 +83,13 @@ def clustering_scores(
 def clustering_statistics(
     labels: np.ndarray, clusters: np.ndarray
 ) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
-    """Return a function from counts (..., N) to the scores of `clustering_scores`, for many
-    resamples.
+    """Return a function from counts (..., N) to the scores of `clustering_scores`.
 
-    Under resampling the clusters and their matching to labels stay those of the whole set: the
-    interval tells of the sampling of items, not of the starts of k-means. NMI and ARI are taken to
-    first order (`dcr.metrics.embeddings.linearized`): copies of an item always fall together, so
-    that their plain replicates lie above the value, and their quantiles may leave it out.
+    It serves many resamples. Under resampling the clusters and their matching to labels stay those
+    of the whole set: the interval tells of the sampling of items, not of the starts of k-means. NMI
+    and ARI are taken to first order (`dcr.metrics.embeddings.linearized`): copies of an item always
+    fall together, so that their plain replicates lie above the value, and their quantiles may leave
+    it out.
 
     Args:
         labels, clusters: (N,), an item's label and its cluster.
@@ -126,8 +126,9 @@ def _group_sizes(ids: np.ndarray) -> np.ndarray:
 def _normalized_mutual_information(
     cell: np.ndarray, label: np.ndarray, cluster: np.ndarray
 ) -> tuple[float, np.ndarray]:
-    """Return NMI, by the arithmetic mean of the entropies, and its derivative in each item's count
-    (N,).
+    """Return NMI and its derivative in each item's count (N,).
+
+    NMI is taken with the arithmetic mean of the entropies.
 
     Args:
         cell, label, cluster: (N,) how many items share an item's label and cluster, its label, its
@@ -146,8 +147,9 @@ def _normalized_mutual_information(
 def _adjusted_rand_index(
     cell: np.ndarray, label: np.ndarray, cluster: np.ndarray
 ) -> tuple[float, np.ndarray]:
-    """Return ARI and its derivative in each item's count (N,), over pairs of different items;
-    arguments as above.
+    """Return ARI and its derivative in item counts (N,), over pairs of different items.
+
+    The arguments are as above.
     """
     number = len(cell)
     together, same_label, same_cluster = (

@@ -16,8 +16,7 @@ UNDIRECTED = (
 
 
 def is_share(benchmark: str) -> bool:
-    """Return whether a benchmark's scores, or those of one set of it, are fractions in [0, 1] of
-    which more is better.
+    """Return whether a benchmark's scores are fractions in [0, 1] of which more is better.
 
     Args:
         benchmark: its name, or ``<benchmark>/<set>``.

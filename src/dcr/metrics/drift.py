@@ -1,5 +1,6 @@
-"""How far an encoder has moved from another on the same images: linear CKA and overlap of
-nearest neighbours.
+"""How far an encoder has moved from another on the same images.
+
+It is measured by linear CKA and overlap of nearest neighbours.
 """
 
 from __future__ import annotations
@@ -87,8 +88,7 @@ def find_neighbours(
 
 
 def neighbour_overlap(before: np.ndarray, after: np.ndarray, num_neighbours: int) -> np.ndarray:
-    """Return for each item (N,) the share of its nearest neighbours before that are nearest
-    neighbours after.
+    """Return for each item (N,) the share of its nearest neighbours before that still are after.
 
     Args:
         before: (N, d). after: (N, e), of the same items.

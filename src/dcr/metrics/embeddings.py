@@ -55,8 +55,9 @@ def linearized(value: float, influence: np.ndarray, counts: np.ndarray | None = 
 
 
 def weighted_mean(values: np.ndarray, counts: np.ndarray | None = None) -> np.ndarray:
-    """Return the mean of ``values`` (N,), items drawn ``counts`` (..., N) times; NaN where none
-    is drawn.
+    """Return the mean of ``values`` (N,), items drawn ``counts`` (..., N) times.
+
+    NaN where none is drawn.
     """
     values = np.asarray(values, dtype=np.float64)
     counts = np.ones(len(values)) if counts is None else np.asarray(counts, dtype=np.float64)
@@ -69,8 +70,7 @@ def weighted_mean(values: np.ndarray, counts: np.ndarray | None = None) -> np.nd
 def sum_by_class(
     embeddings: np.ndarray, labels: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return unit embeddings (N, d) float64, the class index of each (N,), and their sum over each
-    class, (C, d).
+    """Return unit embeddings (N, d) float64, class indices (N,), and sums over classes, (C, d).
 
     Args:
         embeddings: (N, d).

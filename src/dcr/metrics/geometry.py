@@ -1,8 +1,7 @@
-"""How one encoder's features lie: likeness within and between classes, alignment of pairs,
-uniformity on the sphere.
+"""How an encoder's features lie: likeness in and between classes, alignment, uniformity.
 
-All are means over pairs of different items; under resampling they are taken to first order
-(`dcr.metrics.embeddings.linearized`).
+Alignment is that of pairs, uniformity that on the sphere. All are means over pairs of different
+items; under resampling they are taken to first order (`dcr.metrics.embeddings.linearized`).
 """
 
 from __future__ import annotations
@@ -15,8 +14,7 @@ from dcr.metrics.embeddings import linearized, normalize, row_parts, sum_by_clas
 def similarity_scores(
     embeddings: np.ndarray, labels: np.ndarray, counts: np.ndarray | None = None
 ) -> dict[str, np.ndarray]:
-    """Return ``inner_class`` and ``inter_class``: the mean cosine of two images of one class, and
-    of two classes.
+    """Return ``inner_class`` and ``inter_class``: mean cosines within one class and between two.
 
     Computed from sums over classes in O(N d): no pair is formed. NaN where there is no such pair.
 
@@ -38,8 +36,9 @@ def similarity_scores(
 def _mean_over_pairs(
     sums: np.ndarray, numbers: np.ndarray, counts: np.ndarray | None
 ) -> np.ndarray:
-    """Return the mean over ordered pairs, from each item's sum over its partners (N,) and their
-    number (N,).
+    """Return the mean over ordered pairs, from each item's sum over partners and their number.
+
+    Both are (N,).
     """
     total = numbers.sum()
     if total == 0:
@@ -80,8 +79,7 @@ def uniformity_scores(
 def alignment_of_pairs(
     first: np.ndarray, second: np.ndarray, owner: np.ndarray, counts: np.ndarray | None = None
 ) -> dict[str, np.ndarray]:
-    """Return ``alignment``, the mean squared distance of the unit vectors of positive pairs, in [0,
-    4].
+    """Return ``alignment``: mean squared distance of positive pairs' unit vectors, in [0, 4].
 
     Wang and Isola, ICML 2020, alpha = 2. Here a pair is an image and its caption.
 

@@ -15,8 +15,9 @@ from dcr.metrics.caption_selection import MAX_PAIRS, RULES, Pairing, is_assignme
 
 @lru_cache(maxsize=256)
 def chance_of(num_images: int, num_captions: int, pairing: Pairing) -> Mapping[str, float]:
-    """Return what guessing gives by rule: the probability that a group is answered right where all
-    orders of its similarities are equally likely.
+    """Return what guessing gives by rule: the probability that a group is answered right.
+
+    All orders of its similarities are equally likely.
 
     A row of one right and n - 1 wrong cells is answered with probability 1 / n; with r right ones
     of n, 1 / C(n, r). Rows are independent of each other, and so are columns, but rows and columns

@@ -1,5 +1,6 @@
-"""MMVP-VLM: does each of two alike statements find its image? (Tong et al., CVPR 2024, arXiv
-2401.06209).
+"""MMVP-VLM: does each of two alike statements find its image?
+
+Source: Tong et al., CVPR 2024, arXiv 2401.06209.
 """
 
 from __future__ import annotations

@@ -39,10 +39,10 @@ def retrieval_scores(
     recall_at: Sequence[int],
     counts: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
-    """Return ``image_retrieval_recall@K`` (captions find images) and ``text_retrieval_recall@K``
-    for each K.
+    """Return ``image_retrieval_recall@K`` and ``text_retrieval_recall@K`` for each K.
 
-    An item is an image with all its captions: captions of one image are drawn together.
+    In image retrieval captions find images. An item is an image with all its captions: captions of
+    one image are drawn together.
 
     Args:
         image_ranks: (T,) rank of each caption's image.

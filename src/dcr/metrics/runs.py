@@ -53,8 +53,7 @@ def interval_over_seeds_and_items(
     confidence: float,
     num_other_seeds: int | None = None,
 ) -> tuple[float, float]:
-    """Return the interval (low, high) of a score's mean over S training seeds, all measured on the
-    same N items.
+    """Return the interval (low, high) of a score's mean over S training seeds on the same N items.
 
     The score of seed s may be a difference between two encoders. It is modelled as
 
@@ -141,8 +140,9 @@ def _check(values: Sequence[float], replicates: np.ndarray) -> tuple[np.ndarray,
 def _error(
     scores: np.ndarray, draws: np.ndarray, num_other_seeds: int | None
 ) -> tuple[float, float]:
-    """Return the standard error of the mean over several seeds, or of its distance from the mean
-    over other ones, and its degrees of freedom.
+    """Return the standard error of a mean over several seeds, and its degrees of freedom.
+
+    With other seeds it is that of the distance from the mean over those.
     """
     number = len(scores)
     parts = 1 / number + (0 if num_other_seeds is None else 1 / num_other_seeds)

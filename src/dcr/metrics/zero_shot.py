@@ -1,5 +1,6 @@
-"""Zero-shot classification by text (Radford et al., ICML 2021), with CLIP_benchmark's metric
-names.
+"""Zero-shot classification by text, with CLIP_benchmark's metric names.
+
+Source: Radford et al., ICML 2021.
 """
 
 from __future__ import annotations
@@ -10,8 +11,7 @@ from dcr.metrics.embeddings import normalize, row_parts, weighted_mean
 
 
 def build_classifier(texts: np.ndarray) -> np.ndarray:
-    """Return class weights (C, d) from ``texts``, embeddings of C classes in T templates, (C, T,
-    d).
+    """Return class weights (C, d) from ``texts``: C classes' embeddings in T templates, (C, T, d).
 
     Each text is normalised, the mean over templates is normalised again.
     """

@@ -1,3 +1,1 @@
-"""Positives besides augmentation: neighbours in a frozen CLIP, and images made by the diffusion
-model.
-"""
+"""Positives besides augmentation: a frozen CLIP's neighbours, and images made by diffusion."""

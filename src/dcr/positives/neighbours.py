@@ -1,5 +1,6 @@
-"""What a frozen CLIP says of a batch's positives and negatives (CLIP-guided resampling, arXiv
-2306.04272).
+"""What a frozen CLIP says of a batch's positives and negatives.
+
+Source: CLIP-guided resampling, arXiv 2306.04272.
 
 Notation: R rows (anchors) out of a batch of B images; c[i, j] the cosine of the frozen CLIP's
 features of row i's image and of image j's view. ``rows`` says which image each row is, so that c[i,
@@ -112,8 +113,9 @@ def false_negatives(similarities: torch.Tensor, rows: torch.Tensor, share: float
 
 
 def easy_negatives(similarities: torch.Tensor, rows: torch.Tensor, share: float) -> torch.Tensor:
-    """Return which negatives CLIP finds too far to teach anything: the row's lowest ``share``, (R,
-    B) bool.
+    """Return which negatives CLIP finds too far to teach anything, (R, B) bool.
+
+    They are the row's lowest ``share``.
 
     Args:
         similarities: c of the rows, (R, B).
@@ -124,8 +126,9 @@ def easy_negatives(similarities: torch.Tensor, rows: torch.Tensor, share: float)
 
 
 def false_positives(own: torch.Tensor, share: float) -> torch.Tensor:
-    """Return which anchors' own views CLIP finds unlike them: the batch's lowest ``share``, (B,)
-    bool.
+    """Return which anchors' own views CLIP finds unlike them, (B,) bool.
+
+    They are the batch's lowest ``share``.
 
     Args:
         own: c of every image of the batch to its own view, (B,).

@@ -1,6 +1,4 @@
-"""How like their anchors the made positives are: numbers, and pictures for a page that opens
-offline.
-"""
+"""How like their anchors made positives are: numbers, and pictures for an offline page."""
 
 from __future__ import annotations
 

@@ -67,9 +67,7 @@ def render(
 
 
 def encode_jpeg(image: Image.Image) -> bytes:
-    """Return the JPEG bytes of ``image``: quality 95 without chroma subsampling, the same bytes
-    every time.
-    """
+    """Return the JPEG of ``image``: quality 95, no chroma subsampling, always the same bytes."""
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=95, subsampling=0)
     return buffer.getvalue()
@@ -85,8 +83,9 @@ def _pixel_centres(image_size: int) -> tuple[np.ndarray, np.ndarray]:
 def _window(
     canvas: np.ndarray, left: float, top: float, right: float, bottom: float
 ) -> tuple[np.ndarray, ...]:
-    """Return a view of the part of the canvas a detail may cover, with its pixel centres:
-    painting less is faster.
+    """Return a view of the part of the canvas that a detail may cover, with its pixel centres.
+
+    Painting less is faster.
     """
     size = canvas.shape[-1]
     part = np.s_[
@@ -165,8 +164,9 @@ def _draw_streaks(
 def _place(
     class_index: int, image_size: int, centre: np.ndarray, halves: np.ndarray, angle: float
 ) -> np.ndarray:
-    """Return a silhouette's distance field, scaled by ``halves``, rotated and moved to
-    ``centre``, (S, S) float32.
+    """Return a silhouette's distance field, (S, S) float32.
+
+    It is scaled by ``halves``, rotated and moved to ``centre``.
     """
     # PIL wants the way back: field pixel = scale * rotate(-angle) @ (image pixel - centre) + middle
     # of the field.

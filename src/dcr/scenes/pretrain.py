@@ -1,9 +1,8 @@
-"""Trains the demo's base models: CLIP in a process of its own, beside VAE, UNet and text encoder in
-this one.
+"""Train the demo's base models: CLIP in a process of its own, the others in this one.
 
-Models this small gain little by a second core. So each process computes in one thread, and the
-weights are the same on machines with any number of cores: other rounding would train other models,
-on which every score of the demo rests.
+The others are VAE, UNet and text encoder. Models this small gain little by a second core. So each
+process computes in one thread, and the weights are the same on machines with any number of cores:
+other rounding would train other models, on which every score of the demo rests.
 """
 
 from __future__ import annotations
@@ -33,8 +32,7 @@ from dcr.scenes.pretrain_vae import train_vae
 def train_base_models(
     parameters: PretrainingParameters, shards: list[str]
 ) -> tuple[Backbone, Diffusion]:
-    """Return the CLIP and the diffusion model, trained on all images of the shards but the held-out
-    ones.
+    """Return CLIP and diffusion model, trained on all images of the shards but the held-out ones.
 
     Args:
         parameters: of all three models; the seed decides every weight.

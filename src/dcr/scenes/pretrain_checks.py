@@ -27,8 +27,7 @@ _NUM_STANDARD_ERRORS = (
 
 @torch.no_grad()
 def zero_shot_accuracy(backbone: Backbone, images: ImageSet) -> float:
-    """Return the share of images whose class is the nearest of the class prompts, averaged over the
-    templates.
+    """Return the share of images whose class is the nearest prompt's, averaged over templates.
 
     Args:
         backbone: both towers are used.
@@ -47,8 +46,9 @@ def zero_shot_accuracy(backbone: Backbone, images: ImageSet) -> float:
 
 @torch.no_grad()
 def reconstruction_psnr(vae: AutoencoderKL, images: ImageSet) -> float:
-    """Return the mean over images of the peak signal-to-noise ratio in dB, decoding the posterior's
-    mean.
+    """Return the peak signal-to-noise ratio in dB, a mean over images.
+
+    The posterior's mean is decoded.
 
     Args:
         vae: takes and gives pixels in [-1, 1].
@@ -64,12 +64,11 @@ def reconstruction_psnr(vae: AutoencoderKL, images: ImageSet) -> float:
 
 @torch.no_grad()
 def statement_distances(backbone: Backbone) -> dict[str, float]:
-    """Return by detail how far apart the text tower puts the two statements of an MMVP-VLM pair, 1
-    - cosine.
+    """Return by detail the distance, 1 - cosine, of the two statements of an MMVP-VLM pair.
 
-    It is the mean over all classes and all pairs of the detail's values. Where it is near 0 an
-    image's answer hangs on next to nothing, whatever the image tower has learnt: the benchmark
-    cannot move there.
+    The distance is the text tower's. It is the mean over all classes and all pairs of the detail's
+    values. Where it is near 0 an image's answer hangs on next to nothing, whatever the image tower
+    has learnt: the benchmark cannot move there.
 
     Args:
         backbone: its text tower alone is used.
@@ -93,11 +92,10 @@ def _statement_distance(backbone: Backbone, detail: str) -> float:
 
 @torch.no_grad()
 def noise_errors(diffusion: Diffusion, images: ImageSet, draws: int, seed: int) -> dict[str, float]:
-    """Return the mean squared error of the UNet's prediction under three conditions, all else being
-    equal.
+    """Return the mean squared error of the UNet's prediction under three conditions.
 
-    A wrong caption is the one of another image. Returns ``{"true_caption": ..., "empty_prompt":
-    ..., "wrong_caption": ...}``.
+    All else is equal. A wrong caption is the one of another image. Returns ``{"true_caption": ...,
+    "empty_prompt": ..., "wrong_caption": ...}``.
 
     Args:
         diffusion: the model that is measured; it stays as it is.
@@ -121,12 +119,11 @@ def noise_errors(diffusion: Diffusion, images: ImageSet, draws: int, seed: int) 
 def detail_errors(
     diffusion: Diffusion, images: ImageSet, draws: int, seed: int
 ) -> dict[str, dict[str, Any]]:
-    """Return by detail, and for the class, how much the UNet's error rises if the full caption
-    names another value.
+    """Return how much the UNet's error rises if the full caption names another value.
 
-    All else being equal (image, noise, timestep, the other words), a model that tells the detail
-    does worse with the wrong word; one that does not hear it has the same error to the last bit.
-    What it cannot tell, no loss can teach.
+    The rise is given by detail, and for the class. All else being equal (image, noise, timestep,
+    the other words), a model that tells the detail does worse with the wrong word; one that does
+    not hear it has the same error to the last bit. What it cannot tell, no loss can teach.
 
     Args:
         diffusion: the model that is measured; it stays as it is.
@@ -205,8 +202,10 @@ def _errors_by_condition(
 
 
 def check_condition(errors: dict[str, float]) -> None:
-    """Require that the UNet listens: noise error with the true caption < the empty prompt < a wrong
-    caption.
+    """Require that the UNet listens to captions.
+
+    Its noise error with the true caption must be below that with the empty prompt, and this below
+    that with a wrong caption.
 
     Args:
         errors: what :func:`noise_errors` returned.

@@ -1,6 +1,4 @@
-"""The demo's small CLIP: an open_clip model of a custom size, trained on the captions of the
-rendered shards.
-"""
+"""The demo's small CLIP: an open_clip model of a custom size, trained on the shards' captions."""
 
 from __future__ import annotations
 
@@ -23,8 +21,9 @@ _PREPROCESSING = {
 
 
 def build_clip(parameters: PretrainingParameters) -> Backbone:
-    """Return an untrained open_clip CLIP, as large as ``parameters`` tell, with the usual
-    byte-pair tokenizer.
+    """Return an untrained open_clip CLIP, as large as ``parameters`` tell.
+
+    It has the usual byte-pair tokenizer.
     """
     vision = {
         "image_size": parameters.image_size,

@@ -1,8 +1,8 @@
-"""What the demo's base models are trained on: the rendered shards in memory, and the loop that all
-three share.
+"""What the demo's base models are trained on, and the loop that all three share.
 
-The images of the demo fill three megabytes each thousand at 32 pixels, so they are decoded once and
-kept as one uint8 tensor; nothing here is meant for shards of real size.
+They are trained on the rendered shards in memory. The images of the demo fill three megabytes each
+thousand at 32 pixels, so they are decoded once and kept as one uint8 tensor; nothing here is meant
+for shards of real size.
 """
 
 from __future__ import annotations
@@ -81,8 +81,7 @@ def load_images(shards: Sequence[str], image_size: int) -> ImageSet:
 
 
 def split_images(images: ImageSet, num_held_out: int) -> tuple[ImageSet, ImageSet]:
-    """Return the images to train on and the last ``num_held_out``, on which the models are
-    measured.
+    """Return the images to train on, and the last ``num_held_out``, to measure the models on.
 
     Args:
         images: in the order of the shards.
@@ -109,8 +108,9 @@ def optimise(
     seed: int,
     description: str,
 ) -> None:
-    """Train ``model`` in place with AdamW under a one-cycle learning rate; the progress bar shows
-    loss and images/s.
+    """Train ``model`` in place with AdamW under a one-cycle learning rate.
+
+    The progress bar shows loss and images/s.
 
     Args:
         model: its parameters are trained, and left in evaluation mode.

@@ -14,8 +14,7 @@ _CHECKS = {"check_draws", "check_condition", "min_known_details"}
 
 
 def fingerprint(parameters: PretrainingParameters, shards: Sequence[str]) -> str:
-    """Return a sha256 over everything the base models depend on: parameters, the bytes of the
-    shards, and the code.
+    """Return a sha256 over all that base models depend on: parameters, shards' bytes, code.
 
     The parameters of the scenes need no part in it: what they change, they change in the shards.
     Those of the checks change no weight.
@@ -32,9 +31,7 @@ def fingerprint(parameters: PretrainingParameters, shards: Sequence[str]) -> str
 
 
 def checks_fingerprint(parameters: PretrainingParameters) -> str:
-    """Return a sha256 over what, in ``parameters`` and code, the measures of given models
-    depend on.
-    """
+    """Return a sha256 over what measures of given models depend on: ``parameters`` and code."""
     values = parameters.model_dump(include={"check_draws"})
     return fingerprints.fingerprint(parameters=values, code=code_hash("dcr.scenes.pretrain_checks"))
 

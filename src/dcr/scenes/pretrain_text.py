@@ -1,6 +1,4 @@
-"""The text encoder of the demo's diffusion model: CLIP's architecture, of its own width, depth
-and weights.
-"""
+"""The demo's text encoder for diffusion: CLIP's architecture, its own width, depth and weights."""
 
 from __future__ import annotations
 
@@ -17,8 +15,7 @@ from dcr.scenes.pretrain_clip import build_clip
 
 
 def build_text_encoder(parameters: PretrainingParameters) -> tuple[CLIPTextModel, CLIPTokenizer]:
-    """Return an untrained text encoder, its first weights drawn as open_clip draws CLIP's, and its
-    tokenizer.
+    """Return an untrained text encoder, drawn as open_clip draws CLIP's, and its tokenizer.
 
     The image tower that open_clip builds with it is left behind, so it is as small as it may be;
     since its size is not CLIP's, neither are the first weights, which come from one stream,

@@ -1,5 +1,4 @@
-"""The demo's small UNet and text encoder: text-conditioned velocity prediction in the VAE's
-latents.
+"""The demo's small UNet and text encoder: text-conditioned velocity prediction in VAE latents.
 
 Notation: N images, T tokens of a caption, m the UNet's cross-attention width, C x h x w the size of
 a latent.
@@ -43,8 +42,9 @@ def build_unet(parameters: PretrainingParameters, latent_size: int) -> UNet2DCon
 
 
 def build_scheduler() -> DDPMScheduler:
-    """Return Stable Diffusion 2.1's noise schedule: 1000 steps, scaled linear, velocity
-    prediction.
+    """Return Stable Diffusion 2.1's noise schedule.
+
+    It has 1000 steps, scaled linear, and velocity prediction.
     """
     return DDPMScheduler(
         num_train_timesteps=1000,
@@ -59,13 +59,13 @@ def build_scheduler() -> DDPMScheduler:
 def train_unet(
     images: ImageSet, vae: AutoencoderKL, parameters: PretrainingParameters
 ) -> Diffusion:
-    """Train UNet and text encoder on the full captions of ``images``, as ``parameters`` tell;
-    return the whole model.
+    """Train UNet and text encoder on the full captions of ``images``; return the whole model.
 
-    A text encoder that was trained for CLIP leaves out what CLIP does not ask for, and the UNet
-    cannot bring it back: jointly trained, each learns what the other needs. The trained ``vae``
-    encodes all latents before; each step draws latents, timesteps, noise and which captions are
-    emptied. Loss: mean squared error of the velocity (Salimans and Ho, arXiv 2202.00512).
+    ``parameters`` tell how. A text encoder that was trained for CLIP leaves out what CLIP does not
+    ask for, and the UNet cannot bring it back: jointly trained, each learns what the other needs.
+    The trained ``vae`` encodes all latents before; each step draws latents, timesteps, noise and
+    which captions are emptied. Loss: mean squared error of the velocity (Salimans and Ho, arXiv
+    2202.00512).
     """
     mean, logvar = encode_all(vae, images, parameters.unet_batch_size)
     unet = seeded(lambda: build_unet(parameters, mean.shape[-1]), parameters.seed, "unet")
@@ -82,9 +82,7 @@ def train_unet(
         captions = tokens[1:]
 
         def batch_loss(indices: torch.Tensor) -> torch.Tensor:
-            """Return the mean squared error of the velocity at ``indices``, (batch size,)
-            int64, at new draws.
-            """
+            """Return the velocity's mean squared error at ``indices``, (B,) int64, at new draws."""
             draws = torch.randn(2, len(indices), *mean.shape[1:], generator=generator)
             latents = diffusion.scale_latents(
                 mean[indices] + (logvar[indices] / 2).exp() * draws[0]
@@ -130,15 +128,14 @@ def draw_timesteps(count: int, num_timesteps: int, generator: torch.Generator) -
 
 
 def full_captions(images: ImageSet) -> list[str]:
-    """Return captions that name the class and every detail of each of ``images``, in their
-    order.
-    """
+    """Return captions of ``images``, in order, that name the class and every detail."""
     return [caption(attributes) for attributes in images.attributes]
 
 
 def encode_captions(diffusion: Diffusion, captions: list[str]) -> torch.Tensor:
-    """Return the hidden states of all ``captions``, (N, T, m), by the text encoder of
-    ``diffusion``, 256 at a time.
+    """Return the text encoder's hidden states of all ``captions``, (N, T, m), 256 at a time.
+
+    The text encoder is that of ``diffusion``.
     """
     return torch.cat(
         [diffusion.encode_prompts([captions[j] for j in i]) for i in batched(len(captions), 256)]

@@ -18,8 +18,9 @@ from dcr.seeds import torch_generator
 
 
 def build_vae(parameters: PretrainingParameters) -> AutoencoderKL:
-    """Return an untrained VAE of the channels that ``parameters`` tell; each block but the last
-    halves the image.
+    """Return an untrained VAE of the channels that ``parameters`` tell.
+
+    Each block but the last halves the image.
     """
     channels = parameters.vae_block_channels
     vae = AutoencoderKL(
@@ -54,11 +55,11 @@ def _initialise(vae: AutoencoderKL) -> None:
 
 
 def train_vae(images: ImageSet, parameters: PretrainingParameters) -> AutoencoderKL:
-    """Train on mean absolute error plus ``vae_kl_weight`` times the KL divergence per pixel value,
-    then set the scale.
+    """Train on mean absolute error plus ``vae_kl_weight`` times the KL divergence; set the scale.
 
-    ``scaling_factor`` is one over the standard deviation of the latents of the images, as in
-    Rombach et al., arXiv 2112.10752, so that the UNet sees latents of variance one.
+    The divergence is per pixel value. ``scaling_factor`` is one over the standard deviation of the
+    latents of the images, as in Rombach et al., arXiv 2112.10752, so that the UNet sees latents of
+    variance one.
 
     Args:
         images: (N, 3, S, S); their captions take no part.

@@ -1,6 +1,4 @@
-"""The record of the demo's images: what they were drawn from, and whether they still are what
-was drawn.
-"""
+"""The record of the demo's images: what they were drawn from, and whether they are still that."""
 
 from __future__ import annotations
 
@@ -12,7 +10,8 @@ from dcr.parameters import ScenesParameters
 
 
 def scenes_fingerprint(parameters: ScenesParameters) -> str:
-    """Return a sha256 over all that the images' bytes depend on, code and ``parameters``;
+    """Return a sha256 over all that the images' bytes depend on: code and ``parameters``.
+
     ``n_jobs`` is no part.
     """
     values = {name: value for name, value in parameters.model_dump().items() if name != "n_jobs"}

@@ -17,8 +17,9 @@ from dcr.scenes.world import SCENE_CLASSES
 
 
 class Scene(NamedTuple):
-    """Surroundings of one class: colours as hex, ``horizon`` as height from the top, names of
-    outline and texture.
+    """Surroundings of one class.
+
+    Colours are hex, ``horizon`` is the height from the top; outline and texture are names.
     """
 
     sky_top: str

@@ -40,8 +40,9 @@ Folder = str | os.PathLike[str]
 
 
 def write_shards(folder: Folder, parameters: ScenesParameters) -> None:
-    """Write the training images as ``folder/00000.tar``, ``.parquet`` and ``_stats.json``,
-    replacing what was there.
+    """Write the training images as img2dataset's shards, replacing what was there.
+
+    They are ``folder/00000.tar``, ``.parquet``, ``_stats.json`` and so on.
 
     Args:
         folder: is replaced whole, once all is drawn.
@@ -56,11 +57,10 @@ def write_shards(folder: Folder, parameters: ScenesParameters) -> None:
 
 
 def iter_shard_samples(parameters: ScenesParameters, shard: int) -> Iterator[Sample]:
-    """Yield the samples of training shard number ``shard``, keyed as img2dataset does, drawn by
-    ``n_jobs`` processes.
+    """Yield the samples of training shard number ``shard``, drawn by ``n_jobs`` processes.
 
-    Their metadata is the url and the attributes; `write_shard` adds what img2dataset states
-    besides, sha256 included.
+    They are keyed as img2dataset does. Their metadata is the url and the attributes; `write_shard`
+    adds what img2dataset states besides, sha256 included.
 
     Args:
         parameters: as for `write_shards`.
@@ -129,8 +129,9 @@ def _iter_questions(parameters: ScenesParameters, split: str) -> Iterator[tuple[
 
 
 def write_classification(folder: Folder, parameters: ScenesParameters, split: str = "test") -> None:
-    """Write a classification set, parts ``train`` (for probes) and ``test``; a sample's json has
-    its attributes.
+    """Write a classification set, parts ``train`` (for probes) and ``test``.
+
+    A sample's json has its attributes.
 
     Args:
         folder: is replaced whole, once all is drawn.
@@ -162,8 +163,9 @@ def _iter_classification(
 
 
 def write_retrieval(folder: Folder, parameters: ScenesParameters, split: str = "test") -> None:
-    """Write a retrieval set, part ``test`` alone, of several captions an image; the first names
-    everything.
+    """Write a retrieval set, part ``test`` alone, of several captions an image.
+
+    The first names everything.
 
     Args:
         folder: is replaced whole, once all is drawn.

@@ -51,8 +51,7 @@ _AFTER_NOUN = ("orientation", "position", "presence", "count", "structure", "tex
 
 
 def sample_attributes(seed: int, split: str, index: int) -> dict[str, int]:
-    """Draw the class and the nine details of image ``index`` of ``split``, each uniform and
-    independent.
+    """Draw the class and the nine details of image ``index``, each uniform and independent.
 
     The draw depends on ``(seed, split, index)`` alone, so that neither order nor number of images
     matters.
@@ -92,8 +91,7 @@ def caption(
     class_probability: float = 1.0,
     detail_probability: float = 1.0,
 ) -> str:
-    """Describe a scene in a fixed word order, naming class and details each with its own
-    probability.
+    """Describe a scene in a fixed word order; class and details are each named at random.
 
     Without ``generator`` everything is named. Whatever is not named is left out; an unnamed class
     is "thing". The full caption has at most 28 tokens of CLIP's BPE, start and end included.
@@ -114,11 +112,10 @@ def caption(
 
 
 def statement(attributes: Mapping[str, int], detail: str) -> str:
-    """Return the MMVP-VLM statement on ``attributes`` that names class and ``detail`` alone, as in
-    ``a red fish``.
+    """Return the MMVP-VLM statement on ``attributes`` that names class and ``detail`` alone.
 
-    The benchmark itself puts "a photo of " before it, which makes it a caption of the same form as
-    :func:`caption`'s.
+    An example is ``a red fish``. The benchmark itself puts "a photo of " before it, which makes it
+    a caption of the same form as :func:`caption`'s.
     """
     return _compose(attributes, ["class", detail]).removeprefix("a photo of ")
 
