@@ -229,9 +229,8 @@ def useful_operations(setting: Setting) -> int:
     Args:
         setting: of the step. How many rows are held at once changes nothing.
     """
-    prefix = setting.shared_prefix and not setting.compile
     changes = {"gradient_checkpointing": "none", "compile": False, "deterministic": False}
-    whole = {"device": "cpu", "rows_per_chunk": setting.batch_size, "shared_prefix": prefix}
+    whole = {"device": "cpu", "rows_per_chunk": setting.batch_size}
     return _operations(replace(setting, **changes, **whole))
 
 

@@ -44,8 +44,7 @@ VARIANTS = (
     _BOTH,
     _BOTH | {"deterministic": True},
     _BOTH | {"gradient_checkpointing": "tower"},
-    # shared_prefix does not go with compile
-    _PLAIN | {"constant_prompt": True, "gradient_checkpointing": "tower", "compile": True},
+    _BOTH | {"gradient_checkpointing": "tower", "compile": True},
 )
 
 

@@ -4,6 +4,7 @@ from functools import partialmethod
 
 import pytest
 import torch
+from diffusers.models.attention import BasicTransformerBlock
 from torch import nn
 from torch._dynamo.utils import counters
 
@@ -40,9 +41,7 @@ def test_gradient_checkpointing_changes_no_bit(world, tmp_path, caplog, which):
         tmp_path / "savings",
         **{"execution.gradient_checkpointing": which, "execution.constant_prompt": True},
     )
-    assert ("dcr: gradient checkpointing and compile leave no place" in caplog.text) == (
-        which == "all"
-    )
+    assert ("dcr: gradient checkpointing leaves no place" in caplog.text) == (which == "all")
 
 
 @pytest.mark.parametrize("method", ["dcr", "reconstruction", "naive"])
@@ -109,13 +108,19 @@ def test_every_familys_blocks_are_computed_again(tmp_path, write):
         assert torch.equal(kept, again)
 
 
-def compare_compiled(world, monkeypatch, backend):
-    """Take one step with and without compile; return the graphs that were compiled."""
+def unet_blocks(unet):
+    return [module for module in unet.modules() if isinstance(module, BasicTransformerBlock)]
+
+
+def compare_compiled(world, monkeypatch, backend, **changes):
+    """Take one step with and without compile; return the compiled micro-step."""
     monkeypatch.setattr(nn.Module, "compile", partialmethod(nn.Module.compile, backend=backend))
     steps = []
     for on in (False, True):
         micro_step, collated = open_micro_step(
-            world, **{"tuning.lora.dropout": 0.0, "execution.constant_prompt": True}, compile=on
+            world,
+            **{"tuning.lora.dropout": 0.0, "execution.constant_prompt": True} | changes,
+            compile=on,
         )
         if on:
             micro_step.compile_blocks()
@@ -129,9 +134,10 @@ def compare_compiled(world, monkeypatch, backend):
     return micro_step
 
 
-def test_blocks_of_tower_and_unet_are_traced_whole(world, monkeypatch):
+@pytest.mark.parametrize("shared", [False, True])
+def test_blocks_of_tower_and_unet_are_traced_whole(world, monkeypatch, shared):
     """Without a compiler behind it, which this costs minutes: the traced graphs compute what
-    the blocks do.
+    the blocks do. That of the UNet in which a row shares attention is left as it is.
     """
     graphs = []
 
@@ -139,7 +145,18 @@ def test_blocks_of_tower_and_unet_are_traced_whole(world, monkeypatch):
         graphs.append(graph)
         return graph.forward
 
-    micro_step = compare_compiled(world, monkeypatch, run_as_traced)
+    changes = {"execution.shared_prefix": shared}
+    micro_step = compare_compiled(world, monkeypatch, run_as_traced, **changes)
+    unet = micro_step.diffusion.unet
+    compiled = [block._compiled_call_impl is not None for block in unet_blocks(unet)]
+    assert compiled == [not shared, *[True] * (len(compiled) - 1)]
+    assert (
+        any(
+            module in unet_blocks(unet)[0].modules()
+            for module in micro_step.predict.shared_modules()
+        )
+        == shared
+    )
     attentions = [str(graph.graph).count("scaled_dot_product_attention") for graph in graphs]
     assert set(attentions) == {
         1,
@@ -148,7 +165,10 @@ def test_blocks_of_tower_and_unet_are_traced_whole(world, monkeypatch):
     assert len(list(transformer_blocks(micro_step.model.tower))) == 2
 
 
-def test_no_size_of_a_chunk_and_no_later_run_falls_back_to_uncompiled_blocks(world, monkeypatch):
+@pytest.mark.parametrize("shared", [False, True])
+def test_no_size_of_a_chunk_and_no_later_run_falls_back_to_uncompiled_blocks(
+    world, monkeypatch, shared
+):
     """PyTorch's own limit of eight graphs is passed at the second size of a chunk."""
     graphs = []
 
@@ -161,8 +181,9 @@ def test_no_size_of_a_chunk_and_no_later_run_falls_back_to_uncompiled_blocks(wor
     )
     found = []
     for _ in range(2):
+        savings = {"execution.constant_prompt": True, "execution.shared_prefix": shared}
         micro_step, collated = open_micro_step(
-            world, **{"tuning.lora.dropout": 0.0, "execution.constant_prompt": True}, compile=True
+            world, **{"tuning.lora.dropout": 0.0} | savings, compile=True
         )
         micro_step.compile_blocks()
         counters.clear()

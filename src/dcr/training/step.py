@@ -6,6 +6,7 @@ import logging
 from typing import Any
 
 import torch
+from diffusers.models.attention import BasicTransformerBlock
 
 from dcr.models.backbones import Backbone, transformer_blocks
 from dcr.models.diffusion import Diffusion
@@ -108,13 +109,16 @@ class MicroStep:
         All blocks of a kind are one function to PyTorch, which compiles it once a shape: for every
         width of the UNet and size of a chunk (whole, the last, of diagnostics, of held-out images).
         Beyond its limit it would give up and run the rest uncompiled, those of later runs in this
-        process too.
+        process too. A block of the UNet that is computed in part once a row saves more by that.
         """
         torch.compiler.reset()  # the graphs of runs before
         torch._dynamo.config.recompile_limit = _MAX_GRAPHS
         for block in transformer_blocks(self.model.tower):
             block.compile()
-        self.diffusion.unet.compile_repeated_blocks()
+        shared = self.predict.shared_modules()
+        for block in self.diffusion.unet.modules():
+            if isinstance(block, BasicTransformerBlock) and shared.isdisjoint(block.modules()):
+                block.compile()
 
     @property
     def is_plain_contrast(self) -> bool:
@@ -145,16 +149,10 @@ def _exact_savings(run: Run) -> tuple[bool, bool]:
     as they can be.
 
     Both stand in the UNet during the forward pass alone: what is computed again in the backward
-    pass misses them, and compiled blocks do not see that their modules are replaced.
+    pass misses them.
     """
     asked = run.parameters.execution.constant_prompt, run.parameters.execution.shared_prefix
-    checkpointed = run.parameters.execution.gradient_checkpointing == "all"
-    savings = (
-        run.parameters.execution.constant_prompt and not checkpointed,
-        run.parameters.execution.shared_prefix and not checkpointed and not run.parameters.compile,
-    )
-    if savings != asked:
-        _log.info(
-            "%s: gradient checkpointing and compile leave no place for all exact savings.", run.name
-        )
-    return savings
+    if run.parameters.execution.gradient_checkpointing != "all" or not any(asked):
+        return asked
+    _log.info("%s: gradient checkpointing leaves no place for the exact savings.", run.name)
+    return False, False

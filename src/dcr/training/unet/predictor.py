@@ -89,6 +89,25 @@ class Predictor:
         with self._constant(columns if share else 1, constant), _once_a_row(shared, columns):
             return self._predict(noisy_latents, timesteps, projections, constant)
 
+    @torch.no_grad()
+    def shared_modules(self) -> set[nn.Module]:
+        """Return the modules that are computed once a row; none where that is not asked for.
+
+        They must be called as they are, as compiled blocks are not, which do not see that modules
+        in them are replaced.
+        """
+        if not self._shared_prefix:
+            return set()
+        config = self._diffusion.unet.config
+        side = 2 ** len(config.block_out_channels)
+        device = self._diffusion.device
+        noisy = torch.zeros(1, config.in_channels, side, side, device=device)
+        timesteps = torch.zeros(1, dtype=torch.long, device=device)
+        # in both ways of a condition, of which a run takes one
+        self(noisy, timesteps, torch.zeros(1, 2, config.cross_attention_dim, device=device))
+        self(noisy, timesteps, torch.zeros(1, 2, 1, config.cross_attention_dim, device=device))
+        return {module for modules in self._shared.values() for module in modules}
+
     def _predict(
         self,
         noisy: torch.Tensor,
@@ -155,7 +174,8 @@ class Predictor:
         unet = self._diffusion.unet
         hooks = [module.register_forward_hook(note) for module in unet.modules()]
         try:
-            with self._constant(1, constant):
+            # blocks that an earlier run compiled would be compiled again, with the hooks
+            with self._constant(1, constant), torch.compiler.set_stance("force_eager"):
                 self._predict(noisy, timesteps, projections.detach().requires_grad_(), constant)
         finally:
             for hook in hooks:
