@@ -16,9 +16,12 @@ from dcr.evaluation import Embedder, EvaluationOptions
 from dcr.evaluation.one_set import evaluate_set
 from dcr.evaluation.provenance import evaluation_course
 from dcr.parameters import EvaluationParameters
+from voc_sets import write_voc
 
 CONF = Path(__file__).parents[2] / "conf" / "base"
-KINDS = {"mmvp_vlm", "classification", "retrieval", "caption_selection"}
+COMPARABLE = {"mmvp_vlm", "classification", "retrieval", "caption_selection"}
+PIXELS = {"segmentation"}
+KINDS = COMPARABLE | PIXELS
 CLASSES, NONE = {"classification"}, set()
 COMPARED = {"compare_features": True}
 
@@ -29,12 +32,15 @@ TABLE = {
     "kmeans_num_init": (3, CLASSES),
     "kmeans_batch_size": (100, CLASSES),
     "num_neighbours": (3, CLASSES),
-    "probe_inverse_regularization": (2.0, CLASSES),
-    "probe_max_iterations": (7, CLASSES),
+    "probe_inverse_regularization": (2.0, CLASSES | PIXELS),
+    "probe_max_iterations": (7, CLASSES | PIXELS),
+    "num_segmentation_patches": (7, PIXELS),
+    "num_segmentation_neighbours": (7, PIXELS),
+    "segmentation_temperature": (0.5, PIXELS),
     "recall_at": ([2], {"retrieval"}),
-    "compare_features": (True, KINDS),
-    "num_compared_images": (20, KINDS, COMPARED),
-    "num_compared_neighbours": (3, KINDS, COMPARED),
+    "compare_features": (True, COMPARABLE),
+    "num_compared_images": (20, COMPARABLE, COMPARED),
+    "num_compared_neighbours": (3, COMPARABLE, COMPARED),
     "num_resamples": (7, KINDS),
     "confidence": (0.5, KINDS),
     "seed": (3, KINDS),
@@ -77,6 +83,7 @@ def sets(tmp_path_factory):
         "classification": write_classification,
         "retrieval": write_retrieval,
         "caption_selection": write_groups,
+        "segmentation": write_voc,
     }
     for kind, write in writers.items():
         write(folder / kind)
@@ -151,7 +158,8 @@ def test_encoders_and_sets_change_what_is_of_them(sets):
     assert changed(before, result_keys(sets, backbone=ColourBackbone(0.9))) == KINDS
     assert changed(before, result_keys(sets, reference=ColourBackbone(0.9))) == NONE
     compared = result_keys(sets, **COMPARED)
-    assert changed(compared, result_keys(sets, reference=ColourBackbone(0.9), **COMPARED)) == KINDS
+    other = result_keys(sets, reference=ColourBackbone(0.9), **COMPARED)
+    assert changed(compared, other) == COMPARABLE
     for benchmark_set in sets.values():
         *images, texts = embedding_keys(benchmark_set)
         *others, others_texts = embedding_keys(benchmark_set, ColourBackbone(0.9))
@@ -166,3 +174,22 @@ def test_encoders_and_sets_change_what_is_of_them(sets):
         ) == {"mmvp_vlm"}
     finally:
         image.write_bytes(content)
+
+
+def test_what_is_counted_of_pixels_depends_on_how_readers_learn_and_on_the_tower_alone(sets):
+    def keys(backbone=None, **changes):
+        found = Keys()
+        found.results = lambda key, compute: compute()
+        found.embeddings = lambda key, compute, description: (
+            found.found.append(key) or np.ones((10, 2 * 3 * 4), np.float32)
+        )
+        options = EvaluationOptions.of(parameters(**changes))
+        embedder = Embedder(backbone or ColourBackbone(), options.batch_size, 0, found)
+        evaluate_set(embedder, sets["segmentation"], options)
+        return found.found
+
+    assert len(keys()) == 1
+    for name, (value, kinds, *_) in TABLE.items():
+        follows = kinds & PIXELS and name not in ("num_resamples", "confidence")
+        assert (keys() != keys(**{name: value})) == bool(follows), name
+    assert keys() != keys(ColourBackbone(0.9))

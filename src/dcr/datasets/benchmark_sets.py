@@ -24,7 +24,7 @@ Opened = dict[str, tuple[str, Callable[[], "BenchmarkSet"]]]
 class BenchmarkSetDataset(
     OwnedFolderDataset[Callable[[Path], object], Callable[[], "BenchmarkSet"] | None]
 ):
-    """An MMVP-VLM folder, or a classification or retrieval set in CLIP_benchmark's layout.
+    """A benchmark set in its outside layout: an MMVP-VLM folder, CLIP_benchmark's, Pascal VOC's.
 
     ``load`` returns a function that opens the set, so that a recipe which evaluates only some of
     the sets needs no folder for the others; None where it names none. ``save`` takes a function
@@ -134,7 +134,7 @@ class BenchmarkSetsDataset(AbstractDataset[object, Opened]):
 
 
 _KEYS = ("name", "kind", "path")
-_KINDS = ("mmvp_vlm", "classification", "retrieval", "caption_selection")
+_KINDS = ("mmvp_vlm", "classification", "retrieval", "caption_selection", "segmentation")
 
 
 def _check_entry(entry: Any) -> dict[str, str]:

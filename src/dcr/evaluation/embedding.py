@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cached_property
 from itertools import islice
@@ -16,9 +14,10 @@ import torch
 
 from dcr.data.benchmark_sets import Part
 from dcr.errors import UserError
+from dcr.evaluation.ahead import map_ahead
 from dcr.evaluation.cache import EncoderFingerprint, EvaluationCache
 from dcr.evaluation.memory import Memory, Words
-from dcr.fingerprints import code_hash, fingerprint
+from dcr.fingerprints import code_hash, fingerprint, json_hash
 from dcr.progress import show_progress
 
 if TYPE_CHECKING:
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from dcr.models.backbones import Backbone
 
 Item = TypeVar("Item")
-Made = TypeVar("Made")
 
 
 def embed_images(
@@ -55,7 +53,7 @@ def embed_images(
         """Return the pixels (3, H, H), float32, of one ``item`` of ``images``."""
         return backbone.preprocess(open_image(item))
 
-    pixels = _map_ahead(prepare, images, num_workers, ahead=2 * batch_size)
+    pixels = map_ahead(prepare, images, num_workers, ahead=2 * batch_size)
     return _embed_pixels(backbone, pixels, batch_size, description)
 
 
@@ -84,28 +82,6 @@ def embed_texts(
         UserError: there is no text, or an embedding is not finite.
     """
     return _embed(backbone.encode_text, texts, batch_size, description)
-
-
-def _map_ahead(
-    function: Callable[[Item], Made], items: Iterable[Item], num_workers: int, ahead: int
-) -> Iterator[Made]:
-    """Yield ``function(item)`` in order; threads work on up to ``ahead`` items beyond the one
-    that is asked for.
-    """
-    if num_workers == 0:
-        yield from map(function, items)
-        return
-    pending: deque[Future[Made]] = deque()
-    with ThreadPoolExecutor(num_workers) as pool:
-        try:
-            for item in items:
-                pending.append(pool.submit(function, item))
-                if len(pending) > ahead:
-                    yield pending.popleft().result()
-            while pending:
-                yield pending.popleft().result()
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _embed(
@@ -153,7 +129,7 @@ class Embedder:
         self.cache = cache
         self._kept: dict[str, np.ndarray] | None = None
         self._memory = memory
-        self._batch_size = batch_size
+        self.batch_size = batch_size
         self._num_workers = num_workers
 
     @cached_property
@@ -178,36 +154,68 @@ class Embedder:
 
         ``description`` names them in the progress bar, in errors and in the cache's file.
         """
-        if self._kept is None:
-            return self._images(part, description)
-        if part.fingerprint not in self._kept:
-            self._kept[part.fingerprint] = self._images(part, description)
-        return self._kept[part.fingerprint]
-
-    def _images(self, part: Part, description: str) -> np.ndarray:
-
-        def read() -> Iterator[torch.Tensor]:
-            ahead = 2 * self._batch_size
-            return _map_ahead(
-                lambda s: self.backbone.preprocess(s.image),
-                part.samples(),
-                self._num_workers,
-                ahead,
-            )
 
         def compute() -> np.ndarray:
-            key = (part.fingerprint, self.backbone.preprocessing)
-            pixels = self._memory.pixels(key, read) if self._memory else read()
-            return _embed_pixels(self.backbone, pixels, self._batch_size, description)
+            return _embed_pixels(self.backbone, self.pixels(part), self.batch_size, description)
 
-        if self.cache is None:
-            return compute()
-        key = fingerprint(
-            encoder=self.fingerprint.images,
-            images=part.fingerprint,
-            reading=code_hash(type(part)),
+        return self.once(
+            compute,
+            f"images: {description}, {part.name}",
+            lambda: {"images": part.fingerprint, "reading": code_hash(type(part))},
         )
-        return self.cache.embeddings(key, compute, f"images: {description}, {part.name}")
+
+    def once(
+        self,
+        compute: Callable[[], np.ndarray],
+        description: str,
+        depends: Callable[[], dict[str, Any]],
+    ) -> np.ndarray:
+        """Return a table (N, d), float32, that the image tower alone gives: as it was kept, or as
+        ``compute`` makes it.
+
+        Args:
+            compute: returns it.
+            description: for the cache's file.
+            depends: returns, as plain values, all that it depends on beside the image tower; asked
+                only where something is kept.
+        """
+        if self._kept is None and self.cache is None:
+            return compute()
+        parts = depends()
+        key = json_hash(parts)
+        if self._kept is not None and key in self._kept:
+            return self._kept[key]
+        if self.cache is None:
+            made = compute()
+        else:
+            key_in_cache = fingerprint(encoder=self.fingerprint.images, **parts)
+            made = self.cache.embeddings(key_in_cache, compute, description)
+        if self._kept is not None:
+            self._kept[key] = made
+        return made
+
+    def pixels(self, part: Part) -> Iterator[torch.Tensor]:
+        """Yield the preprocessed images (3, H, H) of ``part``, float32 in [0, 1]."""
+        return self.prepared(part, lambda sample: self.backbone.preprocess(sample.image), "pixels")
+
+    def prepared(
+        self, part: Part, prepare: Callable[[Any], torch.Tensor], what: str
+    ) -> Iterator[torch.Tensor]:
+        """Yield what is made of each sample of ``part`` for the tower, by threads ahead of it.
+
+        Args:
+            part: of a set.
+            prepare: makes it of a sample; it depends on the tower's preprocessing alone.
+            what: it is, in a word: other encoders of one preprocessing share it in memory.
+        """
+
+        def read() -> Iterator[torch.Tensor]:
+            ahead = 2 * self.batch_size
+            return map_ahead(prepare, part.samples(), self._num_workers, ahead)
+
+        if self._memory is None:
+            return read()
+        return self._memory.pixels((part.fingerprint, self.backbone.preprocessing, what), read)
 
     def words(self, key: Hashable, read: Callable[[], Words]) -> Words:
         """Return what ``read`` reads of a set beside its images, once for each ``key``; see
@@ -228,7 +236,7 @@ class Embedder:
         """
 
         def compute() -> np.ndarray:
-            return embed_texts(self.backbone, texts, self._batch_size, description)
+            return embed_texts(self.backbone, texts, self.batch_size, description)
 
         if self.cache is None:
             return compute()

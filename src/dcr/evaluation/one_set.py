@@ -13,6 +13,7 @@ from dcr.data.benchmark_sets import (
     ClassificationSet,
     MMVPSet,
     RetrievalSet,
+    SegmentationSet,
     with_overrides,
 )
 from dcr.evaluation.caption_selection import evaluate_caption_selection
@@ -22,12 +23,18 @@ from dcr.evaluation.labelled import embed_split
 from dcr.evaluation.mmvp_vlm import evaluate_mmvp
 from dcr.evaluation.results import EvaluationOptions, Result
 from dcr.evaluation.retrieval import evaluate_retrieval
+from dcr.evaluation.segmentation import evaluate_segmentation
 from dcr.fingerprints import code_hash, fingerprint
 
 _SPEED = {"batch_size", "num_workers"}  # options that no score depends on
 _OF_CLASSES = {"kmeans_seeds", "kmeans_num_init", "kmeans_batch_size", "num_neighbours"}
 _OF_PROBES = {"probe_inverse_regularization", "probe_max_iterations"}
 _OF_RETRIEVAL = {"recall_at"}
+_OF_SEGMENTATION = {
+    "num_segmentation_patches",
+    "num_segmentation_neighbours",
+    "segmentation_temperature",
+}
 _OF_COMPARISON = {"num_compared_images", "num_compared_neighbours"}
 
 
@@ -89,6 +96,8 @@ def _evaluate(
             return list(evaluate_retrieval(embedder, benchmark_set, options, reference))
         if isinstance(benchmark_set, CaptionSelectionSet):
             return list(evaluate_caption_selection(embedder, benchmark_set, options, reference))
+        if isinstance(benchmark_set, SegmentationSet):
+            return list(evaluate_segmentation(embedder, benchmark_set, options))
         return _evaluate_classification(embedder, benchmark_set, options, reference)
 
     if embedder.cache is None:
@@ -127,10 +136,11 @@ def _key(
     options: EvaluationOptions,
     reference: Embedder | None,
 ) -> str:
+    compares = options.compare_features and not isinstance(benchmark_set, SegmentationSet)
     return fingerprint(
         code=code_hash(__name__, *_readers(benchmark_set)),
         encoder=encoder,
-        reference=reference.fingerprint.whole if reference and options.compare_features else None,
+        reference=reference.fingerprint.whole if reference and compares else None,
         set=[benchmark_set.name, benchmark_set.fingerprint],
         overrides=benchmark_set.overrides.words if benchmark_set.is_overridden else None,
         options=_relevant(options, benchmark_set),
@@ -149,9 +159,15 @@ def _relevant(options: EvaluationOptions, benchmark_set: BenchmarkSet) -> dict[s
     """Return the options that the results on a set depend on: k-means' seeds change no recall."""
     unused = set(_SPEED)
     if not isinstance(benchmark_set, ClassificationSet):
-        unused |= _OF_CLASSES | _OF_PROBES
+        unused |= _OF_CLASSES
+    if not isinstance(benchmark_set, ClassificationSet | SegmentationSet):
+        unused |= _OF_PROBES
     if not isinstance(benchmark_set, RetrievalSet):
         unused |= _OF_RETRIEVAL
+    if isinstance(benchmark_set, SegmentationSet):
+        unused |= _OF_COMPARISON | {"compare_features"}
+    else:
+        unused |= _OF_SEGMENTATION
     if not options.compare_features:
         unused |= _OF_COMPARISON
     return {name: value for name, value in asdict(options).items() if name not in unused}

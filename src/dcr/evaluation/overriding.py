@@ -17,6 +17,7 @@ from dcr.data.benchmark_sets import (
     MMVPSet,
     Pair,
     RetrievalSet,
+    SegmentationSet,
 )
 from dcr.data.benchmark_sets.caption_selection.groups import check_pairing
 from dcr.data.benchmark_sets.overrides import Override
@@ -105,6 +106,27 @@ def _correct_group(group: Group, override: Override) -> Group:
     )
     check_pairing(pairing, len(group.images), len(group.captions), override.where)
     return replace(group, pairing=pairing)
+
+
+def keep_images(dataset: SegmentationSet, names: Sequence[str]) -> list[int]:
+    """Return which images stay; all where the set's overrides are not asked for.
+
+    Args:
+        dataset: the set, whose images can be dropped.
+        names: (N,), of its test images.
+
+    Raises:
+        UserError: an item is not there, or is to be corrected.
+    """
+    if not dataset.is_overridden:
+        return list(range(len(names)))
+    kept, corrections = dataset.overrides.select(names)
+    for override in corrections.values():
+        raise UserError(
+            f"{override.where}: a mask cannot be corrected by a table; drop the image, or replace"
+            " its file"
+        )
+    return kept
 
 
 def override_pairs(

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from dcr.data.benchmark_sets import BenchmarkSet, MMVPSet, NamedSet, Part
+from dcr.data.benchmark_sets import BenchmarkSet, MMVPSet, NamedSet, Part, SegmentationSet
 from dcr.errors import UserError
 from dcr.evaluation.cache import EvaluationCache
 from dcr.evaluation.embedding import Embedder
@@ -69,5 +69,7 @@ def _parts(benchmark_set: BenchmarkSet) -> Iterator[tuple[str, Part]]:
     if isinstance(benchmark_set, MMVPSet):
         yield f"{benchmark_set.name} images", benchmark_set
         return
+    if isinstance(benchmark_set, SegmentationSet):
+        return  # its patch tokens are not kept, see `dcr.evaluation.patch_tokens`
     for split, parts in benchmark_set.splits.items():
         yield from ((f"{benchmark_set.name} {split}", part) for part in parts)

@@ -38,6 +38,9 @@ class EvaluationOptions:
     compare_features: bool = False
     num_compared_images: int = 10_000
     num_compared_neighbours: int = 10
+    num_segmentation_patches: int = 102_400
+    num_segmentation_neighbours: int = 30
+    segmentation_temperature: float = 0.02
 
     @classmethod
     def of(cls, parameters: EvaluationParameters) -> EvaluationOptions:

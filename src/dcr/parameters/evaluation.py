@@ -25,6 +25,9 @@ class EvaluationParameters(Section):
     num_neighbours: PositiveInt
     probe_inverse_regularization: float = Field(gt=0)
     probe_max_iterations: PositiveInt
+    num_segmentation_patches: PositiveInt
+    num_segmentation_neighbours: PositiveInt
+    segmentation_temperature: float = Field(gt=0)
     recall_at: list[PositiveInt] = Field(min_length=1)
     diva_results: bool
     compare_features: bool

@@ -1,5 +1,5 @@
 """Benchmark sets in their outside layouts: MMVP-VLM's folder, CLIP_benchmark's WebDataset folders,
-class folders, and those of caption selection.
+class folders, those of caption selection, and Pascal VOC's.
 
 Sets are opened with all that can be checked without reading images, then streamed: memory holds one
 sample. Nothing is unpickled, and no name in a file leads out of the set's folder.
@@ -33,12 +33,15 @@ from dcr.data.benchmark_sets.class_folders import open_class_folders
 from dcr.data.benchmark_sets.clip_benchmark import is_clip_benchmark, kind_of, open_clip_benchmark
 from dcr.data.benchmark_sets.converting import write_clip_benchmark
 from dcr.data.benchmark_sets.files import Folder
+from dcr.data.benchmark_sets.masks import IGNORED, MaskedSample
 from dcr.data.benchmark_sets.mmvp_vlm import MMVPSet, Pair, open_mmvp
 from dcr.data.benchmark_sets.overrides import read_overrides
 from dcr.data.benchmark_sets.parts import ClassificationSet, Part, RetrievalSet, Sample
+from dcr.data.benchmark_sets.segmentation import SegmentationSet, is_voc, open_voc
 from dcr.errors import UserError
 
 __all__ = [
+    "IGNORED",
     "KINDS",
     "OVERRIDES",
     "BenchmarkSet",
@@ -46,11 +49,13 @@ __all__ = [
     "ClassificationSet",
     "Group",
     "MMVPSet",
+    "MaskedSample",
     "NamedSet",
     "Pair",
     "Part",
     "RetrievalSet",
     "Sample",
+    "SegmentationSet",
     "build_mmvp",
     "build_retrieval",
     "choose_sets",
@@ -74,14 +79,18 @@ _MARKS = {
         "one of that kind holds groups.jsonl, the files of SugarCrepe, SugarCrepe++, ARO, What'sUp"
         " or Winoground, Questions.csv, or tars with .txt members"
     ),
+    "segmentation": (
+        "one of that kind holds JPEGImages/, SegmentationClass/ and ImageSets/Segmentation/ with"
+        " train.txt and val.txt"
+    ),
 }
 
 
 def open_set(
     location: str | Path, name: str | None = None, kind: str | None = None
 ) -> BenchmarkSet:
-    """Open a benchmark set by its layout: ``Questions.csv``, CLIP_benchmark's files, or one folder
-    a class.
+    """Open a benchmark set by its layout: ``Questions.csv``, CLIP_benchmark's files, VOC's, or one
+    folder a class.
 
     Args:
         location: a local folder, or for CLIP_benchmark's layout any fsspec URL.
@@ -142,6 +151,8 @@ def _find_layout(folder: Folder, kind: str | None) -> tuple[Callable[[Folder], B
         return (open_web_dataset if found == "caption_selection" else open_clip_benchmark), found
     if opener := find_caption_selection(folder):
         return opener, "caption_selection"
+    if is_voc(folder):
+        return open_voc, "segmentation"
     return open_class_folders, "classification"
 
 

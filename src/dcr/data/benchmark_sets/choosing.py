@@ -10,18 +10,20 @@ from functools import cache
 from dcr.data.benchmark_sets.caption_selection import CaptionSelectionSet
 from dcr.data.benchmark_sets.mmvp_vlm import MMVPSet
 from dcr.data.benchmark_sets.parts import ClassificationSet, RetrievalSet
+from dcr.data.benchmark_sets.segmentation import SegmentationSet
 from dcr.errors import UserError
 
 logger = logging.getLogger(__name__)
 
 OTHERS = "more_sets"
 OVERRIDES = "overrides"  # behind the name of a set that its overrides change
-BenchmarkSet = MMVPSet | ClassificationSet | RetrievalSet | CaptionSelectionSet
+BenchmarkSet = MMVPSet | ClassificationSet | RetrievalSet | CaptionSelectionSet | SegmentationSet
 KINDS = {
     "mmvp_vlm": MMVPSet,
     "classification": ClassificationSet,
     "retrieval": RetrievalSet,
     "caption_selection": CaptionSelectionSet,
+    "segmentation": SegmentationSet,
 }
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from dcr.data.benchmark_sets.files import Folder
+from dcr.data.benchmark_sets.inside import check_file, tell_links
 from dcr.data.benchmark_sets.parts import Box, Part, Sample, SplitSet, digest
 from dcr.errors import UserError
 from dcr.metrics.caption_selection import MAX_PAIRS, Pairing
@@ -120,7 +120,7 @@ def collect(
         check_group(annotation)
         for image in annotation.images:
             if image.name not in checked:
-                _check_file(folder, image.name, annotation.where)
+                check_file(folder, image.name, annotation.where)
                 checked.add(image.name)
         if annotation.name in groups:
             raise UserError(
@@ -149,7 +149,7 @@ def collect(
         groups=lambda: found,
         words=tuple(_word(group) for group in found),
         published_rules=tuple(published_rules),
-        notes=(*notes, *_tell_links(folder, checked)),
+        notes=(*notes, *tell_links(folder, checked)),
     )
 
 
@@ -205,43 +205,3 @@ def check_pairing(pairs: Pairing, num_images: int, num_captions: int, where: str
             f"{where}: a group in which an image or a caption belongs to several has at most"
             f" {MAX_PAIRS} pairs, got {len(pairs)}"
         )
-
-
-def check_path(name: str, where: str) -> str:
-    """Return the path ``name`` of a file in a set's folder, which must not lead out of it.
-
-    Args:
-        name: as annotations give it, with slashes.
-        where: file and line, for the error.
-
-    Raises:
-        UserError: it is absolute, has a step up, or is no path.
-    """
-    steps = name.split("/")
-    if "" in steps or ".." in steps or "\\" in name or "\0" in name or ":" in steps[0]:
-        raise UserError(
-            f"{where}: image {name[:80]!r} must be a path inside the set's folder, such as"
-            " images/1.jpg"
-        )
-    return name
-
-
-def _check_file(folder: Folder, name: str, where: str) -> None:
-    check_path(name, where)
-    if not os.path.isfile(os.path.join(folder.path, name)):
-        raise UserError(f"{where}: the image {folder.place(name)} is missing")
-
-
-def _tell_links(folder: Folder, names: Iterable[str]) -> list[str]:
-    """Say how many images lie behind links, as in hub snapshots, or beside COCO's."""
-    links = 0
-    linked: dict[str, bool] = {"": False}
-    for name in names:
-        parent = os.path.dirname(name)
-        if parent not in linked:
-            linked[parent] = any(
-                os.path.islink(os.path.join(folder.path, *parent.split("/")[:depth]))
-                for depth in range(1, parent.count("/") + 2)
-            )
-        links += linked[parent] or os.path.islink(os.path.join(folder.path, name))
-    return [f"links were followed: {links} image{'s' if links != 1 else ''}"] if links else []

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dcr.data.benchmark_sets.caption_selection.groups import check_path
 from dcr.data.benchmark_sets.files import Folder
+from dcr.data.benchmark_sets.inside import check_path
 from dcr.errors import UserError
 
 
