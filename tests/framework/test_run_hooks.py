@@ -88,6 +88,7 @@ class Project:
             "extends": "demo",
             "recipe": "mine",
             "pipelines": ["scenes", "validation"],
+            "more_sets": [],
             **entries,
         }
         (recipe / "globals.yml").write_text(yaml.safe_dump(named))

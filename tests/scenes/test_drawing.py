@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dcr.scenes.drawing import encode_jpeg, render
+from dcr.scenes.drawing import VOID, encode_jpeg, render, render_mask
 from dcr.scenes.silhouettes import distance_field
 from dcr.scenes.world import DETAILS, SCENE_CLASSES, sample_attributes, sample_pair
 
@@ -123,3 +123,20 @@ def test_silhouettes_are_all_different():
     for i, one in enumerate(shapes):
         for other in shapes[:i]:
             assert (one & other).sum() / (one | other).sum() < 0.9
+
+
+@pytest.mark.parametrize("index", range(6))
+def test_the_mask_covers_what_another_colour_of_the_object_changes(index):
+    solid = sample_attributes(0, "train", index) | {"state": DETAILS["state"].index("solid")}
+    red, blue = (picture(solid | {"color": color}, index, 64) for color in (0, 3))
+    changed = np.abs(red - blue).max(axis=-1) > 60
+    mask = render_mask(solid, 0, "train", index, 64)
+    assert set(np.unique(mask)) == {0, solid["class"] + 1, VOID}
+    assert changed[mask == solid["class"] + 1].mean() > 0.97
+    assert changed[mask == 0].mean() < 0.01  # through the soft edge of what is painted over it
+
+
+def test_a_hollow_object_has_the_mask_of_a_solid_one():
+    attributes = sample_attributes(0, "train", 1)
+    masks = [render_mask(attributes | {"state": state}, 0, "train", 1, 64) for state in (0, 1)]
+    assert np.array_equal(*masks)

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import webdataset
 from PIL import Image
+from torchvision.datasets import VOCSegmentation
 
 from dcr.files import sha256_folder
 from dcr.parameters import ScenesParameters
@@ -22,6 +23,7 @@ from dcr.scenes.sets import (
     write_retrieval,
     write_shards,
 )
+from dcr.scenes.voc import encode_mask, write_segmentation
 from dcr.scenes.world import DETAILS, MMVP_TYPES, SCENE_CLASSES, caption
 
 
@@ -38,13 +40,15 @@ def parameters():
         mmvp_pairs_per_type=3,
         num_classification_train=11,
         num_classification_test=7,
+        num_segmentation_train=4,
+        num_segmentation_test=3,
         num_retrieval_images=5,
         captions_per_retrieval_image=4,
         retrieval_detail_probability=0.8,
     )
 
 
-WRITERS = [write_shards, write_mmvp, write_classification, write_retrieval]
+WRITERS = [write_shards, write_mmvp, write_classification, write_retrieval, write_segmentation]
 
 
 def read_webdataset(path):
@@ -147,7 +151,7 @@ def test_mmvp_has_the_nine_types_in_file_order_with_pairs_of_one_class(parameter
     assert len(list((tmp_path / "mmvp").rglob("*.jpg"))) == 54
 
 
-@pytest.mark.parametrize("write", WRITERS[1:])
+@pytest.mark.parametrize("write", [write_mmvp, write_classification, write_retrieval])
 def test_validation_and_test_sets_share_no_image(write, parameters, tmp_path):
     def images(folder):
         found = [path.read_bytes() for path in folder.rglob("*.jpg")]
@@ -192,3 +196,27 @@ def test_retrieval_has_several_captions_an_image_with_the_full_one_first(paramet
         assert len(texts) == 4
         assert len(texts[0].split()) == full_length
         assert all(any(name in text.split() for name in SCENE_CLASSES) for text in texts)
+
+
+def test_segmentation_is_read_as_vocs_by_torchvision(parameters, tmp_path):
+    place = tmp_path / "VOCdevkit" / "VOC2012"
+    write_segmentation(place, parameters)
+    names = (place / "classnames.txt").read_text().splitlines()
+    assert names == ["background", *SCENE_CLASSES]
+    for split, number in (("train", 4), ("val", 3)):
+        dataset = VOCSegmentation(str(tmp_path), year="2012", image_set=split)
+        assert len(dataset) == number
+        for image, mask in dataset:
+            assert image.size == mask.size == (32, 32)
+            (shown,) = set(np.unique(mask)) - {0, 255}
+            assert shown <= len(SCENE_CLASSES)
+
+
+def test_masks_have_vocs_colours():
+    image = Image.open(io.BytesIO(encode_mask(np.arange(256, dtype=np.uint8).reshape(16, 16))))
+    assert np.array_equal(np.asarray(image), np.arange(256).reshape(16, 16))
+    colours = np.asarray(image.convert("RGB")).reshape(256, 3).tolist()
+    # aeroplane, bicycle, person, tv monitor and the outline, as VOC's development kit has them
+    assert [colours[i] for i in (0, 1, 2, 15, 20, 255)] == [
+        [0, 0, 0], [128, 0, 0], [0, 128, 0], [192, 128, 128], [0, 64, 128], [224, 224, 192],
+    ]  # fmt: skip

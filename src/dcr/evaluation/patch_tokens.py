@@ -14,10 +14,11 @@ from itertools import islice
 import numpy as np
 import torch
 
-from dcr.data.benchmark_sets import IGNORED, MaskedSample, Part
+from dcr.data.benchmark_sets import MaskedSample, Part
 from dcr.data.mask_geometry import place_mask
 from dcr.errors import UserError
 from dcr.evaluation.embedding import Embedder
+from dcr.metrics.segmentation import IGNORED
 from dcr.progress import show_progress
 
 _LAYER = -2  # what LLaVA reads: the last block but one, without the tower's final norm

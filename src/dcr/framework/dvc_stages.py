@@ -33,6 +33,7 @@ _KEPT = frozenset(
         "retrieval",
         "samples",
         "seed_scores",
+        "segmentation",
         "selection_checkpoints",
         "selection_results",
         "shards",

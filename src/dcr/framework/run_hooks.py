@@ -61,7 +61,7 @@ class OutputsAreOurs:
                 dataset.check_target()
         for name, path in _written(pipeline, catalog):
             for key, given in self._given:
-                if name != key.partition(":")[0] and _clash(path, given):
+                if name not in key.split(":") and _clash(path, given):
                     raise UserError(
                         f"{key} is {given}, which this run would write over as `{name}` ({path}):"
                         " move it out of the folders that the recipe writes, and name the new path"

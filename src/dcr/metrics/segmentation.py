@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 IGNORED = 255
+"""The index of pixels that count nowhere, as VOC's outlines of objects."""
 
 
 def patch_shares(masks: np.ndarray, patches_a_side: int, num_classes: int) -> np.ndarray:

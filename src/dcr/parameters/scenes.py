@@ -20,6 +20,8 @@ class ScenesParameters(Section):
     mmvp_pairs_per_type: PositiveInt
     num_classification_train: PositiveInt
     num_classification_test: PositiveInt
+    num_segmentation_train: PositiveInt
+    num_segmentation_test: PositiveInt
     num_retrieval_images: PositiveInt
     captions_per_retrieval_image: PositiveInt
     retrieval_detail_probability: float = Field(ge=0, le=1)

@@ -41,6 +41,7 @@ BENCHMARKS = {
     "caption_types": "Caption selection by type",
     "caption_alignment": "Text alignment, caption selection",
     "caption_drift": "Drift from the base, caption selection's images",
+    "segmentation": "Segmentation by patches",
 }
 
 TEXT_BENCHMARKS = (
@@ -68,6 +69,11 @@ EXPLANATIONS = {
     "caption_types": "The same groups type by type, by one rule, and the mean over types.",
     "caption_alignment": "The cosine of an image and its caption, of pairs that belong together.",
     "caption_drift": "The same on the images of caption selection.",
+    "segmentation": (
+        "The class of each pixel, read off the frozen patch tokens, those that LLaVA reads, by a"
+        " linear layer and by nearest patches; scored by the mean over classes of intersection over"
+        " union. It asks what the tokens hold beside the image's one embedding."
+    ),
     "clustering": (
         "k-means on the image features, with as many clusters as classes, matched to the labels: do"
         " classes fall apart by themselves? This is D-Ability. The between-class share is what part"
@@ -126,6 +132,8 @@ METRICS = {
     "inter_class": "likeness between classes",
     "lp_acc1": "linear",
     "knn_acc1": "nearest neighbours",
+    "linear_miou": "linear, mean IoU",
+    "knn_miou": "nearest patches, mean IoU",
 }
 
 MEASURES = {

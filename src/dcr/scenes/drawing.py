@@ -8,25 +8,21 @@ side; ``canvas`` is (3, S, S) float32.
 from __future__ import annotations
 
 import io
-import math
 from collections.abc import Mapping
-from functools import lru_cache
 
 import numpy as np
 from PIL import Image
 
 from dcr import seeds
+from dcr.scenes.corners import draw_dots, draw_sign, draw_sun
+from dcr.scenes.painting import INK, WHITE, paint, pixel_centres, shows, window
 from dcr.scenes.scenery import cover, draw_surroundings, rgb
 from dcr.scenes.silhouettes import EXTENT, FIELD_SIZE, distance_field
-from dcr.scenes.world import DETAILS, SCENE_CLASSES
+from dcr.scenes.world import SCENE_CLASSES
 
 _COLOURS = [
     rgb(c) for c in ("#d81e2c", "#ffc61a", "#1f9d45", "#2450c8")
 ]  # in the order of DETAILS["color"]
-_WHITE = rgb("#fffdf5")
-_INK = rgb("#1b1b2a")
-_SUN = rgb("#ffd83a")
-_RAYS = rgb("#f26a1b")
 _WALL = rgb("#d9cdb8")
 _STRIPE = rgb("#8c4a3c")
 
@@ -37,6 +33,9 @@ _BORDER = 0.022  # white around the object
 _OUTLINE = 0.032  # colour around a hollow one's inside
 _STREAK_LENGTH = 0.22
 _NOISE = 0.02
+
+VOID = 255
+"""The index of a mask's pixels that count nowhere."""
 
 
 def render(
@@ -57,8 +56,8 @@ def render(
         image_size: in pixels.
     """
     generator = seeds.numpy_generator(seed, "nuisance", split, index)
-    canvas = draw_surroundings(attributes["class"], *_pixel_centres(image_size), generator)
-    for draw in (_draw_wall, _draw_object, _draw_sun, _draw_dots, _draw_sign):
+    canvas = draw_surroundings(attributes["class"], *pixel_centres(image_size), generator)
+    for draw in (_draw_wall, _draw_object, draw_sun, draw_dots, draw_sign):
         draw(canvas, attributes, generator)
     light = generator.normal(1, 0.05) * generator.normal(1, 0.02, (3, 1, 1))
     canvas *= light.astype(np.float32)
@@ -66,41 +65,35 @@ def render(
     return Image.fromarray(np.rint(np.clip(canvas, 0, 1) * 255).astype(np.uint8).transpose(1, 2, 0))
 
 
+def render_mask(
+    attributes: Mapping[str, int], seed: int, split: str, index: int, image_size: int
+) -> np.ndarray:
+    """Return what each pixel of `render`'s picture of the same arguments shows, (S, S) uint8.
+
+    The object, a hollow one's inside included, is of its class + 1, the rest 0, and what is painted
+    over the object too; the white around the object is `VOID`.
+
+    Args:
+        attributes, seed, split, index, image_size: as in `render`.
+    """
+    generator = seeds.numpy_generator(seed, "nuisance", split, index)
+    canvas = draw_surroundings(attributes["class"], *pixel_centres(image_size), generator)
+    _draw_wall(canvas, attributes, generator)
+    distance = _draw_object(canvas, attributes, generator)
+    before = canvas.copy()
+    for draw in (draw_sun, draw_dots, draw_sign):
+        draw(canvas, attributes, generator)
+    mask = np.where(distance < 0, attributes["class"] + 1, 0)
+    mask[(distance >= 0) & (distance < _BORDER)] = VOID
+    mask[(canvas != before).any(axis=0)] = 0
+    return mask.astype(np.uint8)
+
+
 def encode_jpeg(image: Image.Image) -> bytes:
     """Return the JPEG of ``image``: quality 95, no chroma subsampling, always the same bytes."""
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=95, subsampling=0)
     return buffer.getvalue()
-
-
-@lru_cache(maxsize=4)
-def _pixel_centres(image_size: int) -> tuple[np.ndarray, np.ndarray]:
-    centres = (np.arange(image_size, dtype=np.float32) + 0.5) / image_size
-    y, x = np.meshgrid(centres, centres, indexing="ij")
-    return x, y
-
-
-def _window(
-    canvas: np.ndarray, left: float, top: float, right: float, bottom: float
-) -> tuple[np.ndarray, ...]:
-    """Return a view of the part of the canvas that a detail may cover, with its pixel centres.
-
-    Painting less is faster.
-    """
-    size = canvas.shape[-1]
-    part = np.s_[
-        int(top * size) : math.ceil(bottom * size), int(left * size) : math.ceil(right * size)
-    ]
-    x, y = _pixel_centres(size)
-    return canvas[:, *part], x[part], y[part]
-
-
-def _paint(canvas: np.ndarray, alpha: np.ndarray, colour: np.ndarray) -> None:
-    canvas += alpha * (colour - canvas)
-
-
-def _shows(attributes: Mapping[str, int], detail: str, words: str) -> bool:
-    return DETAILS[detail][attributes[detail]] == words
 
 
 # Each of the functions below draws the same random numbers whatever the attributes are.
@@ -112,18 +105,19 @@ def _draw_wall(
     phase = generator.random()
     shift = generator.normal(0, 0.008)
     size = canvas.shape[-1]
-    part, x, y = _window(canvas, 0, 0.75, 1, 1)
+    part, x, y = window(canvas, 0, 0.75, 1, 1)
     wall = cover(_WALL_TOP + shift - y, size)
-    _paint(part, wall, _WALL)
-    if _shows(attributes, "structure", "by a striped wall"):
+    paint(part, wall, _WALL)
+    if shows(attributes, "structure", "by a striped wall"):
         width = 0.125
         from_middle = np.abs((x / width + phase) % 1 - 0.5)
-        _paint(part, wall * cover((from_middle - 0.25) * width, size), _STRIPE)
+        paint(part, wall * cover((from_middle - 0.25) * width, size), _STRIPE)
 
 
 def _draw_object(
     canvas: np.ndarray, attributes: Mapping[str, int], generator: np.random.Generator
-) -> None:
+) -> np.ndarray:
+    """Return the distance of each pixel from the object's edge, negative inside, (S, S)."""
     shift = generator.uniform((-0.05, -0.035), (0.05, 0.035))
     angle = np.deg2rad(generator.uniform(-9, 9))
     scale = generator.uniform(0.92, 1.1)
@@ -133,15 +127,16 @@ def _draw_object(
     size = canvas.shape[-1]
     half = _HALF_WIDTHS[attributes["viewpoint"]] * scale
     centre = np.array([0.5, _HEIGHTS[attributes["position"]]]) + shift
-    mirror = -1 if _shows(attributes, "orientation", "facing left") else 1
+    mirror = -1 if shows(attributes, "orientation", "facing left") else 1
     halves = np.array([half * aspect * mirror, half / aspect])
     distance = half * _place(attributes["class"], size, centre, halves, angle)
     _draw_streaks(canvas, centre, half, aspect, mirror)
     behind = canvas.copy()
-    _paint(canvas, cover(distance - _BORDER, size), _WHITE)
-    _paint(canvas, cover(distance, size), colour)
-    if _shows(attributes, "state", "hollow"):
-        _paint(canvas, cover(distance + _OUTLINE, size), behind)
+    paint(canvas, cover(distance - _BORDER, size), WHITE)
+    paint(canvas, cover(distance, size), colour)
+    if shows(attributes, "state", "hollow"):
+        paint(canvas, cover(distance + _OUTLINE, size), behind)
+    return distance
 
 
 def _draw_streaks(
@@ -152,13 +147,13 @@ def _draw_streaks(
     At 32 pixels the outline alone hardly tells left from right: no UNet of the demo's size learnt
     orientation from it.
     """
-    x, y = _pixel_centres(canvas.shape[-1])
+    x, y = pixel_centres(canvas.shape[-1])
     from_back = -mirror * (x - centre[0]) - 0.8 * half * aspect
     along = np.abs(from_back - _STREAK_LENGTH / 2) - _STREAK_LENGTH / 2
     for height in (-0.45, 0.0, 0.45):
         across = np.abs(y - centre[1] - height * half / aspect)
-        _paint(canvas, cover(np.maximum(along, across - 0.034), canvas.shape[-1]), _WHITE)
-        _paint(canvas, cover(np.maximum(along, across - 0.018), canvas.shape[-1]), _INK)
+        paint(canvas, cover(np.maximum(along, across - 0.034), canvas.shape[-1]), WHITE)
+        paint(canvas, cover(np.maximum(along, across - 0.018), canvas.shape[-1]), INK)
 
 
 def _place(
@@ -181,46 +176,3 @@ def _place(
             Image.Resampling.BILINEAR, fillcolor=EXTENT,
         )
     )  # fmt: skip
-
-
-def _draw_sun(
-    canvas: np.ndarray, attributes: Mapping[str, int], generator: np.random.Generator
-) -> None:
-    centre = np.array([0.86, 0.14]) + generator.normal(0, 0.012, 2)
-    turn = generator.random()
-    if not _shows(attributes, "presence", "with a sun"):
-        return
-    part, x, y = _window(canvas, 0.6, 0, 1, 0.4)
-    radius = np.hypot(x - centre[0], y - centre[1])
-    rays = 0.022 * np.cos(10 * np.arctan2(y - centre[1], x - centre[0]) + turn)
-    _paint(part, cover(radius - 0.108 - rays, canvas.shape[-1]), _RAYS)
-    _paint(part, cover(radius - 0.083, canvas.shape[-1]), _SUN)
-
-
-def _draw_dots(
-    canvas: np.ndarray, attributes: Mapping[str, int], generator: np.random.Generator
-) -> None:
-    start = np.array([0.11, 0.11]) + generator.normal(0, 0.012, 2)
-    part, x, y = _window(canvas, 0, 0, 0.65, 0.3)
-    for number in range(attributes["count"] + 1):
-        radius = np.hypot(x - start[0] - 0.19 * number, y - start[1])
-        _paint(part, cover(radius - 0.088, canvas.shape[-1]), _WHITE)
-        _paint(part, cover(radius - 0.062, canvas.shape[-1]), _INK)
-
-
-def _draw_sign(
-    canvas: np.ndarray, attributes: Mapping[str, int], generator: np.random.Generator
-) -> None:
-    centre = np.array([0.84, 0.80]) + generator.normal(0, 0.012, 2)
-    size = canvas.shape[-1]
-    part, x, y = _window(canvas, 0.6, 0.6, 1, 1)
-    u, v = x - centre[0], y - centre[1]
-    plate = np.maximum(np.abs(u), np.abs(v))
-    _paint(part, cover(plate - 0.145, size), _INK)
-    _paint(part, cover(plate - 0.122, size), _WHITE)
-    if _shows(attributes, "text", "with the letter T"):
-        bar = np.maximum(np.abs(u) - 0.08, np.abs(v + 0.062) - 0.02)
-        letter = np.minimum(bar, np.maximum(np.abs(u) - 0.021, np.abs(v) - 0.082))
-    else:
-        letter = np.abs(np.hypot(u, v) - 0.062) - 0.021
-    _paint(part, cover(letter, size), _INK)

@@ -15,7 +15,7 @@ def scenes_fingerprint(parameters: ScenesParameters) -> str:
     ``n_jobs`` is no part.
     """
     values = {name: value for name, value in parameters.model_dump().items() if name != "n_jobs"}
-    return fingerprint(parameters=values, code=code_hash("dcr.scenes.sets"))
+    return fingerprint(parameters=values, code=code_hash("dcr.scenes.sets", "dcr.scenes.voc"))
 
 
 def is_drawn(

@@ -49,11 +49,9 @@ def write_shards(folder: Folder, parameters: ScenesParameters) -> None:
         parameters: number of images, images per shard, size, seed, and what captions leave out.
     """
     num_shards = math.ceil(parameters.num_train_images / parameters.images_per_shard)
-    with atomic_folder(folder) as target, _progress("shards", parameters.num_train_images) as bar:
+    with atomic_folder(folder) as target, progress("shards", parameters.num_train_images) as bar:
         for shard in range(num_shards):
-            write_shard(
-                target, f"{shard:05d}", _watched(iter_shard_samples(parameters, shard), bar)
-            )
+            write_shard(target, f"{shard:05d}", watched(iter_shard_samples(parameters, shard), bar))
 
 
 def iter_shard_samples(parameters: ScenesParameters, shard: int) -> Iterator[Sample]:
@@ -69,16 +67,16 @@ def iter_shard_samples(parameters: ScenesParameters, shard: int) -> Iterator[Sam
     start = shard * parameters.images_per_shard
     stop = min(start + parameters.images_per_shard, parameters.num_train_images)
     digits = math.ceil(math.log10(max(parameters.images_per_shard, 2)))
-    draw = delayed(_train_sample)
+    drawn = delayed(_train_sample)
     yield from Parallel(n_jobs=parameters.n_jobs, return_as="generator", batch_size=50)(
-        draw(parameters, f"{shard:05d}{index - start:0{digits}d}", index)
+        drawn(parameters, f"{shard:05d}{index - start:0{digits}d}", index)
         for index in range(start, stop)
     )
 
 
 def _train_sample(parameters: ScenesParameters, key: str, index: int) -> Sample:
     attributes = sample_attributes(parameters.seed, "train", index)
-    image = _draw(parameters, attributes, "train", index)
+    image = draw(parameters, attributes, "train", index)
     generator = seeds.numpy_generator(parameters.seed, "caption", "train", index)
     text = caption(
         attributes,
@@ -101,10 +99,10 @@ def write_mmvp(folder: Folder, parameters: ScenesParameters, split: str = "test"
         split: names the stream that the scenes are drawn from; another split has other images.
     """
     num_images = 2 * len(MMVP_TYPES) * parameters.mmvp_pairs_per_type
-    with atomic_folder(folder) as target, _progress("MMVP-VLM", num_images) as bar:
+    with atomic_folder(folder) as target, progress("MMVP-VLM", num_images) as bar:
         rows = []
         for number, (kind, text, image) in enumerate(
-            _watched(_iter_questions(parameters, split), bar), start=1
+            watched(_iter_questions(parameters, split), bar), start=1
         ):
             path = target / "MLLM_VLM Images" / kind / f"{number}.jpg"
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -124,7 +122,7 @@ def _iter_questions(parameters: ScenesParameters, split: str) -> Iterator[tuple[
                 yield (
                     kind,
                     statement(attributes, detail),
-                    _draw(parameters, attributes, stream, index),
+                    draw(parameters, attributes, stream, index),
                 )
 
 
@@ -142,12 +140,12 @@ def write_classification(folder: Folder, parameters: ScenesParameters, split: st
         "train": parameters.num_classification_train,
         "test": parameters.num_classification_test,
     }
-    with atomic_folder(folder) as target, _progress("classification", sum(sizes.values())) as bar:
-        _write_lines(target / "classnames.txt", SCENE_CLASSES)
-        _write_lines(target / "zeroshot_classification_templates.txt", TEMPLATES)
+    with atomic_folder(folder) as target, progress("classification", sum(sizes.values())) as bar:
+        write_lines(target / "classnames.txt", SCENE_CLASSES)
+        write_lines(target / "zeroshot_classification_templates.txt", TEMPLATES)
         for part, size in sizes.items():
             images = _iter_classification(parameters, f"{split}/classification/{part}", size)
-            _write_part(target / part, _watched(images, bar))
+            _write_part(target / part, watched(images, bar))
 
 
 def _iter_classification(
@@ -156,7 +154,7 @@ def _iter_classification(
     for index in range(size):
         attributes = sample_attributes(parameters.seed, stream, index)
         yield [
-            (f"{index:06d}.jpg", _draw(parameters, attributes, stream, index)),
+            (f"{index:06d}.jpg", draw(parameters, attributes, stream, index)),
             (f"{index:06d}.cls", str(attributes["class"]).encode()),
             (f"{index:06d}.json", json.dumps({"attributes": attributes}).encode()),
         ]
@@ -174,11 +172,11 @@ def write_retrieval(folder: Folder, parameters: ScenesParameters, split: str = "
     """
     with (
         atomic_folder(folder) as target,
-        _progress("retrieval", parameters.num_retrieval_images) as bar,
+        progress("retrieval", parameters.num_retrieval_images) as bar,
     ):
-        _write_lines(target / "dataset_type.txt", ["retrieval"])
+        write_lines(target / "dataset_type.txt", ["retrieval"])
         _write_part(
-            target / "test", _watched(_iter_retrieval(parameters, f"{split}/retrieval"), bar)
+            target / "test", watched(_iter_retrieval(parameters, f"{split}/retrieval"), bar)
         )
 
 
@@ -192,32 +190,38 @@ def _iter_retrieval(parameters: ScenesParameters, stream: str) -> Iterator[list[
                 caption(attributes, generator, 1.0, parameters.retrieval_detail_probability)
             )
         yield [
-            (f"{index:06d}.jpg", _draw(parameters, attributes, stream, index)),
+            (f"{index:06d}.jpg", draw(parameters, attributes, stream, index)),
             (f"{index:06d}.txt", "\n".join(texts).encode()),
         ]
 
 
-def _draw(
+def draw(
     parameters: ScenesParameters, attributes: Mapping[str, int], stream: str, index: int
 ) -> bytes:
+    """Return the JPEG of the picture of ``attributes``, number ``index`` of its ``stream``, by the
+    ``parameters``' seed and size.
+    """
     return encode_jpeg(render(attributes, parameters.seed, stream, index, parameters.image_size))
 
 
 def _write_part(folder: Path, images: Iterator[list[tuple[str, bytes]]]) -> None:
     folder.mkdir()
     write_tar(folder / "0.tar", chain.from_iterable(images))
-    _write_lines(folder / "nshards.txt", ["1"])
+    write_lines(folder / "nshards.txt", ["1"])
 
 
-def _write_lines(path: Path, lines: tuple[str, ...] | list[str]) -> None:
+def write_lines(path: Path, lines: tuple[str, ...] | list[str]) -> None:
+    """Write ``lines`` to the file at ``path``."""
     path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
-def _progress(name: str, num_images: int) -> Bar[None]:
+def progress(name: str, num_images: int) -> Bar[None]:
+    """Return a bar over the ``num_images`` images of the set ``name``."""
     return show_progress(total=num_images, desc=f"drawing {name}", unit="image")
 
 
-def _watched(items: Iterator[T], bar: Bar[None]) -> Iterator[T]:
+def watched(items: Iterator[T], bar: Bar[None]) -> Iterator[T]:
+    """Yield ``items``, and move ``bar`` by one for each."""
     for item in items:
         yield item
         bar.update()

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dcr.data.benchmark_sets import IGNORED, open_set
+from dcr.data.benchmark_sets import open_set
 from dcr.errors import UserError
+from dcr.metrics.segmentation import IGNORED
 from voc_sets import SIDE, png, write_voc
 
 LISTS = "ImageSets/Segmentation"

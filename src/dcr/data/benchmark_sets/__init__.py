@@ -33,7 +33,7 @@ from dcr.data.benchmark_sets.class_folders import open_class_folders
 from dcr.data.benchmark_sets.clip_benchmark import is_clip_benchmark, kind_of, open_clip_benchmark
 from dcr.data.benchmark_sets.converting import write_clip_benchmark
 from dcr.data.benchmark_sets.files import Folder
-from dcr.data.benchmark_sets.masks import IGNORED, MaskedSample
+from dcr.data.benchmark_sets.masks import MaskedSample
 from dcr.data.benchmark_sets.mmvp_vlm import MMVPSet, Pair, open_mmvp
 from dcr.data.benchmark_sets.overrides import read_overrides
 from dcr.data.benchmark_sets.parts import ClassificationSet, Part, RetrievalSet, Sample
@@ -41,7 +41,6 @@ from dcr.data.benchmark_sets.segmentation import SegmentationSet, is_voc, open_v
 from dcr.errors import UserError
 
 __all__ = [
-    "IGNORED",
     "KINDS",
     "OVERRIDES",
     "BenchmarkSet",

@@ -9,9 +9,6 @@ import numpy as np
 from dcr.data.benchmark_sets.parts import Sample
 from dcr.errors import UserError
 
-IGNORED = 255
-"""The index of pixels that count nowhere, as VOC's outlines of objects."""
-
 
 @dataclass(frozen=True)
 class MaskedSample(Sample):

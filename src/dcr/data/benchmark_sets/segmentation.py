@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from dcr.data.benchmark_sets.class_names import CLASS_NAMES, read_class_names
 from dcr.data.benchmark_sets.files import IMAGE_EXTENSIONS, Folder, split_lines
 from dcr.data.benchmark_sets.inside import check_file, check_path, tell_links
-from dcr.data.benchmark_sets.masks import IGNORED, MaskedSample
+from dcr.data.benchmark_sets.masks import MaskedSample
 from dcr.data.benchmark_sets.parts import Part, SplitSet, digest
 from dcr.errors import UserError
+from dcr.metrics.segmentation import IGNORED
 
 IMAGES = "JPEGImages"
 MASKS = "SegmentationClass"

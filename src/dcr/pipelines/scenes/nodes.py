@@ -59,6 +59,16 @@ def draw_retrieval(
     yield from _unless_drawn("retrieval", "write_retrieval", parameters, drawn, hashes)
 
 
+def draw_segmentation(
+    parameters: ScenesParameters, drawn: dict[str, Any], hashes: dict[str, str | None]
+) -> Iterator[Writer]:
+    """Draw the segmentation set, likewise.
+
+    ``parameters``, ``drawn`` and ``hashes`` are as in `draw_shards`.
+    """
+    yield from _unless_drawn("segmentation", "write_segmentation", parameters, drawn, hashes)
+
+
 def draw_validation_mmvp_vlm(
     parameters: ScenesParameters, drawn: dict[str, Any], hashes: dict[str, str | None]
 ) -> Iterator[Writer]:
@@ -105,11 +115,12 @@ def _unless_drawn(
     hashes: dict[str, str | None],
     **options: str,
 ) -> Iterator[Writer]:
-    from dcr.scenes import sets
+    from dcr.scenes import sets, voc
     from dcr.scenes.record import is_drawn, scenes_fingerprint
 
     if not is_drawn(name, drawn, scenes_fingerprint(parameters), hashes):
-        yield lambda folder: getattr(sets, writer)(folder, parameters, **options)
+        write = getattr(voc if name == "segmentation" else sets, writer)
+        yield lambda folder: write(folder, parameters, **options)
 
 
 def record_scenes(

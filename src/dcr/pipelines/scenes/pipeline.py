@@ -9,6 +9,7 @@ from .nodes import (
     draw_classification,
     draw_mmvp_vlm,
     draw_retrieval,
+    draw_segmentation,
     draw_shards,
     draw_validation_classification,
     draw_validation_mmvp_vlm,
@@ -54,6 +55,12 @@ def create_pipeline() -> Pipeline:
                 name="draw_retrieval",
             ),
             Node(
+                draw_segmentation,
+                inputs=["params:scenes", *_DRAWN],
+                outputs="segmentation",
+                name="draw_segmentation",
+            ),
+            Node(
                 record_scenes,
                 inputs=[
                     "params:scenes",
@@ -62,6 +69,7 @@ def create_pipeline() -> Pipeline:
                     "mmvp_vlm",
                     "classification",
                     "retrieval",
+                    "segmentation",
                 ],
                 outputs="drawn_scenes",
                 name="record_scenes",
