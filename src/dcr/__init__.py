@@ -1,5 +1,4 @@
-"""Diffusion Contrastive Reconstruction: sharper CLIP image encoders through a frozen diffusion
-model.
+"""Diffusion Contrastive Reconstruction: sharper CLIP image encoders by a frozen diffusion model.
 
     from dcr import dcr_loss, Projector, load_encoder
 

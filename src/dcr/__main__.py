@@ -1,6 +1,4 @@
-"""`python -m dcr`, and the console script `dcr`, are `kedro run`; the project's other commands
-follow by name.
-"""
+"""`python -m dcr` and the console script `dcr` are `kedro run`; other commands follow by name."""
 
 from __future__ import annotations
 
@@ -15,11 +13,11 @@ from dcr.cli import cli, run
 
 
 def main() -> None:
-    """Run with `kedro run`'s options; ``dcr make-set …`` and the like are the commands of `kedro`
-    by that name.
+    """Run with `kedro run`'s options, or the `kedro` command that is named first.
 
-    The project is the folder of this one or above it that has a pyproject.toml of Kedro's. Where
-    there is none, as for an installed wheel, it is this folder, with its own ``conf``.
+    ``dcr make-set …`` is such a command. The project is the folder of this one or above it that has
+    a pyproject.toml of Kedro's. Where there is none, as for an installed wheel, it is this folder,
+    with its own ``conf``.
     """
     project = find_kedro_project(Path.cwd())
     if project is None:

@@ -64,9 +64,7 @@ _FORMS = {
 
 
 def _understood(option: click.Parameter) -> click.Parameter:
-    """Return an option of Kedro's whose value, where Kedro cannot read it, is refused and not a
-    traceback.
-    """
+    """Return an option of Kedro's that refuses values that Kedro cannot read, without traceback."""
     read = option.callback
     if read is None:
         return option
@@ -119,8 +117,7 @@ cli.add_command(run)
     help="Prompt with {c} where the class name goes; repeatable.",
 )
 def make_set(source: Path, target: Path, kind: str, templates: tuple[str, ...]) -> None:
-    """Write an evaluation set in the layout that this project and CLIP_benchmark read; TARGET is
-    the new folder.
+    """Write an evaluation set as this project and CLIP_benchmark read it; TARGET is the new folder.
 
     \b
     What SOURCE holds, by kind:

@@ -16,8 +16,7 @@ logger = logging.getLogger(__name__)
 
 
 def resolve_device(device: str | torch.device) -> torch.device:
-    """Return the ``device`` of a name; ``auto`` is the first accelerator that PyTorch finds, else
-    the CPU.
+    """Return the ``device`` of a name; ``auto`` is PyTorch's first accelerator, else the CPU.
 
     Where torchrun started this process, its own GPU is made PyTorch's current one first: ``auto``
     and ``cuda`` are that one.
@@ -60,8 +59,9 @@ def deterministic_algorithms(wanted: bool) -> Iterator[None]:
 
 @lru_cache(maxsize=64)
 def constant(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
-    """Return numbers as a tensor on a device, made once: each copy from the CPU would wait for what
-    the device is at.
+    """Return numbers as a tensor on a device, made once.
+
+    A copy from the CPU would wait each time for what the device is at.
 
     Args:
         values: (N,); the tensor is not to be changed.

@@ -21,11 +21,10 @@ if TYPE_CHECKING:
 def embed_folder(
     encoder: Encoder, images: Path, output: Path, batch_size: int
 ) -> tuple[int, dict[str, str]]:
-    """Write one row an image, ``path`` (relative to the folder) and ``embedding`` (d float32, not
-    normalised).
+    """Write one row an image, ``path`` and ``embedding``.
 
-    Images come in the order of their paths; one batch at a time is in memory, and the table is
-    whole or absent.
+    The path is relative to the folder, the embedding is d float32, not normalised. Images come in
+    the order of their paths; one batch at a time is in memory, and the table is whole or absent.
 
     Args:
         encoder: whose image tower embeds them.

@@ -1,5 +1,4 @@
-"""Names of encoders: which method trained one, with which seed, and whether it stands as trained or
-was aligned after.
+"""Names of encoders: by which method, with which seed, and whether aligned after training.
 
 `base` and a method's name are the encoders that the recipe is about: ``dcr``, ``reconstruction``.
 Beside them stand ``dcr@2``, trained again with seed 2 in stage 2; ``dcr_unaligned``, as training
@@ -42,8 +41,9 @@ class EncoderName:
 
     @classmethod
     def parse(cls, name: str) -> EncoderName:
-        """Return the parts of ``name``; every name has some, so that nothing needs to be
-        refused.
+        """Return the parts of ``name``.
+
+        Every name has some, so that nothing needs to be refused.
         """
         found = _NAME.fullmatch(name)
         if found is None:
@@ -58,8 +58,7 @@ class EncoderName:
 
 
 def run_name(method: str, phase: int | None = None, seed: int | None = None) -> str:
-    """Return the name of a run of stage 2, as its checkpoints and losses have it: ``dcr``,
-    ``dcr.2``, ``dcr.2@1``.
+    """Return the name of a run of stage 2, as checkpoints have it: ``dcr``, ``dcr.2``, ``dcr.2@1``.
 
     Args:
         method: of stage 2.
@@ -70,8 +69,9 @@ def run_name(method: str, phase: int | None = None, seed: int | None = None) -> 
 
 
 def split_run(name: str) -> tuple[str, int | None]:
-    """Return which encoder the run ``name`` of stage 2 trains and in which phase, None where it
-    is the only one.
+    """Return the encoder that the run ``name`` of stage 2 trains, and its phase.
+
+    The phase is None where it is the only one.
     """
     run = EncoderName.parse(name)
     method, dot, phase = run.method.rpartition(".")
@@ -83,22 +83,22 @@ def split_run(name: str) -> tuple[str, int | None]:
 
 
 def aligned_name(name: str) -> str:
-    """Return what the encoder ``name`` goes by once it is aligned: only the base changes its
-    name.
-    """
+    """Return the name of the encoder ``name`` once it is aligned: only the base changes its own."""
     return str(replace(EncoderName.parse(name), form=ALIGNED)) if name == BASE else name
 
 
 def unaligned_name(name: str) -> str:
-    """Return what the encoder ``name`` goes by as trained, beside its aligned form: only the
-    base keeps its name.
+    """Return the name of the encoder ``name`` as trained, beside its aligned form.
+
+    Only the base keeps its own.
     """
     return name if name == BASE else str(replace(EncoderName.parse(name), form=UNALIGNED))
 
 
 def group_seeds(names: Iterable[str]) -> dict[str, list[str]]:
-    """Return ``names`` by method, a method's seeds together under the name without one, the
-    recipe's own first.
+    """Return ``names`` by method, a method's seeds together, the recipe's own first.
+
+    They stand under the name without a seed.
     """
     groups: dict[str, list[str]] = {}
     for name in sorted(names, key=lambda name: EncoderName.parse(name).seed is not None):

@@ -1,9 +1,9 @@
-"""What goes wrong outside the code, as the sentence that a user reads: disk, memory, processes,
-damaged files.
+"""What goes wrong outside the code, as the sentence that a user reads.
 
-Libraries and the system raise errors of their own. `explain` knows those that say something about
-the machine, a file or a setting; anything else is a mistake in the code and keeps its traceback.
-Errors are known by the names of their classes, so that none of the libraries is imported for it.
+That is disk, memory, processes and damaged files. Libraries and the system raise errors of their
+own. `explain` knows those that say something about the machine, a file or a setting; anything else
+is a mistake in the code and keeps its traceback. Errors are known by the names of their classes, so
+that none of the libraries is imported for it.
 """
 
 from __future__ import annotations
@@ -83,9 +83,7 @@ def _chain(exc: BaseException | None) -> Iterator[BaseException]:
 
 
 def _causes(exc: BaseException) -> list[BaseException]:
-    """Return an exception and what it was raised from, innermost first; what was merely being
-    handled says nothing.
-    """
+    """Return an exception and its explicit causes, innermost first."""
     causes = [exc]
     while (cause := causes[-1].__cause__) is not None and cause not in causes:
         causes.append(cause)
@@ -137,9 +135,7 @@ def _doing(place: Place) -> str:
 
 
 def _of_a_process(exc: BaseException, place: Place) -> str | None:
-    """Return the sentence on memory that ran out, a process that was killed, or an accelerator
-    that failed.
-    """
+    """Return the sentence on exhausted memory, a killed process or a failed accelerator."""
     message = str(exc)
     for kind in PROCESSES:
         is_named = any(re.fullmatch(kind.name, cls.__name__) for cls in type(exc).__mro__)
@@ -242,9 +238,7 @@ def _first_line(message: str) -> str:
 
 
 def first_sentence(message: str) -> str:
-    """Return what Kedro's ``message`` says before its hints, in one line of at most 300
-    characters.
-    """
+    """Return what Kedro's ``message`` says before its hints, in a line of up to 300 characters."""
     text = " ".join(message.partition("Hint:")[0].partition("https://")[0].split())
     text = re.sub(r"An exception occurred when parsing config for dataset '([^']*)':", r"\1:", text)
     return text.removesuffix(".")[:300]

@@ -53,8 +53,7 @@ def atomic_path(target: str | os.PathLike[str]) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(target: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield an empty temporary folder that replaces the folder ``target`` only if the block
-    succeeds.
+    """Yield an empty temporary folder that replaces ``target`` only if the block succeeds.
 
     At every moment the old or the new folder is under the name. Links are written through; a mount
     point cannot be replaced and gets the new contents entry by entry.
@@ -86,8 +85,9 @@ def sha256_file(path: str | os.PathLike[str]) -> str:
 
 
 def sha256_folder(folder: str | os.PathLike[str]) -> str:
-    """Return the hex sha256 over the sorted relative names and contents of files in ``folder``,
-    `RECORD` left out.
+    """Return the hex sha256 over sorted names and contents of a ``folder``, but `RECORD`.
+
+    Names are relative to it.
     """
     folder = Path(folder)
     digest = hashlib.sha256()

@@ -1,5 +1,4 @@
-"""What a result depends on: data, weights, the parameters that change it, and the code that makes
-it, as hashes.
+"""What a result depends on, as hashes: data, weights, parameters that change it, and code.
 
 A kept result is found again by a `fingerprint` of all four. The code is never listed by hand: it is
 the module that makes the result, all that this module imports, and the versions of the libraries
@@ -54,8 +53,7 @@ def fingerprint(**parts: Any) -> str:
 
 @cache
 def code_hash(*makers: str | type) -> str:
-    """Return the hex sha256 of the code that makes a result, and of the libraries that it computes
-    with.
+    """Return the hex sha256 of the code that makes a result, and of its computing libraries.
 
     It is taken once a process, so that what a process makes is known by the code that it started
     with. A library's build for one device or another is no part of it.
@@ -99,9 +97,7 @@ def tensors_hash(tensors: dict[str, torch.Tensor]) -> str:
 
 
 def without_origin(config: Any) -> Any:
-    """Return ``config``, a library's of a model, without what tells where and by which version
-    it was written.
-    """
+    """Return a library's ``config`` of a model, without where and by which version it is from."""
     if not isinstance(config, Mapping):
         return config
     return {

@@ -1,6 +1,4 @@
-"""No product that is not finite: tensors are looked through where they are read and where they
-are written.
-"""
+"""No product that is not finite: tensors are checked where they are read and written."""
 
 from __future__ import annotations
 

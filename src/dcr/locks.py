@@ -1,6 +1,4 @@
-"""One run at a time over the same folders: a lock that the system gives back when its holder
-dies, however it dies.
-"""
+"""One run at a time over the same folders: a lock that the system frees when its holder dies."""
 
 from __future__ import annotations
 
@@ -21,8 +19,7 @@ _held: dict[int, bool] = {}  # by descriptor, whether this process wrote its nam
 
 
 def lock(folder: Path, *, shared: bool) -> None:
-    """Lock a folder by its file `LOCK` until `release_all` or the end of this process, or refuse at
-    once.
+    """Lock a folder by its file `LOCK` until `release_all` or this process ends, or refuse at once.
 
     Processes that this one forks do not hold the lock; `held_descriptors` are for those that shall.
 
@@ -54,8 +51,9 @@ def lock(folder: Path, *, shared: bool) -> None:
 
 
 def held_descriptors() -> tuple[int, ...]:
-    """Return what a process that goes on with this run inherits, so that the locks last as long
-    as it does.
+    """Return what a process that goes on with this run inherits.
+
+    The locks last as long as it does.
     """
     return tuple(sorted(_held))
 

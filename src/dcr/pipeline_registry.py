@@ -23,8 +23,9 @@ from dcr.pipelines import (
 
 
 def register_pipelines() -> dict[str, Pipeline]:
-    """Return every pipeline, its nodes tagged with its name, and as ``__default__`` for
-    `kedro viz` the demo's sum.
+    """Return every pipeline, its nodes tagged with its name; ``__default__`` is the demo's sum.
+
+    The default is for `kedro viz`.
     """
     modules = (scenes, validation, latents, training, alignment, evaluation, export, reporting)
     chain = {module.__name__.rpartition(".")[2]: module.create_pipeline() for module in modules}

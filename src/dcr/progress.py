@@ -23,8 +23,9 @@ _ALWAYS_IN_LINES = False
 
 
 class Bar(Protocol[T_co]):
-    """What `show_progress` returns: tqdm's bar or `Lines`; of what it iterates over, None if
-    nothing.
+    """What `show_progress` returns: tqdm's bar or `Lines`.
+
+    Its type is that of what it iterates over, None if nothing.
     """
 
     def __iter__(self) -> Iterator[T_co]: ...

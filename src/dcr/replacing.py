@@ -43,9 +43,7 @@ def is_temporary(name: str) -> bool:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what dead processes of this host were writing in ``folder``; what another host
-    writes stays.
-    """
+    """Remove what dead processes of this host were writing in ``folder``; other hosts' stays."""
     with suppress(FileNotFoundError), os.scandir(folder) as entries:
         dead = [
             entry.path for entry in entries if entry.name.endswith(".tmp") and _is_dead(entry.name)
@@ -70,9 +68,7 @@ def _is_dead(name: str) -> bool:
 
 
 def remove(path: Path) -> None:
-    """Remove what lies at ``path``, a file, a link or a folder with all that is in it, if it is
-    there.
-    """
+    """Remove what lies at ``path``, if anything: a file, a link or a folder with its contents."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -93,8 +89,9 @@ def follow_links(path: str | os.PathLike[str]) -> Path:
 
 
 def is_mount(folder: Path) -> bool:
-    """Return whether something is mounted at ``folder``; unlike os.path.ismount this sees bind
-    mounts.
+    """Return whether something is mounted at ``folder``; bind mounts count.
+
+    os.path.ismount does not see those.
     """
     if os.path.ismount(folder):
         return True
@@ -111,8 +108,7 @@ def is_mount(folder: Path) -> bool:
 
 
 def settle(path: Path, mode: int) -> None:
-    """Bring a whole file, or all of a folder, to the disk, with the permissions that any new file
-    gets.
+    """Bring a whole file, or all of a folder, to the disk, with a new file's permissions.
 
     A rename may reach the disk before the bytes do; after a power cut the name would then stand for
     an empty file.
@@ -160,12 +156,11 @@ def replace_file(temporary: Path, target: Path) -> None:
 
 
 def replace_folder(temporary: Path, target: Path) -> None:
-    """Put the folder ``temporary`` in the place of ``target``; what was there then lies in
-    ``temporary`` or is gone.
+    """Put the folder ``temporary`` in the place of ``target``.
 
-    On Linux the two are exchanged, so that at every moment the old or the new one has the name.
-    Where that cannot be, the old one is set aside first; `recover` brings it back after a kill
-    between the two renames.
+    What was there then lies in ``temporary`` or is gone. On Linux the two are exchanged, so that at
+    every moment the old or the new one has the name. Where that cannot be, the old one is set aside
+    first; `recover` brings it back after a kill between the two renames.
     """
     if not target.is_dir():
         os.rename(temporary, target)
@@ -178,8 +173,7 @@ def replace_folder(temporary: Path, target: Path) -> None:
 
 
 def replace_contents(temporary: Path, target: Path, last: str) -> None:
-    """Put the contents of ``temporary`` in the place of those of its parent ``target``, entry by
-    entry.
+    """Put the contents of ``temporary`` in the place of its parent ``target``'s, entry by entry.
 
     Args:
         last: the entry that is put in its place when all others are, and all that is old is gone.
@@ -200,8 +194,9 @@ def _put(new: Path, place: Path) -> None:
 
 
 def recover(target: Path) -> None:
-    """Finish what a kill left of replacing ``target`` in two steps: the old one comes back if
-    no new one is there.
+    """Finish what a kill left of replacing ``target`` in two steps.
+
+    The old one comes back if no new one is there.
     """
     aside = _aside(target)
     if not aside.is_dir():
@@ -239,9 +234,7 @@ def exchange(one: Path, other: Path) -> bool:
 
 
 def new_file_mode(path: Path) -> int:
-    """Create an empty file at ``path``, where there is none, and return the permissions that
-    the umask left it.
-    """
+    """Create an empty file at ``path``, where there is none; return the mode the umask left it."""
     descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
     try:
         return stat.S_IMODE(os.fstat(descriptor).st_mode)

@@ -11,9 +11,7 @@ if TYPE_CHECKING:
 
 
 def derive_seed(seed: int, *purpose: str | int) -> int:
-    """Return a 63-bit seed that depends on ``seed`` and on every part of ``purpose``, on any
-    machine.
-    """
+    """Return a 63-bit seed, the same on any machine, of ``seed`` and every part of ``purpose``."""
     text = "\x1f".join([str(seed), *map(str, purpose)])
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 

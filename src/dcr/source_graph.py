@@ -27,9 +27,7 @@ class _Text:
 
     @property
     def imported(self) -> Iterator[tuple[str, str | None]]:
-        """Every import: a module's dotted name, and the name that is taken from it, None for
-        the module itself.
-        """
+        """Every import: a module's dotted name, and what is taken from it, None for itself."""
         for node in self.nodes:
             if isinstance(node, ast.Import):
                 yield from ((alias.name, None) for alias in node.names)
@@ -102,9 +100,7 @@ class Sources:
         return seen
 
     def libraries(self, modules: Iterable[str]) -> set[str]:
-        """Return the top names of what ``modules`` and all that they reach import from outside
-        of the project.
-        """
+        """Return the top names of what ``modules`` and all that they reach import from outside."""
         names = (
             name for module in self.reached(modules) for name, _ in self._text(module).imported
         )
@@ -124,8 +120,9 @@ class Sources:
         return files
 
     def listed(self, modules: Iterable[str]) -> list[str]:
-        """Return what ``modules`` run through as sorted paths relative to the package; a whole
-        folder as one.
+        """Return sorted paths, relative to the package, of what ``modules`` run through.
+
+        A whole folder stands as one.
         """
         files = self.files(modules)
         for folder in sorted(
@@ -171,8 +168,9 @@ class Sources:
         return {module for name in names if self._path(module := f"{package}.{name}")}
 
     def _home(self, base: str, taken: str | None) -> str | None:
-        """Return the module that defines what is taken from ``base``; None where that is no
-        part of the project.
+        """Return the module that defines what is taken from ``base``.
+
+        It is None where that is no part of the project.
         """
         if taken is not None and self._path(f"{base}.{taken}"):
             return f"{base}.{taken}"

@@ -1,5 +1,4 @@
-"""After stage 2: what brings images and texts together again, as a linear map folded into a tower's
-last layer.
+"""After stage 2: a linear map, folded into a tower's last layer, that rejoins images and texts.
 
 ``image`` maps the trained tower's embeddings to the base's, in closed form and without captions;
 ``text`` refits the text side to the trained tower's embeddings; ``blend`` goes a share of the first

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Contrast:
-    """CLIP's symmetric cross entropy (arXiv 2103.00020, figure 3), or SigLIP's sigmoid loss (arXiv
-    2303.15343, eq. 1).
+    """CLIP's symmetric cross entropy, or SigLIP's sigmoid loss.
+
+    Source: arXiv 2103.00020, figure 3, and arXiv 2303.15343, eq. 1.
 
     Attributes:
         scale: factor on the cosines, already exponentiated.

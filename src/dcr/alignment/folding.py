@@ -81,8 +81,9 @@ def both_forms(
     alignments: Mapping[str, Callable[[], Maps]],
     record: Mapping[str, Any],
 ) -> dict[str, Callable[[], Backbone]]:
-    """Return what loads every encoder, aligned and as trained, by the names of `dcr.encoder_names`;
-    the base first.
+    """Return what loads every encoder, aligned and as trained, by its name; the base first.
+
+    Names are those of `dcr.encoder_names`.
 
     Args:
         encoders: what loads them, by their names as trained, `base` among them; copies of them are

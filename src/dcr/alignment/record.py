@@ -1,7 +1,6 @@
-"""`alignment.json`: which encoders were aligned, how their maps were chosen, and hashes of what
-went in and came out.
+"""`alignment.json`: which encoders were aligned, how, and hashes of what went in and came out.
 
-Records are plain values, as they come from JSON.
+It tells how the maps were chosen. Records are plain values, as they come from JSON.
 """
 
 from __future__ import annotations
@@ -24,8 +23,7 @@ _ALIGN = "run `kedro run --pipelines alignment,evaluation`"
 
 
 def check_alignment(record: Record, parameters: AlignmentParameters, trained: Record) -> None:
-    """Refuse the record of an alignment with other parameters than the recipe has now, or of other
-    encoders.
+    """Refuse the record of an alignment with other parameters, or of other encoders.
 
     Args:
         record: `alignment.json`, {} without one; with form none it is not looked at.

@@ -34,10 +34,9 @@ class CrossMoments:
         self._targets += inputs.T @ targets.astype(np.float64)
 
     def solve(self, ridges: Sequence[float]) -> dict[float, np.ndarray]:
-        """Return ``A = (X^T X + ridge N I)^-1 X^T Y``, (d, d) float64, by ridge; X A is nearest to
-        Y.
+        """Return ``A = (X^T X + ridge N I)^-1 X^T Y``, (d, d) float64, by ridge.
 
-        One eigendecomposition of X^T X serves all ridges.
+        X A is nearest to Y. One eigendecomposition of X^T X serves all ridges.
 
         Args:
             ridges: each > 0; shares of the embeddings' mean square length, which is 1.
@@ -49,8 +48,9 @@ class CrossMoments:
 
 
 def mean_cosine(inputs: np.ndarray, targets: np.ndarray) -> float:
-    """Return the mean cosine of rows of ``inputs`` and ``targets``, (N, d) each; one without
-    length has cosine 0.
+    """Return the mean cosine of rows of ``inputs`` and ``targets``, (N, d) each.
+
+    A row without length has cosine 0.
     """
     inputs = inputs.astype(np.float64)
     targets = targets.astype(np.float64)

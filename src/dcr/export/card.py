@@ -1,6 +1,4 @@
-"""The README.md of an exported encoder: what it is, what it was made from, and what was
-measured.
-"""
+"""The README.md of an exported encoder: what it is, what it was made from, what was measured."""
 
 from __future__ import annotations
 
@@ -105,9 +103,7 @@ def _summary(card: dict[str, Any]) -> str:
 
 
 def _alignment(card: dict[str, Any]) -> str:
-    """Return the section on what followed training, how it was chosen, and what an adapter's
-    user does.
-    """
+    """Return the section on what followed training: how it was chosen, what adapter users do."""
     form = _form(card)
     method = card["method"]
     chosen = ", ".join(
@@ -188,8 +184,9 @@ def _cell(benchmark: str, value: float | None, interval: list[float] | None) -> 
 
 
 def _losses(comparisons: dict[str, dict[str, Any]] | None) -> str:
-    """Return the section on what got worse; a measure whose interval holds zero did not, as far
-    as can be told.
+    """Return the section on what got worse.
+
+    A measure whose interval holds zero did not, as far as can be told.
     """
     title = "## Known losses\n\n"
     if not comparisons:

@@ -1,6 +1,4 @@
-"""The enhanced encoder as one folder that open_clip, transformers, LLaVA and PEFT open
-unchanged.
-"""
+"""The enhanced encoder as one folder that open_clip, transformers, LLaVA and PEFT open as it is."""
 
 from __future__ import annotations
 
@@ -77,10 +75,10 @@ def write_encoder(
 
 
 def write_open_clip(folder: str | Path, backbone: Backbone) -> None:
-    """Write ``backbone`` in open_clip's layout: config, float32 safetensors, tokenizer if it is not
-    open_clip's own.
+    """Write ``backbone`` in open_clip's layout: config, float32 safetensors, tokenizer.
 
-    ``folder`` is written whole or not at all, and loads as ``local-dir:<folder>``.
+    open_clip's own tokenizer is left out. ``folder`` is written whole or not at all, and loads as
+    ``local-dir:<folder>``.
     """
     _require_finite(backbone.model.state_dict(), torch.float32)
     with atomic_folder(folder) as temporary:

@@ -28,9 +28,7 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 
 
 def write_tensors(path: Path, tensors: dict[str, torch.Tensor]) -> None:
-    """Write ``tensors`` by name as the safetensors file ``path``; views of one another are told
-    apart.
-    """
+    """Write ``tensors`` by name as the safetensors file ``path``; shared views become copies."""
     contiguous = {
         name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()
     }

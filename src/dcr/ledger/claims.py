@@ -40,8 +40,7 @@ class Claim:
 
 
 def list_claims(tables: PublishedTables) -> list[Claim]:
-    """Return what ``tables`` claim, in their order: of each encoder its improvement, then its
-    score.
+    """Return what ``tables`` claim, in order: of each encoder its improvement, then its score.
 
     Where a table states both scores their difference is claimed, too. A base that it leaves out is
     taken from the first table of the same document, measure, sets and rule that has it.

@@ -55,8 +55,9 @@ class Evidence:
     bootstrap: Bootstrap
 
     def benchmark(self, table: Table, name: str) -> str | None:
-        """Return what a table's benchmark is called here on the set ``name``, None if it was not
-        scored there.
+        """Return the name here of a ``table``'s benchmark on the set ``name``.
+
+        None means that the set was not scored by it.
         """
         record = next((one for one in self.sets if one["name"] == name), None)
         found = [] if record is None else record["benchmarks"]
@@ -77,8 +78,9 @@ class Evidence:
         return ""
 
     def scores(self, table: Table) -> dict[str, Measured]:
-        """Return the measure of a ``table`` by encoder, the mean over its sets; of those encoders
-        that have it on all.
+        """Return the measure of a ``table`` by encoder, the mean over its sets.
+
+        Encoders that do not have it on all sets are left out.
         """
         benchmarks = {name: self.benchmark(table, name) or "" for name in table.sets}
         found = {}
@@ -93,8 +95,9 @@ class Evidence:
         return found
 
     def num_items(self, table: Table, encoder: str) -> int | None:
-        """Return on how many items of a ``table``'s sets an ``encoder`` was measured, None if it
-        is not known.
+        """Return how many items of a ``table``'s sets an ``encoder`` was measured on.
+
+        None means that it is not known.
         """
         total = 0
         for name in table.sets:
@@ -111,8 +114,9 @@ class Evidence:
 
 
 def combine(parts: Sequence[Part], names: Mapping[str, str], bootstrap: Bootstrap) -> Evidence:
-    """Return the evidence of several evaluations on the same sets; of an encoder that several have
-    the last one's counts.
+    """Return the evidence of several evaluations on the same sets.
+
+    Of an encoder that several have the last one's counts.
 
     Args:
         parts: what each left.

@@ -1,5 +1,6 @@
-"""Evidence from files and from encoders: what the recipe's own evaluation left, and what published
-weights are worth on the same sets.
+"""Evidence from files and from encoders.
+
+It is what the recipe's own evaluation left, and what published weights are worth on the same sets.
 """
 
 from __future__ import annotations

@@ -158,8 +158,9 @@ def _test(entry: Entry, seeds: Sequence[Measured]) -> Entry:
 
 
 def p_of(seeds: Sequence[Measured], stated: Stated, num_other_seeds: int | None = None) -> float:
-    """Return the p value of a measure being what is stated, by whatever it may stand for that fits
-    best.
+    """Return the p value of a measure being what is stated.
+
+    Of all numbers that this may stand for, the one that fits best is taken.
 
     Args:
         seeds: the measure, or its paired difference, of every seed.

@@ -50,8 +50,9 @@ def render_ledger(recipe: str, ledger: Mapping[str, Any]) -> str:
 
 
 def headline(rows: Sequence[Row]) -> str:
-    """Return how many published numbers there are, and how many have each verdict, of improvements
-    and of scores.
+    """Return how many published numbers there are, and how many have each verdict.
+
+    Improvements and scores are counted apart.
     """
     if not rows:
         return "The published tables state no number"

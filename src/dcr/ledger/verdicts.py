@@ -71,9 +71,7 @@ class Stated:
         return Stated(self.value - other.value, self.rounding + other.rounding)
 
     def is_in(self, low: float, high: float) -> bool:
-        """Return whether the interval from ``low`` to ``high`` holds something that it may stand
-        for.
-        """
+        """Return whether the interval from ``low`` to ``high`` holds what this may stand for."""
         reach = self.rounding + _TOLERANCE
         return low <= self.value + reach and high >= self.value - reach
 
@@ -154,8 +152,10 @@ def _listed(alternatives: Sequence[Alternative]) -> str:
 
 
 def _more_items(published: Stated, held: Sequence[Alternative], measured: Estimate) -> str:
-    """Say how many times as many items would tell: an interval over items narrows with the root of
-    their number, and has to be narrower than the distance of what it should tell apart.
+    """Say how many times as many items would tell.
+
+    An interval over items narrows with the root of their number, and has to be narrower than the
+    distance of what it should tell apart.
     """
     distance = min(
         abs(published.value - one.stated.value) - published.rounding - one.stated.rounding

@@ -1,5 +1,6 @@
-"""HTML pages that hold all they show, so they open offline; a content security policy forbids
-every request.
+"""HTML pages that hold all they show, so they open offline.
+
+A content security policy forbids every request.
 """
 
 from __future__ import annotations

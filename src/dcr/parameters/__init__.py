@@ -1,7 +1,7 @@
-"""Every parameter a recipe may set: one flat, typed class per section, nothing unknown, and nothing
-optional but what a phase of stage 2 takes from the recipe.
+"""Every parameter a recipe may set: one flat, typed class per section, nothing unknown.
 
-Values stand in ``conf/<recipe>/parameters_<section>.yml``; nodes get them as these objects from
+Nothing is optional but what a phase of stage 2 takes from the recipe. Values stand in
+``conf/<recipe>/parameters_<section>.yml``; nodes get them as these objects from
 ``params:<section>``.
 """
 

@@ -38,9 +38,7 @@ def read_mapping(path: Path, broken: dict[str, Any] | None = None) -> dict[str, 
 
 
 def explain_file(folder: Path) -> str | None:
-    """Return what is wrong with the first broken file of configuration in ``folder``, None if
-    all can be read.
-    """
+    """Return what is wrong with the first broken configuration file in ``folder``, else None."""
     paths = sorted(
         path
         for path in folder.rglob("*")
@@ -67,8 +65,9 @@ def check_names(path: Path, content: DictConfig) -> None:
 
 
 def explain_values(kind: str, paths: list[Path], exc: Exception) -> str:
-    """Return which value of which file refers to what is not there, or is a list where another file
-    has names.
+    """Return which value of which file refers to what is not there.
+
+    It may also be a list where another file has names.
 
     Args:
         kind: of configuration, for example ``parameters``.
@@ -128,8 +127,7 @@ def _fault(path: Path) -> str | None:
 
 @lru_cache(maxsize=256)
 def _read(path: Path, changed: int) -> dict[str, Any]:
-    """Return a file's content; ``changed``, the time when it was, keeps apart what it held at
-    different times.
+    """Return a file's content; ``changed``, its time, keeps apart what it held at other times.
 
     Raises:
         UserError: with the rule that it breaks. It must be UTF-8, YAML, and a mapping from names to

@@ -20,8 +20,7 @@ class RecipeParameters(Section):
     licence: str | None
 
     def with_licence(self, models: dict[str, Any], backbone: str) -> RecipeParameters:
-        """Return these parameters with the licence of the weights that go in, ``unknown`` if nobody
-        has told it.
+        """Return these parameters with the licence of the weights that go in, else ``unknown``.
 
         Args:
             models: what pipeline `models` recorded, {} before it ran.

@@ -8,9 +8,7 @@ from dcr.parameters.section import Section
 
 
 class ReportingParameters(Section):
-    """What the page shows, by which measures its headline judges, and with which methods the
-    product is compared.
-    """
+    """What the page shows, its headline's measures, and the methods to compare the product with."""
 
     seed: int
     detail_measures: list[str] = Field(min_length=1)

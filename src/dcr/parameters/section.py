@@ -24,9 +24,7 @@ class Checked(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _understand_yaml_words(cls, values: Any) -> Any:
-        """Take YAML's false for ``no`` where ``no`` is one of the choices; likewise for the
-        other words.
-        """
+        """Take YAML's false for ``no`` where that is a choice; likewise for the other words."""
         if not isinstance(values, dict):
             return values
         return {
@@ -39,8 +37,9 @@ class Section(Checked):
     """A section of parameters, without defaults."""
 
     def check_with(self, sections: Mapping[str, Section]) -> None:
-        """Raise UserError where these values do not go with those of other ``sections``, by
-        name; most go with all.
+        """Raise UserError where these values do not go with those of other ``sections``, by name.
+
+        Most go with all.
         """
 
 
@@ -135,8 +134,9 @@ def _explain(cls: type[Checked], exc: ValidationError, kind: str, prefix: str, s
 
 
 def _nearest(cls: type[Checked], place: tuple[str | int, ...]) -> str:
-    """Return ``, did you mean ...?`` with the known name that is meant: of the place, else of the
-    sections below the class, where its last part is close.
+    """Return ``, did you mean ...?`` with the known name that is meant.
+
+    It is that of the place, else of the sections below the class, where its last part is close.
     """
     name = str(place[-1])
     deep_names = _deep_names(cls)
@@ -157,9 +157,7 @@ def _deep_names(cls: type[Checked], prefix: str = "") -> list[str]:
 
 
 def _known(cls: type[Checked], place: tuple[str | int, ...]) -> list[str]:
-    """Return the names that may stand at a place of a class, which may lie in a class that is
-    nested in it.
-    """
+    """Return the names that may stand at a place of a class, or of a class nested in it."""
     for key in place[:-1]:
         annotation = cls.model_fields[key].annotation if key in cls.model_fields else None
         cls = next((inner for inner in _parts(annotation) if issubclass(inner, Checked)), cls)
@@ -175,9 +173,7 @@ def _parts(annotation: Any) -> list[type]:
 
 
 def did_you_mean(name: str, known: list[str]) -> str:
-    """Return ``, did you mean ...?`` with the ``known`` name closest to ``name``, or nothing
-    where none is close.
-    """
+    """Return ``, did you mean ...?`` with the ``known`` name closest to ``name``, else nothing."""
     close = difflib.get_close_matches(name, known, n=1)
     return f", did you mean {close[0]!r}?" if close else ""
 

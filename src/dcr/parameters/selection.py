@@ -64,8 +64,9 @@ class Candidate(Checked):
     def apply(
         self, training: TrainingParameters, alignment: AlignmentParameters
     ) -> tuple[TrainingParameters, AlignmentParameters]:
-        """Return the recipe's sections with this candidate's values; its phases stand beside the
-        recipe's.
+        """Return the recipe's sections with this candidate's values.
+
+        Its phases stand beside the recipe's.
 
         Args:
             training, alignment: the recipe's sections as its files give them.
@@ -99,8 +100,9 @@ class Candidate(Checked):
 
 
 class SelectionParameters(Section):
-    """Which settings of stage 2 are tried, with which seeds and on which sets, and the rule by
-    which one is chosen.
+    """Which settings of stage 2 are tried, and by which rule one is chosen.
+
+    It tells with which seeds and on which sets, too.
     """
 
     candidates: list[Candidate]

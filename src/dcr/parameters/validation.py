@@ -24,9 +24,7 @@ class IngestParameters(Section):
 
 
 class ValidationParameters(Section):
-    """How shards are read, when an image is wrong, and what follows from each thing that can be
-    wrong.
-    """
+    """How shards are read, when an image is wrong, and what follows from each possible fault."""
 
     n_jobs: int = Field(ge=-1)
     backend: Literal["loky", "threading", "dask", "ray"]

@@ -1,3 +1,1 @@
-"""What the authors of published methods did and state: parts that take the place of ours, and
-their scores.
-"""
+"""What authors of published methods did and state: parts that replace ours, and their scores."""

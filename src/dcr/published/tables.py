@@ -1,7 +1,8 @@
-"""What papers state, as a file of tables that a person keeps: numbers with their source, the rule
-that gives them, and the scores of this project that they stand beside.
+"""What papers state, as a file of tables that a person keeps.
 
-A number in it was not measured here, and was measured on its authors' own set-up.
+They are numbers with their source, the rule that gives them, and the scores of this project that
+they stand beside. A number in it was not measured here, and was measured on its authors' own
+set-up.
 """
 
 from __future__ import annotations

@@ -1,5 +1,4 @@
-"""Behaviour of DCR's published code that changes the result, for the reproduction of published
-checkpoints only.
+"""Behaviour of DCR's published code that changes the result; to reproduce its checkpoints only.
 
 Each is off by default and switched on by one parameter (conf/base/parameters_training.yml); what is
 smaller than a function stands where it acts: the target and the noise in `dcr.training.batches`,
@@ -25,11 +24,11 @@ OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
 
 @dataclass(frozen=True)
 class PublishedViews:
-    """Views as published: torchvision's jitter, flips and crop, image by image, on normalised
-    bfloat16 pixels.
+    """Views as published: torchvision's, image by image, on normalised bfloat16 pixels.
 
-    torchvision takes floats for pixels in [0, 1] and clamps the jittered ones, so that everything
-    darker than the mean is lost. The crop is torchvision's by default, bilinear.
+    They are jitter, flips and crop. torchvision takes floats for pixels in [0, 1] and clamps the
+    jittered ones, so that everything darker than the mean is lost. The crop is torchvision's by
+    default, bilinear.
 
     Args:
         augmentation: the strengths.
@@ -46,8 +45,9 @@ class PublishedViews:
         return torch.randint(2**62, (count, 1), generator=generator)
 
     def apply(self, pixels: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
-        """Return views of ``pixels``, (B, 3, H, W) in [0, 1]; normalised, they are what the
-        published tower sees.
+        """Return views of ``pixels``; normalised, they are what the published tower sees.
+
+        They are (B, 3, H, W) in [0, 1].
 
         Args:
             pixels: of the images, (B, 3, H, W) in [0, 1].
@@ -67,9 +67,7 @@ class PublishedViews:
         return torch.stack(views).to(pixels) * std + mean
 
     def transform(self, image_size: int) -> transforms.Compose:
-        """Return torchvision's transform of one image, whose views have ``image_size`` pixels a
-        side.
-        """
+        """Return torchvision's transform of one image to a view of ``image_size`` pixels a side."""
         a = self.augmentation
         return transforms.Compose(
             [
@@ -82,9 +80,7 @@ class PublishedViews:
 
 
 def with_openai_normalization(backbone: Backbone) -> Backbone:
-    """Return the same model with OpenAI's mean and standard deviation; the given backbone keeps
-    its own.
-    """
+    """Return the same model with OpenAI's mean and std; ``backbone`` keeps its own."""
     changed = copy(backbone)
     changed.preprocessing = replace(backbone.preprocessing, mean=OPENAI_MEAN, std=OPENAI_STD)
     return changed

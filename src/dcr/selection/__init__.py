@@ -1,3 +1,1 @@
-"""The setting of stage 2 is searched on validation data, by a rule that the recipe declares
-before the search.
-"""
+"""Stage 2's setting, searched on validation data by a rule declared before the search."""

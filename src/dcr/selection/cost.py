@@ -14,11 +14,10 @@ def count_steps(runs: Iterable[Run]) -> int:
 
 
 def estimate_seconds(done: Sequence[Mapping[str, Any]], left: Sequence[Sequence[Run]]) -> float:
-    """Return how long candidates will take, by the pace of those that are done, of which there is
-    at least one.
+    """Return how long candidates will take, by the pace of those that are done.
 
-    A step takes what steps of its objective took, or all steps where no such run is done; what is
-    no training takes as long for each candidate as it did so far.
+    At least one is done. A step takes what steps of its objective took, or all steps where no such
+    run is done; what is no training takes as long for each candidate as it did so far.
 
     Args:
         done: outcomes, with ``seconds`` and ``runs``. left: the runs of each candidate that is

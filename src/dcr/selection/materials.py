@@ -57,8 +57,9 @@ class Materials:
         return input_hashes(self.latents, self.backbone, self.diffusion)
 
     def hashes_for(self, training: TrainingParameters) -> dict[str, str]:
-        """Return the hashes of what a ``training`` reads, those of synthetic positives only if
-        it trains with them.
+        """Return the hashes of what a ``training`` reads.
+
+        Those of synthetic positives are left out unless it trains with them.
         """
         if training.positives.source != "synthetic":
             return self.hashes
@@ -66,9 +67,7 @@ class Materials:
 
     @cached_property
     def fingerprint(self) -> dict[str, Any]:
-        """What every outcome depends on beside the candidate and what its training reads, by
-        name.
-        """
+        """What every outcome depends on beside the candidate and its training's data, by name."""
         course = {
             key: value for key, value in evaluation_course(self.evaluation).items() if key != "sets"
         }

@@ -1,5 +1,6 @@
-"""`selection.json`: rule, candidates, what was chosen and why; and what a recipe that keeps it
-may say of itself.
+"""`selection.json`: rule, candidates, what was chosen and why.
+
+Also what a recipe that keeps it may say of itself.
 """
 
 from __future__ import annotations
@@ -70,8 +71,9 @@ def _measure(comparisons: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 
 
 def _describe(outcome: Outcome, judgement: Judgement, rule: Rule) -> dict[str, Any]:
-    """Return what is told of a candidate: the rule's measures against the base, and the base's
-    when aligned alike.
+    """Return what is told of a candidate: the rule's measures against the base.
+
+    The base's when aligned alike are told, too.
     """
     aligned = outcome["comparisons"].get(aligned_name(BASE))
     measures = {}
@@ -178,8 +180,7 @@ def _points(share: float) -> str:
 def check_recipe(
     record: Record, training: TrainingParameters, alignment: AlignmentParameters
 ) -> list[str]:
-    """Return in words where a recipe differs from the setting that was chosen for it, nothing if it
-    is that.
+    """Return in words where a recipe differs from the setting chosen for it, nothing if nowhere.
 
     Args:
         record: the `selection.json` that the recipe keeps.
@@ -191,8 +192,9 @@ def check_recipe(
 def tell_selection(
     record: Record, training: TrainingParameters, alignment: AlignmentParameters
 ) -> list[str]:
-    """Return what a page says of how its setting was found, in sentences; nothing where no search
-    is on record.
+    """Return what a page says of how its setting was found, nothing if no search is on record.
+
+    It is given in sentences.
 
     Args:
         record: the `selection.json` that the recipe keeps, {} without one.

@@ -1,9 +1,8 @@
-"""Which setting is chosen: the one whose smallest gain is the largest, among those that lose no
-more than allowed.
+"""Which setting is chosen: among the admissible, that whose smallest gain is the largest.
 
-Gains of different measures become comparable by a scale of each, for example by how much the
-measure varies when the same training is repeated with another seed. The smallest of them counts, so
-that no measure is bought with another.
+A setting is admissible if it loses no more than allowed. Gains of different measures become
+comparable by a scale of each, for example by how much the measure varies when the same training is
+repeated with another seed. The smallest of them counts, so that no measure is bought with another.
 """
 
 from __future__ import annotations
@@ -78,8 +77,7 @@ def judge_setting(rule: Rule, gains: Mapping[str, float]) -> Judgement:
 
 
 def choose(judgements: Mapping[str, Judgement]) -> tuple[str, bool]:
-    """Return which of the settings in ``judgements`` is chosen, and whether it keeps all that the
-    rule asks to be kept.
+    """Return which setting of ``judgements`` is chosen, and whether it keeps what the rule asks.
 
     Where no setting keeps all, it is the one whose worst violation is the smallest. Of equal ones
     the first is chosen.

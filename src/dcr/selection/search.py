@@ -35,8 +35,7 @@ _log = logging.getLogger(__name__)
 def gather_trials(
     selection: SelectionParameters, training: TrainingParameters, alignment: AlignmentParameters
 ) -> dict[str, Trial]:
-    """Return the candidates by name, in the order in which what they have in common is trained
-    once.
+    """Return the candidates by name, ordered so that what they share is trained once.
 
     Args:
         selection: candidates and seeds. training, alignment: the recipe's sections, which
@@ -62,8 +61,9 @@ def gather_trials(
 
 
 def check_stage1(name: str, candidate: TrainingParameters, recipe: TrainingParameters) -> None:
-    """Refuse a candidate that changes what stage 1 depends on: all of them start from the recipe's
-    projector.
+    """Refuse a candidate that changes what stage 1 depends on.
+
+    All of them start from the recipe's projector.
 
     Args:
         name: of the candidate.
@@ -160,9 +160,7 @@ def load_outcome(trial: Trial, outcomes: Outcomes) -> Outcome:
 
 
 def _fitting(trial: Trial, materials: Materials, previous: Outcomes) -> Outcome | None:
-    """Return the outcome that an earlier search left of a candidate, None if it is not of the
-    same.
-    """
+    """Return the outcome that an earlier search left of the same candidate, else None."""
     name = trial.candidate.name
     if name not in previous:
         return None

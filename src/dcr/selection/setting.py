@@ -1,6 +1,4 @@
-"""What a setting is: all that decides about the encoder, beside stage 1, the data, the models
-and the seed.
-"""
+"""What a setting is: all that decides about the encoder but stage 1, data, models and seed."""
 
 from __future__ import annotations
 
@@ -36,8 +34,7 @@ def describe_setting(
 
 
 def compare_settings(chosen: Setting, own: Setting) -> list[str]:
-    """Return in words where a recipe's ``own`` setting differs from a ``chosen`` one, nothing if it
-    is that.
+    """Return in words where an ``own`` setting differs from the ``chosen``, nothing if nowhere.
 
     Parameters that one of the two does not know, because they came later or were withdrawn, count
     on neither side.

@@ -1,6 +1,4 @@
-"""One candidate: trained with every seed of the search, aligned, evaluated, and compared with
-the base.
-"""
+"""One candidate: trained with every seed of the search, aligned, evaluated, compared with base."""
 
 from __future__ import annotations
 
@@ -77,9 +75,7 @@ class Trial:
         return {"setting": json_hash(self.setting), "seeds": list(self.seeds)}
 
     def made_of(self, materials: Materials) -> dict[str, Any]:
-        """Return all that the outcome depends on, by name, if the candidate starts from these
-        ``materials``.
-        """
+        """Return by name all that the outcome depends on if started from ``materials``."""
         return {
             **self.made_of_itself,
             **materials.hashes_for(self.training),

@@ -89,9 +89,7 @@ def _gather_run(
 
 
 def runs_table(runs: Sequence[SweepRun]) -> pd.DataFrame:
-    """Return one row for each of the ``runs``: ``signal``, ``seed``, each measure, and
-    ``seconds_per_step``.
-    """
+    """Return a row for each of ``runs``: ``signal``, ``seed``, measures, ``seconds_per_step``."""
     return pd.DataFrame(
         {
             "signal": run.signal,
@@ -106,10 +104,10 @@ def runs_table(runs: Sequence[SweepRun]) -> pd.DataFrame:
 def compare_signals(
     runs: Sequence[SweepRun], measures: Sequence[str], baseline: str, confidence: float
 ) -> pd.DataFrame:
-    """Return one row a signal, the baseline's first: number of seeds, cost, and per measure mean,
-    interval and verdict.
+    """Return one row a signal, the baseline's first, with the number of seeds and the cost.
 
-    The cost is that of the fastest run, which other work on the machine disturbed least.
+    Each measure has mean, interval and verdict. The cost is that of the fastest run, which other
+    work on the machine disturbed least.
 
     Columns of measure m: ``m``, ``m_low``, ``m_high`` (the mean over seeds and its interval over
     seeds and items), ``m_difference`` to the baseline with ``m_difference_low`` and

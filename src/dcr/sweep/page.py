@@ -40,9 +40,7 @@ def render_comparison(
 
 
 def _reach(table: pd.DataFrame, measure: str) -> float:
-    """Return the largest distance from zero that a difference's interval has, for the axis of
-    all of them.
-    """
+    """Return the largest distance from zero of any difference's interval, for their axis."""
     bounds = table[[f"{measure}_difference_low", f"{measure}_difference_high"]].abs()
     largest = bounds.max(axis=None)
     return (

@@ -92,9 +92,7 @@ class TrainingParameters(Section):
         return {n: value for n, value in self.by_name().items() if not _is_without_effect(n)}
 
     def of_phase(self, phase: Phase, seed: int) -> TrainingParameters:
-        """Return the parameters as ``phase`` sees them: with its own numbers and ``seed``, and
-        without any phases.
-        """
+        """Return the parameters as ``phase`` sees them: its own numbers and ``seed``, no phases."""
         values = self.model_dump()
         for (section, name), number in phase.own_numbers().items():
             values[section][name] = number

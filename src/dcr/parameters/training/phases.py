@@ -69,8 +69,9 @@ def _check_name(name: str) -> str:
 
 
 def _check_method(method: str, info: ValidationInfo) -> str:
-    """Refuse a method that is neither trained by the recipe's own numbers nor in ``phases``,
-    which is read before.
+    """Refuse a method with neither the recipe's own numbers nor an entry in ``phases``.
+
+    The phases are read before.
     """
     if method not in (*FLAT_METHODS, *info.data.get("phases", ())):
         raise ValueError(f"must be {', '.join(FLAT_METHODS)} or a name in training.phases")

@@ -23,8 +23,9 @@ def fit_alignments(
     backbone: Backbone,
     adapters: dict[str, Callable[[], dict[str, torch.Tensor]]],
 ) -> tuple[dict[str, dict[str, torch.Tensor]], dict[str, Any]]:
-    """Fit a map for the base and for every encoder that training made; return maps and what is told
-    of them.
+    """Fit a map for the base and for every encoder that training made.
+
+    The maps are returned, and what is told of them.
 
     Args:
         parameters: section `alignment`; with form ``none`` there is nothing to fit.

@@ -6,8 +6,9 @@ from .nodes import fit_alignments
 
 
 def create_pipeline() -> Pipeline:
-    """Return the pipeline; the record is written after the maps, so that a cut leaves maps that
-    do not fit it.
+    """Return the pipeline.
+
+    The record is written after the maps, so that a cut leaves maps that do not fit it.
     """
     return Pipeline(
         [

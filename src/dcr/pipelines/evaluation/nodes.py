@@ -32,11 +32,10 @@ def gather_encoders(
     alignments: dict[str, Callable[[], dict[str, torch.Tensor]]],
     alignment_record: dict[str, Any],
 ) -> tuple[Encoders, dict[str, str]]:
-    """Name the base encoder, the trained ones and any others, in the order shown; return what loads
-    each, and hashes of what the recipe's own are made of.
+    """Name the base encoder, the trained ones and any others, in the order shown.
 
-    Where an alignment followed training, each of them but the others is there twice, see
-    `dcr.encoder_names`.
+    What loads each is returned, and hashes of what the recipe's own are made of. Where an alignment
+    followed training, each of them but the others is there twice, see `dcr.encoder_names`.
 
     Args:
         training, alignment: the recipe's sections as they are now.

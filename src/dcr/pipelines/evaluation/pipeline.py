@@ -41,10 +41,10 @@ _WHAT = ["params:evaluation", "encoders", "benchmark_sets", "evaluation_cache"]
 
 
 def create_pipeline() -> Pipeline:
-    """Return the pipeline; all that could be evaluated is written before `tell_failures` may end
-    the run.
+    """Return the pipeline.
 
-    `record_seed` writes the record of the tables after them, see `dcr.training.provenance`.
+    All that could be evaluated is written before `tell_failures` may end the run. `record_seed`
+    writes the record of the tables after them, see `dcr.training.provenance`.
     """
     return Pipeline(
         [
@@ -125,7 +125,8 @@ def create_pipeline() -> Pipeline:
 
 
 def create_embedding_pipeline() -> Pipeline:
-    """Return pipeline `embedding`, which fills the cache that `evaluation` reads, in any number
-    of processes.
+    """Return pipeline `embedding`, which fills the cache that `evaluation` reads.
+
+    Any number of processes may run it.
     """
     return Pipeline([*_GATHER, Node(embed_sets, inputs=_WHAT, outputs=None, name="embed_sets")])

@@ -1,5 +1,6 @@
-"""The enhanced encoder as users share it: scores in its card, the precision they want, LLaVA's
-tower alone.
+"""The enhanced encoder as users share it.
+
+It comes with scores in its card, in the precision they want, and as LLaVA's tower alone.
 """
 
 from .pipeline import create_pipeline

@@ -31,8 +31,9 @@ def compose_card(
     alignment: AlignmentParameters,
     alignment_record: dict[str, Any],
 ) -> dict[str, Any]:
-    """Gather what the model card tells: revision, hashes, settings, scores before and after, what
-    got worse.
+    """Gather what the model card tells.
+
+    That is revision, hashes, settings, scores before and after, and what got worse.
 
     Args:
         training, recipe, alignment: the recipe's sections as they are now.
@@ -94,8 +95,9 @@ def export_encoder(
     alignments: dict[str, Callable[[], Any]],
     alignment_record: dict[str, Any],
 ) -> Callable[[Path], None]:
-    """Put the method's weights into the base tower, and its alignment behind it; return what writes
-    the folder.
+    """Put the method's weights, and its alignment, into the base; return what writes the folder.
+
+    The weights go into the tower, the alignment behind it.
 
     Args:
         parameters: section `export`: precision and variants of what is written.

@@ -10,8 +10,7 @@ from dcr.parameters import IngestParameters
 
 
 def ingest_images(parameters: IngestParameters) -> Callable[[Path], None]:
-    """Pack a folder of images with captions into shards of equal size; equal files give equal
-    bytes.
+    """Pack a folder of captioned images into shards of equal size; equal files give equal bytes.
 
     Args:
         parameters: section `ingest`: folder, table of captions and its columns, the largest size of

@@ -6,9 +6,7 @@ from .nodes import ingest_images
 
 
 def create_pipeline() -> Pipeline:
-    """Return the pipeline, one node; it takes the place of `scenes` in a recipe on your own
-    images.
-    """
+    """Return the pipeline, one node; in a recipe on your own images it replaces `scenes`."""
     return Pipeline(
         [Node(ingest_images, inputs="params:ingest", outputs="shards", name="ingest_images")]
     )

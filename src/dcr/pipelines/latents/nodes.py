@@ -24,8 +24,9 @@ def encode_latents(
     backbone: Backbone,
     diffusion: Diffusion,
 ) -> LatentPlan:
-    """Plan the crops of every accepted sample, of the backbone's size, and their moments; saving
-    computes them.
+    """Plan the crops of every accepted sample and their moments; saving computes them.
+
+    Crops have the backbone's size.
 
     Args:
         parameters: section `latents`; ``rank`` and ``num_ranks`` are this process's share where

@@ -1,5 +1,6 @@
-"""Pipelines `latents`: accepted samples become crops and their VAE moments; and `verify`: are
-they sound.
+"""Pipelines `latents`, accepted samples to crops and their VAE moments, and `verify`.
+
+The latter tells whether they are sound.
 """
 
 from kedro.pipeline import Node, Pipeline

@@ -27,8 +27,7 @@ MMVP = "mmvp_vlm"
 def plot_scores(
     parameters: ReportingParameters, methods: Methods
 ) -> tuple[go.Figure, go.Figure, go.Figure]:
-    """Draw the types of MMVP-VLM on a radar, detail over class separation, and every set's scores
-    as bars.
+    """Draw scores: MMVP-VLM's types on a radar, detail over class separation, every set as bars.
 
     Args:
         parameters: names the measures of detail and separation. methods: what `gather_methods`
@@ -50,11 +49,10 @@ def plot_training(
     training_record: dict[str, Any],
     losses: dict[str, Callable[[], pd.DataFrame]],
 ) -> tuple[go.Figure, go.Figure]:
-    """Draw every run's loss, in the record's order, with the bounds that its formula has; and the
-    contrast.
+    """Draw every run's loss, with the bounds that its formula has, and the contrast.
 
-    Further seeds would draw the same curve again: of each method the runs of the recipe's own seed
-    are shown.
+    Runs stand in the record's order. Further seeds would draw the same curve again: of each method
+    the runs of the recipe's own seed are shown.
 
     Args:
         parameters: its ``loss_window`` is the number of logged steps in the curves' rolling median.
@@ -93,10 +91,10 @@ def show_flipped_pairs(
     mmvp_vlm: Callable[[], MMVPSet] | None,
     outcomes: pd.DataFrame,
 ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-    """Pick MMVP-VLM pairs that only one of base and another encoder answers: of the enhanced one,
-    and of every method.
+    """Pick MMVP-VLM pairs that only one of base and another encoder answers.
 
-    Of each method the encoder of the recipe's own seed stands for all.
+    The other encoder is the enhanced one, and that of every method. Of each method the encoder of
+    the recipe's own seed stands for all.
 
     Args:
         parameters: its ``num_flipped_pairs`` is the most that are shown. evaluation: tells whether
@@ -128,8 +126,7 @@ def show_neighbours(
     encoder: Backbone,
     cache: Path,
 ) -> list[dict[str, Any]]:
-    """Find the images that the base and the enhanced encoder hold for most alike to the recipe's
-    queries.
+    """Find the images that base and enhanced encoder hold for most alike to the recipe's queries.
 
     Args:
         parameters: the queries, and how many neighbours of each are shown.
@@ -165,8 +162,7 @@ def draw_reconstructions(
     diffusion: Diffusion,
     projector: dict[str, torch.Tensor],
 ) -> dict[str, Any]:
-    """Let the diffusion model draw MMVP-VLM images from what the base and the enhanced encoder tell
-    of them.
+    """Let the diffusion model draw MMVP-VLM images from the features of base and enhanced encoder.
 
     Args:
         parameters: seed, number of images and of denoising steps, and the scale of guidance.

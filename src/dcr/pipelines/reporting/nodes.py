@@ -40,8 +40,7 @@ def check_results(
     alignments: dict[str, Callable[[], Any]],
     **records: dict[str, Any],
 ) -> tuple[str, dict[str, Any], Scores, Backbone]:
-    """Refuse what does not belong together; hand on the method, its training's record, the scores
-    and the product.
+    """Refuse what does not belong together; return method, training record, scores and product.
 
     Args:
         training, evaluation, alignment: the recipe's sections as they are now.
@@ -96,8 +95,9 @@ def gather_methods(
     measurements: pd.DataFrame,
     comparisons: dict[str, Any],
 ) -> Methods:
-    """Put the seeds of each method together; compare the product with its rivals, and aligned with
-    unaligned.
+    """Put the seeds of each method together, and compare the product.
+
+    It is compared with its rivals, and aligned with unaligned.
 
     Args:
         reporting: names the rivals. evaluation: gives the confidence level. method: the product's.

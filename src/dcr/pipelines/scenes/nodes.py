@@ -18,8 +18,9 @@ Writer = Callable[[Path], None]
 def draw_shards(
     parameters: ScenesParameters, drawn: dict[str, Any], hashes: dict[str, str | None]
 ) -> Iterator[Writer]:
-    """Draw the training images, one shard at a time; yield nothing, so that nothing is saved, if
-    they are there.
+    """Draw the training images, one shard at a time.
+
+    Nothing is yielded, and so nothing saved, if they are there.
 
     Args:
         parameters: section `scenes`.
@@ -72,11 +73,10 @@ def draw_segmentation(
 def draw_validation_mmvp_vlm(
     parameters: ScenesParameters, drawn: dict[str, Any], hashes: dict[str, str | None]
 ) -> Iterator[Writer]:
-    """Draw another MMVP-VLM set, of images that neither the shards nor the test set hold, if it is
-    not there.
+    """Draw another MMVP-VLM set, if it is not there.
 
-    ``parameters`` are those of the test set; ``drawn`` and ``hashes`` tell of the folders of
-    `scenes_validation`.
+    Its images are neither in the shards nor in the test set. ``parameters`` are those of the test
+    set; ``drawn`` and ``hashes`` tell of the folders of `scenes_validation`.
     """
     yield from _unless_drawn(
         "mmvp_vlm", "write_mmvp", parameters, drawn, hashes, split="validation"
@@ -126,8 +126,9 @@ def _unless_drawn(
 def record_scenes(
     parameters: ScenesParameters, hashes: dict[str, str | None], *_drawn: Any
 ) -> dict[str, Any]:
-    """Note what was drawn from what; the folders come in so that they are written before they are
-    hashed.
+    """Note what was drawn from what.
+
+    The folders come in so that they are written before they are hashed.
 
     Args:
         parameters: section `scenes`. hashes: of the folders, by dataset.
@@ -143,8 +144,7 @@ def train_base_models(
     previous: dict[str, Any],
     hashes: dict[str, str | None],
 ) -> dict[str, Any]:
-    """Train the small CLIP, and VAE, UNet and text encoder; return neither if they are there
-    already.
+    """Train the small CLIP, and VAE, UNet and text encoder, unless they are there already.
 
     Args:
         parameters: section `pretraining`.
@@ -166,8 +166,9 @@ def train_base_models(
 
 
 def keep_base_clip(trained: dict[str, Any]) -> Iterator[Backbone]:
-    """Write the CLIP that was ``trained``; yield nothing, so that nothing is written, if none
-    was.
+    """Write the CLIP that was ``trained``.
+
+    Nothing is yielded, and so nothing written, if none was.
     """
     if trained:
         yield trained["backbone"]
@@ -187,8 +188,7 @@ def measure_base_models(
     previous: dict[str, Any],
     hashes: dict[str, str | None],
 ) -> dict[str, Any]:
-    """Measure the base models on held-out images, and record what they were made from and how they
-    are.
+    """Measure base models on held-out images; record what they were made from and how they are.
 
     Args:
         parameters: section `pretraining`: how many images are held out, and how often noise is
@@ -231,8 +231,9 @@ def measure_base_models(
 
 
 def check_base_models(parameters: PretrainingParameters, record: dict[str, Any]) -> None:
-    """Require of the UNet what the recipe asks; models that fail stay recorded, so that nothing is
-    trained again.
+    """Require of the UNet what the recipe asks.
+
+    Models that fail stay recorded, so that nothing is trained again.
 
     Args:
         parameters: section `pretraining`, with the least that is required.

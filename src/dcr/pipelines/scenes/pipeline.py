@@ -1,5 +1,6 @@
-"""Pipelines `scenes`, shards, evaluation sets and base models of the demo, and
-`scenes_validation`, further sets.
+"""Pipelines `scenes` and `scenes_validation`.
+
+The former makes the demo's shards, evaluation sets and base models, the latter further sets.
 """
 
 from kedro.pipeline import Node, Pipeline
@@ -28,8 +29,9 @@ _EARLIER = ["previous_base_models", "base_model_hashes"]
 
 
 def create_pipeline() -> Pipeline:
-    """Return the pipeline; base models that are still those of shards and parameters are not
-    trained again.
+    """Return the pipeline.
+
+    Base models that are still those of shards and parameters are not trained again.
     """
     return Pipeline(
         [

@@ -1,5 +1,6 @@
-"""Candidates for the setting of stage 2 to the one that the recipe's rule chooses, on
-validation data alone.
+"""From candidates for stage 2's setting to the one that the recipe's rule chooses.
+
+It is chosen on validation data alone.
 """
 
 from .pipeline import create_pipeline

@@ -1,6 +1,4 @@
-"""Pipeline `selection`: every candidate is trained and evaluated on validation sets, and one is
-chosen by a rule.
-"""
+"""Pipeline `selection`: train and evaluate candidates on validation sets, choose one by a rule."""
 
 from kedro.pipeline import Node, Pipeline
 

@@ -1,6 +1,4 @@
-"""Pipeline `synthesis`: every cached image gets positives made like it, and a page that shows
-some.
-"""
+"""Pipeline `synthesis`: every cached image gets positives made like it, a page shows some."""
 
 from kedro.pipeline import Node, Pipeline
 

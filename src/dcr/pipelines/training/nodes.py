@@ -29,8 +29,9 @@ def train_projector(
     checkpoints: Path,
     synthetic_positives: Path,
 ) -> tuple[dict[str, torch.Tensor], dict[str, Any], RunResult, dict[str, str]]:
-    """Stage 1: train the projector; return its weights, held-out noise errors, the run and hashes
-    of what went in.
+    """Stage 1: train the projector.
+
+    Its weights, held-out noise errors, the run and hashes of what went in are returned.
 
     Args:
         parameters: section `training`.
@@ -60,8 +61,9 @@ def train_adapters(
     synthetic_positives: Path,
     stage1_projector: dict[str, torch.Tensor],
 ) -> tuple[dict[str, dict[str, torch.Tensor]], dict[str, torch.Tensor], dict[str, RunResult]]:
-    """Stage 2: train the tower by each method and seed from one start; return also the projector of
-    the product.
+    """Stage 2: train the tower by each method and seed from one start.
+
+    The projector of the product is returned, too.
 
     Args:
         parameters, latents, backbone, diffusion, checkpoints, synthetic_positives: as in
@@ -98,8 +100,7 @@ def record_training(
     adapters: dict[str, Opener],
     losses: object,
 ) -> dict[str, Any]:
-    """Gather what each run cost, what went in, and hashes of what came out, as it can be read from
-    disk.
+    """Gather what each run cost, what went in, and hashes of what came out, as read from disk.
 
     Args:
         parameters: section `training`.

@@ -19,8 +19,7 @@ SetOpener = Callable[[], "BenchmarkSet"]
 
 
 def measure_samples(parameters: ValidationParameters, shards: list[str]) -> TablePlan:
-    """Decode and measure every sample, shard by shard; shards that have not changed since are not
-    read again.
+    """Decode and measure every sample, shard by shard; unchanged shards are not read again.
 
     Args:
         parameters: limits that an image is held to, and how the work is spread.
@@ -146,8 +145,9 @@ def release_manifest(
     summary: dict[str, Any],
     page: str,
 ) -> Callable[[], Iterator[pa.Table]]:
-    """Give out the accepted samples, unless something fails; the last two inputs are here to be
-    written first.
+    """Give out the accepted samples, unless something fails.
+
+    The last two inputs are here to be written first.
 
     Args:
         parameters: its policies say which reasons fail a run.

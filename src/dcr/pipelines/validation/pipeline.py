@@ -1,6 +1,4 @@
-"""Pipeline `validation`: every sample measured and judged; only this pipeline makes the
-manifest.
-"""
+"""Pipeline `validation`: every sample measured and judged; the manifest comes from here alone."""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -18,8 +16,9 @@ _SETS = ("mmvp_vlm", "classification", "retrieval", "more_sets")
 
 
 def create_pipeline() -> Pipeline:
-    """Return the pipeline; everything it finds is written before `release_manifest` may stop
-    the run.
+    """Return the pipeline.
+
+    Everything it finds is written before `release_manifest` may stop the run.
     """
     return Pipeline(
         [
