@@ -14,8 +14,7 @@ Made = TypeVar("Made")
 def map_ahead(
     function: Callable[[Item], Made], items: Iterable[Item], num_workers: int, ahead: int
 ) -> Iterator[Made]:
-    """Yield ``function(item)`` in order; threads work on up to ``ahead`` items beyond the one
-    that is asked for.
+    """Yield ``function(item)`` in order, made by threads that work ahead.
 
     Args:
         function: makes something of an item.

@@ -1,5 +1,6 @@
-"""What was computed once for an encoder and a set: embeddings and results, in files named by
-all they depend on.
+"""What was computed once for an encoder and a set: embeddings and results.
+
+It stands in files named by all they depend on.
 """
 
 from __future__ import annotations
@@ -28,11 +29,11 @@ _EMBEDDINGS = "embeddings"
 
 @dataclass(frozen=True)
 class EncoderFingerprint:
-    """Hex sha256 of an encoder's two sides: weights, what else decides about features, code, and
-    kind of device.
+    """Hex sha256 of an encoder's two sides.
 
-    Image embeddings depend on ``images`` alone and text embeddings on ``texts``: two encoders that
-    share a tower share its embeddings.
+    It covers weights, what else decides about features, code, and kind of device. Image embeddings
+    depend on ``images`` alone and text embeddings on ``texts``: two encoders that share a tower
+    share its embeddings.
     """
 
     images: str
@@ -40,9 +41,7 @@ class EncoderFingerprint:
 
     @classmethod
     def of(cls, backbone: Backbone) -> EncoderFingerprint:
-        """Return the fingerprint of ``backbone`` as it is now, with whatever was merged or
-        folded into it.
-        """
+        """Return the fingerprint of ``backbone`` as it is, with all that was merged into it."""
         state = backbone.model.state_dict(keep_vars=True)
         seen = {id(tensor) for tensor in backbone.visual.state_dict(keep_vars=True).values()}
         images = {name: tensor for name, tensor in state.items() if id(tensor) in seen}
@@ -79,8 +78,7 @@ class EvaluationCache:
     def embeddings(
         self, key: str, compute: Callable[[], np.ndarray], description: str
     ) -> np.ndarray:
-        """Return embeddings (N, d), float32, as they were kept under ``key``, or compute and keep
-        them.
+        """Return the embeddings (N, d), float32, kept under ``key``, or compute and keep them.
 
         Args:
             key: hex fingerprint of all that they depend on.
@@ -99,9 +97,7 @@ class EvaluationCache:
         return embeddings
 
     def results(self, key: str, compute: Callable[[], list[Result]]) -> list[Result]:
-        """Return the results kept under the fingerprint ``key``, or those of ``compute``, which
-        are then kept.
-        """
+        """Return the results kept under the fingerprint ``key``, or keep those of ``compute``."""
         path = self._place(key, "npz")
         if (kept := _load_results(path)) is not None:
             return kept
@@ -135,9 +131,7 @@ def _load_embeddings(path: Path) -> np.ndarray | None:
 
 
 def _save_results(path: Path, results: list[Result]) -> None:
-    """Write the records of all results as JSON, and beside them all replicates as one table
-    (metrics, R).
-    """
+    """Write all records as JSON, and beside them all replicates as one table (metrics, R)."""
     records = [result.to_record() for result in results]
     text = json.dumps(records, default=float).encode()
     rows = [values for result in results for values in result.replicates.values()]

@@ -109,8 +109,9 @@ def _embed(embedder: Embedder, dataset: CaptionSelectionSet) -> _Selection:
 
 
 def _answer(selection: _Selection) -> dict[str, np.ndarray]:
-    """Return by rule which groups are answered right, (G,) bool; groups of one shape are answered
-    together.
+    """Return by rule which groups are answered right, (G,) bool.
+
+    Groups of one shape are answered together.
     """
     groups = selection.groups
     alike = defaultdict(list)

@@ -1,6 +1,4 @@
-"""D-Ability by clustering, P-Ability by attribute probes, and classes by text, by line and by
-neighbours.
-"""
+"""D-Ability by clusters, P-Ability by attribute probes, classes by text, line and neighbours."""
 
 from __future__ import annotations
 
@@ -34,11 +32,10 @@ def evaluate_class_images(
     options: EvaluationOptions,
     reference: Embedder | None = None,
 ) -> Iterator[Result]:
-    """Clustering of the test split, then, with a train split, linear and neighbour probes; all of
-    it without a text.
+    """Evaluate clustering of the test split, then, with a train split, linear and neighbour probes.
 
-    With ``options.compare_features`` also the geometry of the test features, and their drift from
-    ``reference``'s.
+    All of it goes without a text. With ``options.compare_features`` also the geometry of the test
+    features, and their drift from ``reference``'s.
 
     Args:
         embedder: the encoder.

@@ -98,8 +98,10 @@ def judge(difference: Estimate, has_better_end: bool = True) -> str:
 
 
 def p_value(differences: Sequence[Measured], num_other_seeds: int | None = None) -> float:
-    """Return the p value of the mean of ``differences``, one a seed, being zero, or of the mean
-    over ``num_other_seeds`` being so; see `dcr.metrics.runs.p_value_over_seeds_and_items`.
+    """Return the p value of the mean of ``differences``, one a seed, being zero.
+
+    With ``num_other_seeds`` it is that of the mean over so many being zero; see
+    `dcr.metrics.runs.p_value_over_seeds_and_items`.
     """
     values = [measured.value for measured in differences]
     replicates = np.stack([one.replicates for one in differences])
@@ -109,8 +111,9 @@ def p_value(differences: Sequence[Measured], num_other_seeds: int | None = None)
 def predict(
     seeds: Sequence[Measured], confidence: float, num_other_seeds: int
 ) -> tuple[float, float]:
-    """Return the interval (low, high) of the mean over other seeds than these; of one seed, or of
-    what was not trained, that over items alone.
+    """Return the interval (low, high) of the mean over other seeds than these.
+
+    Of one seed, or of what was not trained, it is that over items alone.
 
     Args:
         seeds: the same measure of every seed's encoder, or its difference.
@@ -143,8 +146,9 @@ def estimate(seeds: Sequence[Measured], confidence: float, trained: bool = True)
 
 
 def comparison_records(comparisons: Sequence[Comparison]) -> dict[str, dict[str, Any]]:
-    """Return ``comparisons`` as {benchmark: {metric: its estimates and verdict as plain
-    values}}, fit for JSON.
+    """Return ``comparisons`` as {benchmark: {metric: plain values}}, fit for JSON.
+
+    The values are its estimates and its verdict.
     """
     records: dict[str, dict[str, Any]] = {}
     for comparison in comparisons:
@@ -160,9 +164,7 @@ def comparison_records(comparisons: Sequence[Comparison]) -> dict[str, dict[str,
 
 
 def read_comparisons(records: Mapping[str, Mapping[str, Any]]) -> list[Comparison]:
-    """Return the comparisons of ``records`` that `comparison_records` made; verdicts are judged
-    anew.
-    """
+    """Return the comparisons of ``records`` of `comparison_records`, with verdicts judged anew."""
     return [
         Comparison(
             benchmark,

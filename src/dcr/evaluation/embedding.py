@@ -36,8 +36,9 @@ def embed_images(
     num_workers: int = 0,
     open_image: Callable[[Any], Image.Image] = lambda image: image,
 ) -> np.ndarray:
-    """Return the image embeddings (N, d), float32, not normalised; memory holds a few batches of
-    images.
+    """Return the image embeddings (N, d), float32, not normalised.
+
+    Memory holds a few batches of images.
 
     Args:
         backbone: the encoder.
@@ -139,8 +140,9 @@ class Embedder:
 
     @contextmanager
     def remembering(self) -> Iterator[None]:
-        """Keep the embeddings of all parts that are embedded within this context, so that what asks
-        for them again within it has them, with or without a cache.
+        """Keep the embeddings of all parts that are embedded within this context.
+
+        What asks for them again within it has them, with or without a cache.
         """
         self._kept = {}
         try:
@@ -149,10 +151,10 @@ class Embedder:
             self._kept = None
 
     def images(self, part: Part, description: str) -> np.ndarray:
-        """Return the embeddings (N, d), float32, not normalised, of the images of ``part`` in
-        order.
+        """Return the embeddings (N, d) of the images of ``part`` in order.
 
-        ``description`` names them in the progress bar, in errors and in the cache's file.
+        They are float32, not normalised. ``description`` names them in the progress bar, in errors
+        and in the cache's file.
         """
 
         def compute() -> np.ndarray:
@@ -170,8 +172,7 @@ class Embedder:
         description: str,
         depends: Callable[[], dict[str, Any]],
     ) -> np.ndarray:
-        """Return a table (N, d), float32, that the image tower alone gives: as it was kept, or as
-        ``compute`` makes it.
+        """Return a table (N, d), float32, that the image tower alone gives, kept or computed.
 
         Args:
             compute: returns it.
@@ -218,21 +219,24 @@ class Embedder:
         return self._memory.pixels((part.fingerprint, self.backbone.preprocessing, what), read)
 
     def words(self, key: Hashable, read: Callable[[], Words]) -> Words:
-        """Return what ``read`` reads of a set beside its images, once for each ``key``; see
-        `Memory.words`.
+        """Return what ``read`` reads of a set beside its images, once for each ``key``.
+
+        See `Memory.words`.
         """
         return self._memory.words(key, read) if self._memory else read()
 
     def split(self, parts: Iterable[Part], description: str) -> np.ndarray:
-        """Return the embeddings (N, d) of all ``parts``, one after the other; ``description``
-        as in `images`.
+        """Return the embeddings (N, d) of all ``parts``, one after the other.
+
+        ``description`` is as in `images`.
         """
         shown = show_progress(parts, desc=f"embed {description}", unit="part", leave=False)
         return np.concatenate([self.images(part, description) for part in shown])
 
     def texts(self, texts: list[str], description: str) -> np.ndarray:
-        """Return the embeddings (N, d), float32, not normalised, of ``texts``; ``description``
-        as in `images`.
+        """Return the embeddings (N, d), float32, not normalised, of ``texts``.
+
+        ``description`` is as in `images`.
         """
 
         def compute() -> np.ndarray:

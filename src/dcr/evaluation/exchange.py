@@ -27,8 +27,9 @@ def diva_results(
     """
 
     def show(benchmarks: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
-        """Return what DIVA's file holds of one encoder, from its ``benchmarks``, fractions by
-        metric.
+        """Return what DIVA's file holds of one encoder, from its ``benchmarks``.
+
+        These are fractions by metric.
         """
         types = {name: 100 * value for name, value in benchmarks[MMVP].items() if name != "mean"}
         return {model: {**types, "average_score": 100 * benchmarks[MMVP]["mean"]}}
@@ -41,8 +42,7 @@ def diva_results(
 def seed_record(
     scores: Scores, record: Mapping[str, Any], alignment: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return what a run says of its training seed: the seed, the scores, and what it shares with
-    other seeds' runs.
+    """Return what a run says of its training seed: the seed, scores, and what other seeds share.
 
     Args:
         scores: of all encoders.
@@ -61,8 +61,9 @@ def seed_record(
 
 
 def select_runs(records: Iterable[Mapping[str, Any]], configuration: str) -> dict[int, Scores]:
-    """Return the scores by seed of the runs of one configuration: those that differ in nothing but
-    their seed.
+    """Return the scores by seed of the runs of one configuration.
+
+    They differ in nothing but their seed.
 
     Args:
         records: of any runs, see `seed_record`.

@@ -26,9 +26,7 @@ class Failure:
 
 
 def open_sets(sets: Sequence[NamedSet]) -> tuple[dict[str, BenchmarkSet], list[Failure]]:
-    """Open every one of ``sets``; return those that can be opened, by name, and why the others
-    cannot.
-    """
+    """Open ``sets``; return by name those that can be opened, and why the others cannot."""
     opened = {}
     failures = []
     for entry in sets:
@@ -53,8 +51,9 @@ def fail(name: str | None, encoder: str | None, error: UserError) -> Failure:
 
 
 def describe_failures(failures: Sequence[Failure]) -> str:
-    """Say in one sentence which sets and encoders could not be evaluated and why; ``failures``
-    holds one at least.
+    """Say in one sentence which sets and encoders could not be evaluated and why.
+
+    ``failures`` holds one at least.
     """
     reasons: dict[str, list[str]] = {}
     for failure in failures:

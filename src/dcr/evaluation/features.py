@@ -21,8 +21,7 @@ def evaluate_features(
     options: EvaluationOptions,
     reference: Embedder | None,
 ) -> Iterator[Result]:
-    """How the test images' features lie, and with a ``reference`` encoder, how far they are from
-    its features.
+    """Yield how test features lie, and how far they are from a ``reference`` encoder's.
 
     Args:
         dataset: the set, of which ``test`` is the test split.

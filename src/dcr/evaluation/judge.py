@@ -45,8 +45,9 @@ class Judge:
         return list(self._seeds)
 
     def estimates(self, name: str) -> dict[str, dict[str, Estimate]]:
-        """Return {benchmark: {metric: its mean over seeds}} of an encoder or method, ``name``
-        without a seed.
+        """Return {benchmark: {metric: its mean over seeds}} of ``name``, without a seed.
+
+        It is an encoder or a method.
 
         Raises:
             UserError: it has no scores.
@@ -58,8 +59,7 @@ class Judge:
         }
 
     def compare(self, before: str, after: str) -> list[Comparison]:
-        """Compare two encoders or methods in every measure that both have, in the order of
-        ``before``'s.
+        """Compare two encoders or methods in every measure that both have, in ``before``'s order.
 
         Two methods are compared seed by seed, on the seeds that both have.
 
@@ -79,15 +79,14 @@ class Judge:
         ]
 
     def seeds(self, name: str, benchmark: str, metric: str) -> list[Measured]:
-        """Return one measure of every encoder that goes by ``name``, without a seed; [] if none
-        has it.
-        """
+        """Return one measure of every encoder that goes by ``name``, without a seed, or []."""
         found = [self._get(encoder, benchmark, metric) for encoder in self._of(name).values()]
         return [one for one in found if one is not None]
 
     def differences(self, before: str, after: str, benchmark: str, metric: str) -> list[Measured]:
-        """Return the paired differences of one measure, a seed each, as `compare` takes them; []
-        where none can be taken.
+        """Return the paired differences of one measure, a seed each, as `compare` takes them.
+
+        They are [] where none can be taken.
 
         Args:
             before, after: names without seed.

@@ -1,6 +1,4 @@
-"""What was measured of encoders, with what it is in every resample, so that differences can be
-taken draw by draw.
-"""
+"""What was measured of encoders, in every resample too: differences are taken draw by draw."""
 
 from __future__ import annotations
 
@@ -42,9 +40,7 @@ class Measured:
 
 
 def check_items(measured: Sequence[Measured]) -> None:
-    """Raise UserError unless all in ``measured`` are of the same items, resampled by the same
-    draws.
-    """
+    """Raise UserError unless all in ``measured`` are of the same items and the same draws."""
     if len({one.items for one in measured}) > 1:
         raise UserError(
             "two scores are of other items, or of other resamples of them, so that their difference"
@@ -74,8 +70,9 @@ def measure(
 
 
 def measurements_table(measurements: Measurements) -> pd.DataFrame:
-    """Return ``measurements``, one a row, with :data:`COLUMNS`; ``replicates`` holds an array
-    in each row.
+    """Return ``measurements``, one a row, with :data:`COLUMNS`.
+
+    ``replicates`` holds an array in each row.
     """
     rows = [
         (encoder, benchmark, metric, measured.value, measured.items, measured.replicates)

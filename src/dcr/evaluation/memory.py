@@ -1,6 +1,4 @@
-"""What encoders that are evaluated one after the other read alike, so that it is read and
-decoded once.
-"""
+"""What encoders evaluated one after the other read alike, so that it is read and decoded once."""
 
 from __future__ import annotations
 
@@ -18,9 +16,7 @@ Words = TypeVar("Words")
 
 
 class Memory:
-    """Pixels and words of sets, kept while several encoders are evaluated; what does not fit is
-    read anew.
-    """
+    """Pixels and words of sets, kept for several encoders; what does not fit is read anew."""
 
     def __init__(self) -> None:
         self._pixels: dict[Hashable, list[torch.Tensor]] = {}
@@ -30,8 +26,7 @@ class Memory:
     def pixels(
         self, key: Hashable, read: Callable[[], Iterable[torch.Tensor]]
     ) -> Iterator[torch.Tensor]:
-        """Yield preprocessed images (3, H, H), float32, those that were kept under ``key`` or those
-        of ``read``.
+        """Yield preprocessed images (3, H, H), float32, kept under ``key`` or else of ``read``.
 
         Args:
             key: of all that they depend on: the images and their preprocessing.
@@ -54,8 +49,9 @@ class Memory:
             self._pixels[key] = kept
 
     def words(self, key: Hashable, read: Callable[[], Words]) -> Words:
-        """Return what ``read`` returned under ``key`` before, or does now: names, labels,
-        captions.
+        """Return what ``read`` returned under ``key`` before, or returns now.
+
+        It is names, labels or captions.
         """
         if key not in self._words:
             self._words[key] = read()

@@ -108,8 +108,9 @@ def _align(
     owner = np.arange(len(images))
 
     def alignment(counts: np.ndarray) -> dict[str, np.ndarray]:
-        """Return the alignment, pairs drawn ``counts`` (..., P) times, and both images of each
-        with it.
+        """Return the alignment, pairs drawn ``counts`` (..., P) times.
+
+        Both images of a pair are drawn with it.
         """
         return alignment_scores(images, texts, owner, np.repeat(counts, 2, axis=-1))
 
@@ -123,9 +124,7 @@ def _names(mmvp: MMVPSet) -> list[str]:
 
 def _question_rows(mmvp: MMVPSet, answers: PairAnswers) -> list[dict[str, Any]]:
     def choice(probability: np.float32) -> str:
-        """Return which image a statement chose, from the ``probability`` that it gave to the
-        first.
-        """
+        """Return which image a statement chose, by the ``probability`` of the first."""
         return "tie" if probability == 0.5 else "img1" if probability > 0.5 else "img2"
 
     return [

@@ -44,8 +44,7 @@ def evaluate_set(
     options: EvaluationOptions,
     reference: Embedder | None = None,
 ) -> list[Result]:
-    """Evaluate one encoder on one set; results that the embedder's cache holds are not computed
-    again.
+    """Evaluate one encoder on one set; results that the embedder's cache holds are not recomputed.
 
     A set with overrides is scored as it was published, and once more as they change it; the
     benchmarks of the latter end in ``/overrides``.
@@ -112,8 +111,10 @@ def _evaluate_classification(
     options: EvaluationOptions,
     reference: Embedder | None,
 ) -> list[Result]:
-    """Clusters and probes see images alone: in the cache, encoders that differ in their text
-    side alone share them.
+    """Evaluate a classification set.
+
+    Clusters and probes see images alone: in the cache, encoders that differ in their text side
+    alone share them.
     """
     test = embed_split(embedder, dataset, "test")
 

@@ -1,6 +1,4 @@
-"""What a set's overrides change, in its words and in what was embedded of it: nothing is embedded
-anew.
-"""
+"""What a set's overrides change, in its words and in its embeddings: none are computed anew."""
 
 from __future__ import annotations
 

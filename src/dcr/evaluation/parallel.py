@@ -27,11 +27,11 @@ def embed_parts(
     rank: int,
     num_ranks: int,
 ) -> None:
-    """Embed every ``num_ranks``-th part of all sets, from number ``rank`` on, with every encoder
-    into the cache.
+    """Embed every ``num_ranks``-th part of all sets, from ``rank`` on, with every encoder.
 
-    A part or encoder that is broken is logged and left: evaluation tells of it. The encoders come
-    on the device that they are to be used on (`dcr.devices.resolve_device`).
+    The embeddings go into the cache. A part or encoder that is broken is logged and left:
+    evaluation tells of it. The encoders come on the device that they are to be used on
+    (`dcr.devices.resolve_device`).
 
     Args:
         encoders: what loads each, by its name; one at a time is in memory.

@@ -95,8 +95,9 @@ def _encode(embedder: Embedder, pixels: torch.Tensor, description: str) -> torch
 
 
 def _covered(masks: np.ndarray, patches_a_side: int) -> np.ndarray:
-    """Return the pixels that patches cover: 384 px are 27 patches of 14 px, and 6 px that no patch
-    reads, right and below.
+    """Return the pixels that patches cover.
+
+    384 px are 27 patches of 14 px, and 6 px that no patch reads, right and below.
     """
     side = masks.shape[1] // patches_a_side * patches_a_side
     return masks[:, :side, :side]

@@ -1,5 +1,7 @@
-"""What belongs together of an evaluation: scores and tables are refused that were not computed from
-each other, or not from the encoders of the training at hand.
+"""What belongs together of an evaluation.
+
+Scores and tables are refused that were not computed from each other, or not from the encoders of
+the training at hand.
 
 Records are plain values, as they come from JSON; `dcr.training.provenance` has those of a training.
 """
@@ -38,9 +40,7 @@ def evaluation_course(parameters: EvaluationParameters) -> dict[str, Any]:
 
 
 def check_evaluation(record: Record, parameters: EvaluationParameters) -> None:
-    """Refuse the ``record`` of scores that were computed with other ``parameters`` than the
-    recipe has now.
-    """
+    """Refuse the ``record`` of scores computed with other ``parameters`` than the recipe's."""
     check_parameters(
         "evaluation", record.get("evaluation"), evaluation_course(parameters), _EVALUATE
     )
@@ -79,8 +79,7 @@ def check_scores(
     scores: Mapping[str, Record],
     aligned: Mapping[str, str] | None = None,
 ) -> None:
-    """Refuse scores of other encoders than those at hand, and tables that one evaluation did not
-    write together.
+    """Refuse scores of other encoders than those at hand, and tables of several evaluations.
 
     Args:
         evaluated: `this_seed.json`. trained: `training.json`. method: the product's.
@@ -111,9 +110,7 @@ def check_scores(
 
 
 def check_seed(evaluated: Record, seeds: Mapping[str, Record]) -> None:
-    """Refuse the records of ``seeds`` if the one kept of this seed is not of the evaluation at
-    hand, ``evaluated``.
-    """
+    """Refuse the records of ``seeds`` if this seed's is not of the evaluation ``evaluated``."""
     if json_hash(seeds.get(f"seed_{evaluated['seed']}")) != json_hash(evaluated):
         raise UserError(
             f"seeds/seed_{evaluated['seed']}.json is not of the evaluation in this_seed.json;"
@@ -124,8 +121,7 @@ def check_seed(evaluated: Record, seeds: Mapping[str, Record]) -> None:
 def check_sweep_run(
     name: str, trained: Record, evaluated: Record, tables: Mapping[str, Any]
 ) -> None:
-    """Refuse a run of a sweep, named ``<signal>-<seed>``, whose training or tables are of another
-    one.
+    """Refuse a sweep's run, ``<signal>-<seed>``, whose training or tables are of another one.
 
     Args:
         name: of the run.

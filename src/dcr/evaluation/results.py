@@ -109,7 +109,8 @@ class Result:
 
     @classmethod
     def from_record(cls, record: dict[str, Any], replicates: dict[str, np.ndarray]) -> Result:
-        """Build from ``record``, what `to_record` gave, after a way through JSON;
+        """Build from ``record``, what `to_record` gave, after a way through JSON.
+
         ``replicates`` are (R,) by metric.
         """
         typed = {

@@ -20,8 +20,9 @@ _UNIT = "image with its captions"
 
 
 class _Pairs(NamedTuple):
-    """Embeddings of images (N, d) and captions (T, d), the images' keys, each caption's image,
-    (T,), and the captions that are cut.
+    """Embeddings of images (N, d) and captions (T, d), and how they belong together.
+
+    Beside them are the images' keys, each caption's image, (T,), and the captions that are cut.
     """
 
     images: np.ndarray

@@ -1,5 +1,6 @@
-"""Any number of encoders on any number of sets: what cannot be evaluated is told, and the rest
-goes on.
+"""Any number of encoders on any number of sets.
+
+What cannot be evaluated is told, and the rest goes on.
 """
 
 from __future__ import annotations
@@ -110,8 +111,9 @@ def evaluate_encoders(
 def _name_by_set(
     found: Mapping[str, list[Result]], sets: Sequence[NamedSet], bootstrap: Bootstrap
 ) -> list[Result]:
-    """Return all results in the order of the sets, told apart where there are several sets of a
-    kind.
+    """Return all results in the order of the sets.
+
+    They are told apart where there are several sets of a kind.
     """
     number = Counter(entry.kind for entry in sets)
     named: list[Result] = []

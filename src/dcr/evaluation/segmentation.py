@@ -133,8 +133,9 @@ def _count(
 def _draw_patches(
     embedder: Embedder, dataset: SegmentationSet, num_classes: int, options: EvaluationOptions
 ) -> _Patches:
-    """Return patches of the train split in which a pixel counts, drawn alike where there are more
-    than wanted.
+    """Return patches of the train split in which a pixel counts.
+
+    They are drawn alike where there are more than wanted.
     """
     tokens: list[np.ndarray] = []
     shares: list[np.ndarray] = []

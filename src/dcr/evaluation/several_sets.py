@@ -17,11 +17,10 @@ MEAN_OF_SETS = "mean_of_sets"
 
 
 def average_sets(results: Mapping[str, Sequence[Result]], bootstrap: Bootstrap) -> list[Result]:
-    """Return for each benchmark the mean of its results over sets, in the metrics that all of them
-    have; none where there is no such metric.
+    """Return for each benchmark the mean of its results over sets, in the metrics that all have.
 
-    Every set counts alike. Its resamples are independent of the other sets': the mean's replicates
-    are the means of one resample of each.
+    Without such a metric there is none. Every set counts alike. Its resamples are independent of
+    the other sets': the mean's replicates are the means of one resample of each.
 
     Args:
         results: by set.

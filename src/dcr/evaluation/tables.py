@@ -26,9 +26,7 @@ def scores_table(evaluations: Evaluations) -> dict[str, dict[str, dict[str, floa
 
 
 def intervals_table(evaluations: Evaluations) -> dict[str, dict[str, dict[str, list[float]]]]:
-    """Return the intervals of all ``evaluations``, ``{encoder: {benchmark: {metric: [low,
-    high]}}}``.
-    """
+    """Return the intervals of ``evaluations``: {encoder: {benchmark: {metric: [low, high]}}}."""
     return {
         encoder: {
             result.benchmark: {
@@ -41,8 +39,9 @@ def intervals_table(evaluations: Evaluations) -> dict[str, dict[str, dict[str, l
 
 
 def outcomes_table(evaluations: Evaluations) -> pd.DataFrame:
-    """Return a row per encoder, benchmark, item and group of ``evaluations``, with ``correct``
-    in [0, 1].
+    """Return a row per encoder, benchmark, item and group of ``evaluations``.
+
+    Its ``correct`` is in [0, 1].
     """
     rows = [
         (encoder, result.benchmark, *outcome)
@@ -67,8 +66,9 @@ def answers_tables(evaluations: Evaluations) -> dict[str, pd.DataFrame]:
 
 
 def result_records(evaluations: Evaluations, model: str, language: str) -> list[dict[str, Any]]:
-    """Return one record per set and result with CLIP_benchmark's keys; ``pretrained`` names the
-    encoder.
+    """Return one record per set and result, with CLIP_benchmark's keys.
+
+    ``pretrained`` names the encoder.
 
     Args:
         evaluations: of all encoders; means over sets are left out, since each set has its own

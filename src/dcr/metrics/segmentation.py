@@ -39,8 +39,9 @@ def patch_shares(masks: np.ndarray, patches_a_side: int, num_classes: int) -> np
 
 
 def pixel_counts(mask: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:
-    """Return how many pixels of each class are predicted right, are predicted, and are there, (3,
-    C) int64: all that is needed of a confusion matrix, which adds up over images.
+    """Return how many pixels of each class are predicted right, are predicted, and are there.
+
+    They are (3, C) int64, all that is needed of a confusion matrix, which adds up over images.
 
     Args:
         mask: (S, S) uint8; ignored pixels are counted in none of the three.
@@ -60,8 +61,9 @@ def pixel_counts(mask: np.ndarray, predicted: np.ndarray, num_classes: int) -> n
 
 
 def class_ious(counts: np.ndarray) -> np.ndarray:
-    """Return the intersection over union of each class, (..., C) float64, NaN for a class that is
-    neither there nor predicted.
+    """Return the intersection over union of each class, (..., C) float64.
+
+    It is NaN for a class that is neither there nor predicted.
 
     Args:
         counts: (..., 3, C), sums over images of what `pixel_counts` gives.

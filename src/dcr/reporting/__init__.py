@@ -1,3 +1,1 @@
-"""The page a person reads after a run: comparisons, tables, figures, images, and the page that
-holds them.
-"""
+"""The page a person reads after a run: its comparisons, tables, figures and images."""

@@ -54,8 +54,9 @@ class Encoders:
 
 
 def render_comparison(encoders: Encoders, figures: Mapping[str, go.Figure]) -> str:
-    """Return the page on ``encoders``; ``figures`` are ``radar``, ``p_against_d`` and
-    ``set_bars``.
+    """Return the page on ``encoders``.
+
+    ``figures`` are ``radar``, ``p_against_d`` and ``set_bars``.
     """
     published = encoders.published.scores if encoders.published else {}
     methods = encoders.methods.without_forms()
@@ -95,8 +96,7 @@ def build_score_rows(
     rules: Mapping[str, str],
     survivors: Collection[tuple[str, str]],
 ) -> list[dict[str, Any]]:
-    """Return a row a measure: each method's value with its interval and verdict, then the published
-    values.
+    """Return a row a measure: each method's value, interval and verdict, then published values.
 
     Types and attributes stand behind their mean, which alone is shown.
 
@@ -159,8 +159,9 @@ def _cell(
 def build_run_rows(
     runs: Mapping[int, Scores], names: Sequence[str], confidence: float
 ) -> list[dict[str, Any]]:
-    """Return a row a measure with mean, spread and interval of each encoder over whole runs; none
-    for one run.
+    """Return a row a measure with each encoder's mean, spread and interval over whole runs.
+
+    For one run there are none.
 
     Args:
         runs: scores by the seed of a run.

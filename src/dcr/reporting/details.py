@@ -1,5 +1,6 @@
-"""What the demo's base models tell apart at all, detail by detail: nothing that follows can
-teach more.
+"""What the demo's base models tell apart at all, detail by detail.
+
+Nothing that follows can teach more.
 """
 
 from __future__ import annotations

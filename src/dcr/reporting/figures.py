@@ -33,8 +33,9 @@ _GRID = "rgba(132, 138, 148, 0.25)"
 
 
 def colour(name: str) -> str:
-    """Return the colour of the encoder or run ``name``: one for all seeds and phases of a
-    method, in every chart.
+    """Return the colour of the encoder or run ``name``, in every chart.
+
+    It is one for all seeds and phases of a method.
     """
     method = EncoderName.parse(split_run(name)[0]).method
     return COLOURS.get(method, _OTHER_COLOURS[sum(method.encode()) % len(_OTHER_COLOURS)])
@@ -168,8 +169,9 @@ def plot_losses(
 
 
 def dcr_loss_bounds(batch_size: int) -> dict[str, float]:
-    """Return the DCR loss's floor, and its value when all similarities are equal (arXiv
-    2603.04803).
+    """Return the DCR loss's floor, and its value when all similarities are equal.
+
+    Source: arXiv 2603.04803.
 
     Args:
         batch_size: images of a batch, B: one of B + 1 similarities is then the positive's.

@@ -26,9 +26,7 @@ _VERBS = {
 
 
 def select(comparisons: Iterable[Comparison], keys: Sequence[str]) -> list[Comparison]:
-    """Return those of ``comparisons`` that ``keys`` (``benchmark.metric``) name, in that order;
-    others are left out.
-    """
+    """Return those of ``comparisons`` that ``keys`` (``benchmark.metric``) name, in that order."""
     by_key = {comparison.key: comparison for comparison in comparisons}
     return [by_key[key] for key in keys if key in by_key]
 
@@ -36,8 +34,9 @@ def select(comparisons: Iterable[Comparison], keys: Sequence[str]) -> list[Compa
 def headline(
     name: str, comparisons: Sequence[Comparison], measures: Mapping[str, Sequence[str]]
 ) -> str:
-    """Say in one sentence what rose, what fell and what cannot be told, in points and each with its
-    interval.
+    """Say in one sentence what rose, what fell and what cannot be told.
+
+    Each stands in points and with its interval.
 
     Args:
         name: of the method, as the sentence's subject.
@@ -59,8 +58,9 @@ def _tell_subject(name: str, num_seeds: int) -> str:
 
 
 def _tell_moves(comparisons: Sequence[Comparison]) -> str:
-    """Return each verdict's measures: ``rose in a (+1.2, 0.5 to 1.9) and stayed within noise in
-    b (...)``.
+    """Return each verdict's measures.
+
+    For example ``rose in a (+1.2, 0.5 to 1.9) and stayed within noise in b (...)``.
     """
     moves: dict[str, list[str]] = {}
     for c in comparisons:

@@ -77,9 +77,7 @@ def _item(pair: Pair) -> str:
 
 
 def _spread_over_types(pairs: Sequence[Pair], number: int) -> list[Pair]:
-    """Take the first pair of each type, then the second, and so on; show them in the order of
-    the types.
-    """
+    """Take the first pair of each type, then the second, and so on; show them by type."""
     seen: dict[str, int] = {}
     ranked = []
     for position, pair in enumerate(pairs):
@@ -99,9 +97,7 @@ def _show_pair(pair: Pair) -> dict[str, Any]:
 
 
 def show_statement(text: str) -> str:
-    """Return ``text``, one of a pair's, without the words that the benchmark puts before every
-    statement.
-    """
+    """Return ``text``, of a pair, without the words that the benchmark puts before each."""
     return text.removeprefix(PROMPT)
 
 
@@ -118,8 +114,7 @@ def choose_examples(pairs: Sequence[Pair], number: int) -> list[Pair]:
 def tabulate_images(
     columns: Mapping[str, np.ndarray], rows: Sequence[Mapping[str, str]], original: str
 ) -> dict[str, Any]:
-    """Put images side by side, with each column's mean squared error against the column
-    ``original``.
+    """Put images side by side, with columns' mean squared errors against the column ``original``.
 
     Args:
         columns: by name, pixels (N, H, W, 3) in [0, 1].

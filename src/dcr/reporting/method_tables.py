@@ -1,5 +1,6 @@
-"""Tables that hold methods side by side: all of them, the product and its rivals, each as
-trained and as aligned.
+"""Tables that hold methods side by side.
+
+They are all methods, the product and its rivals, and each as trained and as aligned.
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ Measures = Mapping[str, Sequence[str]]
 
 
 def measures_of(scores: Scores) -> list[str]:
-    """Return the measures (``benchmark.metric``) in ``scores`` in their order, without types
-    and attributes.
+    """Return the measures (``benchmark.metric``) in ``scores``, without types and attributes.
+
+    They are in the order of ``scores``.
     """
     keys: dict[str, None] = {}
     for benchmarks in scores.values():
@@ -34,8 +36,9 @@ def measures_of(scores: Scores) -> list[str]:
 
 
 def build_method_table(methods: Methods) -> dict[str, Any]:
-    """Return a table with a column for each of ``methods`` and a row a measure, types and
-    attributes left out.
+    """Return a table with a column for each of ``methods`` and a row a measure.
+
+    Types and attributes are left out.
     """
     rows = [
         {
@@ -88,8 +91,7 @@ def build_sentences(
 
 
 def build_rival_table(methods: Methods, measures: Measures) -> dict[str, Any]:
-    """Return a table of the product minus each rival: one row a measure of the headline, one column
-    a rival.
+    """Return a table of the product minus each rival: a row a headline's measure, a column a rival.
 
     ``rivals`` have ``name`` and ``seeds``, the number of training seeds that both have.
 

@@ -130,9 +130,7 @@ def _map(benchmarks: Mapping[str, Mapping[str, Any]], function: Any) -> dict[str
 
 
 def _before_and_after_alignment(name: str) -> tuple[str, str] | None:
-    """Return an encoder as trained and as aligned, from the name of the one that stands beside
-    the other.
-    """
+    """Return an encoder's names as trained and as aligned, from the one beside the other."""
     form = EncoderName.parse(name)
     if not form.form:
         return None

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 def describe(
     backbone: Backbone, diffusion: Diffusion, projector: nn.Module
 ) -> list[tuple[str, str]]:
-    """Return lines of (part, what it is) on ``backbone``, ``projector`` and ``diffusion``,
-    which a run started from.
+    """Return lines of (part, what it is) on the models that a run started from.
+
+    They are ``backbone``, ``projector`` and ``diffusion``.
     """
     unet = diffusion.unet.config
     vae = diffusion.vae.config

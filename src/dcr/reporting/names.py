@@ -156,8 +156,9 @@ def encoder_name(encoder: str) -> str:
 
 
 def _method_words(method: str) -> str:
-    """Return ``Reconstruction, same compute`` for ``reconstruction_same_compute``; names that
-    begin otherwise stay.
+    """Return a method's words; names that begin with no known method's stay.
+
+    ``reconstruction_same_compute`` is ``Reconstruction, same compute``.
     """
     if method in ENCODERS:
         return ENCODERS[method]
@@ -175,8 +176,9 @@ def run_name(run: str) -> str:
 
 
 def benchmark_name(benchmark: str) -> str:
-    """Return the words for a benchmark, and for one set of it, ``<benchmark>/<set>``, also where
-    overrides were applied, ``<benchmark>/<set>+overrides`` or ``<benchmark>/overrides``.
+    """Return the words for a benchmark, or for one set of it, ``<benchmark>/<set>``.
+
+    Where overrides were applied it is ``<benchmark>/<set>+overrides`` or ``<benchmark>/overrides``.
     """
     family, _, dataset = benchmark.partition("/")
     words = BENCHMARKS.get(family, family.replace("_", " "))
@@ -191,8 +193,6 @@ def metric_name(metric: str) -> str:
 
 
 def measure_name(key: str) -> str:
-    """Return the words for the measure ``key``, ``benchmark.metric``, as they stand inside a
-    sentence.
-    """
+    """Return the words for the measure ``key``, ``benchmark.metric``, inside a sentence."""
     benchmark, _, metric = key.partition(".")
     return MEASURES.get(key, f"{benchmark_name(benchmark)} {metric_name(metric)}")

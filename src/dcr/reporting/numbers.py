@@ -1,5 +1,6 @@
-"""Scores as a page shows them: shares in percent, differences in percentage points, with a true
-minus sign.
+"""Scores as a page shows them: shares in percent, differences in percentage points.
+
+The minus sign is a true one.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ SIGNS = {BETTER: "▲", WORSE: "▼", HIGHER: "△", LOWER: "▽", NOISE: "≈",
 
 
 def show_value(value: float, is_share: bool = True) -> str:
-    """Return ``value`` as percent with one decimal where ``is_share``, else as it is with
-    three; a dash for NaN.
+    """Return ``value`` as a percentage if ``is_share``, else as it is; a dash for NaN.
+
+    The former has one decimal, the latter three.
     """
     if not math.isfinite(value):
         return "–"
@@ -21,8 +23,9 @@ def show_value(value: float, is_share: bool = True) -> str:
 
 
 def show_difference(value: float, is_share: bool = True) -> str:
-    """Return the difference ``value`` with its sign, none where it rounds to zero; ``is_share``
-    as in `show_value`.
+    """Return the difference ``value`` with its sign, none where it rounds to zero.
+
+    ``is_share`` is as in `show_value`.
     """
     shown = show_value(value, is_share)
     if not any(digit in shown for digit in "123456789"):

@@ -25,12 +25,11 @@ def plot_p_against_d(
     detail_measures: Sequence[str],
     separation_measures: Sequence[str],
 ) -> go.Figure:
-    """Draw detail (P) over class separation (D), one panel a pair of measures, one point a method,
-    in percent.
+    """Draw detail (P) over class separation (D) in percent, a panel a pair of measures.
 
-    Up is more detail, right is better separated classes. A point is the mean over a method's
-    training seeds, with the interval of either measure as a bar and each seed as a faint point; a
-    dotted line joins it to the base.
+    Each method is a point. Up is more detail, right is better separated classes. A point is the
+    mean over a method's training seeds, with the interval of either measure as a bar and each seed
+    as a faint point; a dotted line joins it to the base.
 
     Args:
         scores, intervals: of methods, means over seeds.

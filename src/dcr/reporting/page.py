@@ -133,8 +133,9 @@ def render_page(run: Run, figures: Mapping[str, go.Figure]) -> str:
 
 
 def render_template(name: str, figures: Mapping[str, go.Figure], **context: Any) -> str:
-    """Return a template of this package filled in; text is escaped, and figures lie in the page
-    with Plotly itself.
+    """Return a template of this package filled in, with text escaped.
+
+    Figures lie in the page with Plotly itself.
 
     Args:
         name: of the file. figures: by name; those without data are not drawn. context: the

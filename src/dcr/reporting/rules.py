@@ -17,8 +17,9 @@ _SHOWN = ("mean", *WORDS)
 
 
 def tell_rules(sets: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """Return by measure (``benchmark.metric``) its rule, and what guessing gives; of types only
-    their mean has an entry.
+    """Return by measure (``benchmark.metric``) its rule, and what guessing gives.
+
+    Of types only their mean has an entry.
 
     Args:
         sets: see `dcr.evaluation.tables.set_records`.

@@ -13,10 +13,10 @@ from dcr.reporting.names import Intervals, Scores, benchmark_name, encoder_name,
 
 
 def plot_sets(scores: Scores, intervals: Intervals) -> go.Figure:
-    """Draw each benchmark's first measure on each of its sets (``<benchmark>/<set>``, or the one
-    there is), in percent.
+    """Draw each benchmark's first measure on each of its sets, in percent.
 
-    The mean over sets stands beside them. Benchmarks whose values have no better end are left out.
+    A set is ``<benchmark>/<set>``, or the one there is. The mean over sets stands beside them.
+    Benchmarks whose values have no better end are left out.
 
     Args:
         scores: of methods, one bar each in a group.

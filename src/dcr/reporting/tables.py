@@ -42,9 +42,7 @@ def build_findings(
 
 
 def build_tiles(comparisons: Sequence[Comparison]) -> list[dict[str, str]]:
-    """Return ``comparisons``, a tile each: what it was, what it is, and whether that is a
-    change.
-    """
+    """Return ``comparisons``, a tile each: what was, what is, and whether that is a change."""
     return [
         {
             "name": measure_name(c.key),
@@ -121,10 +119,10 @@ def _place(value: float, extent: float) -> float:
 
 
 def build_cost_table(runs: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return what each training run cost, and its seconds a step as a multiple of the cheapest
-    second-stage run.
+    """Return what each training run cost, and how it compares with the cheapest of stage 2.
 
-    ``seed`` is that of a further training of the method, None for the recipe's own.
+    It is compared by seconds a step, as a multiple. ``seed`` is that of a further training of the
+    method, None for the recipe's own.
 
     Args:
         runs: by name, ``stage1`` among them: ``steps``, ``seconds``, ``samples_per_second`` and
@@ -201,8 +199,9 @@ def _gate(name: str, note: str, order: Sequence[tuple[str, float]]) -> dict[str,
 
 
 def flatten_parameters(parameters: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return every parameter as (dotted name, value), by name: the order of files is another one in
-    every run.
+    """Return every parameter as (dotted name, value), by name.
+
+    The order of files is another one in every run.
 
     Args:
         parameters: by section, nested as the YAML is.

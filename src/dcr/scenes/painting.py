@@ -1,5 +1,6 @@
-"""What every part of a picture is painted with; lengths and canvas are those of
-`dcr.scenes.drawing`.
+"""What every part of a picture is painted with.
+
+Lengths and canvas are those of `dcr.scenes.drawing`.
 """
 
 from __future__ import annotations

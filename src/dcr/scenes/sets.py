@@ -198,8 +198,9 @@ def _iter_retrieval(parameters: ScenesParameters, stream: str) -> Iterator[list[
 def draw(
     parameters: ScenesParameters, attributes: Mapping[str, int], stream: str, index: int
 ) -> bytes:
-    """Return the JPEG of the picture of ``attributes``, number ``index`` of its ``stream``, by the
-    ``parameters``' seed and size.
+    """Return the JPEG of the picture of ``attributes``, number ``index`` of its ``stream``.
+
+    ``parameters`` give its seed and size.
     """
     return encode_jpeg(render(attributes, parameters.seed, stream, index, parameters.image_size))
 

@@ -19,8 +19,9 @@ BACKGROUND = "background"
 
 
 def write_segmentation(folder: str | os.PathLike[str], parameters: ScenesParameters) -> None:
-    """Write images with masks, lists ``train`` and ``val``: the background, and a class for each
-    silhouette.
+    """Write images with masks, lists ``train`` and ``val``.
+
+    Their classes are the background, and one for each silhouette.
 
     Args:
         folder: is replaced whole, once all is drawn.
@@ -67,8 +68,10 @@ def encode_mask(mask: np.ndarray) -> bytes:
 
 
 def _colours() -> bytes:
-    """Return VOC's palette: the bits of an index, dealt in turn to red, green and blue, are these
-    colours' bits from the highest down.
+    """Return VOC's palette.
+
+    The bits of an index, dealt in turn to red, green and blue, are these colours' bits from the
+    highest down.
     """
     index = np.arange(256)[:, None, None]
     channel = np.arange(3)[:, None]

@@ -30,13 +30,12 @@ class Augmentation(Protocol):
     """Makes views of a batch, from draws that it names the number of."""
 
     def draw(self, count: int, generator: torch.Generator) -> torch.Tensor:
-        """Return the draws of ``count`` samples, one row each, from ``generator``, which is on
-        the CPU.
-        """
+        """Return the draws of ``count`` samples, one row each, from a CPU ``generator``."""
 
     def apply(self, pixels: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
-        """Return views of ``pixels``, (B, 3, H, W) in [0, 1], by the ``draws`` of `draw`, one
-        row a sample.
+        """Return views of ``pixels``, (B, 3, H, W) in [0, 1].
+
+        They are made by the ``draws`` of `draw`, one row a sample.
         """
 
 
@@ -79,9 +78,10 @@ class Batch:
 
 
 class Draws:
-    """Draws of one step by purpose: each process draws for all of them and keeps its own piece, so
-    that what a sample gets depends on its place in the batch and not on how many processes share
-    it.
+    """Draws of one step by purpose.
+
+    Each process draws for all of them and keeps its own piece, so that what a sample gets depends
+    on its place in the batch and not on how many processes share it.
 
     Args:
         seed: of the run.
@@ -130,8 +130,7 @@ def make_batch(
     batches: Batches = HELD_OUT,
     published: Collection[Part] = (),
 ) -> Batch:
-    """Draw latents, noise, timesteps, views and negatives for one step, on the diffusion model's
-    device.
+    """Draw latents, noise, timesteps, views and negatives for one step, on ``diffusion``'s device.
 
     Args:
         collated: the samples, as `dcr.training.data.collate` stacks them.
@@ -196,9 +195,7 @@ def _draw_timesteps(
 
 
 def _draw_negatives(size: int, draws: Draws, batches: Batches) -> torch.Tensor:
-    """Return ``negatives_count`` different places of other samples, relative to each sample's
-    own.
-    """
+    """Return ``negatives_count`` different places of other samples, relative to each sample's."""
     columns = draws.num_samples if batches.gather_negatives else size
     order = draws(
         lambda count, generator: torch.rand(count, columns - 1, generator=generator), "negatives"

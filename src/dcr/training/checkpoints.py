@@ -123,8 +123,9 @@ class Checkpoints:
         )
 
     def save(self, tensors: dict[str, torch.Tensor], progress: Progress) -> Path:
-        """Write a checkpoint of the step and remove what is older than the newest ``total_limit``;
-        return its folder.
+        """Write a checkpoint of the step, remove what ``total_limit`` excludes; return its folder.
+
+        The newest ``total_limit`` are kept.
 
         Args:
             tensors: trained weights and AdamW's moments by name, as
@@ -190,9 +191,7 @@ class Checkpoints:
         return None
 
     def _prune(self, newest: Path) -> None:
-        """Keep the newest ``total_limit`` up to ``newest``; what lies beyond it this run has
-        skipped.
-        """
+        """Keep the newest ``total_limit`` up to ``newest``; what lies beyond, this run skipped."""
         paths = _checkpoints_in(self.folder)
         kept = paths[: paths.index(newest) + 1][-1 if self._starts_anew else -self.total_limit :]
         for path in set(paths) - set(kept):

@@ -1,5 +1,6 @@
-"""The recipe's signal and source of positives, which `dcr` contrasts predicted noise by, and
-`naive` image features.
+"""The recipe's signal and source of positives, for `dcr` and `naive`.
+
+`dcr` contrasts predicted noise by them, `naive` image features.
 
 Notation: B batch, V views of an image, d width of image features.
 """

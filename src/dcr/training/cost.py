@@ -1,9 +1,8 @@
-"""What a step costs, found on two images and three pairs before the first: activations,
-operations, rows at once.
+"""What a step costs, found before the first: activations, operations, rows at once.
 
-Weights are not among the activations, nor are their copies in the run's precision, nor with
-gradient checkpointing the inputs of the blocks, which it keeps. Operations are those that are
-executed, what is computed again included.
+It is found on two images and three pairs. Weights are not among the activations, nor are their
+copies in the run's precision, nor with gradient checkpointing the inputs of the blocks, which it
+keeps. Operations are those that are executed, what is computed again included.
 """
 
 from __future__ import annotations
@@ -24,8 +23,9 @@ _SHARE = (
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one image in the tower and of one (noisy latent, condition) pair in the UNet, forward and
-    backward.
+    """Cost of an image in the tower and of a (noisy latent, condition) pair in the UNet.
+
+    Both are forward and backward.
 
     Attributes:
         image_bytes, image_flops: of an image.

@@ -30,8 +30,9 @@ class Counted:
 
 
 class Operations(TorchDispatchMode):
-    """Counts operations while open, by PyTorch's formulas, and attention on a CPU by those of a
-    GPU.
+    """Counts operations while open, by PyTorch's formulas.
+
+    Attention on a CPU is counted by the formulas of a GPU.
 
     PyTorch's own FlopCounterMode follows modules besides, which takes most of its time and fails
     where no gradient is wanted of what could have one.

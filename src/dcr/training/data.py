@@ -1,5 +1,6 @@
-"""Which samples a step sees: the order of all, derived from the seed alone, and each process's
-share of it.
+"""Which samples a step sees: the order of all, and each process's share of it.
+
+The order is derived from the seed alone.
 """
 
 from __future__ import annotations
@@ -124,8 +125,9 @@ class StepSampler:
 
 
 def collate(samples: list[dict[str, Any]]) -> Collated:
-    """Stack ``samples`` of a cache: ``crops`` uint8 (B, H, W, 3), ``keys``, and ``moments`` float32
-    (B, 2C, h, w).
+    """Stack ``samples`` of a cache by name: crops, keys and moments.
+
+    ``crops`` are uint8 (B, H, W, 3), ``moments`` float32 (B, 2C, h, w), ``keys`` a list.
 
     Samples without a cache have ``encoding`` in place of moments, which `dcr.training.batches` then
     computes. Samples with a made positive add ``candidates``, uint8 (B, H, W, 3).
@@ -182,7 +184,8 @@ def _load_batch(latents: Samples, places: list[tuple[int, int]]) -> Collated:
 
 
 def _ignore_sigterm(worker: int) -> None:
-    """Leave SIGTERM, which may be sent to all processes of a job, to the trainer: it needs its
-    batches to the last.
+    """Leave SIGTERM to the trainer, which needs its batches to the last.
+
+    All processes of a job may be sent it.
     """
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

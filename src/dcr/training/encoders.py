@@ -1,6 +1,4 @@
-"""The encoders that training made: trained weights, merged into a copy of the base that they belong
-to.
-"""
+"""The encoders that training made: trained weights, merged into a copy of their base."""
 
 from __future__ import annotations
 
@@ -24,8 +22,9 @@ if TYPE_CHECKING:
 def put_into_tower(
     parameters: TrainingParameters, backbone: Backbone, weights: dict[str, torch.Tensor]
 ) -> dict[str, Any] | None:
-    """Merge trained weights into the backbone's tower; return the adapter to keep beside it, None
-    without LoRA.
+    """Merge trained weights into the backbone's tower; return LoRA's adapter to keep beside it.
+
+    Without LoRA it is None.
 
     Args:
         parameters: with which the tower was trained.

@@ -173,10 +173,10 @@ def _levers(run: Run, contrast: Contrast, start: dict[str, torch.Tensor] | None)
 
 
 def code_hash() -> str:
-    """Return the hash of the sources that training runs through: an edited loss must not find old
-    results.
+    """Return the hash of the sources that training runs through.
 
-    What starts the training and waits for it is no part of it, nor what shows it to a person.
+    An edited loss must not find old results. What starts the training and waits for it is no part
+    of it, nor what shows it to a person.
     """
     return fingerprints.code_hash(
         "dcr.training.stages",

@@ -19,16 +19,15 @@ _log = logging.getLogger(__name__)
 
 
 def is_finite_step(row: Mapping[str, float]) -> bool:
-    """Return whether ``loss`` and ``grad_norm`` of a logged step, a ``row``, are finite; if
-    not, it was not taken.
+    """Return whether ``loss`` and ``grad_norm`` of a logged step, ``row``, are finite.
+
+    If not, it was not taken.
     """
     return math.isfinite(row["loss"]) and math.isfinite(row["grad_norm"])
 
 
 def count_skipped(rows: Sequence[Mapping[str, float]]) -> int:
-    """Return how many steps at the end of a run's log, ``rows``, were not taken, one after the
-    other.
-    """
+    """Return how many successive steps at the end of a run's log, ``rows``, were not taken."""
     return sum(1 for _ in takewhile(lambda row: not is_finite_step(row), reversed(rows)))
 
 
@@ -82,10 +81,10 @@ def check_errors(name: str, errors: Mapping[str, float]) -> None:
 
 
 class IgnoredCondition:
-    """Warns once when DCR's loss stays at log(B + V), V views an image, its value where the UNet
-    ignores its condition.
+    """Warns once when DCR's loss stays at its value where the UNet ignores its condition.
 
-    All predictions of a row are then alike, and so are all similarities.
+    That value is log(B + V), V views an image. All predictions of a row are then alike, and so are
+    all similarities.
 
     Args:
         name: of the run.

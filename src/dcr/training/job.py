@@ -31,8 +31,7 @@ Latents = LatentCache | OnlineLatents
 
 @dataclass
 class Job:
-    """One recipe's training: what it reads, and the folder under which each run has its
-    checkpoints.
+    """One recipe's training: what it reads, and the folder of all its runs' checkpoints.
 
     ``finished`` says that the runs' final checkpoints are there and that nothing is to be trained.
     ``candidates`` is the folder of made positives, read if the recipe wants them. ``done`` are the
@@ -86,9 +85,7 @@ class Job:
             torch.cuda.empty_cache()
 
     def check_bytes(self) -> None:
-        """Compare the shards with their hashes, once on every host: each of its processes takes
-        its share.
-        """
+        """Compare the shards with their hashes, once a host, each process its share."""
         if self.finished:  # the workers have done so
             return
         rank, count = self.processes.on_host
@@ -130,9 +127,7 @@ class Job:
         )
 
     def check_finished(self, run: Run, checkpoints: Checkpoints) -> None:
-        """Refuse to train here a ``run`` of which workers should have left the last step in its
-        ``checkpoints``.
-        """
+        """Refuse to train a ``run`` that workers should have finished in its ``checkpoints``."""
         found = checkpoints.find(run.max_train_steps)
         if found is None or found.name != f"checkpoint-{run.max_train_steps}":
             raise UserError(
@@ -149,9 +144,10 @@ def open_job(
     folder: Path,
     candidates: Path | None = None,
 ) -> Job:
-    """Return the job of one process: ``parameters``, ``latents``, ``backbone`` and ``diffusion``
-    are the recipe's, ``folder`` is to hold each run's checkpoints, ``candidates`` is the folder of
-    made positives, if there is one.
+    """Return the job of one process.
+
+    ``parameters``, ``latents``, ``backbone`` and ``diffusion`` are the recipe's, ``folder`` is to
+    hold each run's checkpoints, ``candidates`` is the folder of made positives, if there is one.
 
     Raises:
         UserError: checkpoints.resume_from is a path that is no checkpoint of this recipe, or a

@@ -1,5 +1,6 @@
-"""The two stages as a recipe names them: in this process, or in workers whose final checkpoints
-it then reads.
+"""The two stages as a recipe names them, in this process or in workers.
+
+The latter leave final checkpoints, which are then read.
 """
 
 from __future__ import annotations
@@ -35,8 +36,9 @@ _log = logging.getLogger(__name__)
 
 @dataclass
 class Trained:
-    """What stage 2 leaves: the tower's trained weights by encoder, runs by name, and the
-    product's own projector.
+    """What stage 2 leaves: trained weights by encoder, runs by name, the product's projector.
+
+    The weights are the tower's.
     """
 
     towers: dict[str, State]
@@ -45,9 +47,7 @@ class Trained:
 
 
 def train_projector(job: Job) -> tuple[State, dict[str, float], RunResult]:
-    """Train a ``job``'s stage 1; return the projector's weights, held-out noise errors and the
-    run.
-    """
+    """Train a ``job``'s stage 1; return projector weights, held-out noise errors and the run."""
     if path := job.parameters.stage1.projector_file:
         if job.parameters.condition != "broadcast":
             raise UserError(
@@ -66,8 +66,9 @@ def train_projector(job: Job) -> tuple[State, dict[str, float], RunResult]:
 
 
 def train_adapters(job: Job, projector: State) -> Trained:
-    """Train a ``job``'s stage 2: all methods from the same tower and, but for end_to_end, stage
-    1's ``projector``.
+    """Train a ``job``'s stage 2: all methods from the same tower.
+
+    All but end_to_end start from stage 1's ``projector``, too.
     """
     _train_in_workers(job, projector)
     runs = stage2_runs(job.parameters)

@@ -1,6 +1,4 @@
-"""What is trained: the image tower and the projector, as one module whose forward gives the
-UNet's conditions.
-"""
+"""What is trained: image tower and projector, as one module that gives the UNet's conditions."""
 
 from __future__ import annotations
 
@@ -74,8 +72,9 @@ def frozen_copy(backbone: Backbone) -> Backbone:
 
 
 def prepare_tower(backbone: Backbone, tuning: Tuning) -> LoraConfig | None:
-    """Make trainable what is to be trained of the tower and freeze the rest; return PEFT's
-    configuration of LoRA.
+    """Make trainable what ``tuning`` says of the tower, freeze the rest; return the LoRA config.
+
+    It is PEFT's, None without LoRA.
 
     Args:
         backbone: whose image tower is changed, in place.
@@ -100,8 +99,7 @@ def prepare_tower(backbone: Backbone, tuning: Tuning) -> LoraConfig | None:
 
 
 def add_lora(backbone: Backbone, lora: Lora) -> LoraConfig:
-    """Put LoRA on linear layers of the image tower and freeze the rest of it; return PEFT's
-    configuration.
+    """Put LoRA on linear layers of the image tower, freeze its rest; return PEFT's configuration.
 
     Fused attention is split into separate q, k, v and output layers first, so that each gets its
     own factors as in the paper. The text tower is not touched.
@@ -129,8 +127,9 @@ def add_lora(backbone: Backbone, lora: Lora) -> LoraConfig:
 
 
 def tower_state(backbone: Backbone, tuning: Tuning) -> dict[str, torch.Tensor]:
-    """Return the weights that training may have changed, on the CPU: LoRA's in PEFT's names, others
-    in the tower's.
+    """Return the weights that training may have changed, on the CPU.
+
+    LoRA's go by PEFT's names, others by the tower's.
 
     Args:
         backbone: whose tower `prepare_tower` has made ready.
@@ -147,8 +146,9 @@ def tower_state(backbone: Backbone, tuning: Tuning) -> dict[str, torch.Tensor]:
 
 
 def load_tower(backbone: Backbone, tuning: Tuning, state: dict[str, torch.Tensor]) -> None:
-    """Put trained weights into a tower that `prepare_tower` has made ready; what trains stays
-    trainable.
+    """Put trained weights into a tower that `prepare_tower` has made ready.
+
+    What trains stays trainable.
 
     Args:
         backbone: whose tower it is.

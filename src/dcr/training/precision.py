@@ -15,15 +15,14 @@ WEIGHT_DTYPES = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.floa
 
 
 def autocast(device: torch.device, dtype: torch.dtype) -> torch.autocast:
-    """Return the context in which modules with float32 weights compute in ``dtype`` on
-    ``device``.
-    """
+    """Return the context where float32 modules compute in ``dtype`` on ``device``."""
     return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
 
 
 class Precision:
-    """Tower and UNet in the run's precision, losses in float32; in fp16 they are scaled on their
-    way back.
+    """Tower and UNet in the run's precision, losses in float32.
+
+    In fp16 losses are scaled on their way back.
 
     Args:
         mixed_precision: ``no`` (float32), ``bf16`` or ``fp16``.
@@ -41,14 +40,13 @@ class Precision:
         self._num_parts = num_parts
 
     def autocast(self) -> torch.autocast:
-        """Return the context in which modules with float32 weights compute in the run's
-        precision.
-        """
+        """Return the context where float32 modules compute in the run's precision."""
         return autocast(self._device, self._dtype)
 
     def encode(self, model: nn.Module, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return a model's image features (B, d) and projections (B, m), float32, of pixels (B, 3,
-        H, W) in [0, 1].
+        """Return a model's image features (B, d) and projections (B, m), float32, of pixels.
+
+        These are (B, 3, H, W) in [0, 1].
 
         Args:
             model: tower and projector, as `dcr.training.model.ConditionModel`.

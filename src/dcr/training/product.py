@@ -53,8 +53,7 @@ def hash_products(
 def describe(
     parameters: TrainingParameters, recipe: RecipeParameters, encoder: str, hashes: dict[str, str]
 ) -> dict[str, Any]:
-    """Return what `dcr.export.card.model_card` tells of the making; the base model's name is not in
-    it.
+    """Return what `dcr.export.card.model_card` tells of the making, but the base model's name.
 
     Args:
         parameters: of the recipe's training.
@@ -82,9 +81,7 @@ def describe(
 
 
 def _describe_phase(run: Run) -> dict[str, Any]:
-    """Return one row of the card's table of phases: every number that a phase may set, as it
-    trained with it.
-    """
+    """Return a row of the card's table of phases: every number a phase may set, as it trained."""
     numbers = {
         name: getattr(getattr(run.parameters, section), name)
         for name, (section, name) in Phase.places().items()

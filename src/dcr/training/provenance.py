@@ -1,5 +1,4 @@
-"""What belongs together: pipelines join files that others left, and refuse those that were not made
-from each other.
+"""What belongs together: pipelines refuse files of others that were not made from each other.
 
 Training and evaluation each write a record as the last of their files, `training.json` and
 `this_seed.json`: of what went in, and hashes of what came out. A pipeline that was cut, an encoder
@@ -109,9 +108,7 @@ def products(record: Record, kind: str) -> Any:
 
 
 def trained_methods(record: Record) -> set[str]:
-    """Return the methods that the training on ``record`` made encoders of, with one seed or
-    several.
-    """
+    """Return the methods that the training on ``record`` made encoders of, with any seed."""
     return {EncoderName.parse(name).method for name in products(record, "adapters")}
 
 
@@ -136,9 +133,7 @@ def check_logs(record: Record, conditions: Record, last_losses: Mapping[str, flo
 
 
 def check_samples(record: Record, validation: Record) -> None:
-    """Refuse the counts of ``validation`` if they are of other samples than the training on
-    ``record`` saw.
-    """
+    """Refuse counts of ``validation`` of other samples than the training on ``record`` saw."""
     if validation.get("accepted_sha256") != record["hashes"].get("samples"):
         raise UserError(
             "validation.json does not tell of the samples that were trained on; run `kedro run"
@@ -148,8 +143,9 @@ def check_samples(record: Record, validation: Record) -> None:
 
 
 def check_base_models(record: Record, base_models: Record) -> None:
-    """Refuse measures of ``base_models`` that the training on ``record`` did not start from;
-    there may be none.
+    """Refuse measures of ``base_models`` that training on ``record`` did not start from.
+
+    There may be none.
     """
     names = ("backbone", "vae", "unet", "text_encoder")
     if base_models and base_models.get("weights") != {
@@ -162,8 +158,9 @@ def check_base_models(record: Record, base_models: Record) -> None:
 
 
 def check_synthesis(record: Record, pictures: Record) -> None:
-    """Refuse ``pictures`` of positives of other samples, or of others, than those on
-    ``record``; there may be none.
+    """Refuse ``pictures`` of positives, or of samples, other than those on ``record``.
+
+    There may be none.
     """
     told = pictures.get("made_from", {})
     hashes = record["hashes"]

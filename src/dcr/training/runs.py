@@ -1,5 +1,4 @@
-"""The runs that a recipe's training is made of: stage 1, and by method and seed the phases of stage
-2.
+"""The runs of a recipe's training: stage 1, and by method and seed the phases of stage 2.
 
 This is the one place that knows which numbers a run takes: everything else asks a :class:`Run` for
 its parameters.
@@ -83,9 +82,9 @@ class Run:
 
     @property
     def is_sharded(self) -> bool:
-        """Whether every process has a part of the model, so that whatever computes with it is a
-        matter of all. The projector is small, and in stage 1 the tower has neither gradients nor
-        optimizer state.
+        """Whether every process has a part of the model, so that computing with it concerns all.
+
+        The projector is small, and in stage 1 the tower has neither gradients nor optimizer state.
         """
         return self.parameters.processes.sharding == "fsdp2" and self.method != STAGE1
 
@@ -132,8 +131,7 @@ def stage1_run(parameters: TrainingParameters) -> Run:
 
 
 def method_runs(parameters: TrainingParameters, method: str, seed: int | None = None) -> list[Run]:
-    """Return the phases of a method in their order; one of the recipe's own numbers where it has
-    none.
+    """Return the phases of a method in their order; without any, one of the recipe's own numbers.
 
     Args:
         parameters: of the recipe, ``phases`` among them.
@@ -157,8 +155,7 @@ def method_runs(parameters: TrainingParameters, method: str, seed: int | None = 
 
 
 def stage2_runs(parameters: TrainingParameters) -> dict[str, list[Run]]:
-    """Return every method's phases, with every seed of stage 2, by the encoder's name; the product
-    stands first.
+    """Return every method's phases, with every seed of stage 2, by encoder, the product first.
 
     Args:
         parameters: of the recipe; ``method`` is the product's, ``baselines`` are the others.
@@ -172,18 +169,14 @@ def stage2_runs(parameters: TrainingParameters) -> dict[str, list[Run]]:
 
 
 def all_runs(parameters: TrainingParameters) -> dict[str, Run]:
-    """Return stage 1 and every run of stage 2 by name, all that the recipe's ``parameters`` ask
-    for.
-    """
+    """Return stage 1 and every run of stage 2, by name, that ``parameters`` ask for."""
     return {
         run.name: run for run in (stage1_run(parameters), *chain(*stage2_runs(parameters).values()))
     }
 
 
 def encoder_runs(parameters: TrainingParameters, encoder: str) -> list[Run]:
-    """Return the phases by which ``encoder``, such as ``dcr`` or ``dcr@1``, is trained under
-    ``parameters``.
-    """
+    """Return the phases that train ``encoder``, as ``dcr`` or ``dcr@1``, under ``parameters``."""
     name = EncoderName.parse(encoder)
     return method_runs(parameters, name.method, name.seed)
 
@@ -201,9 +194,7 @@ def shorter_first(runs: dict[str, list[Run]]) -> dict[str, list[Run]]:
 
 
 def approximations(run: Run) -> list[str]:
-    """Return in words what makes the loss or gradient of ``run`` differ from the exact one; empty
-    if it does not.
-    """
+    """Return in words what makes the loss or gradient of ``run`` inexact, empty if nothing."""
     found: list[str] = []
     if run.objective != "dcr":
         return found

@@ -1,6 +1,4 @@
-"""The two stages: the projector with the tower frozen, then the tower with the projector
-frozen; or both at once.
-"""
+"""The two stages: the projector with a frozen tower, then the reverse; or both at once."""
 
 from __future__ import annotations
 
@@ -57,8 +55,9 @@ def train_projector(
 def import_projector(
     backbone: Backbone, diffusion: Diffusion, work: Work, path: str
 ) -> tuple[Projector | TokenProjector, RunResult, dict[str, float]]:
-    """Take stage 1's projector from a file. Return what `train_projector` does; the run has no
-    steps.
+    """Take stage 1's projector from a file; return what `train_projector` does.
+
+    The run has no steps.
 
     Args:
         backbone, diffusion: whose widths the projector must have.
@@ -94,8 +93,9 @@ def train_adapter(
     tuning: Tuning,
     start: dict[str, torch.Tensor] | None = None,
 ) -> tuple[dict[str, torch.Tensor], RunResult]:
-    """Stage 2, or a phase of it. Return the tower's trained weights and the run. ``backbone`` is
-    changed in place.
+    """Train stage 2, or a phase of it; return the tower's trained weights and the run.
+
+    ``backbone`` is changed in place.
 
     Args:
         diffusion, projector_state: what the tower is trained through, both frozen.
@@ -117,8 +117,7 @@ def train_end_to_end(
     tuning: Tuning,
     condition: str = "broadcast",
 ) -> tuple[dict[str, torch.Tensor], RunResult, Projector | TokenProjector]:
-    """Both stages at once, from the projector that stage 1 starts from. Return also the trained
-    projector.
+    """Train both stages at once, from stage 1's start; return the trained projector as well.
 
     ``backbone``, ``diffusion``, ``work`` and ``tuning`` as in `train_adapter`, ``condition`` as in
     `train_projector`.
@@ -157,8 +156,9 @@ def _find_base(
     tuning: Tuning,
     start: dict[str, torch.Tensor] | None,
 ) -> Backbone:
-    """Return a frozen copy of the tower that the loss pulls to: before stage 2, or as the phase
-    found it.
+    """Return a frozen copy of the tower that the loss pulls to.
+
+    It is that of before stage 2, or as the phase found it.
     """
     base = frozen_copy(backbone)
     if pull_to == "phase" and start is not None:

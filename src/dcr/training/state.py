@@ -1,5 +1,6 @@
-"""AdamW, and what a run must carry to go on exactly: trained weights and its moments, as one
-flat dict of tensors.
+"""AdamW, and what a run must carry to go on exactly, as one flat dict of tensors.
+
+They are trained weights and AdamW's moments.
 """
 
 from __future__ import annotations
@@ -40,8 +41,9 @@ def build_optimizer(trainable: dict[str, torch.nn.Parameter], run: Run) -> torch
 
 
 def decay_factor(decay: str, step: int, num_steps: int) -> float:
-    """Return by what the learning rate is multiplied in an optimizer step, as diffusers' schedules
-    without warm-up.
+    """Return the learning rate's factor in an optimizer step, as diffusers' schedules have it.
+
+    The schedules are those without warm-up.
 
     Args:
         decay: ``none``, ``linear``, (N - k) / N, or ``cosine``, (1 + cos(pi k / N)) / 2, where k
@@ -54,8 +56,7 @@ def decay_factor(decay: str, step: int, num_steps: int) -> float:
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, run: Run, step: int) -> float:
-    """Set every group's learning rate, which depends on the step's number alone; return the first
-    one's.
+    """Set every group's learning rate from the step's number alone; return the first one's.
 
     Args:
         optimizer: of `build_optimizer`.
@@ -71,8 +72,9 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, run: Run, step: int) -> 
 def training_state(
     trainable: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer, keep: bool = True
 ) -> dict[str, torch.Tensor]:
-    """Return weights and optimizer state by name; parameters that never had a gradient have no
-    moments.
+    """Return weights and optimizer state by name.
+
+    Parameters that never had a gradient have no moments.
 
     Args:
         trainable: the parameters that train, by name.

@@ -73,8 +73,9 @@ class MicroStep:
     def __call__(
         self, collated: dict[str, Any], number: int, rows_per_chunk: int
     ) -> tuple[dict[str, float], Batch]:
-        """Add this process's gradients of micro-step ``number`` to the model's; return losses
-        and what was seen.
+        """Add micro-step ``number``'s gradients to the model's; return losses and its batch.
+
+        The gradients are those of this process.
         """
         self.seed_dropout(number)
         batch = make_batch(
@@ -137,19 +138,16 @@ class MicroStep:
             batch.base_features = own
 
     def seed_dropout(self, number: int) -> None:
-        """LoRA's dropout draws from the global stream: seed it by the micro-step's ``number``
-        and by rank.
-        """
+        """Seed LoRA's dropout, of the global stream, by the micro-step's ``number`` and rank."""
         others = [self.processes.rank] if self.processes.rank else []
         torch.manual_seed(derive_seed(self.run.seed, "dropout", number, *others))
 
 
 def _exact_savings(run: Run) -> tuple[bool, bool]:
-    """Return whether the empty prompt's keys and values are constant, and the prefix shared, as far
-    as they can be.
+    """Return whether the empty prompt's keys and values are constant, and the prefix shared.
 
-    Both stand in the UNet during the forward pass alone: what is computed again in the backward
-    pass misses them.
+    They are as far as they can be. Both stand in the UNet during the forward pass alone: what is
+    computed again in the backward pass misses them.
     """
     asked = run.parameters.execution.constant_prompt, run.parameters.execution.shared_prefix
     if run.parameters.execution.gradient_checkpointing != "all" or not any(asked):

@@ -34,8 +34,7 @@ _log = logging.getLogger(__name__)
 
 
 class Trainer:
-    """Trains whatever in the model requires a gradient, for ``run.max_train_steps`` optimizer
-    steps.
+    """Trains what in the model requires a gradient, for ``run.max_train_steps`` optimizer steps.
 
     Args:
         micro_step: computes gradients of the model that is trained; frozen parts carry no optimizer
@@ -158,8 +157,9 @@ class Trainer:
     def optimizer_step(
         self, step: int, batches: Iterator[Collated], rows_per_chunk: int
     ) -> tuple[dict[str, float], list[Batch]]:
-        """Leave the gradients of ``step`` from the next ``batches`` in the model,
-        ``rows_per_chunk`` rows held at once.
+        """Leave the gradients of ``step`` in the model, ``rows_per_chunk`` rows held at once.
+
+        The next ``batches`` give them.
 
         Returns: its losses, and the batches of its micro-steps.
         """
@@ -206,9 +206,7 @@ class Trainer:
         )
 
     def resume(self) -> Progress:
-        """Return the newest fitting checkpoint's progress, its state put in place, or that of a
-        new run.
-        """
+        """Return the newest fitting checkpoint's progress, put in place, or a new run's."""
         kept = self.checkpoints
         path = self.processes.broadcast(
             kept.find(self.run.max_train_steps) if kept and self.processes.is_first else None

@@ -1,5 +1,4 @@
-"""The noise error on a fixed held-out set: the same images, latents, noise and timesteps at every
-call.
+"""The noise error on a fixed held-out set: equal images, latents, noise, timesteps at every call.
 
 The loss of a step is noisy, because a few timesteps decide it; this one only moves when the weights
 do.
@@ -24,8 +23,9 @@ from dcr.training.unet.predictor import Predictor
 
 @dataclass(frozen=True)
 class _HeldOut:
-    """What is read of a batch, on the device for the whole run: images as bytes, a quarter of what
-    pixels take, and no views.
+    """What is read of a batch, on the device for the whole run.
+
+    Images are bytes, a quarter of what pixels take, and there are no views.
 
     Shapes: crops (B, H, W, 3) uint8; the others as in `dcr.training.batches.Batch`.
     """
@@ -37,9 +37,7 @@ class _HeldOut:
 
     @classmethod
     def of(cls, crops: torch.Tensor, batch: Batch) -> _HeldOut:
-        """Keep of ``batch`` what is read of it, and the ``crops`` that it was made of, on its
-        device.
-        """
+        """Keep what is read of ``batch``, and the ``crops`` it was made of, on its device."""
         on_device = crops.to(batch.pixels.device, non_blocking=True)
         return cls(on_device, batch.noisy_latents, batch.targets, batch.timesteps)
 
@@ -86,9 +84,7 @@ class HeldOutNoise:
             self._batches.append(_HeldOut.of(collated["crops"], batch))
 
     def empty_prompt(self) -> float:
-        """Return the noise error with the empty prompt, the condition that says nothing of the
-        image.
-        """
+        """Return the noise error with the empty prompt, which says nothing of the image."""
         return self._mean_error(
             lambda batch: torch.zeros(len(batch.crops), self._width, device=batch.crops.device)
         )
@@ -102,9 +98,7 @@ class HeldOutNoise:
         return error
 
     def wrong_image(self, model: ConditionModel) -> float:
-        """Return the noise error when each image gets the condition that ``model`` makes of its
-        neighbour's pixels.
-        """
+        """Return the noise error when each image gets its neighbour's condition from ``model``."""
         return self._mean_error(lambda batch: model(batch.pixels)[1].roll(1, dims=0))
 
     def first_images(self, count: int) -> torch.Tensor:
@@ -118,9 +112,7 @@ class HeldOutNoise:
 
     @torch.no_grad()
     def _mean_error(self, project: Callable[[_HeldOut], torch.Tensor]) -> float:
-        """Return the error under a condition, computed in the precision that the UNet is in, as
-        training does.
-        """
+        """Return the error under a condition, in the UNet's precision, as training does."""
         errors = []
         count = 0
         for batch in self._batches:

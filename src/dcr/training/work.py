@@ -1,6 +1,4 @@
-"""What a run is given beside the models: its data, its numbers, its peers, and where it keeps
-checkpoints.
-"""
+"""What a run is given beside the models: its data, numbers, peers and place of checkpoints."""
 
 from __future__ import annotations
 
@@ -84,8 +82,10 @@ class Data:
 
 @dataclass
 class Work:
-    """What a run is given beside the models: its data, its numbers, what shows it (a `Monitor`, or
-    what builds one of the same arguments), its peers, and where it keeps checkpoints.
+    """What a run is given beside the models.
+
+    It is its data, its numbers, what shows it (a `Monitor`, or what builds one of the same
+    arguments), its peers, and where it keeps checkpoints.
     """
 
     data: Data
@@ -98,8 +98,9 @@ class Work:
     def fit(
         self, model: ConditionModel, diffusion: Diffusion, base: Backbone | None = None
     ) -> RunResult:
-        """Train whatever in ``model`` requires a gradient, by the frozen ``diffusion``;
-        ``base`` as in `MicroStep`. What is frozen is left in the run's precision.
+        """Train whatever in ``model`` requires a gradient, by the frozen ``diffusion``.
+
+        ``base`` is as in `MicroStep`. What is frozen is left in the run's precision.
         """
         data = self.data
         if not self.run.is_sharded:  # FSDP2 wants weights of one dtype

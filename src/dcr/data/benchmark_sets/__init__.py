@@ -1,5 +1,7 @@
-"""Benchmark sets in their outside layouts: MMVP-VLM's folder, CLIP_benchmark's WebDataset folders,
-class folders, those of caption selection, and Pascal VOC's.
+"""Benchmark sets in their outside layouts.
+
+They are MMVP-VLM's folder, CLIP_benchmark's WebDataset folders, class folders, those of caption
+selection, and Pascal VOC's.
 
 Sets are opened with all that can be checked without reading images, then streamed: memory holds one
 sample. Nothing is unpickled, and no name in a file leads out of the set's folder.
@@ -88,8 +90,9 @@ _MARKS = {
 def open_set(
     location: str | Path, name: str | None = None, kind: str | None = None
 ) -> BenchmarkSet:
-    """Open a benchmark set by its layout: ``Questions.csv``, CLIP_benchmark's files, VOC's, or one
-    folder a class.
+    """Open a benchmark set by its layout.
+
+    It is that of ``Questions.csv``, CLIP_benchmark's files, VOC's, or one folder a class.
 
     Args:
         location: a local folder, or for CLIP_benchmark's layout any fsspec URL.

@@ -1,6 +1,4 @@
-"""Retrieval and MMVP-VLM sets from plain folders of images and a table, in the layouts that
-other tools read.
-"""
+"""Retrieval and MMVP-VLM sets from folders of images and a table, in layouts other tools read."""
 
 from __future__ import annotations
 
@@ -27,8 +25,9 @@ _PAIR_COLUMNS = ("type", "first_image", "first_statement", "second_image", "seco
 
 
 def build_retrieval(source: Path, target: Path, max_shard_bytes: int = 1 << 28) -> None:
-    """Write images with captions in CLIP_benchmark's layout, whole or not at all; images keep their
-    bytes.
+    """Write images with captions in CLIP_benchmark's layout, whole or not at all.
+
+    Images keep their bytes.
 
     Args:
         source: a folder of images. Their captions are the rows of ``captions.csv`` (columns image

@@ -46,8 +46,9 @@ def choose_sets(
     own: Mapping[str, Callable[[], BenchmarkSet] | None],
     others: Mapping[str, tuple[str, Callable[[], BenchmarkSet]]],
 ) -> list[NamedSet]:
-    """Return the sets that a recipe chooses, in its order; each is opened once, and tells once what
-    it leaves out.
+    """Return the sets that a recipe chooses, in its order.
+
+    Each is opened once, and tells once what it leaves out.
 
     Args:
         chosen: names of ``own``, and ``more_sets`` for all ``others``.

@@ -141,8 +141,9 @@ def _check_same_classes(folder: Folder, images: Mapping[str, Images]) -> None:
 def _name_classes(
     folder: Folder, listing: Listing, images: Mapping[str, Images]
 ) -> tuple[list[str], list[str]]:
-    """Return class folders and class names by label; a folder without an image is a class only
-    if a line names it.
+    """Return class folders and class names by label.
+
+    A folder without an image is a class only if a line names it.
     """
     everywhere = list(images["test"])
     full = [name for name in everywhere if any(found[name] for found in images.values())]

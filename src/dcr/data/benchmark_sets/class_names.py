@@ -1,6 +1,4 @@
-"""Class names, their order, and which folder each belongs to: what does not agree is refused,
-never guessed.
-"""
+"""Class names, their order, and each one's folder: what does not agree is refused, not guessed."""
 
 from __future__ import annotations
 
@@ -16,8 +14,9 @@ _NUM_SHOWN = 3
 
 
 def read_class_names(folder: Folder) -> list[str]:
-    """Return the lines of a ``folder``'s ``classnames.txt``, each the name of the class of the
-    line's number, from 0.
+    """Return the lines of a ``folder``'s ``classnames.txt``.
+
+    Each is the name of the class of the line's number, from 0.
 
     Raises:
         UserError: a line in between is blank, which would number all that follow it anew.
@@ -32,8 +31,9 @@ def read_class_names(folder: Folder) -> list[str]:
 
 
 def describe_class_names(names: Sequence[str]) -> list[str]:
-    """Return what a reader of the scores must know of class names: those that two classes
-    share, and bare numbers.
+    """Return what a reader of the scores must know of class names.
+
+    It is those that two classes share, and bare numbers.
     """
     notes = []
     if doubled := [name for name, number in Counter(names).items() if number > 1]:
@@ -49,8 +49,9 @@ def describe_class_names(names: Sequence[str]) -> list[str]:
 
 
 def order_folders(folders: Sequence[str], where: object) -> list[str]:
-    """Return class folders in the order of their labels: numbers as numbers, other names as
-    torchvision sorts them.
+    """Return class folders in the order of their labels.
+
+    Numbers are sorted as numbers, other names as torchvision sorts them.
 
     Args:
         folders: names of all class folders, in any order.

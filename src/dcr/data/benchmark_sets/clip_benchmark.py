@@ -24,8 +24,10 @@ _KINDS = {
 
 
 def open_clip_benchmark(folder: Folder) -> ClassificationSet | RetrievalSet:
-    """Open the set in ``folder``, of the kind that `kind_of` tells; UserError if its files do
-    not fit together.
+    """Open the set in ``folder``, of the kind that `kind_of` tells.
+
+    Raises:
+        UserError: its files do not fit together.
     """
     if kind_of(folder) == "retrieval":
         splits, notes = find_splits(folder, caption_sample)

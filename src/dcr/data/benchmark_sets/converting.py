@@ -1,6 +1,4 @@
-"""Any classification set into CLIP_benchmark's WebDataset layout, so that other tools read it
-too.
-"""
+"""Any classification set into CLIP_benchmark's WebDataset layout, for other tools to read."""
 
 from __future__ import annotations
 
@@ -25,8 +23,9 @@ def write_clip_benchmark(
     templates: Sequence[str],
     max_shard_bytes: int = 1 << 28,
 ) -> None:
-    """Write a set to ``folder``, whole or not at all; images keep their bytes, equal sets give
-    equal bytes.
+    """Write a set to ``folder``, whole or not at all.
+
+    Images keep their bytes, and equal sets give equal bytes.
 
     Args:
         dataset: the set; each of its images is decoded once, so that a broken one is found here.
@@ -55,8 +54,9 @@ def write_lines(path: Path, lines: Sequence[str]) -> None:
 
 
 def write_split(folder: Path, samples: Iterator[Sample], max_shard_bytes: int) -> None:
-    """Write a split's tars and their number; each image is decoded once, and one with captions gets
-    no label.
+    """Write a split's tars and their number, decoding each image once.
+
+    A sample with captions gets no label.
 
     Args:
         folder: the split's, in which the tars lie.

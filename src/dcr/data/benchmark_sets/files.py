@@ -39,8 +39,9 @@ def decode_image(data: bytes, where: str) -> Image.Image:
 
 
 def split_lines(text: str, keep_blank: bool = False) -> list[str]:
-    """Return the lines; only a line feed ends one, as for CLIP_benchmark, not U+2028 or a form
-    feed.
+    """Return the lines; only a line feed ends one, as for CLIP_benchmark.
+
+    U+2028 or a form feed does not.
 
     Args:
         text: the lines. keep_blank: also return blank lines, as "", but for those at the end.
@@ -104,9 +105,7 @@ class Folder:
         ]
 
     def place(self, name: str) -> str:
-        """Return the path of the file ``name`` as messages show it; of the folder itself if it
-        is empty.
-        """
+        """Return the path of the file ``name``, or of the folder if it is empty, for messages."""
         return f"{self.path}/{name}" if name else self.path
 
     def has_file(self, name: str) -> bool:
@@ -114,8 +113,9 @@ class Folder:
         return self._ask(self._files.isfile, name)
 
     def has_folder(self, name: str = "") -> bool:
-        """Tell whether there is a folder ``name``, or this one by default; over http no folder
-        can be seen.
+        """Tell whether there is a folder ``name``, or this one by default.
+
+        Over http no folder can be seen.
         """
         return self._ask(self._files.isdir, name)
 
@@ -170,8 +170,9 @@ class Folder:
         return content
 
     def read_text(self, name: str, max_bytes: int = -1) -> str:
-        """Return the UTF-8 text of the file ``name``, without its byte-order mark; ``max_bytes``
-        as in `read_bytes`.
+        """Return the UTF-8 text of the file ``name``, without its byte-order mark.
+
+        ``max_bytes`` is as in `read_bytes`.
         """
         try:
             return self.read_bytes(name, max_bytes).decode("utf-8-sig").replace("\r\n", "\n")
@@ -179,8 +180,9 @@ class Folder:
             raise UserError(f"{self.place(name)} cannot be read as UTF-8 text: {error}") from error
 
     def read_lines(self, name: str, keep_blank: bool = False) -> list[str]:
-        """Return the lines of the file ``name``, of which there must be one; ``keep_blank`` as
-        in `split_lines`.
+        """Return the lines of the file ``name``, of which there must be one.
+
+        ``keep_blank`` is as in `split_lines`.
         """
         lines = split_lines(self.read_text(name), keep_blank)
         if not any(lines):

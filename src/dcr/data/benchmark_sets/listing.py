@@ -1,6 +1,4 @@
-"""What lies in the folders of a set: class folders, their images, and a count of all that is
-left out.
-"""
+"""What lies in a set's folders: class folders, their images, a count of all that is left out."""
 
 from __future__ import annotations
 
@@ -45,9 +43,7 @@ class Listing:
         self._told: list[str] = []
 
     def folders(self, place: Path) -> list[str]:
-        """Return the names of the folders in ``place``, without hidden ones and those of
-        systems and tools.
-        """
+        """Return the names of folders in ``place``, without hidden ones and systems' or tools'."""
         names = []
         for entry in _entries(place):
             if not entry.is_dir():
@@ -58,9 +54,7 @@ class Listing:
         return names
 
     def images(self, class_folder: Path) -> list[str]:
-        """Return the images in ``class_folder`` and in the folders in it, sorted, relative to
-        the root.
-        """
+        """Return images in and below ``class_folder``, sorted, relative to the root."""
         return sorted(self._walk(class_folder, depth=0))
 
     def has_images(self, place: Path) -> bool:
@@ -87,8 +81,9 @@ class Listing:
         return notes
 
     def leave_out(self, kind: str, *names: str) -> None:
-        """Count things of one ``kind``, in words, that the caller leaves out; ``names`` are
-        relative to the root.
+        """Count things of one ``kind``, in words, that the caller leaves out.
+
+        ``names`` are relative to the root.
         """
         if names:
             self._left_out[kind] |= dict.fromkeys(names)

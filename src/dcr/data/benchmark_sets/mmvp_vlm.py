@@ -71,8 +71,9 @@ class MMVPSet(Part):
 
 
 def open_mmvp(location: Folder) -> MMVPSet:
-    """Open an MMVP-VLM folder; every row is checked, and that its image is there, but no image is
-    read.
+    """Open an MMVP-VLM folder; every row is checked, but no image is read.
+
+    That a row's image is there is checked, too.
 
     Args:
         location: a local folder, with ``Questions.csv`` and one of `IMAGE_FOLDERS`.

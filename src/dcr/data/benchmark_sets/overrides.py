@@ -99,8 +99,9 @@ NO_OVERRIDES = Overrides()
 
 
 def read_overrides(folder: Folder) -> Overrides:
-    """Return the overrides that lie in a local ``folder``, ``overrides.csv`` or
-    ``overrides.jsonl``; none where neither is there.
+    """Return the overrides that lie in a local ``folder``, or none.
+
+    Their file is ``overrides.csv`` or ``overrides.jsonl``.
 
     Raises:
         UserError: both are there, or a row is not whole.

@@ -1,6 +1,4 @@
-"""What every benchmark set is made of: samples, in parts that are read, hashed and embedded one
-at a time.
-"""
+"""What benchmark sets are made of: samples, in parts that are read, hashed and embedded singly."""
 
 from __future__ import annotations
 
@@ -58,8 +56,9 @@ def _crop(image: Image.Image, box: Box, where: str) -> Image.Image:
 
 
 class Part(ABC):
-    """Samples that come in one order and have one fingerprint: a tar, or some hundred files of
-    a folder.
+    """Samples that come in one order and have one fingerprint.
+
+    They are a tar, or some hundred files of a folder.
     """
 
     name: str

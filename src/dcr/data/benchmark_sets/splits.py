@@ -14,15 +14,15 @@ _NAMES = {
 
 
 def split_of(name: str) -> str | None:
-    """Return ``train``, ``test`` or ``validation`` where the folder ``name`` means it, in any
-    case; else None.
+    """Return ``train``, ``test`` or ``validation`` as the folder ``name`` means it, else None.
+
+    Case does not matter.
     """
     return next((split for split, names in _NAMES.items() if name.casefold() in names), None)
 
 
 def choose_splits(names: Iterable[str], where: object) -> tuple[dict[str, str], list[str]]:
-    """Return {``train`` or ``test``: folder name} of those folders that are splits, and what must
-    be told.
+    """Return {``train`` or ``test``: folder name} of the splits, and what must be told.
 
     Scores are computed on the test split, or on the validation split where there is no test split.
 

@@ -1,5 +1,6 @@
-"""torch.distributed.run on one host: ``python -m dcr.training.distributed.agent <its arguments>
-<worker> <job>/config.json``.
+"""torch.distributed.run on one host, with the word left to the worker that failed.
+
+    python -m dcr.training.distributed.agent <its arguments> <worker> <job>/config.json
 
 Only the end differs. Where torch.distributed.run prints a log and a traceback of its own beside
 those of its workers, this leaves the word to the worker that failed; LOGLEVEL=INFO brings the log

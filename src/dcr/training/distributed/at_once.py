@@ -1,5 +1,4 @@
-"""Methods and seeds of stage 2 that train at the same time, each worker taking the next when it has
-finished one.
+"""Methods and seeds of stage 2 that train at the same time, a worker taking one after the other.
 
 Small models leave most of a machine idle; trained side by side they fill it, and each gives what it
 gives alone.
@@ -36,8 +35,9 @@ def train_share(job: Job, projector: State, claims: Path) -> None:
 
 
 def _independent(job: Job, projector: State) -> list[list[list[Run]]]:
-    """Return the methods' phases in groups that share no step, those of most steps first, since
-    they end last.
+    """Return the methods' phases in groups that share no step, those of most steps first.
+
+    They end last.
     """
     groups: dict[str, list[list[Run]]] = {}
     for phases in shorter_first(stage2_runs(job.parameters)).values():

@@ -49,11 +49,11 @@ class Columns:
         return (anchors[:, None] + offsets) % len(self)
 
     def own_gradient(self) -> torch.Tensor:
-        """Return the gradient of this process's images, summed over the processes whose rows they
-        stand in.
+        """Return the gradient of this process's images, summed over processes.
 
-        Each process's loss is a mean over its own rows; the trainer then averages the weights'
-        gradients over the processes, which makes it the gradient of the mean over all rows.
+        They are those in whose rows the images stand. Each process's loss is a mean over its own
+        rows; the trainer then averages the weights' gradients over the processes, which makes it
+        the gradient of the mean over all rows.
         """
         gradient = self.leaf.grad
         assert gradient is not None  # rows were sent back

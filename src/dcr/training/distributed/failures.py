@@ -40,8 +40,9 @@ def leave_failure(folder: Path, rank: int | str, exc: Exception, came_first: boo
 
 
 def first_failure(folder: Path) -> dict[str, Any] | None:
-    """Return the failure in the job's ``folder`` that came first, as the others have lost their
-    peer; None if none.
+    """Return the failure in the job's ``folder`` that came first; None if none.
+
+    The others come from having lost their peer.
     """
     failures = [json.loads(path.read_text(encoding="utf-8")) for path in folder.glob("rank-*.json")]
     return min(failures, key=lambda failure: failure["time"], default=None)

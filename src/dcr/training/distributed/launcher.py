@@ -31,8 +31,7 @@ def launch(
     at_once: int = 1,
     device: str = "cuda",
 ) -> None:
-    """Run stage 1, or stage 2 if there is a projector, in ``num_processes`` workers on each of
-    ``num_hosts``.
+    """Run stage 1, or stage 2 if there is a projector, in ``num_processes`` workers a host.
 
     Args:
         parameters: the recipe's; they give the numbers of processes and hosts.

@@ -44,9 +44,7 @@ class Processes:
 
     @property
     def num_on_host(self) -> int:
-        """Processes that share this host's memory, whether they train together or beside each
-        other.
-        """
+        """Processes that share this host's memory, training together or beside each other."""
         return int(os.environ.get("LOCAL_WORLD_SIZE", 1)) if self.is_worker else self.count
 
     def local_slice(self, size: int) -> slice:
@@ -60,8 +58,9 @@ class Processes:
         return tensor
 
     def mean(self, values: list[float]) -> list[float]:
-        """Return the means of ``values`` over the processes, waiting for the device once where
-        there are several.
+        """Return the means of ``values`` over the processes.
+
+        The device is waited for once, where there are several.
         """
         if self.count == 1:
             return values
@@ -69,8 +68,9 @@ class Processes:
         return (self.all_reduce(tensor) / self.count).tolist()
 
     def all_gather(self, tensor: torch.Tensor) -> torch.Tensor:
-        """Return every process's tensor, (B, ...) each, joined by rank to (P * B, ...); no
-        gradient flows.
+        """Return every process's tensor, (B, ...), joined by rank to (P * B, ...).
+
+        No gradient flows.
         """
         if self.count == 1:
             return tensor.detach()
@@ -79,8 +79,9 @@ class Processes:
         return torch.cat(parts)
 
     def mean_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
-        """Replace every gradient by its mean over the processes, in one exchange; those of sharded
-        weights are so.
+        """Replace every gradient by its mean over the processes, in one exchange.
+
+        Those of sharded weights are means already.
 
         Args:
             parameters: that train, alike and in the same order in all processes; those without a
@@ -142,8 +143,9 @@ def join(kind: str = "cuda") -> Processes:
 
 
 def stand_apart(kind: str = "cuda") -> Processes:
-    """Return this process as one that trains by itself beside the others that torch.distributed.run
-    has started.
+    """Return this process as one that trains by itself beside the others.
+
+    torch.distributed.run has started them.
 
     Args:
         kind: ``cuda`` or ``cpu``; without a GPU it is the CPU.
@@ -155,8 +157,9 @@ def stand_apart(kind: str = "cuda") -> Processes:
 
 
 def _own_device(parameter: str, kind: str) -> torch.device:
-    """Return the GPU of this process, made PyTorch's current one, or the CPU where there or
-    asked for is none.
+    """Return this process's GPU, made PyTorch's current one, or the CPU.
+
+    The CPU is taken where there is no GPU, or none asked for.
     """
     if kind == "cpu" or not torch.cuda.is_available():
         return torch.device("cpu")

@@ -1,5 +1,4 @@
-"""FSDP2: weights, gradients and optimizer state of the model spread over the processes that train
-together.
+"""FSDP2: weights, gradients and optimizer state spread over the processes that train together.
 
 Before a block computes, its weights are put together, and they are dropped again after it;
 gradients come out as the mean over the processes, each process with its shard
@@ -25,8 +24,7 @@ if TYPE_CHECKING:
 
 
 def shard(model: nn.Module, blocks: Iterable[nn.Module], processes: Processes) -> None:
-    """Spread the weights of a model over processes, in place; its parameters are new ones of the
-    same names.
+    """Spread a model's weights over processes, in place; parameters are new, names the same.
 
     Args:
         model: all that trains, and what it stands in.

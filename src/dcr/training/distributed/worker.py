@@ -1,5 +1,6 @@
-"""One of the processes that train, together or beside each other: ``python -m
-dcr.training.distributed.worker config.json``.
+"""One of the processes that train, together or beside each other.
+
+    python -m dcr.training.distributed.worker config.json
 
 torch.distributed.run starts it; see `dcr.training.distributed.launcher`. It leaves checkpoints and,
 if it fails, says how.
@@ -77,8 +78,9 @@ def _train(job: dict[str, Any], folder: Path) -> None:
 
 
 def _end_with_parents() -> None:
-    """Kill this process once its starter or the node is gone: an orphan would write beside the
-    next run.
+    """Kill this process once its starter or the node is gone.
+
+    An orphan would write beside the next run.
     """
     parent = os.getppid()
     node = int(os.environ.get(NODE_PID, parent))

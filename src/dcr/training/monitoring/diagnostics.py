@@ -1,5 +1,6 @@
-"""Whether a run's two forces agree: gradients of contrast and of plain noise error, taken apart
-on one batch.
+"""Whether a run's two forces agree: gradients of contrast and of plain noise error on one batch.
+
+They are taken apart.
 """
 
 from __future__ import annotations
@@ -29,13 +30,12 @@ def diagnose(
     number: int,
     rows_per_chunk: int,
 ) -> dict[str, float]:
-    """Return norms and cosine of the two gradients, and mean similarities of anchors to view,
-    target and negatives.
+    """Return norms and cosine of the two gradients, and mean similarities of anchors.
 
-    The contrast is the method's own: of image features for ``naive`` (which has no similarities of
-    predictions), of predictions for all others. A negative cosine is the conflict that DCR is made
-    against (arXiv 2603.04803). The model's gradients must be cleared, and are cleared again;
-    nothing else changes.
+    These are to view, target and negatives. The contrast is the method's own: of image features for
+    ``naive`` (which has no similarities of predictions), of predictions for all others. A negative
+    cosine is the conflict that DCR is made against (arXiv 2603.04803). The model's gradients must
+    be cleared, and are cleared again; nothing else changes.
 
     Args:
         micro_step: of the run.
@@ -87,9 +87,7 @@ def _take_gradient(micro_step: MicroStep, trainable: dict[str, nn.Parameter]) ->
 
 
 def _first_samples(batch: Batch, count: int) -> Batch:
-    """Return the first samples of a batch with all their views, contrasted with each other
-    alone.
-    """
+    """Return a batch's first samples with all their views, contrasted with each other alone."""
     size = len(batch.pixels)
     views = batch.view_pixels.unflatten(0, (-1, size))[:, :count].flatten(0, 1)
     per_sample = ("keys", "pixels", "noisy_latents", "targets", "timesteps")

@@ -1,5 +1,6 @@
-"""What the user sees of a run: its plan, a progress bar, trackers, diagnostics and pictures. It
-changes nothing.
+"""What the user sees of a run: plan, progress bar, trackers, diagnostics and pictures.
+
+It changes nothing.
 """
 
 from __future__ import annotations
@@ -123,8 +124,9 @@ class Monitor:
             yield batch
 
     def diagnose(self, step: int, batch: Batch, rows_per_chunk: int) -> dict[str, float]:
-        """Return a step's diagnostics where they are due; see
-        `dcr.training.monitoring.diagnostics`.
+        """Return a step's diagnostics where they are due.
+
+        See `dcr.training.monitoring.diagnostics`.
 
         Args:
             step: optimizer steps done with this one.

@@ -23,8 +23,7 @@ _log = logging.getLogger(__name__)
 
 
 def check_trackers(names: Sequence[str]) -> None:
-    """Warn, before hours are spent on what comes before training, of each tracker that could not
-    start now.
+    """Warn of each tracker that could not start now, before hours are spent on what comes first.
 
     Args:
         names: as in `Trackers`.
@@ -45,13 +44,12 @@ def check_trackers(names: Sequence[str]) -> None:
 
 
 class Trackers:
-    """The trackers of one run, each in a folder of its own under ``folder``; MLflow knows its own
-    place.
+    """The trackers of one run, each in a folder of its own under ``folder``.
 
-    A run that goes on from a checkpoint is told again from its first step, so that no step is there
-    twice and none that the checkpoint does not know: DVCLive and TensorBoard write their files
-    anew, W&B and MLflow begin another run. A tracker that fails is left out from then on, with a
-    warning.
+    MLflow knows its own place. A run that goes on from a checkpoint is told again from its first
+    step, so that no step is there twice and none that the checkpoint does not know: DVCLive and
+    TensorBoard write their files anew, W&B and MLflow begin another run. A tracker that fails is
+    left out from then on, with a warning.
 
     Args:
         names: ``dvclive``, ``tensorboard``, ``wandb``, ``mlflow``.
@@ -172,8 +170,9 @@ def _check_dvclive() -> None:
 
 
 def _check_wandb() -> None:
-    """Look for what lets it start without asking anybody; a run of its own would stand on the
-    server for ever.
+    """Look for what lets it start without asking anybody.
+
+    A run of its own would stand on the server for ever.
     """
     import wandb
 

@@ -1,6 +1,4 @@
-"""What the methods have in common: their collaborators, the pull to the base encoder, and the
-error of the noise.
-"""
+"""What the methods have in common: collaborators, the pull to the base encoder, noise errors."""
 
 from __future__ import annotations
 
@@ -121,9 +119,7 @@ class Objective(ABC):
 
 
 def noise_errors(predictions: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Return the mean squared error, (R,), of ``predictions`` against ``targets``, (R, C, h, w)
-    each.
-    """
+    """Return the mean squared error, (R,), of ``predictions``, (R, C, h, w), to ``targets``."""
     return (
         F.mse_loss(at_least_float32(predictions), targets, reduction="none").flatten(1).mean(dim=1)
     )
@@ -132,8 +128,7 @@ def noise_errors(predictions: torch.Tensor, targets: torch.Tensor) -> torch.Tens
 def sum_up(
     chunks: list[dict[str, torch.Tensor]], once: dict[str, torch.Tensor]
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """Return the sum over the chunks of each scalar, by name, and the scalars that are there
-    ``once``.
+    """Return the sum over the chunks of each scalar, by name, and the scalars that are ``once``.
 
     It is the one wait for the device in a micro-step.
     """
@@ -147,8 +142,9 @@ def sum_up(
 
 
 def send_back(*pairs: tuple[torch.Tensor, torch.Tensor | None]) -> None:
-    """Send gradients back from the model's outputs, all in one pass; pairs without a gradient
-    are left out.
+    """Send gradients back from the model's outputs, all in one pass.
+
+    Pairs without a gradient are left out.
     """
     outputs, gradients = zip(*(pair for pair in pairs if pair[1] is not None), strict=True)
     torch.autograd.backward(outputs, gradients)

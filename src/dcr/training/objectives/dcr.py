@@ -1,5 +1,6 @@
-"""Diffusion Contrastive Reconstruction (arXiv 2603.04803): the contrast of predicted noise, row by
-row.
+"""Diffusion Contrastive Reconstruction: the contrast of predicted noise, row by row.
+
+Source: arXiv 2603.04803.
 
 Row i of the loss uses only predictions of row i, so that a row's graph can be sent back and
 forgotten before the next row is predicted: the gradients are those of the whole grid, in the memory
@@ -29,9 +30,7 @@ class DcrObjective(Objective):
     """The DCR loss, with a share of plain noise error where that is asked for."""
 
     def step(self, batch: Batch, rows_per_chunk: int) -> dict[str, float]:
-        """Add the gradients of a ``batch``, ``rows_per_chunk`` rows at a time; see
-        `Objective.step`.
-        """
+        """Add a ``batch``'s gradients, ``rows_per_chunk`` rows at a time; see `Objective.step`."""
         size = len(batch.pixels)
 
         # Encode images and views in one pass. Rows gather their gradients in leaves: `columns` and
@@ -72,9 +71,7 @@ class DcrObjective(Objective):
         return {**sums, **once, "loss": sums["loss"] + sum(once[name] for name in pull)}
 
     def _resample(self, batch: Batch, columns: Columns) -> Resampling:
-        """Return what the frozen CLIP makes of this process's rows; nothing where it is not
-        asked.
-        """
+        """Return what the frozen CLIP makes of this process's rows; nothing if not asked."""
         if self.contrast.resampler is None:
             return Resampling()
         gather = self.processes.all_gather if self.contrast.gathers else torch.Tensor.detach
@@ -85,11 +82,10 @@ class DcrObjective(Objective):
     def _predict_rows(
         self, batch: Batch, rows: torch.Tensor, columns: Columns, views: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return rows of the grid, (R, K, C, h, w), where each row's anchor stands, (R,), and its
-        views' predictions.
+        """Return rows of the grid, their anchors' places, and their views' predictions.
 
-        K is every image of the batch; where negatives are sampled or have no gradient, the anchor
-        comes first and then its negatives.
+        The rows are (R, K, C, h, w), the places (R,). K is every image of the batch; where
+        negatives are sampled or have no gradient, the anchor comes first and then its negatives.
 
         Args:
             batch: what the step sees.
@@ -154,8 +150,9 @@ class DcrObjective(Objective):
         return losses if pull is None else losses + pull, parts | measures
 
     def _split_made(self, positives: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Return the positives of the contrast, and the pull towards the made one, (R,), which
-        stays out of it.
+        """Return the positives of the contrast, and the pull towards the made one, (R,).
+
+        The latter stays out of the contrast.
         """
         weight = self.contrast.synthetic_weight
         if not weight:
@@ -166,8 +163,9 @@ class DcrObjective(Objective):
     def _loss(
         self, num_positives: int, num_negatives: int, num_columns: int, resampling: Resampling
     ) -> Loss:
-        """Return the loss of similarities to positives, the target last, and to columns, -inf at
-        the anchor.
+        """Return the loss of similarities to positives and to columns.
+
+        The target is the last positive; columns are -inf at the anchor.
 
         It is the recipe's signal, or DCR's own contrast, in which the sum over negatives is scaled
         up where they are a sample.

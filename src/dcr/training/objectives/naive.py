@@ -1,6 +1,4 @@
-"""The naive combination that DCR is made against: a contrast of image features beside a
-reconstruction.
-"""
+"""The naive combination that DCR is made against: image features' contrast and reconstruction."""
 
 from __future__ import annotations
 
@@ -17,13 +15,15 @@ from dcr.training.objectives.base import Objective, send_back, sum_up
 
 
 class NaiveObjective(Objective):
-    """``contrast_weight`` * InfoNCE between image features of two views +
-    ``reconstruction_weight`` * noise error.
+    """InfoNCE between image features of two views, plus the noise error.
+
+    It is ``contrast_weight`` * InfoNCE + ``reconstruction_weight`` * noise error.
     """
 
     def step(self, batch: Batch, rows_per_chunk: int) -> dict[str, float]:
-        """Add the gradients of a ``batch``, its noise error by ``rows_per_chunk``; see
-        `Objective.step`.
+        """Add a ``batch``'s gradients, its noise error by ``rows_per_chunk``.
+
+        See `Objective.step`.
         """
         pixels = torch.cat([batch.pixels, batch.view_pixels])
         features, projections = self.precision.encode(self.model, pixels)
@@ -47,8 +47,9 @@ class NaiveObjective(Objective):
         return {"loss": sum(parts.values()), **parts, **{name: once[name] for name in measures}}
 
     def _contrast(self, features: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        """Send the weighted contrast of all features, ((1 + V) * B, d), back; return it and its
-        gradient in them.
+        """Send the weighted contrast of all features, ((1 + V) * B, d), back.
+
+        It is returned with its gradient in them.
         """
         columns = [
             Columns(part, self.contrast.gathers, self.processes)

@@ -1,5 +1,4 @@
-"""Cross-attention to the empty prompt plus a condition, computed from keys and values that are the
-same at every call.
+"""Cross-attention to the empty prompt plus a condition, with constant keys and values.
 
 The same vector p added to every token shifts all attention scores of a query alike, so
 ``cross_attention(x, U + p) = cross_attention(x, U) + W_o W_v p``: keys K and values V of the empty
@@ -83,12 +82,11 @@ class ConstantPromptProcessor:
         return attend(queries[:: self.columns]).repeat_interleave(self.columns, dim=0)
 
     def _attend(self, attention: Attention, query: torch.Tensor) -> torch.Tensor:
-        """Return what queries, (N, L, w), find in the prompt's keys and values, which are the same
-        for all images.
+        """Return what queries, (N, L, w), find in the prompt's keys and values.
 
-        On a CPU the queries of all images make one long sequence, which takes half the time of
-        short ones. On a GPU they do not: flash attention's backward pass is parallel over images
-        and keys, and the keys are few.
+        These are the same for all images. On a CPU the queries of all images make one long
+        sequence, which takes half the time of short ones. On a GPU they do not: flash attention's
+        backward pass is parallel over images and keys, and the keys are few.
         """
         queries = (query if query.is_cuda else query.flatten(0, 1)[None]).unflatten(
             -1, (attention.heads, -1)
@@ -127,10 +125,10 @@ class FoldedPrompt:
 
 
 def _folds(attention: Attention, prompt: torch.Tensor) -> bool:
-    """Tell whether folding takes fewer operations, w T H of a query in place of (w + T) H d, and is
-    as exact.
+    """Tell whether folding takes fewer operations, and is as exact.
 
-    Half precision would round the scores, which flash attention keeps in float32.
+    A query's are w T H in place of (w + T) H d. Half precision would round the scores, which flash
+    attention keeps in float32.
     """
     tokens = prompt.shape[1]
     width = attention.query_dim
@@ -145,9 +143,7 @@ def _folds(attention: Attention, prompt: torch.Tensor) -> bool:
 
 
 def allows_constant_prompt(unet: nn.Module) -> bool:
-    """Tell whether the condition enters ``unet``, one of diffusers', through plain
-    cross-attention alone.
-    """
+    """Tell whether conditions enter diffusers' ``unet`` through plain cross-attention alone."""
     config = unet.config
     if getattr(config, "encoder_hid_dim_type", None) or getattr(
         config, "addition_embed_type", None
@@ -158,9 +154,7 @@ def allows_constant_prompt(unet: nn.Module) -> bool:
 
 
 def cross_attention(unet: nn.Module) -> list[Attention]:
-    """Return the layers of ``unet`` through which a condition enters, in the order of its
-    modules.
-    """
+    """Return the layers of ``unet`` through which a condition enters, in its modules' order."""
     return [
         module
         for module in unet.modules()

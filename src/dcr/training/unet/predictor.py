@@ -139,9 +139,7 @@ class Predictor:
 
     @contextmanager
     def _constant(self, columns: int, constant: bool) -> Iterator[None]:
-        """Put the processors with constant keys and values in place, and the UNet's own back
-        afterwards.
-        """
+        """Put the constant processors in place, and the UNet's own back afterwards."""
         own = [attention.processor for attention in self._attention]
         try:
             for attention, processor in (
@@ -194,9 +192,7 @@ def _once_a_row(modules: list[nn.Module], columns: int) -> Iterator[None]:
     """Let the modules see each row once and repeat what they return for its columns."""
 
     def forward(own: Any, *args: Any, **kwargs: Any) -> Any:
-        """Call ``own``, the module's forward, with the first column of every row, and repeat
-        what it returns.
-        """
+        """Call ``own``, the module's forward, with every row's first column; repeat the result."""
         size = max(t.shape[0] for t in _tensors((args, kwargs)) if t.ndim)
         args, kwargs = _map((args, kwargs), lambda t: t[::columns] if _is_batch(t, size) else t)
         return _map(

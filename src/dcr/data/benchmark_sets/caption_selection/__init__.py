@@ -39,10 +39,9 @@ _LAYOUTS: tuple[tuple[Callable[[Folder], bool], Opener], ...] = (
 
 
 def find_caption_selection(folder: Folder) -> Opener | None:
-    """Return what opens a local ``folder`` whose files are of caption selection alone; None where
-    it holds none of them.
+    """Return what opens a local ``folder`` of caption selection, None if it is no such folder.
 
-    MMVP-VLM's folder and tars are of other kinds as well, see `open_mmvp_pairs` and
-    `open_web_dataset`.
+    Its files are of caption selection alone. MMVP-VLM's folder and tars are of other kinds as well,
+    see `open_mmvp_pairs` and `open_web_dataset`.
     """
     return next((opener for is_layout, opener in _LAYOUTS if is_layout(folder)), None)

@@ -10,8 +10,9 @@ from dcr.errors import UserError
 
 
 def find_images(folder: Folder, candidates: Sequence[str], image: str, where: str) -> str:
-    """Return which of ``candidates`` holds the first image, with a slash behind it; "" for the
-    set's folder itself.
+    """Return which of ``candidates`` holds the first image, with a slash behind it.
+
+    It is "" for the set's folder itself.
 
     Args:
         folder: the set's, a local one.

@@ -8,11 +8,11 @@ from dcr.data.benchmark_sets.mmvp_vlm import MMVPSet, open_mmvp
 
 
 def open_mmvp_pairs(folder: Folder) -> CaptionSelectionSet:
-    """Open an MMVP-VLM folder for all rules of caption selection; image_score is its own, and by it
-    the kind mmvp_vlm scores the types.
+    """Open an MMVP-VLM folder for all rules of caption selection.
 
-    Its images are embedded and kept as those of `MMVPSet`, so that a recipe which lists the folder
-    under both kinds embeds them once.
+    image_score is its own, and by it the kind mmvp_vlm scores the types. Its images are embedded
+    and kept as those of `MMVPSet`, so that a recipe which lists the folder under both kinds embeds
+    them once.
 
     Args:
         folder: as for `dcr.data.benchmark_sets.mmvp_vlm.open_mmvp`.

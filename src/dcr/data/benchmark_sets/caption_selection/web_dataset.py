@@ -19,8 +19,7 @@ RULES = ("group_score", "text_score", "image_score")
 
 
 def open_web_dataset(folder: Folder) -> CaptionSelectionSet:
-    """Open tars of samples of an image and its captions in ``txt``, one a line, of which the first
-    is right.
+    """Open tars of samples of an image and its captions in ``txt``, one a line, the first right.
 
     The captions are read with the images, tar by tar; opening reads none of them.
 

@@ -19,8 +19,9 @@ _Written = tuple[str, Box | None]  # the path of an image, and its box
 
 
 def write_jsonl(dataset: CaptionSelectionSet, target: Path) -> None:
-    """Write a set to ``target``, whole or not at all; images keep their bytes, and equal ones are
-    written once.
+    """Write a set to ``target``, whole or not at all.
+
+    Images keep their bytes, and equal ones are written once.
 
     Args:
         dataset: the set; each of its images is decoded once, so that a broken one is found here.
