@@ -260,7 +260,8 @@ class TestLicence:
     RECORD = {"backbone": {"source": "org/name@c0ffee", "licence": "mit"}}  # noqa: RUF012
 
     def licence(self, stated, record, backbone="org/name@c0ffee"):
-        return RecipeParameters(name="mine", licence=stated).with_licence(record, backbone).licence
+        own = RecipeParameters(name="mine", licence=stated, data_licence=None, shards="s")
+        return own.with_licence(record, backbone).licence
 
     def test_is_what_the_recipe_states(self):
         assert self.licence("apache-2.0", self.RECORD) == "apache-2.0"

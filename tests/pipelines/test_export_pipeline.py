@@ -2,6 +2,7 @@
 what was measured.
 """
 
+import json
 import re
 from functools import partial
 from pathlib import Path
@@ -30,7 +31,7 @@ from dcr.parameters import (
     TrainingParameters,
 )
 from dcr.parameters.section import merge
-from dcr.pipelines.export.nodes import compose_card, export_encoder
+from dcr.pipelines.export.nodes import add_data_card, compose_card, export_encoder
 from dcr.training.model import prepare_tower, tower_state
 from measured import comparison
 from models import TEXTS, pixels, randomize_adapter, tiny_hf_clip, tiny_open_clip, tiny_siglip
@@ -68,7 +69,7 @@ def card(
     alignment=NOT_ALIGNED,
     **tables,
 ):
-    recipe = RecipeParameters(name="demo", licence="mit")
+    recipe = RecipeParameters(name="demo", licence="mit", data_licence=None, shards="shards")
     tables = {
         "intervals": INTERVALS,
         "comparisons": COMPARISONS,
@@ -411,3 +412,20 @@ def test_weights_of_another_training_are_not_exported(source, tmp_path):
         export_encoder(
             parameters, TRAINING, record, {}, base, {"dcr": lambda: weights}, *NOT_ALIGNED, {}
         )
+
+
+def test_what_it_was_trained_on_lies_beside_the_encoder(tmp_path):
+    record = {"accepted_sha256": belonging.SAMPLES, "samples": 3}
+
+    def write_files(folder):
+        (folder / "README.md").write_text("the model card")
+
+    add_data_card(write_files, TRAINED, "# Data", record)(tmp_path)
+    assert (tmp_path / "README.md").read_text() == "the model card"
+    assert (tmp_path / "data_card.md").read_text() == "# Data"
+    assert json.loads((tmp_path / "data_card.json").read_text()) == record
+
+
+def test_a_data_card_of_other_samples_is_refused():
+    with pytest.raises(UserError, match=r"validation\.json does not tell of the samples"):
+        add_data_card(lambda folder: None, TRAINED, "# Data", {"accepted_sha256": "of others"})

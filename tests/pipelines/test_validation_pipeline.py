@@ -57,6 +57,16 @@ def test_every_sample_is_accounted_for(folder):
     assert {"key", "shard", "offset", "sha256", "caption", "width", "height"} <= set(manifest)
 
 
+def test_the_data_card_tells_sources_licence_limits_and_counts(folder):
+    run(folder)
+    card = json.loads((folder / "data_card.json").read_text())
+    assert card["sources"] == [str(folder / "shards")]
+    assert card["licence"] == "cc0-1.0"
+    assert card["accepted_sha256"] == summary(folder)["accepted_sha256"]
+    assert card["limits"]["max_aspect_ratio"] == 3.0
+    assert "38 of 40 samples were trained on" in (folder / "data_card.md").read_text()
+
+
 def test_the_order_of_work_does_not_change_a_byte(folder, tmp_path):
     run(folder)
     names = (
@@ -65,6 +75,8 @@ def test_the_order_of_work_does_not_change_a_byte(folder, tmp_path):
         "validation.json",
         "expectations.json",
         "validation.html",
+        "data_card.md",
+        "data_card.json",
     )
     before = {name: (folder / name).read_bytes() for name in names}
     run(folder, n_jobs=2, backend="threading")

@@ -15,7 +15,7 @@ from kedro_datasets.text import TextDataset
 from dcr.data.benchmark_sets import open_set
 from dcr.datasets.sample_tables import SampleTablesDataset, SelectedSamplesDataset
 from dcr.datasets.shards import ShardsDataset
-from dcr.parameters import ValidationParameters
+from dcr.parameters import RecipeParameters, ValidationParameters
 from dcr.pipelines.validation import create_pipeline
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -33,6 +33,9 @@ def run(shards: str | list[str], folder: Path, **changes) -> None:
     parameters = base | demo | {"n_jobs": 1, **changes, "policies": policies}
     catalog = {
         "params:validation": MemoryDataset(ValidationParameters(**parameters)),
+        "params:recipe": MemoryDataset(
+            RecipeParameters(name="r", licence=None, data_licence="cc0-1.0", shards=shards)
+        ),
         "params:evaluation.sets": MemoryDataset(chosen),
         "expectation_suite": MemoryDataset(
             yaml.safe_load((CONF / "base" / "expectations.yml").read_text())
@@ -48,6 +51,8 @@ def run(shards: str | list[str], folder: Path, **changes) -> None:
         "validation_summary": JSONDataset(filepath=str(folder / "validation.json")),
         "expectation_results": JSONDataset(filepath=str(folder / "expectations.json")),
         "validation_page": TextDataset(filepath=str(folder / "validation.html")),
+        "data_card": TextDataset(filepath=str(folder / "data_card.md")),
+        "data_card_record": JSONDataset(filepath=str(folder / "data_card.json")),
         "rejected": SelectedSamplesDataset(filepath=str(folder / "rejected.parquet")),
         "manifest": SelectedSamplesDataset(filepath=str(folder / "manifest.parquet")),
     }

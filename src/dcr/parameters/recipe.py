@@ -14,10 +14,17 @@ _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 
 
 class RecipeParameters(Section):
-    """What the model cards say of the recipe."""
+    """What the model card and the data card say of the recipe."""
 
     name: str
     licence: str | None
+    data_licence: str | None
+    shards: str | list[str]
+
+    @property
+    def sources(self) -> list[str]:
+        """The shards as the recipe writes them, one pattern or several."""
+        return [self.shards] if isinstance(self.shards, str) else self.shards
 
     def with_licence(self, models: dict[str, Any], backbone: str) -> RecipeParameters:
         """Return these parameters with the licence of the weights that go in, else ``unknown``.

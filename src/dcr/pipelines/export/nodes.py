@@ -137,3 +137,33 @@ def export_encoder(
         dtype=getattr(torch, parameters.dtype),
         vision_only=parameters.vision_only,
     )
+
+
+def add_data_card(
+    write_files: Callable[[Path], None],
+    training_record: dict[str, Any],
+    data_card: str,
+    data_card_record: dict[str, Any],
+) -> Callable[[Path], None]:
+    """Put beside the encoder what it was trained on; return what writes the folder.
+
+    Args:
+        write_files: what `export_encoder` returned.
+        training_record: `training.json`.
+        data_card, data_card_record: of pipeline `validation`, as text and as plain values.
+
+    Raises:
+        UserError: the card is of other samples than those that were trained on.
+    """
+    from dcr.export.writing import write_json
+    from dcr.training import provenance
+
+    provenance.check_samples(training_record, data_card_record)
+
+    def write(folder: Path) -> None:
+        """Write the encoder into ``folder``, and both forms of the data card beside it."""
+        write_files(folder)
+        (folder / "data_card.md").write_text(data_card, encoding="utf-8")
+        write_json(folder / "data_card.json", data_card_record)
+
+    return write

@@ -2,7 +2,7 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from .nodes import compose_card, export_encoder
+from .nodes import add_data_card, compose_card, export_encoder
 
 
 def create_pipeline() -> Pipeline:
@@ -40,8 +40,14 @@ def create_pipeline() -> Pipeline:
                     ),
                     *("params:alignment", "alignments", "alignment_record"),
                 ],
-                outputs="encoder",
+                outputs="encoder_files",
                 name="export_encoder",
+            ),
+            Node(
+                add_data_card,
+                inputs=["encoder_files", "training_record", "data_card", "data_card_record"],
+                outputs="encoder",
+                name="add_data_card",
             ),
         ]
     )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from dcr.parameters import ValidationParameters
+from dcr.parameters import RecipeParameters, ValidationParameters
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,6 +16,19 @@ if TYPE_CHECKING:
     from dcr.validation.tables import SampleTables, TablePlan
 
 SetOpener = Callable[[], "BenchmarkSet"]
+
+_LIMITS = {
+    "min_image_size",
+    "max_aspect_ratio",
+    "max_image_pixels",
+    "min_luminance_spread",
+    "near_duplicate_distance",
+    "evaluation_image_distance",
+    "caption_choice",
+    "tokenizer",
+    "context_length",
+}
+"""Those by which a sample is left out, or its caption chosen; the data card tells them."""
 
 
 def measure_samples(parameters: ValidationParameters, shards: list[str]) -> TablePlan:
@@ -138,21 +151,46 @@ def render_validation_page(
     )
 
 
+def write_data_card(
+    parameters: ValidationParameters,
+    recipe: RecipeParameters,
+    judged: SampleTables,
+    summary: dict[str, Any],
+    expectations: dict[str, Any],
+) -> tuple[str, dict[str, Any]]:
+    """Tell what the data are, for people and for machines: it goes with the encoder.
+
+    Args:
+        parameters: limits and policies, by which samples are left out.
+        recipe: names the sources and their licence.
+        judged, summary, expectations: rows, their counts, and how the suite fared.
+    """
+    from dcr.validation.data_card import Declared, describe_data, render_data_card
+
+    limits = parameters.model_dump(mode="json", include=_LIMITS)
+    declared = Declared(
+        recipe.name, recipe.data_licence, recipe.sources, limits, parameters.policies
+    )
+    record = describe_data(declared, judged, summary, expectations)
+    return render_data_card(record), record
+
+
 def release_manifest(
     parameters: ValidationParameters,
     judged: SampleTables,
     expectations: dict[str, Any],
     summary: dict[str, Any],
     page: str,
+    data_card: dict[str, Any],
 ) -> Callable[[], Iterator[pa.Table]]:
     """Give out the accepted samples, unless something fails.
 
-    The last two inputs are here to be written first.
+    The last three inputs are here to be written first.
 
     Args:
         parameters: its policies say which reasons fail a run.
         judged, expectations: the rows, and how the suite fared.
-        summary, page: not read.
+        summary, page, data_card: not read.
 
     Raises:
         UserError: a policy or a critical expectation fails, or no sample was accepted.

@@ -10,6 +10,7 @@ from .nodes import (
     release_manifest,
     render_validation_page,
     summarize_samples,
+    write_data_card,
 )
 
 _SETS = ("mmvp_vlm", "classification", "retrieval", "more_sets")
@@ -70,6 +71,18 @@ def create_pipeline() -> Pipeline:
                 name="render_validation_page",
             ),
             Node(
+                write_data_card,
+                inputs=[
+                    "params:validation",
+                    "params:recipe",
+                    "judged_samples",
+                    "validation_summary",
+                    "expectation_results",
+                ],
+                outputs=["data_card", "data_card_record"],
+                name="write_data_card",
+            ),
+            Node(
                 release_manifest,
                 inputs=[
                     "params:validation",
@@ -77,6 +90,7 @@ def create_pipeline() -> Pipeline:
                     "expectation_results",
                     "validation_summary",
                     "validation_page",
+                    "data_card_record",
                 ],
                 outputs="manifest",
                 name="release_manifest",
