@@ -68,9 +68,8 @@ def constant(values: tuple[float, ...], dtype: torch.dtype, device: torch.device
         dtype: of the tensor.
         device: where it is.
     """
-    with torch.inference_mode(
-        False
-    ):  # whoever asks first may be in it, and training could not use the result
+    # Whoever asks first may be in it, and training could not use the result.
+    with torch.inference_mode(False):
         return torch.tensor(values, dtype=dtype, device=device)
 
 

@@ -19,9 +19,8 @@ from contextlib import suppress
 from pathlib import Path
 
 _HOST = re.sub(r"\W", "-", platform.node()) or "host"
-_TOKEN = secrets.token_hex(
-    4
-)  # tells this process from an earlier one of the same number, as in containers
+# Tells this process from an earlier one of the same number, as in containers.
+_TOKEN = secrets.token_hex(4)
 _numbers = itertools.count()
 _TEMPORARY = re.compile(
     r"\..+\.(?P<host>[\w-]+)\.(?P<pid>\d+)\.(?P<token>[0-9a-f]{8})\.\d+\.tmp", re.DOTALL

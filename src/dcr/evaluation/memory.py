@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     import torch
 
-_PIXEL_BYTES = (
-    1 << 29
-)  # of all parts together: 512 MiB, a set of 40 000 images at 32 px or of 890 at 224 px
+# Of all parts together: 512 MiB, a set of 40 000 images at 32 px or of 890 at 224 px.
+_PIXEL_BYTES = 1 << 29
 
 Words = TypeVar("Words")
 

@@ -72,7 +72,6 @@ def _log_difference(larger: torch.Tensor, smaller: torch.Tensor) -> torch.Tensor
     """Return log(e^larger - e^smaller), and -inf without gradient where that is not positive."""
     difference = smaller - larger
     positive = difference < 0
-    safe = torch.where(
-        positive, difference, -1.0
-    )  # the branch not taken must stay finite: its gradient is times 0
+    # The branch not taken must stay finite: its gradient is times 0.
+    safe = torch.where(positive, difference, -1.0)
     return torch.where(positive, larger + torch.log(-torch.expm1(safe)), -torch.inf)

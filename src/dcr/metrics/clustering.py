@@ -152,9 +152,8 @@ def _adjusted_rand_index(
     The arguments are as above.
     """
     number = len(cell)
-    together, same_label, same_cluster = (
-        sizes - 1 for sizes in (cell, label, cluster)
-    )  # an item's partners
+    # The partners of each item.
+    together, same_label, same_cluster = (sizes - 1 for sizes in (cell, label, cluster))
     pairs, by_label, by_cluster = (
         partners.sum() / 2 for partners in (together, same_label, same_cluster)
     )

@@ -67,9 +67,8 @@ def uniformity_scores(
     for part in row_parts(number, number):
         cosines = (unit[part] @ unit.T).astype(np.float64)
         kernel[part] = np.exp(4 * (np.minimum(cosines, 1) - 1)).sum(axis=1)
-    kernel -= np.exp(
-        4 * (np.minimum(np.einsum("nd,nd->n", unit, unit, dtype=np.float64), 1) - 1)
-    )  # each with itself
+    # Pairs of each with itself are left out.
+    kernel -= np.exp(4 * (np.minimum(np.einsum("nd,nd->n", unit, unit, dtype=np.float64), 1) - 1))
     total = kernel.sum()
     pairs = number * (number - 1)
     influence = 2 * kernel / total - 2 * (number - 1) / pairs

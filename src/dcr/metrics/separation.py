@@ -6,9 +6,8 @@ import numpy as np
 
 from dcr.metrics.embeddings import linearized, sum_by_class
 
-_NO_SPREAD = (
-    1e-12  # mean squared distance of unit vectors, below which they are one point but for rounding
-)
+# Mean squared distance of unit vectors, below which they are one point but for rounding.
+_NO_SPREAD = 1e-12
 
 
 def between_class_share(

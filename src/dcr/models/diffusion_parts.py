@@ -32,9 +32,8 @@ WEIGHTS = {
     "text_encoder": "model",
 }
 CLASSES = {"vae": AutoencoderKL, "unet": UNet2DConditionModel, "scheduler": DDPMScheduler}
-_UNSTATED = (
-    1_000_000  # transformers gives a tokenizer that states no length a number far beyond this one
-)
+# transformers gives a tokenizer that states no length a number far beyond this one.
+_UNSTATED = 1_000_000
 
 
 @dataclass
@@ -109,9 +108,8 @@ class DiffusionSource:
         check_numbers(numbers, state, self.folder / part / "config.json")
         with torch.device("meta"):
             model = self.build(part)
-        renames = getattr(
-            model, "_fix_state_dict_keys_on_load", None
-        )  # attention of VAEs before diffusers 0.15
+        # The attention of VAEs had other names before diffusers 0.15.
+        renames = getattr(model, "_fix_state_dict_keys_on_load", None)
         return model, fit(
             state, model, path, lambda state: renames(state) or state if renames else state
         )

@@ -17,9 +17,8 @@ from dcr.errors import UserError
 from dcr.models.diffusion_parts import CLASSES, PARTS, WEIGHTS, DiffusionSource
 from dcr.models.model_configs import first_line, pick, read_json
 
-_SCHEDULERS = {scheduler.name for scheduler in KarrasDiffusionSchedulers} - {
-    "EDMEulerScheduler"
-}  # EDM has no betas
+# The scheduler of EDM has no betas.
+_SCHEDULERS = {scheduler.name for scheduler in KarrasDiffusionSchedulers} - {"EDMEulerScheduler"}
 _PREDICTIONS = ("epsilon", "v_prediction", "sample")
 _TEXT = (
     *(

@@ -166,9 +166,8 @@ def load_tokenizer(folder: Path, build: Callable[..., Any] | None = None, **opti
         raise UserError(
             f"The tokenizer in {folder} cannot be loaded ({reason}): get its files again"
         ) from error
-    weakref.finalize(
-        tokenizer, shutil.rmtree, copy, ignore_errors=True
-    )  # some read their files again when saved
+    # Some tokenizers read their files again when saved.
+    weakref.finalize(tokenizer, shutil.rmtree, copy, ignore_errors=True)
     return tokenizer
 
 

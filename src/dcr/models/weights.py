@@ -197,9 +197,8 @@ def _strip_prefixes(state: dict[str, Any], expected: Mapping[str, Any]) -> dict[
             {name.removeprefix(prefix): value for name, value in form.items()} for prefix in shared
         ]
     forms += [{prefix + name: value for name, value in forms[0].items()} for prefix in _PREFIXES]
-    return max(
-        forms, key=lambda form: len(form.keys() & expected.keys())
-    )  # the first of equals: as it stands
+    # Of equals the first is taken, which is the state as it stands.
+    return max(forms, key=lambda form: len(form.keys() & expected.keys()))
 
 
 def _without_wrappers(name: str) -> str:

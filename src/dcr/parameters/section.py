@@ -108,9 +108,8 @@ def build(cls: type[_Checked], values: Any, kind: str, prefix: str, see: str) ->
 
 def _explain(cls: type[Checked], exc: ValidationError, kind: str, prefix: str, see: str) -> str:
     error = exc.errors()[0]
-    place = [
-        str(part) for part in error["loc"] if part != "[key]"
-    ]  # pydantic's word for a name that is wrong itself
+    # "[key]" is pydantic's word for a name that is wrong itself.
+    place = [str(part) for part in error["loc"] if part != "[key]"]
     key = (prefix + ".".join(place)).removesuffix(".")
     if error["type"] == "extra_forbidden":
         return f"unknown {kind} {key!r}{_nearest(cls, error['loc'])}; see conf/base"
@@ -121,9 +120,8 @@ def _explain(cls: type[Checked], exc: ValidationError, kind: str, prefix: str, s
     if error["type"] == "model_type":  # pydantic names a Python class
         names = ", ".join(_known(cls, (*error["loc"], "")))
         rule = f"must be a section of values by name ({names})"
-    if (
-        not error["loc"] and error["type"] == "value_error"
-    ):  # a rule about several values at once, which names them
+    # A rule about several values at once, which names them.
+    if not error["loc"] and error["type"] == "value_error":
         return f"{kind} {key!r}: {rule}; see {see}"
     quote = (
         " (put it in quotes)"

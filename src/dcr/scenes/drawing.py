@@ -20,9 +20,8 @@ from dcr.scenes.scenery import cover, draw_surroundings, rgb
 from dcr.scenes.silhouettes import EXTENT, FIELD_SIZE, distance_field
 from dcr.scenes.world import SCENE_CLASSES
 
-_COLOURS = [
-    rgb(c) for c in ("#d81e2c", "#ffc61a", "#1f9d45", "#2450c8")
-]  # in the order of DETAILS["color"]
+# In the order of DETAILS["color"].
+_COLOURS = [rgb(c) for c in ("#d81e2c", "#ffc61a", "#1f9d45", "#2450c8")]
 _WALL = rgb("#d9cdb8")
 _STRIPE = rgb("#8c4a3c")
 

@@ -20,9 +20,8 @@ from dcr.scenes.world import DETAILS, SCENE_CLASSES, TEMPLATES, caption, stateme
 from dcr.seeds import numpy_generator, torch_generator
 
 _BATCH_SIZE = 128
-_NUM_STANDARD_ERRORS = (
-    3  # where no detail is known, chance alone lifts one of nine above this in one run of 80
-)
+# Where no detail is known, chance alone lifts one of nine above this in one run of 80.
+_NUM_STANDARD_ERRORS = 3
 
 
 @torch.no_grad()

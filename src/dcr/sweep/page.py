@@ -43,6 +43,5 @@ def _reach(table: pd.DataFrame, measure: str) -> float:
     """Return the largest distance from zero of any difference's interval, for their axis."""
     bounds = table[[f"{measure}_difference_low", f"{measure}_difference_high"]].abs()
     largest = bounds.max(axis=None)
-    return (
-        float(largest) if largest > 0 else 1.0
-    )  # NaN and nothing but zeros have no axis of their own
+    # NaN and nothing but zeros have no axis of their own.
+    return float(largest) if largest > 0 else 1.0

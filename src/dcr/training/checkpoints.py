@@ -197,9 +197,8 @@ class Checkpoints:
         for path in set(paths) - set(kept):
             shutil.rmtree(path, ignore_errors=True)
         self._starts_anew = False
-        for leftover in self.folder.glob(
-            ".checkpoint-*"
-        ):  # of a process that was killed while it wrote
+        # They are of processes that were killed while they wrote.
+        for leftover in self.folder.glob(".checkpoint-*"):
             shutil.rmtree(leftover, ignore_errors=True)
 
 

@@ -16,9 +16,8 @@ import torch
 from dcr.training.counting import Counted, count
 from dcr.training.step import MicroStep
 
-_SHARE = (
-    0.7  # of free memory that the rows of a chunk may take; the rest is workspace and fragmentation
-)
+# Of free memory that the rows of a chunk may take; the rest is workspace and fragmentation.
+_SHARE = 0.7
 
 
 @dataclass(frozen=True)
@@ -188,8 +187,7 @@ def _rows_that_fit(micro_step: MicroStep, row_bytes: int, kept: int) -> int:
 def free_bytes(device: torch.device, num_processes: int) -> int:
     if device.type == "cuda":
         kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return (
-            torch.cuda.mem_get_info(device)[0] + kept
-        )  # what the allocator keeps is as good as free
+        # What the allocator keeps is as good as free.
+        return torch.cuda.mem_get_info(device)[0] + kept
     available: int = psutil.virtual_memory().available
     return available // num_processes

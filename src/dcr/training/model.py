@@ -44,9 +44,8 @@ class ConditionModel(nn.Module):
     def __init__(self, backbone: Backbone, projector: Projector | TokenProjector) -> None:
         super().__init__()
         self.backbone = backbone
-        self.tower = (
-            backbone.visual
-        )  # registered here so that its parameters are found; the backbone calls it
+        # Registered here so that its parameters are found; the backbone calls it.
+        self.tower = backbone.visual
         self.projector = projector
 
     def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

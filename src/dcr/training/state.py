@@ -86,9 +86,8 @@ def training_state(
     for name, parameter in trainable.items():
         for key, value in optimizer.state.get(parameter, {}).items():
             tensors[f"{_MOMENT}{key}:{name}"] = value
-    found = (
-        (name, full_tensor(tensor)) for name, tensor in tensors.items()
-    )  # one at a time: they are large
+    # One at a time, since full tensors are large.
+    found = ((name, full_tensor(tensor)) for name, tensor in tensors.items())
     return {name: tensor.cpu() for name, tensor in found if keep}
 
 

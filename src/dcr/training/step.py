@@ -21,9 +21,8 @@ from dcr.training.precision import Precision
 from dcr.training.runs import Run
 from dcr.training.unet.predictor import Predictor
 
-_MAX_GRAPHS = (
-    64  # of one kind of block: some six widths of the UNet, times up to seven sizes of a chunk
-)
+# Of one kind of block: some six widths of the UNet, times up to seven sizes of a chunk.
+_MAX_GRAPHS = 64
 _log = logging.getLogger(__name__)
 
 

@@ -17,9 +17,8 @@ from dcr.seeds import derive_seed
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-MAX_TEXT = (
-    10_000  # characters of a caption that are kept and looked at; its length is counted in full
-)
+# Characters of a caption that are kept and looked at; its length is counted in full.
+MAX_TEXT = 10_000
 _FILE_OR_URL = re.compile(
     r"(https?://|www\.)\S+|\S+\.(jpe?g|png|gif|webp|bmp|tiff?|svg)", re.IGNORECASE
 )

@@ -146,9 +146,8 @@ def _keep(pairs: np.ndarray, count: int) -> np.ndarray:
     """
     leaders = np.full(count, -1, np.int64)
     undecided = np.ones(count, bool)
-    pairs = pairs[
-        np.lexsort([pairs[:, 0], pairs[:, 1]])[::-1]
-    ]  # of several kept neighbours the first writes last
+    # Of several kept neighbours the first writes last, and so stays.
+    pairs = pairs[np.lexsort([pairs[:, 0], pairs[:, 1]])[::-1]]
     while len(pairs):
         blocked = np.zeros(count, bool)
         blocked[pairs[:, 1]] = True

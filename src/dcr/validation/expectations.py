@@ -86,9 +86,8 @@ def _define(samples: pd.DataFrame) -> tuple[Any, Any]:
     logging.getLogger("great_expectations").setLevel(logging.WARNING)
     import great_expectations as gx
 
-    logging.getLogger("great_expectations.data_context.types.base").setLevel(
-        logging.WARNING
-    )  # sets its own level
+    # This one sets its own level.
+    logging.getLogger("great_expectations.data_context.types.base").setLevel(logging.WARNING)
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = {"globally": False}
     asset = context.data_sources.add_pandas("samples").add_dataframe_asset("samples")

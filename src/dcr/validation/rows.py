@@ -29,12 +29,13 @@ SCHEMA = pa.schema(
 )  # fmt: skip
 
 
+# Findings on a sample whose image is there, but was not read.
 _IMAGE_IS_THERE = {
     "tar_truncated",
     "unsafe_member",
     "member_too_large",
     "dotted_name",
-}  # but it is not read
+}
 
 
 @dataclass(frozen=True)

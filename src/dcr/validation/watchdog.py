@@ -56,9 +56,8 @@ def watched(
     def look(*_: object) -> None:
         if time.thread_time() - start > most:
             raise GivenUp(f"it took more than {most:.0f} seconds of computing")
-        if (
-            alone and _resident_bytes() - before > gigabytes * 1e9
-        ):  # threads have their memory in common
+        # Threads have their memory in common, so it is measured for a process alone.
+        if alone and _resident_bytes() - before > gigabytes * 1e9:
             raise GivenUp(f"it took more than {gigabytes:g} GB of memory")
 
     if not alone:
@@ -68,9 +67,8 @@ def watched(
     try:
         signal.setitimer(signal.ITIMER_PROF, _TICK, _TICK)
         if multiprocessing.parent_process() is not None:
-            signal.setitimer(
-                signal.ITIMER_VIRTUAL, most + _KILL_SECONDS
-            )  # SIGVTALRM ends a process
+            # SIGVTALRM ends a process.
+            signal.setitimer(signal.ITIMER_VIRTUAL, most + _KILL_SECONDS)
         yield look
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)

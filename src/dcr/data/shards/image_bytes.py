@@ -86,9 +86,8 @@ def _check_scans(content: bytes, place: int, frame: tuple[int, bytes] | None) ->
         and frame[1] == content[place + 4 : place + 5]
     ):
         return  # the first scan has all components, and decoders stop behind it
-    if (
-        content.count(b"\xff\xda", place) <= _SCANS
-    ):  # markers, and perhaps bytes of metadata that look like them
+    # These are markers, and perhaps bytes of metadata that look like them.
+    if content.count(b"\xff\xda", place) <= _SCANS:
         return
     scans = 1
     parts = 0

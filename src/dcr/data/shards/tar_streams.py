@@ -13,9 +13,8 @@ from dcr.data.shards.tar_fields import TarDamaged
 
 _PIECE = 1 << 16  # bytes
 _LEAST_EXPANDED = 64 << 20  # bytes to which any stream may expand
-_MOST_TIMES = (
-    100  # its own bytes; headers and padding of small files shrink to a tenth or twentieth
-)
+# Of its own bytes; headers and padding of small files shrink to a tenth or twentieth.
+_MOST_TIMES = 100
 _MOST_MEMORY = 256 << 20  # of xz, which needs 65 MiB at its highest level
 _MARK_BYTES = 10
 _UNPACKERS: dict[bytes, Callable[[], Any]] = {  # by the expression that the first bytes match
@@ -60,9 +59,8 @@ class TarStream:
 
 def _pieces(stream: BinaryIO) -> Iterator[bytes]:
     start = b""
-    while len(start) < _MARK_BYTES and (
-        piece := stream.read(_MARK_BYTES - len(start))
-    ):  # a download gives what came
+    # A download gives what came.
+    while len(start) < _MARK_BYTES and (piece := stream.read(_MARK_BYTES - len(start))):
         start += piece
     unpacker = next((make() for mark, make in _UNPACKERS.items() if re.match(mark, start)), None)
     yield from _plain(start, stream) if unpacker is None else _unpacked(unpacker, start, stream)

@@ -22,11 +22,8 @@ _PLACES = {
     "loss": ("reconstruction_share", "base_embedding_weight", "pull_to", "temperature"),
     "batches": ("negatives_count", "timestep_min", "timestep_max"),
 }
-_TAKEN = (
-    "end_to_end",
-    "stage1",
-    "job",
-)  # a method that has no phases, and folders beside the runs'
+# A method that has no phases, and folders beside the runs'.
+_TAKEN = ("end_to_end", "stage1", "job")
 
 
 class Phase(Checked):

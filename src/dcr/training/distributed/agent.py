@@ -16,9 +16,8 @@ from pathlib import Path
 
 # Read by the imports below.
 os.environ.setdefault("LOGLEVEL", "CRITICAL")
-os.environ.setdefault(
-    "TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "600"
-)  # seconds from SIGTERM to SIGKILL: a step and a save
+# Seconds from SIGTERM to SIGKILL: a step and a save.
+os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "600")
 
 from torch.distributed import run
 from torch.distributed.elastic.multiprocessing import SignalException

@@ -30,9 +30,8 @@ def main(config: str) -> None:
     rank = int(os.environ["RANK"])
     try:
         job = json.loads(Path(config).read_text(encoding="utf-8"))
-        speaks = (
-            rank == 0 or job["at_once"]
-        )  # what trains together has one voice, what trains apart one each
+        # What trains together has one voice, what trains apart one each.
+        speaks = rank == 0 or job["at_once"]
         logging.getLogger("dcr").setLevel(logging.INFO if speaks else logging.ERROR)
         _train(job, Path(config).parent)
     except Exception as exc:
@@ -56,9 +55,8 @@ def _train(job: dict[str, Any], folder: Path) -> None:
     from dcr.training.job import Job
 
     enter = stand_apart if job["at_once"] else join
-    processes = enter(
-        job["device"]
-    )  # before anything is loaded: from here on its own GPU is the current one
+    # Comes before anything is loaded: from here on this process's GPU is the current one.
+    processes = enter(job["device"])
     work = Job(
         TrainingParameters.model_validate(job["parameters"]),
         open_latents(job["latents"]),

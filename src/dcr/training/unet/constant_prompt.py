@@ -58,9 +58,8 @@ class ConstantPromptProcessor:
     ) -> torch.Tensor:
         """Return the attention's output, (N, L, w), for queries (N, L, w)."""
         self.query_depends = hidden_states.requires_grad
-        bias = F.linear(
-            encoder_hidden_states, attention.to_v.weight
-        )  # its own bias is in the prompt's values
+        # The layer's own bias is in the prompt's values.
+        bias = F.linear(encoder_hidden_states, attention.to_v.weight)
         if self._folded is None:
             query = attention.to_q(hidden_states)
             output = attention.to_out[0](

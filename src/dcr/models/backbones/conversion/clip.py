@@ -33,9 +33,8 @@ _VISION_NAMES = [
     ("ln_post.", "post_layernorm."),
     *BLOCK_NAMES,
 ]
-_ARGMAX_EOS = (
-    2  # transformers reads this eos_token_id as "pool at the highest token id", as open_clip does
-)
+# transformers reads this eos_token_id as "pool at the highest token id", as open_clip does.
+_ARGMAX_EOS = 2
 
 
 def to_clip_model(model: Any, eos_token_id: int) -> CLIPModel:
@@ -169,9 +168,8 @@ def _to_clip_state(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         tower = "vision_model." if is_vision else "text_model."
         inner = name.removeprefix("visual." if is_vision else "text.")
         names = _VISION_NAMES if is_vision else TEXT_NAMES
-        if inner.startswith(
-            "text_projection"
-        ):  # a parameter (width, d), or a linear layer's weight (d, width)
+        # It is a parameter (width, d), or a linear layer's weight (d, width).
+        if inner.startswith("text_projection"):
             converted["text_projection.weight"] = (
                 tensor if inner.endswith("weight") else tensor.T.contiguous()
             )

@@ -51,9 +51,8 @@ def cached_tag_file(tag: dict[str, Any]) -> Path | None:
         found = try_to_load_from_cache(repo_id, candidate) if repo_id else None
         if isinstance(found, str):
             return Path(found)
-    downloaded = (
-        Path.home() / ".cache" / "clip" / os.path.basename(tag.get("url", ""))
-    )  # where open_clip puts them
+    # open_clip puts downloads there.
+    downloaded = Path.home() / ".cache" / "clip" / os.path.basename(tag.get("url", ""))
     return downloaded if downloaded.is_file() else None
 
 
