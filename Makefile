@@ -2,7 +2,8 @@
 # make demo    the whole job on the demo's world; a second time only what changed
 # make test    the tests that need neither a GPU nor minutes each
 # make test-torture SEED=7    kills, mutations, bombs, mistakes and faults, whole; make test runs a sample of each
-# make test-slow, test-gpu, test-agreement    those that do, and those that compare with clip-benchmark (the extra `agreement`)
+# make test-slow, test-gpu, test-agreement    those that do, and those that compare with clip-benchmark and run mteb's tasks
+#              (the extras `agreement` and `mieb`)
 PYTHON ?= python3
 BIN := .venv/bin
 # `kedro` and `dvc` of the environment, also where a stage calls them.
@@ -42,12 +43,12 @@ test-torture: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup tests/torture --torture --torture-seed $(SEED)
 
 test-slow: setup
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[dev,cluster,agreement]'
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[dev,cluster,agreement,mieb]'
 	$(BIN)/python -m pytest -m slow
 
 test-agreement: setup
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[dev,agreement]'
-	$(BIN)/python -m pytest tests/evaluation/test_agreement.py
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[dev,agreement,mieb]'
+	$(BIN)/python -m pytest tests/evaluation/test_agreement.py tests/evaluation/test_mieb.py
 
 test-gpu: setup
 	$(BIN)/python -m pytest -m gpu

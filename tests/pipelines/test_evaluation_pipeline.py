@@ -280,6 +280,23 @@ def test_several_sets_come_from_one_list(tmp_path):
     assert scores["clustering"]["acc"] == pytest.approx(1)
 
 
+def test_tasks_of_mteb_come_from_the_same_list(tmp_path):
+    pytest.importorskip("mteb", reason="install the extra `mieb`")
+    from mieb_tasks import write_zero_shot
+
+    path = str(write_zero_shot(tmp_path / "data_of_tasks"))
+    entry = {"name": "colours", "kind": "mieb", "path": path}
+    run(catalog_of(tmp_path, more_sets=[entry], sets=["more_sets"]))
+    scores = read(tmp_path, "scores")
+    assert scores["dcr"]["mieb"] == {"accuracy": 1.0}
+    assert read(tmp_path, "intervals")["dcr"]["mieb"] == {"accuracy": [1.0, 1.0]}
+    difference = read(tmp_path, "comparisons")["dcr"]["mieb"]["accuracy"]["difference"]
+    assert difference["value"] == pytest.approx(1 - scores["base"]["mieb"]["accuracy"])
+    assert difference["low"] < difference["value"] < difference["high"]
+    (record,) = read(tmp_path, "evaluation_sets")
+    assert (record["kind"], record["benchmarks"]) == ("mieb", ["mieb"])
+
+
 def test_sets_of_caption_selection_come_from_the_same_list(tmp_path):
     folders = {
         "winoground": write_winoground(tmp_path / "winoground"),

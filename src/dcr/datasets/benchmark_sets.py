@@ -134,7 +134,14 @@ class BenchmarkSetsDataset(AbstractDataset[object, Opened]):
 
 
 _KEYS = ("name", "kind", "path")
-_KINDS = ("mmvp_vlm", "classification", "retrieval", "caption_selection", "segmentation")
+_KINDS = (
+    "mmvp_vlm",
+    "classification",
+    "retrieval",
+    "caption_selection",
+    "segmentation",
+    "mieb",
+)
 
 
 def _check_entry(entry: Any) -> dict[str, str]:

@@ -131,7 +131,7 @@ class Embedder:
         self._kept: dict[str, np.ndarray] | None = None
         self._memory = memory
         self.batch_size = batch_size
-        self._num_workers = num_workers
+        self.num_workers = num_workers
 
     @cached_property
     def fingerprint(self) -> EncoderFingerprint:
@@ -212,7 +212,7 @@ class Embedder:
 
         def read() -> Iterator[torch.Tensor]:
             ahead = 2 * self.batch_size
-            return map_ahead(prepare, part.samples(), self._num_workers, ahead)
+            return map_ahead(prepare, part.samples(), self.num_workers, ahead)
 
         if self._memory is None:
             return read()

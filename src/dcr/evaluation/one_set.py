@@ -11,6 +11,7 @@ from dcr.data.benchmark_sets import (
     BenchmarkSet,
     CaptionSelectionSet,
     ClassificationSet,
+    MiebSet,
     MMVPSet,
     RetrievalSet,
     SegmentationSet,
@@ -20,6 +21,7 @@ from dcr.evaluation.caption_selection import evaluate_caption_selection
 from dcr.evaluation.classification import evaluate_class_images, evaluate_zero_shot
 from dcr.evaluation.embedding import Embedder
 from dcr.evaluation.labelled import embed_split
+from dcr.evaluation.mieb import evaluate_mieb
 from dcr.evaluation.mmvp_vlm import evaluate_mmvp
 from dcr.evaluation.results import EvaluationOptions, Result
 from dcr.evaluation.retrieval import evaluate_retrieval
@@ -97,6 +99,8 @@ def _evaluate(
             return list(evaluate_caption_selection(embedder, benchmark_set, options, reference))
         if isinstance(benchmark_set, SegmentationSet):
             return list(evaluate_segmentation(embedder, benchmark_set, options))
+        if isinstance(benchmark_set, MiebSet):
+            return list(evaluate_mieb(embedder, benchmark_set, options))
         return _evaluate_classification(embedder, benchmark_set, options, reference)
 
     if embedder.cache is None:
@@ -137,7 +141,7 @@ def _key(
     options: EvaluationOptions,
     reference: Embedder | None,
 ) -> str:
-    compares = options.compare_features and not isinstance(benchmark_set, SegmentationSet)
+    compares = options.compare_features and not isinstance(benchmark_set, SegmentationSet | MiebSet)
     return fingerprint(
         code=code_hash(__name__, *_readers(benchmark_set)),
         encoder=encoder,
@@ -165,10 +169,10 @@ def _relevant(options: EvaluationOptions, benchmark_set: BenchmarkSet) -> dict[s
         unused |= _OF_PROBES
     if not isinstance(benchmark_set, RetrievalSet):
         unused |= _OF_RETRIEVAL
-    if isinstance(benchmark_set, SegmentationSet):
-        unused |= _OF_COMPARISON | {"compare_features"}
-    else:
+    if not isinstance(benchmark_set, SegmentationSet):
         unused |= _OF_SEGMENTATION
+    if isinstance(benchmark_set, SegmentationSet | MiebSet):
+        unused |= _OF_COMPARISON | {"compare_features"}
     if not options.compare_features:
         unused |= _OF_COMPARISON
     return {name: value for name, value in asdict(options).items() if name not in unused}

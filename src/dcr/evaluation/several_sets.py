@@ -82,7 +82,9 @@ def _average(
     }
     first, *others = found.values()
     metrics = [
-        metric for metric in first.scores if all(metric in result.scores for result in others)
+        metric
+        for metric in first.replicates
+        if all(metric in result.replicates for result in others)
     ]
     replicates = {
         metric: np.mean(

@@ -42,9 +42,14 @@ def data_paths(entry: dict[str, Any]) -> list[str]:
     places: list[Any] = []
     for key in ("filepath", "path", "source"):
         places += entry[key] if isinstance(entry.get(key), list) else [entry.get(key)]
-    places += [item.get("path") for item in entry.get("sets", [])]
+    places += [item.get("path") for item in entry.get("sets", []) if not _is_a_task(item)]
     places += list(entry.get("sources", {}).values())
     return [path for place in places if (path := local_path(place)) is not None]
+
+
+def _is_a_task(item: dict[str, str]) -> bool:
+    """Tell whether a set is a task of mteb by its name alone, which lies in the hub's cache."""
+    return item.get("kind") == "mieb" and "/" not in item.get("path", "")
 
 
 class Recipe:

@@ -42,6 +42,7 @@ BENCHMARKS = {
     "caption_alignment": "Text alignment, caption selection",
     "caption_drift": "Drift from the base, caption selection's images",
     "segmentation": "Segmentation by patches",
+    "mieb": "MIEB",
 }
 
 TEXT_BENCHMARKS = (
@@ -69,6 +70,9 @@ EXPLANATIONS = {
     "caption_types": "The same groups type by type, by one rule, and the mean over types.",
     "caption_alignment": "The cosine of an image and its caption, of pairs that belong together.",
     "caption_drift": "The same on the images of caption selection.",
+    "mieb": (
+        "Tasks of the Massive Image Embedding Benchmark, scored by mteb by their own main metrics."
+    ),
     "segmentation": (
         "The class of each pixel, read off the frozen patch tokens, those that LLaVA reads, by a"
         " linear layer and by nearest patches; scored by the mean over classes of intersection over"

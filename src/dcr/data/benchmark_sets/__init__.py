@@ -1,7 +1,7 @@
 """Benchmark sets in their outside layouts.
 
 They are MMVP-VLM's folder, CLIP_benchmark's WebDataset folders, class folders, those of caption
-selection, and Pascal VOC's.
+selection, Pascal VOC's, and tasks of mteb.
 
 Sets are opened with all that can be checked without reading images, then streamed: memory holds one
 sample. Nothing is unpickled, and no name in a file leads out of the set's folder.
@@ -36,6 +36,7 @@ from dcr.data.benchmark_sets.clip_benchmark import is_clip_benchmark, kind_of, o
 from dcr.data.benchmark_sets.converting import write_clip_benchmark
 from dcr.data.benchmark_sets.files import Folder
 from dcr.data.benchmark_sets.masks import MaskedSample
+from dcr.data.benchmark_sets.mieb import MiebSet, open_mieb
 from dcr.data.benchmark_sets.mmvp_vlm import MMVPSet, Pair, open_mmvp
 from dcr.data.benchmark_sets.overrides import read_overrides
 from dcr.data.benchmark_sets.parts import ClassificationSet, Part, RetrievalSet, Sample
@@ -51,6 +52,7 @@ __all__ = [
     "Group",
     "MMVPSet",
     "MaskedSample",
+    "MiebSet",
     "NamedSet",
     "Pair",
     "Part",
@@ -99,6 +101,8 @@ def open_set(
         name: what records call the set; its folder's name by default.
         kind: that it must be, one of `KINDS`; any by default.
     """
+    if kind == "mieb":
+        return open_mieb(str(location), name)
     folder = Folder(str(location))
     if folder.is_local and not folder.has_folder():
         raise UserError(f"no benchmark set at {folder}: the folder does not exist")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 from dcr.data.benchmark_sets.caption_selection import CaptionSelectionSet
+from dcr.data.benchmark_sets.mieb import MiebSet
 from dcr.data.benchmark_sets.mmvp_vlm import MMVPSet
 from dcr.data.benchmark_sets.parts import ClassificationSet, RetrievalSet
 from dcr.data.benchmark_sets.segmentation import SegmentationSet
@@ -17,13 +18,16 @@ logger = logging.getLogger(__name__)
 
 OTHERS = "more_sets"
 OVERRIDES = "overrides"  # behind the name of a set that its overrides change
-BenchmarkSet = MMVPSet | ClassificationSet | RetrievalSet | CaptionSelectionSet | SegmentationSet
+BenchmarkSet = (
+    MMVPSet | ClassificationSet | RetrievalSet | CaptionSelectionSet | SegmentationSet | MiebSet
+)
 KINDS = {
     "mmvp_vlm": MMVPSet,
     "classification": ClassificationSet,
     "retrieval": RetrievalSet,
     "caption_selection": CaptionSelectionSet,
     "segmentation": SegmentationSet,
+    "mieb": MiebSet,
 }
 
 

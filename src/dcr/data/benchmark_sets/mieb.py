@@ -1,0 +1,230 @@
+"""Image tasks of mteb, the Massive Image Embedding Benchmark's (MIEB), as evaluation sets.
+
+A task is named, and its data lie in a folder of that name, as a dataset repository of the hub holds
+them in Parquet; or they are in the hub's cache, and mteb finds them there.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from dcr.data.benchmark_sets.files import Folder
+from dcr.data.benchmark_sets.overrides import NO_OVERRIDES, Overrides
+from dcr.data.benchmark_sets.parts import Part, Sample, digest
+from dcr.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class MiebSet:
+    """A task of mteb with its data.
+
+    Attributes:
+        name: what records call it.
+        task_name: mteb's name of the task.
+        folder: of its data, "" where mteb finds them in the hub's cache.
+        files: in that folder, by split.
+        notes: sentences on what was left out.
+        overrides, is_overridden: as in `dcr.data.benchmark_sets.parts.SplitSet`; there are none.
+    """
+
+    name: str
+    task_name: str
+    folder: str
+    files: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    overrides: Overrides = NO_OVERRIDES
+    is_overridden: bool = False
+
+    @property
+    def splits(self) -> Mapping[str, Sequence[Part]]:
+        """No parts: mteb reads the data, and asks for embeddings by itself."""
+        return {}
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hex sha256 of the task, of mteb's version, and of the data."""
+        from importlib.metadata import version
+
+        words = [self.task_name, version("mteb")]
+        if not self.folder:
+            return digest([*words, str(sorted(_new_task(self.task_name).metadata.dataset.items()))])
+        folder = Folder(self.folder)
+        return digest(
+            [*words, *(f"{split} {name} {folder.sha256(name)}" for split, name in self._named())]
+        )
+
+    def _named(self) -> Iterator[tuple[str, str]]:
+        for split, names in sorted(self.files.items()):
+            yield from ((split, name) for name in names)
+
+    def load(self) -> Any:
+        """Return the ``AbsTask`` of mteb with its data, images as they are encoded in them.
+
+        mteb hands rows on as they are, so that images are decoded where all others are.
+
+        Raises:
+            UserError: the data are not there, or not those of the task.
+        """
+        task = _new_task(self.task_name)
+        with _named_errors(self.task_name, self.folder):
+            if not self.folder:
+                task.load_data()
+            else:
+                _fill(task, self.folder, self.files)
+            task.dataset = _undecoded(task.dataset)
+        return task
+
+    def samples(self, split: str) -> Iterator[Sample]:
+        """Yield the images that scores are computed on, for ``split`` ``test``; none for others."""
+        if split != "test":
+            return
+        from datasets import DatasetDict
+
+        task = self.load()
+        if not isinstance(task.dataset, DatasetDict):  # of retrieval, or with several languages
+            logger.warning("%s: its images are not looked for in the training data", self.name)
+            return
+        for name in task.eval_splits:
+            rows = task.dataset[name]
+            columns = [column for column, kind in rows.features.items() if _is_image(kind)]
+            for column in columns:
+                for number, row in enumerate(rows.select_columns([column])):
+                    key = f"{name}/{column}/{number}"
+                    yield Sample(key, row[column]["bytes"], f"{self.task_name}, {key}")
+
+
+def open_mieb(location: str, name: str | None = None) -> MiebSet:
+    """Open a task: the folder ``location`` of its name with Parquet files, or its name alone.
+
+    A file belongs to the split that its name begins with, as ``test-00000-of-00001.parquet``.
+
+    Args:
+        location: such as ``/data/mieb/CIFAR10ZeroShot``, or ``CIFAR10ZeroShot``.
+        name: what records call the set; the task's by default.
+
+    Raises:
+        UserError: mteb is not installed or has no such task, it is not of images, or a split that
+            it is scored on has no file.
+    """
+    task_name = Path(location).name
+    task = _new_task(task_name)
+    if "image" not in task.metadata.modalities:
+        raise UserError(f"{location}: the task {task_name} of mteb is not of images")
+    if task.metadata.name == location:
+        return MiebSet(name or task_name, task_name, "")
+    folder = Folder(location)
+    if not folder.is_local or not folder.has_folder():
+        raise UserError(f"no benchmark set at {location}: the folder does not exist")
+    if task.metadata.is_multilingual or not _is_a_table(task):
+        raise UserError(
+            f"{location}: the task {task_name} has more tables than one a split; leave the folder"
+            " out and name the task alone: mteb reads it from the hub's cache"
+        )
+    files = _find_files(folder)
+    if absent := [split for split in task.eval_splits if split not in files]:
+        raise UserError(
+            f"{location} has no {absent[0]}-*.parquet, which the task {task_name} is scored on"
+        )
+    return MiebSet(name or task_name, task_name, str(folder), files)
+
+
+def _is_a_table(task: Any) -> bool:
+    from mteb.abstasks.retrieval import AbsTaskRetrieval
+
+    return not isinstance(task, AbsTaskRetrieval)
+
+
+def _new_task(name: str) -> Any:
+    try:
+        import mteb
+    except ImportError as error:
+        raise UserError(
+            f"the task {name} is mteb's, which is not installed: pip install 'dcr[mieb]'"
+        ) from error
+    try:
+        return mteb.get_task(name)
+    except KeyError as error:
+        raise UserError(f"mteb has no task {name!r}: {error.args[0].partition(': ')[2]}") from error
+
+
+def _find_files(folder: Folder) -> dict[str, list[str]]:
+    """Return the Parquet files by split: of the first place that has any, so that repositories with
+    several tables are not mixed.
+    """
+    found: dict[str, list[str]] = {}
+    for place in dict.fromkeys(("", "data", *folder.folders())):
+        for name in folder.files(place, "parquet"):
+            split = os.path.basename(name).partition("-")[0].removesuffix(".parquet")
+            found.setdefault(split, []).append(name)
+        if found:
+            break
+    return found
+
+
+def _fill(task: Any, folder: str, files: Mapping[str, Sequence[str]]) -> None:
+    from datasets import DatasetDict
+
+    task.dataset = DatasetDict({split: _read(folder, names) for split, names in files.items()})
+    task.dataset_transform()
+    task.data_loaded = True
+
+
+def _undecoded(dataset: Any) -> Any:
+    """Return the tables of a task with their images as bytes; what is no table stays."""
+    from datasets import DatasetDict, Image
+
+    if not isinstance(dataset, DatasetDict):
+        return dataset
+    columns = {column for rows in dataset.values() for column in rows.features}
+    for column in columns:
+        if all(_is_image(rows.features.get(column)) for rows in dataset.values()):
+            dataset = dataset.cast_column(column, Image(decode=False))
+    return dataset
+
+
+def _read(folder: str, names: Sequence[str]) -> Any:
+    """Return the rows of some files, whose images lie in them."""
+    import pyarrow.parquet as pq
+    from datasets import Dataset, concatenate_datasets
+    from datasets.table import InMemoryTable
+
+    parts = []
+    for name in names:
+        table = pq.read_table(os.path.join(folder, name))
+        part = Dataset(InMemoryTable(table))
+        for column, kind in part.features.items():
+            if _is_image(kind) and table[column].combine_chunks().field("bytes").null_count:
+                raise UserError(
+                    f"{folder}/{name}: column {column} must hold encoded images, not paths of files"
+                )
+        parts.append(part)
+    return concatenate_datasets(parts)
+
+
+def _is_image(kind: Any) -> bool:
+    return type(kind).__name__ == "Image"
+
+
+@contextmanager
+def _named_errors(task_name: str, folder: str) -> Iterator[None]:
+    """Tell in a sentence whatever mteb and datasets raise when they read a task's data."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        where = folder or "the hub's cache"
+        first = str(error).strip().partition("\n")[0][:200]
+        raise UserError(
+            f"the data of mteb's task {task_name} cannot be read from {where}"
+            f" ({type(error).__name__}: {first}): get them again"
+        ) from error
