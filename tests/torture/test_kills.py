@@ -14,12 +14,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from kedro.framework.startup import bootstrap_project
 
 from corpus import encode
 from dcr.encoder_names import unaligned_name
+from dcr.evaluation.provenance import table_hashes
 from dcr.replacing import is_temporary
 from killing import import_all, run_pipelines
 from project import PROJECT
@@ -45,6 +47,7 @@ PIPELINES = (
     "sweep",
     "ledger",
 )
+REPORTING = ("08_reporting", "07_model_output")
 QUICK = ("ingest", "latents", "export")
 # What tells the time or how long something took: two undisturbed runs differ in it. Trackers begin
 # anew with every run.
@@ -63,26 +66,40 @@ def whole(smoke_project, tmp_path_factory, request):
     ingest = yaml.safe_load((folder / "conf/base/parameters_ingest.yml").read_text())
     ingest["ingest"] |= {"images": str(folder / "pictures"), "table": None}
     (folder / "conf/smoke/parameters_ingest.yml").write_text(yaml.safe_dump(ingest))
-    reporting = folder / "data/08_reporting/smoke"
-    parameters = json.loads((reporting / "training.json").read_text())["parameters"]
-    run = reporting / "sweep" / f"{parameters['signal.name']}-{parameters['seed']}"
-    run.mkdir(parents=True)
-    for file in ("scores.json", "training.json", "this_seed.json"):
-        shutil.copy(reporting / file, run)
-    tables = folder / "data/07_model_output/smoke"
-    table = tables / "sweep" / run.name / "measurements.parquet"
-    table.parent.mkdir(parents=True)
-    shutil.copy(tables / "measurements.parquet", table)
-    evaluated = json.loads((run / "this_seed.json").read_text())  # a sweep aligns nothing
-    evaluated["encoders"] = {
-        n: evaluated["encoders"].get(unaligned_name(n), h) for n, h in evaluated["encoders"].items()
-    }
-    (run / "this_seed.json").write_text(json.dumps(evaluated))
+    finish_a_run_of_the_sweep(folder)
     if request.config.getoption("--torture"):
         for name in ("scenes_validation", "synthesis", "embedding", "sweep", "models"):
             import_all(run_pipelines(folder, "smoke", [name]).modules)
     yield folder
     bootstrap_project(PROJECT)
+
+
+def finish_a_run_of_the_sweep(folder: Path) -> None:
+    """Put the recipe's own run there as one of a sweep, which aligns nothing: its encoder is the
+    one that training left.
+    """
+    reporting, tables = (folder / f"data/{layer}/smoke" for layer in REPORTING)
+    trained, evaluated, scores = (
+        json.loads((reporting / f"{name}.json").read_text())
+        for name in ("training", "this_seed", "scores")
+    )
+    as_trained = {"base": "base", unaligned_name("dcr"): "dcr"}
+    kept = {new: scores[old] for old, new in as_trained.items()}
+    measured = pd.read_parquet(tables / "measurements.parquet")
+    measured = measured[measured["encoder"].isin(list(as_trained))].reset_index(drop=True)
+    measured["encoder"] = measured["encoder"].map(as_trained)
+    evaluated["encoders"] = {new: evaluated["encoders"][old] for old, new in as_trained.items()}
+    parameters = trained["parameters"]
+    run = f"sweep/{parameters['signal.name']}-{parameters['seed']}"
+    for layer in (reporting, tables):
+        (layer / run).mkdir(parents=True)
+    path = tables / run / "measurements.parquet"
+    measured.to_parquet(path)
+    written = {"scores": kept, "measurements": pd.read_parquet(path)}
+    evaluated["tables"] = table_hashes(**written)
+    files = {"training": trained, "this_seed": evaluated, "scores": kept}
+    for name, content in files.items():
+        (reporting / run / f"{name}.json").write_text(json.dumps(content))
 
 
 def copy(whole: Path, target: Path) -> Path:
