@@ -86,10 +86,8 @@ class Found:
 def check_path(world: Path, folder: Path, path: str, precision: str, device: torch.device) -> Found:
     """Train by a path on both devices and compare."""
     name, changes = PATHS[path]
-    changes = changes | {
-        "mixed_precision": precision,
-        "tuning.lora.dropout": 0.0,
-    }  # each device draws its own dropout
+    # Each device draws its own dropout.
+    changes = changes | {"mixed_precision": precision, "tuning.lora.dropout": 0.0}
     results = [
         prepare(world, folder / f"{path}-{precision}-{number}", name, STEPS, **changes)(where)
         for number, where in enumerate((torch.device("cpu"), device))

@@ -94,9 +94,8 @@ def serve(kind: type[Step], setting: Setting, connection: Connection) -> None:
     """Build a step in this process, tell its results and cost, then take timed steps at every
     request.
     """
-    torch.backends.cudnn.allow_tf32 = (
-        False  # float32 is float32 in the comparison; bfloat16 knows no other
-    )
+    # float32 is float32 in the comparison; bfloat16 knows no other.
+    torch.backends.cudnn.allow_tf32 = False
     step = kind(setting)
     loss, gradient = step.compare(setting.batch_size if setting.device == "cpu" else 4)
     free_memory()

@@ -73,9 +73,8 @@ def build_models(setting: Setting) -> tuple[ConditionModel, Diffusion]:
     projector = Projector(backbone.embed_dim, width).requires_grad_(False)
     model = ConditionModel(backbone, projector)
     for parameter in model.trainable().values():
-        torch.nn.init.normal_(
-            parameter, std=0.02
-        )  # LoRA's factor B starts at 0, which leaves A without gradient
+        # LoRA's factor B starts at 0, which leaves A without gradient.
+        torch.nn.init.normal_(parameter, std=0.02)
     return model.to(setting.device), diffusion.to(setting.device)
 
 
@@ -190,9 +189,8 @@ class PlainStep(Step):
             conditions, view_conditions = (
                 self.model(p)[1] for p in (batch.pixels, batch.view_pixels)
             )
-        own, of_views = (
-            empty + c.float()[:, None] for c in (conditions, view_conditions)
-        )  # (B, T, m)
+        # Both are (B, T, m).
+        own, of_views = (empty + c.float()[:, None] for c in (conditions, view_conditions))
         noisy, timesteps = (
             t.repeat_interleave(size, 0) for t in (batch.noisy_latents, batch.timesteps)
         )

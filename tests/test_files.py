@@ -81,9 +81,8 @@ def test_what_is_being_written_by_others_stays(tmp_path):
             three.touch()
         assert one.exists()
         assert two.exists()
-    elsewhere = (
-        tmp_path / f".x.{platform.node()}-2.{2**22 + 1}.{'0' * 8}.0.tmp"
-    )  # a process of another host
+    # A process of another host writes it.
+    elsewhere = tmp_path / f".x.{platform.node()}-2.{2**22 + 1}.{'0' * 8}.0.tmp"
     elsewhere.touch()
     with atomic_path(tmp_path / "one") as one:
         one.touch()

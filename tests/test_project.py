@@ -247,9 +247,8 @@ def test_a_clone_at_another_place_with_compiled_modules_finds_all_that_is_finish
             for path in (project / "data" / cache).rglob("*")
             if path.is_file()
         ]
-        made = [
-            path for path in found if path.name not in ("plan.json", ".dcr.lock")
-        ]  # a list and a lock, made anew
+        # A list and a lock, made anew.
+        made = [path for path in found if path.name not in ("plan.json", ".dcr.lock")]
         return {str(path.relative_to(project)): path.stat().st_mtime_ns for path in made}
 
     before = files()
@@ -263,9 +262,8 @@ def test_a_clone_at_another_place_with_compiled_modules_finds_all_that_is_finish
         cwd=project,
     )
     assert {name for name, time in files().items() if before.get(name) != time} == set()
-    assert result.stderr.count("is finished, taken from") == 1 + 2 * (
-        2 + 1 + 1
-    )  # stage 1; two seeds of phases
+    # Stage 1; two seeds of phases.
+    assert result.stderr.count("is finished, taken from") == 1 + 2 * (2 + 1 + 1)
 
 
 STAGES = (

@@ -222,17 +222,16 @@ def test_whatever_a_run_calls_is_a_dependency_of_its_stage(smoke_project, pipeli
     sources = [dep.removeprefix("src/dcr/") for dep in stage["deps"] if dep.startswith("src/dcr/")]
     called = done.stdout.rpartition("called:")[2].split()
     assert f"dcr.pipelines.{pipeline}.nodes" in called
+    # What Kedro calls beside nodes.
     around = {
         "dcr.framework.hooks",
         "dcr.framework.run_hooks",
         "dcr.framework.session",
         "dcr.faults",
         "dcr.framework.outcome",
-    }  # what Kedro calls beside nodes
-    around |= {
-        "dcr.datasets.atomic",
-        "dcr.datasets.records",
-    }  # every run reads the record of `models` for the licence
+    }
+    # Every run reads the record of `models` for the licence.
+    around |= {"dcr.datasets.atomic", "dcr.datasets.records"}
     for name in {*called} - around:
         parts = name.split(".")[1:]
         module = PACKAGE.joinpath(*parts)

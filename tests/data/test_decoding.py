@@ -165,9 +165,8 @@ def test_an_opened_file_that_is_cut_short_is_a_sentence():
     with pytest.raises(DecodingError, match="truncated") as error:
         to_rgb(Image.open(io.BytesIO(encode((64, 64))[:900])))
     assert error.value.reason == "image_truncated"
-    assert (
-        pickle.loads(pickle.dumps(error.value)).reason == "image_truncated"
-    )  # as processes hand errors on
+    # Processes hand errors on in this way.
+    assert pickle.loads(pickle.dumps(error.value)).reason == "image_truncated"
 
 
 @pytest.mark.filterwarnings("ignore:Image size")

@@ -76,9 +76,8 @@ def test_a_crop_is_the_enlarged_part_of_the_image():
     inside = out[4:-4]
     assert inside.diff().mean().item() == pytest.approx(0.5 / 31, rel=0.05)
     straight = torch.stack([inside, torch.arange(len(inside), dtype=torch.float32)])
-    assert (
-        torch.corrcoef(straight)[0, 1] > 0.999
-    )  # PyTorch's bicubic kernel does not keep ramps exactly
+    # PyTorch's bicubic kernel does not keep ramps exactly.
+    assert torch.corrcoef(straight)[0, 1] > 0.999
 
 
 def test_dark_pixels_survive_the_jitter(pixels):

@@ -154,9 +154,8 @@ def test_linear_probe_reaches_the_same_optimum_and_differs_before_it(monkeypatch
     """
     from clip_benchmark.metrics import linear_probe
 
-    monkeypatch.setattr(
-        torch.Tensor, "cuda", lambda self: self
-    )  # the loop asks for a GPU and needs none
+    # The loop asks for a GPU and needs none.
+    monkeypatch.setattr(torch.Tensor, "cuda", lambda self: self)
     monkeypatch.setattr(torch.nn.Module, "cuda", lambda self: self)
     generator = np.random.default_rng(0)
     labels = generator.integers(0, 3, 500)

@@ -67,9 +67,8 @@ def test_answers_are_paired_by_item_so_that_a_small_sure_change_is_seen():
     difference = comparison.difference
     assert difference.value == pytest.approx(0.05)
     assert comparison.verdict == "better"
-    assert (
-        comparison.before.high > comparison.after.low
-    )  # although the two encoders' own intervals overlap
+    # The two encoders' own intervals overlap nevertheless.
+    assert comparison.before.high > comparison.after.low
     error = np.sqrt(0.05 * 0.95 / 400)
     assert (difference.low, difference.high) == pytest.approx(
         (0.05 - 1.96 * error, 0.05 + 1.96 * error), abs=0.006

@@ -135,9 +135,8 @@ def test_an_encoder_with_the_same_image_tower_shares_image_embeddings_and_scores
     second, num_seen = evaluate(sets, cache, turned)
     assert num_seen == 0
     assert second == evaluate(sets, None, turned)[0]
-    assert (
-        len(set(cache.folder.glob("*.npz")) - scored) == 3
-    )  # of the sets; clusters and probes are those of before
+    # Three are of the sets; clusters and probes are those of before.
+    assert len(set(cache.folder.glob("*.npz")) - scored) == 3
     before, after = (
         {result.benchmark: result.scores for result in results} for results in (first, second)
     )

@@ -114,10 +114,8 @@ def test_training_goes_on_under_a_number_without_a_home_a_cache_or_a_temporary_f
     for place in (tmp_path.parent.parent, tmp_path.parent, tmp_path):
         place.chmod(0o755)
     run("chown", "-R", "12345:12345", str(project), cwd=tmp_path)
-    may_read = [
-        "--inh-caps=+dac_read_search",
-        "--ambient-caps=+dac_read_search",
-    ]  # Python may lie in root's home
+    # Python may lie in root's home.
+    may_read = ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
     nobody = ["setpriv", "--reuid", "12345", "--regid", "12345", "--clear-groups", *may_read]
     nowhere = [
         f"{name}=/nonexistent"

@@ -124,10 +124,8 @@ def snapshot(folder):
 
 def test_every_pipeline_is_tried_here():
     bootstrap_project(PROJECT)
-    assert set(PIPELINES) == set(pipelines) - {
-        "__default__",
-        "models",
-    }  # that one writes a record and the hub's cache
+    # That one writes a record and the hub's cache.
+    assert set(PIPELINES) == set(pipelines) - {"__default__", "models"}
 
 
 @pytest.mark.parametrize(
@@ -159,9 +157,8 @@ def test_what_a_recipe_names_is_the_same_after_every_pipeline(
     before = snapshot(theirs)
     told = {name: project.ends(name) for name in tried}
     after = snapshot(theirs)
-    for path in (
-        after.keys() - before.keys()
-    ):  # drawn at a place of its own, which may lie beside what the recipe names
+    # They are drawn at a place of their own, which may lie beside what the recipe names.
+    for path in after.keys() - before.keys():
         assert path.relative_to(theirs).parts[0] in ("validation_sets", "validation_sets.json")
     assert {path: after.get(path) for path in before} == before
     assert "is not overwritten" in told["scenes"] or "no place to save" in told["scenes"]

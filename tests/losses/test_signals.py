@@ -41,10 +41,8 @@ PARAMETERS = {
     "focal": {"temperature": 0.2, "gamma": 2.0},
     "kernel_mixture": {"temperature": 0.4, "gamma": 1.5},
 }
-STOPPED = {
-    "dclw",
-    "macl",
-}  # a part of them carries no gradient, which finite differences do not know
+# A part of them carries no gradient, which finite differences do not know.
+STOPPED = {"dclw", "macl"}
 TEMPERATURES = [name for name, values in PARAMETERS.items() if "temperature" in values]
 
 

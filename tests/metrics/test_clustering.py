@@ -166,9 +166,8 @@ def test_mini_batches_take_no_memory_between_pairs_of_items():
     cluster(features, 5, seed=0, num_init=1, batch_size=4096)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert (
-        peak < 20 * features.nbytes
-    )  # the distances of all pairs would be 7500 times the features
+    # The distances of all pairs would be 7500 times the features.
+    assert peak < 20 * features.nbytes
 
 
 def test_more_clusters_than_items_is_an_error():

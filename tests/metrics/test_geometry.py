@@ -55,9 +55,8 @@ def test_uniformity_is_wang_and_isolas(features):
 
 def test_uniformity_of_known_layouts():
     assert uniformity_scores(np.ones((9, 4)))["uniformity"] == pytest.approx(0, abs=1e-6)
-    assert uniformity_scores(np.eye(5))["uniformity"] == pytest.approx(
-        -4
-    )  # all squared distances are 2
+    # All squared distances are 2.
+    assert uniformity_scores(np.eye(5))["uniformity"] == pytest.approx(-4)
     with pytest.raises(ValueError, match="at least 2 embeddings, got 1"):
         uniformity_scores(np.ones((1, 4)))
 

@@ -41,9 +41,8 @@ def test_points_are_1_and_labels_that_mean_nothing_are_near_0():
     labels = np.repeat(np.arange(4), 250)
     assert between_class_share(np.eye(4)[labels], labels) == pytest.approx(1)
     noise = np.random.default_rng(0).normal(size=(1000, 16))
-    assert between_class_share(noise, labels) == pytest.approx(
-        3 / 999, abs=2e-3
-    )  # what chance gives in its mean
+    # This is what chance gives in its mean.
+    assert between_class_share(noise, labels) == pytest.approx(3 / 999, abs=2e-3)
 
 
 def test_the_length_of_features_and_the_names_of_classes_do_not_matter():

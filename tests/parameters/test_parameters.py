@@ -201,9 +201,8 @@ WRONG_PHASES = {
 @pytest.mark.parametrize("case", WRONG_PHASES)
 def test_what_is_wrong_with_phases_and_seeds_is_said(parameters, case):
     changes, sentence = WRONG_PHASES[case]
-    own = parameters["training"] | {
-        "baselines": []
-    }  # the recipe's name its own phases, which the case may replace
+    # The recipe's name its own phases, which the case may replace.
+    own = parameters["training"] | {"baselines": []}
     with pytest.raises(UserError, match=sentence) as caught:
         build_parameters(parameters | {"training": own | changes})
     assert "\n" not in str(caught.value)
@@ -216,9 +215,8 @@ def test_the_published_method_may_stand_in_phases_as_the_one_phase_it_is(paramet
         "baselines": [],
         "phases": {"dcr": [{"objective": "dcr"}]} | PHASES,
     }
-    selection = parameters["selection"] | {
-        "candidates": []
-    }  # the recipe's have phases that are not the published one
+    # The recipe's have phases that are not the published one.
+    selection = parameters["selection"] | {"candidates": []}
     build_parameters(
         parameters | {"training": parameters["training"] | changes, "selection": selection}
     )

@@ -36,9 +36,8 @@ def load(folder, family):
     prefix = "local-dir:" if family in ("open_clip", "timm") else ""
     backbone = load_backbone(f"{prefix}{written}")
     align(backbone.model)
-    backbone.model.requires_grad_(
-        False
-    )  # in inference mode matmul asks weights whether they do, not their pretence
+    # In inference mode matmul asks weights whether they do, not their pretence.
+    backbone.model.requires_grad_(False)
     return backbone
 
 

@@ -177,9 +177,8 @@ def test_the_loss_is_a_logarithm_of_exponentials_in_bfloat16(grid):
 
 def test_the_published_loss_is_nan_at_small_temperatures(grid):
     predictions, _, targets = grid
-    matching = predictions[
-        torch.arange(BATCH), torch.arange(BATCH)
-    ]  # exp(1 / tau) is beyond bfloat16
+    # exp(1 / tau) is beyond bfloat16.
+    matching = predictions[torch.arange(BATCH), torch.arange(BATCH)]
     assert published_rows((predictions, matching, targets), 0.010).isnan().all()
     similarities = dcr_similarities(predictions, matching[:, None], targets, torch.arange(BATCH))
     assert infonce(*similarities, 0.010).isfinite().all()

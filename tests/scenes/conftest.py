@@ -23,9 +23,8 @@ def parameters() -> PretrainingParameters:
         yaml.safe_load((CONF / env / "parameters_pretraining.yml").read_text())["pretraining"]
         for env in ("base", "smoke")
     )
-    return PretrainingParameters(
-        **(base | smoke | {"unet_text_width": 32, "unet_text_layers": 1})
-    )  # not as CLIP has
+    # Its text encoder is not as large as CLIP's.
+    return PretrainingParameters(**(base | smoke | {"unet_text_width": 32, "unet_text_layers": 1}))
 
 
 @pytest.fixture(scope="package")

@@ -154,9 +154,8 @@ class TestUsedTokens:
             rows = used if "token_embedding" in name else slice(None)
             first, expected, found = (state[name][rows] for state in states)
             torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
-            assert (expected - first).abs().max() > 0.01 or name.endswith(
-                "k_proj.bias"
-            )  # which softmax does not see
+            # Softmax does not see the keys' bias.
+            assert (expected - first).abs().max() > 0.01 or name.endswith("k_proj.bias")
         others = torch.ones(49408, dtype=torch.bool).index_fill(0, used, False)
         assert torch.equal(
             shrunk.get_input_embeddings().weight[others],

@@ -208,9 +208,8 @@ def test_a_candidate_that_is_of_something_else_now_is_tried_again_and_told(bench
 
 def test_other_sets_are_a_reason_to_evaluate_again_but_not_to_train(bench):
     bench.search(SHORT, LONG)
-    assert (
-        bench.search(SHORT, LONG, sets=["classification"]) == []
-    )  # Materials has the sets, not this list
+    # Materials has the sets, not this list.
+    assert bench.search(SHORT, LONG, sets=["classification"]) == []
     bench.sets = bench.sets[:1]
     assert bench.search(SHORT, LONG) == ["short", "long"]
     assert bench.steps == []

@@ -44,9 +44,8 @@ def prepare(world: Path, folder: Path, name: str, steps: int, **changes) -> Run:
         align(module)
     job = open_job(p, latents, backbone, diffusion, folder)
     projector = fixed_projector(world)
-    torch.backends.mha.set_fastpath_enabled(
-        False
-    )  # which subclasses of tensors, such as pretended ones, never take
+    # Subclasses of tensors, such as pretended ones, never take it.
+    torch.backends.mha.set_fastpath_enabled(False)
 
     def run(device: torch.device) -> tuple[dict[str, torch.Tensor], pd.DataFrame]:
         job.processes = Processes(0, 1, device)

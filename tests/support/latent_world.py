@@ -147,9 +147,8 @@ class Child:
     """
 
     def __init__(self, function: Callable[..., None], *arguments: object) -> None:
-        os.environ["PYTHONPATH"] = os.pathsep.join(
-            sys.path
-        )  # all that the server knows when it imports this module
+        # All that the server knows when it imports this module.
+        os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload([__name__])
         self._receiver, sender = context.Pipe(duplex=False)

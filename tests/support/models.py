@@ -176,9 +176,8 @@ def randomize(model: torch.nn.Module, seed: int = 0) -> None:
             if name.endswith("logit_scale"):
                 parameter.fill_(2.5)
             elif parameter.ndim < 2:
-                parameter.copy_(
-                    0.1 * noise + float(name.endswith("weight"))
-                )  # a norm's weight lies around 1
+                # A norm's weight lies around 1.
+                parameter.copy_(0.1 * noise + float(name.endswith("weight")))
             else:
                 parameter.copy_(noise * parameter[0].numel() ** -0.5)
 

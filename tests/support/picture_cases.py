@@ -20,9 +20,8 @@ RGB, ALPHA = PIXELS[..., :3], PIXELS[..., 3]
 ALPHA[:2], ALPHA[2:4] = 0, 255
 GREY = PIXELS[..., 0]
 DEEP = np.random.default_rng(6).integers(0, 65536, (SIDE, SIDE, 4))  # the same, of 16 bits
-SMOOTH = np.kron(
-    np.random.default_rng(7).integers(60, 200, (2, 2, 4)), np.ones((8, 8, 1), int)
-)  # for lossy formats
+# For lossy formats.
+SMOOTH = np.kron(np.random.default_rng(7).integers(60, 200, (2, 2, 4)), np.ones((8, 8, 1), int))
 
 
 @dataclass(frozen=True)
@@ -260,9 +259,8 @@ def _other_cases():
     yield Case(
         "BMP: 1 to 32 bits", save(Image.fromarray(GREY > 127), "BMP"), opaque((GREY > 127) * 255)
     )
-    yield Case(
-        "BMP: 1 to 32 bits", save(image_of(PIXELS, "RGBA"), "BMP"), opaque(RGB)
-    )  # 32 bits of which 8 are unused
+    # 32 bits of which 8 are unused.
+    yield Case("BMP: 1 to 32 bits", save(image_of(PIXELS, "RGBA"), "BMP"), opaque(RGB))
     yield Case(
         "BMP with a mask of opacity", write_bmp(PIXELS), over_white(RGB, ALPHA), ("transparent",)
     )

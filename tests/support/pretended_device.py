@@ -49,13 +49,8 @@ _INDEXING = (
     "_unsafe_index",
     "_unsafe_index_put",
 )
-_TAKES_NUMBERS = (
-    "fill",
-    "fill_",
-    "masked_fill",
-    "masked_fill_",
-    "where",
-)  # beside pointwise operations
+# Beside pointwise operations.
+_TAKES_NUMBERS = ("fill", "fill_", "masked_fill", "masked_fill_", "where")
 
 
 class DeviceError(RuntimeError):

@@ -43,11 +43,8 @@ _LIKE = (
     "zeros_like",
 )
 _NEW = ("new_empty", "new_full", "new_ones", "new_tensor", "new_zeros")
-_FROM_LISTS = (
-    "as_tensor",
-    "tensor",
-    "new_tensor",
-)  # made on the CPU and copied, which CUDA waits for
+# Made on the CPU and copied, which CUDA waits for.
+_FROM_LISTS = ("as_tensor", "tensor", "new_tensor")
 
 
 class _Event:

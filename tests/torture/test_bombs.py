@@ -27,9 +27,8 @@ def test_bombs_cost_their_own_shard_alone(torture, tmp_path):
     from bombs import BOMBS  # not in the child, whose memory counts
 
     size, names = torture.amount(16 << 20, 256 << 20), torture.choose(list(BOMBS), 6)
-    for together in (
-        [[name] for name in names] if torture.whole else [names]
-    ):  # a child starts in two seconds
+    # A child starts in two seconds.
+    for together in [[name] for name in names] if torture.whole else [names]:
         folders = [tmp_path / name for name in together]
         for name, folder in zip(together, folders, strict=True):
             folder.mkdir()

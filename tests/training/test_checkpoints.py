@@ -279,9 +279,8 @@ def test_sigterm_in_the_last_step_ends_what_would_come_after_the_run(
     monkeypatch.setattr(trainer.Trainer, "optimizer_step", strike)
     with pytest.raises(Stopped, match="stage1: stopped at step 6"):
         jobs.train_projector(open_job(world, tmp_path))
-    projector, _, _ = jobs.train_projector(
-        open_job(world, tmp_path)
-    )  # finished: nothing is trained
+    # It is finished: nothing is trained.
+    projector, _, _ = jobs.train_projector(open_job(world, tmp_path))
     assert_same(projector, {name: undisturbed[name] for name in projector})
 
 

@@ -210,9 +210,8 @@ def test_a_phase_depends_on_the_weights_it_goes_on_from_and_on_what_it_pulls_to(
     assert phase(start) == phase(dict(start), pull_to="base")
     assert len({str(phase(start)), str(phase(other)), str(phase(start, pull_to="phase"))}) == 3
     unpulled = {"base_embedding_weight": 0.0}
-    assert phase(start, **unpulled) == phase(
-        start, **unpulled, pull_to="phase"
-    )  # of no pull there is no end
+    # Without a pull it does not matter where it would go.
+    assert phase(start, **unpulled) == phase(start, **unpulled, pull_to="phase")
 
 
 def test_of_a_run_of_one_phase_no_key_tells_of_phases_decay_or_seeds():

@@ -179,9 +179,8 @@ def test_steps_skipped_before_a_cut_count_with_those_after_it(world, tmp_path, m
     job = open_job(
         world, tmp_path, **{"optimizer.max_skipped_steps": 3, "checkpoints.every_steps": 1}
     )
-    with pytest.raises(
-        UserError, match=r"in \d steps in a row, the last at step 6"
-    ):  # it goes on from step 5
+    # It goes on from step 5.
+    with pytest.raises(UserError, match=r"in \d steps in a row, the last at step 6"):
         jobs.train_projector(job)
 
 

@@ -290,9 +290,8 @@ class TestEqualWork:
         assert f"b.1 is finished, taken from {tmp_path / 'a.1' / 'checkpoint-4'}" in caplog.text
         assert (tmp_path / "b.1/checkpoint-4").is_dir()
         assert trained.runs["a.1"].losses.equals(trained.runs["b.1"].losses)
-        alone = train(
-            world, tmp_path, "b", phases=phases
-        )  # by its own checkpoints, without the other's
+        # By its own checkpoints, without the other's.
+        alone = train(world, tmp_path, "b", phases=phases)
         assert steps == {"a.1": 4, "a.2": 2, "b.2": 1}
         assert_same(alone.towers["b"], trained.towers["b"])
 

@@ -114,8 +114,5 @@ def test_what_methods_have_in_common_is_trained_in_the_shorter_one_first():
     p = parameters(method="long", baselines=["short", "shortest"], phases=phases)
     assert list(shorter_first(stage2_runs(p))) == ["shortest", "short", "long"]
     alike = parameters(method="naive", baselines=["dcr", "reconstruction"])
-    assert list(shorter_first(stage2_runs(alike))) == [
-        "naive",
-        "dcr",
-        "reconstruction",
-    ]  # as the recipe has them
+    # As the recipe has them.
+    assert list(shorter_first(stage2_runs(alike))) == ["naive", "dcr", "reconstruction"]

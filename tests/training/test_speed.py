@@ -158,10 +158,8 @@ def test_blocks_of_tower_and_unet_are_traced_whole(world, monkeypatch, shared):
         == shared
     )
     attentions = [str(graph.graph).count("scaled_dot_product_attention") for graph in graphs]
-    assert set(attentions) == {
-        1,
-        2,
-    }  # a block of the tower, or one of the UNet with both of its attentions
+    # A block of the tower, or one of the UNet with both of its attentions.
+    assert set(attentions) == {1, 2}
     assert len(list(transformer_blocks(micro_step.model.tower))) == 2
 
 

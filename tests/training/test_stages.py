@@ -248,9 +248,8 @@ def test_end_to_end_trains_projector_and_tower_at_once(world):
     numbers = [sum(t.numel() for t in part.values()) for part in (state, start)]
     assert result.trainable_parameters == sum(numbers)
     first = max((t - start[name]).abs().max() for name, t in projector.state_dict().items())
-    assert (
-        first <= 3 * 1e-3 * 1.01
-    )  # AdamW moves a weight by its learning rate a step at most, here projector's
+    # AdamW moves a weight by its learning rate a step at most, here projector's.
+    assert first <= 3 * 1e-3 * 1.01
 
 
 def test_patch_tokens_condition_trains_through_both_stages(world):

@@ -23,9 +23,8 @@ def shards(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["dask", "ray"])
 def test_a_cluster_of_two_workers_gives_the_same_rows(shards, backend, monkeypatch):
-    monkeypatch.setenv(
-        "PYTHONPATH", os.pathsep.join(sys.path)
-    )  # workers are processes of their own
+    # Workers are processes of their own.
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
     calls = [(path, name, LIMITS) for path, name in shards.items()]
     found = list(Workers(backend, 2).run(measure_and_name_worker, calls))
     assert len({process for process, _ in found} - {os.getpid()}) == 2

@@ -20,12 +20,10 @@ from dcr.validation.workers import Workers
 from picture_cases import DEEP, PIXELS, with_orientation, write_png
 from validation_tables import LIMITS, NO_EVALUATION, POLICIES
 
-COSTLY = (
-    encode(seed=14)[:20] + b"\xff\xfe\0\2" * 9_000 + encode(seed=14)[20:]
-)  # nine thousand empty comments
-LONG = (
-    "d" * 70 + "/" + "n" * 90
-)  # more than the 100 bytes of a plain header, not more than ustar can split
+# Nine thousand empty comments.
+COSTLY = encode(seed=14)[:20] + b"\xff\xfe\0\2" * 9_000 + encode(seed=14)[20:]
+# More than the 100 bytes of a plain header, not more than ustar can split.
+LONG = "d" * 70 + "/" + "n" * 90
 
 
 def png(size=(48, 40), colour=(90, 90, 200), frames=1) -> bytes:

@@ -81,9 +81,8 @@ def test_keys_collide_within_and_across_shards(tmp_path):
 
 
 def test_of_nearly_equal_pictures_the_first_is_kept_and_each_other_one_is_near_a_kept_one(tmp_path):
-    chain = [
-        f"{(1 << 8 * i) - 1:016x}" for i in (1, 2, 3)
-    ]  # each 8 bits from the next, 16 from the one after
+    # Each 8 bits from the next, 16 from the one after.
+    chain = [f"{(1 << 8 * i) - 1:016x}" for i in (1, 2, 3)]
     samples = [(str(i), f"h{i}", [], phash) for i, phash in enumerate(chain)]
     assert fates(judged(tmp_path, shard("a", *samples), distance=8)) == [
         ("0", "", "accepted"), ("1", "near_duplicate", "rejected"), ("2", "", "accepted"),

@@ -11,10 +11,8 @@ from dcr.validation.rows import SCHEMA, measure_samples
 from picture_cases import with_orientation
 from validation_tables import LIMITS
 
-ORIGINAL = {
-    "original_width": 480,
-    "original_height": 400,
-}  # of the download, which was made smaller
+# Sizes of the download, which was made smaller.
+ORIGINAL = {"original_width": 480, "original_height": 400}
 SAME = {"original_width": 48, "original_height": 40}
 
 

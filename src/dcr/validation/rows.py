@@ -30,12 +30,7 @@ SCHEMA = pa.schema(
 
 
 # Findings on a sample whose image is there, but was not read.
-_IMAGE_IS_THERE = {
-    "tar_truncated",
-    "unsafe_member",
-    "member_too_large",
-    "dotted_name",
-}
+_IMAGE_IS_THERE = {"tar_truncated", "unsafe_member", "member_too_large", "dotted_name"}
 
 
 @dataclass(frozen=True)

@@ -102,9 +102,8 @@ def test_hidden_states_pixels_and_text_features_are_the_same(python, tmp_path, f
     folder = tmp_path / "encoder"
     write_encoder(folder, load_backbone(source), None, CARD, vision_only=True)
     backbone = load_encoder(folder).backbone
-    texts = [
-        text for text in TEXTS if text.isascii()
-    ]  # this version's tokenizers lack ftfy's repairs
+    # This version's tokenizers lack ftfy's repairs.
+    texts = [text for text in TEXTS if text.isascii()]
     np.save(tmp_path / "pixels.npy", backbone.preprocessing.normalize(pixels()).numpy())
     images(1)[0].save(tmp_path / "image.png")
     (tmp_path / "texts.txt").write_text("|".join(texts))

@@ -81,14 +81,12 @@ class TestWhatAWorkerTakes:
     def test_alone_it_takes_all(self, world, claims):
         names = {"two.1", "two.2", "reconstruction", "naive"}
         assert self.share(world, claims) == names | {f"{name}@1" for name in names}
-        assert (
-            len(list(claims.iterdir())) == 4
-        )  # by seed, what begins with the noise error, and what does not
+        # They are, by seed, what begins with the noise error, and what does not.
+        assert len(list(claims.iterdir())) == 4
 
     def test_what_another_has_taken_it_leaves(self, world, claims):
-        (
-            claims / "taken-0"
-        ).touch()  # the one of most steps: the noise error's, of the recipe's own seed
+        # The one of most steps: the noise error's, of the recipe's own seed.
+        (claims / "taken-0").touch()
         (claims / "taken-1").touch()
         assert self.share(world, claims) == {"naive", "naive@1"}
 

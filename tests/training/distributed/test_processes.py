@@ -222,9 +222,8 @@ def test_workers_that_vanish_are_no_success(tmp_path):
 
 def test_workers_that_have_ended_well_are_no_failure(tmp_path):
     raise_first(tmp_path, 0, stopped=False)
-    with pytest.raises(
-        Stopped, match="the same command goes on from there"
-    ):  # asked after the last step
+    # It was asked after the last step.
+    with pytest.raises(Stopped, match="the same command goes on from there"):
         raise_first(tmp_path, 0, stopped=True)
 
 
@@ -336,9 +335,8 @@ class TestWorkers:
         assert other_host.process.wait() == 1
         said = other_host.process.stderr.read() + capfd.readouterr().err
         assert "Traceback" not in said
-        assert (
-            len(re.findall(f"Error: {sentence}", said)) == 1
-        )  # the node's own host says it by its exception
+        # The node's own host says it by its exception.
+        assert len(re.findall(f"Error: {sentence}", said)) == 1
 
     def test_a_failing_rank_ends_the_node_with_its_own_sentence(self, world, tmp_path, capfd):
         (tmp_path / "stage1").write_text("a file where the first rank must save")
@@ -402,9 +400,8 @@ class TestWorkers:
         assert state["num_samples"] == 4 * 2 + 2 * 4
         told = (tmp_path / "stage1/dvclive/plots/metrics/loss.tsv").read_text().splitlines()
         assert [line.split("\t")[0] for line in told] == ["step", "1", "2", "3", "4", "5", "6"]
-        assert (
-            len(list((tmp_path / "stage1/tensorboard/stage1").glob("events.*"))) == 1
-        )  # the first process's
+        # It is the first process's.
+        assert len(list((tmp_path / "stage1/tensorboard/stage1").glob("events.*"))) == 1
 
 
 def train_without_end(world, folder):

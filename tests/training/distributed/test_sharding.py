@@ -89,9 +89,8 @@ def train_case(rank, count, world, folder, case):
         shares.append(sum(local_shard(p).numel() for p in model.parameters()) / whole_size)
 
     trainer.shard = shard_and_note
-    nn.Module.compile = partialmethod(
-        nn.Module.compile, backend="eager"
-    )  # the traced graphs, without a compiler
+    # The traced graphs, without a compiler.
+    nn.Module.compile = partialmethod(nn.Module.compile, backend="eager")
     changes, parts = CASES[case]
     plain = train(world, folder / "plain", processes, STEPS, **changes)
     for steps, sharding in parts:
@@ -136,9 +135,8 @@ def test_sharded_training_is_plain_training(folder, rank):
         assert torch.allclose(weight, sharded["weights"][name], rtol=0, atol=1e-6), name
     assert sharded["losses"]["step"] == list(range(1, STEPS + 1))
     for column, values in plain["losses"].items():
-        logged = [
-            step for step, value in enumerate(values) if not math.isnan(value)
-        ]  # parts validate at their ends too
+        # Parts validate at their ends too.
+        logged = [step for step, value in enumerate(values) if not math.isnan(value)]
         found = [sharded["losses"][column][step] for step in logged]
         assert found == pytest.approx([values[step] for step in logged], rel=1e-5, abs=1e-6), column
     assert all(0.45 < share < 0.55 for share in shares)

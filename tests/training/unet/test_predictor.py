@@ -88,10 +88,8 @@ def test_savings_change_neither_loss_nor_gradient(tmp_path, blocks, constant_pro
         assert torch.allclose(gradient, expected_gradient, rtol=0, atol=1e-10)
 
 
-FOLDED, AS_THEY_ARE = (
-    12 + 12,
-    8 + 8,
-)  # products of a query per width: with A and B, or with W_q and W_o
+# Products of a query per width: with A and B, or with W_q and W_o.
+FOLDED, AS_THEY_ARE = (12 + 12, 8 + 8)
 
 
 @pytest.mark.parametrize(
