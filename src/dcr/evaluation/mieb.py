@@ -50,8 +50,9 @@ def build_model(embedder: Embedder) -> Any:
             self.model = None
 
         def encode(self, inputs: Any, **options: Any) -> np.ndarray:
-            """Return the embeddings (N, d), float32, of the rows of ``inputs``; ``options`` tell of
-            the task, and change nothing.
+            """Return the embeddings (N, d), float32, of the rows of ``inputs``.
+
+            ``options`` tell of the task, and change nothing.
             """
             found = []
             if "image" in inputs.dataset.features:
@@ -145,8 +146,9 @@ def _run(embedder: Embedder, task: Any, folder: Path) -> list[dict[str, Any]]:
 
 
 def _items_of(task: Any, folder: Path) -> dict[str, np.ndarray]:
-    """Return by metric what it is of each item, (N,), where it is the mean over items; {} where
-    mteb does not tell.
+    """Return each item's value by metric, (N,), where the metric is the mean over items.
+
+    It is {} where mteb does not tell.
     """
     path = folder / task.prediction_file_name
     if len(task.eval_splits) > 1 or not path.is_file():

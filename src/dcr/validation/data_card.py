@@ -1,9 +1,9 @@
-"""What a model was trained on, for those who are handed it: sources, licence, counts, what was left
-out and why.
+"""What a model was trained on, for those who are handed it.
 
-The record is plain values for machines, the card the same in Markdown for people. Both follow the
-questions of Gebru et al. ("Datasheets for Datasets", 2018, arXiv 1803.09010) as far as validation
-can answer them: composition, collection as the source declares it, preprocessing.
+It tells sources, licence, counts, and what was left out and why. The record is plain values for
+machines, the card the same in Markdown for people. Both follow the questions of Gebru et al.
+("Datasheets for Datasets", 2018, arXiv 1803.09010) as far as validation can answer them:
+composition, collection as the source declares it, preprocessing.
 """
 
 from __future__ import annotations

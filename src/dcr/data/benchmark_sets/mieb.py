@@ -157,8 +157,9 @@ def _new_task(name: str) -> Any:
 
 
 def _find_files(folder: Folder) -> dict[str, list[str]]:
-    """Return the Parquet files by split: of the first place that has any, so that repositories with
-    several tables are not mixed.
+    """Return the Parquet files by split: of the first place that has any.
+
+    So repositories with several tables are not mixed.
     """
     found: dict[str, list[str]] = {}
     for place in dict.fromkeys(("", "data", *folder.folders())):
