@@ -7,7 +7,6 @@ items, as of every other measure; of other tasks the score alone is told.
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -52,7 +51,9 @@ def build_model(embedder: Embedder) -> Any:
         def encode(self, inputs: Any, **options: Any) -> np.ndarray:
             """Return the embeddings (N, d), float32, of the rows of ``inputs``.
 
-            ``options`` tell of the task, and change nothing.
+            Args:
+                inputs: a loader of batches, each a dict of lists.
+                options: of the task; they change nothing.
             """
             found = []
             if "image" in inputs.dataset.features:
@@ -101,9 +102,8 @@ def evaluate_mieb(
         UserError: the task's data cannot be read, or mteb cannot score the encoder on it.
     """
     task = dataset.load()
-    with tempfile.TemporaryDirectory() as folder:
-        found = _run(embedder, task, Path(folder))
-        items = _items_of(task, Path(folder))
+    found, predictions = _run(embedder, task)
+    items = _items_of(task, predictions)
     metric = task.metadata.main_score
     extra = {
         name: float(np.mean([scores[name] for scores in found]))
@@ -122,18 +122,24 @@ def evaluate_mieb(
     )  # fmt: skip
 
 
-def _run(embedder: Embedder, task: Any, folder: Path) -> list[dict[str, Any]]:
-    """Return the scores of every split and subset; predictions are written to ``folder``."""
+def _run(embedder: Embedder, task: Any) -> tuple[list[dict[str, Any]], list[Any]]:
+    """Return the scores of every split and subset, and what mteb tells of the items of each.
+
+    mteb writes predictions as JSON, which are gigabytes for a thousand classes: they are kept here.
+    """
     model = build_model(embedder)
     found: list[dict[str, Any]] = []
+    kept: list[Any] = []
+    task._save_task_predictions = lambda predictions, *_, **__: kept.append(predictions)
     for split in task.eval_splits:
         try:
-            scores = task.evaluate(
-                model,
-                split,
-                encode_kwargs={"batch_size": embedder.batch_size, "show_progress_bar": False},
-                prediction_folder=folder,
-            )
+            with tempfile.TemporaryDirectory() as folder:
+                scores = task.evaluate(
+                    model,
+                    split,
+                    encode_kwargs={"batch_size": embedder.batch_size, "show_progress_bar": False},
+                    prediction_folder=Path(folder),
+                )
         except UserError:
             raise
         except Exception as error:  # mteb's tasks are hundreds, and raise anything
@@ -142,29 +148,23 @@ def _run(embedder: Embedder, task: Any, folder: Path) -> list[dict[str, Any]]:
                 f"mteb cannot score its task {task.metadata.name} ({type(error).__name__}: {first})"
             ) from error
         found += scores.values()
-    return found
+    return found, kept
 
 
-def _items_of(task: Any, folder: Path) -> dict[str, np.ndarray]:
+def _items_of(task: Any, predictions: list[Any]) -> dict[str, np.ndarray]:
     """Return each item's value by metric, (N,), where the metric is the mean over items.
 
-    It is {} where mteb does not tell.
+    It is {} where mteb does not tell, or there are several splits or subsets.
     """
-    path = folder / task.prediction_file_name
-    if len(task.eval_splits) > 1 or not path.is_file():
-        return {}
-    told = json.loads(path.read_text(encoding="utf-8"))
-    subsets = [value for name, value in told.items() if name != "mteb_model_meta"]
-    if len(subsets) != 1:
+    if len(predictions) != 1 or len(task.eval_splits) != 1:
         return {}
     (split,) = task.eval_splits
-    predictions = subsets[0][split]
     if task.metadata.type == "ZeroShotClassification":
-        return _zero_shot_items(task, split, predictions)
+        return _zero_shot_items(task, split, predictions[0])
     if task.metadata.type == "Compositionality":
-        return _group_items(task, predictions)
+        return _group_items(task, predictions[0])
     if task.metadata.type == "ImageClassification":
-        return _probe_items(task, split, predictions)
+        return _probe_items(task, split, predictions[0])
     return {}
 
 

@@ -157,9 +157,9 @@ def _new_task(name: str) -> Any:
 
 
 def _find_files(folder: Folder) -> dict[str, list[str]]:
-    """Return the Parquet files by split: of the first place that has any.
+    """Return the Parquet files by split, of the first place that has any.
 
-    So repositories with several tables are not mixed.
+    Repositories with several tables are not mixed so.
     """
     found: dict[str, list[str]] = {}
     for place in dict.fromkeys(("", "data", *folder.folders())):
