@@ -19,7 +19,7 @@ import yaml
 from kedro.framework.startup import bootstrap_project
 
 from dcr.errors import UserError
-from dcr.framework.dvc_files import Recipe
+from dcr.framework.dvc_files import Recipe, data_paths
 from dcr.framework.make_dvc import write_stages
 from dcr.pipeline_registry import register_pipelines
 from project import PROJECT, copy_project
@@ -266,3 +266,12 @@ def test_the_sources_of_a_stage_are_what_its_nodes_and_datasets_import_one_by_th
             file for path in listed for file in ([path] if path.is_file() else path.rglob("*"))
         }
         assert {f for f in files if f.is_file() and "__pycache__" not in f.parts} == expected, name
+
+
+def test_a_task_of_mteb_by_its_name_alone_is_no_path():
+    sets = [
+        {"kind": "mieb", "path": "CIFAR10ZeroShot"},
+        {"kind": "mieb", "path": "/data/mieb/CIFAR10ZeroShot"},
+        {"kind": "segmentation", "path": "VOC2012"},
+    ]
+    assert data_paths({"sets": sets}) == ["/data/mieb/CIFAR10ZeroShot", "VOC2012"]

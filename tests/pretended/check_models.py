@@ -5,7 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
+from dcr.data.benchmark_sets import open_set
 from dcr.devices import resolve_device
+from dcr.evaluation import evaluate_encoder
 from dcr.evaluation.embedding import embed_images, embed_texts
 from dcr.export.folder import write_encoder
 from dcr.files import sha256_folder
@@ -16,11 +18,13 @@ from dcr.positives.making import SynthesisOptions
 from dcr.positives.synthesis import plan_synthesis
 from dcr.training.model import add_lora
 from device_runs import align
+from evaluation_options import quick_options
 from latent_world import OPTIONS, World
 from models import TEXTS, images, randomize_adapter, tiny_hf_clip, tiny_open_clip, tiny_siglip
 from pretended_device import DEVICE, PretendedDevice
 from timm_models import tiny_open_clip_siglip
 from training_world import lora
+from voc_sets import write_voc
 
 CARD = {"base_model": "tiny", "recipe": "demo", "method": "dcr", "licence": "apache-2.0"}
 FAMILIES = {
@@ -63,6 +67,18 @@ def test_embeddings_are_the_cpus(tmp_path, family):
     for one, other in zip(expected, found, strict=True):
         assert (one == other).all()
     assert device.waits.total() <= 10, device.waits  # of three batches of images and one of texts
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_segmentation_is_the_cpus(tmp_path, family):
+    backbone = load(tmp_path / "model", family)
+    sets = [open_set(write_voc(tmp_path / "set", 4, 3))]
+    options = quick_options(num_segmentation_patches=20, probe_max_iterations=5, batch_size=2)
+    (expected,) = evaluate_encoder(backbone, sets, options)
+    with PretendedDevice():
+        backbone.to("cuda")
+        (found,) = evaluate_encoder(backbone, sets, options)
+    assert found == expected
 
 
 @pytest.mark.parametrize("family", FAMILIES)
