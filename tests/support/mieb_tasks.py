@@ -80,3 +80,25 @@ def write_classification(folder: Path, number: int = 60) -> Path:
         table = datasets.Dataset.from_dict(rows, features=datasets.Features(kinds))
         table.to_parquet(place / f"{split}-00000-of-00001.parquet")
     return place
+
+
+def captions_of(number: int, num_ties: int) -> list[tuple[str, str]]:
+    """Return the right and the wrong caption of each picture, of which the first are the same."""
+    return [
+        (f"it is {NAMES[index % 6]}", f"it is {NAMES[(index + (index >= num_ties)) % 6]}")
+        for index in range(number)
+    ]
+
+
+def write_sugar_crepe(folder: Path, number: int, num_ties: int) -> Path:
+    """Write SugarCrepe's data; see `captions_of`."""
+    place = folder / "SugarCrepe"
+    place.mkdir(parents=True)
+    texts = ("caption", "negative_caption")
+    kinds = {"images": datasets.Image()} | {name: datasets.Value("string") for name in texts}
+    rows: dict[str, Any] = {"images": [picture(index) for index in range(number)]}
+    rows |= dict(zip(texts, zip(*captions_of(number, num_ties), strict=True), strict=True))
+    rows |= {name: list(rows[name]) for name in texts}
+    table = datasets.Dataset.from_dict(rows, features=datasets.Features(kinds))
+    table.to_parquet(place / "test-00000-of-00001.parquet")
+    return place
