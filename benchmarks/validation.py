@@ -46,7 +46,9 @@ from dcr.validation.reasons import REASONS
 from dcr.validation.tables import SampleTables, ShardTable, TablePlan, write_tables
 from dcr.validation.workers import Workers
 
-LIMITS = Limits(224, 3.0, 89_478_485, 2.0, "first", "clip", 77, 2.0, 4.0)
+LIMITS = Limits(
+    224, 3.0, 89_478_485, 2.0, 80.0, 242.0, 3.0, None, None, "first", "clip", 77, 2.0, 4.0
+)
 WORDS = (
     "photo",
     "brown",

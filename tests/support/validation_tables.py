@@ -18,6 +18,11 @@ LIMITS = Limits(
     max_aspect_ratio=3.0,
     max_image_pixels=10_000,
     min_luminance_spread=2.0,
+    min_luminance_high=20.0,
+    max_luminance_low=250.0,
+    min_entropy=0.5,
+    min_sharpness=0.5,
+    max_flat_border=0.9,
     caption_choice="first",
     tokenizer=None,
     context_length=77,
@@ -26,6 +31,7 @@ LIMITS = Limits(
 )
 POLICIES = dict.fromkeys(REASONS, "reject") | {
     "caption_missing": "warn",
+    "greyscale": "warn",
     "animated": "accept",
     "tar_damaged": "warn",
 }

@@ -72,7 +72,7 @@ DEFECTS = {
     ),
     "g2": (
         {"png": write_png(DEEP.repeat(3, 0).repeat(3, 1)[..., 0], 0, 16), "txt": b"x"},
-        {"high_bit_depth"},
+        {"high_bit_depth", "greyscale"},
     ),
     "f0": ({"jpg": encode(seed=13), "txt": b"x", "pyd": b"cos\nsystem\n(S'false'\ntR."}, set()),
 }
@@ -246,7 +246,10 @@ def test_images_with_a_further_dot_in_their_names_are_named(tmp_path):
 def test_no_reason_is_left_untested():
     files = [
         Path(__file__),
-        *(Path(__file__).parent / f"test_{name}.py" for name in ("measuring", "rows", "judging")),
+        *(
+            Path(__file__).parent / f"test_{name}.py"
+            for name in ("measuring", "rows", "judging", "looks")
+        ),
     ]
     here = "".join(path.read_text() for path in files)
     assert [reason for reason in [*REASONS, *SHARD_REASONS] if f"{reason}" not in here] == []

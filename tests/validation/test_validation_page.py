@@ -76,7 +76,7 @@ def test_counts_expectations_and_charts_are_shown(page):
     assert re.search(r"<b class=\"yes\">4</b><span>accepted", page)
     assert "expect_it" in page
     assert "not met" in page
-    assert page.count("<svg") == 6
+    assert page.count("<svg") == 8
 
 
 def test_cards_name_where_a_sample_came_from(page, tmp_path):
@@ -91,7 +91,7 @@ def test_a_measure_of_one_value_is_a_number_and_no_chart(tmp_path):
         tables, summarize(tables), {"00000": path}, EXPECTATIONS, POLICIES, num_examples=4, sets={}
     )
     assert "<svg" not in page
-    assert page.count("in every image") == 6
+    assert page.count("in every image") == 8
 
 
 def test_the_sets_whose_images_were_looked_for_are_named(page):

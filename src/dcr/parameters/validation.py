@@ -33,6 +33,11 @@ class ValidationParameters(Section):
     max_aspect_ratio: float = Field(ge=1)
     max_image_pixels: int = Field(gt=0, le=178_956_970)  # beyond it Pillow refuses to open an image
     min_luminance_spread: float = Field(ge=0)
+    min_luminance_high: float = Field(ge=0, le=255)
+    max_luminance_low: float = Field(ge=0, le=255)
+    min_entropy: float = Field(ge=0, le=8)
+    min_sharpness: float | None = Field(ge=0)
+    max_flat_border: float | None = Field(ge=0, le=1)
     max_seconds_per_megabyte: float = Field(gt=0)
     max_gigabytes: float = Field(gt=0)
     caption_choice: Literal["first", "drawn"]

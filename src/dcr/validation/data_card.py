@@ -145,7 +145,7 @@ def render_data_card(record: Mapping[str, Any]) -> str:
     sections = [
         f"# Data of recipe {code(record['recipe'])}",
         f"{record['accepted']:,} of {record['samples']:,} samples were trained on, from"
-        f" {len(record['shards']):,} shards of {record['num_bytes'] / 1e9:.2f} GB;"
+        f" {len(record['shards']):,} shards of {record['num_bytes'] / 1e6:,.1f} MB;"
         f" {left_out:,} were left out.",
         "## Sources",
         "\n".join(f"- {code(source)}" for source in record["sources"]),

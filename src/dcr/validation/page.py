@@ -30,6 +30,8 @@ _COLUMNS = (
     ("Caption length (tokens)", "caption_tokens", 1),
     ("Mean luminance (0 to 255)", "luminance_mean", 1),
     ("Spread of luminance (0 to 255)", "luminance_spread", 1),
+    ("Entropy of luminance (bits)", "entropy", 1),
+    ("Sharpness (variance of the Laplacian)", "sharpness", 1),
 )
 
 

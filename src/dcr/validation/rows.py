@@ -19,7 +19,9 @@ SCHEMA = pa.schema(
         "key": pa.string(), "shard": pa.string(), "offset": pa.int64(),
         "format": pa.string(), "width": pa.int32(), "height": pa.int32(), "mode": pa.string(),
         "exif_orientation": pa.int32(), "animated": pa.bool_(), "decode_error": pa.string(),
-        "luminance_mean": pa.float64(), "luminance_spread": pa.float64(), "phash": pa.string(),
+        "luminance_mean": pa.float64(), "luminance_spread": pa.float64(),
+        "luminance_low": pa.float64(), "luminance_high": pa.float64(), "entropy": pa.float64(),
+        "sharpness": pa.float64(), "flat_border": pa.float64(), "phash": pa.string(),
         "num_bytes": pa.int64(), "sha256": pa.string(),
         "declared_width": pa.int32(), "declared_height": pa.int32(), "declared_sha256": pa.string(),
         "caption": pa.string(), "caption_length": pa.int32(),
@@ -33,26 +35,42 @@ SCHEMA = pa.schema(
 _IMAGE_IS_THERE = {"tar_truncated", "unsafe_member", "member_too_large", "dotted_name"}
 
 
+# Files that hold no colour. One that holds colours which are all grey is not told: of a JPEG the
+# luma alone is decoded.
+_GREY_MODES = {"1", "L", "LA", "I;16", "I;16B", "I"}
+
+
 @dataclass(frozen=True)
 class Limits:
     """Where a sample begins to be wrong.
 
-    Sides and pixels are in px, spread in luminance levels of 0 to 255. ``caption_choice`` is as in
-    `dcr.validation.captions.choose_caption`, ``tokenizer`` as in `token_counter` there, None to
-    count no tokens; ``context_length`` is the number of tokens that the text tower reads. A shard
-    that takes more than ``max_seconds_per_megabyte`` of computing, or ``max_gigabytes`` of memory,
-    is given up; see `dcr.validation.watchdog`.
+    Sides and pixels are in px, spread in luminance levels of 0 to 255, and so are the ends of
+    luminance; entropy, sharpness and border are as in `dcr.validation.looks`. ``caption_choice`` is
+    as in `dcr.validation.captions.choose_caption`, ``tokenizer`` as in `token_counter` there, None
+    to count no tokens; ``context_length`` is the number of tokens that the text tower reads. A
+    shard that takes more than ``max_seconds_per_megabyte`` of computing, or ``max_gigabytes`` of
+    memory, is given up; see `dcr.validation.watchdog`.
     """
 
     min_image_size: int
     max_aspect_ratio: float
     max_image_pixels: int
     min_luminance_spread: float
+    min_luminance_high: float
+    max_luminance_low: float
+    min_entropy: float
+    min_sharpness: float | None
+    max_flat_border: float | None
     caption_choice: str
     tokenizer: str | None
     context_length: int
     max_seconds_per_megabyte: float
     max_gigabytes: float
+
+    @property
+    def has_detail(self) -> bool:
+        """Whether sharpness or borders are asked for."""
+        return self.min_sharpness is not None or self.max_flat_border is not None
 
 
 def measure_samples(samples: list[Sample], shard: str, limits: Limits) -> list[dict[str, Any]]:
@@ -63,7 +81,9 @@ def measure_samples(samples: list[Sample], shard: str, limits: Limits) -> list[d
         shard: its name in tables.
         limits: where a sample begins to be wrong.
     """
-    images = measure_images([sample.image for sample in samples], limits.max_image_pixels)
+    images = measure_images(
+        [sample.image for sample in samples], limits.max_image_pixels, limits.has_detail
+    )
     rows = []
     for sample, image in zip(samples, images, strict=True):
         caption = _measure_caption(choose_caption(sample, limits.caption_choice), limits)
@@ -136,6 +156,24 @@ def _image_findings(row: dict[str, Any], limits: Limits) -> Iterator[str]:
         yield "extreme_aspect_ratio"
     if row["luminance_spread"] < limits.min_luminance_spread:
         yield "blank_image"
+    else:
+        yield from _look_findings(row, limits)
+
+
+def _look_findings(row: dict[str, Any], limits: Limits) -> Iterator[str]:
+    """Yield what is wrong with how a picture looks; a blank one is just that."""
+    if row["mode"] in _GREY_MODES:
+        yield "greyscale"
+    if row["luminance_high"] < limits.min_luminance_high:
+        yield "dark_image"
+    if row["luminance_low"] > limits.max_luminance_low:
+        yield "overexposed_image"
+    if row["entropy"] < limits.min_entropy:
+        yield "low_entropy"
+    if limits.min_sharpness is not None and row["sharpness"] < limits.min_sharpness:
+        yield "blurred_image"
+    if limits.max_flat_border is not None and row["flat_border"] > limits.max_flat_border:
+        yield "flat_border"
 
 
 def _mismatches(row: dict[str, Any], metadata: dict[str, Any]) -> Iterator[str]:
