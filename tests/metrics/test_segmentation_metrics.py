@@ -91,6 +91,16 @@ def test_a_class_that_is_neither_there_nor_predicted_is_left_out():
     assert segmentation_scores(counts[None])["miou"] == pytest.approx(3 / 8)
 
 
+def test_a_draw_without_a_class_takes_that_class_as_it_is_in_all_images():
+    masks = np.array([np.full((2, 2), index, dtype=np.uint8) for index in (0, 1, 0)])
+    predicted = np.array([[[0, 0], [0, 1]], [[1, 1], [0, 0]], [[0, 0], [0, 0]]])
+    counts = np.array([pixel_counts(*pair, CLASSES) for pair in zip(masks, predicted, strict=True)])
+    # Class 0: 7 of 10; class 1: 2 of 5. The third image holds class 0 alone, all of it right.
+    assert segmentation_scores(counts)["miou"] == pytest.approx((7 / 10 + 2 / 5) / 2)
+    drawn = segmentation_scores(counts, np.array([[0, 0, 3.0], [1, 1, 1]]))
+    np.testing.assert_allclose(drawn["miou"], [(1 + 2 / 5) / 2, (7 / 10 + 2 / 5) / 2])
+
+
 def test_one_pixel_that_counts():
     mask = np.full((3, 3), IGNORED, dtype=np.uint8)
     mask[1, 2] = 1

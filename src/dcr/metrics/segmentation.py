@@ -80,8 +80,9 @@ def segmentation_scores(
     """Return ``miou``, the mean of `class_ious`, and ``pixel_acc``, the share of right pixels.
 
     Both are of the pixels of all drawn images together (Everingham et al., 2015, for the mean IoU),
-    not means over images; a class that is neither there nor predicted is left out, as in
-    mmsegmentation. NaN where no pixel counts.
+    not means over images. The mean is over the classes that are there or predicted anywhere, as in
+    mmsegmentation; to a draw without a pixel of one of them its IoU in all images stands in, since
+    the mean over fewer classes would be that of another measure. NaN where no pixel counts.
 
     Args:
         counts: (N, 3, C), see `pixel_counts`.
@@ -90,12 +91,14 @@ def segmentation_scores(
     flat = counts.reshape(len(counts), -1).astype(np.float64)
     drawn = np.ones(len(counts)) if draws is None else draws
     sums = (drawn @ flat).reshape(*np.shape(drawn)[:-1], *counts.shape[1:])
-    ious = class_ious(sums)
-    known = ~np.isnan(ious)
+    whole = class_ious(flat.sum(axis=0).reshape(counts.shape[1:]))
+    known = ~np.isnan(whole)
+    ious = class_ious(sums)[..., known]
+    ious = np.where(np.isnan(ious), whole[known], ious)
     right = sums[..., 0, :].sum(axis=-1)
     there = sums[..., 2, :].sum(axis=-1)
     return {
-        "miou": _share(np.where(known, ious, 0.0).sum(axis=-1), known.sum(axis=-1)),
+        "miou": np.where(there > 0, ious.mean(axis=-1), np.nan) if known.any() else there * np.nan,
         "pixel_acc": _share(right, there),
     }
 
