@@ -88,7 +88,8 @@ def measure(micro_step: MicroStep, image_size: int) -> Cost:
         if predictions.requires_grad:
             torch.autograd.grad(predictions.float().sum(), leaf)
 
-    predict(2)  # finds what a row shares, and makes what is constant in all steps
+    with torch.compiler.set_stance("force_eager"):  # of blocks that an earlier run compiled
+        predict(2)  # finds what a row shares, and makes what is constant in all steps
     one, two = (count(modules, encode, number) for number in (1, 2))
     few, more = (count(modules, predict, number) for number in (2, 3))
     pair = more - few
