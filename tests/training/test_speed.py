@@ -193,6 +193,8 @@ def test_no_size_of_a_chunk_and_no_later_run_falls_back_to_uncompiled_blocks(
         found.append(len(graphs))
         micro_step(collated, 1, 3)
         assert len(graphs) == found[-1], "a size that was seen is compiled again"
+        measure(micro_step, 32)
+        assert len(graphs) == found[-1], "measuring compiles sizes of its own"
     assert found[0] == found[1] <= 20
 
 

@@ -69,6 +69,12 @@ def measure(micro_step: MicroStep, image_size: int) -> Cost:
         micro_step: of the run, its weights whole.
         image_size: side of the tower's input in pixels.
     """
+    # blocks that an earlier run compiled are not compiled again for sizes that no step has
+    with torch.compiler.set_stance("force_eager"):
+        return _measure(micro_step, image_size)
+
+
+def _measure(micro_step: MicroStep, image_size: int) -> Cost:
     pixels = torch.zeros(2, 3, image_size, image_size, device=micro_step.diffusion.device)
     weights = list(micro_step.model.trainable().values())
     modules = (micro_step.model, micro_step.diffusion.unet)
@@ -88,8 +94,7 @@ def measure(micro_step: MicroStep, image_size: int) -> Cost:
         if predictions.requires_grad:
             torch.autograd.grad(predictions.float().sum(), leaf)
 
-    with torch.compiler.set_stance("force_eager"):  # of blocks that an earlier run compiled
-        predict(2)  # finds what a row shares, and makes what is constant in all steps
+    predict(2)  # finds what a row shares, and makes what is constant in all steps
     one, two = (count(modules, encode, number) for number in (1, 2))
     few, more = (count(modules, predict, number) for number in (2, 3))
     pair = more - few
