@@ -198,6 +198,7 @@ def compare(setting: Setting, savings: str, rows: Iterable[int]) -> Iterator[dic
     for number in rows:
         step = TrainerStep(replace(setting, rows_per_chunk=number, **SAVINGS[savings]))
         step.prepare()
+        step.micro_step.predict.shared_modules()  # what a row shares is found once a run
         cost = cost or measure(step.micro_step, setting.image_size)
         predicted = plan(step.micro_step, cost, {})
         batch = draw_batch(step)
@@ -217,6 +218,7 @@ def _operations(setting: Setting) -> int:
     with without_memory():
         step = TrainerStep(setting)
         step.prepare()
+        step.micro_step.predict.shared_modules()
         batch = draw_batch(step)
         with Operations() as operations:
             step.compute_gradients(batch)

@@ -137,7 +137,7 @@ def compare_compiled(world, monkeypatch, backend, **changes):
 @pytest.mark.parametrize("shared", [False, True])
 def test_blocks_of_tower_and_unet_are_traced_whole(world, monkeypatch, shared):
     """Without a compiler behind it, which this costs minutes: the traced graphs compute what
-    the blocks do. That of the UNet in which a row shares attention is left as it is.
+    the blocks do. Of that of the UNet in which a row shares attention it is the feed-forward part.
     """
     graphs = []
 
@@ -148,8 +148,10 @@ def test_blocks_of_tower_and_unet_are_traced_whole(world, monkeypatch, shared):
     changes = {"execution.shared_prefix": shared}
     micro_step = compare_compiled(world, monkeypatch, run_as_traced, **changes)
     unet = micro_step.diffusion.unet
-    compiled = [block._compiled_call_impl is not None for block in unet_blocks(unet)]
-    assert compiled == [not shared, *[True] * (len(compiled) - 1)]
+    first, *others = unet_blocks(unet)
+    assert all(block._compiled_call_impl is not None for block in others)
+    assert (first._compiled_call_impl is None) == shared
+    assert (first.ff._compiled_call_impl is not None) == shared
     assert (
         any(
             module in unet_blocks(unet)[0].modules()
@@ -158,8 +160,8 @@ def test_blocks_of_tower_and_unet_are_traced_whole(world, monkeypatch, shared):
         == shared
     )
     attentions = [str(graph.graph).count("scaled_dot_product_attention") for graph in graphs]
-    # A block of the tower, or one of the UNet with both of its attentions.
-    assert set(attentions) == {1, 2}
+    # A block of the tower, one of the UNet with both of its attentions, feed-forward layers
+    assert set(attentions) == ({0, 1, 2} if shared else {1, 2})
     assert len(list(transformer_blocks(micro_step.model.tower))) == 2
 
 

@@ -109,7 +109,8 @@ class MicroStep:
         All blocks of a kind are one function to PyTorch, which compiles it once a shape: for every
         width of the UNet and size of a chunk (whole, the last, of diagnostics, of held-out images).
         Beyond its limit it would give up and run the rest uncompiled, those of later runs in this
-        process too. A block of the UNet that is computed in part once a row saves more by that.
+        process too. Of a block of the UNet that is computed in part once a row, which saves more,
+        the feed-forward layers alone are compiled.
         """
         torch.compiler.reset()  # the graphs of runs before
         torch._dynamo.config.recompile_limit = _MAX_GRAPHS
@@ -117,8 +118,9 @@ class MicroStep:
             block.compile()
         shared = self.predict.shared_modules()
         for block in self.diffusion.unet.modules():
-            if isinstance(block, BasicTransformerBlock) and shared.isdisjoint(block.modules()):
-                block.compile()
+            if isinstance(block, BasicTransformerBlock):
+                part = block if shared.isdisjoint(block.modules()) else block.ff
+                part.compile()
 
     @property
     def is_plain_contrast(self) -> bool:
