@@ -1,9 +1,9 @@
-"""Operations, kernels and activations of a step at full size, counted without a GPU and without
-memory, and what the trainer predicts of them.
+"""Operations, kernels and activations of a step at full size, counted, and as they are predicted.
 
     python benchmarks/counts.py --json counts.json
 
-Both steps of benchmarks/step.py run on PyTorch's fake tensors, which have shapes and nothing else:
+It needs neither a GPU nor memory: both steps of benchmarks/step.py run on PyTorch's fake tensors,
+which have shapes and nothing else:
 the published formulation, and the trainer's with and without each of its exact savings, by the
 rows that it holds at once. Counted are the operations of matrix products, convolutions and
 attention, forward and backward, computed again ones included; calls that would start a kernel,

@@ -139,8 +139,11 @@ def count_waits(world: Path, folder: Path, path: str, device: torch.device) -> C
 def check(
     device: torch.device, precisions: tuple[str, ...] = ("no", "bf16")
 ) -> tuple[list[Found], list[str], dict[str, Counter]]:
-    """Return every path's differences, the paths that deterministic algorithms do not make
-    repeatable, and where a step waits more often than it should, by path.
+    """Compare every path with the CPU and with itself, and count its waits.
+
+    Returns:
+        Every path's differences; the paths that deterministic algorithms do not make repeatable;
+        where a step waits more often than it should, by path.
     """
     with tempfile.TemporaryDirectory() as temporary:
         world = write_world(Path(temporary, "world"))

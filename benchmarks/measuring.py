@@ -69,8 +69,9 @@ def median(times: Sequence[Timed]) -> Timed:
 
 
 def device_seconds(step: Callable[[int], None]) -> float | None:
-    """Return how long a GPU's kernels and copies run in a step, one beside another counted twice;
-    None where PyTorch's profiler sees none.
+    """Return how long a GPU's kernels and copies run in a step, by PyTorch's profiler.
+
+    What runs beside another is counted twice. None where the profiler sees none.
     """
     activities = [torch.profiler.ProfilerActivity.CUDA]
     with torch.profiler.profile(activities=activities) as profile:

@@ -236,8 +236,12 @@ def measure_gpu(setting: Setting, limits: list[int]) -> dict[str, Any]:
 
 
 def peak_share(operations: int, seconds: float | None, setting: Setting) -> float | None:
-    """Return the share of a GPU's peak at which it did the step's useful operations, those that are
-    computed a second time left out; None where its peak is not known.
+    """Return the share of a GPU's peak that useful operations have, None where it is not known.
+
+    Args:
+        operations: of the step, those that are computed a second time left out.
+        seconds: that it took, None if it did not fit.
+        setting: of the step.
     """
     if setting.device == "cpu" or seconds is None or setting.mixed_precision != "bf16":
         return None

@@ -53,8 +53,9 @@ class TestAKilledRank:
         monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
     def train_until(self, kill, world, folder):
-        """Train without end until ``kill`` acts on the two workers; return the seconds from then
-        to the node's sentence, and the sentence.
+        """Train without end until ``kill`` acts on the two workers.
+
+        Return the seconds from then to the node's sentence, and the sentence.
         """
         acted = []
 
