@@ -107,7 +107,9 @@ cli.add_command(run)
 @click.argument("target", type=click.Path(path_type=Path))
 @click.option(
     "--kind",
-    type=click.Choice(["classification", "retrieval", "mmvp_vlm", "caption_selection"]),
+    type=click.Choice(
+        ["classification", "retrieval", "mmvp_vlm", "caption_selection", "segmentation"]
+    ),
     default="classification",
 )
 @click.option(
@@ -128,6 +130,8 @@ def make_set(source: Path, target: Path, kind: str, templates: tuple[str, ...]) 
                          (type,first_image,first_statement,second_image,second_statement)
       caption_selection  SugarCrepe, SugarCrepe++, ARO, What'sUp, Winoground, MMVP-VLM or tars of
                          CLIP_benchmark, which become groups.jsonl and images
+      segmentation       images/train/, images/val/ and masks/train/, masks/val/ with a PNG of class
+                         indices for each image, which become Pascal VOC's layout
 
     \f
     Args:

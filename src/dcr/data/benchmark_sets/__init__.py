@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from dcr.data.benchmark_sets.building import build_mmvp, build_retrieval
+from dcr.data.benchmark_sets.building_masks import build_segmentation
 from dcr.data.benchmark_sets.caption_selection import (
     CaptionSelectionSet,
     Group,
@@ -61,6 +62,7 @@ __all__ = [
     "SegmentationSet",
     "build_mmvp",
     "build_retrieval",
+    "build_segmentation",
     "choose_sets",
     "make_set",
     "open_set",
@@ -122,18 +124,24 @@ def open_set(
 def make_set(kind: str, source: Path, target: Path, templates: Sequence[str] = ()) -> None:
     """Write a set of a kind from plain folders of images, or from a set of another layout.
 
-    See `write_clip_benchmark`, `build_retrieval`, `build_mmvp` and `write_jsonl`.
+    See `write_clip_benchmark`, `build_retrieval`, `build_mmvp`, `build_segmentation` and
+    `write_jsonl`.
 
     Args:
-        kind: one of `KINDS`.
+        kind: one of `KINDS`, but ``mieb``.
         source: the folder to read; what must lie in it depends on the kind.
         target: the set's folder, which must not exist yet.
         templates: of a classification set's prompts, with ``{c}``; its own by default.
     """
     if templates and kind != "classification":
         raise UserError(f"--template is for classification sets, but --kind is {kind}")
-    if kind in ("retrieval", "mmvp_vlm"):
-        {"retrieval": build_retrieval, "mmvp_vlm": build_mmvp}[kind](source, target)
+    builders = {
+        "retrieval": build_retrieval,
+        "mmvp_vlm": build_mmvp,
+        "segmentation": build_segmentation,
+    }
+    if kind in builders:
+        builders[kind](source, target)
         return
     opened = open_set(source, kind=kind)
     if isinstance(opened, CaptionSelectionSet):

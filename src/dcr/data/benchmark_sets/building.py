@@ -38,8 +38,8 @@ def build_retrieval(source: Path, target: Path, max_shard_bytes: int = 1 << 28) 
     Raises:
         UserError: an image has no caption, is missing or cannot be decoded.
     """
-    _check_new(target)
-    folder = _open(source)
+    check_new(target)
+    folder = open_source(source)
     captions = _captions_of_table(folder) if folder.has_file(CAPTIONS) else _captions_beside(folder)
     if not captions:
         raise UserError(f"{source} has no image of type {', '.join(IMAGE_EXTENSIONS)}")
@@ -63,8 +63,8 @@ def build_mmvp(source: Path, target: Path) -> None:
     Raises:
         UserError: a row is incomplete, or an image is missing or cannot be decoded.
     """
-    _check_new(target)
-    folder = _open(source)
+    check_new(target)
+    folder = open_source(source)
     rows = [
         row
         for pair in _read_table(folder, PAIRS, _PAIR_COLUMNS)
@@ -87,12 +87,14 @@ def build_mmvp(source: Path, target: Path) -> None:
             csv.writer(file, lineterminator="\n").writerows(questions)
 
 
-def _check_new(target: Path) -> None:
+def check_new(target: Path) -> None:
+    """Raise UserError if the folder ``target`` is there already."""
     if target.exists():
         raise UserError(f"{target} is there already: name a new folder, or remove it first")
 
 
-def _open(source: Path) -> Folder:
+def open_source(source: Path) -> Folder:
+    """Return the folder ``source``; UserError if there is none."""
     if not source.is_dir():
         raise UserError(f"there is no folder {source}")
     return Folder(str(source))
