@@ -17,6 +17,7 @@ from dcr.training.cost import Cost, plan
 from dcr.training.distributed.processes import Processes, alone
 from dcr.training.monitoring.diagnostics import diagnose
 from dcr.training.objectives import OBJECTIVES
+from dcr.training.step import MicroStep
 from tiny_conditions import Exact, TinyConditions, draw_batch, step_of, tiny_predict, weights
 from training_world import fixed_projector, open_job, parameters, run_of, write_world
 
@@ -35,6 +36,27 @@ def plain_run(world, tmp_path_factory):
         **{"monitoring.diagnostics_every_steps": 0, "monitoring.contrast_diagnostics": False},
     )
     return jobs.train_adapters(job, fixed_projector(world))
+
+
+def test_dropout_of_the_diagnostics_is_that_of_the_micro_step_that_saw_the_batch(
+    world, tmp_path, monkeypatch
+):
+    seen = []
+    seed_dropout = MicroStep.seed_dropout
+
+    def watched(self, number):
+        seen.append(number)
+        seed_dropout(self, number)
+
+    monkeypatch.setattr(MicroStep, "seed_dropout", watched)
+    changes = {
+        "stage2.max_train_steps": 2,
+        "optimizer.gradient_accumulation_steps": 2,
+        "monitoring.diagnostics_every_steps": 2,
+        "tuning.lora.dropout": 0.5,
+    }
+    jobs.train_adapters(open_job(world, tmp_path, **changes), fixed_projector(world))
+    assert seen == [0, 1, 2, 3, 3, 3]
 
 
 def test_watching_a_run_changes_no_bit_of_it(world, plain_run, tmp_path):

@@ -136,7 +136,9 @@ class Monitor:
         every = self._options.diagnostics_every_steps
         if not every or step % every:
             return {}
-        return diagnose(self._micro_step, self._trainable, batch, step, rows_per_chunk)
+        run = self._micro_step.run
+        number = step * run.parameters.optimizer.gradient_accumulation_steps - 1  # that saw it
+        return diagnose(self._micro_step, self._trainable, batch, number, rows_per_chunk)
 
     def show(self, row: dict[str, float], progress: Progress) -> None:
         """Move the bar on, and give the row to the trackers and a picture to the folder.
