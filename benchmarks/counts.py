@@ -20,15 +20,13 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
 from typing import Any
-from unittest import mock
 
 import torch
 from torch import nn
-from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from common import environment, parser, tell
-from dcr.devices import constant
+from dcr.planning.without_memory import without_memory
 from dcr.training.batches import Batch
 from dcr.training.cost import measure, plan
 from dcr.training.counting import Operations
@@ -141,27 +139,6 @@ def count(step: Callable[[], object], *modules: nn.Module) -> Counts:
     with Operations() as operations, kernels, saved.watch():
         step()
     return Counts(operations.total, kernels.calls.total(), saved.peak)
-
-
-@contextlib.contextmanager
-def without_memory() -> Iterator[None]:
-    """Make all tensors fake, and the numbers that are read of them 0."""
-    with contextlib.ExitStack() as stack:
-        for kind in (torch.Tensor, FakeTensor):
-            stack.enter_context(mock.patch.object(kind, "item", return_value=0.0))
-            stack.enter_context(
-                mock.patch.object(kind, "tolist", lambda tensor: [0.0] * tensor.numel())
-            )
-        # how modules are cast: PyTorch's own way fails where anything else knows of a weight
-        stack.enter_context(mock.patch.object(torch.utils, "swap_tensors", _set_data))
-        stack.enter_context(FakeTensorMode())
-        constant.cache_clear()  # what was made before has memory, and what is made here has none
-        stack.callback(constant.cache_clear)
-        yield
-
-
-def _set_data(old: torch.Tensor, new: torch.Tensor) -> None:
-    old.data = new
 
 
 def draw_batch(step: Step) -> Batch:

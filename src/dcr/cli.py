@@ -175,3 +175,34 @@ def make_dvc(env: str | None, conf_source: str | None, output: Path | None) -> N
     from dcr.framework.make_dvc import write_stages
 
     click.echo(f"written: {write_stages(env, conf_folder(conf_source), output)}")
+
+
+@cli.command("plan", cls=Command)
+@click.option("--env", "-e", help="The recipe's folder in conf/; without it the demo.")
+@click.option(
+    "--conf-source",
+    type=click.Path(exists=True, file_okay=False),
+    help="Where the recipes are: conf/ of the project.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Bytes, operations and hours as JSON.")
+def plan(env: str | None, conf_source: str | None, params: dict[str, Any], as_json: bool) -> None:
+    """Tell what a recipe will cost, before anything is downloaded, rented or run.
+
+    Memory and operations of every run's steps, GPU-hours by card, what fits in which memory, disk,
+    and what other settings would save.
+
+    \f
+    Args:
+        env: the recipe's folder, None for the demo.
+        conf_source: the folder with the recipes, None for that of the project.
+        params: values in the place of the recipe's, as `kedro run` takes them.
+        as_json: whether JSON is printed.
+    """
+    from dcr.framework.planning import tell_plan
+
+    name_the_user()
+    _check_recipe(env, conf_source)
+    click.echo(tell_plan(env, conf_source, params, as_json))
+
+
+plan.params += [_understood(option) for option in kedro_run.params if option.name == "params"]

@@ -112,18 +112,16 @@ class LatentPlan:
     @property
     def crop_shape(self) -> tuple[int, int, int, int]:
         """Shape of one sample's crops, (n, S, S, 3)."""
-        return self.options.crops_per_image, self.options.image_size, self.options.image_size, 3
+        return crop_shape(self.options)
 
     @property
     def moments_shape(self) -> tuple[int, int, int, int]:
         """Shape of one sample's moments, (n, 2C, h, w)."""
-        side = self.options.image_size // 2 ** (len(self.vae.config.block_out_channels) - 1)
-        return self.options.crops_per_image, 2 * self.vae.config.latent_channels, side, side
+        return moments_shape(self.options, self.vae)
 
     def num_bytes(self, name: str) -> int:
         """Return about how many bytes the shard ``name`` takes."""
-        moments = int(np.prod(self.moments_shape)) * STORED_DTYPES[self.options.dtype].itemsize
-        return len(self.tasks[name].hashes) * (int(np.prod(self.crop_shape)) + moments + _OVERHEAD)
+        return len(self.tasks[name].hashes) * sample_bytes(self.options, self.vae)
 
     def write(self, folder: str | Path, again: Collection[str] = ()) -> None:
         """Bring the folder to what it should be: compute only what is missing or stale.
@@ -213,6 +211,28 @@ class LatentPlan:
                 num_upcast,
                 self.options.mixed_precision,
             )
+
+
+def crop_shape(options: LatentOptions) -> tuple[int, int, int, int]:
+    """Return the shape of one sample's crops under ``options``, (n, S, S, 3)."""
+    return options.crops_per_image, options.image_size, options.image_size, 3
+
+
+def moments_shape(options: LatentOptions, vae: AutoencoderKL) -> tuple[int, int, int, int]:
+    """Return the shape of one sample's moments of ``vae`` under ``options``, (n, 2C, h, w)."""
+    side = options.image_size // 2 ** (len(vae.config.block_out_channels) - 1)
+    return options.crops_per_image, 2 * vae.config.latent_channels, side, side
+
+
+def sample_bytes(options: LatentOptions, vae: AutoencoderKL) -> int:
+    """Return about how many bytes of a latent shard a sample takes.
+
+    Args:
+        options: how it becomes crops and moments.
+        vae: that encodes it; its configuration alone is read.
+    """
+    moments = int(np.prod(moments_shape(options, vae))) * STORED_DTYPES[options.dtype].itemsize
+    return int(np.prod(crop_shape(options))) + moments + _OVERHEAD
 
 
 def _make_task(path: str, rows: pd.DataFrame) -> CropTask:

@@ -11,6 +11,7 @@ from dcr.parameters.export import ExportParameters
 from dcr.parameters.latents import LatentsParameters, VerifyParameters
 from dcr.parameters.ledger import LedgerParameters
 from dcr.parameters.models import ModelsParameters
+from dcr.parameters.plan import PlanParameters
 from dcr.parameters.recipe import RecipeGlobals, RecipeParameters, check_globals
 from dcr.parameters.reporting import ReportingParameters
 from dcr.parameters.scenes import PretrainingParameters, ScenesParameters
@@ -29,6 +30,7 @@ __all__ = [
     "LatentsParameters",
     "LedgerParameters",
     "ModelsParameters",
+    "PlanParameters",
     "PretrainingParameters",
     "RecipeGlobals",
     "RecipeParameters",

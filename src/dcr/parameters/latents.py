@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, PositiveInt, ValidationInfo, field_validator
 
 from dcr.parameters.section import Section
+
+if TYPE_CHECKING:
+    from dcr.latents import LatentOptions
 
 
 class LatentsParameters(Section):
@@ -27,6 +30,29 @@ class LatentsParameters(Section):
     check_images: bool
     num_ranks: PositiveInt
     rank: int = Field(ge=0)
+
+    def options(self, image_size: int) -> LatentOptions:
+        """Return what is asked of latents whose crops have ``image_size`` pixels a side."""
+        from dcr.latents import LatentOptions
+
+        same = (
+            "batch_size",
+            "dtype",
+            "crops_per_image",
+            "crop_mode",
+            "mixed_precision",
+            "channels_last",
+            "compile",
+            "num_workers",
+            "check_images",
+            "mode",
+        )
+        return LatentOptions(
+            image_size=image_size,
+            scale=(self.crop_scale_min, self.crop_scale_max),
+            horizontal_flip=self.crop_horizontal_flip,
+            **{name: getattr(self, name) for name in same},
+        )
 
     @field_validator("crops_per_image")
     @classmethod

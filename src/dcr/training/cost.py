@@ -16,8 +16,8 @@ import torch
 from dcr.training.counting import Counted, count
 from dcr.training.step import MicroStep
 
-# Of free memory that the rows of a chunk may take; the rest is workspace and fragmentation.
-_SHARE = 0.7
+# Of free memory, what a step may take; the rest is workspace and fragmentation.
+MEMORY_SHARE = 0.7
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ class Cost:
             images.
         row_bytes, row_flops: of a row beside its pairs, which is what they share.
         forward_flops: of a pair that no gradient flows through; 0 where the run has none.
+        base_flops: of an image in the frozen tower that the loss asks; 0 where it asks none.
     """
 
     image_bytes: int
@@ -43,6 +44,7 @@ class Cost:
     row_bytes: int = 0
     row_flops: int = 0
     forward_flops: int = 0
+    base_flops: int = 0
 
 
 @dataclass(frozen=True)
@@ -71,21 +73,56 @@ def measure(micro_step: MicroStep, image_size: int) -> Cost:
     """
     # blocks that an earlier run compiled are not compiled again for sizes that no step has
     with torch.compiler.set_stance("force_eager"):
-        return _measure(micro_step, image_size)
+        return Cost(**measure_image(micro_step, image_size), **measure_pair(micro_step, image_size))
 
 
-def _measure(micro_step: MicroStep, image_size: int) -> Cost:
-    pixels = torch.zeros(2, 3, image_size, image_size, device=micro_step.diffusion.device)
+def measure_image(micro_step: MicroStep, image_size: int) -> dict[str, int]:
+    """Return what `Cost` says of an image, by its names.
+
+    Args:
+        micro_step, image_size: see `measure`.
+    """
+    pixels = _pixels(micro_step, image_size, 2)
     weights = list(micro_step.model.trainable().values())
-    modules = (micro_step.model, micro_step.diffusion.unet)
 
-    def encode(number: int) -> torch.Tensor:
-        """Send ``number`` images' projections back, and return them."""
+    def encode(number: int) -> None:
+        """Send ``number`` images' projections back."""
         projections = micro_step.precision.encode(micro_step.model, pixels[:number])[1]
         torch.autograd.grad(projections.sum(), weights, allow_unused=True)
-        return projections.detach()
 
-    leaf = encode(1)[:, None].requires_grad_()
+    encode(1)  # makes what is constant in all steps
+    modules = (micro_step.model, micro_step.diffusion.unet)
+    one, two = (count(modules, encode, number) for number in (1, 2))
+    image_bytes = two.num_bytes - one.num_bytes
+    return {
+        "image_bytes": image_bytes,
+        "image_flops": one.num_flops,
+        "copy_bytes": one.num_bytes - image_bytes,
+        "base_flops": _base_flops(micro_step, pixels[:1]),
+    }
+
+
+@torch.no_grad()
+def _base_flops(micro_step: MicroStep, pixels: torch.Tensor) -> int:
+    """Return what the frozen tower beside the one that trains takes for an image's pixels."""
+    base = micro_step.base
+    if base is None:
+        return 0
+    with micro_step.precision.autocast():
+        return count((base.model,), lambda _: base.encode_image(pixels), 1).num_flops
+
+
+def measure_pair(micro_step: MicroStep, image_size: int) -> dict[str, int]:
+    """Return what `Cost` says of a pair and of its row, by its names.
+
+    Args:
+        micro_step, image_size: see `measure`.
+    """
+    modules = (micro_step.model, micro_step.diffusion.unet)
+    with torch.no_grad():
+        pixels = _pixels(micro_step, image_size, 1)
+        projections = micro_step.precision.encode(micro_step.model, pixels)[1]
+    leaf = projections[:, None].requires_grad_()
     inputs = _row(micro_step, image_size)
 
     def predict(number: int) -> None:
@@ -95,33 +132,38 @@ def _measure(micro_step: MicroStep, image_size: int) -> Cost:
             torch.autograd.grad(predictions.float().sum(), leaf)
 
     predict(2)  # finds what a row shares, and makes what is constant in all steps
-    one, two = (count(modules, encode, number) for number in (1, 2))
     few, more = (count(modules, predict, number) for number in (2, 3))
     pair = more - few
     forward = Counted(0, 0)
     if not micro_step.run.loss.negatives_gradient:
         with torch.no_grad():
             forward = count(modules, predict, 3) - count(modules, predict, 2)
-    image_bytes = two.num_bytes - one.num_bytes
-    return Cost(
-        image_bytes=image_bytes,
-        image_flops=one.num_flops,
-        pair_bytes=pair.num_bytes,
-        pair_flops=pair.num_flops,
-        copy_bytes=one.num_bytes - image_bytes,
-        row_bytes=few.num_bytes - 2 * pair.num_bytes,
-        row_flops=few.num_flops - 2 * pair.num_flops,
-        forward_flops=forward.num_flops,
-    )
+    return {
+        "pair_bytes": pair.num_bytes,
+        "pair_flops": pair.num_flops,
+        "row_bytes": few.num_bytes - 2 * pair.num_bytes,
+        "row_flops": few.num_flops - 2 * pair.num_flops,
+        "forward_flops": forward.num_flops,
+    }
 
 
-def plan(micro_step: MicroStep, cost: Cost, trainable: dict[str, torch.Tensor]) -> Plan:
+def _pixels(micro_step: MicroStep, image_size: int, number: int) -> torch.Tensor:
+    return torch.zeros(number, 3, image_size, image_size, device=micro_step.diffusion.device)
+
+
+def plan(
+    micro_step: MicroStep,
+    cost: Cost,
+    trainable: dict[str, torch.Tensor],
+    free: int | None = None,
+) -> Plan:
     """Return what a step of the run will cost, and how many rows it takes at once.
 
     Args:
         micro_step: of the run.
         cost: of one image and of one pair.
         trainable: the parameters that train, by name; of sharded ones this process's part.
+        free: bytes of memory that the step has; None for what is free on its device now.
     """
     run = micro_step.run
     batches = run.parameters.batches
@@ -137,10 +179,11 @@ def plan(micro_step: MicroStep, cost: Cost, trainable: dict[str, torch.Tensor]) 
     else:  # each image stands in a row of its own, size + 1 of them where DCR has one row
         row_bytes, row_flops = (size + 1) * alone, cost.row_flops + cost.pair_flops
     rows = run.parameters.execution.rows_per_chunk or _rows_that_fit(
-        micro_step, row_bytes, activations + trained
+        micro_step, row_bytes, activations + trained, free
     )
     chunk = min(rows, size) * row_bytes if is_dcr else min(rows * (size + 1), size) * alone
-    flops = images * cost.image_flops + size * row_flops
+    asked = size * (1 if micro_step.contrast.resampler is None else 2)  # of the frozen tower
+    flops = images * cost.image_flops + size * row_flops + asked * cost.base_flops
     return Plan(
         rows,
         activations + chunk,
@@ -178,14 +221,15 @@ def _row(micro_step: MicroStep, image_size: int) -> tuple[torch.Tensor, torch.Te
     )
 
 
-def _rows_that_fit(micro_step: MicroStep, row_bytes: int, kept: int) -> int:
+def _rows_that_fit(micro_step: MicroStep, row_bytes: int, kept: int, free: int | None) -> int:
     """Return how many rows fit in free memory, at least one and at most all."""
-    free = free_bytes(micro_step.diffusion.device, micro_step.processes.num_on_host)
+    if free is None:
+        free = free_bytes(micro_step.diffusion.device, micro_step.processes.num_on_host)
     return max(
         1,
         min(
             micro_step.run.stage.train_batch_size,
-            math.floor((_SHARE * free - kept) / max(1, row_bytes)),
+            math.floor((MEMORY_SHARE * free - kept) / max(1, row_bytes)),
         ),
     )
 

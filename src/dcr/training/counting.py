@@ -69,7 +69,19 @@ def _formulas() -> dict[Any, Callable[..., int]]:
     return flop_registry | {
         aten._scaled_dot_product_flash_attention_for_cpu: flop_registry[forward],
         aten._scaled_dot_product_flash_attention_for_cpu_backward: flop_registry[backward],
+        aten._native_multi_head_attention: _whole_attention,
     }
+
+
+def _whole_attention(query: torch.Tensor, *_: Any, out_val: Any, **__: Any) -> int:
+    """Count attention with its four layers of one width in one call, as without gradient.
+
+    Args:
+        query: (B, T, w), key and value alike.
+        out_val: not needed.
+    """
+    batch, tokens, width = query.shape
+    return batch * tokens * (8 * width * width + 4 * tokens * width)
 
 
 def count(

@@ -78,7 +78,8 @@ def make_ready(
     """
     diffusion.to(device)
     if diffusion.dtype != WEIGHT_DTYPES[mixed_precision]:
-        diffusion.unet.to(WEIGHT_DTYPES[mixed_precision])
+        # torch's own `to`: diffusers' warns that casting is not loading
+        nn.Module.to(diffusion.unet, WEIGHT_DTYPES[mixed_precision])
     if gradient_checkpointing == "all":
         diffusion.unet.enable_gradient_checkpointing()
 

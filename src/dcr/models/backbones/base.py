@@ -64,6 +64,11 @@ class Backbone(ABC):
         """Compare configuration and weights at ``location``, unloaded; UserError if they misfit."""
 
     @classmethod
+    @abstractmethod
+    def outline(cls, location: str) -> Self:
+        """Return the backbone at ``location`` with random weights; its own are not read."""
+
+    @classmethod
     def needed_files(cls, names: Iterable[str]) -> list[str]:
         """Return which of a folder's ``names`` loading reads; UserError if weights are missing."""
         return needed_files(cls.layout, names)

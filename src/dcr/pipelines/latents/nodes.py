@@ -36,26 +36,9 @@ def encode_latents(
         backbone: gives the size of the crops, in pixels.
         diffusion: its VAE encodes them.
     """
-    from dcr.latents import LatentOptions, pick_rank, plan_latents
+    from dcr.latents import pick_rank, plan_latents
 
-    same = (
-        "batch_size",
-        "dtype",
-        "crops_per_image",
-        "crop_mode",
-        "mixed_precision",
-        "channels_last",
-        "compile",
-    )
-    options = LatentOptions(
-        image_size=backbone.image_size,
-        scale=(parameters.crop_scale_min, parameters.crop_scale_max),
-        horizontal_flip=parameters.crop_horizontal_flip,
-        **{
-            name: getattr(parameters, name)
-            for name in (*same, "num_workers", "check_images", "mode")
-        },
-    )
+    options = parameters.options(backbone.image_size)
     return plan_latents(
         manifest, shards, diffusion, options, *pick_rank(parameters.rank, parameters.num_ranks)
     )

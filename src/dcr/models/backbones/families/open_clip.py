@@ -99,6 +99,12 @@ class OpenClipBackbone(Backbone):
         _fitted(read, read_weights(read.weights, only_shapes=True))
 
     @classmethod
+    def outline(cls, location: str) -> Self:
+        """See `Backbone.outline`, of ``location``."""
+        read = read_source(location)
+        return cls._of(_build(read.model_cfg, read.config_path), read, location)
+
+    @classmethod
     def build(cls, model_cfg: dict[str, Any], preprocess_cfg: dict[str, Any] | None = None) -> Self:
         """Build a backbone with random weights from the two parts of an ``open_clip_config.json``.
 

@@ -97,6 +97,13 @@ class TransformersBackbone(Backbone):
         cls._preprocessing(read)
 
     @classmethod
+    def outline(cls, location: str) -> Self:
+        """See `Backbone.outline`, of ``location``."""
+        read = TransformersFolder.read(Path(location), cls.model_class)
+        model: Any = cls.model_class
+        return cls(model(read.config), cls._preprocessing(read), read.path)
+
+    @classmethod
     def _preprocessing(cls, read: TransformersFolder) -> Preprocessing:
         image_size = read.config.vision_config.image_size
         return read_preprocessing(read.path, image_size, cls.processor)
