@@ -18,10 +18,10 @@ computes a second time (benchmarks/counts.py). --table times the trainer's step 
 at once, with and without each saving.
 
 Each step runs in a process of its own, so that neither finds a heap that the other has grown, and
-they take turns, so that other load meets both alike; medians are compared. Memory is the peak of a
-step after a first one: on a CPU above what the process holds before it, on a GPU all that is
-allocated, weights included. Loss and gradients are compared on one fixed batch in float32, without
-dropout; on a GPU on its first four samples.
+they take turns, so that other load meets both alike; medians are compared. Memory is the median
+peak of three steps after a first one: on a CPU above what the process holds before it, on a GPU all
+that is allocated, weights included. Loss and gradients are compared on one fixed batch in float32,
+without dropout; on a GPU on its first four samples.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ import multiprocessing
 import os
 import re
 import shutil
+import statistics
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from multiprocessing.connection import Connection
@@ -90,6 +91,9 @@ ON_GPU = {
 }
 
 
+_PEAKS = 3  # of which the median counts: a heap's holes differ from step to step
+
+
 def serve(kind: type[Step], setting: Setting, connection: Connection) -> None:
     """Build a step in this process, tell its results and cost, then take timed steps at every
     request.
@@ -102,7 +106,7 @@ def serve(kind: type[Step], setting: Setting, connection: Connection) -> None:
     step.prepare()
     try:
         step(0)  # compiles, and allocates what stays
-        peak = peak_memory(step, setting.device)
+        peak = statistics.median(peak_memory(step, setting.device) for _ in range(_PEAKS))
         on_device = None if setting.device == "cpu" else device_seconds(step)
     except torch.cuda.OutOfMemoryError:
         peak = on_device = None
