@@ -75,7 +75,7 @@ def test_commands_that_run_nothing_import_none_of_the_heavy_libraries(command):
                 "webdataset",
             },
         ),
-        ("evaluation", {"great_expectations", "plotly", "diffusers", "peft", "dvclive"}),
+        ("evaluation", {"great_expectations", "plotly", "diffusers", "dvclive"}),
         ("export", {"great_expectations", "plotly", "diffusers", "webdataset", "dvclive"}),
     ],
 )

@@ -17,7 +17,7 @@ from dcr.parameters import AlignmentParameters, EvaluationParameters, SelectionP
 from dcr.selection.materials import Materials
 from dcr.selection.search import check_measures, gather_trials, load_outcome, search
 from dcr.training import jobs
-from dcr.training.encoders import put_into_tower
+from dcr.training.encoders import build_encoder
 from dcr.training.trainer import Trainer
 from project import PROJECT
 from training_world import fixed_projector, load_world, open_job, parameters, write_world
@@ -159,9 +159,9 @@ def test_an_encoder_is_the_one_that_training_makes_with_that_further_seed(bench,
     )
     towers = jobs.train_adapters(job, fixed_projector(bench.world)).towers
     backbone, *_ = load_world(bench.world)
-    put_into_tower(job.parameters, backbone, towers["dcr@7"])
+    encoder = build_encoder(job.parameters, backbone, towers["dcr@7"])
     results = evaluate_encoder(
-        backbone, [entry.open() for entry in bench.sets], EvaluationOptions.of(EVALUATION)
+        encoder, [entry.open() for entry in bench.sets], EvaluationOptions.of(EVALUATION)
     )
     expected = {result.benchmark: result.scores for result in results}
     assert bench.outcome("long")["scores"]["dcr@7"] == json.loads(json.dumps(expected))

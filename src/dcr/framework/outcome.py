@@ -140,6 +140,7 @@ TOLD_BY: dict[str, Describe] = {
     "comparison_page": _at("reporting", "all encoders side by side are in", "comparison_page"),
     "selection_page": _selection,
     "sweep_page": _at("sweep", "see", "sweep_page"),
+    "ledger_page": _at("ledger", "see", "ledger_page"),
     "models": _at("models", "all files are there and verified; see", "models"),
 }
 """How to tell a pipeline's result, by the dataset that it writes last."""
