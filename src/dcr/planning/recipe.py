@@ -188,7 +188,7 @@ def plan_recipe(
         (),
     )
     found = (_saving(before, assumed, steps, *other) for other in alternatives(training))
-    return replace(before, savings=tuple(one for one in found if _is_another(one, before)))
+    return replace(before, savings=tuple(one for one in found if _is_cheaper(one, before)))
 
 
 def _saving(
@@ -206,9 +206,10 @@ def _saving(
     return Saving(setting, remark, other.flops, hours, other.memory_bytes)
 
 
-def _is_another(saving: Saving, plan: RecipePlan) -> bool:
-    """Tell whether a setting changes anything: phases may have numbers of their own."""
-    return (saving.flops, saving.memory_bytes) != (plan.flops, plan.memory_bytes)
+def _is_cheaper(saving: Saving, plan: RecipePlan) -> bool:
+    """Tell whether a setting saves time or memory: phases may have numbers of their own."""
+    card = CARDS[0].name
+    return saving.hours[card] < plan.hours[card] or saving.memory_bytes < plan.memory_bytes
 
 
 def _plan_runs(

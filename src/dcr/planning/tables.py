@@ -11,8 +11,9 @@ from dcr.planning.units import in_bytes, in_flops, in_time
 
 _NOT_COUNTED = (
     "validation, made positives, alignment, evaluation, export and pages; held-out errors,"
-    " diagnostics and pictures in training; reading, drawing views, sending gradients, and the"
-    " downloads. Phases that begin alike are trained once, but counted each."
+    " diagnostics and pictures in training; reading, drawing views, sending gradients, downloads."
+    " Small models and few rows at once do not reach that share of a peak. Phases that begin alike"
+    " are trained once, but counted each."
 )
 
 
