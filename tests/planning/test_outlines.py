@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from dcr.errors import UserError
+from dcr.models.architectures import BACKBONES
 from dcr.models.backbones import load_backbone
 from dcr.models.diffusion import load_diffusion
 from dcr.planning.outlines import Outlines, outline_backbone, outline_diffusion, outlines
@@ -70,6 +71,15 @@ def test_a_diffusion_model_that_is_not_here_is_known_by_its_name(name):
         outlined = outline_diffusion(name)
         states = outlined.encode_prompts([""])
     assert states.shape == (1, 77, outlined.unet.config.cross_attention_dim)
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_a_backbone_that_is_not_here_is_known_by_its_name(name):
+    source = f"hf-hub:{name}" if "DFN" in name else name
+    with outlines(source, "").opened():
+        outlined = outline_backbone(source)
+        pixels = torch.zeros(1, 3, outlined.image_size, outlined.image_size)
+        assert outlined.encode_image(pixels).shape == (1, outlined.embed_dim)
 
 
 def test_what_is_neither_here_nor_known_tells_what_gets_it():

@@ -14,11 +14,13 @@ from dcr.devices import constant
 
 @contextmanager
 def without_memory() -> Iterator[None]:
-    """Make all tensors fake, and the numbers that are read of them 0."""
+    """Make all tensors fake, and the numbers that are read of them 0, which is false."""
     with ExitStack() as stack:
         for kind in (torch.Tensor, FakeTensor):
             stack.enter_context(_replaced(kind, "item", lambda tensor: 0.0))
             stack.enter_context(_replaced(kind, "tolist", lambda tensor: [0.0] * tensor.numel()))
+        # such as how SigLIP's first weights are drawn: until none is too large
+        stack.enter_context(_replaced(FakeTensor, "__bool__", lambda tensor: False))
         # how modules are cast: PyTorch's own way fails where anything else knows of a weight
         stack.enter_context(_replaced(torch.utils, "swap_tensors", _set_data))
         stack.enter_context(FakeTensorMode())
