@@ -88,7 +88,7 @@ def finished(tmp_path):
             **training | {"signal": {"name": signal}, "seed": int(seed)}
         )
         runs = {"dcr": {"seconds": 12.0, "steps": 10}}
-        trained = belonging.training_record(parameters, model, {"dcr": model}, runs=runs)
+        trained = belonging.training_record(parameters, model, {"dcr": {}}, runs=runs)
         own = {"probes": {"mean": constant(value)}, "clustering": {"acc": constant(value / 2)}}
         table = measurements_table({"base": own, "dcr": own})
         scores = {
@@ -147,7 +147,7 @@ def test_files_of_another_run_are_named(finished, file, words):
 def test_a_run_trained_anew_since_its_scores_is_named(finished):
     path = finished / "sweep" / "dcl-0" / "training.json"
     record = json.loads(path.read_text())
-    record["products"]["encoders"]["dcr"] = "new"
+    record["products"]["adapters"]["dcr"] = "new"
     path.write_text(json.dumps(record))
     with pytest.raises(UserError, match=r"sweep/dcl-0: the scores of dcr are of other weights"):
         compare(finished)
