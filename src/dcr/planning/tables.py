@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from dcr.planning.cards import CARDS
-from dcr.planning.recipe import MAX_BATCH, Fit, RecipePlan, RunPlan
+from dcr.planning.plans import Fit, RecipePlan, RunPlan
+from dcr.planning.recipe import MAX_BATCH
 from dcr.planning.units import in_bytes, in_flops, in_time
 
 _NOT_COUNTED = (
