@@ -34,7 +34,7 @@ def trained(source, training, seed=2):
 @pytest.mark.parametrize("mode", ["lora", "full", "last_blocks"])
 @pytest.mark.parametrize("family", SOURCES)
 def test_an_encoder_in_memory_computes_what_its_folder_does(tmp_path, family, mode):
-    """To the same bits, but where the folder's open_clip files are read for a transformers base."""
+    """To rounding, which differs with where weights lie in memory: those of a file are mapped."""
     source = SOURCES[family](tmp_path / "base")
     training = parameters(**{"tuning.mode": mode, "tuning.num_blocks": 1})
     base, weights = load_backbone(source), trained(source, training)
@@ -43,7 +43,6 @@ def test_an_encoder_in_memory_computes_what_its_folder_does(tmp_path, family, mo
     put_into_tower(training, written, weights)
     write_encoder(tmp_path / "folder", written, None, CARD)
     loaded = load_encoder(tmp_path / "folder").backbone
-    rounding = 1e-5 if family == "clip" else 0
     with torch.no_grad():
         for encode, inputs in (
             ("encode_image", pixels()),
@@ -52,7 +51,7 @@ def test_an_encoder_in_memory_computes_what_its_folder_does(tmp_path, family, mo
         ):
             expected = getattr(loaded, encode)(inputs)
             found = getattr(built, encode)(inputs)
-            torch.testing.assert_close(found, expected, rtol=0, atol=rounding)
+            torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
         changed = built.encode_image(pixels()) - base.encode_image(pixels())
     assert changed.norm() > 1e-3
 

@@ -56,7 +56,7 @@ def test_every_shard_is_checked_by_one_process_of_a_host(world, tmp_path, monkey
     damage.
     """
     spoil(world / "latents" / "00000.tar")
-    monkeypatch.setattr(Processes, "wait", lambda self: None)
+    monkeypatch.setattr(Processes, "barrier", lambda self: None)
     found = []
     for rank in range(2):
         job = open_job(

@@ -26,6 +26,8 @@ TABLES = {
 }
 MADE_ANEW = {
     "ExportParameters",
+    "LedgerParameters",
+    "PlanParameters",
     "ReportingParameters",
     "RecipeParameters",
     "SelectionParameters",

@@ -47,7 +47,7 @@ def build_encoder(
     """
     encoder = deepcopy(backbone)
     put_into_tower(parameters, encoder, weights)
-    fuse_attention(encoder.visual)  # computes as a folder does that is loaded, to the same bits
+    fuse_attention(encoder.visual)  # computes as a folder does that is loaded
     encoder.model.requires_grad_(False).eval()
     return encoder
 
