@@ -117,6 +117,28 @@ class TestConfiguration:
         with pytest.raises(UserError, match="extends 'mddle', but there is no other recipe"):
             RecipeConfigLoader(str(tmp_path), env="own", **CONFIG_LOADER_ARGS)["globals"]
 
+    def test_each_loader_reads_its_own_recipes_globals_whichever_was_opened_last(self, tmp_path):
+        for name in ("base", "one", "two"):
+            (tmp_path / name).mkdir()
+            (tmp_path / name / "globals.yml").write_text(f"recipe: {name}\n")
+        (tmp_path / "base" / "parameters.yml").write_text("name: ${globals:recipe}\n")
+        one, two = (
+            RecipeConfigLoader(str(tmp_path), env=name, **CONFIG_LOADER_ARGS)
+            for name in ("one", "two")
+        )
+        assert one["parameters"] == {"name": "one"}
+        assert two["parameters"] == {"name": "two"}
+
+    def test_a_loader_that_failed_leaves_the_others_as_they_were(self, tmp_path):
+        for name, text in {"base": "", "own": "recipe: own\n", "bad": "extends: none\n"}.items():
+            (tmp_path / name).mkdir()
+            (tmp_path / name / "globals.yml").write_text(text)
+        (tmp_path / "base" / "parameters.yml").write_text("name: ${globals:recipe}\n")
+        loader = RecipeConfigLoader(str(tmp_path), env="own", **CONFIG_LOADER_ARGS)
+        with pytest.raises(UserError, match="extends 'none'"):
+            RecipeConfigLoader(str(tmp_path), env="bad", **CONFIG_LOADER_ARGS)
+        assert loader["parameters"] == {"name": "own"}
+
     def test_recipes_that_extend_each_other_are_one_sentence(self, tmp_path):
         for name, text in {
             "base": "a: 1\n",

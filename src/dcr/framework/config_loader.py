@@ -36,6 +36,9 @@ class RecipeConfigLoader(OmegaConfigLoader):
         Raises:
             UserError: a value refers to something that is not there.
         """
+        # Kedro keeps one resolver of `globals` a process, the last loader's: without this, what is
+        # read here after another recipe was opened would hold the other's values.
+        self._register_globals_resolver()
         try:
             return super().__getitem__(key)
         except OmegaConfBaseException as exc:
