@@ -8,3 +8,8 @@ class UserError(ValueError):
     """
 
     exit_code = 1
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of what a foreign exception says, at most 200 characters of it."""
+    return str(error).strip().partition("\n")[0][:200]

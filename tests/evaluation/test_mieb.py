@@ -241,6 +241,15 @@ def no_picture(folder):
     return place
 
 
+def no_labels(folder):
+    place = write_zero_shot(folder)
+    rows = {"img": [{"bytes": image_bytes((0, 0, 0), 0), "path": None}], "label": [None]}
+    kinds = datasets.Features({"img": datasets.Image(), "label": datasets.Value("int64")})
+    table = datasets.Dataset.from_dict(rows, features=kinds)
+    table.to_parquet(place / "data" / "test-00000-of-00001.parquet")
+    return place
+
+
 FAULTS = {
     "no such folder": (lambda folder: folder / "CIFAR10ZeroShot", "the folder does not exist"),
     "no such task": (lambda folder: folder / "CIFAR11", "mteb has no task 'CIFAR11'"),
@@ -248,6 +257,10 @@ FAULTS = {
     "no file of its split": (moved, r"has no test-\*\.parquet, which the task CIFAR10ZeroShot"),
     "no table": (broken, "task CIFAR10ZeroShot cannot be read from .*CIFAR10ZeroShot"),
     "other columns": (other_columns, "CIFAR10ZeroShot"),
+    "no labels": (
+        no_labels,
+        r"cannot score its task CIFAR10ZeroShot \(\w+: .*\): see whether",
+    ),
     "no picture": (no_picture, "the image of mteb's task cannot be decoded"),
     "paths for images": (without_bytes, "column img must hold encoded images, not paths of files"),
 }

@@ -16,6 +16,7 @@ import numpy as np
 
 from dcr.data.benchmark_sets import MiebSet
 from dcr.data.benchmark_sets.files import decode_image
+from dcr.data.benchmark_sets.mieb import mteb_told
 from dcr.errors import UserError
 from dcr.evaluation.embedding import Embedder, embed_images, embed_texts
 from dcr.evaluation.results import EvaluationOptions, Items, Result, outcomes_of, score
@@ -102,8 +103,11 @@ def evaluate_mieb(
         UserError: the task's data cannot be read, or mteb cannot score the encoder on it.
     """
     task = dataset.load()
-    found, predictions = _run(embedder, task)
-    items = _items_of(task, predictions)
+    with mteb_told(
+        f"mteb cannot score its task {task.metadata.name}", "see whether its data are as it says"
+    ):
+        found, predictions = _run(embedder, task)
+        items = _items_of(task, predictions)
     metric = task.metadata.main_score
     extra = {
         name: float(np.mean([scores[name] for scores in found]))
@@ -132,21 +136,13 @@ def _run(embedder: Embedder, task: Any) -> tuple[list[dict[str, Any]], list[Any]
     kept: list[Any] = []
     task._save_task_predictions = lambda predictions, *_, **__: kept.append(predictions)
     for split in task.eval_splits:
-        try:
-            with tempfile.TemporaryDirectory() as folder:
-                scores = task.evaluate(
-                    model,
-                    split,
-                    encode_kwargs={"batch_size": embedder.batch_size, "show_progress_bar": False},
-                    prediction_folder=Path(folder),
-                )
-        except UserError:
-            raise
-        except Exception as error:  # mteb's tasks are hundreds, and raise anything
-            first = str(error).strip().partition("\n")[0][:200]
-            raise UserError(
-                f"mteb cannot score its task {task.metadata.name} ({type(error).__name__}: {first})"
-            ) from error
+        with tempfile.TemporaryDirectory() as folder:
+            scores = task.evaluate(
+                model,
+                split,
+                encode_kwargs={"batch_size": embedder.batch_size, "show_progress_bar": False},
+                prediction_folder=Path(folder),
+            )
         found += scores.values()
     return found, kept
 

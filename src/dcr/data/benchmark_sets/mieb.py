@@ -18,7 +18,7 @@ from typing import Any
 from dcr.data.benchmark_sets.files import Folder
 from dcr.data.benchmark_sets.overrides import NO_OVERRIDES, Overrides
 from dcr.data.benchmark_sets.parts import Part, Sample, digest
-from dcr.errors import UserError
+from dcr.errors import UserError, first_line
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +75,9 @@ class MiebSet:
             UserError: the data are not there, or not those of the task.
         """
         task = _new_task(self.task_name)
-        with _named_errors(self.task_name, self.folder):
+        where = self.folder or "the hub's cache"
+        what = f"the data of mteb's task {self.task_name} cannot be read from {where}"
+        with mteb_told(what, "get them again"):
             if not self.folder:
                 task.load_data()
             else:
@@ -93,6 +95,12 @@ class MiebSet:
         if not isinstance(task.dataset, DatasetDict):  # of retrieval, or with several languages
             logger.warning("%s: its images are not looked for in the training data", self.name)
             return
+        with mteb_told(
+            f"the images of mteb's task {self.task_name} cannot be read", "get them again"
+        ):
+            yield from self._images(task)
+
+    def _images(self, task: Any) -> Iterator[Sample]:
         for name in task.eval_splits:
             rows = task.dataset[name]
             columns = [column for column, kind in rows.features.items() if _is_image(kind)]
@@ -216,16 +224,20 @@ def _is_image(kind: Any) -> bool:
 
 
 @contextmanager
-def _named_errors(task_name: str, folder: str) -> Iterator[None]:
-    """Tell in a sentence whatever mteb and datasets raise when they read a task's data."""
+def mteb_told(what: str, rule: str) -> Iterator[None]:
+    """Tell in a sentence whatever mteb raises: its tasks are hundreds, and raise anything.
+
+    Args:
+        what: could not be done, as "mteb cannot score its task X".
+        rule: what to do about it.
+
+    Raises:
+        UserError: something was raised; a UserError passes as it is.
+    """
     try:
         yield
     except UserError:
         raise
     except Exception as error:
-        where = folder or "the hub's cache"
-        first = str(error).strip().partition("\n")[0][:200]
-        raise UserError(
-            f"the data of mteb's task {task_name} cannot be read from {where}"
-            f" ({type(error).__name__}: {first}): get them again"
-        ) from error
+        reason = f"{type(error).__name__}: {first_line(error)}"
+        raise UserError(f"{what} ({reason}): {rule}") from error
