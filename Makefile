@@ -1,6 +1,7 @@
 # make setup   the environment in .venv: once, then only when pyproject.toml or constraints.txt change
 # make demo    the whole job on the demo's world; a second time only what changed
 # make test    the tests that need neither a GPU nor minutes each
+# make docs    the documentation as a site: open build/docs/index.html, which asks nothing of the network
 # make test-torture SEED=7    kills, mutations, bombs, mistakes and faults, whole; make test runs a sample of each
 # make test-slow, test-gpu, test-agreement    those that do, and those that compare with clip-benchmark and run mteb's tasks
 #              (the extras `agreement` and `mieb`)
@@ -16,7 +17,7 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 export DO_NOT_TRACK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-torture test-slow test-gpu test-agreement lint viz clean
+.PHONY: help setup demo test test-torture test-slow test-gpu test-agreement lint docs viz clean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -58,6 +59,10 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/mypy
+
+docs: setup
+	$(BIN)/python docs/site/build_site.py build/docs
+	@echo "open build/docs/index.html"
 
 viz: setup
 	$(BIN)/kedro viz run
