@@ -15,7 +15,7 @@ LINKED = ("conf", "notebooks", "src")
 CONTENTS = {
     "Use": ("own-data", "pipelines", "inputs", "report", "gpu", "parameters"),
     "Results": ("evidence", "selection", "ledger"),
-    "Develop": ("architecture", "../CONTRIBUTING", "../CHANGELOG"),
+    "Develop": ("extending", "architecture", "../CONTRIBUTING", "../CHANGELOG"),
 }
 
 

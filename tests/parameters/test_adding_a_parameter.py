@@ -1,25 +1,17 @@
-"""A parameter is a line of YAML and a line of the class that takes it: with both in a copy, the
-command line reaches it, and with one of them alone the other is named.
+"""A parameter is a line of YAML and a line of the class that takes it: with both, as in
+docs/extending.md, in a copy, the command line reaches it, and with one of them alone the other is
+named.
 """
 
 import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-import dcr
+from doc_code import blocks, copy_package, lay_in
 from project import PROJECT
-
-PACKAGE = Path(dcr.__file__).parent
-CLASS = (
-    "parameters/training/parts.py",
-    "    max_grad_norm: float = Field(gt=0)\n",
-    "    warm_up_steps: int = Field(ge=0)\n",
-)
-LINE = ("parameters_training.yml", "    max_grad_norm: 1.0\n", "    warm_up_steps: 10\n")
 
 USE = """
 import sys
@@ -44,22 +36,14 @@ except UserError as error:
 def use(tmp_path):
     """Return what a copy of package and conf makes of the parameter, with the given additions."""
 
-    def add(path, after, line):
-        text = path.read_text(encoding="utf-8")
-        assert text.count(after) == 1
-        path.write_text(text.replace(after, after + line), encoding="utf-8")
-
     def use(*options, in_class=True, in_yaml=True):
-        ignored = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(PACKAGE, tmp_path / "dcr", ignore=ignored)
+        source = copy_package(tmp_path)
         shutil.copytree(PROJECT / "conf", tmp_path / "conf")
-        if in_class:
-            add(tmp_path / "dcr" / CLASS[0], *CLASS[1:])
-        if in_yaml:
-            add(tmp_path / "conf" / "base" / LINE[0], *LINE[1:])
+        line_of_class, line_of_yaml = blocks("A parameter")
+        lay_in(tmp_path, [line_of_class] * in_class + [line_of_yaml] * in_yaml)
         done = subprocess.run(
             [sys.executable, "-c", USE, tmp_path / "conf", *options],
-            env={**os.environ, "PYTHONPATH": str(tmp_path)},
+            env={**os.environ, "PYTHONPATH": str(source)},
             capture_output=True,
             text=True,
             timeout=300,
