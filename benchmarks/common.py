@@ -13,6 +13,7 @@ import json
 import os
 import platform
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from importlib.metadata import version
@@ -21,6 +22,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
+
+# Benchmarks measure on the models and sets that the tests build; they import this module first.
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 
 
 def noisy_jpeg(generator: np.random.Generator) -> bytes:

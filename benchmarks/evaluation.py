@@ -13,36 +13,18 @@ A second evaluation, which finds its embeddings in the cache, is timed too.
 from __future__ import annotations
 
 import shutil
-import sys
 import tempfile
 from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
-import open_clip
-import torch
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
-
-from common import alternate, environment, noisy_jpeg, parser, rate, ratios, tell
+from common import alternate, noisy_jpeg, rate
 from dcr.data.benchmark_sets import ClassificationSet, open_set
 from dcr.data.shards import write_tar
-from dcr.devices import resolve_device
 from dcr.evaluation import Embedder, EvaluationCache
-from dcr.models.backbones import Backbone, load_backbone
-from models import tiny_open_clip
-
-ON_GPU = torch.cuda.is_available()
-
-
-def build_backbone(folder: Path, model: str) -> Backbone:
-    """Return an open_clip model of a known architecture with random weights."""
-    config = open_clip.get_model_config(model)
-    if config is None:
-        raise SystemExit(f"open_clip knows no model {model!r}")
-    return load_backbone(
-        f"local-dir:{tiny_open_clip(folder / 'clip', config)}", resolve_device("auto")
-    )
+from dcr.models.backbones import Backbone
+from towers import bare_tower, build_backbone, report, tower_parser
 
 
 def write_set(folder: Path, num_images: int, images_per_shard: int = 1000) -> ClassificationSet:
@@ -67,18 +49,10 @@ def measure_extraction(
     backbone: Backbone, dataset: ClassificationSet, folder: Path, options: Namespace
 ):
     """Return seconds of the bare tower, of the extraction, and of a second one, in every round."""
-    images = torch.stack([backbone.preprocess(sample.image) for sample in dataset.samples("test")])
-    batches = [
-        batch.to(backbone.device)
-        for batch in backbone.preprocessing.normalize(images).split(options.batch)
-    ]
+    images = (sample.image for sample in dataset.samples("test"))
+    run_tower = bare_tower(backbone, images, options.batch)
     embedder = Embedder(backbone, options.batch, options.num_workers, EvaluationCache(folder))
     embedder.fingerprint  # noqa: B018  hashing the weights is done once an encoder, not once a set
-
-    @torch.inference_mode()
-    def run_tower() -> None:
-        for batch in batches:
-            backbone.visual(batch).float().cpu().numpy()
 
     def extract() -> None:
         embedder.split(dataset.splits["test"], "images")
@@ -87,40 +61,18 @@ def measure_extraction(
         shutil.rmtree(folder, ignore_errors=True)
         extract()
 
-    run_tower()  # the first pass chooses algorithms
     return alternate([run_tower, extract_anew, extract], options.repeats)
 
 
 def main() -> None:
     """Measure, print and write the figures."""
-    arguments = parser(__doc__)
-    arguments.add_argument(
-        "--model", default="ViT-L-14" if ON_GPU else "ViT-B-32", help="an open_clip architecture"
-    )
-    arguments.add_argument("--images", type=int, default=4096 if ON_GPU else 48)
-    arguments.add_argument("--batch", type=int, default=256 if ON_GPU else 16)
-    arguments.add_argument(
-        "--num-workers", type=int, default=16 if ON_GPU else 1, help="threads that decode"
-    )
-    options = arguments.parse_args()
+    options = tower_parser(__doc__, num_images=4096, batch_size=256).parse_args()
     with tempfile.TemporaryDirectory() as name:
         backbone = build_backbone(Path(name), options.model)
         dataset = write_set(Path(name), options.images)
         bare, whole, cached = measure_extraction(backbone, dataset, Path(name) / "cache", options)
-    figures = {
-        **dict(zip(("ratio", "ratio_of_processor_time"), ratios(bare, whole), strict=True)),
-        "images_per_s": rate(whole, options.images),
-        "bare_tower_images_per_s": rate(bare, options.images),
-        "from_cache_images_per_s": rate(cached, options.images),
-    }
-    figures |= {
-        name: getattr(options, name)
-        for name in ("model", "images", "batch", "num_workers", "repeats")
-    }
-    tell(
-        figures | {"image_size": backbone.image_size} | environment("pillow", "open_clip_torch"),
-        options.json,
-    )
+    further = {"from_cache_images_per_s": rate(cached, options.images)}
+    report(backbone, bare, whole, further, options)
 
 
 if __name__ == "__main__":
