@@ -13,7 +13,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 TOP = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
 LINKED = ("conf", "notebooks", "src")
 CONTENTS = {
-    "Use": ("own-data", "pipelines", "inputs", "report", "gpu", "parameters"),
+    "Use": ("own-data", "pipelines", "inputs", "report", "gpu", "parameters", "troubleshooting"),
     "Results": ("evidence", "selection", "ledger"),
     "Develop": ("extending", "architecture", "../CONTRIBUTING", "../CHANGELOG"),
 }
