@@ -33,6 +33,7 @@ from models import (
     tiny_model_cfg,
     tiny_open_clip,
     tiny_siglip,
+    with_sentencepiece,
 )
 from timm_models import eva_cfg, siglip_cfg, tiny_open_clip_siglip
 
@@ -71,30 +72,6 @@ def wrapped(state, path):
         {"epoch": 3, "state_dict": {f"module.{name}": tensor for name, tensor in state.items()}},
         path,
     )
-
-
-def with_sentencepiece(folder):
-    """Give a SigLIP folder the tokenizer that Google's repositories hold: a sentencepiece
-    model, and nothing else.
-    """
-    import sentencepiece
-    from transformers import SiglipTokenizer
-
-    for path in folder.glob("*token*"):
-        path.unlink()
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(["a red fish", "two dots on a wall"] * 20),
-        model_prefix=str(folder / "spiece"),
-        vocab_size=24,
-        pad_id=0,
-        eos_id=1,
-        unk_id=2,
-        bos_id=-1,
-        minloglevel=2,
-        hard_vocab_limit=False,
-    )
-    SiglipTokenizer(str(folder / "spiece.model"), model_max_length=8).save_pretrained(folder)
-    return folder
 
 
 def single(write, model_cfg, save=torch.save):

@@ -258,7 +258,9 @@ class TestLicence:
     RECORD = {"backbone": {"source": "org/name@c0ffee", "licence": "mit"}}  # noqa: RUF012
 
     def licence(self, stated, record, backbone="org/name@c0ffee"):
-        own = RecipeParameters(name="mine", licence=stated, data_licence=None, shards="s")
+        own = RecipeParameters(
+            name="mine", licence=stated, data_licence=None, shards="s", backbone="b"
+        )
         return own.with_licence(record, backbone).licence
 
     def test_is_what_the_recipe_states(self):

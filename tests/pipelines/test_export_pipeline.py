@@ -69,7 +69,9 @@ def card(
     alignment=NOT_ALIGNED,
     **tables,
 ):
-    recipe = RecipeParameters(name="demo", licence="mit", data_licence=None, shards="shards")
+    recipe = RecipeParameters(
+        name="demo", licence="mit", data_licence=None, shards="shards", backbone="b"
+    )
     tables = {
         "intervals": INTERVALS,
         "comparisons": COMPARISONS,

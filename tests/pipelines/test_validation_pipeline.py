@@ -211,3 +211,19 @@ def test_policies_name_every_reason_and_no_other():
         )
     with pytest.raises(ValueError, match="no policy for reason"):
         ValidationParameters(**parameters | {"policies": {"animated": "warn"}})
+
+
+def test_captions_are_counted_by_the_recipe_s_own_tokenizer_or_it_is_told_why_not(folder):
+    from models import tiny_open_clip
+
+    own = {"tokenizer": "backbone", "context_length": None}
+    source = f"local-dir:{tiny_open_clip(folder / 'model')}"
+    run(folder, backbone=source, **own)
+    card = json.loads((folder / "data_card.json").read_text())
+    found = card["captions"]["tokenizer"]
+    assert (found["context_length"], found["counted"]) == (20, card["accepted"])
+    run(folder, backbone="org/name", **own)
+    card = json.loads((folder / "data_card.json").read_text())
+    assert "not on this machine" in card["captions"]["tokenizer"]["why_not"]
+    assert card["captions"]["tokens"] == {}
+    assert "not counted: Backbone org/name" in (folder / "validation.html").read_text()

@@ -149,6 +149,30 @@ def tiny_siglip(folder: Path, hidden_act: str = "gelu_pytorch_tanh") -> Path:
     return folder
 
 
+def with_sentencepiece(folder):
+    """Give a SigLIP folder the tokenizer that Google's repositories hold: a sentencepiece
+    model, and nothing else.
+    """
+    import sentencepiece
+    from transformers import SiglipTokenizer
+
+    for path in folder.glob("*token*"):
+        path.unlink()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(["a red fish", "two dots on a wall"] * 20),
+        model_prefix=str(folder / "spiece"),
+        vocab_size=24,
+        pad_id=0,
+        eos_id=1,
+        unk_id=2,
+        bos_id=-1,
+        minloglevel=2,
+        hard_vocab_limit=False,
+    )
+    SiglipTokenizer(str(folder / "spiece.model"), model_max_length=8).save_pretrained(folder)
+    return folder
+
+
 def word_tokenizer(folder: Path) -> None:
     """Write a tokenizer that knows a few words in lower case, as files of transformers."""
     from tokenizers import Tokenizer, models, pre_tokenizers

@@ -30,16 +30,20 @@ def run(shards: str | list[str], folder: Path, **changes) -> None:
     )
     policies = base["policies"] | demo["policies"] | changes.pop("policies", {})
     chosen = changes.pop("sets", [])
+    backbone = changes.pop("backbone", "b")
     parameters = base | demo | {"n_jobs": 1, **changes, "policies": policies}
     catalog = {
         "params:validation": MemoryDataset(ValidationParameters(**parameters)),
         "params:recipe": MemoryDataset(
-            RecipeParameters(name="r", licence=None, data_licence="cc0-1.0", shards=shards)
+            RecipeParameters(
+                name="r", licence=None, data_licence="cc0-1.0", shards=shards, backbone=backbone
+            )
         ),
         "params:evaluation.sets": MemoryDataset(chosen),
         "expectation_suite": MemoryDataset(
             yaml.safe_load((CONF / "base" / "expectations.yml").read_text())
         ),
+        "models": MemoryDataset({}),
         "shards": ShardsDataset(filepath=shards, made_by="kedro run --pipelines scenes"),
         **{name: MemoryDataset(partial(open_set, folder / name)) for name in SETS},
         "more_sets": MemoryDataset({}),

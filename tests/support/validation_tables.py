@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from dcr.data.shards import CaptionNames
 from dcr.validation.contamination import EvaluationImages
 from dcr.validation.judging import plan_judging
 from dcr.validation.measuring import SCHEMA, Limits, measure_shard
@@ -23,8 +24,11 @@ LIMITS = Limits(
     min_entropy=0.5,
     min_sharpness=0.5,
     max_flat_border=0.9,
+    caption_names=CaptionNames(),
     caption_choice="first",
+    min_language_confidence=0.5,
     tokenizer=None,
+    cleaning="none",
     context_length=77,
     max_seconds_per_megabyte=2.0,
     max_gigabytes=4.0,

@@ -6,7 +6,12 @@ import pytest
 
 from dcr.data.shards import Sample
 from dcr.errors import UserError
-from dcr.validation.captions import choose_caption, token_counter
+from dcr.validation.captions import (
+    choose_caption,
+    language_detector,
+    read_tokenizer,
+    token_counter,
+)
 
 TEXTS = [
     "a photo of a cat",
@@ -43,7 +48,7 @@ def test_tokens_are_counted_as_transformers_does(tmp_path):
     tokenizer = CLIPTokenizerFast.from_pretrained(tmp_path / "slow")
     tokenizer.save_pretrained(tmp_path / "fast")
     for source in (tmp_path / "fast", tmp_path / "fast" / "tokenizer.json"):
-        assert token_counter(str(source))("a photo of two cats") == len(
+        assert token_counter(read_tokenizer(source))("a photo of two cats") == len(
             tokenizer("a photo of two cats").input_ids
         )
 
@@ -51,7 +56,35 @@ def test_tokens_are_counted_as_transformers_does(tmp_path):
 def test_a_file_that_is_no_tokenizer_is_named(tmp_path):
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(UserError, match=r"tokenizer\.json is no tokenizer"):
-        token_counter(str(tmp_path))
+        read_tokenizer(tmp_path)
+
+
+@pytest.mark.parametrize("cleaning", ["whitespace", "canonicalize"])
+def test_texts_are_cleaned_as_open_clip_does_before_another_tokenizer(tmp_path, cleaning):
+    from open_clip.tokenizer import get_clean_fn
+    from tokenizers import Tokenizer
+
+    from models import word_tokenizer
+
+    word_tokenizer(tmp_path)
+    theirs, clean = Tokenizer.from_file(str(tmp_path / "tokenizer.json")), get_clean_fn(cleaning)
+    theirs.no_truncation()
+    count = token_counter(read_tokenizer(tmp_path), cleaning)
+    assert [count(text) for text in TEXTS] == [len(theirs.encode(clean(t)).ids) for t in TEXTS]
+
+
+def test_a_language_is_told_or_said_to_be_undetermined():
+    told = {
+        "two dogs playing in the snow": "en",
+        "Ein Hund spielt mit einem Ball im Schnee": "de",
+        "un chat noir dort sur une vieille table": "fr",
+        "犬が雪の中で遊んでいる": "ja",
+        "IMG": "und",
+        "12 34": "und",
+    }
+    detect = language_detector(0.5)
+    assert {text: detect(text) for text in told} == told
+    assert language_detector(0.0)("12 34") != "und"
 
 
 def test_one_long_word_takes_no_longer_than_many(tmp_path):

@@ -3,12 +3,14 @@
 import json
 import re
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from corpus import encode, good_samples
 from dcr.data.shards import Sample, write_shard
+from dcr.validation.captions import Counting
 from dcr.validation.data_card import Declared, describe_data, render_data_card
 from dcr.validation.judging import summarize
 from dcr.validation.measuring import measure_shard
@@ -35,6 +37,7 @@ def declared(**changes):
         "sources": ["data/01_raw/mine", "s3://bucket/{000..009}.tar"],
         "limits": {"min_image_size": 32, "tokenizer": None},
         "policies": POLICIES,
+        "counting": Counting("clip", "clip", "none", 7),
     }
     return Declared(**usual | changes)
 
@@ -45,11 +48,15 @@ def tables(tmp_path_factory):
     first, second = good_samples(5), good_samples(4, first=5)
     first[1] = Sample("small", encode((20, 20)), "jpg", "a small one")
     first[2] = Sample("broken", b"nothing", "jpg", "a broken one")
+    captions = ("two dogs playing in the snow", "a dog")
+    second[1] = replace(second[1], metadata={"captions": list(captions)})
     second[0] = Sample("wordless", encode((40, 33), seed=7), "jpg", None)
     folder = tmp_path_factory.mktemp("shards")
     paths = [str(write_shard(folder, name, of)) for name, of in (("0", first), ("1", second))]
-    measured = [measure_shard(path, name, LIMITS) for path, name in zip(paths, "01", strict=True)]
-    return judged(tmp_path_factory.mktemp("tables"), *measured)
+    limits = replace(LIMITS, tokenizer="clip", context_length=7)
+    measured = [measure_shard(path, name, limits) for path, name in zip(paths, "01", strict=True)]
+    tables = tmp_path_factory.mktemp("tables")
+    return judged(tables, *measured, caption_truncated="warn")
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +90,26 @@ def test_what_is_left_is_described_from_accepted_samples_alone(tables, record):
     expected = np.quantile(lengths, [0.05, 0.5, 0.95], method="inverted_cdf")
     assert list(record["captions"]["characters"].values()) == expected.tolist()
     assert record["captions"]["missing"] == 1
-    assert record["captions"]["tokens"] == {}  # none were counted
+    tokens = accepted["caption_tokens"].dropna().astype(int)
+    assert record["captions"]["tokens"]["50%"] == np.quantile(tokens, 0.5, method="inverted_cdf")
+    assert record["captions"]["languages"] == dict(Counter(accepted["caption_language"].dropna()))
+    assert record["captions"]["several"] == 1
+
+
+def test_captions_that_are_cut_are_counted_or_it_is_told_why_not(tables, record):
+    cut = (tables.frame()["caption_tokens"][tables.frame()["status"] == "accepted"] > 7).sum()
+    assert record["captions"]["tokenizer"] == {
+        "name": "clip",
+        "context_length": 7,
+        "why_not": None,
+        "counted": 6,
+        "cut": cut,
+    }
+    assert 0 < cut < 6
+    assert f"| caption, cut | {cut} of 6 (" in render_data_card(record)
+    absent = declared(counting=Counting("of b", None, "none", 0, "b is not here"))
+    card = render_data_card(describe_data(absent, tables, summarize(tables), EXPECTATIONS))
+    assert "| caption, cut | not counted: b is not here |" in card
 
 
 def test_the_record_is_plain_json(record):

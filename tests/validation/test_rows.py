@@ -120,6 +120,19 @@ def test_several_defects_are_all_named():
     assert findings(image=encode((20, 20)), caption="") == ["caption_empty", "image_too_small"]
 
 
+def test_a_row_tells_the_language_of_the_caption_and_of_how_many_it_is_one():
+    captions = ("two dogs playing in the snow", "a dog")
+    samples = [
+        Sample("0", encode(), "jpg", captions[0], captions=captions),
+        Sample("1", encode(), "jpg", "Ein Hund spielt mit einem Ball im Schnee"),
+        Sample("2", encode(), "jpg", " "),
+        Sample("3", encode(), "jpg", None),
+    ]
+    rows = measure_samples(samples, "a", LIMITS)
+    assert [row["caption_language"] for row in rows] == ["en", "de", "und", None]
+    assert [row["num_captions"] for row in rows] == [2, 1, 1, 0]
+
+
 def test_captions_are_counted_in_tokens_and_those_that_are_cut_off_are_named():
     limits = replace(LIMITS, tokenizer="clip", context_length=5)
     samples = [Sample("0", encode(), "jpg", text) for text in ("a fish", "a big fish swims", None)]

@@ -26,6 +26,15 @@ EXPECTATIONS = {
     ],
 }
 
+CAPTIONS = {
+    "missing": 0,
+    "several": 3,
+    "languages": {"en": 3, "und": 1},
+    "tokenizer": {
+        "name": "clip", "context_length": 77, "why_not": None, "counted": 4, "cut": 1,
+    },
+}  # fmt: skip
+
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
@@ -51,6 +60,7 @@ def page(tmp_path_factory):
         POLICIES,
         num_examples=4,
         sets={"mmvp_vlm": 270},
+        captions=CAPTIONS,
     )
 
 
@@ -58,6 +68,13 @@ def test_the_page_needs_nothing_from_outside(page):
     assert not re.search(r"(src|href)=[\"'](?!data:)", page)
     assert "<script" not in page
     assert "@import" not in page
+
+
+def test_languages_and_cut_captions_are_told(page):
+    assert "en 75.0%, undetermined 25.0%" in page
+    assert (
+        "1 of 4 (25.0%) have more than the 77 tokens that are read, by the tokenizer clip" in page
+    )
 
 
 def test_captions_cannot_write_into_the_page(page):
@@ -88,7 +105,7 @@ def test_a_measure_of_one_value_is_a_number_and_no_chart(tmp_path):
     path = str(write_shard(tmp_path, "00000", [Sample("a", encode(), "jpg", "a caption")]))
     tables = judged(tmp_path / "tables", measure_shard(path, "00000", LIMITS))
     page = render_page(
-        tables, summarize(tables), {"00000": path}, EXPECTATIONS, POLICIES, num_examples=4, sets={}
+        tables, summarize(tables), {"00000": path}, EXPECTATIONS, POLICIES, 4, {}, CAPTIONS
     )
     assert "<svg" not in page
     assert page.count("in every image") == 8

@@ -130,6 +130,10 @@ class Recipe:
             projector := self.parameters["training"]["stage1"]["projector_file"]
         ):
             return [projector]
+        if name == "params:validation" and (
+            self.parameters["validation"]["tokenizer"] == "backbone"
+        ):
+            return data_paths(self.catalog["backbone"])
         return data_paths(self.catalog.get(name, {}))
 
     def tracked(self, read: Iterable[str], written: Iterable[str]) -> list[dict[str, list[str]]]:

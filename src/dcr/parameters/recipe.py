@@ -20,6 +20,7 @@ class RecipeParameters(Section):
     licence: str | None
     data_licence: str | None
     shards: str | list[str]
+    backbone: str
 
     @property
     def sources(self) -> list[str]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, PositiveInt, field_validator
+from pydantic import Field, PositiveInt, ValidationInfo, field_validator
 
+from dcr.data.shards.sample import IMAGE_EXTENSIONS
 from dcr.parameters.section import Section, did_you_mean
 from dcr.validation.reasons import REASONS
 
@@ -40,13 +41,33 @@ class ValidationParameters(Section):
     max_flat_border: float | None = Field(ge=0, le=1)
     max_seconds_per_megabyte: float = Field(gt=0)
     max_gigabytes: float = Field(gt=0)
+    caption_member: str = Field(pattern=r"[a-z0-9_]+(\.[a-z0-9_]+)*")
+    caption_key: str | None = Field(min_length=1)
     caption_choice: Literal["first", "drawn"]
+    min_language_confidence: float = Field(ge=0, le=1)
     tokenizer: str | None
-    context_length: PositiveInt
+    context_length: PositiveInt | None
     near_duplicate_distance: int = Field(ge=-1, le=15)
     evaluation_image_distance: int = Field(ge=0, le=15)
     num_examples: int = Field(ge=0)
     policies: dict[str, Policy]
+
+    @field_validator("caption_member")
+    @classmethod
+    def _is_no_image(cls, member: str) -> str:
+        if member in IMAGE_EXTENSIONS:
+            raise ValueError("is the extension of an image; give that of a text, txt or json")
+        return member
+
+    @field_validator("context_length")
+    @classmethod
+    def _belongs_to_the_tokenizer(cls, length: int | None, info: ValidationInfo) -> int | None:
+        tokenizer = info.data.get("tokenizer")
+        if tokenizer == "backbone" and length is not None:
+            raise ValueError("is the backbone's own: set it to null, or name another tokenizer")
+        if tokenizer not in (None, "backbone") and length is None:
+            raise ValueError("must say how many tokens are read of those that tokenizer counts")
+        return length
 
     @field_validator("policies")
     @classmethod

@@ -16,11 +16,24 @@ from typing import Any
 import pyarrow.compute as pc
 
 from dcr.pages.markdown import code, code_cell, text
+from dcr.validation.captions import UNDETERMINED, Counting
 from dcr.validation.reasons import REASONS
 from dcr.validation.tables import SampleTables
 
 NOT_DECLARED = "not declared"
-_COLUMNS = ["status", "format", "mode", "width", "height", "caption_length", "caption_tokens"]
+_COLUMNS = [
+    "status",
+    "format",
+    "mode",
+    "width",
+    "height",
+    "num_captions",
+    "caption_length",
+    "caption_language",
+    "caption_tokens",
+    "caption_truncated",
+]
+_NUM_LANGUAGES = 8
 _QUANTILES = (0.05, 0.5, 0.95)
 _FATES = {"reject": "left out", "fail": "stops the run", "warn": "kept and counted"}
 
@@ -35,6 +48,7 @@ class Declared:
         sources: the shards as the recipe writes them, folders, patterns or URLs.
         limits: those by which samples are measured, by name.
         policies: what follows from each reason.
+        counting: of the captions' tokens.
     """
 
     recipe: str
@@ -42,6 +56,7 @@ class Declared:
     sources: list[str]
     limits: Mapping[str, Any]
     policies: Mapping[str, str]
+    counting: Counting
 
 
 def describe_data(
@@ -61,9 +76,9 @@ def describe_data(
     Returns:
         ``recipe``, ``licence``, ``sources``, ``num_bytes`` of all shards, the counts of
         ``summary``, ``reasons`` (policy, meaning and number of each that was found), ``images`` and
-        ``captions`` of the accepted samples (counts by format and mode, quantiles of sizes and
-        lengths), ``limits``, ``expectations_failed``, ``accepted_sha256``, and ``shards`` (name,
-        bytes, samples, accepted).
+        ``captions`` of the accepted samples (counts by format, mode and language, quantiles of
+        sizes and lengths, and how many a tokenizer cuts), ``limits``, ``expectations_failed``,
+        ``accepted_sha256``, and ``shards`` (name, bytes, samples, accepted).
     """
     records = judged.records()
     reasons = {
@@ -78,7 +93,7 @@ def describe_data(
         "num_bytes": sum(record["num_bytes"] for record in records),
         **{name: summary[name] for name in ("samples", "accepted", "rejected")},
         "reasons": reasons,
-        **_describe_accepted(judged),
+        **_describe_accepted(judged, declared.counting),
         "limits": dict(declared.limits),
         "expectations_failed": [
             {name: result[name] for name in ("expectation", "kwargs", "severity")}
@@ -92,7 +107,7 @@ def describe_data(
     }
 
 
-def _describe_accepted(judged: SampleTables) -> dict[str, Any]:
+def _describe_accepted(judged: SampleTables, counting: Counting) -> dict[str, Any]:
     """Return what images and captions of the accepted samples are like, from one pass of shards."""
     found: dict[str, Counter[Any]] = {name: Counter() for name in (*_COLUMNS, "shorter_side")}
     for table in judged.tables(_COLUMNS):
@@ -102,17 +117,33 @@ def _describe_accepted(judged: SampleTables) -> dict[str, Any]:
         for name, counter in found.items():
             for count in pc.value_counts(rows[name]).to_pylist():
                 counter[count["values"]] += count["counts"]
-    captions = found["caption_length"]
     return {
         "images": {
             "formats": _by_number(found["format"]),
             "modes": _by_number(found["mode"]),
             "shorter_side": _quantiles(found["shorter_side"]),
         },
-        "captions": {
-            "missing": captions[None],
-            "characters": _quantiles(captions),
-            "tokens": _quantiles(found["caption_tokens"]),
+        "captions": _describe_captions(found, counting),
+    }
+
+
+def _describe_captions(found: dict[str, Counter[Any]], counting: Counting) -> dict[str, Any]:
+    cut = found["caption_truncated"]
+    languages = found["caption_language"]
+    several = {number: count for number, count in found["num_captions"].items() if number > 1}
+    del languages[None]
+    return {
+        "missing": found["caption_length"][None],
+        "several": sum(several.values()),
+        "characters": _quantiles(found["caption_length"]),
+        "languages": _by_number(languages),
+        "tokens": _quantiles(found["caption_tokens"]),
+        "tokenizer": {
+            "name": counting.name,
+            "context_length": counting.context_length,
+            "why_not": counting.why_not,
+            "counted": cut[True] + cut[False],
+            "cut": cut[True],
         },
     }
 
@@ -196,7 +227,45 @@ def _accepted_rows(record: Mapping[str, Any]) -> list[tuple[str, str]]:
         (name, ", ".join(f"{value:,} at {share}" for share, value in found.items()) or "none")
         for name, found in spread.items()
     ]
-    return [*rows, ("without a caption", f"{captions['missing']:,}")]
+    rows += [
+        ("without a caption", f"{captions['missing']:,}"),
+        ("with several captions", f"{captions['several']:,}"),
+        ("language of the caption", tell_languages(captions["languages"])),
+        ("caption, cut", text(tell_cut(captions["tokenizer"]))),
+    ]
+    return rows
+
+
+def tell_languages(languages: Mapping[str, int]) -> str:
+    """Return the shares of the languages in words, the most frequent first.
+
+    Args:
+        languages: number by ISO 639's code.
+    """
+    total = sum(languages.values())
+    names = {UNDETERMINED: "undetermined"}
+    shares = [
+        f"{names.get(code, code)} {number / total:.1%}"
+        for code, number in list(languages.items())[:_NUM_LANGUAGES]
+    ]
+    left = len(languages) - len(shares)
+    return ", ".join([*shares, *([f"{left} others"] if left else [])]) or "none"
+
+
+def tell_cut(tokenizer: Mapping[str, Any]) -> str:
+    """Return how many captions are longer than the text tower reads, or why that is not known.
+
+    Args:
+        tokenizer: as `describe_data` has it among ``captions``.
+    """
+    if tokenizer["why_not"]:
+        return f"not counted: {tokenizer['why_not']}"
+    counted = tokenizer["counted"]
+    return (
+        f"{tokenizer['cut']:,} of {counted:,} ({tokenizer['cut'] / max(counted, 1):.1%}) have more"
+        f" than the {tokenizer['context_length']} tokens that are read, by the tokenizer"
+        f" {tokenizer['name']}"
+    )
 
 
 def _expectations(failed: list[dict[str, Any]]) -> str:

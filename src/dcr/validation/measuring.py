@@ -116,7 +116,7 @@ def measure_shard(
     if made_from == known:
         return None
     try:
-        with ShardReader(path) as reader, warnings.catch_warnings():
+        with ShardReader(path, names=limits.caption_names) as reader, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's warnings; what matters of them is a finding
             megabytes = reader.size / 1e6
             with watched(megabytes, limits.max_seconds_per_megabyte, limits.max_gigabytes) as look:

@@ -12,6 +12,7 @@ from dcr.data.decoding import decode_rgb
 from dcr.data.shards import Sample, ShardReader
 from dcr.pages import fill_template, to_data_uri
 from dcr.validation.charts import histogram_svg, show_number
+from dcr.validation.data_card import tell_cut, tell_languages
 from dcr.validation.reasons import REASONS, SHARD_REASONS
 from dcr.validation.survey import survey_samples
 from dcr.validation.tables import SampleTables
@@ -58,6 +59,7 @@ def render_page(
     policies: Mapping[str, str],
     num_examples: int,
     sets: dict[str, int],
+    captions: Mapping[str, Any],
 ) -> str:
     """Return the page.
 
@@ -69,6 +71,7 @@ def render_page(
         policies: of every reason.
         num_examples: samples shown for each reason, and of each group of duplicates.
         sets: images by evaluation set that the samples were compared with.
+        captions: what accepted samples' are like, as the data card's record has it.
     """
     survey = survey_samples(judged, summary["accepted"], num_examples)
     rows = judged.at(np.array(survey.positions(), np.int64)).set_index(
@@ -106,6 +109,9 @@ def render_page(
         worst=_worst(judged.records()),
         expectations=expectations,
         sets=sets,
+        captions=captions,
+        languages=tell_languages(captions["languages"]),
+        cut=tell_cut(captions["tokenizer"]),
     )
 
 

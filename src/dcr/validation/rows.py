@@ -9,8 +9,15 @@ from typing import Any
 
 import pyarrow as pa
 
-from dcr.data.shards import Sample
-from dcr.validation.captions import MAX_TEXT, caption_findings, choose_caption, token_counter
+from dcr.data.shards import CaptionNames, Sample
+from dcr.validation.captions import (
+    MAX_TEXT,
+    UNDETERMINED,
+    caption_findings,
+    choose_caption,
+    language_detector,
+    token_counter,
+)
 from dcr.validation.downloads import was_resized
 from dcr.validation.images import ImageMeasures, measure_images
 
@@ -24,7 +31,8 @@ SCHEMA = pa.schema(
         "sharpness": pa.float64(), "flat_border": pa.float64(), "phash": pa.string(),
         "num_bytes": pa.int64(), "sha256": pa.string(),
         "declared_width": pa.int32(), "declared_height": pa.int32(), "declared_sha256": pa.string(),
-        "caption": pa.string(), "caption_length": pa.int32(),
+        "num_captions": pa.int32(), "caption": pa.string(), "caption_length": pa.int32(),
+        "caption_language": pa.string(),
         "caption_tokens": pa.int32(), "caption_truncated": pa.bool_(),
         "findings": pa.list_(pa.string()),
     }
@@ -45,11 +53,13 @@ class Limits:
     """Where a sample begins to be wrong.
 
     Sides and pixels are in px, spread in luminance levels of 0 to 255, and so are the ends of
-    luminance; entropy, sharpness and border are as in `dcr.validation.looks`. ``caption_choice`` is
-    as in `dcr.validation.captions.choose_caption`, ``tokenizer`` as in `token_counter` there, None
-    to count no tokens; ``context_length`` is the number of tokens that the text tower reads. A
-    shard that takes more than ``max_seconds_per_megabyte`` of computing, or ``max_gigabytes`` of
-    memory, is given up; see `dcr.validation.watchdog`.
+    luminance; entropy, sharpness and border are as in `dcr.validation.looks`. ``caption_names``
+    says where captions stand; ``caption_choice``, ``min_language_confidence``, and ``tokenizer``
+    with ``cleaning`` are as `choose_caption`, `language_detector` and `token_counter` of
+    `dcr.validation.captions` take them, ``tokenizer`` None to count no tokens; ``context_length``
+    is the number of tokens that the text tower reads. A shard that takes more than
+    ``max_seconds_per_megabyte`` of computing, or ``max_gigabytes`` of memory, is given up; see
+    `dcr.validation.watchdog`.
     """
 
     min_image_size: int
@@ -61,8 +71,11 @@ class Limits:
     min_entropy: float
     min_sharpness: float | None
     max_flat_border: float | None
+    caption_names: CaptionNames
     caption_choice: str
+    min_language_confidence: float
     tokenizer: str | None
+    cleaning: str
     context_length: int
     max_seconds_per_megabyte: float
     max_gigabytes: float
@@ -87,6 +100,7 @@ def measure_samples(samples: list[Sample], shard: str, limits: Limits) -> list[d
     rows = []
     for sample, image in zip(samples, images, strict=True):
         caption = _measure_caption(choose_caption(sample, limits.caption_choice), limits)
+        caption["num_captions"] = max(len(sample.captions), int(sample.caption is not None))
         rows.append(_row(sample, shard, image, caption, limits))
     return rows
 
@@ -118,13 +132,17 @@ def _row(
 
 def _measure_caption(caption: str | None, limits: Limits) -> dict[str, Any]:
     if caption is None:
-        names = ("caption", "caption_length", "caption_tokens", "caption_truncated")
-        return dict.fromkeys(names)
+        names = ("", "_length", "_language", "_tokens", "_truncated")
+        return dict.fromkeys(f"caption{name}" for name in names)
     text = clean_text(caption)[:MAX_TEXT]
-    tokens = None if limits.tokenizer is None else token_counter(limits.tokenizer)(text)
+    tokens = (
+        None if limits.tokenizer is None else token_counter(limits.tokenizer, limits.cleaning)(text)
+    )
+    language = language_detector(limits.min_language_confidence)
     return {
         "caption": text,
         "caption_length": len(caption),
+        "caption_language": language(text) if text.strip() else UNDETERMINED,
         "caption_tokens": tokens,
         "caption_truncated": None if tokens is None else tokens > limits.context_length,
     }

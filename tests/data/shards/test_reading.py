@@ -9,7 +9,14 @@ import pytest
 
 from caption_cases import CAPTIONS
 from corpus import encode, good_samples, special_member, write_members
-from dcr.data.shards import ShardReader, read_samples, split_name, tar_headers, write_shard
+from dcr.data.shards import (
+    CaptionNames,
+    ShardReader,
+    read_samples,
+    split_name,
+    tar_headers,
+    write_shard,
+)
 from dcr.data.shards import reading as reading_module
 from dcr.errors import UserError
 
@@ -340,6 +347,32 @@ def test_captions_are_texts_whatever_holds_them(tmp_path, case):
     (sample,), _ = read(write_members(tmp_path / "0.tar", members))
     assert sample.captions == case.captions
     assert sample.caption == (case.captions[0] if case.captions else None)
+
+
+@pytest.mark.parametrize(
+    ("names", "captions"),
+    [
+        (CaptionNames(), ("alt",)),
+        (CaptionNames("cap"), ("a fish",)),
+        (CaptionNames("cap", "synthetic"), ("a pond", "a net")),
+        (CaptionNames("json"), ("title",)),
+        (CaptionNames("json", "synthetic"), ("a pond", "a net")),
+        (CaptionNames("json", "nothing"), ()),
+        (CaptionNames("Text.en".lower()), ("title",)),  # of no such member the json's
+    ],
+)
+def test_captions_stand_where_the_recipe_says(tmp_path, names, captions):
+    metadata = {"caption": "title", "synthetic": ["a pond", "a net"]}
+    members = [("0.txt", b"alt"), ("0.cap", b"a fish"), ("0.json", json.dumps(metadata).encode())]
+    (sample,), reader = read(write_members(tmp_path / "0.tar", members), names=names)
+    assert (sample.captions, sample.metadata) == (captions, metadata)
+    assert (reader.damage, reader.apart) == (None, None)
+
+
+def test_a_caption_of_a_chosen_member_that_stands_apart_is_told(tmp_path):
+    members = [("0.jpg", b"x"), ("1.jpg", b"x"), ("0.cap", b"a fish"), ("1.cap", b"a pond")]
+    path = write_members(tmp_path / "0.tar", members)
+    assert read(path, names=CaptionNames("cap"))[1].apart == "0"
 
 
 def test_captions_of_a_large_json_are_kept_and_are_not_more_than_anybody_needs(tmp_path):

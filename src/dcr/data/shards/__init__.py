@@ -8,11 +8,12 @@ from dcr.data.shards.ingest_sources import Source
 from dcr.data.shards.listing import ShardListing, find_shards, list_shards
 from dcr.data.shards.naming import name_shards
 from dcr.data.shards.reading import ShardReader, read_samples
-from dcr.data.shards.sample import IMAGE_EXTENSIONS, Sample, split_name
+from dcr.data.shards.sample import IMAGE_EXTENSIONS, CaptionNames, Sample, split_name
 from dcr.data.shards.writing import describe_sample, write_shard, write_tar
 
 __all__ = [
     "IMAGE_EXTENSIONS",
+    "CaptionNames",
     "Sample",
     "ShardListing",
     "ShardReader",

@@ -8,7 +8,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
-from dcr.data.shards.sample import IMAGE_EXTENSIONS, Sample, find_captions, split_name
+from dcr.data.shards.sample import (
+    IMAGE_EXTENSIONS,
+    CaptionNames,
+    Sample,
+    find_captions,
+    split_name,
+)
 from dcr.data.shards.tar_fields import TarCut, TarDamaged
 from dcr.data.shards.tar_headers import Member, read_members
 from dcr.errors import UserError
@@ -16,7 +22,7 @@ from dcr.errors import UserError
 MAX_IMAGE_BYTES = 256 << 20
 MAX_TEXT_BYTES = 4 << 20
 _SMALL_TEXT = 64 << 10  # of a json up to which all it holds is kept
-_TEXTS = {"txt": 1, "json": 2}
+_NAMES = CaptionNames()
 _COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")  # gzip, bzip2, xz, zstd
 
 
@@ -40,6 +46,7 @@ class ShardReader:
     Args:
         shard: an uncompressed tar, local path or fsspec URL.
         start: byte offset of the member header to begin with (`Sample.offset`).
+        names: of the member and the key that hold captions.
 
     Attributes:
         size: bytes of the tar.
@@ -53,9 +60,10 @@ class ShardReader:
         UserError: the shard cannot be opened, or the disk or network fails while it is read.
     """
 
-    def __init__(self, shard: str, start: int = 0) -> None:
+    def __init__(self, shard: str, start: int = 0, names: CaptionNames = _NAMES) -> None:
         self.shard = shard
         self.start = start
+        self.names = names
         self.size = 0
         self.damage: str | None = None
         self.unreadable_bytes = 0
@@ -85,7 +93,7 @@ class ShardReader:
             if group is None or key != group.key or extension in group.extensions:
                 if group is not None:
                     yield self._finish(group)
-                group = _Group(key, member.offset)
+                group = _Group(key, member.offset, self.names)
             group.extensions.add(extension)
             self._read_into(group, extension, member)
         if group is not None:
@@ -141,13 +149,13 @@ class ShardReader:
         return member.offset_data + member.size > self.size
 
     def _read_into(self, group: _Group, extension: str, member: Member) -> None:
-        role = "image" if extension in IMAGE_EXTENSIONS else extension
+        role = group.role(extension)
         limit = MAX_IMAGE_BYTES if role == "image" else MAX_TEXT_BYTES
         if not _is_safe(member):
             group.problems.add("unsafe_member")
         elif self._is_cut(member):
             group.problems.add("tar_truncated")
-        elif role not in ("image", "txt", "json") or role in group.content:
+        elif role is None or role in group.content:
             return
         elif member.size > limit:
             group.problems.add("member_too_large")
@@ -169,23 +177,30 @@ def _is_safe(member: Member) -> bool:
 
 @dataclass
 class _Group:
-    """The members of one key while they are read; ``content`` by role: image, txt, json."""
+    """The members of one key while they are read; ``content`` by role: image, text, json."""
 
     key: str
     offset: int
+    names: CaptionNames
     extensions: set[str] = field(default_factory=set)
     content: dict[str, bytes] = field(default_factory=dict)
     image_extension: str | None = None
     problems: set[str] = field(default_factory=set)
 
+    def role(self, extension: str) -> str | None:
+        """Return what a member of an ``extension`` is read as, None for nothing."""
+        if extension in IMAGE_EXTENSIONS:
+            return "image"
+        return {self.names.member: "text", "json": "json"}.get(extension)
+
     def roles(self) -> int:
-        """Return as bits which kinds of members there are: image, txt, json, others."""
-        kinds = {0 if name in IMAGE_EXTENSIONS else _TEXTS.get(name, 3) for name in self.extensions}
+        """Return as bits which kinds of members there are: image, text, json, others."""
+        kinds = {("image", "text", "json", None).index(self.role(n)) for n in self.extensions}
         return sum(1 << kind for kind in kinds)
 
     def sample(self) -> Sample:
         metadata = self._parse_metadata()
-        captions, no_text = find_captions(self._decode_text(), metadata)
+        captions, no_text = find_captions(self._decode_text(), metadata, self.names.key)
         self._note_dotted()
         if no_text:
             self.problems.add("caption_not_text")
@@ -226,7 +241,7 @@ class _Group:
         return metadata
 
     def _decode_text(self) -> str | None:
-        text = self.content.get("txt")
+        text = self.content.get("text")
         if text is None:
             return None
         try:

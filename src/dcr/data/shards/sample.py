@@ -19,6 +19,21 @@ MAX_CAPTIONS = 1000  # of one sample
 
 
 @dataclass(frozen=True)
+class CaptionNames:
+    """Where a shard keeps its captions; by default where WebDataset and img2dataset do.
+
+    Attributes:
+        member: extension of the member that is a caption as text, in lower case; ``json`` where
+            captions stand in the json alone.
+        key: of the json, that holds a caption or a list of them; None for ``caption``, else
+            ``captions``.
+    """
+
+    member: str = "txt"
+    key: str | None = None
+
+
+@dataclass(frozen=True)
 class Sample:
     """One image with its caption and metadata.
 
@@ -53,7 +68,9 @@ def split_name(name: str) -> tuple[str, str] | None:
     return match[1], match[2].lower()
 
 
-def find_captions(text: str | None, metadata: dict[str, Any]) -> tuple[tuple[str, ...], bool]:
+def find_captions(
+    text: str | None, metadata: dict[str, Any], key: str | None = None
+) -> tuple[tuple[str, ...], bool]:
     """Return a sample's captions, and whether all that its json holds of them is no text.
 
     A list in the json, under ``caption`` or ``captions``, holds all captions, also beside a txt:
@@ -62,10 +79,11 @@ def find_captions(text: str | None, metadata: dict[str, Any]) -> tuple[tuple[str
     caption is the txt's, else the json's.
 
     Args:
-        text: of the sample's txt member.
+        text: of the sample's member that holds a caption.
         metadata: of its json.
+        key: of the json, in place of those two.
     """
-    stated = metadata.get("caption"), metadata.get("captions")
+    stated = [metadata.get(name) for name in ((key,) if key else ("caption", "captions"))]
     for listed in stated:
         if isinstance(listed, list):
             captions = [value for value in listed[:MAX_CAPTIONS] if value is not None]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dcr.errors import UserError
 from dcr.parameters import RecipeParameters, ValidationParameters
 
 if TYPE_CHECKING:
@@ -13,8 +16,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from dcr.data.benchmark_sets import BenchmarkSet
+    from dcr.validation.captions import Counting
     from dcr.validation.tables import SampleTables, TablePlan
 
+_log = logging.getLogger(__name__)
 SetOpener = Callable[[], "BenchmarkSet"]
 
 _LIMITS = {
@@ -29,21 +34,57 @@ _LIMITS = {
     "max_flat_border",
     "near_duplicate_distance",
     "evaluation_image_distance",
+    "caption_member",
+    "caption_key",
     "caption_choice",
+    "min_language_confidence",
     "tokenizer",
     "context_length",
 }
 """Those by which a sample is left out, or its caption chosen; the data card tells them."""
 
 
-def measure_samples(parameters: ValidationParameters, shards: list[str]) -> TablePlan:
+def open_tokenizer(
+    parameters: ValidationParameters, recipe: RecipeParameters, models: dict[str, Any]
+) -> Counting:
+    """Find what counts the captions' tokens; where it is not on this machine, say so and go on.
+
+    Args:
+        parameters: name the tokenizer.
+        recipe: names the backbone, which may have one of its own.
+        models: not read; pipeline `models`, which fetches the backbone, goes first.
+    """
+    from dcr.validation.captions import Counting, read_tokenizer
+
+    name = parameters.tokenizer
+    length = parameters.context_length or 0
+    if name is None:
+        return Counting("none", None, "none", length, "the recipe names no tokenizer")
+    if name == "clip":
+        return Counting(name, name, "none", length)
+    if name != "backbone":
+        return Counting(name, read_tokenizer(Path(name)), "none", length)
+    from dcr.models.text_side import read_text_side
+
+    try:
+        side = read_text_side(recipe.backbone)
+    except UserError as exc:
+        _log.warning("captions' tokens are not counted: %s", exc)
+        return Counting(f"of {recipe.backbone}", None, "none", length, str(exc))
+    return Counting(f"of {recipe.backbone}", side.tokenizer, side.cleaning, side.context_length)
+
+
+def measure_samples(
+    parameters: ValidationParameters, shards: list[str], counting: Counting
+) -> TablePlan:
     """Decode and measure every sample, shard by shard; unchanged shards are not read again.
 
     Args:
         parameters: limits that an image is held to, and how the work is spread.
         shards: paths or URLs of the tars.
+        counting: of the captions' tokens.
     """
-    from dcr.data.shards import name_shards
+    from dcr.data.shards import CaptionNames, name_shards
     from dcr.validation.measuring import plan_measuring
     from dcr.validation.rows import Limits
     from dcr.validation.workers import Workers
@@ -58,9 +99,12 @@ def measure_samples(parameters: ValidationParameters, shards: list[str]) -> Tabl
         min_entropy=parameters.min_entropy,
         min_sharpness=parameters.min_sharpness,
         max_flat_border=parameters.max_flat_border,
+        caption_names=CaptionNames(parameters.caption_member, parameters.caption_key),
         caption_choice=parameters.caption_choice,
-        tokenizer=parameters.tokenizer,
-        context_length=parameters.context_length,
+        min_language_confidence=parameters.min_language_confidence,
+        tokenizer=counting.tokenizer,
+        cleaning=counting.cleaning,
+        context_length=counting.context_length,
         max_seconds_per_megabyte=parameters.max_seconds_per_megabyte,
         max_gigabytes=parameters.max_gigabytes,
     )
@@ -141,6 +185,7 @@ def render_validation_page(
     expectations: dict[str, Any],
     evaluation_images: pd.DataFrame,
     shards: list[str],
+    data_card: dict[str, Any],
 ) -> str:
     """Draw the page that a person reads.
 
@@ -149,6 +194,7 @@ def render_validation_page(
         judged, summary, expectations: rows, their counts, and how the suite fared.
         evaluation_images: a row for each image of the evaluation sets.
         shards: paths or URLs, from which the examples are read.
+        data_card: its record, which tells what captions are like.
     """
     from dcr.data.shards import name_shards
     from dcr.validation.contamination import count_images
@@ -157,7 +203,14 @@ def render_validation_page(
     paths = {name: path for path, name in name_shards(shards).items()}
     sets = count_images(evaluation_images["image"])
     return render_page(
-        judged, summary, paths, expectations, parameters.policies, parameters.num_examples, sets
+        judged,
+        summary,
+        paths,
+        expectations,
+        parameters.policies,
+        parameters.num_examples,
+        sets,
+        data_card["captions"],
     )
 
 
@@ -167,6 +220,7 @@ def write_data_card(
     judged: SampleTables,
     summary: dict[str, Any],
     expectations: dict[str, Any],
+    counting: Counting,
 ) -> tuple[str, dict[str, Any]]:
     """Tell what the data are, for people and for machines: it goes with the encoder.
 
@@ -174,12 +228,13 @@ def write_data_card(
         parameters: limits and policies, by which samples are left out.
         recipe: names the sources and their licence.
         judged, summary, expectations: rows, their counts, and how the suite fared.
+        counting: of the captions' tokens.
     """
     from dcr.validation.data_card import Declared, describe_data, render_data_card
 
     limits = parameters.model_dump(mode="json", include=_LIMITS)
     declared = Declared(
-        recipe.name, recipe.data_licence, recipe.sources, limits, parameters.policies
+        recipe.name, recipe.data_licence, recipe.sources, limits, parameters.policies, counting
     )
     record = describe_data(declared, judged, summary, expectations)
     return render_data_card(record), record

@@ -7,6 +7,7 @@ from .nodes import (
     fingerprint_evaluation_images,
     judge_samples,
     measure_samples,
+    open_tokenizer,
     release_manifest,
     render_validation_page,
     summarize_samples,
@@ -24,8 +25,14 @@ def create_pipeline() -> Pipeline:
     return Pipeline(
         [
             Node(
+                open_tokenizer,
+                inputs=["params:validation", "params:recipe", "models"],
+                outputs="tokenizer",
+                name="open_tokenizer",
+            ),
+            Node(
                 measure_samples,
-                inputs=["params:validation", "shards"],
+                inputs=["params:validation", "shards", "tokenizer"],
                 outputs="samples",
                 name="measure_samples",
             ),
@@ -66,6 +73,7 @@ def create_pipeline() -> Pipeline:
                     "expectation_results",
                     "evaluation_images",
                     "shards",
+                    "data_card_record",
                 ],
                 outputs="validation_page",
                 name="render_validation_page",
@@ -78,6 +86,7 @@ def create_pipeline() -> Pipeline:
                     "judged_samples",
                     "validation_summary",
                     "expectation_results",
+                    "tokenizer",
                 ],
                 outputs=["data_card", "data_card_record"],
                 name="write_data_card",
