@@ -102,6 +102,14 @@ run = Command(
 cli.add_command(run)
 
 
+_env = click.option("--env", "-e", help="The recipe's folder in conf/; without it the demo.")
+_conf_source = click.option(
+    "--conf-source",
+    type=click.Path(exists=True, file_okay=False),
+    help="Where the recipes are: conf/ of the project.",
+)
+
+
 @cli.command("make-set", cls=Command)
 @click.argument("source", type=click.Path(path_type=Path))
 @click.argument("target", type=click.Path(path_type=Path))
@@ -152,11 +160,7 @@ def make_set(source: Path, target: Path, kind: str, templates: tuple[str, ...]) 
         " dvc.yaml."
     ),
 )
-@click.option(
-    "--conf-source",
-    type=click.Path(exists=True, file_okay=False),
-    help="Where the recipes are: conf/ of the project.",
-)
+@_conf_source
 @click.option(
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -178,12 +182,8 @@ def make_dvc(env: str | None, conf_source: str | None, output: Path | None) -> N
 
 
 @cli.command("plan", cls=Command)
-@click.option("--env", "-e", help="The recipe's folder in conf/; without it the demo.")
-@click.option(
-    "--conf-source",
-    type=click.Path(exists=True, file_okay=False),
-    help="Where the recipes are: conf/ of the project.",
-)
+@_env
+@_conf_source
 @click.option("--json", "as_json", is_flag=True, help="Bytes, operations and hours as JSON.")
 def plan(env: str | None, conf_source: str | None, params: dict[str, Any], as_json: bool) -> None:
     """Tell what a recipe will cost, before anything is downloaded, rented or run.
@@ -206,3 +206,33 @@ def plan(env: str | None, conf_source: str | None, params: dict[str, Any], as_js
 
 
 plan.params += [_understood(option) for option in kedro_run.params if option.name == "params"]
+
+
+@cli.command("publish", cls=Command)
+@_env
+@_conf_source
+@click.option("--to", required=True, help="org/name of the hub, or org/name@branch.")
+@click.option("--private", is_flag=True, help="Make the repository a private one.")
+@click.option("--dry-run", is_flag=True, help="Tell what would go, and send nothing.")
+def publish(
+    env: str | None, conf_source: str | None, to: str, private: bool, dry_run: bool
+) -> None:
+    """Put a recipe's exported encoder, with its card and results, on the Hugging Face hub.
+
+    The token is the hub's own: `hf auth login`, or HF_TOKEN. What goes are the files on the
+    folder's own list, in one commit; a second call sends what has changed.
+
+    \f
+    Args:
+        env: the recipe's folder, None for the demo.
+        conf_source: the folder with the recipes, None for that of the project.
+        to: the repository, and perhaps its branch.
+        private: whether the repository is to be a private one.
+        dry_run: whether nothing is sent.
+    """
+    from dcr.framework.publishing import publish_encoder
+
+    name_the_user()
+    use_project_logging(conf_source)
+    _check_recipe(env, conf_source)
+    click.echo(publish_encoder(env, conf_source, to, private, dry_run))

@@ -1,5 +1,7 @@
 """What an encoder's card tells, and when."""
 
+from huggingface_hub import ModelCard
+
 from dcr.evaluation.comparison import comparison_records
 from dcr.export.card import model_card
 from measured import comparison
@@ -67,3 +69,26 @@ def test_says_that_nothing_was_measured_or_lost():
     assert "None beyond the interval of the difference in zero_shot acc1" in model_card(
         {**CARD, "comparisons": same}, {}
     )
+
+
+def test_the_head_links_paper_and_base_model_and_names_the_licence_as_the_hub_does():
+    def head(**changes):
+        return ModelCard(model_card(CARD | changes, {})).data
+
+    on_hub = head(base_model="hf-hub:org/clip@main", base_revision="c0ffee")
+    assert (on_hub.base_model, on_hub["base_model_relation"]) == ("org/clip", "finetune")
+    assert "arxiv:2603.04803" in on_hub.tags
+    assert head(base_model="/data/clip").base_model is None
+    assert head(licence="Apache-2.0").license == "apache-2.0"
+    named = head(licence="our own: see below")
+    assert (named.license, named.license_name) == ("other", "our own: see below")
+
+
+def test_the_head_has_shares_alone_and_of_many_their_mean():
+    scores = {"dcr": {"mmvp_vlm": {"mean": 0.5, "Texts": 0.1}, "feature_drift": {"cosine": 0.9}}}
+    sets = {"mmvp_vlm": "MMVP VLM\n# no heading", "feature_drift": "x"}
+    card = CARD | {"base_model": "a: b", "scores": scores, "sets": sets}
+    (told,) = ModelCard(model_card(card, {})).data.eval_results
+    assert (told.metric_name, told.metric_value) == ("mmvp_vlm mean", 0.5)
+    assert (told.dataset_type, told.metric_args) == ("MMVP-VLM---no-heading", None)
+    assert ModelCard(model_card(CARD | {"scores": scores}, {})).data.eval_results is None

@@ -12,6 +12,7 @@ import open_clip
 import pytest
 import torch
 import yaml
+from huggingface_hub import ModelCard, parse_eval_result_entries
 from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import CLIPModel, CLIPVisionModel, SiglipVisionModel
@@ -45,6 +46,7 @@ SCORES = {
     name: {"zero_shot": {"acc1": value}}
     for name, value in (("base", 0.5), ("dcr", 0.4), ("naive", 0.3))
 }
+SETS = [{"name": "classification", "dataset": "birds", "benchmarks": ["zero_shot"]}]
 INTERVALS = {name: {"zero_shot": {"acc1": [0.3, 0.6]}} for name in SCORES}
 COMPARISONS = {"dcr": comparison_records([comparison("zero_shot.acc1", 0.5, 0.4, (-0.15, -0.05))])}
 
@@ -82,18 +84,21 @@ def card(
     )
     return compose_card(
         training, recipe, trained, models or {}, tables["validation"], scores, tables["intervals"],
-        tables["comparisons"], evaluated, *alignment,
+        tables["comparisons"], evaluated, *alignment, SETS,
     )  # fmt: skip
 
 
-def export(source, folder, dtype="float32", vision_only=False, form="none"):
+def export(source, folder, dtype="float32", vision_only=False, form="none", hub_benchmarks=None):
     """Export a backbone with a random adapter, and with a random map where there is to be one;
     return the tower that it must equal, and with it the map."""
     trained = load_backbone(source)
     prepare_tower(trained, TRAINING.tuning)
     randomize_adapter(trained.visual.eval())
     weights = tower_state(trained, TRAINING.tuning)
-    parameters, base = ExportParameters(dtype=dtype, vision_only=vision_only), load_backbone(source)
+    parameters, base = (
+        ExportParameters(dtype=dtype, vision_only=vision_only, hub_benchmarks=hub_benchmarks or {}),
+        load_backbone(source),
+    )
     record = belonging.training_record(TRAINING, base, {"dcr": weights})
     alignment = belonging.alignment(form)
     noise = torch.randn(base.embed_dim, base.embed_dim, generator=torch.Generator().manual_seed(3))
@@ -195,6 +200,37 @@ def test_the_card_tells_origin_hashes_scores_and_losses(source, tmp_path):
     )
     hashes = text.partition("## Hashes")[2]
     assert all(f"| {name} | `" in hashes for name in ("data", "backbone", "validation", "recipe"))
+
+
+def test_the_folder_has_its_results_for_programs_and_for_the_hub(source, tmp_path):
+    folder = tmp_path / "export"
+    export(source, folder, hub_benchmarks={"zero_shot.acc1": "org/birds/zero_shot"})
+    results = json.loads((folder / "results.json").read_text())
+    assert results["scores"] == {name: SCORES[name] for name in ("base", "dcr")}
+    assert results["weights"] == evaluated_hashes({}, belonging.alignment(), TRAINED)["dcr"]
+    (told,) = ModelCard.load(folder / "README.md").data.eval_results
+    assert (told.task_type, told.dataset_name) == ("zero-shot-image-classification", "birds")
+    assert (told.metric_type, told.metric_value) == ("acc1", 0.4)
+    assert told.metric_args == {"interval": [0.3, 0.6], "base_model": 0.5}
+    (entry,) = parse_eval_result_entries(
+        yaml.safe_load((folder / ".eval_results/scores.yaml").read_text())
+    )
+    assert (entry.dataset_id, entry.task_id, entry.value) == ("org/birds", "zero_shot", 0.4)
+
+
+@pytest.mark.parametrize(
+    ("hub_benchmarks", "sentence"),
+    [
+        ({"zero_shot.acc5": "org/birds/x"}, r"names zero_shot.acc5, .* no score of; it has zero_s"),
+        ({"zero_shot.acc1": "birds"}, r"hub_benchmarks.zero_shot.acc1: write org/dataset/task"),
+    ],
+)
+def test_a_leaderboard_that_cannot_be_told_to_is_refused(
+    source, tmp_path, hub_benchmarks, sentence
+):
+    with pytest.raises(UserError, match=sentence):
+        export(source, tmp_path / "export", hub_benchmarks=hub_benchmarks)
+    assert not (tmp_path / "export").exists()
 
 
 def test_a_card_lists_the_phases_of_a_method_that_has_several():
@@ -401,7 +437,7 @@ def test_how_training_was_walked_may_change_after_it():
 
 def test_weights_of_another_training_are_not_exported(source, tmp_path):
     weights, base = {"a": torch.ones(2)}, load_backbone(source)
-    parameters = ExportParameters(dtype="float32", vision_only=False)
+    parameters = ExportParameters(dtype="float32", vision_only=False, hub_benchmarks={})
     record = belonging.training_record(TRAINING, base, {"dcr": weights})
     for adapters in ({"dcr": lambda: {"a": torch.zeros(2)}}, {"naive": lambda: weights}):
         with pytest.raises(

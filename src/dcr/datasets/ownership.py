@@ -15,6 +15,7 @@ from pathlib import Path
 
 from dcr.errors import UserError
 from dcr.files import RECORD, atomic_folder, atomic_path, sha256_file
+from dcr.progress import show_progress
 from dcr.replacing import follow_links, is_mount, is_temporary
 
 
@@ -74,6 +75,32 @@ def check_ours(folder: str | os.PathLike[str]) -> None:
             f"{folder} is not overwritten: {name} in it {what}; move it away, name another path in"
             " the recipe's globals.yml, or take the pipeline that writes there off the run"
         )
+
+
+def recorded_files(folder: Path) -> dict[str, Path]:
+    """Return the files that a folder's record names, by name; each is read and must be as it was.
+
+    Args:
+        folder: that this project made.
+
+    Raises:
+        UserError: there is no record, or what it names leads elsewhere, is absent or was changed.
+    """
+    root = folder.resolve()
+    named = {name: digests for name, digests in _read_record(folder).items() if name}
+    if not named:
+        raise UserError(
+            f"{folder} has no list of its files, {RECORD}, as what this project made has"
+        )
+    found = {}
+    for name, digests in show_progress(sorted(named.items()), desc="check files", unit="file"):
+        path = root / name
+        if path.resolve() != path or not path.is_relative_to(root):
+            raise UserError(f"{folder}: {name} leads out of it, or is a link")
+        if not path.is_file() or sha256_file(path) not in digests:
+            raise UserError(f"{folder}: {name} is not there as this project made it")
+        found[name] = path
+    return found
 
 
 def _files(folder: Path) -> Iterator[tuple[str, Path]]:

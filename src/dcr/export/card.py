@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dcr.data.sources import HUB, LOCAL, parse_hub_model
+from dcr.data.sources import HUB, LOCAL
 from dcr.encoder_names import BASE, aligned_name, unaligned_name
 from dcr.export.card_texts import (
     ALIGNMENTS,
@@ -17,8 +17,9 @@ from dcr.export.card_texts import (
     USE_OPEN_CLIP,
     USE_TRANSFORMERS,
 )
+from dcr.export.front_matter import PAPER, front_matter
 from dcr.metrics.direction import is_share
-from dcr.pages.markdown import code, code_cell, text, yaml_scalar
+from dcr.pages.markdown import code, code_cell, text
 
 _REQUIRED = ("base_model", "recipe", "method", "licence")
 
@@ -33,7 +34,8 @@ def model_card(card: dict[str, Any], missing: dict[str, str]) -> str:
             value}, ``phases`` (of training, a row of {name: value} each, all with the same names),
             ``alignment`` (``form`` and ``chosen`` of what followed training, {} for nothing; the
             scores are then of the encoders in both forms), ``scores`` {encoder: {benchmark:
-            {metric: value}}}, ``intervals`` (likewise, [low, high]), ``comparisons`` {benchmark:
+            {metric: value}}}, ``intervals`` (likewise, [low, high]), ``sets`` {benchmark: name of
+            its set}, ``weights`` (hash of what was evaluated), ``comparisons`` {benchmark:
             {difference, low, high}} of the method with the base, ``resize_mode`` of the tower's
             preprocessing, and ``notes`` (paragraphs on how it was made). Names and values may come
             from foreign files: all are shown as they are, notes aside.
@@ -48,7 +50,7 @@ def model_card(card: dict[str, Any], missing: dict[str, str]) -> str:
             f"card must have the keys {', '.join(_REQUIRED)}, lacks {', '.join(absent)}"
         )
     sections = [
-        _front_matter(card, missing),
+        front_matter(card, missing, _title(card)),
         _summary(card),
         _use(missing, card.get("resize_mode")),
     ]
@@ -69,25 +71,6 @@ def model_card(card: dict[str, Any], missing: dict[str, str]) -> str:
     return "\n".join(sections)
 
 
-def _front_matter(card: dict[str, Any], missing: dict[str, str]) -> str:
-    library = "transformers" if "open_clip" in missing else "open_clip"
-    lines = ["---", f"library_name: {library}", "pipeline_tag: zero-shot-image-classification"]
-    lines += [
-        "tags:",
-        "- clip",
-        "- diffusion-contrastive-reconstruction",
-        f"license: {yaml_scalar(card['licence'])}",
-    ]
-    on_hub = parse_hub_model(str(card["base_model"]).removeprefix(HUB))
-    lines += (
-        [f"base_model: {yaml_scalar(on_hub.repo_id)}"]
-        if on_hub and card.get("base_revision")
-        else []
-    )
-    lines += ["---"]
-    return "\n".join(lines) + "\n"
-
-
 def _summary(card: dict[str, Any]) -> str:
     base_model = card["base_model"]
     method = card["method"]
@@ -96,8 +79,9 @@ def _summary(card: dict[str, Any]) -> str:
         f"# {text(_title(card))}, image tower enhanced by {text(method)}\n\nRecipe"
         f" {code(card['recipe'])}, method {code(method)}, base model {code(base_model)}{revision}."
         f" The image tower was trained {text(card.get('tuning', 'with LoRA'))} through a frozen"
-        " diffusion model (Diffusion Contrastive Reconstruction, arXiv 2603.04803); an adapter is"
-        " merged and kept in `adapter/`, where there is one. The text tower is the base"
+        " diffusion model (Diffusion Contrastive Reconstruction,"
+        f" [arXiv {PAPER}](https://arxiv.org/abs/{PAPER})); an adapter is merged"
+        " and kept in `adapter/`, where there is one. The text tower is the base"
         f" model's{REFITTED if _form(card) == 'text' else ''}.\n"
     )
 

@@ -1,4 +1,4 @@
-"""JSON and tensors as files of a model's folder."""
+"""JSON, YAML and tensors as files of a model's folder."""
 
 from __future__ import annotations
 
@@ -25,6 +25,14 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     path.write_text(
         json.dumps(content, indent=2, sort_keys=True, default=plain) + "\n", encoding="utf-8"
     )
+
+
+def write_yaml(path: Path, content: list[dict[str, Any]]) -> None:
+    """Write ``content`` as the YAML file ``path``, keys in their order; its folder is made."""
+    import yaml
+
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
 
 
 def write_tensors(path: Path, tensors: dict[str, torch.Tensor]) -> None:

@@ -1,8 +1,7 @@
-"""Foreign words inside Markdown and YAML: shown as they are, and never read as markup."""
+"""Foreign words inside Markdown: shown as they are, and never read as markup."""
 
 from __future__ import annotations
 
-import json
 import re
 
 _MARKUP = re.compile(
@@ -39,12 +38,3 @@ def code(value: object) -> str:
 def code_cell(value: object) -> str:
     """Return a value as a code span inside a table, where a bar ends a cell even in a span."""
     return code(value).replace("|", "\\|")
-
-
-def yaml_scalar(value: object) -> str:
-    """Return a value as a string in YAML, quoted where it would be read as something else."""
-    import yaml
-
-    words = one_line(value)
-    is_plain = re.fullmatch(r"[\w./+-]+", words, re.ASCII) is not None
-    return words if is_plain and yaml.safe_load(words) == words else json.dumps(words)

@@ -12,3 +12,4 @@ class ExportParameters(Section):
 
     dtype: Literal["float32", "float16", "bfloat16"]
     vision_only: bool
+    hub_benchmarks: dict[str, str]

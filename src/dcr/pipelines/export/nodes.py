@@ -30,6 +30,7 @@ def compose_card(
     evaluated: dict[str, Any],
     alignment: AlignmentParameters,
     alignment_record: dict[str, Any],
+    sets: list[dict[str, Any]],
 ) -> dict[str, Any]:
     """Gather what the model card tells.
 
@@ -43,6 +44,7 @@ def compose_card(
         scores, intervals: by encoder, set and metric.
         comparisons: each encoder against the base, by its name.
         evaluated: `this_seed.json`, which tells of which weights the scores are.
+        sets: `evaluation_sets.json`, which names the set of each benchmark.
 
     Raises:
         UserError: the base or the method's encoder has no scores; or training, alignment, scores
@@ -81,6 +83,8 @@ def compose_card(
         "scores": {name: scores[name] for name in shown},
         "intervals": {name: intervals[name] for name in shown},
         "comparisons": comparisons.get(method, {}),
+        "sets": {benchmark: one["dataset"] for one in sets for benchmark in one["benchmarks"]},
+        "weights": made[method],
     }
 
 
@@ -136,6 +140,7 @@ def export_encoder(
         card=card | {"base_model": backbone.source},
         dtype=getattr(torch, parameters.dtype),
         vision_only=parameters.vision_only,
+        hub_benchmarks=parameters.hub_benchmarks,
     )
 
 

@@ -23,6 +23,7 @@ def create_pipeline() -> Pipeline:
                     "this_seed",
                     "params:alignment",
                     "alignment_record",
+                    "evaluation_sets",
                 ],
                 outputs="card",
                 name="compose_card",

@@ -1,0 +1,87 @@
+"""`kedro publish`: a recipe's encoder, as its last evaluation knows it, to the hub."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import chdir
+from pathlib import Path
+from typing import Any
+
+from kedro.framework.project import pipelines, settings
+from kedro.io import DataCatalog
+
+from dcr.datasets.ownership import recorded_files
+from dcr.errors import UserError
+from dcr.framework.home import project_folder
+from dcr.planning.units import in_bytes
+
+_EXPORT = "run `kedro run --pipelines export`"
+
+
+def publish_encoder(
+    env: str | None, conf_source: str | None, to: str, private: bool, dry_run: bool
+) -> str:
+    """Publish the encoder folder of a recipe; return what was done in words.
+
+    Args:
+        env: the recipe's folder, None for the demo.
+        conf_source: the folder with the recipes, None for that of the project.
+        to: ``org/name`` or ``org/name@branch``.
+        private: whether the repository is to be a private one.
+        dry_run: tell what would go, and ask the hub nothing.
+
+    Raises:
+        UserError: there is no encoder, it is not the one that was evaluated last, or the hub does
+            not take it.
+    """
+    from dcr.export.publishing import parse_target, publish
+
+    target = parse_target(to)
+    project = project_folder()
+    session = settings.SESSION_CLASS.create(project, env=env, conf_source=conf_source)
+    with chdir(project), session:
+        catalog = session.load_context().catalog
+        folder = catalog.load("encoder")
+        card = current_card(catalog)
+        files = _checked_files(folder, card)
+    listing = _listing(files)
+    if dry_run:
+        return f"{listing}\nwould go to {target}; nothing was sent"
+    message = f"Encoder of recipe {card['recipe']}, method {card['method']}"
+    result = publish(files, target, message, private)
+    done = "published" if result.is_new else "nothing has changed, no commit was made"
+    others = f"\nit also holds, from elsewhere: {', '.join(result.others)}" if result.others else ""
+    return f"{listing}\n{done}: {result.url}{others}"
+
+
+def current_card(catalog: DataCatalog) -> dict[str, Any]:
+    """Return what the card would tell now; UserError where records do not belong together."""
+    node = next(node for node in pipelines["export"].nodes if "card" in node.outputs)
+    inputs = {name: catalog.load(name) for name in node.inputs}
+    card: dict[str, Any] = node.run(inputs)["card"]
+    return card
+
+
+def _checked_files(folder: Path, card: Mapping[str, Any]) -> dict[str, Path]:
+    """Return the files of an export whose scores and weights are those of ``card``."""
+    from dcr.export.results import RESULTS, results_of
+    from dcr.fingerprints import json_hash
+
+    try:
+        files = recorded_files(folder)
+    except UserError as exc:
+        raise UserError(f"{exc}; {_EXPORT}") from exc
+    told = json.loads(files[RESULTS].read_text("utf-8")) if RESULTS in files else None
+    if json_hash(told) != json_hash(results_of(card)):
+        raise UserError(
+            f"{folder} was exported before the last training or evaluation, its card tells of other"
+            f" weights or scores; {_EXPORT}"
+        )
+    return files
+
+
+def _listing(files: Mapping[str, Path]) -> str:
+    sizes = {name: path.stat().st_size for name, path in files.items()}
+    lines = [f"{in_bytes(size):>9}  {name}" for name, size in sizes.items()]
+    return "\n".join([*lines, f"{in_bytes(sum(sizes.values())):>9}  in {len(sizes)} files"])

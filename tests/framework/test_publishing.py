@@ -1,0 +1,186 @@
+"""`kedro publish`: the export that the recipe's records tell of, and no other."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+import torch
+import yaml
+from huggingface_hub import ModelCard, snapshot_download
+from kedro.framework.project import configure_project, settings
+from PIL import Image
+
+import belonging
+from dcr.errors import UserError
+from dcr.export.folder import write_encoder
+from dcr.framework.publishing import current_card, publish_encoder
+from dcr.models.backbones import load_backbone
+from dcr.models.encoder import load_encoder
+from dcr.parameters import build_parameters
+from hub_server import TOKEN, hub_server
+from models import tiny_open_clip
+from project import copy_project
+
+RECIPE = "recipe: own\nextends: smoke\n"
+SCORES = {name: {"zero_shot": {"acc1": value}} for name, value in (("base", 0.5), ("dcr", 0.4))}
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """A project with the records of a training and an evaluation, and the folder exported then."""
+    project = copy_project(tmp_path_factory.mktemp("publishing") / "project")
+    (project / "conf/own").mkdir()
+    (project / "conf/own/globals.yml").write_text(RECIPE)
+    alignment = project / "conf/own/parameters_alignment.yml"
+    alignment.write_text(yaml.safe_dump({"alignment": {"form": "none"}}))
+    configure_project("dcr")
+    backbone = load_backbone(f"local-dir:{tiny_open_clip(project / 'base')}")
+    with settings.SESSION_CLASS.create(project, env="own") as session:
+        context = session.load_context()
+        catalog = context.catalog
+        sections = build_parameters(context.config_loader["parameters"])
+        save_records(catalog, sections, backbone)
+        card = current_card(catalog)
+        files = {"backbone": backbone, "adapter": None, "card": card | {"base_model": "base"}}
+        catalog.save("encoder", lambda folder: write_encoder(folder, **files))
+    return project
+
+
+def save_records(catalog, sections, backbone, scores=SCORES):
+    """What training, validation and evaluation leave."""
+    trained = belonging.training_record(sections["training"], backbone, {"dcr": {}})
+    tables = {"scores": scores, "intervals": {name: {} for name in scores}, "comparisons": {}}
+    records = {
+        "training_record": trained,
+        "validation_summary": {"samples": 3, "accepted_sha256": belonging.SAMPLES},
+        "this_seed": belonging.this_seed(sections["evaluation"], trained, **tables),
+        "evaluation_sets": [{"dataset": "birds", "benchmarks": ["zero_shot"]}],
+        **tables,
+    }
+    for name, record in records.items():
+        catalog.save(name, record)
+
+
+@pytest.fixture
+def project(exported, tmp_path, monkeypatch):
+    folder = shutil.copytree(exported, tmp_path / "project")
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def listed(**options):
+    return publish_encoder("own", None, "lab/clip", private=False, dry_run=True, **options)
+
+
+def test_a_dry_run_lists_the_folders_own_files_with_sizes_and_asks_nobody(project):
+    told = listed()
+    assert told.endswith("would go to lab/clip@main; nothing was sent")
+    names = [line.split()[-1] for line in told.splitlines()[:-2]]
+    folder = project / "data/06_models/own/encoder"
+    there = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
+    assert set(names) == there - {".dcr.sha256"}
+    assert "README.md" in names
+    assert f" MB  in {len(names)} files" in told
+
+
+def test_files_that_are_not_on_the_list_stay_here(project):
+    (project / "data/06_models/own/encoder/secrets.env").write_text("KEY=1")
+    assert "secrets.env" not in listed()
+
+
+def damage(change):
+    """A change to the folder, by name."""
+
+    def change_file(folder):
+        (folder / "README.md").write_text("# Another card")
+
+    def remove(folder):
+        (folder / "config.json").unlink()
+
+    def link(folder):
+        shutil.move(folder / "config.json", folder.parent / "config.json")
+        (folder / "config.json").symlink_to(folder.parent / "config.json")
+
+    def lead_out(folder):
+        (folder.parent / "other").write_text("")
+        with open(folder / ".dcr.sha256", "a") as record:
+            record.write(f"{'0' * 64}  ../other\n")
+
+    def unlist(folder):
+        (folder / ".dcr.sha256").unlink()
+
+    return {
+        "changed": (change_file, "README.md is not there as this project made it"),
+        "missing": (remove, "config.json is not there as this project made it"),
+        "a link": (link, "config.json leads out of it, or is a link"),
+        "outside": (lead_out, "../other leads out of it, or is a link"),
+        "without a list": (unlist, "has no list of its files, .dcr.sha256"),
+    }[change]
+
+
+@pytest.mark.parametrize("change", ["changed", "missing", "a link", "outside", "without a list"])
+def test_a_folder_that_is_not_as_export_left_it_is_refused(project, change):
+    act, sentence = damage(change)
+    act(project / "data/06_models/own/encoder")
+    with pytest.raises(UserError, match=f"{sentence}.*; run `kedro run --pipelines export`"):
+        listed()
+
+
+def test_an_export_of_earlier_scores_is_stale(project):
+    with settings.SESSION_CLASS.create(project, env="own") as session:
+        context = session.load_context()
+        sections = build_parameters(context.config_loader["parameters"])
+        backbone = load_backbone(f"local-dir:{project / 'base'}")
+        better = SCORES | {"dcr": {"zero_shot": {"acc1": 0.6}}}
+        save_records(context.catalog, sections, backbone, better)
+    with pytest.raises(UserError, match=r"exported before the last training or evaluation.*; run"):
+        listed()
+
+
+def test_without_an_export_the_command_names_the_pipeline(project):
+    shutil.rmtree(project / "data/06_models/own/encoder")
+    done = command(project, "--dry-run")
+    assert done.returncode == 1
+    assert "make it with `kedro run --env own --pipelines export`" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def command(project, *options, hub=None):
+    here = {"HF_ENDPOINT": hub.endpoint, "HF_TOKEN": TOKEN} if hub else {}
+    return subprocess.run(
+        [sys.executable, "-m", "dcr", "publish", "--env", "own", "--to", "lab/clip", *options],
+        cwd=project,
+        env={**os.environ, **here, "HF_HUB_DISABLE_XET": "1", "COLUMNS": "400"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def test_what_the_command_publishes_is_the_encoder_that_others_download(
+    project, tmp_path, monkeypatch
+):
+    with hub_server() as hub:
+        done = command(project, "--private", hub=hub)
+        assert done.returncode == 0, done.stderr
+        assert f"published: {hub.endpoint}/lab/clip/commit/" in done.stdout
+        assert hub.messages == ["Encoder of recipe own, method dcr"]
+        assert hub.repositories["lab/clip"].private
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.endpoint)
+        template = hub.endpoint + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
+        monkeypatch.setenv("HF_TOKEN", TOKEN)
+        again = publish_encoder("own", None, "lab/clip", private=True, dry_run=False)
+        assert "nothing has changed, no commit was made: " in again
+        downloaded = snapshot_download("lab/clip", cache_dir=tmp_path / "cache")
+    picture = [Image.new("RGB", (40, 30), "teal")]
+    features = [
+        load_encoder(folder).encode_image(picture)
+        for folder in (project / "data/06_models/own/encoder", downloaded)
+    ]
+    assert torch.equal(*features)
+    (result,) = ModelCard.load(f"{downloaded}/README.md").data.eval_results
+    assert (result.dataset_name, result.metric_type, result.metric_value) == ("birds", "acc1", 0.4)
