@@ -13,8 +13,18 @@ PROJECT = Path(__file__).resolve().parents[2]
 TOP = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
 LINKED = ("conf", "notebooks", "src")
 CONTENTS = {
-    "Use": ("own-data", "pipelines", "inputs", "report", "gpu", "parameters", "troubleshooting"),
-    "Results": ("evidence", "selection", "ledger"),
+    "Use": (
+        "own-photographs",
+        "own-data",
+        "pipelines",
+        "inputs",
+        "report",
+        "publishing",
+        "gpu",
+        "parameters",
+        "troubleshooting",
+    ),
+    "Results": ("evidence", "selection", "ledger", "reproducing"),
     "Develop": ("extending", "architecture", "../CONTRIBUTING", "../CHANGELOG"),
 }
 

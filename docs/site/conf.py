@@ -6,6 +6,8 @@ extensions = ["myst_parser"]
 source_suffix = {".md": "markdown"}
 exclude_patterns = ["conf/*", "notebooks/*", "src/*"]  # what pages link to, no pages themselves
 
+smartquotes = False  # of two hyphens, as of an option, it would make a dash
+
 # Headings are reached by the names that GitHub gives them.
 myst_heading_anchors = 4
 

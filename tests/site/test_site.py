@@ -60,6 +60,10 @@ def test_every_page_of_the_repository_is_in_it(site):
     assert {"index.html", "README.html", "CONTRIBUTING.html"} <= {p.name for p in site.iterdir()}
 
 
+def test_words_stay_as_they_are_written(site):
+    assert "runs without --env." in (site / "docs" / "parameters.html").read_text(encoding="utf-8")
+
+
 def test_every_link_leads_to_a_file_and_a_place_in_it(pages):
     gone = []
     for path, links in pages.items():
