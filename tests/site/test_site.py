@@ -3,6 +3,7 @@ that opens it asks for its own files alone.
 """
 
 import os
+import re
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -85,6 +86,15 @@ def test_what_a_page_loads_lies_beside_it(pages):
             assert (parts.scheme, parts.netloc) == ("", ""), (path.name, address)
             beside = path.parent / unquote(parts.path) if parts.path else path
             assert beside.is_file(), (path.name, address)
+
+
+def test_styles_load_nothing_from_elsewhere(site):
+    styles = list(site.rglob("*.css"))
+    assert len(styles) > 2
+    for path in styles:
+        loaded = re.findall(r"url\(['\"]?([^'\")]+)|@import\s+['\"]([^'\"]+)", path.read_text())
+        for address in filter(None, (one for pair in loaded for one in pair)):
+            assert address.startswith("data:") or (path.parent / address).is_file(), address
 
 
 def test_a_link_to_nothing_and_a_place_that_is_none_stop_the_build(tmp_path):
