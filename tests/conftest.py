@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from dcr.data.remote import RemoteSettings, use_settings
 from project import copy_project, run
+from remote_stores import serving, start_s3
 from torture_options import Torture, counts
 
 
@@ -41,3 +44,33 @@ def smoke_project(tmp_path_factory) -> Path:
     folder = copy_project(tmp_path_factory.mktemp("smoke") / "project")
     run("kedro", "run", "--env", "smoke", cwd=folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def s3_port() -> int:
+    """The port of an S3 server on loopback, empty at first."""
+    return start_s3()
+
+
+@pytest.fixture
+def remote_cache(tmp_path, monkeypatch) -> Path:
+    """The folder in which this test's remote files are kept; requests are made again at once."""
+    monkeypatch.setenv("DCR_REMOTE", "{}")  # as it was, afterwards
+    folder = tmp_path / "remote_cache"
+    use_settings(RemoteSettings(str(folder), 10**9, num_tries=40, first_wait_seconds=0.0))
+    return folder
+
+
+@pytest.fixture
+def serve(request, monkeypatch, remote_cache):
+    """Return a function that serves a folder, see `remote_stores.serving`."""
+    with ExitStack() as stack:
+        yield lambda kind, folder, seed=None: stack.enter_context(
+            serving(
+                kind,
+                folder,
+                monkeypatch,
+                request.getfixturevalue("s3_port") if kind == "s3" else None,
+                seed,
+            )
+        )

@@ -6,8 +6,10 @@ import errno
 import fcntl
 import os
 import platform
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from dcr.errors import UserError
 
@@ -102,3 +104,48 @@ def _holder(descriptor: int) -> str:
     ):
         return ""
     return f" ({text})" if host else ""
+
+
+class NoLocks(OSError):
+    """A file system that knows no locks."""
+
+
+@contextmanager
+def hold(path: Path) -> Iterator[None]:
+    """Hold the lock of a file, which is made, while the block runs; who has it is waited for.
+
+    Threads of one process exclude each other, too. A process that dies gives its locks back.
+
+    Raises:
+        NoLocks: the file system knows none.
+    """
+    with open(path, "ab") as file:
+        _flock(file, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(file, fcntl.LOCK_UN)  # processes forked meanwhile have it open, too
+
+
+@contextmanager
+def hold_if_free(path: Path) -> Iterator[bool]:
+    """Hold the lock of a file while the block runs if nobody has it; yield whether it is held."""
+    with open(path, "ab") as file:
+        try:
+            _flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            try:
+                yield True
+            finally:
+                fcntl.flock(file, fcntl.LOCK_UN)
+
+
+def _flock(file: BinaryIO, operation: int) -> None:
+    try:
+        fcntl.flock(file, operation)
+    except OSError as exc:
+        if exc.errno in _NO_LOCKS:
+            raise NoLocks(exc.errno, exc.strerror) from exc
+        raise

@@ -56,9 +56,9 @@ def write_world(folder: Path) -> Path:
     return folder
 
 
-def write_latents(folder: Path, diffusion: Diffusion, **changes) -> None:
-    """Write or replace the latents of a world's images."""
-    shard = str(folder / "shards" / "00000.tar")
+def write_latents(folder: Path, diffusion: Diffusion, shard: str | None = None, **changes) -> None:
+    """Write or replace the latents of a world's images, from its shard or a remote copy of it."""
+    shard = shard or str(folder / "shards" / "00000.tar")
     manifest = pd.DataFrame(
         [
             {

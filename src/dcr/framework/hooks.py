@@ -8,11 +8,17 @@ from kedro.framework.hooks import hook_impl
 from kedro.framework.project import pipelines
 
 from dcr import faults
+from dcr.data.remote import use_settings
 from dcr.datasets.benchmark_sets import BenchmarkSetDataset
 from dcr.datasets.shards import ShardsDataset
 from dcr.errors import UserError
 from dcr.framework.config_loader import RecipeConfigLoader
-from dcr.parameters import ModelsParameters, RecipeParameters, build_parameters
+from dcr.parameters import (
+    ModelsParameters,
+    RecipeParameters,
+    RemoteParameters,
+    build_parameters,
+)
 
 if TYPE_CHECKING:
     from kedro.framework.context import KedroContext
@@ -32,12 +38,17 @@ class TypedParameters:
     def after_context_created(self, context: KedroContext) -> None:
         """Check the recipe's identity and build every section of what ``context`` loads.
 
+        Remote files are read by its section `remote` from here on.
+
         Raises:
             UserError: naming the key.
         """
         if isinstance(context.config_loader, RecipeConfigLoader):
             context.config_loader.check_recipe()
         self._sections = build_parameters(context.config_loader["parameters"])
+        remote = self._sections["remote"]
+        assert isinstance(remote, RemoteParameters)
+        use_settings(remote.settings(context.project_path))
 
     @hook_impl
     def after_catalog_created(self, catalog: DataCatalog) -> None:

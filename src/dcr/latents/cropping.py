@@ -62,7 +62,7 @@ def iterate_samples(task: CropTask) -> Iterator[Sample]:
             validation.
     """
     missing = dict(task.hashes)
-    with ShardReader(task.shard, start=min(missing)) as reader:
+    with ShardReader(task.shard, start=min(missing), whole=len(missing) > 1) as reader:
         for sample in reader:
             if (image_hash := missing.pop(sample.offset, None)) is None:
                 continue

@@ -13,6 +13,7 @@ from dcr.parameters.ledger import LedgerParameters
 from dcr.parameters.models import ModelsParameters
 from dcr.parameters.plan import PlanParameters
 from dcr.parameters.recipe import RecipeGlobals, RecipeParameters, check_globals
+from dcr.parameters.remote import RemoteParameters
 from dcr.parameters.reporting import ReportingParameters
 from dcr.parameters.scenes import PretrainingParameters, ScenesParameters
 from dcr.parameters.section import Section, build_parameters, check_name
@@ -34,6 +35,7 @@ __all__ = [
     "PretrainingParameters",
     "RecipeGlobals",
     "RecipeParameters",
+    "RemoteParameters",
     "ReportingParameters",
     "ScenesParameters",
     "Section",

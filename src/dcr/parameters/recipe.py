@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field, field_validator
 
+from dcr.data.remote import check_url
 from dcr.parameters.section import Checked, Section, build
 
 _PLAIN = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,62}[A-Za-z0-9_-])?")
@@ -96,4 +97,8 @@ def check_globals(values: dict[str, Any], path: str) -> RecipeGlobals:
     Raises:
         UserError: naming the first key that is unknown, missing or of the wrong type.
     """
+    shards = values.get("shards")
+    for pattern in shards if isinstance(shards, list) else [shards]:
+        if isinstance(pattern, str):
+            check_url(pattern, "shards")
     return build(RecipeGlobals, values, f"key of {path}:", "", "conf/base/globals.yml")

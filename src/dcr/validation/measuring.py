@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
-import fsspec
 import pyarrow as pa
 
+from dcr.data.remote import (
+    RemoteSettings,
+    current_settings,
+    exists,
+    is_remote,
+    look_up_now,
+    use_settings,
+)
 from dcr.data.shards import Sample, ShardReader
 from dcr.errors import UserError
 from dcr.files import sha256_file
@@ -46,8 +53,9 @@ def plan_measuring(shards: dict[str, str], limits: Limits, workers: Workers) -> 
         from dcr.progress import show_progress
 
         calls = ((path, name, limits, known.get(name)) for path, name in shards.items())
+        measure = partial(_measure_there, current_settings())
         with show_progress(total=len(shards), desc="validate", unit="shard") as bar:
-            for table in workers.run(measure_shard, calls, _lose_shard):
+            for table in workers.run(measure, calls, _lose_shard):
                 bar.update()
                 if table is not None:
                     yield table
@@ -55,12 +63,18 @@ def plan_measuring(shards: dict[str, str], limits: Limits, workers: Workers) -> 
     return TablePlan(list(shards.values()), make)
 
 
+def _measure_there(remote: RemoteSettings, *call: Any) -> ShardTable | None:
+    """Measure a shard where a worker is, which may be another host's."""
+    use_settings(remote)
+    return measure_shard(*call)
+
+
 def fingerprint_shard(path: str, limits: Limits) -> str:
     """Return a hash of all that a shard's table depends on.
 
     Local shards are hashed whole, because sizes and times can stay the same when bytes do not; of
-    remote ones the store's own marks of change are taken (fsspec's ``ukey``, and size, times and
-    tags, as HTTP's ``ukey`` is the URL alone), so that they need not be read twice.
+    remote ones the store's own marks of change are taken (size and tags, else times), so that they
+    need not be read twice.
 
     Args:
         path: of the shard, or its URL.
@@ -70,11 +84,10 @@ def fingerprint_shard(path: str, limits: Limits) -> str:
         UserError: the shard cannot be read.
     """
     try:
-        fs, inner = fsspec.url_to_fs(path)
         content = (
-            sha256_file(inner) if "file" in fs.protocol else [fs.ukey(inner), str(fs.info(inner))]
+            look_up_now(path).mark if is_remote(path) else sha256_file(path.removeprefix("file://"))
         )
-    except (OSError, ValueError, ImportError) as exc:
+    except OSError as exc:
         raise UserError(f"shard {path} cannot be opened: {exc}") from exc
     return fingerprint(
         code=code_hash(__name__),
@@ -219,14 +232,7 @@ def _shard_findings(path: str, reader: ShardReader, num_samples: int) -> list[st
 
 def _is_interrupted(path: str) -> bool:
     stem = path.removesuffix(".tar")
-    return _exists(f"{stem}.parquet") and not _exists(f"{stem}_stats.json")
-
-
-def _exists(path: str) -> bool:
-    if "://" not in path:
-        return os.path.exists(path)
-    fs, inner = fsspec.url_to_fs(path)
-    return bool(fs.exists(inner))
+    return exists(f"{stem}.parquet") and not exists(f"{stem}_stats.json")
 
 
 def _batches(samples: Iterable[Sample]) -> Iterator[list[Sample]]:

@@ -127,7 +127,7 @@ def collect_examples(rows: pd.DataFrame, shards: dict[str, str]) -> list[Example
 
 
 def _example(row: Any, path: str) -> Example:
-    with ShardReader(path, start=row.offset) as reader:
+    with ShardReader(path, start=row.offset, whole=False) as reader:
         sample = next(iter(reader), None)
     if sample is None:
         return Example(row.key, row.shard, None, _note(row))

@@ -2,9 +2,7 @@ import io
 import json
 import pickle
 import tarfile
-from types import SimpleNamespace
 
-import fsspec
 import pytest
 
 from caption_cases import CAPTIONS
@@ -286,7 +284,7 @@ def test_a_network_that_fails_is_no_damage_of_the_tar(tmp_path, monkeypatch, goo
                 raise TimeoutError("connection lost")
             return super().read(size)
 
-    monkeypatch.setattr(fsspec, "open", lambda place, _: SimpleNamespace(open=lambda: Lost(place)))
+    monkeypatch.setattr("dcr.data.shards.reading.open_file", lambda place, whole: Lost(place))
     sentence = r"a\.tar cannot be read: TimeoutError connection lost; run again"
     with ShardReader(str(path)) as reader, pytest.raises(UserError, match=sentence):
         list(reader)

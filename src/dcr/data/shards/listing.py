@@ -7,11 +7,15 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cache
-from typing import Any
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any
 
+from dcr.data.remote import check_url, is_remote, retrying
 from dcr.data.shards.searching import Search
 from dcr.errors import UserError
+
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
 
 
 @dataclass
@@ -85,20 +89,28 @@ def _split(text: Any) -> list[str]:
     return parts
 
 
-def _find(pattern: str, passed_over: Counter[str]) -> Iterator[tuple[str, str]]:
-    """Yield path and identity of the tars that one pattern names."""
+def _look(pattern: str) -> tuple[AbstractFileSystem, list[str], Counter[str]]:
     import fsspec
 
-    try:
-        fs, inner = fsspec.url_to_fs(pattern)
-        found = list(Search(fs, pattern, passed_over).tars(inner))
-    except (OSError, ValueError, ImportError, NotImplementedError) as exc:
-        if isinstance(exc, UserError):
-            raise
-        raise UserError(f"shards {pattern!r} cannot be listed: {exc}") from exc
-    if "file" not in fs.protocol:
+    fs, inner = fsspec.url_to_fs(pattern)
+    passed_over: Counter[str] = Counter()
+    return fs, list(Search(fs, pattern, passed_over).tars(inner)), passed_over
+
+
+def _find(pattern: str, passed_over: Counter[str]) -> Iterator[tuple[str, str]]:
+    """Yield path and identity of the tars that one pattern names."""
+    check_url(pattern, "shards")
+    if is_remote(pattern):
+        look = partial(_look, pattern)
+        fs, found, counts = retrying(look, pattern, name=f"shards {pattern!r}")
+        passed_over.update(counts)
         yield from ((fs.unstrip_protocol(path),) * 2 for path in found)
         return
+    try:
+        _, found, counts = _look(pattern)
+    except OSError as exc:
+        raise UserError(f"shards {pattern!r} cannot be listed: {exc}") from exc
+    passed_over.update(counts)
     resolve = cache(os.path.realpath)  # of folders alone, which are few
     yield from (
         (path, f"{resolve(os.path.dirname(path))}/{os.path.basename(path)}") for path in found

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
+from dcr.data.remote import open_file
 from dcr.data.shards.sample import (
     IMAGE_EXTENSIONS,
     CaptionNames,
@@ -47,6 +48,8 @@ class ShardReader:
         shard: an uncompressed tar, local path or fsspec URL.
         start: byte offset of the member header to begin with (`Sample.offset`).
         names: of the member and the key that hold captions.
+        whole: most of it will be read; a remote one is then fetched into the cache. See
+            `dcr.data.remote`.
 
     Attributes:
         size: bytes of the tar.
@@ -60,10 +63,13 @@ class ShardReader:
         UserError: the shard cannot be opened, or the disk or network fails while it is read.
     """
 
-    def __init__(self, shard: str, start: int = 0, names: CaptionNames = _NAMES) -> None:
+    def __init__(
+        self, shard: str, start: int = 0, names: CaptionNames = _NAMES, whole: bool = True
+    ) -> None:
         self.shard = shard
         self.start = start
         self.names = names
+        self.whole = whole
         self.size = 0
         self.damage: str | None = None
         self.unreadable_bytes = 0
@@ -71,12 +77,10 @@ class ShardReader:
         self._seen: dict[str, int] = {}  # by key, which kinds of members came already
 
     def __enter__(self) -> ShardReader:
-        import fsspec
-
         try:
-            self._file: BinaryIO = fsspec.open(self.shard, "rb").open()
+            self._file: BinaryIO = open_file(self.shard, self.whole)
             self.size = self._file.seek(0, io.SEEK_END)
-        except (OSError, ValueError, ImportError) as exc:
+        except OSError as exc:
             raise UserError(f"shard {self.shard} cannot be opened: {exc}") from exc
         return self
 
@@ -139,8 +143,7 @@ class ShardReader:
         self._file.seek(position)
         try:
             return self._file.read(size)
-        # Of any store's client; this is no damage of the tar, and another run may go well.
-        except Exception as exc:
+        except OSError as exc:  # no damage of the tar, and another run may go well
             raise UserError(
                 f"shard {self.shard} cannot be read: {type(exc).__name__} {exc}; run again"
             ) from exc

@@ -6,7 +6,9 @@ import glob
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from dcr.errors import UserError
@@ -21,6 +23,7 @@ _COMPRESSED = re.compile(
 _BESIDE_SHARDS = re.compile(r"\.parquet$|_stats\.json$|^ingest\.json$|^\.dcr\.sha256$")
 _MARKS = "*?[{"
 _NUM_NAMED = 3
+_NUM_REQUESTS = 16  # at a time
 
 
 @dataclass
@@ -44,7 +47,7 @@ class Search:
             UserError: it names what is not there, or no tar, or a compressed one.
         """
         folder, rest = self._split_at_first_mark(inner)
-        matches = {name: self._match(folder, name) for name in self._expand(rest)}
+        matches = self._match_all(folder, list(self._expand(rest)))
         if missing := [name for name, found in matches.items() if not found]:
             raise UserError(self._describe_missing(missing, len(matches)))
         for name, found in matches.items():
@@ -68,6 +71,15 @@ class Search:
             raise UserError(
                 f"shards {self.pattern!r}: unbalanced braces, write name-{{000000..000999}}.tar"
             ) from exc
+
+    def _match_all(self, folder: str, names: list[str]) -> dict[str, dict[str, str]]:
+        """Return what each name stands for; of a remote store many are asked for at a time."""
+        match = partial(self._match, folder)
+        if "file" in self.fs.protocol:
+            return {name: match(name) for name in names}
+        first = {name: match(name) for name in names[:1]}  # may fill a listing
+        with ThreadPoolExecutor(_NUM_REQUESTS) as pool:
+            return first | dict(zip(names[1:], pool.map(match, names[1:]), strict=True))
 
     def _match(self, folder: str, name: str) -> dict[str, str]:
         """Return what is at a path, or matches a glob: paths with fsspec's types."""

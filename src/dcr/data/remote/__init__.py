@@ -1,0 +1,25 @@
+"""Files at URLs that fsspec opens: S3, Google's storage, the hub, web servers.
+
+They are asked again where a connection breaks, and kept on disk as far as there is room.
+"""
+
+from dcr.data.remote.objects import RemoteObject, exists, look_up
+from dcr.data.remote.opening import look_up_now, open_file
+from dcr.data.remote.retrying import retrying
+from dcr.data.remote.settings import RemoteSettings, current_settings, use_settings
+from dcr.data.remote.urls import check_url, is_remote, redact
+
+__all__ = [
+    "RemoteObject",
+    "RemoteSettings",
+    "check_url",
+    "current_settings",
+    "exists",
+    "is_remote",
+    "look_up",
+    "look_up_now",
+    "open_file",
+    "redact",
+    "retrying",
+    "use_settings",
+]

@@ -1,0 +1,155 @@
+"""One remote file: what marks its content, and any range of its bytes."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dcr.data.remote.retrying import is_absent, is_denied, retrying
+from dcr.data.remote.urls import check_url, is_remote
+from dcr.errors import UserError
+
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
+
+_CONTENT = (
+    *("ETag", "etag", "md5Hash", "crc32c", "Content-MD5", "Digest", "generation"),
+    *("blob_id", "xet_hash"),
+)
+_TIMES = ("LastModified", "Last-Modified", "updated", "mtime", "modified", "created")
+_LONGEST = 32 << 20  # bytes of one request
+_SHORTEST = 16 << 10
+
+
+@dataclass(frozen=True)
+class RemoteObject:
+    """A remote file as it was when it was looked up.
+
+    Attributes:
+        url: of it.
+        size: in bytes.
+        mark: what the store says of its content: tags and hashes, else times.
+        sha256: of its bytes, where the store says it.
+    """
+
+    url: str
+    size: int
+    mark: str
+    sha256: str | None
+
+
+def look_up(url: str) -> RemoteObject:
+    """Ask the store for a file, whatever it said before.
+
+    Raises:
+        UserError: see `retrying`; or the store does not tell the file's size.
+    """
+    check_url(url, "file")
+    fs, inner = retrying(lambda: _resolve(url), url)
+
+    def ask() -> dict[str, Any]:
+        fs.invalidate_cache(inner)
+        found: dict[str, Any] = fs.info(inner)
+        return found
+
+    info = retrying(ask, url)
+    size = info.get("size")
+    if not isinstance(size, int):
+        raise UserError(f"{url} cannot be read: the server does not tell its size")
+    marks = {name: info[name] for name in _CONTENT if info.get(name)}
+    marks = marks or {name: info[name] for name in _TIMES if info.get(name)}
+    hub_file = info.get("lfs") or {}
+    return RemoteObject(
+        url,
+        size,
+        json.dumps([size, marks], sort_keys=True, default=str),
+        hub_file.get("sha256"),
+    )
+
+
+def exists(url: str) -> bool:
+    """Tell whether there is a file, local or remote; what may not be looked at is none.
+
+    Some stores deny what is absent.
+
+    Raises:
+        UserError: the store cannot be reached.
+    """
+    if not is_remote(url):
+        return os.path.exists(url.removeprefix("file://"))
+    fs, inner = retrying(lambda: _resolve(url), url)
+
+    def ask() -> bool:
+        try:
+            fs.info(inner)
+        except Exception as exc:
+            if is_absent(exc) or is_denied(exc):
+                return False
+            raise
+        return True
+
+    return retrying(ask, url)
+
+
+def _resolve(url: str) -> tuple[AbstractFileSystem, str]:
+    import fsspec
+
+    fs, inner = fsspec.url_to_fs(url)
+    return fs, inner
+
+
+class RangeReader:
+    """Bytes of a remote file, in requests that are made again where they break.
+
+    After each failure the next requests are half as long, so that reading goes on over connections
+    that never last.
+
+    Args:
+        found: the file; what changed since is not read.
+    """
+
+    def __init__(self, found: RemoteObject) -> None:
+        self._found = found
+        self._fs, self._inner = retrying(lambda: _resolve(found.url), found.url)
+        self._file: Any = None
+        self._longest = _LONGEST
+        self._asked = 0
+
+    def read(self, start: int, size: int) -> bytes:
+        """Return at least one byte from ``start`` on, and ``size`` at most.
+
+        Raises:
+            UserError: see `retrying`.
+        """
+        return retrying(lambda: self._request(start, size), self._found.url, self._shorten)
+
+    def read_all(self, start: int, size: int) -> bytes:
+        """Return the ``size`` bytes from ``start`` on, fewer where the file ends."""
+        end = min(start + size, self._found.size)
+        found = bytearray()
+        while start + len(found) < end:
+            found += self.read(start + len(found), end - start - len(found))
+        return bytes(found)
+
+    def close(self) -> None:
+        """Give back what the store's client holds."""
+        file, self._file = self._file, None
+        if file is not None:
+            file.close()
+
+    def _request(self, start: int, size: int) -> bytes:
+        if self._file is None:
+            options = {"block_size": _LONGEST, "cache_type": "none"}
+            self._file = self._fs.open(self._inner, "rb", **options)
+        self._file.seek(start)
+        asked = self._asked = min(size, self._longest)
+        data: bytes = self._file.read(asked)
+        if not 0 < len(data) <= asked:
+            raise EOFError(f"{len(data)} bytes came from byte {start} on, not {asked}")
+        return data
+
+    def _shorten(self) -> None:
+        self._longest = max(_SHORTEST, self._asked // 2)
+        self.close()

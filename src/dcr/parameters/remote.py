@@ -1,0 +1,28 @@
+"""How shards at URLs are read; it changes no result."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field, PositiveInt
+
+from dcr.data.remote import RemoteSettings
+from dcr.parameters.section import Section
+
+
+class RemoteParameters(Section):
+    """The cache of remote shards, and what is done when a connection fails."""
+
+    cache_folder: str = Field(min_length=1)
+    cache_gigabytes: float = Field(gt=0)
+    num_tries: PositiveInt
+    first_wait_seconds: float = Field(ge=0)
+
+    def settings(self, project: Path) -> RemoteSettings:
+        """Return them as `dcr.data.remote` takes them; a relative folder lies in ``project``."""
+        return RemoteSettings(
+            str(project / self.cache_folder),
+            round(self.cache_gigabytes * 1e9),
+            self.num_tries,
+            self.first_wait_seconds,
+        )
