@@ -174,6 +174,7 @@ def test_how_a_run_is_walked_and_watched_changes_no_run(name):
         "processes.sharding": "fsdp2",
         "processes.rendezvous_endpoint": "head:1",
         "checkpoints.resume_from": "none",
+        "checkpoints.sync": "s3://bucket/checkpoints",
         "execution.gradient_checkpointing": "all",
         "monitoring.report_to": ["tensorboard"],
     }

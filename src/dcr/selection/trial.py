@@ -131,7 +131,8 @@ class Trial:
 
     def _of_seed(self, seed: int) -> TrainingParameters:
         """Return the parameters with one seed of the search in place of all of the recipe's."""
-        checkpoints = self.training.checkpoints.model_copy(update={"resume_from": "latest"})
+        kept_here = {"resume_from": "latest", "sync": None}
+        checkpoints = self.training.checkpoints.model_copy(update=kept_here)
         alone = {"seed": seed, "stage2_seeds": [], "baselines": [], "checkpoints": checkpoints}
         return self.training.model_copy(update=alone)
 

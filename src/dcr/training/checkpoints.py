@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError
@@ -23,6 +22,19 @@ from safetensors.torch import load_file, save_file
 
 from dcr.errors import UserError
 from dcr.files import atomic_folder, sha256_file
+from dcr.training.checkpoint_files import (
+    STATE,
+    SUMS,
+    TENSORS,
+    DamagedCheckpoint,
+    checkpoints_in,
+    read_state,
+    step_of,
+    verify,
+)
+
+if TYPE_CHECKING:
+    from dcr.training.copies import Copies
 
 Fingerprint = dict[str, Any]
 """What decides a run's course, by name: parameters, and hashes of data, models and code."""
@@ -31,15 +43,7 @@ CODE = "code"
 PROCESSES = "processes"
 """Names in a fingerprint of what a checkpoint that the user names may differ in."""
 
-TENSORS = "state.safetensors"
-STATE = "state.json"
-SUMS = "SHA256SUMS"
-_NAME = re.compile(r"checkpoint-(\d+)")
 _log = logging.getLogger(__name__)
-
-
-class DamagedCheckpoint(Exception):
-    """A checkpoint that is not what was written."""
 
 
 @dataclass
@@ -68,6 +72,8 @@ class Checkpoints:
             counts as ``latest``.
         others: folders of the same job's earlier runs, read alone: where one of them has this run's
             fingerprint, this run goes on from its steps.
+        copies: of this run's checkpoints elsewhere: each that is saved is sent there, and a newer
+            one than there is here is fetched.
     """
 
     def __init__(
@@ -78,7 +84,9 @@ class Checkpoints:
         total_limit: int,
         resume: str,
         others: Sequence[Path] = (),
+        copies: Copies | None = None,
     ) -> None:
+        self.copies = copies
         self.others = others
         self.folder = Path(folder)
         self.fingerprint = json.loads(json.dumps(fingerprint))
@@ -100,12 +108,34 @@ class Checkpoints:
         ):
             return self._check_given(Path(self.resume), max_step)
         own = self._newest_own(max_step) if self.resume != "none" else None
-        self._starts_anew = own is None
         other = self._newest_other(max_step)
-        return other if own is None or (other is not None and _step(other) > _step(own)) else own
+        if self.copies is not None and self.resume != "none":
+            own = self._newest_copy(self.copies, own, other, max_step)
+        self._starts_anew = own is None
+        found = [path for path in (own, other) if path is not None]
+        return max(found, key=step_of, default=None)
+
+    def finish(self) -> None:
+        """Return when the copies are whole."""
+        if self.copies is not None:
+            self.copies.finish()
+
+    def _newest_copy(
+        self, copies: Copies, own: Path | None, other: Path | None, max_step: int
+    ) -> Path | None:
+        """Return a copy newer than what is here, else ``own``, which the copies may lack."""
+        here = max((step_of(path) for path in (own, other) if path is not None), default=0)
+        for path in copies.fetch_newer(self.folder, here, max_step):
+            if (problem := self._problem(path, max_step, self.fingerprint)) is None:
+                return path
+            _log.warning("the copy of %s is skipped: %s.", path, problem)
+            shutil.rmtree(path)
+        if own is not None and own.name not in copies.names():
+            copies.send(own)
+        return own
 
     def _newest_own(self, max_step: int) -> Path | None:
-        for path in reversed(_checkpoints_in(self.folder)):
+        for path in reversed(checkpoints_in(self.folder)):
             if (problem := self._problem(path, max_step, self.fingerprint)) is None:
                 return path
             _log.warning("%s is skipped: %s.", path, problem)
@@ -113,8 +143,8 @@ class Checkpoints:
 
     def _newest_other(self, max_step: int) -> Path | None:
         paths = sorted(
-            (path for folder in self.others for path in _checkpoints_in(folder)),
-            key=_step,
+            (path for folder in self.others for path in checkpoints_in(folder)),
+            key=step_of,
             reverse=True,
         )
         return next(
@@ -143,6 +173,8 @@ class Checkpoints:
             sums = "".join(f"{sha256_file(folder / name)}  {name}\n" for name in (TENSORS, STATE))
             (folder / SUMS).write_text(sums, encoding="utf-8")
         self._prune(path)
+        if self.copies is not None:
+            self.copies.send(path)
         return path
 
     def load(self, path: Path) -> tuple[dict[str, torch.Tensor], Progress]:
@@ -151,7 +183,7 @@ class Checkpoints:
         Args:
             path: the checkpoint's folder, which `find` has returned.
         """
-        state = _read_state(path)
+        state = read_state(path)
         state.pop("fingerprint")
         try:
             return load_file(path / TENSORS), Progress(**state)
@@ -174,7 +206,7 @@ class Checkpoints:
     def _problem(self, path: Path, max_step: int, fingerprint: Fingerprint) -> str | None:
         """Return why the run cannot go on from this checkpoint, None if it can."""
         try:
-            state = _read_state(path)
+            state = read_state(path)
             if state["step"] > max_step:
                 return f"it lies beyond the run's {max_step} steps"
             theirs = state["fingerprint"]
@@ -185,14 +217,14 @@ class Checkpoints:
                         " here"
                     )
                     return f"it belongs to another configuration ({values})"
-            _verify(path)  # last, as it reads all of the weights
+            verify(path)  # last, as it reads all of the weights
         except DamagedCheckpoint as exc:
             return f"it is damaged ({exc})"
         return None
 
     def _prune(self, newest: Path) -> None:
         """Keep the newest ``total_limit`` up to ``newest``; what lies beyond, this run skipped."""
-        paths = _checkpoints_in(self.folder)
+        paths = checkpoints_in(self.folder)
         kept = paths[: paths.index(newest) + 1][-1 if self._starts_anew else -self.total_limit :]
         for path in set(paths) - set(kept):
             shutil.rmtree(path, ignore_errors=True)
@@ -200,46 +232,6 @@ class Checkpoints:
         # They are of processes that were killed while they wrote.
         for leftover in self.folder.glob(".checkpoint-*"):
             shutil.rmtree(leftover, ignore_errors=True)
-
-
-def _checkpoints_in(folder: Path) -> list[Path]:
-    """Return a folder's checkpoints by ascending step."""
-    if not folder.is_dir():
-        return []
-    return sorted(
-        (path for path in folder.iterdir() if path.is_dir() and _NAME.fullmatch(path.name)),
-        key=_step,
-    )
-
-
-def _step(path: Path) -> int:
-    return int(path.name.rpartition("-")[2])
-
-
-def _verify(path: Path) -> None:
-    try:
-        lines = (path / SUMS).read_text(encoding="utf-8").splitlines()
-        sums = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
-        if sums.keys() != {TENSORS, STATE}:
-            raise DamagedCheckpoint(f"{SUMS} does not name its files")
-        for name, digest in sums.items():
-            if sha256_file(path / name) != digest:
-                raise DamagedCheckpoint(f"{name} does not have its checksum")
-    except (OSError, UnicodeDecodeError) as exc:
-        raise DamagedCheckpoint(str(exc)) from exc
-
-
-def _read_state(path: Path) -> dict[str, Any]:
-    try:
-        state = json.loads((path / STATE).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as exc:
-        raise DamagedCheckpoint(str(exc)) from exc
-    kinds = {"fingerprint": dict, "step": int}
-    if not isinstance(state, dict) or not all(
-        isinstance(state.get(name), kind) for name, kind in kinds.items()
-    ):
-        raise DamagedCheckpoint(f"{STATE} holds no fingerprint or no step")
-    return state
 
 
 def _short(value: Any) -> str:

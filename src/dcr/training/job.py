@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from dcr.data.remote import Folder
 from dcr.errors import UserError
 from dcr.latents import LatentCache, OnlineLatents
 from dcr.models.backbones import Backbone
@@ -17,6 +18,7 @@ from dcr.positives.making import PIPELINE
 from dcr.published.views import with_openai_normalization
 from dcr.training.checkpoints import Checkpoints
 from dcr.training.contrast import build_contrast
+from dcr.training.copies import Copies
 from dcr.training.distributed.processes import Processes, alone
 from dcr.training.fingerprint import input_hashes, run_fingerprint
 from dcr.training.inputs import check_candidates, check_latents
@@ -116,14 +118,17 @@ class Job:
         self, run: Run, projector: State | None = None, start: State | None = None
     ) -> Checkpoints:
         """Return the checkpoints of a run; ``projector`` and ``start`` as for `run_fingerprint`."""
-        p = self.parameters
+        kept = self.parameters.checkpoints
+        fingerprint = run_fingerprint(run, self.hashes, projector, start)
+        sent = kept.sync if self.processes.is_first and not self.finished else None
         return Checkpoints(
             self.folder / run.name,
-            run_fingerprint(run, self.hashes, projector, start),
-            p.checkpoints.every_steps,
-            p.checkpoints.total_limit,
-            "latest" if self.finished else p.checkpoints.resume_from,
+            fingerprint,
+            kept.every_steps,
+            kept.total_limit,
+            "latest" if self.finished else kept.resume_from,
             tuple(self.done),
+            Copies(sent, run.name, fingerprint, kept.total_limit) if sent else None,
         )
 
     def check_finished(self, run: Run, checkpoints: Checkpoints) -> None:
@@ -150,12 +155,14 @@ def open_job(
     hold each run's checkpoints, ``candidates`` is the folder of made positives, if there is one.
 
     Raises:
-        UserError: checkpoints.resume_from is a path that is no checkpoint of this recipe, or a
-            phase has numbers that do not go together, which it would tell after hours of those
-            before it.
+        UserError: checkpoints.resume_from is a path that is no checkpoint of this recipe,
+            checkpoints.sync cannot be written to, or a phase has numbers that do not go together,
+            which it would tell after hours of those before it.
     """
     for run in all_runs(parameters).values():
         build_contrast(run)
+    if parameters.checkpoints.sync:
+        Folder(parameters.checkpoints.sync, "training.checkpoints.sync")
     resume = parameters.checkpoints.resume_from
     if resume not in ("latest", "none"):
         path = Path(resume)

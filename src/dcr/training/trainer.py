@@ -147,6 +147,8 @@ class Trainer:
             if stops or last or (self.checkpoints and step % self.checkpoints.every_steps == 0):
                 self._save(progress)
             if stops:
+                if self.checkpoints:
+                    self.checkpoints.finish()
                 # one that ends takes the others with it, and the first may still be writing
                 self.processes.barrier()
                 raise Stopped(

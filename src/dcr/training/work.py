@@ -124,4 +124,8 @@ class Work:
             samples = WithCandidates(data.latents, data.candidates)
         trainer = Trainer(micro_step, samples, data.positions, validate, self.checkpoints, watch)
         with deterministic_algorithms(self.run.parameters.execution.deterministic):
-            return trainer.fit()
+            try:
+                return trainer.fit()
+            finally:
+                if self.checkpoints is not None:
+                    self.checkpoints.finish()

@@ -3,6 +3,7 @@
 They are asked again where a connection breaks, and kept on disk as far as there is room.
 """
 
+from dcr.data.remote.folder import Folder
 from dcr.data.remote.objects import RemoteObject, exists, look_up
 from dcr.data.remote.opening import look_up_now, open_file
 from dcr.data.remote.retrying import retrying
@@ -10,6 +11,7 @@ from dcr.data.remote.settings import RemoteSettings, current_settings, use_setti
 from dcr.data.remote.urls import check_url, is_remote, redact
 
 __all__ = [
+    "Folder",
     "RemoteObject",
     "RemoteSettings",
     "check_url",

@@ -62,11 +62,12 @@ class Processes(Checked):
 
 
 class CheckpointKeeping(Checked):
-    """When a run is saved, how many of its checkpoints are kept, and where it goes on from."""
+    """When a run is saved, how many checkpoints are kept, where it goes on from, and copies."""
 
     every_steps: PositiveInt
     total_limit: PositiveInt
     resume_from: str
+    sync: str | None
 
 
 class Monitoring(Checked):
