@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from dcr.data.remote import open_file
-from dcr.data.shards.sample import (
-    IMAGE_EXTENSIONS,
-    CaptionNames,
-    Sample,
-    find_captions,
-    split_name,
-)
+from dcr.data.shards.grouping import Group
+from dcr.data.shards.sample import CaptionNames, Sample, split_name
 from dcr.data.shards.tar_fields import TarCut, TarDamaged
 from dcr.data.shards.tar_headers import Member, read_members
 from dcr.errors import UserError
 
 MAX_IMAGE_BYTES = 256 << 20
 MAX_TEXT_BYTES = 4 << 20
-_SMALL_TEXT = 64 << 10  # of a json up to which all it holds is kept
 _NAMES = CaptionNames()
 _COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")  # gzip, bzip2, xz, zstd
 
@@ -88,7 +80,7 @@ class ShardReader:
         self._file.close()
 
     def __iter__(self) -> Iterator[Sample]:
-        group: _Group | None = None
+        group: Group | None = None
         for member in self._members():
             name = split_name(member.name)
             if name is None or member.is_folder:
@@ -97,13 +89,13 @@ class ShardReader:
             if group is None or key != group.key or extension in group.extensions:
                 if group is not None:
                     yield self._finish(group)
-                group = _Group(key, member.offset, self.names)
+                group = Group(key, member.offset, self.names)
             group.extensions.add(extension)
             self._read_into(group, extension, member)
         if group is not None:
             yield self._finish(group)
 
-    def _finish(self, group: _Group) -> Sample:
+    def _finish(self, group: Group) -> Sample:
         """Return a group's sample.
 
         Pieces of one sample differ in what they hold, samples of one key do not.
@@ -151,7 +143,7 @@ class ShardReader:
     def _is_cut(self, member: Member) -> bool:
         return member.offset_data + member.size > self.size
 
-    def _read_into(self, group: _Group, extension: str, member: Member) -> None:
+    def _read_into(self, group: Group, extension: str, member: Member) -> None:
         role = group.role(extension)
         limit = MAX_IMAGE_BYTES if role == "image" else MAX_TEXT_BYTES
         if not _is_safe(member):
@@ -176,87 +168,3 @@ def _is_safe(member: Member) -> bool:
         and "\0" not in name
     )
     return inside and member.is_file
-
-
-@dataclass
-class _Group:
-    """The members of one key while they are read; ``content`` by role: image, text, json."""
-
-    key: str
-    offset: int
-    names: CaptionNames
-    extensions: set[str] = field(default_factory=set)
-    content: dict[str, bytes] = field(default_factory=dict)
-    image_extension: str | None = None
-    problems: set[str] = field(default_factory=set)
-
-    def role(self, extension: str) -> str | None:
-        """Return what a member of an ``extension`` is read as, None for nothing."""
-        if extension in IMAGE_EXTENSIONS:
-            return "image"
-        return {self.names.member: "text", "json": "json"}.get(extension)
-
-    def roles(self) -> int:
-        """Return as bits which kinds of members there are: image, text, json, others."""
-        kinds = {("image", "text", "json", None).index(self.role(n)) for n in self.extensions}
-        return sum(1 << kind for kind in kinds)
-
-    def sample(self) -> Sample:
-        metadata = self._parse_metadata()
-        captions, no_text = find_captions(self._decode_text(), metadata, self.names.key)
-        self._note_dotted()
-        if no_text:
-            self.problems.add("caption_not_text")
-        if len(self.content.get("json", b"")) > _SMALL_TEXT:
-            metadata = {
-                name: value
-                for name, value in metadata.items()
-                if not isinstance(value, dict | list)
-            }
-        return Sample(
-            self.key,
-            self.content.get("image"),
-            self.image_extension,
-            captions[0] if captions else None,
-            metadata,
-            self.offset,
-            tuple(sorted(self.problems)),
-            captions,
-        )
-
-    def _note_dotted(self) -> None:
-        """Note images of another key, as ``a.b.jpg`` is called ``b.jpg`` of the key ``a``."""
-        if any(
-            "." in name and name.rpartition(".")[2] in IMAGE_EXTENSIONS for name in self.extensions
-        ):
-            alone = self.extensions.isdisjoint(IMAGE_EXTENSIONS)
-            self.problems.add("dotted_name" if alone else "dotted_image_left_out")
-
-    def _parse_metadata(self) -> dict[str, Any]:
-        text = self.content.get("json", b"{}")
-        try:
-            metadata = json.loads(text) if _is_frugal(text) else None
-        except (ValueError, RecursionError):
-            metadata = None
-        if not isinstance(metadata, dict):
-            self.problems.add("metadata_invalid")
-            return {}
-        return metadata
-
-    def _decode_text(self) -> str | None:
-        text = self.content.get("text")
-        if text is None:
-            return None
-        try:
-            return text.decode()
-        except UnicodeDecodeError:
-            self.problems.add("caption_not_utf8")
-            return text.decode(errors="replace")
-
-
-def _is_frugal(text: bytes) -> bool:
-    """Tell whether a json's lists and objects are few for its size.
-
-    Each of them takes twenty times its bytes or more.
-    """
-    return len(text) <= _SMALL_TEXT or text.count(b"[") + text.count(b"{") <= len(text) // 8
