@@ -3,8 +3,8 @@
 # make test    the tests that need neither a GPU nor minutes each
 # make docs    the documentation as a site: open build/docs/index.html, which asks nothing of the network
 # make test-torture SEED=7    kills, mutations, bombs, mistakes and faults, whole; make test runs a sample of each
-# make test-slow, test-gpu, test-agreement    those that do, and those that compare with clip-benchmark and run mteb's tasks
-#              (the extras `agreement` and `mieb`)
+# make test-slow, test-gpu, test-agreement    those that do, and those that compare with clip-benchmark and CleanVision and run mteb's
+#              tasks (the extras `agreement` and `mieb`)
 PYTHON ?= python3
 BIN := .venv/bin
 # `kedro` and `dvc` of the environment, also where a stage calls them.
@@ -49,7 +49,7 @@ test-slow: setup
 
 test-agreement: setup
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[dev,agreement,mieb]'
-	$(BIN)/python -m pytest tests/evaluation/test_agreement.py tests/evaluation/test_mieb.py
+	$(BIN)/python -m pytest tests/evaluation/test_agreement.py tests/evaluation/test_mieb.py tests/validation/test_cleanvision_agreement.py
 
 test-gpu: setup
 	$(BIN)/python -m pytest -m gpu

@@ -37,7 +37,7 @@ import pyarrow as pa
 from PIL import Image
 
 from common import device_name
-from dcr.data.shards import Sample, read_samples, write_shard
+from dcr.data.shards import CaptionNames, Sample, read_samples, write_shard
 from dcr.validation.contamination import EvaluationImages
 from dcr.validation.duplicates import first_of_near
 from dcr.validation.judging import plan_judging, summarize
@@ -47,7 +47,24 @@ from dcr.validation.tables import SampleTables, ShardTable, TablePlan, write_tab
 from dcr.validation.workers import Workers
 
 LIMITS = Limits(
-    224, 3.0, 89_478_485, 2.0, 80.0, 242.0, 3.0, None, None, "first", "clip", 77, 2.0, 4.0
+    min_image_size=224,
+    max_aspect_ratio=3.0,
+    max_image_pixels=89_478_485,
+    min_luminance_spread=2.0,
+    min_luminance_high=80.0,
+    max_luminance_low=242.0,
+    min_entropy=3.0,
+    min_sharpness=None,
+    max_flat_border=None,
+    max_text_border=None,
+    caption_names=CaptionNames(),
+    caption_choice="first",
+    min_language_confidence=0.5,
+    tokenizer="clip",
+    cleaning="none",
+    context_length=77,
+    max_seconds_per_megabyte=2.0,
+    max_gigabytes=4.0,
 )
 WORDS = (
     "photo",

@@ -24,6 +24,7 @@ LIMITS = Limits(
     min_entropy=0.5,
     min_sharpness=0.5,
     max_flat_border=0.9,
+    max_text_border=0.9,
     caption_names=CaptionNames(),
     caption_choice="first",
     min_language_confidence=0.5,
@@ -76,7 +77,13 @@ def write(folder: Path, *shards: ShardTable) -> SampleTables:
 
 
 def judged(
-    folder: Path, *shards: ShardTable, evaluation=NO_EVALUATION, distance=-1, **policies
+    folder: Path,
+    *shards: ShardTable,
+    evaluation=NO_EVALUATION,
+    distance=-1,
+    found=None,
+    limits=NO_LIMITS,
+    **policies,
 ) -> SampleTables:
     """Write and judge shards, with the policies above and changes of them."""
     measured = write(folder / "measured", *shards)

@@ -39,6 +39,7 @@ class ValidationParameters(Section):
     min_entropy: float = Field(ge=0, le=8)
     min_sharpness: float | None = Field(ge=0)
     max_flat_border: float | None = Field(ge=0, le=1)
+    max_text_border: float | None = Field(ge=0, le=1)
     max_seconds_per_megabyte: float = Field(gt=0)
     max_gigabytes: float = Field(gt=0)
     caption_member: str = Field(pattern=r"[a-z0-9_]+(\.[a-z0-9_]+)*")

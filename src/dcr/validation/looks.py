@@ -1,4 +1,4 @@
-"""What a picture that decodes well shows: too dark, too bright, nearly nothing, blurred, framed.
+"""What a picture that decodes well shows: too dark, too bright, nearly nothing, blurred.
 
 All of it is measured on luminance, from the histogram that validation has anyhow, or from a copy of
 at most `SIDE` px, about what an encoder sees: a blur that is gone at that size is none for it.
@@ -10,7 +10,6 @@ import numpy as np
 from PIL import Image
 
 SIDE = 256
-_FLAT = 4  # levels within which a line of a border lies; JPEG rings by about as much
 
 
 def luminance_ends(counts: np.ndarray) -> tuple[list[float], list[float]]:
@@ -39,10 +38,25 @@ def entropies(counts: np.ndarray) -> list[float]:
     return rounded
 
 
-def reduce(grey: Image.Image) -> np.ndarray:
-    """Return a copy of a grey picture averaged to at most `SIDE` px, uint8 (h, w)."""
+def reduce(grey: Image.Image, box: tuple[int, int, int, int] | None = None) -> np.ndarray:
+    """Return a copy of a grey picture averaged to at most `SIDE` px, uint8 (h, w).
+
+    Args:
+        grey: of mode L.
+        box: left, top, right and bottom of the part that is wanted, in px; None for all.
+    """
     factor = -(-max(grey.size) // SIDE)
-    return np.asarray(grey.reduce(factor) if factor > 1 else grey)
+    if factor > 1:
+        grey = grey.reduce(factor, box)
+    elif box is not None:
+        grey = grey.crop(box)
+    return np.asarray(grey)
+
+
+def middle(grey: Image.Image) -> tuple[int, int, int, int]:
+    """Return the box of the middle half of a picture's rows, where most show what they are of."""
+    quarter = grey.height // 4
+    return 0, quarter, grey.width, grey.height - quarter
 
 
 def sharpness(grey: np.ndarray) -> float:
@@ -56,31 +70,13 @@ def sharpness(grey: np.ndarray) -> float:
     """
     if min(grey.shape) < 3:
         return 0.0
+    levels = grey.astype(np.int16)
     rows, columns = (slice(1, length - 1, 2) for length in grey.shape)
     before, after = slice(0, -2, 2), slice(2, None, 2)
-    around = grey[before, columns].astype(np.int16)
-    for beside in (grey[after, columns], grey[rows, before], grey[rows, after]):
-        around += beside
-    laplacian = 4 * grey[rows, columns].astype(np.int16) - around
-    return round(float(laplacian.astype(np.float32).var()), 3)
-
-
-def flat_border(grey: np.ndarray) -> float:
-    """Return the share of the area in rows and columns at the edges that show nothing, 0 to 1.
-
-    As of a film's black bars, or a scan's white margin. The content between them is not looked at.
-
-    Args:
-        grey: luminance (h, w), uint8.
-    """
-    kept = 1.0
-    for lines in (grey, grey.T):
-        if _is_flat(lines[0]) or _is_flat(lines[-1]):  # of few pictures, so the rest is spared
-            shows = np.flatnonzero(np.ptp(lines, axis=1) > _FLAT)
-            span = shows[-1] - shows[0] + 1 if len(shows) else 0
-            kept *= span / len(lines)
-    return round(1 - kept, 3)
-
-
-def _is_flat(line: np.ndarray) -> bool:
-    return bool(np.ptp(line) <= _FLAT)
+    laplacian = 4 * levels[rows, columns]
+    laplacian -= levels[before, columns]
+    laplacian -= levels[after, columns]
+    laplacian -= levels[rows, before]
+    laplacian -= levels[rows, after]
+    values = laplacian.ravel().astype(np.float32)
+    return round(float(values @ values) / len(values) - float(values.mean()) ** 2, 3)

@@ -28,7 +28,8 @@ SCHEMA = pa.schema(
         "exif_orientation": pa.int32(), "animated": pa.bool_(), "decode_error": pa.string(),
         "luminance_mean": pa.float64(), "luminance_spread": pa.float64(),
         "luminance_low": pa.float64(), "luminance_high": pa.float64(), "entropy": pa.float64(),
-        "sharpness": pa.float64(), "flat_border": pa.float64(), "phash": pa.string(),
+        "sharpness": pa.float64(), "flat_border": pa.float64(), "text_border": pa.float64(),
+        "phash": pa.string(),
         "num_bytes": pa.int64(), "sha256": pa.string(),
         "declared_width": pa.int32(), "declared_height": pa.int32(), "declared_sha256": pa.string(),
         "num_captions": pa.int32(), "caption": pa.string(), "caption_length": pa.int32(),
@@ -43,23 +44,18 @@ SCHEMA = pa.schema(
 _IMAGE_IS_THERE = {"tar_truncated", "unsafe_member", "member_too_large", "dotted_name"}
 
 
-# Files that hold no colour. One that holds colours which are all grey is not told: of a JPEG the
-# luma alone is decoded.
-_GREY_MODES = {"1", "L", "LA", "I;16", "I;16B", "I"}
-
-
 @dataclass(frozen=True)
 class Limits:
     """Where a sample begins to be wrong.
 
     Sides and pixels are in px, spread in luminance levels of 0 to 255, and so are the ends of
-    luminance; entropy, sharpness and border are as in `dcr.validation.looks`. ``caption_names``
-    says where captions stand; ``caption_choice``, ``min_language_confidence``, and ``tokenizer``
-    with ``cleaning`` are as `choose_caption`, `language_detector` and `token_counter` of
-    `dcr.validation.captions` take them, ``tokenizer`` None to count no tokens; ``context_length``
-    is the number of tokens that the text tower reads. A shard that takes more than
-    ``max_seconds_per_megabyte`` of computing, or ``max_gigabytes`` of memory, is given up; see
-    `dcr.validation.watchdog`.
+    luminance; entropy and sharpness are as in `dcr.validation.looks`, borders as in
+    `dcr.validation.borders`. ``caption_names`` says where captions stand; ``caption_choice``,
+    ``min_language_confidence``, and ``tokenizer`` with ``cleaning`` are as `choose_caption`,
+    `language_detector` and `token_counter` of `dcr.validation.captions` take them, ``tokenizer``
+    None to count no tokens; ``context_length`` is the number of tokens that the text tower reads. A
+    shard that takes more than ``max_seconds_per_megabyte`` of computing, or ``max_gigabytes`` of
+    memory, is given up; see `dcr.validation.watchdog`.
     """
 
     min_image_size: int
@@ -71,6 +67,7 @@ class Limits:
     min_entropy: float
     min_sharpness: float | None
     max_flat_border: float | None
+    max_text_border: float | None
     caption_names: CaptionNames
     caption_choice: str
     min_language_confidence: float
@@ -83,7 +80,8 @@ class Limits:
     @property
     def has_detail(self) -> bool:
         """Whether sharpness or borders are asked for."""
-        return self.min_sharpness is not None or self.max_flat_border is not None
+        asked = (self.min_sharpness, self.max_flat_border, self.max_text_border)
+        return any(limit is not None for limit in asked)
 
 
 def measure_samples(samples: list[Sample], shard: str, limits: Limits) -> list[dict[str, Any]]:
@@ -116,6 +114,7 @@ def _row(
     }  # fmt: skip
     reason = row.pop("reason")
     changes = row.pop("changes")
+    is_grey = row.pop("is_grey")
     found = {
         *sample.problems,
         *changes,
@@ -123,6 +122,8 @@ def _row(
         *caption_findings(row["caption"], sample.problems),
         *_mismatches(row, sample.metadata),
     }
+    if is_grey and "blank_image" not in found:
+        found.add("greyscale")
     if row["caption_truncated"]:
         found.add("caption_truncated")
     if sample.image is None and not found & _IMAGE_IS_THERE:
@@ -180,8 +181,6 @@ def _image_findings(row: dict[str, Any], limits: Limits) -> Iterator[str]:
 
 def _look_findings(row: dict[str, Any], limits: Limits) -> Iterator[str]:
     """Yield what is wrong with how a picture looks; a blank one is just that."""
-    if row["mode"] in _GREY_MODES:
-        yield "greyscale"
     if row["luminance_high"] < limits.min_luminance_high:
         yield "dark_image"
     if row["luminance_low"] > limits.max_luminance_low:
@@ -192,6 +191,8 @@ def _look_findings(row: dict[str, Any], limits: Limits) -> Iterator[str]:
         yield "blurred_image"
     if limits.max_flat_border is not None and row["flat_border"] > limits.max_flat_border:
         yield "flat_border"
+    if limits.max_text_border is not None and row["text_border"] > limits.max_text_border:
+        yield "text_border"
 
 
 def _mismatches(row: dict[str, Any], metadata: dict[str, Any]) -> Iterator[str]:

@@ -40,8 +40,6 @@ def check_image_bytes(content: bytes) -> None:
 
     The check takes microseconds. Whether the bytes are a sound image is left to the decoder.
 
-    Whether the bytes are a sound image is left to the decoder.
-
     Raises:
         CostlyImage: too many segments (JPEG, before the first scan), scans (JPEG), chunks (PNG) or
             blocks (GIF).
@@ -52,6 +50,28 @@ def check_image_bytes(content: bytes) -> None:
         _check_png(content)
     elif content.startswith(b"GIF8"):
         _check_gif(content)
+
+
+def find_frame_and_scan(content: bytes) -> tuple[int, int] | None:
+    """Return where a JPEG's size stands, and where its coded picture begins; None without either.
+
+    Both are in bytes: of the segment that has the size, and behind that of the first scan.
+
+    Args:
+        content: a JPEG that `check_image_bytes` lets pass.
+    """
+    place = 2
+    frame = None
+    while place + 4 <= len(content):
+        marker = content[place + 1]
+        if content[place] != 0xFF or marker in (0x00, 0xFF):  # bytes between segments
+            place += 1
+            continue
+        if marker == _SOS:
+            return None if frame is None else (frame, _next(content, place))
+        frame = place if marker in _FRAMES else frame
+        place = _next(content, place)
+    return None
 
 
 def _check_jpeg(content: bytes) -> None:
