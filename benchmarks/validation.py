@@ -5,7 +5,8 @@ bytes.
 
 The images are JPEGs of 256 to 512 px whose spectrum falls with frequency as that of photographs
 does, in eight shards. In each round Pillow decodes them all in colour, then in luma alone (what
-validation takes of a JPEG), then they are validated in one process and in two. Ratios are made
+validation takes of a JPEG), then they are validated in one process and in two, and in one with
+sharpness and borders measured, too (``ratio_with_detail``). Ratios are made
 within a round, and their median counts, as others may share the machine; for the same reason
 decoding and one process are compared in CPU time, one process and two in time that passes. Two
 processes seldom compute twice as fast as one, as cores share caches, clock and host: what this
@@ -25,6 +26,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from time import perf_counter, process_time
@@ -41,6 +43,7 @@ from dcr.data.shards import CaptionNames, Sample, read_samples, write_shard
 from dcr.validation.contamination import EvaluationImages
 from dcr.validation.duplicates import first_of_near
 from dcr.validation.judging import plan_judging, summarize
+from dcr.validation.likenesses import Likeness, Likenesses
 from dcr.validation.measuring import SCHEMA, Limits, plan_measuring
 from dcr.validation.reasons import REASONS
 from dcr.validation.tables import SampleTables, ShardTable, TablePlan, write_tables
@@ -66,6 +69,7 @@ LIMITS = Limits(
     max_seconds_per_megabyte=2.0,
     max_gigabytes=4.0,
 )
+DETAIL = replace(LIMITS, min_sharpness=0.0, max_flat_border=1.0, max_text_border=1.0)
 WORDS = (
     "photo",
     "brown",
@@ -174,24 +178,27 @@ def decode_shards(shards: dict[str, str], n_jobs: int, num_images: int) -> tuple
     return stopwatch.rates(num_images)
 
 
-def validate(shards: dict[str, str], n_jobs: int) -> tuple[float, float]:
-    """Measure, write and judge all samples with every check on; return samples per second, see
-    `Stopwatch`.
-    """
+def validate(shards: dict[str, str], n_jobs: int, limits: Limits = LIMITS) -> tuple[float, float]:
+    """Measure, write and judge all samples; return samples per second, see `Stopwatch`."""
     nothing = EvaluationImages([], np.zeros((0, 2), np.uint64), np.zeros(0, np.uint64), 4)
     with tempfile.TemporaryDirectory() as folder:
         stopwatch = Stopwatch()
         write_tables(
-            Path(folder, "measured"), plan_measuring(shards, LIMITS, Workers("loky", n_jobs))
+            Path(folder, "measured"), plan_measuring(shards, limits, Workers("loky", n_jobs))
         )
-        plan = plan_judging(
-            SampleTables(Path(folder, "measured")), nothing, 4, dict.fromkeys(REASONS, "reject")
-        )
+        samples = SampleTables(Path(folder, "measured"))
+        plan = plan_all(samples, nothing)
         write_tables(Path(folder, "judged"), plan)
         summary = summarize(SampleTables(Path(folder, "judged")))
         rates = stopwatch.rates(summary["samples"])
     assert summary["accepted"] == summary["samples"], summary
     return rates
+
+
+def plan_all(samples: SampleTables, nothing: EvaluationImages) -> TablePlan:
+    """Plan to judge samples by every reason that needs no model."""
+    unasked = Likenesses(None, samples, Likeness(None, None, None, None, 8))
+    return plan_judging(samples, nothing, 4, dict.fromkeys(REASONS, "reject"), unasked)
 
 
 def find_near(count: int) -> dict[str, float]:
@@ -244,10 +251,7 @@ def judge(count: int) -> int:
         measured, judged = Path(folder, "measured"), Path(folder, "judged")
         shards = (shard(name, 10_000 * number) for number, name in enumerate(names))
         write_tables(measured, TablePlan(names, lambda _: shards))
-        write_tables(
-            judged,
-            plan_judging(SampleTables(measured), nothing, 4, dict.fromkeys(REASONS, "reject")),
-        )
+        write_tables(judged, plan_all(SampleTables(measured), nothing))
         assert summarize(SampleTables(judged))["samples"] == count
     return peak_bytes()
 
@@ -284,9 +288,10 @@ def measure(num_images: int, rounds: int) -> dict[str, object]:
             validate(shards, n_jobs)
             decode_shards(shards, n_jobs, len(images))
         speeds = np.array([_round(shards, images) for _ in range(rounds)])
-    passed, computed = np.moveaxis(speeds, -1, 0)  # (rounds, 6) each
+    passed, computed = np.moveaxis(speeds, -1, 0)  # (rounds, 7) each
     ratios = {
         "ratio": computed[:, 2] / computed[:, 0],
+        "ratio_with_detail": computed[:, 6] / computed[:, 0],
         "luma_over_colour": computed[:, 1] / computed[:, 0],
         "two_over_one": passed[:, 3] / passed[:, 2],
         "decode_two_over_one": passed[:, 5] / passed[:, 4],
@@ -324,6 +329,7 @@ def _round(shards: dict[str, str], images: list[bytes]) -> list[tuple[float, flo
         decode(images), decode(images, "L"),
         validate(shards, 1), validate(shards, 2),
         decode_shards(shards, 1, len(images)), decode_shards(shards, 2, len(images)),
+        validate(shards, 1, DETAIL),
     ]  # fmt: skip
 
 

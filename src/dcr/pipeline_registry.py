@@ -11,6 +11,7 @@ from dcr.pipelines import (
     ingest,
     latents,
     ledger,
+    likeness,
     models,
     reporting,
     scenes,
@@ -31,6 +32,7 @@ def register_pipelines() -> dict[str, Pipeline]:
     chain = {module.__name__.rpartition(".")[2]: module.create_pipeline() for module in modules}
     extra = {
         "models": models.create_pipeline(),
+        "likeness": likeness.create_pipeline(),
         "ingest": ingest.create_pipeline(),
         "scenes_validation": scenes.create_validation_pipeline(),
         "verify": latents.create_verify_pipeline(),

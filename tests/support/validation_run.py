@@ -13,17 +13,24 @@ from kedro_datasets.json import JSONDataset
 from kedro_datasets.text import TextDataset
 
 from dcr.data.benchmark_sets import open_set
-from dcr.datasets.sample_tables import SampleTablesDataset, SelectedSamplesDataset
+from dcr.datasets.sample_tables import (
+    OptionalSampleTablesDataset,
+    SampleTablesDataset,
+    SelectedSamplesDataset,
+)
 from dcr.datasets.shards import ShardsDataset
-from dcr.parameters import RecipeParameters, ValidationParameters
-from dcr.pipelines.validation import create_pipeline
+from dcr.parameters import LikenessParameters, RecipeParameters, ValidationParameters
+from dcr.pipelines import likeness, validation
 
 CONF = Path(__file__).parents[2] / "conf"
 SETS = ("mmvp_vlm", "classification", "retrieval")
 
 
-def run(shards: str | list[str], folder: Path, **changes) -> None:
-    """Run the pipeline with the demo's parameters and suite, no evaluation sets and one process."""
+def run(shards: str | list[str], folder: Path, backbone=None, limits=None, **changes) -> None:
+    """Run the pipeline with the demo's parameters and suite, no evaluation sets and one process.
+
+    With a ``backbone`` pipeline `likeness` runs, too; ``limits`` are changes of its parameters.
+    """
     base, demo = (
         yaml.safe_load((CONF / env / "parameters_validation.yml").read_text())["validation"]
         for env in ("base", "demo")
@@ -32,7 +39,13 @@ def run(shards: str | list[str], folder: Path, **changes) -> None:
     chosen = changes.pop("sets", [])
     backbone = changes.pop("backbone", "b")
     parameters = base | demo | {"n_jobs": 1, **changes, "policies": policies}
+    looked = yaml.safe_load((CONF / "base" / "parameters_likeness.yml").read_text())["likeness"]
     catalog = {
+        "params:likeness": MemoryDataset(LikenessParameters(**looked | (limits or {}))),
+        "likenesses": OptionalSampleTablesDataset(filepath=str(folder / "likenesses")),
+        "sample_features": SampleTablesDataset(filepath=str(folder / "features")),
+        "evaluation_cache": MemoryDataset(folder / "cache"),
+        "backbone": MemoryDataset(backbone, copy_mode="assign"),
         "params:validation": MemoryDataset(ValidationParameters(**parameters)),
         "params:recipe": MemoryDataset(
             RecipeParameters(
@@ -60,7 +73,10 @@ def run(shards: str | list[str], folder: Path, **changes) -> None:
         "rejected": SelectedSamplesDataset(filepath=str(folder / "rejected.parquet")),
         "manifest": SelectedSamplesDataset(filepath=str(folder / "manifest.parquet")),
     }
-    SequentialRunner().run(create_pipeline(), DataCatalog(catalog))
+    pipeline = validation.create_pipeline()
+    if backbone is not None:
+        pipeline += likeness.create_pipeline()
+    SequentialRunner().run(pipeline, DataCatalog(catalog))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import pyarrow as pa
 from dcr.data.shards import CaptionNames
 from dcr.validation.contamination import EvaluationImages
 from dcr.validation.judging import plan_judging
+from dcr.validation.likenesses import Likeness, Likenesses
 from dcr.validation.measuring import SCHEMA, Limits, measure_shard
 from dcr.validation.reasons import REASONS
 from dcr.validation.tables import SampleTables, ShardTable, TablePlan, write_tables
@@ -40,6 +41,7 @@ POLICIES = dict.fromkeys(REASONS, "reject") | {
     "animated": "accept",
     "tar_damaged": "warn",
 }
+NO_LIMITS = Likeness(None, None, None, None, 8)
 NO_EVALUATION = EvaluationImages([], np.zeros((0, 2), np.uint64), np.zeros(0, np.uint64), 4)
 
 
@@ -85,11 +87,13 @@ def judged(
     limits=NO_LIMITS,
     **policies,
 ) -> SampleTables:
-    """Write and judge shards, with the policies above and changes of them."""
+    """Write and judge shards, with the policies above and changes of them; ``found`` and
+    ``limits`` are as `Likenesses` takes them.
+    """
     measured = write(folder / "measured", *shards)
-    write_tables(
-        folder / "judged", plan_judging(measured, evaluation, distance, POLICIES | policies)
-    )
+    likenesses = Likenesses(found, measured, limits)
+    plan = plan_judging(measured, evaluation, distance, POLICIES | policies, likenesses)
+    write_tables(folder / "judged", plan)
     return SampleTables(folder / "judged")
 
 

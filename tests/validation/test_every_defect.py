@@ -13,12 +13,13 @@ from PIL import Image
 
 from corpus import encode, png_declaring, special_member, write_members
 from dcr.validation.judging import plan_judging, summarize
+from dcr.validation.likenesses import Likenesses
 from dcr.validation.measuring import plan_measuring
 from dcr.validation.reasons import REASONS, SHARD_REASONS
 from dcr.validation.tables import SampleTables, write_tables
 from dcr.validation.workers import Workers
 from picture_cases import DEEP, PIXELS, with_orientation, write_png
-from validation_tables import LIMITS, NO_EVALUATION, POLICIES
+from validation_tables import LIMITS, NO_EVALUATION, NO_LIMITS, POLICIES
 
 # Nine thousand empty comments.
 COSTLY = encode(seed=14)[:20] + b"\xff\xfe\0\2" * 9_000 + encode(seed=14)[20:]
@@ -122,7 +123,9 @@ def validate(folder: Path) -> SampleTables:
     shards = {str(path): path.stem for path in sorted((folder / "in").glob("*.tar"))}
     write_tables(folder / "samples", plan_measuring(shards, LIMITS, Workers("threading", 1)))
     warned = {"tar_damaged": "warn", "shard_interrupted": "warn", "animated": "reject"}
-    plan = plan_judging(SampleTables(folder / "samples"), NO_EVALUATION, 8, POLICIES | warned)
+    samples = SampleTables(folder / "samples")
+    unasked = Likenesses(None, samples, NO_LIMITS)
+    plan = plan_judging(samples, NO_EVALUATION, 8, POLICIES | warned, unasked)
     write_tables(folder / "judged", plan)
     return SampleTables(folder / "judged")
 
@@ -251,6 +254,7 @@ def test_no_reason_is_left_untested():
             for name in ("measuring", "rows", "judging")
         ),
         Path(__file__).parents[1] / "support" / "made_pictures.py",
+        Path(__file__).parents[1] / "likeness" / "test_likeness.py",
     ]
     here = "".join(path.read_text() for path in files)
     assert [reason for reason in [*REASONS, *SHARD_REASONS] if f"{reason}" not in here] == []

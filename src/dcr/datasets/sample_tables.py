@@ -62,6 +62,26 @@ class SampleTablesDataset(AbstractDataset["TablePlan", "SampleTables"]):
         return {"filepath": str(self._filepath)}
 
 
+class OptionalSampleTablesDataset(SampleTablesDataset):
+    """A ``SampleTablesDataset`` of which there may be none: a load then gives None.
+
+    YAML example:
+
+        likenesses:
+          type: dcr.datasets.sample_tables.OptionalSampleTablesDataset
+          filepath: data/04_feature/demo/likenesses
+
+    Python example:
+        >>> OptionalSampleTablesDataset(filepath="nowhere").load()
+    """
+
+    def load(self) -> SampleTables | None:  # type: ignore[override]  # absence is a value
+        return super().load() if super()._exists() else None
+
+    def _exists(self) -> bool:
+        return True
+
+
 class SelectedSamplesDataset(AbstractDataset[Callable[[], Iterable["pa.Table"]], "pd.DataFrame"]):
     """One Parquet file of samples.
 

@@ -10,6 +10,7 @@ from dcr.parameters.evaluation import EvaluationParameters
 from dcr.parameters.export import ExportParameters
 from dcr.parameters.latents import LatentsParameters, VerifyParameters
 from dcr.parameters.ledger import LedgerParameters
+from dcr.parameters.likeness import LikenessParameters
 from dcr.parameters.models import ModelsParameters
 from dcr.parameters.plan import PlanParameters
 from dcr.parameters.recipe import RecipeGlobals, RecipeParameters, check_globals
@@ -30,6 +31,7 @@ __all__ = [
     "IngestParameters",
     "LatentsParameters",
     "LedgerParameters",
+    "LikenessParameters",
     "ModelsParameters",
     "PlanParameters",
     "PretrainingParameters",

@@ -1,8 +1,8 @@
 """Samples compared with each other and with evaluation sets, on a few numbers a sample.
 
 What is kept of every sample while all are compared: its reasons (64 bits), hashes of key (64 bits),
-image bytes (128 of sha256's bits) and picture (64 bits), an evaluation image (32 bits), and whether
-it is lost with its shard.
+image bytes (128 of sha256's bits) and picture (64 bits), an evaluation image (32 bits), the sample
+that its features are like (64 bits), and whether it is lost with its shard.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from dcr.validation.contamination import EvaluationImages, hex_to_uint64
 from dcr.validation.duplicates import first_of_equals, first_of_near
+from dcr.validation.likenesses import Likenesses
 from dcr.validation.reasons import REASONS
 from dcr.validation.tables import SampleTables
 
@@ -57,6 +58,7 @@ def compare(
     distance: int,
     fatal: set[str],
     lost_shards: set[str],
+    likenesses: Likenesses,
 ) -> Comparison:
     """Compare all samples.
 
@@ -70,8 +72,10 @@ def compare(
             for none.
         fatal: the reasons for which samples are rejected.
         lost_shards: names of the shards that are rejected whole.
+        likenesses: what the samples' features tell.
     """
     reasons, lost, keys, sha256, phash, matches = _gather(tables, evaluation, fatal, lost_shards)
+    like = _add_likenesses(reasons, matches, likenesses)
     killing = to_bits(fatal)
 
     def is_last() -> np.ndarray:
@@ -90,8 +94,47 @@ def compare(
         group = np.where(
             near >= 0, near, np.where((exact >= 0) & (near[exact] >= 0), near[exact], exact)
         )
+    if (like >= 0).any():
+        group = _group_alike(like, reasons, group, is_last(), _is_picture(reasons, phash))
     group[group[group >= 0]] = group[group >= 0]
     return Comparison(reasons, lost, group, matches)
+
+
+def _add_likenesses(reasons: np.ndarray, matches: np.ndarray, likenesses: Likenesses) -> np.ndarray:
+    """Add to ``reasons`` what features tell of each sample alone; return which one it is like.
+
+    An evaluation image that was found by bytes or by perceptual hash is not told again.
+    """
+    like = np.full(len(reasons), -1, np.int64)
+    start = 0
+    for rows in likenesses.tables():
+        here = slice(start, start + len(rows))
+        found = likenesses.findings(rows)
+        found["near_evaluation_features"] &= matches[here] < 0
+        for reason, has_it in found.items():
+            reasons[here] |= np.where(has_it, _BIT[reason], np.uint64(0))
+        like[here] = rows["like"].fill_null(-1).to_numpy()
+        start = here.stop
+    return like
+
+
+def _group_alike(
+    like: np.ndarray,
+    reasons: np.ndarray,
+    group: np.ndarray,
+    last: np.ndarray,
+    is_picture: np.ndarray,
+) -> np.ndarray:
+    """Return the groups with the samples whose features are like; ``reasons`` tells of the copies.
+
+    Those that are like one are a group, with it. Samples that repeat another by bytes or by
+    perceptual hash take no part, and go with their own.
+    """
+    leaders = np.where(like >= 0, like, np.arange(len(like)))
+    alike = first_of_equals([leaders], last, is_picture & (group < 0))
+    reasons[alike >= 0] |= _BIT["near_duplicate_features"]
+    onward = np.where(group >= 0, alike[group], -1)
+    return np.where(alike >= 0, alike, np.where(onward >= 0, onward, group))
 
 
 def _gather(

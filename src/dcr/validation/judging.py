@@ -14,19 +14,25 @@ import pyarrow.compute as pc
 from dcr.errors import UserError
 from dcr.validation.comparing import Comparison, compare, from_bits, to_bits
 from dcr.validation.contamination import EvaluationImages
+from dcr.validation.likenesses import SHOWN, Likenesses
 from dcr.validation.reasons import REASONS, SHARD_REASONS
 from dcr.validation.tables import SampleTables, ShardTable, TablePlan
 
 
 def plan_judging(
-    tables: SampleTables, evaluation: EvaluationImages, distance: int, policies: Mapping[str, str]
+    tables: SampleTables,
+    evaluation: EvaluationImages,
+    distance: int,
+    policies: Mapping[str, str],
+    likenesses: Likenesses,
 ) -> TablePlan:
     """Plan a table for each shard in which every sample has its fate.
 
     Instead of ``findings`` it has ``reasons`` (comma-separated, of policy warn, reject or fail),
     ``status`` (``accepted`` or ``rejected``), ``duplicate_group`` (the same number for samples that
     repeat each other, null for others) and ``evaluation_image`` (the image of an evaluation set
-    that it is, or null). Its record has ``reasons`` of the shard and the numbers ``accepted`` and
+    that it is, or null), and where features were compared `dcr.validation.likenesses.SHOWN`. Its
+    record has ``reasons`` of the shard and the numbers ``accepted`` and
     ``rejected``.
 
     Args:
@@ -34,6 +40,7 @@ def plan_judging(
         evaluation: images that training must not see.
         distance: see `dcr.validation.comparing.compare`.
         policies: a policy for every name in `dcr.validation.reasons.REASONS`.
+        likenesses: what the samples' features tell.
     """
 
     def make(_: dict[str, str | None]) -> Iterator[ShardTable]:
@@ -42,11 +49,17 @@ def plan_judging(
         lost = {
             record["shard"] for record in tables.records() if fatal.intersection(record["findings"])
         }
-        comparison = compare(tables, evaluation, distance, fatal, lost)
+        comparison = compare(tables, evaluation, distance, fatal, lost, likenesses)
         start = 0
-        for table in tables.tables():
+        for table, alike in zip(tables.tables(), likenesses.tables(), strict=True):
             here = slice(start, start + len(table.rows))
-            yield _judge_shard(table, comparison, here, evaluation.names, policies)
+            rows = comparison.evaluation_image[here]
+            names = [
+                evaluation.names[row] if row >= 0 else like
+                for row, like in zip(rows, alike["near_evaluation"].to_pylist(), strict=True)
+            ]
+            shown = alike.select(SHOWN if likenesses.is_asked else [])
+            yield _judge_shard(table, comparison, here, names, shown, policies)
             start = here.stop
 
     return TablePlan([record["shard"] for record in tables.records()], make)
@@ -56,15 +69,15 @@ def _judge_shard(
     table: ShardTable,
     comparison: Comparison,
     here: slice,
-    evaluation: list[str],
+    names: list[str | None],
+    shown: pa.Table,
     policies: Mapping[str, str],
 ) -> ShardTable:
-    shown = {reason for reason, policy in policies.items() if policy != "accept"}
+    told = {reason for reason, policy in policies.items() if policy != "accept"}
     fatal = to_bits({reason for reason, policy in policies.items() if policy in ("reject", "fail")})
-    reasons = comparison.reasons[here] & to_bits(shown)
+    reasons = comparison.reasons[here] & to_bits(told)
     rejected = comparison.lost[here] | (reasons & fatal > 0)
     kinds, kind = np.unique(reasons, return_inverse=True)
-    names = [evaluation[row] if row >= 0 else None for row in comparison.evaluation_image[here]]
     group = comparison.group[here]
     columns = {
         "reasons": (
@@ -75,6 +88,7 @@ def _judge_shard(
         "status": pa.array(np.where(rejected, "rejected", "accepted"), pa.string()),
         "duplicate_group": pa.array(group, pa.int64(), mask=group < 0),
         "evaluation_image": pa.array(names, pa.string()),
+        **{name: shown[name] for name in shown.column_names},
     }
     rows = table.rows.drop_columns("findings")
     for name, column in columns.items():
@@ -84,7 +98,7 @@ def _judge_shard(
         for name, value in table.record.items()
         if name not in ("findings", "fingerprint")
     }
-    record["reasons"] = ",".join(sorted(shown.intersection(table.record["findings"])))
+    record["reasons"] = ",".join(sorted(told.intersection(table.record["findings"])))
     return ShardTable(
         rows, record | {"accepted": int((~rejected).sum()), "rejected": int(rejected.sum())}
     )

@@ -33,6 +33,8 @@ _COLUMNS = (
     ("Spread of luminance (0 to 255)", "luminance_spread", 1),
     ("Entropy of luminance (bits)", "entropy", 1),
     ("Sharpness (variance of the Laplacian)", "sharpness", 1),
+    ("Image and caption (cosine of features)", "text_similarity", 1),
+    ("Distance to the nearest samples (of features)", "neighbour_distance", 1),
 )
 
 
@@ -138,6 +140,8 @@ def _example(row: Any, path: str) -> Example:
 
 def _note(row: Any) -> str:
     note = row.decode_error or row.caption or ""
+    if (cosine := getattr(row, "text_similarity", None)) is not None:
+        note = f"{note} ({cosine:.2f})"
     return f"{row.evaluation_image}: {note}" if row.evaluation_image else note
 
 
@@ -159,8 +163,9 @@ def _charts(judged: SampleTables) -> list[dict[str, Any]]:
         ("Aspect ratio (width / height)", width[height > 0] / height[height > 0]),
     ]
     drawn = [_chart(title, values) for title, values in charts if len(values)]
+    there = judged.columns()
     for title, column, scale in _COLUMNS:
-        if len(values := judged.numbers(column)):
+        if column in there and len(values := judged.numbers(column)):
             drawn.append(_chart(title, values * np.float32(scale)))
     return drawn
 

@@ -89,5 +89,15 @@ REASONS = {
     ),
     "exact_duplicate": "the same image bytes occur before; the first sample with them is kept",
     "near_duplicate": "the image looks nearly like an earlier one that is kept (perceptual hash)",
+    "caption_mismatch": (
+        "image and caption tell of different things (cosine of the backbone's features)"
+    ),
+    "near_duplicate_features": (
+        "the backbone finds the image nearly equal to another one that is kept (cosine of features)"
+    ),
+    "near_evaluation_features": (
+        "the backbone finds the image nearly equal to one of an evaluation set (cosine of features)"
+    ),
+    "outlier": "the backbone finds no other sample near the image (distance of features)",
     **SHARD_REASONS,
 }

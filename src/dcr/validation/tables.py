@@ -103,6 +103,10 @@ class SampleTables:
         """Return the shards' records."""
         return [json.loads(pq.read_schema(path).metadata[_RECORD]) for path in self._paths]
 
+    def columns(self) -> list[str]:
+        """Return the names of the columns, which all tables share."""
+        return list(pq.read_schema(self._paths[0]).names)
+
     def num_samples(self) -> int:
         """Return how many rows there are in all."""
         return sum(record["num_samples"] for record in self.records())

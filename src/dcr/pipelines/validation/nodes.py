@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dcr.errors import UserError
-from dcr.parameters import RecipeParameters, ValidationParameters
+from dcr.parameters import LikenessParameters, RecipeParameters, ValidationParameters
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -136,22 +136,33 @@ def fingerprint_evaluation_images(
 
 
 def judge_samples(
-    parameters: ValidationParameters, samples: SampleTables, evaluation_images: pd.DataFrame
+    parameters: ValidationParameters,
+    likeness: LikenessParameters,
+    samples: SampleTables,
+    evaluation_images: pd.DataFrame,
+    likenesses: SampleTables | None,
 ) -> TablePlan:
     """Compare the samples with each other and with the evaluation sets, and accept or reject each.
 
     Args:
         parameters: in how many bits of 64 the hashes of like images may differ, and what follows
             from each reason.
+        likeness: from where on features are a reason.
         samples: the measured rows, shard by shard.
         evaluation_images: hashes of the images that training must not see.
+        likenesses: what pipeline `likeness` left, None where it never ran.
+
+    Raises:
+        UserError: the recipe asks for what pipeline `likeness` has not found of these samples.
     """
     from dcr.validation.contamination import EvaluationImages
     from dcr.validation.judging import plan_judging
+    from dcr.validation.likenesses import Likenesses
 
     distance = parameters.near_duplicate_distance
     evaluation = EvaluationImages.of_table(evaluation_images, parameters.evaluation_image_distance)
-    return plan_judging(samples, evaluation, distance, parameters.policies)
+    found = Likenesses(likenesses, samples, likeness.limits())
+    return plan_judging(samples, evaluation, distance, parameters.policies, found)
 
 
 def summarize_samples(
@@ -219,6 +230,7 @@ def render_validation_page(
 def write_data_card(
     parameters: ValidationParameters,
     recipe: RecipeParameters,
+    likeness: LikenessParameters,
     judged: SampleTables,
     summary: dict[str, Any],
     expectations: dict[str, Any],
@@ -229,12 +241,13 @@ def write_data_card(
     Args:
         parameters: limits and policies, by which samples are left out.
         recipe: names the sources and their licence.
+        likeness: further limits, where the recipe sets them.
         judged, summary, expectations: rows, their counts, and how the suite fared.
         counting: of the captions' tokens.
     """
     from dcr.validation.data_card import Declared, describe_data, render_data_card
 
-    limits = parameters.model_dump(mode="json", include=_LIMITS)
+    limits = parameters.model_dump(mode="json", include=_LIMITS) | likeness.limits().asked()
     declared = Declared(
         recipe.name, recipe.data_licence, recipe.sources, limits, parameters.policies, counting
     )

@@ -48,7 +48,13 @@ def create_pipeline() -> Pipeline:
             ),
             Node(
                 judge_samples,
-                inputs=["params:validation", "samples", "evaluation_images"],
+                inputs=[
+                    "params:validation",
+                    "params:likeness",
+                    "samples",
+                    "evaluation_images",
+                    "likenesses",
+                ],
                 outputs="judged_samples",
                 name="judge_samples",
             ),
@@ -83,6 +89,7 @@ def create_pipeline() -> Pipeline:
                 inputs=[
                     "params:validation",
                     "params:recipe",
+                    "params:likeness",
                     "judged_samples",
                     "validation_summary",
                     "expectation_results",

@@ -1,0 +1,10 @@
+"""What the recipe's backbone finds alike: image and caption, samples, evaluation images.
+
+Validation compares pictures by bytes and by perceptual hash; this second look compares features, on
+the device. It is a pipeline of its own, so that validation without it loads no model.
+"""
+
+from dcr.likeness.comparing import EvaluationFeatures, plan_likenesses
+from dcr.likeness.features import plan_features
+
+__all__ = ["EvaluationFeatures", "plan_features", "plan_likenesses"]

@@ -1,0 +1,117 @@
+"""What the pipeline `likeness` found of samples by their features, as reasons to judge them by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dcr.errors import UserError
+from dcr.validation.tables import SampleTables
+
+SCHEMA = pa.schema(
+    {
+        "text_similarity": pa.float32(), "neighbour_distance": pa.float32(), "like": pa.int64(),
+        "near_evaluation": pa.string(),
+    }
+)  # fmt: skip
+SHOWN = ("text_similarity", "neighbour_distance")
+"""The columns that are told of every sample."""
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """From where on features are a reason; None where nobody asks.
+
+    Attributes:
+        min_text_similarity: cosine of image and caption under which they tell of different things.
+        min_duplicate_similarity: cosine from which an image is like an earlier one.
+        min_evaluation_similarity: cosine from which it is like one of an evaluation set.
+        max_neighbour_distance: mean cosine distance to the nearest samples beyond which it is an
+            outlier.
+        num_neighbours: how many nearest that mean is of.
+    """
+
+    min_text_similarity: float | None
+    min_duplicate_similarity: float | None
+    min_evaluation_similarity: float | None
+    max_neighbour_distance: float | None
+    num_neighbours: int
+
+    def asked(self) -> dict[str, float]:
+        """Return the limits that are set, by name; none if nobody asks."""
+        limits = {
+            name: value
+            for name, value in vars(self).items()
+            if value is not None and name != "num_neighbours"
+        }
+        if "max_neighbour_distance" in limits:
+            limits["num_neighbours"] = self.num_neighbours
+        return limits
+
+
+class Likenesses:
+    """The findings on all samples, in the order of their tables.
+
+    Args:
+        found: what the pipeline left, see `SCHEMA`; None if it never ran.
+        samples: the measured rows that it must be of.
+        limits: those that it must have had.
+
+    Raises:
+        UserError: limits are set, and the pipeline never ran, or ran on other samples or by other
+            limits.
+    """
+
+    def __init__(self, found: SampleTables | None, samples: SampleTables, limits: Likeness) -> None:
+        self.is_asked = bool(limits.asked())
+        self._found = found
+        self._limits = limits
+        self._counts = [record["num_samples"] for record in samples.records()]
+        if self.is_asked and not (found and _is_of(found, samples, limits)):
+            raise UserError(
+                f"likeness.{next(iter(limits.asked()))} is set, but the pipeline likeness has not"
+                " compared these samples by these limits: list it in `pipelines` of globals.yml,"
+                " or run `kedro run --pipelines likeness,validation`"
+            )
+
+    def tables(self) -> Iterator[pa.Table]:
+        """Yield each shard's rows of `SCHEMA`, all of them null where nobody asks."""
+        if self._found is not None and self.is_asked:
+            yield from (table.rows for table in self._found.tables())
+        else:
+            for count in self._counts:
+                columns = [pa.nulls(count, field.type) for field in SCHEMA]
+                yield pa.table(columns, schema=SCHEMA)
+
+    def findings(self, rows: pa.Table) -> dict[str, np.ndarray]:
+        """Return for each reason which of a shard's samples have it, bool (n,).
+
+        Args:
+            rows: of `SCHEMA`.
+        """
+        limits = self._limits
+        return {
+            "caption_mismatch": _beyond(rows["text_similarity"], limits.min_text_similarity, -1),
+            "outlier": _beyond(rows["neighbour_distance"], limits.max_neighbour_distance, 1),
+            "near_evaluation_features": pc.is_valid(rows["near_evaluation"]).to_numpy(),
+        }
+
+
+def _is_of(found: SampleTables, samples: SampleTables, limits: Likeness) -> bool:
+    measured = {record["shard"]: record["fingerprint"] for record in samples.records()}
+    records = found.records()
+    return {record["shard"]: record["measured"] for record in records} == measured and all(
+        record["limits"] == limits.asked() for record in records
+    )
+
+
+def _beyond(column: pa.ChunkedArray, limit: float | None, sign: int) -> np.ndarray:
+    if limit is None:
+        return np.zeros(len(column), bool)
+    values = pc.fill_null(column, limit).to_numpy()
+    beyond: np.ndarray = sign * values > sign * np.float32(limit)
+    return beyond

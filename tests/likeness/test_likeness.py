@@ -1,0 +1,183 @@
+"""Pipelines `likeness` and `validation` on files, with a small encoder."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import validation_run
+from corpus import good_samples
+from dcr.data.decoding import decode_rgb
+from dcr.data.shards import Sample, name_shards, write_shard
+from dcr.errors import UserError
+from dcr.likeness import plan_features
+from dcr.models.backbones import load_backbone
+from dcr.validation.tables import SampleTables, write_tables
+from made_pictures import encoded, picture
+from models import tiny_open_clip
+
+pytest.importorskip("faiss", reason="install the extra `likeness`")
+
+LIMITS = {
+    "min_text_similarity": -1.0,
+    "min_duplicate_similarity": 0.9999,
+    "min_evaluation_similarity": 0.9999,
+    "max_neighbour_distance": 2.0,
+}
+
+
+@pytest.fixture(scope="module")
+def backbone(tmp_path_factory):
+    return load_backbone(f"local-dir:{tiny_open_clip(tmp_path_factory.mktemp('models') / 'clip')}")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two shards of six samples; the second holds one that is not decoded, and one caption less."""
+    second = good_samples(6, first=6)
+    second[2] = Sample("broken", b"no image", "jpg", "a caption")
+    second[3] = Sample("silent", second[3].image, "jpg", None)
+    write_shard(tmp_path / "shards", "00000", good_samples(6))
+    write_shard(tmp_path / "shards", "00001", second)
+    return tmp_path
+
+
+def run(folder: Path, backbone, **changes) -> pd.DataFrame:
+    limits = {name: value for name, value in changes.items() if name in LIMITS}
+    others = {name: value for name, value in changes.items() if name not in LIMITS}
+    validation_run.run(str(folder / "shards"), folder, backbone, limits, **others)
+    return pd.read_parquet(folder / "manifest.parquet").set_index("key")
+
+
+def own_features(backbone, contents):
+    import torch
+
+    with torch.inference_mode():
+        pixels = torch.stack([backbone.preprocess(decode_rgb(content)) for content in contents])
+        features = backbone.encode_image(pixels).numpy()
+    return features / np.linalg.norm(features, axis=1, keepdims=True)
+
+
+class TestFeatures:
+    def plan(self, folder, backbone, with_texts=True):
+        samples = SampleTables(folder / "samples")
+        shards = name_shards(sorted(map(str, (folder / "shards").glob("*.tar"))))
+        return plan_features(shards, samples, backbone, 4, 0, with_texts)
+
+    def test_they_are_the_backbones_of_every_decoded_sample(self, folder, backbone):
+        run(folder, backbone=None)
+        write_tables(folder / "features", self.plan(folder, backbone))
+        first, second = (table.rows for table in SampleTables(folder / "features").tables())
+        contents = [sample.image for sample in good_samples(6)]
+        kept = np.array(first["features"].to_pylist(), np.float32)
+        np.testing.assert_allclose(kept, own_features(backbone, contents), atol=1e-3)
+        assert not np.array(second["features"].to_pylist()[2]).any()
+        known = [cosine is not None for cosine in second["text_similarity"].to_pylist()]
+        assert known == [True, True, False, False, True, True]
+        texts = backbone.encode_text([sample.caption for sample in good_samples(6)]).numpy()
+        texts /= np.linalg.norm(texts, axis=1, keepdims=True)
+        cosines = (own_features(backbone, contents) * texts).sum(axis=1)
+        np.testing.assert_allclose(first["text_similarity"].to_numpy(), cosines, atol=1e-4)
+
+    def test_a_run_that_was_cut_goes_on_where_it_was(self, folder, backbone, monkeypatch):
+        """The second shard fails, as if the process ended there; then it alone is embedded."""
+        from dcr.likeness import features
+
+        run(folder, backbone=None)
+        embed = features.embed_images
+        calls = []
+
+        def fail_second(*arguments):
+            calls.append(arguments[3])
+            if len(calls) == 2:
+                raise KeyboardInterrupt
+            return embed(*arguments)
+
+        monkeypatch.setattr(features, "embed_images", fail_second)
+        with pytest.raises(KeyboardInterrupt):
+            write_tables(folder / "features", self.plan(folder, backbone))
+        write_tables(folder / "features", self.plan(folder, backbone))
+        assert calls == ["00000", "00001", "00001"]
+        write_tables(folder / "features", self.plan(folder, backbone))
+        assert len(calls) == 3
+        write_tables(folder / "features", self.plan(folder, backbone, with_texts=False))
+        assert len(calls) == 5
+
+    def test_a_shard_that_changed_since_it_was_measured_is_refused(self, folder, backbone):
+        run(folder, backbone=None)
+        write_shard(folder / "shards", "00000", good_samples(6, first=40))
+        with pytest.raises(UserError, match="run `kedro run --pipelines validation`"):
+            write_tables(folder / "features", self.plan(folder, backbone))
+
+
+class TestJudging:
+    def test_limits_make_reasons_and_numbers_are_told(self, folder, backbone):
+        plain = run(folder, backbone=None)
+        assert "text_similarity" not in plain
+        manifest = run(folder, backbone, min_text_similarity=1.0, max_neighbour_distance=0.0)
+        assert manifest["text_similarity"].notna().sum() == 10
+        assert manifest["neighbour_distance"].notna().all()
+        found = json.loads((folder / "validation.json").read_text())["reasons"]
+        assert (found["caption_mismatch"], found["outlier"]) == (10, 11)
+        card = json.loads((folder / "data_card.json").read_text())
+        assert card["limits"]["min_text_similarity"] == 1.0
+        assert card["reasons"]["outlier"]["number"] == 11
+        page = (folder / "validation.html").read_text()
+        assert "image and caption tell of different things" in page
+        assert "Image and caption (cosine of features)" in page
+
+    def test_an_image_written_again_is_a_copy_and_the_page_shows_both(self, folder, backbone):
+        """By its features, as perceptual hashes are not asked."""
+        image = picture(77, (64, 64))
+        again = Sample("again", encoded(image, "PNG"), "png", "the same")
+        write_shard(
+            folder / "shards",
+            "00002",
+            [Sample("first", encoded(image, "WEBP"), "webp", "the first"), again],
+        )
+        manifest = run(
+            folder, backbone, min_duplicate_similarity=0.99, near_duplicate_distance=-1,
+            policies={"near_duplicate_features": "warn"},
+        )  # fmt: skip
+        assert "near_duplicate_features" in manifest.loc["again", "reasons"]
+        assert "near_duplicate_features" not in manifest.loc["first", "reasons"]
+        groups = manifest["duplicate_group"].dropna()
+        assert groups["first"] == groups["again"]
+
+    def test_evaluation_images_are_named(self, folder, backbone):
+        questions = "Question ID,Type,Statement\n1,a type,one thing\n2,a type,another\n"
+        images = folder / "mmvp_vlm" / "MLLM_VLM Images" / "a type"
+        images.mkdir(parents=True)
+        (folder / "mmvp_vlm" / "Questions.csv").write_text(questions)
+        known = decode_rgb(good_samples(1, first=2)[0].image)
+        (images / "1.jpg").write_bytes(encoded(known, quality=97))
+        (images / "2.jpg").write_bytes(encoded(picture(99)))
+        manifest = run(
+            folder, backbone, min_evaluation_similarity=0.9995, sets=["mmvp_vlm"],
+            evaluation_image_distance=0,
+            policies={"near_evaluation_features": "warn", "near_evaluation_image": "warn"},
+        )  # fmt: skip
+        assert manifest.loc["000000002", "evaluation_image"] == "mmvp_vlm/1"
+
+    def test_limits_without_the_pipeline_are_one_sentence(self, folder, backbone):
+        with pytest.raises(UserError, match="list it in `pipelines`"):
+            validation_run.run(str(folder / "shards"), folder, limits=LIMITS)
+
+    def test_the_pipeline_without_limits_is_one_sentence(self, folder, backbone):
+        with pytest.raises(UserError, match="set one of the limits"):
+            validation_run.run(str(folder / "shards"), folder, backbone)
+
+    def test_a_second_run_computes_nothing_again(self, folder, backbone, monkeypatch):
+        from dcr.likeness import comparing, features
+
+        def contents():
+            return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+        run(folder, backbone, **LIMITS)
+        before = contents()
+        for module, name in ((features, "embed_images"), (comparing, "build_index")):
+            monkeypatch.setattr(module, name, lambda *_: pytest.fail("it was computed again"))
+        run(folder, backbone, **LIMITS)
+        assert contents() == before
