@@ -249,10 +249,7 @@ def test_images_with_a_further_dot_in_their_names_are_named(tmp_path):
 def test_no_reason_is_left_untested():
     files = [
         Path(__file__),
-        *(
-            Path(__file__).parent / f"test_{name}.py"
-            for name in ("measuring", "rows", "judging")
-        ),
+        *(Path(__file__).parent / f"test_{name}.py" for name in ("measuring", "rows", "judging")),
         Path(__file__).parents[1] / "support" / "made_pictures.py",
         Path(__file__).parents[1] / "likeness" / "test_likeness.py",
     ]
