@@ -26,10 +26,10 @@ CONF = Path(__file__).parents[2] / "conf"
 SETS = ("mmvp_vlm", "classification", "retrieval")
 
 
-def run(shards: str | list[str], folder: Path, backbone=None, limits=None, **changes) -> None:
+def run(shards: str | list[str], folder: Path, encoder=None, limits=None, **changes) -> None:
     """Run the pipeline with the demo's parameters and suite, no evaluation sets and one process.
 
-    With a ``backbone`` pipeline `likeness` runs, too; ``limits`` are changes of its parameters.
+    With an ``encoder`` pipeline `likeness` runs, too; ``limits`` are changes of its parameters.
     """
     base, demo = (
         yaml.safe_load((CONF / env / "parameters_validation.yml").read_text())["validation"]
@@ -45,7 +45,7 @@ def run(shards: str | list[str], folder: Path, backbone=None, limits=None, **cha
         "likenesses": OptionalSampleTablesDataset(filepath=str(folder / "likenesses")),
         "sample_features": SampleTablesDataset(filepath=str(folder / "features")),
         "evaluation_cache": MemoryDataset(folder / "cache"),
-        "backbone": MemoryDataset(backbone, copy_mode="assign"),
+        "backbone": MemoryDataset(encoder, copy_mode="assign"),
         "params:validation": MemoryDataset(ValidationParameters(**parameters)),
         "params:recipe": MemoryDataset(
             RecipeParameters(
@@ -74,7 +74,7 @@ def run(shards: str | list[str], folder: Path, backbone=None, limits=None, **cha
         "manifest": SelectedSamplesDataset(filepath=str(folder / "manifest.parquet")),
     }
     pipeline = validation.create_pipeline()
-    if backbone is not None:
+    if encoder is not None:
         pipeline += likeness.create_pipeline()
     SequentialRunner().run(pipeline, DataCatalog(catalog))
 
