@@ -3,6 +3,7 @@
 from dcr.datasets.atomic import write_atomically
 from dcr.framework.advice import made_by
 from dcr.framework.config_loader import BASE, RecipeConfigLoader
+from dcr.framework.copying import ResultsAreCopied
 from dcr.framework.hooks import CatalogIsWhole, InputsExist, TypedParameters, Whereabouts
 from dcr.framework.outcome import Outcomes
 from dcr.framework.run_hooks import NothingStale, OneRunAtATime, OutputsAreOurs
@@ -12,6 +13,7 @@ from dcr.framework.session import RecipeSession
 # takes its locks, and withdraws what is stale if it has what it needs.
 HOOKS = (
     TypedParameters(),
+    ResultsAreCopied(),
     Whereabouts(),
     NothingStale(),
     InputsExist(),

@@ -92,11 +92,11 @@ class OneRunAtATime:
         written = {
             self._layer(path) or path.parent.resolve() for _, path in _written(pipeline, catalog)
         }
-        inputs = _local_paths(pipeline.inputs(), catalog).values()
+        inputs = local_paths(pipeline.inputs(), catalog).values()
         read = {layer for path in inputs if (layer := self._layer(path))} - written
         for folder in sorted(written | read):
             lock(folder, shared=folder in read or _is_shared(pipeline, catalog))
-        for path in _local_paths(pipeline.datasets(), catalog).values():
+        for path in local_paths(pipeline.datasets(), catalog).values():
             recover(follow_links(path))
 
     @hook_impl
@@ -180,11 +180,16 @@ def _written(pipeline: Pipeline, catalog: DataCatalog) -> Iterator[tuple[str, Pa
     working = {
         name for name in pipeline.inputs() if isinstance(catalog.get(name), WorkingFolderDataset)
     }
-    yield from _local_paths(pipeline.all_outputs() | working, catalog).items()
+    yield from local_paths(pipeline.all_outputs() | working, catalog).items()
 
 
-def _local_paths(names: set[str], catalog: DataCatalog) -> dict[str, Path]:
-    """Return where datasets lie that lie on a local disk."""
+def local_paths(names: set[str], catalog: DataCatalog) -> dict[str, Path]:
+    """Return where datasets lie that lie on a local disk.
+
+    Args:
+        names: of datasets; those that ``catalog`` lacks are passed over.
+        catalog: that has them.
+    """
     found = {}
     for name in sorted(names):
         dataset = catalog.get(name) if name in catalog else None

@@ -1,4 +1,4 @@
-"""How shards at URLs are read; it changes no result."""
+"""How shards at URLs are read, and where results are copied to; it changes no result."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from dcr.parameters.section import Section
 
 
 class RemoteParameters(Section):
-    """The cache of remote shards, and what is done when a connection fails."""
+    """The cache of remote shards, what is done when a connection fails, and copies of results."""
 
     cache_folder: str = Field(min_length=1)
     cache_gigabytes: float = Field(gt=0)
     num_tries: PositiveInt
     first_wait_seconds: float = Field(ge=0)
+    publish_to: str | None
 
     def settings(self, project: Path) -> RemoteSettings:
         """Return them as `dcr.data.remote` takes them; a relative folder lies in ``project``."""
