@@ -40,6 +40,16 @@ def test_a_file_is_that_which_was_stored(serve, folder, kind):
         assert content(f"{store.url}/{path.name}", whole) == path.read_bytes()
 
 
+@pytest.mark.parametrize("kind", ["http", "s3", "hf"])
+def test_braces_globs_and_folders_name_the_same_shards(serve, folder, kind):
+    url = serve(kind, folder).url
+    named = [f"{url}/{path.name}" for path in sorted(folder.iterdir())]
+    for pattern in (f"{url}/{{00000..00001}}.tar", f"{url}/*.tar", f"{url}/"):
+        assert list_shards(pattern) == named
+    with pytest.raises(UserError, match=r"1 of the 3 that it names are missing \(00002\.tar\)"):
+        list_shards(f"{url}/{{00000..00002}}.tar")
+
+
 @pytest.mark.parametrize("kind", ["http", "s3"])
 def test_connections_that_are_cut_at_random_change_nothing(serve, folder, kind):
     store = serve(kind, folder, seed=1)
