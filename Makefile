@@ -5,6 +5,7 @@
 # make test-torture SEED=7    kills, mutations, bombs, mistakes and faults, whole; make test runs a sample of each
 # make test-slow, test-gpu, test-agreement    those that do, and those that compare with clip-benchmark and CleanVision and run mteb's
 #              tasks (the extras `agreement` and `mieb`)
+# make test-versions    lowest and newest allowed versions of the libraries, and every Python that is declared
 PYTHON ?= python3
 BIN := .venv/bin
 # `kedro` and `dvc` of the environment, also where a stage calls them.
@@ -17,7 +18,7 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 export DO_NOT_TRACK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-torture test-slow test-gpu test-agreement lint docs viz clean
+.PHONY: help setup demo test test-torture test-slow test-gpu test-agreement test-versions lint docs viz clean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -44,8 +45,9 @@ test-torture: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup tests/torture --torture --torture-seed $(SEED)
 
 test-slow: setup
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[dev,cluster,agreement,mieb]'
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[dev,cluster,agreement,mieb,trackers]'
 	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest tests/training/monitoring
 
 test-agreement: setup
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[dev,agreement,mieb]'
@@ -53,6 +55,9 @@ test-agreement: setup
 
 test-gpu: setup
 	$(BIN)/python -m pytest -m gpu
+
+test-versions: setup
+	$(BIN)/python tests/try_versions.py build/versions
 
 lint: setup
 	$(BIN)/ruff check .

@@ -20,6 +20,7 @@ CONTENTS = {
         "inputs",
         "report",
         "publishing",
+        "package",
         "gpu",
         "parameters",
         "troubleshooting",

@@ -5,11 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from kedro.framework.project import configure_project
-from kedro.framework.startup import bootstrap_project
-from kedro.utils import find_kedro_project
-
-from dcr.cli import cli, run
+from dcr.errors import UserError
+from dcr.extras import needs_extra
 
 
 def main() -> None:
@@ -19,6 +16,15 @@ def main() -> None:
     a pyproject.toml of Kedro's. Where there is none, as for an installed wheel, it is this folder,
     with its own ``conf``.
     """
+    try:
+        with needs_extra("pipeline", "the command line"):
+            from kedro.framework.project import configure_project
+            from kedro.framework.startup import bootstrap_project
+            from kedro.utils import find_kedro_project
+
+            from dcr.cli import cli, run
+    except UserError as error:
+        sys.exit(f"Error: {error}")
     project = find_kedro_project(Path.cwd())
     if project is None:
         configure_project("dcr")

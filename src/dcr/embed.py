@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dcr.errors import UserError
+from dcr.extras import needs_extra
 from dcr.files import atomic_path
 
 if TYPE_CHECKING:
@@ -36,10 +37,11 @@ def embed_folder(
         The number of rows, and the paths of images that could not be read with the reasons.
 
     Raises:
-        UserError: the folder has no image that can be read.
+        UserError: the folder has no image that can be read, or pyarrow is not installed.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+    with needs_extra("pipeline", "a table of embeddings"):
+        import pyarrow as pa
+        import pyarrow.parquet as pq
 
     from dcr.progress import show_progress
 

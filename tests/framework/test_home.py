@@ -16,6 +16,7 @@ import pytest
 from corpus import encode
 from dcr.files import sha256_folder
 from dcr.framework.home import conf_folder, name_the_user, project_folder
+from environments import build_wheel
 from project import PROJECT, copy_project, run
 
 
@@ -134,9 +135,7 @@ def wheel(tmp_path_factory):
     source = copy_project(folder / "source")
     for name in ("README.md", "LICENSE"):
         shutil.copy(PROJECT / name, source)
-    options = ["--no-deps", "--no-build-isolation", "--quiet", "--wheel-dir", str(folder)]
-    run(sys.executable, "-m", "pip", "wheel", *options, str(source), cwd=folder)
-    with zipfile.ZipFile(next(folder.glob("*.whl"))) as archive:
+    with zipfile.ZipFile(build_wheel(folder, source)) as archive:
         archive.extractall(folder / "site")
     return folder / "site"
 
