@@ -125,6 +125,7 @@ def test_a_wheel_with_the_pipelines_runs_the_smoke_recipe_outside_the_repository
     python = install(tmp_path / "environment", f"dcr[pipeline] @ {wheel.as_uri()}")
     shutil.copytree(PROJECT / "conf", tmp_path / "here" / "conf")
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment["DO_NOT_TRACK"] = "1"
     path = f"{python.parent}{os.pathsep}{environment['PATH']}"
     run = {"cwd": tmp_path / "here", "env": environment | {"PATH": path}, "timeout": 1800}
     subprocess.run([python.parent / "dcr", "--env", "smoke"], check=True, **run)
