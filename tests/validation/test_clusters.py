@@ -48,6 +48,19 @@ def test_a_cluster_does_only_what_is_missing(shards, backend, monkeypatch):
 
 
 @pytest.mark.slow
+def test_a_scheduler_that_is_named_gives_its_workers(shards, monkeypatch):
+    from distributed import LocalCluster
+
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+    calls = [(path, name, LIMITS) for path, name in shards.items()]
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+        workers = Workers("dask", -1, cluster.scheduler_address)
+        found = list(workers.run(measure_and_name_worker, calls))
+    assert len({process for process, _ in found} - {os.getpid()}) == 2
+    assert {table.record["shard"] for _, table in found} == set(shards.values())
+
+
+@pytest.mark.slow
 def test_a_scheduler_that_does_not_answer_is_named():
     with pytest.raises(
         UserError, match=r"validation\.cluster 'tcp://127\.0\.0\.1:9': no Dask scheduler answers"

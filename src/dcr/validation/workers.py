@@ -113,10 +113,14 @@ class Workers:
     def _connect_dask(self) -> AbstractContextManager[None]:
         from distributed import Client
 
-        options = {"n_workers": self._num_workers(), "threads_per_worker": 1}
+        own: dict[str, Any] = {
+            "n_workers": self._num_workers(),
+            "threads_per_worker": 1,
+            "dashboard_address": None,
+        }
         try:
             client: AbstractContextManager[None] = Client(
-                self.cluster, dashboard_address=None, **({} if self.cluster else options)
+                self.cluster, **({} if self.cluster else own)
             )
         except (OSError, ValueError) as exc:
             raise UserError(
