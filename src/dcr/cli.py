@@ -236,3 +236,53 @@ def publish(
     use_project_logging(conf_source)
     _check_recipe(env, conf_source)
     click.echo(publish_encoder(env, conf_source, to, private, dry_run))
+
+
+@cli.command("join", cls=Command)
+@_env
+@_conf_source
+def join(env: str | None, conf_source: str | None, params: dict[str, Any]) -> None:
+    """Take part, as another host, in what the first host trains, until SIGTERM or Ctrl-C.
+
+    The first one runs `kedro run --pipelines training` with training.processes.num_hosts above 1;
+    all hosts see the project under the same path.
+
+    \f
+    Args:
+        env: the recipe's folder, None for the demo.
+        conf_source: the folder with the recipes, None for that of the project.
+        params: values in the place of the recipe's, as `kedro run` takes them.
+    """
+    from dcr.framework.hosts import join_training
+
+    name_the_user()
+    use_project_logging(conf_source)
+    _check_recipe(env, conf_source)
+    join_training(env, conf_source, params)
+
+
+@cli.command("check-hosts", cls=Command)
+@click.argument("hosts", type=click.IntRange(min=1))
+@click.argument("gpus", type=click.IntRange(min=0))
+@_env
+@_conf_source
+def check_hosts(
+    hosts: int, gpus: int, env: str | None, conf_source: str | None, params: dict[str, Any]
+) -> None:
+    """Refuse to train on HOSTS hosts of GPUS GPUs each (0: of any) if the recipe says otherwise.
+
+    \f
+    Args:
+        hosts, gpus: what a scheduler gives.
+        env, conf_source, params: as `join` takes them.
+    """
+    from dcr.framework.hosts import check_training_hosts
+
+    _check_recipe(env, conf_source)
+    check_training_hosts(env, conf_source, params, hosts, gpus)
+
+
+for command in (join, check_hosts):
+    command.params += [
+        _understood(option) for option in kedro_run.params if option.name == "params"
+    ]

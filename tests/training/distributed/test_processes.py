@@ -235,12 +235,13 @@ def test_several_hosts_meet_at_the_endpoint(tmp_path):
             "processes.rendezvous_endpoint": "head:29400",
         }
     )
-    command = launcher.worker_command(many, 8, tmp_path / "config.json")
+    command = launcher.worker_command(many, 8, tmp_path / "config.json", "a1b2")
     assert command[:3] == [sys.executable, "-m", "dcr.training.distributed.agent"]
     text = " ".join(command)
     for part in (
         "--nnodes 2",
         "--nproc-per-node 8",
+        "--rdzv-id a1b2",
         "--rdzv-endpoint head:29400",
         "-m dcr.training.distributed.worker",
     ):

@@ -8,6 +8,7 @@ import os
 import shlex
 import subprocess
 import sys
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -53,7 +54,9 @@ def launch(
         raise ValueError(
             "diffusion must have been loaded from a folder or hub id, got one made in memory"
         )
+    job_id = uuid.uuid4().hex
     job = {
+        "id": job_id,
         "parameters": parameters.model_dump(mode="json"),
         **{name: source and str(source) for name, source in sources.items()},
         "checkpoints": str(checkpoints),
@@ -67,23 +70,27 @@ def launch(
         if projector is not None:
             save_file(projector, temporary / "projector.safetensors")
     workers = at_once if at_once > 1 else parameters.processes.num_processes
-    command = worker_command(parameters, workers, folder / "config.json")
+    command = worker_command(parameters, workers, folder / "config.json", job_id)
     if parameters.processes.num_hosts > 1:
         _log.info(
-            "on each of the other hosts run, in this project's folder: %s",
+            "hosts that run `kedro join` take part by themselves; otherwise, on each of the other"
+            " hosts run, in this project's folder: %s",
             shlex.join(["python", *command[1:]]),
         )
     exit_code, stopped = _wait(command, folder, workers)
     raise_first(folder, exit_code, stopped)
 
 
-def worker_command(parameters: TrainingParameters, workers: int, config: Path) -> list[str]:
+def worker_command(
+    parameters: TrainingParameters, workers: int, config: Path, job_id: str
+) -> list[str]:
     """Return the command that starts this host's workers.
 
     Args:
         parameters: the recipe's; they give the number of hosts and where these meet.
         workers: on this host.
         config: the file from which each reads its job.
+        job_id: that of the job; hosts of one job alone meet.
     """
     one_host = parameters.processes.num_hosts == 1
     rendezvous = (
@@ -93,7 +100,7 @@ def worker_command(parameters: TrainingParameters, workers: int, config: Path) -
             "--rdzv-backend",
             "c10d",
             "--rdzv-id",
-            "dcr",
+            job_id,
             "--rdzv-endpoint",
             parameters.processes.rendezvous_endpoint,
         ]
@@ -103,10 +110,15 @@ def worker_command(parameters: TrainingParameters, workers: int, config: Path) -
     return [sys.executable, "-m", "dcr.training.distributed.agent", *sizes, *rendezvous, *module]
 
 
+def worker_environment(workers: int) -> dict[str, str]:
+    """Return the environment of this host's ``workers``: they share its cores, unless it says."""
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    return {"OMP_NUM_THREADS": str(threads), **os.environ}
+
+
 def _wait(command: list[str], folder: Path, workers: int) -> tuple[int, bool]:
     """Run the command to its end; SIGTERM meanwhile asks the workers to save and end."""
-    threads = max(1, (os.cpu_count() or 1) // workers)
-    environment = {"OMP_NUM_THREADS": str(threads), **os.environ, NODE_PID: str(os.getpid())}
+    environment = worker_environment(workers) | {NODE_PID: str(os.getpid())}
     process = subprocess.Popen(command, env=environment, pass_fds=held_descriptors())
     with StopRequest() as stop:
         while True:

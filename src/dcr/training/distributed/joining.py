@@ -1,0 +1,71 @@
+"""Another host's part in a training: it joins the jobs that the first host starts."""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+from dcr.parameters import TrainingParameters
+from dcr.training.distributed.launcher import worker_command, worker_environment
+from dcr.training.stopping import JOB, StopRequest
+
+_log = logging.getLogger(__name__)
+_POLL_SECONDS = 0.5
+
+
+def join_jobs(checkpoints: Path) -> None:
+    """Start this host's workers of every job of several hosts, one after the other, until SIGTERM.
+
+    Stage 1 and stage 2 are a job each. A job that a killed run has left meets nobody; what waits
+    for it here is ended once there is another. How a job ends the first host tells.
+
+    Args:
+        checkpoints: the recipe's folder, as the first host sees it; a job appears in it.
+    """
+    joined: str | None = None
+    workers: subprocess.Popen[bytes] | None = None
+    try:
+        with StopRequest() as stop:
+            while not stop.requested:
+                job = _read_job(checkpoints / JOB / "config.json")
+                if job is not None and job["id"] != joined:
+                    _end(workers)
+                    joined = job["id"]
+                    workers = _start(job, checkpoints / JOB / "config.json")
+                time.sleep(_POLL_SECONDS)
+    finally:
+        _end(workers)
+
+
+def _read_job(config: Path) -> dict[str, Any] | None:
+    """Return the job, None while there is none of several hosts."""
+    try:
+        job: dict[str, Any] = json.loads(config.read_text(encoding="utf-8"))
+    except OSError:  # not there yet, or just being replaced
+        return None
+    return job if job["parameters"]["processes"]["num_hosts"] > 1 else None
+
+
+def _start(job: dict[str, Any], config: Path) -> subprocess.Popen[bytes]:
+    parameters = TrainingParameters.model_validate(job["parameters"])
+    count = parameters.processes.num_processes
+    command = worker_command(parameters, count, config, job["id"])
+    stage = 2 if job["has_projector"] else 1
+    _log.info(
+        "joins stage %d with %d process(es), at %s",
+        stage,
+        count,
+        parameters.processes.rendezvous_endpoint,
+    )
+    return subprocess.Popen(command, env=worker_environment(count))
+
+
+def _end(workers: subprocess.Popen[bytes] | None) -> None:
+    """Ask what starts the workers to end with them, which first save if they have begun."""
+    if workers is not None:
+        workers.terminate()
+        workers.wait()
