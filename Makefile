@@ -3,6 +3,7 @@
 # make test    the tests that need neither a GPU nor minutes each
 # make docs    the documentation as a site: open build/docs/index.html, which asks nothing of the network
 # make test-torture SEED=7    kills, mutations, bombs, mistakes and faults, whole; make test runs a sample of each
+# make test-deploy    deploy/ on two hosts of network namespaces, on a real Slurm, in its image (docs/clusters.md; root, an hour)
 # make test-slow, test-gpu, test-agreement    those that do, and those that compare with clip-benchmark and CleanVision and run mteb's
 #              tasks (the extras `agreement` and `mieb`)
 # make test-versions    lowest and newest allowed versions of the libraries, and every Python that is declared
@@ -18,7 +19,7 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 export DO_NOT_TRACK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-torture test-slow test-gpu test-agreement test-versions lint docs viz clean
+.PHONY: help setup demo test test-torture test-slow test-gpu test-agreement test-versions test-deploy lint docs viz clean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -46,8 +47,12 @@ test-torture: setup
 
 test-slow: setup
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[dev,cluster,agreement,mieb,trackers]'
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow --ignore tests/deploy
 	$(BIN)/python -m pytest tests/training/monitoring
+
+test-deploy: setup
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[dev,cluster,deploy]'
+	OMP_NUM_THREADS=1 DCR_REQUIRE_CLUSTER=1 $(BIN)/python -m pytest -m slow tests/deploy
 
 test-agreement: setup
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[dev,agreement,mieb]'
@@ -64,6 +69,7 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/mypy
+	$(BIN)/shellcheck deploy/slurm/*.sh
 
 docs: setup
 	$(BIN)/python docs/site/build_site.py build/docs

@@ -16,6 +16,7 @@ CONTENTS = {
     "Use": (
         "own-photographs",
         "own-data",
+        "clusters",
         "pipelines",
         "inputs",
         "report",

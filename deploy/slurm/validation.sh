@@ -1,0 +1,11 @@
+#!/bin/bash
+#SBATCH --job-name=dcr-validation
+#SBATCH --nodes=1
+#SBATCH --cpus-per-task=8
+#SBATCH --requeue
+#SBATCH --signal=TERM@300
+#SBATCH --open-mode=append
+#SBATCH --output=%x-%j.log
+# Validation, a worker a core: sbatch --nodes=4 deploy/slurm/validation.sh --env mine
+# On several nodes they are a Dask cluster, or Ray's with --params validation.backend=ray.
+exec deploy/slurm/step.sh validation "$@"
