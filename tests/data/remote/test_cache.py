@@ -125,6 +125,40 @@ def test_a_kill_leaves_a_part_that_nobody_sees_and_the_next_goes_on_with(serve, 
     assert kept(cache.folder) == [part.with_suffix(".copy").name]
 
 
+READ_AT_RANDOM = """
+import random, sys
+from dcr.data.remote import look_up
+from dcr.data.remote.cache import Cache
+folder, url, files, seed, most = sys.argv[1:]
+draw = random.Random(int(seed))
+found = {number: look_up(f"{url}/{number}.tar") for number in range(6)}
+print("ready", flush=True)
+for number in draw.choices(range(6), k=40):
+    with Cache(folder, int(most)).open(found[number]) as file:
+        assert file.read() == open(f"{files}/{number}.tar", "rb").read(), number
+"""
+
+
+def test_processes_share_the_folder_though_one_of_them_is_killed(store, tmp_path):
+    """Three read six files in any order where three have room; the rest go on without the dead."""
+    folder = tmp_path / "cache"
+    given = [str(folder), store.url, str(store.server.folder)]
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", READ_AT_RANDOM, *given, str(seed), str(3 * SIZE)],
+            stdout=subprocess.PIPE,
+        )
+        for seed in range(3)
+    ]
+    for process in processes:
+        assert process.stdout.readline() == b"ready\n"
+    processes[0].kill()
+    assert [process.wait(60) for process in processes] == [-signal.SIGKILL, 0, 0]
+    assert sum(path.stat().st_size for path in folder.iterdir()) <= 3 * SIZE
+    with Cache(folder, 3 * SIZE).open(found := objects(store, 5)[0]) as file:
+        assert file.read() == stored(store, found)
+
+
 def test_a_copy_that_is_cut_short_is_fetched_again(store, tmp_path):
     cache = Cache(tmp_path / "cache", 10**9)
     (found,) = objects(store, 0)
