@@ -161,6 +161,19 @@ class TestJudging:
         )  # fmt: skip
         assert manifest.loc["000000002", "evaluation_image"] == "mmvp_vlm/1"
 
+    def test_limits_that_were_taken_back_leave_no_trace(self, folder, backbone):
+        plain = run(folder, backbone=None)
+        run(folder, backbone, max_neighbour_distance=0.0)
+        pd.testing.assert_frame_equal(run(folder, backbone=None), plain)
+
+    def test_samples_that_changed_since_are_not_judged_by_what_was_found(self, folder, backbone):
+        limits = {"max_neighbour_distance": 0.0}
+        run(folder, backbone, **limits)
+        validation_run.run(str(folder / "shards"), folder, limits=limits, min_image_size=30)
+        write_shard(folder / "shards", "00001", good_samples(6, first=50))
+        with pytest.raises(UserError, match="has not compared these samples"):
+            validation_run.run(str(folder / "shards"), folder, limits=limits)
+
     def test_limits_without_the_pipeline_are_one_sentence(self, folder, backbone):
         with pytest.raises(UserError, match="list it in `pipelines`"):
             validation_run.run(str(folder / "shards"), folder, limits=LIMITS)

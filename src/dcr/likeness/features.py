@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +15,7 @@ from dcr.evaluation.embedding import embed_images, embed_texts
 from dcr.fingerprints import code_hash, fingerprint
 from dcr.latents.cropping import CropTask, iterate_samples
 from dcr.progress import show_progress
+from dcr.validation.likenesses import EMBEDDED, hash_samples
 from dcr.validation.tables import SampleTables, ShardTable, TablePlan
 
 if TYPE_CHECKING:
@@ -51,25 +52,23 @@ def plan_features(
         sides = {"images": encoder.images, "texts": encoder.texts if with_texts else None}
         records = samples.records()
         with show_progress(total=len(records), desc="embed", unit="shard") as bar:
-            for record, table in zip(records, samples.tables(_COLUMNS), strict=True):
+            for record, table in zip(records, samples.tables(EMBEDDED), strict=True):
                 name = record["shard"]
-                key = fingerprint(code=code_hash(__name__), measured=record["fingerprint"], **sides)
-                if known.get(name) != key or record["fingerprint"] is None:
+                held = hash_samples(table.rows)
+                key = fingerprint(code=code_hash(__name__), samples=held, **sides)
+                if known.get(name) != key:
                     shard = _Shard(paths[name], name, table.rows, backbone, batch_size, num_workers)
-                    yield ShardTable(shard.embed(with_texts), _record(record, key))
+                    yield ShardTable(shard.embed(with_texts), _record(record, held, key))
                 bar.update()
 
     return TablePlan([record["shard"] for record in samples.records()], make)
 
 
-_COLUMNS = ["offset", "sha256", "caption", "luminance_mean"]
-
-
-def _record(measured: dict[str, object], key: str) -> dict[str, object]:
+def _record(measured: dict[str, Any], held: str, key: str) -> dict[str, Any]:
     return {
         "shard": measured["shard"],
         "num_samples": measured["num_samples"],
-        "measured": measured["fingerprint"],
+        "samples": held,
         "fingerprint": key,
     }
 
@@ -79,7 +78,7 @@ class _Shard:
 
     Args:
         path, name: of the tar, and what tables call it.
-        rows: of its samples, `_COLUMNS`.
+        rows: of its samples, `EMBEDDED`.
         backbone, batch_size, num_workers: as in `plan_features`.
     """
 

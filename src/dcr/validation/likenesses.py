@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dcr.errors import UserError
+from dcr.fingerprints import json_hash
 from dcr.validation.tables import SampleTables
 
 SCHEMA = pa.schema(
@@ -20,6 +21,8 @@ SCHEMA = pa.schema(
 )  # fmt: skip
 SHOWN = ("text_similarity", "neighbour_distance")
 """The columns that are told of every sample."""
+EMBEDDED = ["offset", "sha256", "caption", "luminance_mean"]
+"""The columns of measured rows that features depend on."""
 
 
 @dataclass(frozen=True)
@@ -101,10 +104,20 @@ class Likenesses:
         }
 
 
+def hash_samples(rows: pa.Table) -> str:
+    """Return a hash of what features depend on: which images and captions, not how they measured.
+
+    Args:
+        rows: of one shard, at least the columns `EMBEDDED`.
+    """
+    words = [rows[name].to_pylist() for name in ("offset", "sha256", "caption")]
+    return json_hash([*words, pc.is_valid(rows["luminance_mean"]).to_pylist()])
+
+
 def _is_of(found: SampleTables, samples: SampleTables, limits: Likeness) -> bool:
-    measured = {record["shard"]: record["fingerprint"] for record in samples.records()}
+    there = {table.record["shard"]: hash_samples(table.rows) for table in samples.tables(EMBEDDED)}
     records = found.records()
-    return {record["shard"]: record["measured"] for record in records} == measured and all(
+    return {record["shard"]: record["samples"] for record in records} == there and all(
         record["limits"] == limits.asked() for record in records
     )
 
