@@ -208,7 +208,8 @@ def useful_operations(setting: Setting) -> int:
     Args:
         setting: of the step. How many rows are held at once changes nothing.
     """
-    changes = {"gradient_checkpointing": "none", "compile": False, "deterministic": False}
+    plain = ("channels_last", "compile", "cuda_graphs", "deterministic")
+    changes = {"gradient_checkpointing": "none"} | dict.fromkeys(plain, False)
     whole = {"device": "cpu", "rows_per_chunk": setting.batch_size}
     return _operations(replace(setting, **changes, **whole))
 

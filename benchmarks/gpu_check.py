@@ -5,11 +5,11 @@ then the step's speed.
     python benchmarks/gpu_check.py --check    # the first alone, meant for four minutes:
     `make test-gpu`
 
-The first part trains the tests' small models in float32 and in bfloat16, on the CPU and on the GPU.
-They round otherwise, and AdamW makes a step of the same length of the smallest gradient, so weights
-are compared by the length of their difference over that of the CPU's weights. With deterministic
-algorithms each path is trained twice, to the same bits. Waits are those that PyTorch tells of
-(`set_sync_debug_mode`).
+The first part trains the tests' small models in float32 and in bfloat16, on the CPU and on the GPU;
+what is compiled on the GPU is not on the CPU. They round otherwise, and AdamW makes a step of the
+same length of the smallest gradient, so weights are compared by the length of their difference over
+that of the CPU's weights. With deterministic algorithms each path is trained twice, to the same
+bits. Waits are those that PyTorch tells of (`set_sync_debug_mode`).
 """
 
 from __future__ import annotations
@@ -45,6 +45,9 @@ PATHS = {
     "reconstruction": ("reconstruction", {}),
     "naive": ("naive", {}),
     "savings": ("dcr", SAVINGS),
+    "channels_last": ("dcr", SAVINGS | {"execution.channels_last": True}),
+    "compiled": ("dcr", SAVINGS | {"compile": True}),
+    "cuda_graphs": ("dcr", SAVINGS | {"compile": True, "execution.cuda_graphs": True}),
     "recomputed": ("dcr", {"execution.gradient_checkpointing": "all"}),
     "approximate": (
         "dcr",
@@ -66,6 +69,9 @@ PATHS = {
     ),
 }
 
+ON_THE_CARD = {"compile": False, "execution.cuda_graphs": False}
+"""What a CPU does not know, or takes minutes for, and is there instead."""
+
 
 @dataclass(frozen=True)
 class Found:
@@ -83,13 +89,24 @@ class Found:
         return self.weights <= weights and self.loss <= loss
 
 
+def known_on(device: torch.device, changes: dict) -> dict:
+    """Return a path's changes as the device knows them."""
+    return changes if device.type == "cuda" else changes | ON_THE_CARD
+
+
 def check_path(world: Path, folder: Path, path: str, precision: str, device: torch.device) -> Found:
     """Train by a path on both devices and compare."""
     name, changes = PATHS[path]
     # Each device draws its own dropout.
     changes = changes | {"mixed_precision": precision, "tuning.lora.dropout": 0.0}
     results = [
-        prepare(world, folder / f"{path}-{precision}-{number}", name, STEPS, **changes)(where)
+        prepare(
+            world,
+            folder / f"{path}-{precision}-{number}",
+            name,
+            STEPS,
+            **known_on(where, changes),
+        )(where)
         for number, where in enumerate((torch.device("cpu"), device))
     ]
     (expected, expected_log), (weights, log) = results
@@ -105,7 +122,8 @@ def check_repetition(
 ) -> bool:
     """Return whether two trainings by a path with deterministic algorithms give the same bits."""
     name, changes = PATHS[path]
-    changes = changes | {"mixed_precision": precision, "execution.deterministic": True}
+    asked = {"mixed_precision": precision, "execution.deterministic": True}
+    changes = known_on(device, changes) | asked
     (first, _), (second, _) = (
         prepare(world, folder / f"{path}-{precision}-{turn}", name, STEPS, **changes)(device)
         for turn in ("first", "again")
@@ -118,6 +136,7 @@ def count_waits(world: Path, folder: Path, path: str, device: torch.device) -> C
     of them.
     """
     name, changes = PATHS[path]
+    changes = known_on(device, changes)
     found = []
     for steps in (STEPS, STEPS + 1):
         run = prepare(

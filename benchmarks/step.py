@@ -77,6 +77,7 @@ ON_CPU = {
     "image_size": 128,
     "rows_per_chunk": 3,
     "compile": True,
+    "channels_last": False,
     "mixed_precision": "no",
     "gradient_checkpointing": "none",
 }
@@ -86,6 +87,7 @@ ON_GPU = {
     "image_size": 224,
     "rows_per_chunk": 2,
     "compile": False,
+    "channels_last": False,
     "mixed_precision": "bf16",
     "gradient_checkpointing": "tower",
 }
@@ -283,6 +285,11 @@ def parse(arguments: list[str] | None = None) -> tuple[argparse.Namespace, Setti
         "--compile",
         action=argparse.BooleanOptionalAction,
         help="the trainer's blocks; by default on a CPU alone",
+    )
+    parser.add_argument(
+        "--channels-last",
+        action=argparse.BooleanOptionalAction,
+        help="the UNet's convolutions in the trainer's step; by default not",
     )
     parser.add_argument(
         "--mixed-precision", choices=["no", "bf16"], help="by default bf16 on a GPU"

@@ -1,8 +1,8 @@
 """The trainer's step by the rows that it holds at once, with and without each saving.
 
 One follows the other in the same process, so that the models are made once: what cannot be taken
-back, checkpoints and compiled blocks, comes last. As many rows of the table are measured as time
-allows; those that are left are told.
+back, a layout, checkpoints and compiled blocks, comes last. As many rows of the table are measured
+as time allows; those that are left are told.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ FLAGS = (
     "constant_prompt",
     "shared_prefix",
     "gradient_checkpointing",
+    "channels_last",
     "compile",
+    "cuda_graphs",
     "deterministic",
 )
 """What of a setting varies."""
@@ -33,26 +35,34 @@ _PLAIN = {
     "constant_prompt": False,
     "shared_prefix": False,
     "gradient_checkpointing": "none",
+    "channels_last": False,
     "compile": False,
+    "cuda_graphs": False,
     "deterministic": False,
 }
 _BOTH = _PLAIN | {"constant_prompt": True, "shared_prefix": True}
+_LAST = _BOTH | {"channels_last": True}
+_AGAIN = _LAST | {"gradient_checkpointing": "tower"}
 VARIANTS = (
     _PLAIN,
     _PLAIN | {"constant_prompt": True},
     _PLAIN | {"shared_prefix": True},
     _BOTH,
     _BOTH | {"deterministic": True},
-    _BOTH | {"gradient_checkpointing": "tower"},
-    _BOTH | {"gradient_checkpointing": "tower", "compile": True},
+    _LAST,
+    _AGAIN,
+    _AGAIN | {"compile": True},
+    _AGAIN | {"compile": True, "cuda_graphs": True},
 )
 
 
-def variants(batch_size: int) -> Iterator[dict[str, Any]]:
-    """Yield the flags of each row of the table, rows that are more than the batch left out."""
+def variants(batch_size: int, device: str) -> Iterator[dict[str, Any]]:
+    """Yield the flags of each row of the table, rows that are more than the batch left out, and
+    what the device does not know.
+    """
     for flags in VARIANTS:
         for rows in ROWS:
-            if rows <= batch_size:
+            if rows <= batch_size and (device != "cpu" or not flags["cuda_graphs"]):
                 yield {"rows_per_chunk": rows} | flags
 
 
@@ -73,7 +83,7 @@ def measure_table(setting: Setting, limit: float) -> list[dict[str, Any]]:
     step.prepare()
     return [
         flags | (measure_row(step, flags) if time.monotonic() - started < limit else _nothing())
-        for flags in variants(setting.batch_size)
+        for flags in variants(setting.batch_size, setting.device)
     ]
 
 
@@ -82,7 +92,7 @@ def measure_row(step: TrainerStep, flags: dict[str, Any]) -> dict[str, float | N
     setting = step.setting
     step.setting = replace(setting, **flags)
     step.micro_step = step.build(setting.mixed_precision, flags["gradient_checkpointing"])
-    if flags["compile"] and not setting.compile:
+    if any(flags[name] and not getattr(setting, name) for name in ("compile", "cuda_graphs")):
         step.micro_step.compile_blocks()
     free_memory()
     try:

@@ -55,6 +55,8 @@ class Setting:
     gradient_checkpointing: str
     constant_prompt: bool = True
     shared_prefix: bool = True
+    channels_last: bool = False
+    cuda_graphs: bool = False
     deterministic: bool = False
 
 
@@ -242,10 +244,12 @@ class TrainerStep(Step):
             "execution.shared_prefix": self.setting.shared_prefix,
             "execution.rows_per_chunk": self.setting.rows_per_chunk,
             "execution.gradient_checkpointing": gradient_checkpointing,
+            "execution.channels_last": self.setting.channels_last,
+            "execution.cuda_graphs": self.setting.cuda_graphs,
         }
         run = run_of(parameters(**numbers), "dcr")
         processes = Processes(0, 1, torch.device(self.setting.device))
-        make_ready(self.diffusion, processes.device, mixed_precision, gradient_checkpointing)
+        make_ready(self.diffusion, processes.device, mixed_precision, run.parameters.execution)
         return MicroStep(self.model, self.diffusion, VIEW, run, build_contrast(run), processes)
 
     def algorithms(self) -> AbstractContextManager[None]:

@@ -48,6 +48,22 @@ def test_the_cpu_is_as_the_cpu(world, tmp_path, path):
     assert found.is_right
 
 
+def test_only_the_card_compiles_and_records_graphs(world, tmp_path, monkeypatch):
+    asked = []
+
+    def prepare(world, folder, name, steps, **changes):
+        names = ("compile", "execution.cuda_graphs")
+        asked.append(tuple(changes.get(name, False) for name in names))
+        return lambda device: ({"weight": torch.ones(1)}, {"loss": [1.0]})
+
+    monkeypatch.setattr(gpu_check, "prepare", prepare)
+    for path in ("savings", "compiled", "cuda_graphs"):
+        gpu_check.check_path(world, tmp_path, path, "no", torch.device("cuda"))
+    of_cpu, of_card = asked[::2], asked[1::2]
+    assert {*of_cpu} == {(False, False)}
+    assert of_card == [(False, False), (True, False), (True, True)]
+
+
 @pytest.mark.parametrize("share", [0.01, float("nan")])
 def test_weights_that_are_others_are_found(world, tmp_path, monkeypatch, share):
     prepare, calls = gpu_check.prepare, []

@@ -119,17 +119,25 @@ def test_a_compiled_step_has_the_same_loss_and_gradient(steps, monkeypatch):
 
 
 def test_the_table_has_every_number_of_rows_with_and_without_each_saving():
-    flags = [tuple(row[name] for name in step_table.FLAGS) for row in step_table.variants(8)]
+    flags = [
+        tuple(row[name] for name in step_table.FLAGS) for row in step_table.variants(8, "cuda")
+    ]
     assert len(set(flags)) == len(flags) == 4 * len(step_table.VARIANTS)
     assert {flag[0] for flag in flags} == {1, 2, 4, 8}
     for number, name in enumerate(step_table.FLAGS[1:], start=1):
         assert len({flag[number] for flag in flags}) == 2, name
 
 
+def test_on_a_cpu_the_table_leaves_cuda_graphs_out():
+    assert not any(row["cuda_graphs"] for row in step_table.variants(8, "cpu"))
+    assert any(row["compile"] for row in step_table.variants(8, "cpu"))
+
+
 def test_what_cannot_be_taken_back_comes_last():
-    """Checkpoints and compiled blocks stay in the models, which all rows share."""
-    flags = list(step_table.variants(8))
-    for name, before in (("gradient_checkpointing", "none"), ("compile", False)):
+    """Layout, checkpoints and compiled blocks stay in the models, which all rows share."""
+    flags = list(step_table.variants(8, "cuda"))
+    staying = dict.fromkeys(("channels_last", "compile", "cuda_graphs"), False)
+    for name, before in (staying | {"gradient_checkpointing": "none"}).items():
         values = [row[name] for row in flags]
         assert before not in values[values.index(values[-1]) :]
 
@@ -139,7 +147,7 @@ class TestTheTable:
     def table(self):
         """Its first variant and one with both savings, and checkpoints."""
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(step_table, "VARIANTS", (step_table.VARIANTS[0], step_table.VARIANTS[5]))
+            patch.setattr(step_table, "VARIANTS", (step_table.VARIANTS[0], step_table.VARIANTS[6]))
             return step_table.measure_table(SETTING, 1000)
 
     def test_each_row_was_measured(self, table):

@@ -179,6 +179,13 @@ WRONG_PHASES = {
             r" the recipe's "
         ),
     ),
+    "a phase that the recipe's published loss does not know": (
+        {
+            "published": ["loss"],
+            "phases": {"long": [{"objective": "dcr", "negatives_count": 2}]},
+        },
+        r"'training': phases\.long\.0: published must be without loss where batches\.negatives_",
+    ),
     "the published method in phases": (
         {"published": "all", "method": "long", "phases": PHASES},
         (
@@ -206,6 +213,51 @@ def test_what_is_wrong_with_phases_and_seeds_is_said(parameters, case):
     with pytest.raises(UserError, match=sentence) as caught:
         build_parameters(parameters | {"training": own | changes})
     assert "\n" not in str(caught.value)
+
+
+PUBLISHED_STAGE1 = {"published": "all", "method": "dcr", "phases": {}, "stage1.loss": "dcr"}
+AT_ODDS = {
+    "graphs of what is not compiled": (
+        {"execution.cuda_graphs": True},
+        r"'training': execution\.cuda_graphs are made of compiled blocks: set compile to true",
+    ),
+    "graphs of what is computed again": (
+        {
+            "execution.cuda_graphs": True,
+            "compile": True,
+            "execution.gradient_checkpointing": "all",
+        },
+        r"'training': execution\.cuda_graphs do not go with gradient_checkpointing all",
+    ),
+    "a published contrast over another batch": (
+        PUBLISHED_STAGE1,
+        r"'training': stage1\.train_batch_size 64 and gradient_accumulation_steps 1 must be"
+        r" stage2's 12 and 1 where published is all and stage1\.loss dcr",
+    ),
+}
+
+
+def built_with(parameters, **changes):
+    own = parameters["training"] | {"baselines": []}
+    selection = parameters["selection"] | {"candidates": []}
+    training = merge(own, nested({k: v for k, v in changes.items() if k != "phases"}))
+    training |= {k: v for k, v in changes.items() if k == "phases"}
+    return build_parameters(parameters | {"training": training, "selection": selection})
+
+
+@pytest.mark.parametrize("case", AT_ODDS)
+def test_what_is_at_odds_within_training_is_said(parameters, case):
+    changes, sentence = AT_ODDS[case]
+    with pytest.raises(UserError, match=sentence) as caught:
+        built_with(parameters, **changes)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"stage1.train_batch_size": 12}, {"stage1.projector_file": "p.safetensors"}]
+)
+def test_the_published_stage_1_has_stage_2s_batch_or_is_given(parameters, changes):
+    assert built_with(parameters, **PUBLISHED_STAGE1 | changes)
 
 
 def test_the_published_method_may_stand_in_phases_as_the_one_phase_it_is(parameters):

@@ -94,6 +94,16 @@ class TestConfiguration:
         text = (CONF / recipe / "globals.yml").read_text()
         assert model.is_pinned != ("no commit is pinned" in text)
 
+    @recipes
+    def test_a_step_sees_as_many_samples_as_published_in_stage_1_as_one_batch(self, recipe):
+        training = build_parameters(config(recipe)["parameters"])["training"]
+        sizes = [
+            (stage.train_batch_size, stage.gradient_accumulation_steps)
+            for stage in (training.stage1, training.stage2)
+        ]
+        assert sizes == [(32, 1), (16, 2)]
+        assert training.stage1.loss == "reconstruction"  # DCR's contrast would be another one
+
     def test_mirrors_of_stable_diffusion_are_pinned(self):
         assert set(STABLE_DIFFUSION) == set(TEXT_ENCODERS)
         assert all(model.is_pinned for name in STABLE_DIFFUSION for model in diffusion_models(name))

@@ -24,7 +24,7 @@ EVERYTHING = {
     "execution.constant_prompt": True,
     "execution.shared_prefix": True,
     "execution.gradient_checkpointing": "tower",
-    "optimizer.gradient_accumulation_steps": 1,
+    "stage2.gradient_accumulation_steps": 1,
 }
 
 

@@ -135,8 +135,7 @@ def open_micro_step(
         torch.nn.init.normal_(parameter, std=0.1)
     contrast = build_contrast(run)
     base = frozen_copy(backbone).to(device) if contrast.asks_base(run.loss) else None
-    checkpointing = p.execution.gradient_checkpointing
-    make_ready(diffusion, torch.device(device), p.mixed_precision, checkpointing)
+    make_ready(diffusion, torch.device(device), p.mixed_precision, p.execution)
     micro_step = step_module.MicroStep(
         model.to(device),
         diffusion,

@@ -1,6 +1,6 @@
 """Levers for research and approximations: each against its formula, and neutral at its default."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 import torch
@@ -16,6 +16,27 @@ from training_world import parameters, run_of
 
 OPTIONS = weights()
 VIEW = ViewAugmentation(0.1, 0.1, 0.1, 0.05, 0.5, 0.5, (0.9, 1.0), (1 / 1.1, 1.1))
+
+
+def part(batch, places):
+    """Return the samples of a batch at ``places``."""
+    found = {field.name: getattr(batch, field.name) for field in fields(batch)}
+    tensors = {name: value[places] for name, value in found.items() if torch.is_tensor(value)}
+    return replace(batch, keys=batch.keys[places], **tensors)
+
+
+@pytest.mark.parametrize(("method", "is_same"), [("reconstruction", True), ("dcr", False)])
+def test_one_large_batch_is_the_same_as_accumulated_ones_for_the_noise_error_alone(method, is_same):
+    """DCR contrasts within a batch, so there another size is another loss."""
+    whole = part(draw_batch(), slice(4))
+    (of_whole, gradient), first, second = (
+        step(batch, OPTIONS, method)
+        for batch in (whole, part(whole, slice(0, 2)), part(whole, slice(2, 4)))
+    )
+    losses, gradients = zip(first, second, strict=True)
+    mean_loss = sum(parts["loss"] for parts in losses) / 2
+    assert (abs(of_whole["loss"] - mean_loss) < 1e-12) == is_same
+    assert torch.allclose(gradient, sum(gradients) / 2, rtol=0, atol=1e-12) == is_same
 
 
 def drawn(**changes):

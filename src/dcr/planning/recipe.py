@@ -103,7 +103,7 @@ def plan_run(step: Step, memories_gb: list[float]) -> RunPlan:
     count = p.processes.count
     asked = step.plan() if p.execution.rows_per_chunk else None
     one_row = step.with_numbers(rows=1).plan()
-    samples = size * count * p.optimizer.gradient_accumulation_steps * run.max_train_steps
+    samples = size * count * run.stage.gradient_accumulation_steps * run.max_train_steps
     trainable = step.micro_step.model.trainable()
     return RunPlan(
         run.name,

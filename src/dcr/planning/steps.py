@@ -170,7 +170,7 @@ class Steps:
         if not run.is_sharded:
             for module in (model, base.visual) if base else (model,):
                 cast_frozen(module, p.mixed_precision)
-        make_ready(diffusion, _CPU, p.mixed_precision, p.execution.gradient_checkpointing)
+        make_ready(diffusion, _CPU, p.mixed_precision, p.execution)
         processes = Processes(0, p.processes.count, _CPU)
         views = view_augmentation(p, backbone.preprocessing)
         micro_step = MicroStep(model, diffusion, views, run, contrast, processes, base)

@@ -188,7 +188,7 @@ def plan(
         rows,
         activations + chunk,
         activations + chunk + trained,
-        flops * run.parameters.optimizer.gradient_accumulation_steps,
+        flops * run.stage.gradient_accumulation_steps,
     )
 
 

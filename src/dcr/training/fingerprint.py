@@ -108,6 +108,7 @@ def run_fingerprint(
     values = _numbers(run) | {
         "objective": run.objective,
         "train_batch_size": run.stage.train_batch_size,
+        "gradient_accumulation_steps": run.stage.gradient_accumulation_steps,
         "learning_rate": run.stage.learning_rate,
         "contrast": _contrast(contrast, parameters.signal.name),
         PROCESSES: parameters.processes.count,

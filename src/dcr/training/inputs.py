@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import torch
+
 from dcr.errors import UserError
 from dcr.latents import LatentCache, OnlineLatents
 from dcr.latents.vae import check_vae
 from dcr.models.backbones import Backbone
 from dcr.models.diffusion import Diffusion
+from dcr.parameters.training.parts import Execution
 from dcr.positives.making import PIPELINE
 from dcr.positives.synthesis import shard_keys
 
@@ -30,6 +33,19 @@ def check_latents(
             f"{latents.folder} holds crops of {latents.settings['image_size']} px, but"
             f" {backbone.source} takes {backbone.image_size} px; make them again with `kedro run"
             " --pipelines latents`"
+        )
+
+
+def check_device(execution: Execution, device: torch.device) -> None:
+    """Refuse an ``execution`` that the ``device`` of training does not know.
+
+    Raises:
+        UserError: CUDA graphs are asked for elsewhere than on CUDA.
+    """
+    if execution.cuda_graphs and device.type != "cuda":
+        raise UserError(
+            "training.execution.cuda_graphs needs a CUDA device, and training computes on"
+            f" {device}: set it to false, or device in globals.yml to cuda"
         )
 
 

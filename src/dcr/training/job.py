@@ -21,7 +21,7 @@ from dcr.training.contrast import build_contrast
 from dcr.training.copies import Copies
 from dcr.training.distributed.processes import Processes, alone
 from dcr.training.fingerprint import input_hashes, run_fingerprint
-from dcr.training.inputs import check_candidates, check_latents
+from dcr.training.inputs import check_candidates, check_device, check_latents
 from dcr.training.precision import make_ready
 from dcr.training.runs import Run, all_runs
 from dcr.training.views import view_augmentation
@@ -58,15 +58,16 @@ class Job:
     @cached_property
     def data(self) -> Data:
         """Samples and held-out measurement on the processes' device."""
+        p = self.parameters
+        check_device(p.execution, self.processes.device)
         hashes = self.hashes  # taken before anything moves or casts the models
         assert hashes
         self.check_bytes()
-        p = self.parameters
         make_ready(
             self.diffusion,
             self.processes.device,
             p.mixed_precision,
-            p.execution.gradient_checkpointing,
+            p.execution,
         )
         data = Data.open(
             self.latents,

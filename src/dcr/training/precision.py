@@ -9,6 +9,7 @@ from torch import nn
 
 if TYPE_CHECKING:
     from dcr.models.diffusion import Diffusion
+    from dcr.parameters.training.parts import Execution
 
 _CAST_BY_AUTOCAST = (nn.Linear, nn.Conv2d)
 WEIGHT_DTYPES = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -62,7 +63,7 @@ class Precision:
 
 
 def make_ready(
-    diffusion: Diffusion, device: torch.device, mixed_precision: str, gradient_checkpointing: str
+    diffusion: Diffusion, device: torch.device, mixed_precision: str, execution: Execution
 ) -> None:
     """Put the diffusion model on the device, in place, and its UNet into the run's precision.
 
@@ -73,14 +74,16 @@ def make_ready(
         diffusion: in float32, or as an earlier job left it.
         device: where the job computes.
         mixed_precision: see `Precision`; VAE and text encoder stay in float32.
-        gradient_checkpointing: with ``all`` the UNet computes its blocks again in the backward
-            pass.
+        execution: whether the UNet computes its blocks again in the backward pass, and whether its
+            convolutions have channels last.
     """
     diffusion.to(device)
     if diffusion.dtype != WEIGHT_DTYPES[mixed_precision]:
         # torch's own `to`: diffusers' warns that casting is not loading
         nn.Module.to(diffusion.unet, WEIGHT_DTYPES[mixed_precision])
-    if gradient_checkpointing == "all":
+    if execution.channels_last:
+        diffusion.unet.to(memory_format=torch.channels_last)
+    if execution.gradient_checkpointing == "all":
         diffusion.unet.enable_gradient_checkpointing()
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from diffusers.models.attention import BasicTransformerBlock
+from diffusers.models.resnet import ResnetBlock2D
 
 from dcr.models.backbones import Backbone, transformer_blocks
 from dcr.models.diffusion import Diffusion
@@ -21,7 +22,8 @@ from dcr.training.precision import Precision
 from dcr.training.runs import Run
 from dcr.training.unet.predictor import Predictor
 
-# Of one kind of block: some six widths of the UNet, times up to seven sizes of a chunk.
+# Of one kind of block: some fifteen shapes of weights in the UNet, each for the first size of a
+# chunk and then for all others.
 _MAX_GRAPHS = 64
 _log = logging.getLogger(__name__)
 
@@ -62,7 +64,7 @@ class MicroStep:
         self.precision = Precision(
             run.parameters.mixed_precision,
             diffusion.device,
-            run.parameters.optimizer.gradient_accumulation_steps,
+            run.stage.gradient_accumulation_steps,
         )
         self.predict = Predictor(
             diffusion, *_exact_savings(run), run.parameters.takes("prompt_mask")
@@ -104,23 +106,36 @@ class MicroStep:
         )
 
     def compile_blocks(self) -> None:
-        """Compile the transformer blocks of tower and UNet, where the time goes, in place.
+        """Compile the blocks of tower and UNet, where time and memory go, in place.
 
         All blocks of a kind are one function to PyTorch, which compiles it once a shape: for every
         width of the UNet and size of a chunk (whole, the last, of diagnostics, of held-out images).
         Beyond its limit it would give up and run the rest uncompiled, those of later runs in this
-        process too. Of a block of the UNet that is computed in part once a row, which saves more,
-        the feed-forward layers alone are compiled.
+        process too. Of a transformer block of the UNet that is computed in part once a row, which
+        saves more, the feed-forward layers alone are compiled; residual blocks of which a row
+        shares anything are not.
+
+        CUDA graphs are made of the UNet's blocks alone: gradients of the tower's weights gather
+        over micro-steps, in memory that a graph would write over.
         """
         torch.compiler.reset()  # the graphs of runs before
         torch._dynamo.config.recompile_limit = _MAX_GRAPHS
         for block in transformer_blocks(self.model.tower):
             block.compile()
+        unet = self.diffusion.unet
+        mode = None
+        if self.run.parameters.execution.cuda_graphs:
+            mode = "reduce-overhead"
+            # What graphs return holds until the UNet's next call. A second hook changes nothing.
+            unet.register_forward_pre_hook(_begin_graphs)
         shared = self.predict.shared_modules()
-        for block in self.diffusion.unet.modules():
+        for block in unet.modules():
+            is_whole = shared.isdisjoint(block.modules())
             if isinstance(block, BasicTransformerBlock):
-                part = block if shared.isdisjoint(block.modules()) else block.ff
-                part.compile()
+                part = block if is_whole else block.ff
+                part.compile(mode=mode)
+            elif isinstance(block, ResnetBlock2D) and is_whole:
+                block.compile(mode=mode)
 
     @property
     def is_plain_contrast(self) -> bool:
@@ -142,6 +157,10 @@ class MicroStep:
         """Seed LoRA's dropout, of the global stream, by the micro-step's ``number`` and rank."""
         others = [self.processes.rank] if self.processes.rank else []
         torch.manual_seed(derive_seed(self.run.seed, "dropout", number, *others))
+
+
+def _begin_graphs(*_: object) -> None:
+    torch.compiler.cudagraph_mark_step_begin()
 
 
 def _exact_savings(run: Run) -> tuple[bool, bool]:

@@ -167,7 +167,7 @@ class Trainer:
         """
         sums: dict[str, float] = {}
         seen: list[Batch] = []
-        count = self.run.parameters.optimizer.gradient_accumulation_steps
+        count = self.run.stage.gradient_accumulation_steps
         for number in range((step - 1) * count, step * count):
             parts, batch = self.micro_step(next(batches), number, rows_per_chunk)
             sums = {name: sums.get(name, 0.0) + value / count for name, value in parts.items()}
@@ -189,12 +189,12 @@ class Trainer:
         alike = self.run.parameters.takes("sampling")  # all processes read the same samples
         return (
             self.run.stage.train_batch_size if alike else self._step_samples
-        ) * self.run.parameters.optimizer.gradient_accumulation_steps
+        ) * self.run.stage.gradient_accumulation_steps
 
     def batches(self, progress: Progress) -> Iterator[Collated]:
         """Yield this process's batches of all micro-steps that follow ``progress``."""
         run = self.run
-        count = run.parameters.optimizer.gradient_accumulation_steps
+        count = run.stage.gradient_accumulation_steps
         steps = range(progress.step * count, run.max_train_steps * count)
         return iterate_batches(
             self.latents,

@@ -38,7 +38,7 @@ CASES = {
             **{
                 "tuning.mode": "last_blocks",
                 "tuning.num_blocks": 1,
-                "optimizer.gradient_accumulation_steps": 2,
+                "stage2.gradient_accumulation_steps": 2,
             },
             **{"method": "naive", "batches.gather_negatives": True},
         },

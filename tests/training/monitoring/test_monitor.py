@@ -51,7 +51,7 @@ def test_dropout_of_the_diagnostics_is_that_of_the_micro_step_that_saw_the_batch
     monkeypatch.setattr(MicroStep, "seed_dropout", watched)
     changes = {
         "stage2.max_train_steps": 2,
-        "optimizer.gradient_accumulation_steps": 2,
+        "stage2.gradient_accumulation_steps": 2,
         "monitoring.diagnostics_every_steps": 2,
         "tuning.lora.dropout": 0.5,
     }
@@ -107,7 +107,8 @@ def tiny_micro_step(model, objective):
         run=SimpleNamespace(
             objective=objective,
             loss=loss,
-            parameters=parameters(**{"optimizer.gradient_accumulation_steps": 2}),
+            parameters=parameters(),
+            stage=parameters(**{"stage2.gradient_accumulation_steps": 2}).stage2,
         ),
         precision=precision,
         processes=alone(),
@@ -166,7 +167,7 @@ def setting(objective, rows=0, **batches):
     """What the plan asks of a micro-step: a batch of 6, memory for 1000 bytes."""
     numbers = {
         "stage2.train_batch_size": 6,
-        "optimizer.gradient_accumulation_steps": 2,
+        "stage2.gradient_accumulation_steps": 2,
         "execution.rows_per_chunk": rows,
     }
     return SimpleNamespace(

@@ -117,22 +117,6 @@ class TrainingParameters(Section):
         return values | {"views": values["views"] | VIEWS} if everything else values
 
     @model_validator(mode="after")
-    def _check_phases(self) -> TrainingParameters:
-        """Refuse phases whose numbers do not go with each other or with the recipe's."""
-        for method, phases in self.phases.items():
-            for place, phase in enumerate(phases):
-                try:
-                    self.of_phase(phase, self.seed)
-                except ValidationError as exc:
-                    error = exc.errors()[0]
-                    rule = error["msg"].removeprefix("Value error, ")
-                    where = f"phases.{method}.{place}.{error['loc'][-1]}"
-                    raise ValueError(
-                        f"{where} {rule}, got {error['input']!r} with the recipe's other numbers"
-                    ) from exc
-        return self
-
-    @model_validator(mode="after")
     def _check_published(self) -> TrainingParameters:
         """Refuse what the published code does not know."""
         for method in (self.method, *self.baselines):
@@ -163,12 +147,64 @@ class TrainingParameters(Section):
         return self
 
     @model_validator(mode="after")
+    def _check_published_stage1(self) -> TrainingParameters:
+        """Refuse a published stage 1 that contrasts over other batches than stage 2."""
+        asked = {*self.published} == {*PARTS} and self.stage1.loss == "dcr"
+        stages = (self.stage1, self.stage2)
+        own, due = ((s.train_batch_size, s.gradient_accumulation_steps) for s in stages)
+        if asked and self.stage1.projector_file is None and own != due:
+            raise ValueError(
+                f"stage1.train_batch_size {own[0]} and gradient_accumulation_steps {own[1]} must be"
+                f" stage2's {due[0]} and {due[1]} where published is all and stage1.loss dcr, since"
+                " the published code contrasts over the same batch in both stages"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_cuda_graphs(self) -> TrainingParameters:
+        """Refuse graphs of blocks that are not compiled, or are computed a second time."""
+        execution = self.execution
+        if execution.cuda_graphs and not self.compile:
+            raise ValueError(
+                "execution.cuda_graphs are made of compiled blocks: set compile to true, or"
+                " cuda_graphs to false"
+            )
+        if execution.cuda_graphs and execution.gradient_checkpointing == "all":
+            raise ValueError(
+                "execution.cuda_graphs do not go with gradient_checkpointing all, which computes"
+                " the UNet's blocks outside of their order: set it to tower or none"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _check_sharding(self) -> TrainingParameters:
         if self.processes.sharding == "fsdp2" and self.mixed_precision == "fp16":
             raise ValueError(
                 "processes.sharding must be none with mixed_precision fp16, whose loss scale each"
                 " process would find by itself"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _check_phases(self) -> TrainingParameters:
+        """Refuse phases whose numbers do not go with each other or with the recipe's.
+
+        It comes last, so that what is wrong without phases is told without them.
+        """
+        for method, phases in self.phases.items():
+            for place, phase in enumerate(phases):
+                try:
+                    self.of_phase(phase, self.seed)
+                except ValidationError as exc:
+                    error = exc.errors()[0]
+                    rule = error["msg"].removeprefix("Value error, ")
+                    where = f"phases.{method}.{place}"
+                    if not error["loc"]:  # a rule about several values, which names them
+                        raise ValueError(f"{where}: {rule}") from exc
+                    raise ValueError(
+                        f"{where}.{error['loc'][-1]} {rule}, got {error['input']!r} with the"
+                        " recipe's other numbers"
+                    ) from exc
         return self
 
     @field_validator("stage2_seeds")

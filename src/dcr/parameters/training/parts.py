@@ -31,6 +31,8 @@ class Execution(Checked):
     shared_prefix: bool
     gradient_checkpointing: Literal["none", "tower", "all"]
     rows_per_chunk: int = Field(ge=0)
+    channels_last: bool
+    cuda_graphs: bool
     deterministic: bool
     num_workers: int = Field(ge=0)
 
@@ -90,7 +92,6 @@ class Optimizer(Checked):
     weight_decay: float = Field(ge=0)
     max_grad_norm: float = Field(gt=0)
     max_skipped_steps: PositiveInt
-    gradient_accumulation_steps: PositiveInt
 
 
 class Stage(Checked):
@@ -98,6 +99,7 @@ class Stage(Checked):
 
     max_train_steps: PositiveInt
     train_batch_size: PositiveInt
+    gradient_accumulation_steps: PositiveInt
     learning_rate: float = Field(gt=0)
     learning_rate_decay: LearningRateDecay
 

@@ -74,8 +74,7 @@ def _take_gradient(micro_step: MicroStep, trainable: dict[str, nn.Parameter]) ->
     """Return the model's gradient as one vector, the mean over all processes, and clear it."""
     micro_step.processes.mean_gradients(trainable.values())
     scale = (
-        micro_step.run.parameters.optimizer.gradient_accumulation_steps
-        / micro_step.precision.scaler.get_scale()
+        micro_step.run.stage.gradient_accumulation_steps / micro_step.precision.scaler.get_scale()
     )
     gradients = [
         full_tensor(torch.zeros_like(p) if p.grad is None else p.grad) for p in trainable.values()

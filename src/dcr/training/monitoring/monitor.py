@@ -98,9 +98,7 @@ class Monitor:
         numbers = sum(p.numel() for p in self._trainable.values())
         total = sum(p.numel() for module in modules for p in module.parameters())
         samples = (
-            run.stage.train_batch_size
-            * processes.count
-            * run.parameters.optimizer.gradient_accumulation_steps
+            run.stage.train_batch_size * processes.count * run.stage.gradient_accumulation_steps
         )
         in_all = samples * (run.max_train_steps - progress.step)
         _log.info(
@@ -137,7 +135,7 @@ class Monitor:
         if not every or step % every:
             return {}
         run = self._micro_step.run
-        number = step * run.parameters.optimizer.gradient_accumulation_steps - 1  # that saw it
+        number = step * run.stage.gradient_accumulation_steps - 1  # that saw it
         return diagnose(self._micro_step, self._trainable, batch, number, rows_per_chunk)
 
     def show(self, row: dict[str, float], progress: Progress) -> None:

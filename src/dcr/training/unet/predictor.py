@@ -30,6 +30,7 @@ from dcr.training.unet.constant_prompt import (
     cross_attention,
 )
 
+_FEATURES_NDIM = 3  # (N, places, channels), or (N, channels, h, w)
 _log = logging.getLogger(__name__)
 
 Predict = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
@@ -160,13 +161,16 @@ class Predictor:
         projections: torch.Tensor,
         constant: bool,
     ) -> None:
-        """Find the modules whose outputs do not depend on the condition, largest first."""
+        """Find the modules whose outputs do not depend on the condition, largest first.
+
+        Embeddings of timesteps do not either, but are no work: they are left in their blocks.
+        """
         depends: dict[nn.Module, bool] = {}
 
         def note(module: nn.Module, _: Any, output: Any) -> None:
-            """Note of ``module`` whether any tensor of its ``output`` needs a gradient."""
+            """Note of ``module`` whether its ``output`` needs a gradient, or is no feature map."""
             depends[module] = depends.get(module, False) or any(
-                t.requires_grad for t in _tensors(output)
+                t.requires_grad or t.ndim < _FEATURES_NDIM for t in _tensors(output)
             )
 
         unet = self._diffusion.unet
