@@ -79,6 +79,10 @@ def test_watching_a_run_changes_no_bit_of_it(world, plain_run, tmp_path):
         "step-000003.png",
         "step-000006.png",
     ]
+    shown_by_dvclive = tmp_path / "dcr/dvclive/plots/images/reconstructions"
+    for path in (tmp_path / "dcr/images").iterdir():
+        shown = Image.open(shown_by_dvclive / path.name)
+        assert shown.convert("RGB").tobytes() == Image.open(path).tobytes()
     width, height = Image.open(tmp_path / "dcr/images/step-000003.png").size
     assert (width, height) == (2 * 34 + 2, 2 * 34 + 2)
     table = list(

@@ -4,10 +4,15 @@ was cut.
 
 import csv
 import importlib.util
+import io
+import re
 import struct
 import subprocess
+from pathlib import Path
+from urllib.parse import unquote, urlparse
 
 import pytest
+from PIL import Image
 
 from dcr.errors import UserError
 from dcr.training.monitoring import trackers as trackers_module
@@ -31,8 +36,10 @@ def read_tensorboard(folder):
 
 
 def read_wandb(folder):
+    import wandb
     from wandb.proto import wandb_internal_pb2
 
+    wandb.teardown()  # then its own process has written all
     runs = []
     for file in sorted(
         folder.glob("wandb/wandb/offline-run-*/*.wandb"), key=lambda file: file.stat().st_mtime_ns
@@ -108,6 +115,63 @@ def test_a_run_that_goes_on_is_told_from_its_first_step_and_no_step_twice(tracke
     *earlier, last = read(tmp_path)
     assert last == list(LOSSES.items())
     assert earlier == ([list(LOSSES.items())[:3]] if name in ("wandb", "mlflow") else [])
+
+
+def seen_by_dvclive(folder):
+    paths = (folder / "dvclive/plots/images/reconstructions").iterdir()
+    return {int(path.stem.partition("-")[2]): Image.open(path) for path in paths}
+
+
+def seen_by_tensorboard(folder):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    (file,) = (folder / "tensorboard/dcr").glob("events.out.tfevents.*")
+    accumulator = EventAccumulator(str(file), purge_orphaned_data=False)
+    accumulator.Reload()
+    events = accumulator.Images("reconstructions")
+    return {event.step: Image.open(io.BytesIO(event.encoded_image_string)) for event in events}
+
+
+def seen_by_wandb(folder):
+    import wandb
+
+    wandb.teardown()
+    run = max(folder.glob("wandb/wandb/offline-run-*"), key=lambda path: path.stat().st_mtime_ns)
+    paths = run.glob("files/media/images/reconstructions_*.png")
+    return {int(path.name.split("_")[1]): Image.open(path) for path in paths}
+
+
+def seen_by_mlflow(folder):
+    from mlflow import MlflowClient
+
+    client = MlflowClient()
+    experiment = client.get_experiment_by_name("dcr")
+    run = client.search_runs([experiment.experiment_id], order_by=["attributes.start_time DESC"])[0]
+    images = client.list_artifacts(run.info.run_id, "images")
+    names = [image.path for image in images if image.path.endswith(".png")]
+    place = unquote(urlparse(run.info.artifact_uri).path)
+    return {
+        int(re.search(r"step\W(\d+)\W", name)[1]): Image.open(Path(place, name)) for name in names
+    }
+
+
+def test_pictures_arrive_with_their_step_also_after_a_run_was_cut(tracker, tmp_path):
+    name, _ = tracker
+    pictures = {}
+    for step, color in ((1, "red"), (2, "green"), (4, "blue")):
+        pictures[step] = tmp_path / f"step-{step:06d}.png"
+        Image.new("RGB", (6, 4), color).save(pictures[step])
+    rows = [{"step": step, "loss": LOSSES[step]} for step in (1, 2, 3)]
+    trackers = Trackers(
+        [name], tmp_path, "dcr", {"seed": 0}, rows, {1: pictures[1], 2: pictures[2]}
+    )
+    trackers.log({"loss": LOSSES[4]}, 4)
+    trackers.show(pictures[4], 4)
+    trackers.close()
+    seen = globals()[f"seen_by_{name}"](tmp_path)
+    assert sorted(seen) == [1, 2, 4]
+    for step, path in pictures.items():
+        assert seen[step].convert("RGB").tobytes() == Image.open(path).tobytes()
 
 
 def test_numbers_that_are_not_finite_are_not_logged(tmp_path):

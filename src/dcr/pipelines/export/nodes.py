@@ -172,3 +172,16 @@ def add_data_card(
         write_json(folder / "data_card.json", data_card_record)
 
     return write
+
+
+def hand_on_encoder(report_to: list[str], recipe: str, encoder: Path) -> None:
+    """Give the folder to the trackers that keep models; one that fails is left out.
+
+    Args:
+        report_to: the trackers of section `monitoring`.
+        recipe: its name.
+        encoder: the folder.
+    """
+    from dcr.training.monitoring.handing_on import hand_on_encoder
+
+    hand_on_encoder(report_to, recipe, encoder)

@@ -2,7 +2,7 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from .nodes import add_data_card, compose_card, export_encoder
+from .nodes import add_data_card, compose_card, export_encoder, hand_on_encoder
 
 
 def create_pipeline() -> Pipeline:
@@ -49,6 +49,12 @@ def create_pipeline() -> Pipeline:
                 inputs=["encoder_files", "training_record", "data_card", "data_card_record"],
                 outputs="encoder",
                 name="add_data_card",
+            ),
+            Node(
+                hand_on_encoder,
+                inputs=["params:training.monitoring.report_to", "params:recipe.name", "encoder"],
+                outputs=None,
+                name="hand_on_encoder",
             ),
         ]
     )

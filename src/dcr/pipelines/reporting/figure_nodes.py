@@ -197,3 +197,19 @@ def draw_reconstructions(
         {"type": pair.type, "statement": images.show_statement(pair.texts[0])} for pair in pairs
     ]
     return images.tabulate_images(columns, rows, original="original")
+
+
+def hand_on_report(
+    report_to: list[str], recipe: str, report: str, comparison: str, **figures: go.Figure
+) -> None:
+    """Give pages and figures to the trackers that keep them; one that fails is left out.
+
+    Args:
+        report_to: the trackers of section `monitoring`.
+        recipe: its name.
+        report, comparison: the two pages, HTML.
+        figures: Plotly's, by name.
+    """
+    from dcr.training.monitoring.handing_on import hand_on_report
+
+    hand_on_report(report_to, recipe, figures, {"report": report, "comparison": comparison})

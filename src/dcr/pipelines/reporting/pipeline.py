@@ -4,6 +4,7 @@ from kedro.pipeline import Node, Pipeline
 
 from .figure_nodes import (
     draw_reconstructions,
+    hand_on_report,
     plot_scores,
     plot_training,
     show_flipped_pairs,
@@ -183,6 +184,22 @@ def create_pipeline() -> Pipeline:
                 },
                 outputs="report",
                 name="write_page",
+            ),
+            Node(
+                hand_on_report,
+                inputs={
+                    "report_to": "params:training.monitoring.report_to",
+                    "recipe": "params:recipe.name",
+                    "report": "report",
+                    "comparison": "comparison_page",
+                    "radar": "radar_plot",
+                    "p_against_d": "p_against_d_plot",
+                    "sets": "sets_plot",
+                    "losses": "loss_plot",
+                    "contrast": "contrast_plot",
+                },
+                outputs=None,
+                name="hand_on_report",
             ),
         ]
     )

@@ -77,7 +77,9 @@ class Monitor:
         self._first_seen = progress.num_samples
         if self._is_first and self._folder and names:
             settings = {"name": run.name, "objective": run.objective, **run.parameters.by_name()}
-            self._trackers = Trackers(names, self._folder, run.name, settings, progress.rows)
+            self._trackers = Trackers(
+                names, self._folder, run.name, settings, progress.rows, _pictures(self._folder)
+            )
 
     def tell_plan(self, plan: Plan, progress: Progress) -> None:
         """Tell what the run is about to do and to cost.
@@ -165,6 +167,8 @@ class Monitor:
                 path = self._folder / "images" / f"step-{progress.step:06d}.png"
                 with atomic_path(path) as temporary:
                     picture.save(temporary, "PNG")
+                if self._trackers:
+                    self._trackers.show(path, progress.step)
 
     def _draw(self, held_out: HeldOutNoise) -> Image:
         return draw_reconstructions(
@@ -183,3 +187,9 @@ class Monitor:
             self._bar.close()
         if self._trackers:
             self._trackers.close()
+
+
+def _pictures(folder: Path) -> dict[int, Path]:
+    """Return the pictures that a run has drawn, by step."""
+    paths = {path.stem.removeprefix("step-"): path for path in (folder / "images").glob("*.png")}
+    return {int(step): path for step, path in paths.items() if step.isdecimal()}

@@ -1,4 +1,4 @@
-"""A run's numbers for DVCLive, TensorBoard, W&B and MLflow, through accelerate's trackers.
+"""A run's numbers and pictures for DVCLive, TensorBoard, W&B and MLflow, by accelerate's trackers.
 
 A tracker is a spectator: what goes wrong with one costs that tracker, and never the run.
 """
@@ -10,7 +10,7 @@ import logging
 import math
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,7 +18,10 @@ from typing import Any
 
 from dcr.errors import UserError
 
-_PROJECT = "dcr"
+PROJECT = "dcr"
+"""What W&B and MLflow file a run under."""
+
+_PICTURES = "reconstructions"
 _log = logging.getLogger(__name__)
 
 
@@ -57,6 +60,7 @@ class Trackers:
         run_name: how the run is called there.
         settings: of the run, kept beside its numbers.
         rows: of the steps that are done, each with its ``step``.
+        pictures: files of pictures of steps that are done, by step.
 
     Raises:
         UserError: a tracker's package is not installed.
@@ -69,6 +73,7 @@ class Trackers:
         run_name: str,
         settings: dict[str, Any],
         rows: Sequence[dict[str, float]] = (),
+        pictures: Mapping[int, Path] | None = None,
     ) -> None:
         self._trackers: dict[str, Any] = {}
         plain = {
@@ -84,7 +89,10 @@ class Trackers:
                 tracker.store_init_configuration(plain)
         for row in rows:
             numbers = {name: value for name, value in row.items() if name != "step"}
-            self.log(numbers, int(row["step"]))
+            step = int(row["step"])
+            self.log(numbers, step)
+            if pictures and step in pictures:
+                self.show(pictures[step], step)
 
     def log(self, row: dict[str, float], step: int) -> None:
         """Note a step's numbers; those that are not finite are left out, as no tracker draws them.
@@ -95,6 +103,17 @@ class Trackers:
         """
         finite = {name: value for name, value in row.items() if math.isfinite(value)}
         self._each(lambda tracker: tracker.log(finite, step=step))
+
+    def show(self, picture: Path, step: int) -> None:
+        """Give the trackers a picture of held-out images and what the model tells of them.
+
+        Args:
+            picture: a PNG.
+            step: optimizer steps done.
+        """
+        for name, tracker in list(self._trackers.items()):
+            with self._spared(name):
+                _show(name, tracker, picture, step)
 
     def close(self) -> None:
         """Write what is still held back."""
@@ -113,6 +132,25 @@ class Trackers:
         except Exception as exc:  # whatever its service, its files or its settings raise
             self._trackers.pop(name, None)
             _log.warning("report_to: %s is left out from here on: %s", name, _reason(exc))
+
+
+def _show(name: str, tracker: Any, path: Path, step: int) -> None:
+    """Give one tracker a picture, in the tracker's own way where accelerate has none."""
+    import numpy as np
+    from PIL import Image
+
+    with Image.open(path) as file:
+        picture = file.convert("RGB")
+    if name == "dvclive":
+        tracker.live.log_image(f"{_PICTURES}/{path.name}", picture)
+    elif name == "mlflow":
+        import mlflow
+
+        mlflow.log_image(picture, key=_PICTURES, step=step)
+    else:
+        shown = [picture] if name == "wandb" else np.asarray(picture)[None]
+        options = {} if name == "wandb" else {"dataformats": "NHWC"}
+        tracker.log_images({_PICTURES: shown}, step=step, **options)
 
 
 def _require(name: str) -> None:
@@ -143,10 +181,10 @@ def open_tracker(name: str, folder: Path, run_name: str) -> Any:
     tracker = LOGGER_TYPE_TO_CLASS[name]
     own = folder / name
     if name == "mlflow":
-        return tracker(_PROJECT, run_name=run_name)
+        return tracker(PROJECT, run_name=run_name)
     if name == "wandb":
         own.mkdir(parents=True, exist_ok=True)
-        return tracker(_PROJECT, name=run_name, dir=str(own))
+        return tracker(PROJECT, name=run_name, dir=str(own))
     shutil.rmtree(own, ignore_errors=True)
     if name == "dvclive":
         return tracker(live=_open_dvclive(own))
