@@ -74,7 +74,8 @@ def fingerprint(world, manifest=None, image_size=32, **changes):
     parameters = section(LatentsParameters, "latents", **changes)
     backbone = SimpleNamespace(image_size=image_size)
     manifest = world.manifest() if manifest is None else manifest
-    plan = encode_latents(parameters, manifest, world.shards, backbone, world.diffusion)
+    recipe = SimpleNamespace(weights={"shards": 1.0})
+    plan = encode_latents(parameters, manifest, world.shards, backbone, world.diffusion, recipe)
     if parameters.mode == "online":
         plan.write(world.folder / "online")
         return open_latents(world.folder / "online").fingerprint()

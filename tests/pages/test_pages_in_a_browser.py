@@ -78,7 +78,7 @@ def validation(folder):
         "observed_value": "12 %",
         "worst_shards": {"00000": 3},
     }
-    found = {"suite": "samples", "results": [expectation]}
+    found = {"results": [expectation | {"source": "shards", "suite": "samples"}]}
     shards = {"a-shard-with-a-long-name-00000": path}
     return render_validation(
         tables, summarize(tables), shards, found, POLICIES, 4, {"mmvp_vlm": 270}

@@ -311,7 +311,11 @@ class TestLicence:
 
     def licence(self, stated, record, backbone="org/name@c0ffee"):
         own = RecipeParameters(
-            name="mine", licence=stated, data_licence=None, shards="s", backbone="b"
+            name="mine",
+            licence=stated,
+            data_licence=None,
+            sources=[{"name": "shards", "shards": "s", "weight": 1.0, "expectations": "e"}],
+            backbone="b",
         )
         return own.with_licence(record, backbone).licence
 

@@ -72,7 +72,11 @@ def card(
     **tables,
 ):
     recipe = RecipeParameters(
-        name="demo", licence="mit", data_licence=None, shards="shards", backbone="b"
+        name="demo",
+        licence="mit",
+        data_licence=None,
+        sources=[{"name": "shards", "shards": "s", "weight": 1.0, "expectations": "e"}],
+        backbone="b",
     )
     tables = {
         "intervals": INTERVALS,

@@ -43,6 +43,7 @@ def test_every_sample_is_accounted_for(folder):
     manifest = run(folder)
     found = summary(folder)
     assert re.fullmatch("[0-9a-f]{64}", found.pop("accepted_sha256"))
+    assert found.pop("sources") == {"shards": found}
     assert found == {
         "shards": 2, "samples": 40, "accepted": 38, "rejected": 2, "unreadable_bytes": 0,
         "reasons": {"exact_duplicate": 1, "image_truncated": 1},
@@ -60,7 +61,7 @@ def test_every_sample_is_accounted_for(folder):
 def test_the_data_card_tells_sources_licence_limits_and_counts(folder):
     run(folder)
     card = json.loads((folder / "data_card.json").read_text())
-    assert card["sources"] == [str(folder / "shards")]
+    assert [s["shards"] for s in card["sources"]] == [[str(folder / "shards")]]
     assert card["licence"] == "cc0-1.0"
     assert card["accepted_sha256"] == summary(folder)["accepted_sha256"]
     assert card["limits"]["max_aspect_ratio"] == 3.0
@@ -224,6 +225,59 @@ def test_captions_are_counted_by_the_recipe_s_own_tokenizer_or_it_is_told_why_no
     assert (found["context_length"], found["counted"]) == (20, card["accepted"])
     run(folder, backbone="org/name", **own)
     card = json.loads((folder / "data_card.json").read_text())
-    assert "not on this machine" in card["captions"]["tokenizer"]["why_not"]
+    assert "nor on this machine" in card["captions"]["tokenizer"]["why_not"]
     assert card["captions"]["tokens"] == {}
     assert "not counted: Backbone org/name" in (folder / "validation.html").read_text()
+
+
+def test_each_source_is_judged_by_its_own_suite_and_told_of_apart(folder):
+    strict = {
+        "name": "coloured",
+        "expectations": [
+            {
+                "type": "expect_column_values_to_be_in_set",
+                "kwargs": {"column": "mode", "value_set": ["CMYK"]},
+                "severity": "warning",
+            }
+        ],
+    }
+    (folder / "strict.yml").write_text(yaml.safe_dump(strict))
+    base = str(CONF / "expectations.yml")
+    sources = [
+        {"name": "good", "shards": str(folder / "shards/00000.tar"), "weight": 3.0},
+        {"name": "worse", "shards": [str(folder / "shards/00001.tar")], "weight": 1.0},
+    ]
+    for source, suite in zip(sources, (base, str(folder / "strict.yml")), strict=True):
+        source["expectations"] = suite
+    validation_run.run(None, folder, sources=sources)
+
+    found = summary(folder)["sources"]
+    assert {name: (own["accepted"], own["rejected"]) for name, own in found.items()} == {
+        "good": (20, 0),
+        "worse": (18, 2),
+    }
+    assert found["worse"]["reasons"] == {"exact_duplicate": 1, "image_truncated": 1}
+    manifest = pd.read_parquet(folder / "manifest.parquet")
+    assert dict(manifest["source"].value_counts()) == {"good": 20, "worse": 18}
+    results = json.loads((folder / "expectations.json").read_text())["results"]
+    assert {(one["source"], one["suite"]) for one in results} == {
+        ("good", "samples"),
+        ("worse", "coloured"),
+    }
+    page = (folder / "validation.html").read_text()
+    assert "<h2>Sources</h2>" in page
+    assert "18 of 20 samples accepted, 1 shards" in page
+    card = (folder / "data_card.md").read_text()
+    assert "## Source `good`" in card
+    assert "18 of 20 samples accepted, from 1 shards; 25.0% of the samples" in card
+    assert "of source `worse` fails (warning)" in card
+
+
+def test_a_shard_of_two_sources_is_refused(folder):
+    one = {"weight": 1.0, "expectations": str(CONF / "expectations.yml")}
+    sources = [
+        {"name": "all", "shards": str(folder / "shards"), **one},
+        {"name": "second", "shards": str(folder / "shards/00001.tar"), **one},
+    ]
+    with pytest.raises(UserError, match=r"00001.tar is of two sources: name it in one of"):
+        validation_run.run(None, folder, sources=sources)

@@ -6,6 +6,7 @@ import pandas as pd
 
 import finished_run
 from dcr.reporting.contrast import PANELS, plot_contrast
+from dcr.reporting.loss_curves import plot_losses
 
 
 def titles(figure):
@@ -47,3 +48,19 @@ def test_the_line_over_every_step_is_the_rolling_median():
 def test_without_diagnostics_there_is_nothing_to_draw():
     frame = pd.DataFrame({"step": [1, 2], "loss": [1.0, 0.9]})
     assert plot_contrast({"dcr": frame}, window=3).data == ()
+
+
+def test_a_mixture_has_a_line_for_each_source_in_its_panels():
+    steps = {"step": [1, 2, 3], "loss": [3.0, 2.0, 1.0]}
+    sources = {f"{n}/{s}": [0.1, 0.2, 0.3] for n in ("loss", "similarity_view") for s in "ab"}
+    frame = pd.DataFrame(steps | sources)
+    drawn = plot_contrast({"dcr": frame}, window=1)
+    assert titles(drawn) == ["Similarity to the view, by source"]
+    assert [trace.hovertemplate.rpartition(", ")[2] for trace in drawn.data] == [
+        "a</extra>",
+        "b</extra>",
+    ]
+    losses = plot_losses({"dcr": frame}, {}, window=1)
+    assert [t.name for t in losses.data if t.line.dash] == ["loss/a", "loss/b"]
+    plain = plot_losses({"dcr": pd.DataFrame(steps)}, {}, window=1)
+    assert [t.name for t in plain.data if t.line.dash] == []

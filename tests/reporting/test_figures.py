@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import finished_run
-from dcr.reporting import figures
+from dcr.reporting import figures, loss_curves
 
 
 def traces(figure):
@@ -32,7 +32,7 @@ def test_the_radar_reaches_to_the_quarter_above_its_largest_value(best, outer):
 
 def test_loss_curves_show_the_raw_loss_its_median_and_the_held_out_error():
     losses = finished_run.losses()
-    figure = figures.plot_losses(losses, {"dcr": {"floor": 0.69}}, window=3)
+    figure = loss_curves.plot_losses(losses, {"dcr": {"floor": 0.69}}, window=3)
     raw = [trace for trace in figure.data if trace.opacity == 0.35]
     assert [list(trace.y) for trace in raw] == [losses[run]["loss"].tolist() for run in losses]
     smooth = next(t for t in figure.data if t.name == "DCR" and len(t.x) == 100)
@@ -43,7 +43,7 @@ def test_loss_curves_show_the_raw_loss_its_median_and_the_held_out_error():
 
 
 def test_the_dcr_loss_is_bounded_by_two_equal_positives_and_by_equal_similarities():
-    floor, equal = figures.dcr_loss_bounds(12).values()
+    floor, equal = loss_curves.dcr_loss_bounds(12).values()
     assert floor == pytest.approx(-math.log(1 / 2))
     assert equal == pytest.approx(-math.log(1 / 13))
 
@@ -57,7 +57,7 @@ def test_an_unknown_method_keeps_its_name_and_gets_a_colour():
 def test_every_run_has_a_panel_however_many_there_are(num_runs):
     frame = pd.DataFrame({"step": [1, 2], "loss": [0.4, 0.3], "validation_loss": [None, 0.35]})
 
-    figure = figures.plot_losses(
+    figure = loss_curves.plot_losses(
         {f"method_{number}.1": frame for number in range(num_runs)}, {}, window=1
     )
 

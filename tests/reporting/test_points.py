@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from dcr.reporting.contrast import plot_contrast
-from dcr.reporting.figures import plot_losses
+from dcr.reporting.loss_curves import plot_losses
 
 
 def logged(steps):

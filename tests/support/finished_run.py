@@ -363,7 +363,7 @@ def run(mmvp_folder: Path):
     figures.
     """
     from dcr.data.benchmark_sets import open_set
-    from dcr.reporting import figures, images
+    from dcr.reporting import figures, images, loss_curves
     from dcr.reporting.contrast import plot_contrast
     from dcr.reporting.p_against_d import plot_p_against_d
     from dcr.reporting.page import Run
@@ -418,7 +418,7 @@ def run(mmvp_folder: Path):
     charts = {
         "radar": figures.plot_radar(shown.scores),
         "p_against_d": plot_p_against_d(shown.scores, shown.intervals, shown.encoders, *measures),
-        "losses": figures.plot_losses(losses(), {"dcr": {"floor, log 2": 0.693}}, window=9),
+        "losses": loss_curves.plot_losses(losses(), {"dcr": {"floor, log 2": 0.693}}, window=9),
         "contrast": plot_contrast(losses(), window=9),
     }
     return page, charts

@@ -88,6 +88,7 @@ def manifest_of(shards: list[str]) -> pd.DataFrame:
         [
             {
                 "shard": Path(shard).stem,
+                "source": "shards",
                 "key": sample.key,
                 "offset": sample.offset,
                 "caption": sample.caption,

@@ -63,6 +63,7 @@ def write_latents(folder: Path, diffusion: Diffusion, shard: str | None = None, 
         [
             {
                 "shard": "00000",
+                "source": "shards",
                 "offset": s.offset,
                 "key": s.key,
                 "caption": s.caption,

@@ -19,7 +19,9 @@ from dcr.datasets.sample_tables import (
     SelectedSamplesDataset,
 )
 from dcr.datasets.shards import ShardsDataset
+from dcr.datasets.suites import SuitesDataset
 from dcr.parameters import LikenessParameters, RecipeParameters, ValidationParameters
+from dcr.parameters.sources import with_sources
 from dcr.pipelines import likeness, validation
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -38,6 +40,11 @@ def run(shards: str | list[str], folder: Path, encoder=None, limits=None, **chan
     policies = base["policies"] | demo["policies"] | changes.pop("policies", {})
     chosen = changes.pop("sets", [])
     backbone = changes.pop("backbone", "b")
+    suite = str(CONF / "base" / "expectations.yml")
+    globals_ = with_sources(
+        {"shards": shards, "sources": changes.pop("sources", None), "expectations": suite}
+    )
+    sources = globals_["sources"]
     parameters = base | demo | {"n_jobs": 1, **changes, "policies": policies}
     looked = yaml.safe_load((CONF / "base" / "parameters_likeness.yml").read_text())["likeness"]
     catalog = {
@@ -49,15 +56,15 @@ def run(shards: str | list[str], folder: Path, encoder=None, limits=None, **chan
         "params:validation": MemoryDataset(ValidationParameters(**parameters)),
         "params:recipe": MemoryDataset(
             RecipeParameters(
-                name="r", licence=None, data_licence="cc0-1.0", shards=shards, backbone=backbone
+                name="r", licence=None, data_licence="cc0-1.0", sources=sources, backbone=backbone
             )
         ),
         "params:evaluation.sets": MemoryDataset(chosen),
-        "expectation_suite": MemoryDataset(
-            yaml.safe_load((CONF / "base" / "expectations.yml").read_text())
-        ),
+        "expectation_suites": SuitesDataset(sources=sources),
         "models": MemoryDataset({}),
-        "shards": ShardsDataset(filepath=shards, made_by="kedro run --pipelines scenes"),
+        "shards": ShardsDataset(
+            filepath=globals_["shards"], made_by="kedro run --pipelines scenes"
+        ),
         **{name: MemoryDataset(partial(open_set, folder / name)) for name in SETS},
         "more_sets": MemoryDataset({}),
         "evaluation_images": SelectedSamplesDataset(

@@ -3,6 +3,7 @@
 import hashlib
 import os
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +14,7 @@ from dcr.validation.judging import plan_judging
 from dcr.validation.likenesses import Likeness, Likenesses
 from dcr.validation.measuring import SCHEMA, Limits, measure_shard
 from dcr.validation.reasons import REASONS
-from dcr.validation.tables import SampleTables, ShardTable, TablePlan, write_tables
+from dcr.validation.tables import PLAIN, SampleTables, ShardTable, TablePlan, write_tables
 
 LIMITS = Limits(
     min_image_size=32,
@@ -85,14 +86,17 @@ def judged(
     distance=-1,
     found=None,
     limits=NO_LIMITS,
+    sources=MappingProxyType({}),
     **policies,
 ) -> SampleTables:
     """Write and judge shards, with the policies above and changes of them; ``found`` and
-    ``limits`` are as `Likenesses` takes them.
+    ``limits`` are as `Likenesses` takes them, ``sources`` names those of other sources than the
+    plain one.
     """
     measured = write(folder / "measured", *shards)
     likenesses = Likenesses(found, measured, limits)
-    plan = plan_judging(measured, evaluation, distance, POLICIES | policies, likenesses)
+    sources = {s.record["shard"]: sources.get(s.record["shard"], PLAIN) for s in shards}
+    plan = plan_judging(measured, evaluation, distance, POLICIES | policies, likenesses, sources)
     write_tables(folder / "judged", plan)
     return SampleTables(folder / "judged")
 

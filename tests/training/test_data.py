@@ -11,6 +11,7 @@ from dcr.data.views import ViewAugmentation
 from dcr.latents import open_latents
 from dcr.training.batches import make_batch
 from dcr.training.data import StepSampler, collate, split_positions
+from dcr.training.mixture import Source
 from diffusion_models import tiny_diffusion
 from latent_world import OPTIONS, World
 
@@ -25,7 +26,7 @@ class Keys(list):
 
 
 def test_every_sample_is_seen_once_an_epoch():
-    batches = list(StepSampler(range(100, 112), 4, seed=3, steps=range(6)))
+    batches = list(StepSampler([Source(range(100, 112))], 4, seed=3, steps=range(6)))
     assert [len(batch) for batch in batches] == [4] * 6
     first, second = ([position for position, _ in chain(*batches[i : i + 3])] for i in (0, 3))
     assert sorted(first) == sorted(second) == list(range(100, 112))
@@ -33,14 +34,14 @@ def test_every_sample_is_seen_once_an_epoch():
 
 
 def test_a_batch_may_span_two_epochs():
-    seen = list(chain(*StepSampler(range(10), 4, seed=0, steps=range(5))))
+    seen = list(chain(*StepSampler([Source(range(10))], 4, seed=0, steps=range(5))))
     assert sorted(seen[:10]) == [(position, 0) for position in range(10)]
     assert sorted(seen[10:]) == [(position, 1) for position in range(10)]
 
 
 def test_starting_later_continues_the_same_order():
-    whole = list(StepSampler(range(10), 4, seed=0, steps=range(9)))
-    assert list(StepSampler(range(10), 4, seed=0, steps=range(5, 9))) == whole[5:]
+    whole = list(StepSampler([Source(range(10))], 4, seed=0, steps=range(9)))
+    assert list(StepSampler([Source(range(10))], 4, seed=0, steps=range(5, 9))) == whole[5:]
 
 
 def test_the_split_follows_the_key_and_not_the_place():

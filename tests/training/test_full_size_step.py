@@ -49,7 +49,12 @@ def one_step(folder: Path) -> None:
     diffusion = full_size_diffusion(folder / "tokenizer")
     shard = write_shard(folder / "shards", "00000", photographs(6))
     manifest = pd.DataFrame(
-        {"shard": "00000", "offset": s.offset, "sha256": hashlib.sha256(s.image).hexdigest()}
+        {
+            "shard": "00000",
+            "source": "shards",
+            "offset": s.offset,
+            "sha256": hashlib.sha256(s.image).hexdigest(),
+        }
         for s in read_samples(str(shard))
     )
     plan = plan_latents(

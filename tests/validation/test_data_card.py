@@ -11,7 +11,8 @@ import pytest
 from corpus import encode, good_samples
 from dcr.data.shards import Sample, write_shard
 from dcr.validation.captions import Counting
-from dcr.validation.data_card import Declared, describe_data, render_data_card
+from dcr.validation.data_card import Declared, describe_data
+from dcr.validation.data_card_text import render_data_card
 from dcr.validation.judging import summarize
 from dcr.validation.measuring import measure_shard
 from validation_tables import LIMITS, POLICIES, judged
@@ -20,6 +21,7 @@ HOSTILE = "[x](http://evil) | <script>alert(1)</script> `"
 EXPECTATIONS = {
     "results": [
         {
+            "source": "shards",
             "expectation": "expect_it",
             "kwargs": {"column": "status"},
             "severity": "critical",
@@ -34,7 +36,8 @@ def declared(**changes):
     usual = {
         "recipe": "mine",
         "licence": None,
-        "sources": ["data/01_raw/mine", "s3://bucket/{000..009}.tar"],
+        "sources": {"shards": ["data/01_raw/mine", "s3://bucket/{000..009}.tar"]},
+        "weights": {"shards": 1.0},
         "limits": {"min_image_size": 32, "tokenizer": None},
         "policies": POLICIES,
         "counting": Counting("clip", "clip", "none", 7),
@@ -132,7 +135,7 @@ def test_a_licence_that_nobody_declared_is_told_as_such(tables, record):
 
 
 def test_foreign_words_are_no_markup(tables):
-    hostile = declared(recipe=HOSTILE, licence=HOSTILE, sources=[HOSTILE])
+    hostile = declared(recipe=HOSTILE, licence=HOSTILE, sources={"shards": [HOSTILE]})
     card = render_data_card(describe_data(hostile, tables, summarize(tables), EXPECTATIONS))
     outside_of_code = re.sub(r"(`+) ?.*?\1", "", card)
     assert "<script>" not in outside_of_code
@@ -144,4 +147,4 @@ def test_of_data_without_an_accepted_sample_there_is_a_card_too(tmp_path):
     none = judged(tmp_path / "tables", measure_shard(path, "0", LIMITS))
     card = render_data_card(describe_data(declared(), none, summarize(none), {"results": []}))
     assert "0 of 1 samples" in card
-    assert "All expectations of the recipe's suite hold." in card
+    assert "All expectations of the recipe hold." in card

@@ -16,7 +16,7 @@ from dcr.validation.judging import plan_judging, summarize
 from dcr.validation.likenesses import Likenesses
 from dcr.validation.measuring import plan_measuring
 from dcr.validation.reasons import REASONS, SHARD_REASONS
-from dcr.validation.tables import SampleTables, write_tables
+from dcr.validation.tables import PLAIN, SampleTables, write_tables
 from dcr.validation.workers import Workers
 from picture_cases import DEEP, PIXELS, with_orientation, write_png
 from validation_tables import LIMITS, NO_EVALUATION, NO_LIMITS, POLICIES
@@ -125,7 +125,8 @@ def validate(folder: Path) -> SampleTables:
     warned = {"tar_damaged": "warn", "shard_interrupted": "warn", "animated": "reject"}
     samples = SampleTables(folder / "samples")
     unasked = Likenesses(None, samples, NO_LIMITS)
-    plan = plan_judging(samples, NO_EVALUATION, 8, POLICIES | warned, unasked)
+    sources = {record["shard"]: PLAIN for record in samples.records()}
+    plan = plan_judging(samples, NO_EVALUATION, 8, POLICIES | warned, unasked, sources)
     write_tables(folder / "judged", plan)
     return SampleTables(folder / "judged")
 

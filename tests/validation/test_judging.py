@@ -161,7 +161,10 @@ def test_the_summary_adds_up_and_so_does_what_is_selected(tmp_path):
         shard("c", findings=["shard_empty"]),
     ]
     tables = judged(tmp_path, *shards)
-    assert summarize(tables) == {
+    found = summarize(tables)
+    own = found.pop("sources")["shards"]
+    assert own == {name: found[name] for name in own}
+    assert found == {
         "shards": 3, "samples": 3, "accepted": 2, "rejected": 1, "unreadable_bytes": 100,
         "reasons": {"caption_missing": 1, "image_corrupt": 1, "shard_empty": 1, "tar_damaged": 1},
         "accepted_sha256": sha256(f"0 {sha256('h0')}\n2 {sha256('h2')}\n"),
@@ -235,3 +238,28 @@ def test_tables_without_samples_are_judged(tmp_path):
     tables = judged(tmp_path, shard("a", findings=["shard_empty"]), distance=4)
     assert summarize(tables)["samples"] == 0
     assert np.concatenate([t["key"].to_pylist() for t in select(tables, "accepted")]).size == 0
+
+
+def test_each_source_has_its_own_counts_and_its_rows_say_which_they_are_of(tmp_path):
+    shards = [
+        shard("a", ("0", "h0", []), ("1", "h1", ["image_corrupt"])),
+        shard("b", ("2", "h2", ["caption_missing"])),
+        shard("c", ("3", "h0", []), findings=["tar_damaged"], unreadable_bytes=100),
+    ]
+    tables = judged(tmp_path, *shards, sources={"a": "one", "b": "two", "c": "two"})
+    found = summarize(tables)
+    assert found["sources"] == {
+        "one": {
+            "shards": 1, "samples": 2, "accepted": 1, "rejected": 1, "unreadable_bytes": 0,
+            "reasons": {"image_corrupt": 1},
+        },
+        "two": {
+            "shards": 2, "samples": 2, "accepted": 1, "rejected": 1, "unreadable_bytes": 100,
+            "reasons": {"caption_missing": 1, "exact_duplicate": 1, "tar_damaged": 1},
+        },
+    }  # fmt: skip
+    assert found["reasons"] == {
+        "caption_missing": 1, "exact_duplicate": 1, "image_corrupt": 1, "tar_damaged": 1,
+    }  # fmt: skip
+    assert tables.frame()["source"].tolist() == ["one", "one", "two", "two"]
+    assert tables.frame(["key"], "two")["key"].tolist() == ["2", "3"]

@@ -13,9 +13,10 @@ from dcr.validation.reasons import REASONS
 from validation_tables import LIMITS, POLICIES, judged
 
 EXPECTATIONS = {
-    "suite": "samples",
     "results": [
         {
+            "source": "shards",
+            "suite": "samples",
             "expectation": "expect_it",
             "kwargs": {"column": "status"},
             "severity": "critical",

@@ -15,6 +15,7 @@ from dcr.alignment.contrast import Contrast
 from dcr.progress import show_progress
 from dcr.seeds import derive_seed
 from dcr.training.data import StepSampler
+from dcr.training.mixture import Source
 
 Pairs = tuple[np.ndarray, np.ndarray]
 """Unit embeddings of images and of their captions, (N, d) float32 each."""
@@ -79,7 +80,10 @@ def fit_text_map(
     best = identity.cpu()
     best_step = 0
     sampler = StepSampler(
-        range(len(pairs[0])), size, derive_seed(options.seed, "text map"), range(options.steps)
+        [Source(range(len(pairs[0])))],
+        size,
+        derive_seed(options.seed, "text map"),
+        range(options.steps),
     )
     for step, places in enumerate(
         show_progress(sampler, desc="fit text map", unit="step", leave=False), start=1

@@ -14,6 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 from dcr.errors import UserError
 from dcr.parameters import RecipeGlobals, check_globals
 from dcr.parameters.conf_files import check_names, explain_file, explain_values, read_mapping, shown
+from dcr.parameters.sources import check_one_of_both, with_sources
 
 DEMO = "demo"
 """The recipe that the default environment, ``local``, runs and changes for one machine."""
@@ -40,7 +41,8 @@ class RecipeConfigLoader(OmegaConfigLoader):
         # read here after another recipe was opened would hold the other's values.
         self._register_globals_resolver()
         try:
-            return super().__getitem__(key)
+            found = super().__getitem__(key)
+            return with_sources(found) if key == "globals" else found
         except OmegaConfBaseException as exc:
             paths = [
                 p
@@ -133,7 +135,7 @@ class RecipeConfigLoader(OmegaConfigLoader):
         found: dict[Path, Any] = {}
         for folder in reversed(self._with_demo(Path(conf_path))):
             try:
-                found |= super()._read_dir_configs(str(folder), *arguments, **options)
+                own = super()._read_dir_configs(str(folder), *arguments, **options)
             except MissingConfigException as exc:
                 raise UserError(
                     f"{shown(folder)} is not a folder with configuration: check --env and"
@@ -143,9 +145,29 @@ class RecipeConfigLoader(OmegaConfigLoader):
                 if (reason := explain_file(folder)) is None:
                     raise
                 raise UserError(reason) from exc
+            _take_place_of_shards(found, own)
+            found |= own
             for path, content in found.items():
                 check_names(path, content)
         return found
+
+
+def _take_place_of_shards(extended: dict[Path, Any], own: dict[Path, Any]) -> None:
+    """Let a recipe's ``sources`` take the place of the ``shards`` it would inherit, or the reverse.
+
+    Args:
+        extended: content of the files of recipes that it extends, which is changed.
+        own: of its own files.
+    """
+    for path, content in own.items():
+        if Path(path).name != GLOBALS or not content:
+            continue
+        check_one_of_both(content, shown(Path(path)))
+        for key, other in (("sources", "shards"), ("shards", "sources")):
+            if content.get(key) is not None:
+                for inherited in extended.values():
+                    if inherited and other in inherited:
+                        del inherited[other]
 
 
 def _lineage(folder: Path) -> list[Path]:

@@ -43,7 +43,12 @@ def data_paths(entry: dict[str, Any]) -> list[str]:
     for key in ("filepath", "path", "source"):
         places += entry[key] if isinstance(entry.get(key), list) else [entry.get(key)]
     places += [item.get("path") for item in entry.get("sets", []) if not _is_a_task(item)]
-    places += list(entry.get("sources", {}).values())
+    sources = entry.get("sources", {})
+    places += (
+        [source["expectations"] for source in sources]
+        if isinstance(sources, list)
+        else list(sources.values())
+    )
     return [path for place in places if (path := local_path(place)) is not None]
 
 
@@ -163,6 +168,8 @@ class Recipe:
             for key in keys
             for name in _GLOBAL.findall(yaml.safe_dump(self._keys[path][key], width=1000))
         }
+        if "sources" in globals_read:  # which plain shards are one of, with the recipe's suite
+            globals_read |= {"shards", "expectations"}
         for path, keys in self._keys.items():
             if path.name == "globals.yml" and (hits := keys.keys() & globals_read):
                 found[path] = hits

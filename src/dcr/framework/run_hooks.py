@@ -143,6 +143,8 @@ def _given_paths(recipe: Mapping[str, Any], project: Path) -> Iterator[tuple[str
         values = recipe.get(name) or []
         for value in values if isinstance(values, list) else [values]:
             yield from _local(name, value, project)
+    for source in recipe.get("sources") or []:
+        yield from _local("expectations", source["expectations"], project)
     for entry in recipe.get("more_sets") or []:
         if "path" in entry:  # what an entry lacks, its dataset tells
             yield from _local(f"more_sets:{entry.get('name')}", entry["path"], project)

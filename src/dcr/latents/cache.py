@@ -18,7 +18,7 @@ from dcr.errors import UserError
 from dcr.fingerprints import json_hash
 from dcr.latents.encoding import from_stored
 from dcr.latents.format import DamagedShardError, ShardRecord, check_bytes, read_index, read_record
-from dcr.latents.plan_file import read_plan
+from dcr.latents.plan_file import Sources, read_plan, sources_of_shards
 from dcr.progress import show_progress
 
 _REPAIRS = {
@@ -44,6 +44,7 @@ class LatentCache(Sequence[dict[str, Any]]):
 
     Attributes:
         settings: what decides about the latents, the samples apart.
+        sources: that the shards are of, see `dcr.latents.plan_file`.
 
     Raises:
         UserError: a shard that was planned is missing, cut short, or made with other settings.
@@ -54,6 +55,8 @@ class LatentCache(Sequence[dict[str, Any]]):
         plan = read_plan(folder, pipeline)
         self._pipeline = pipeline
         self.settings: dict[str, Any] = plan["settings"]
+        self.sources: Sources = plan["sources"]
+        self._source_of = sources_of_shards(self.sources)
         self.shards = [self.folder / f"{name}.tar" for name in sorted(plan["shards"])]
         try:
             self._records = [read_record(shard) for shard in self.shards]
@@ -129,6 +132,15 @@ class LatentCache(Sequence[dict[str, Any]]):
         """Return the key of the sample at ``position``."""
         key: bytes = self._find(position)[1]["key"]
         return key.decode("utf-8", "surrogateescape")
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """The sources that the samples are of, by name, and how often each is drawn from."""
+        return {name: source["weight"] for name, source in sorted(self.sources.items())}
+
+    def source(self, position: int) -> str:
+        """Return the name of the source of the sample at ``position``."""
+        return self._source_of[self.shards[self._find(position)[0]].stem]
 
     def shard_keys(self) -> dict[str, str]:
         """Return by a shard's name its key, which stands for all that its bytes depend on."""

@@ -14,7 +14,7 @@ from dcr.fingerprints import json_hash
 from dcr.latents.cache import LatentCache
 from dcr.latents.cropping import CropTask, load_crops
 from dcr.latents.options import LatentOptions
-from dcr.latents.plan_file import read_plan, write_plan
+from dcr.latents.plan_file import Sources, read_plan, sources_of_shards, write_plan
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,6 +42,7 @@ def write_online(
     keys: dict[str, str],
     settings: dict[str, Any],
     options: LatentOptions,
+    sources: Sources,
 ) -> None:
     """Write what `OnlineLatents` reads.
 
@@ -53,12 +54,13 @@ def write_online(
             samples depend on.
         settings: what decides about the latents, the samples apart.
         options: what is asked of them.
+        sources: that the shards are of.
     """
     with atomic_path(folder / SAMPLES_NAME) as temporary:
         samples[list(_COLUMNS)].to_parquet(temporary, index=False)
         listed = {"options": asdict(options), "samples": sha256_file(temporary)}
     shards = {name: {"path": path, "key": keys[name]} for name, path in paths.items()}
-    write_plan(folder, "online", settings | listed, shards)
+    write_plan(folder, "online", settings | listed, shards, sources)
 
 
 class OnlineLatents(Sequence[dict[str, Any]]):
@@ -69,6 +71,7 @@ class OnlineLatents(Sequence[dict[str, Any]]):
 
     Attributes:
         settings: what decides about the latents, the samples apart.
+        sources: that the shards are of, see `dcr.latents.plan_file`.
 
     Raises:
         UserError: its files are damaged.
@@ -80,6 +83,8 @@ class OnlineLatents(Sequence[dict[str, Any]]):
         self.folder = Path(folder)
         plan = read_plan(folder)
         self.settings: dict[str, Any] = plan["settings"]
+        self.sources: Sources = plan["sources"]
+        self._source_of = sources_of_shards(self.sources)
         try:
             if sha256_file(self.folder / SAMPLES_NAME) != self.settings["samples"]:
                 raise ValueError("it is not the list that the plan was written with")
@@ -135,6 +140,15 @@ class OnlineLatents(Sequence[dict[str, Any]]):
         """Return the key of the sample at ``position``."""
         key: str = self._samples["key"][position]
         return key
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """The sources that the samples are of, by name, and how often each is drawn from."""
+        return {name: source["weight"] for name, source in sorted(self.sources.items())}
+
+    def source(self, position: int) -> str:
+        """Return the name of the source of the sample at ``position``."""
+        return self._source_of[self._samples["shard"][position]]
 
     def content_hash(self) -> str:
         """Return the hex sha256 over every sample's key and image hash, in order."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,8 @@ from dcr.latents.keys import latent_settings, shard_key
 from dcr.latents.making import encode_shards
 from dcr.latents.online import write_online
 from dcr.latents.options import LatentOptions
-from dcr.latents.plan_file import write_plan
+from dcr.latents.plan_file import Sources, write_plan
+from dcr.latents.planned import make_task, plan_sources
 from dcr.latents.writing import check_free_space, clean_stop, is_current, remove_strangers
 from dcr.progress import show_progress
 from dcr.ranks import read_ranks
@@ -43,21 +44,24 @@ def plan_latents(
     options: LatentOptions,
     rank: int = 0,
     num_ranks: int = 1,
+    weights: Mapping[str, float] | None = None,
 ) -> LatentPlan:
     """Return what is to be encoded; nothing is read or computed yet but the VAE's hash.
 
     Args:
         manifest: accepted samples with columns ``shard``, ``offset`` (in the tar), ``sha256``,
-            ``key``, ``caption``.
+            ``key``, ``caption``, ``source``.
         shards: paths or URLs of the input shards; a latent shard is named like its input.
         diffusion: whose VAE is to encode.
         options: how samples become crops and moments.
         rank, num_ranks: this process's share of the shards: every num_ranks-th, from the rank-th
             on.
 
+        weights: of each source, by name, > 0; None for 1 each.
+
     Raises:
-        UserError: the manifest is empty, or names a shard that is not there; or there is no such
-            rank.
+        UserError: the manifest is empty, names a shard that is not there, or has no sample of a
+            source; or there is no such rank.
     """
     if manifest.empty:
         raise UserError(
@@ -77,8 +81,11 @@ def plan_latents(
     settings = latent_settings(options, diffusion.vae)
     tables = {str(name): rows for name, rows in samples.groupby("shard")}
     keys = {name: shard_key(settings, rows) for name, rows in tables.items()}
-    tasks = {name: _make_task(paths[name], rows) for name, rows in tables.items()}
-    return LatentPlan(samples, tasks, keys, settings, options, diffusion.vae, rank, num_ranks)
+    tasks = {name: make_task(paths[name], rows) for name, rows in tables.items()}
+    sources = plan_sources(samples, weights)
+    return LatentPlan(
+        samples, tasks, keys, settings, options, diffusion.vae, rank, num_ranks, sources
+    )
 
 
 def pick_rank(rank: int, num_ranks: int) -> tuple[int, int]:
@@ -98,6 +105,7 @@ class LatentPlan:
         options: how samples become crops and moments.
         vae: in float32.
         rank, num_ranks: this process's share of the shards.
+        sources: that the shards are of.
     """
 
     samples: pd.DataFrame
@@ -108,6 +116,7 @@ class LatentPlan:
     vae: AutoencoderKL
     rank: int
     num_ranks: int
+    sources: Sources
 
     @property
     def crop_shape(self) -> tuple[int, int, int, int]:
@@ -143,7 +152,13 @@ class LatentPlan:
             if self.options.mode == "online":
                 paths = {name: task.shard for name, task in self.tasks.items()}
                 return write_online(
-                    folder, self.samples, paths, self.keys, self.settings, self.options
+                    folder,
+                    self.samples,
+                    paths,
+                    self.keys,
+                    self.settings,
+                    self.options,
+                    self.sources,
                 )
             stale = [
                 name
@@ -164,7 +179,7 @@ class LatentPlan:
         """Say what will be done, write the plan, and remove what belongs to no shard any more."""
         self._log(folder, stale)
         check_free_space(folder, {name: self.num_bytes(name) for name in stale})
-        write_plan(folder, "cache", self.settings, self.keys)
+        write_plan(folder, "cache", self.settings, self.keys, self.sources)
         remove_strangers(folder, self.keys, self.rank == 0)
 
     def _log(self, folder: Path, stale: list[str]) -> None:
@@ -233,13 +248,3 @@ def sample_bytes(options: LatentOptions, vae: AutoencoderKL) -> int:
     """
     moments = int(np.prod(moments_shape(options, vae))) * STORED_DTYPES[options.dtype].itemsize
     return int(np.prod(crop_shape(options))) + moments + _OVERHEAD
-
-
-def _make_task(path: str, rows: pd.DataFrame) -> CropTask:
-    offsets = rows["offset"].tolist()
-    captions = [caption if isinstance(caption, str) else None for caption in rows["caption"]]
-    return CropTask(
-        path,
-        dict(zip(offsets, rows["sha256"], strict=True)),
-        dict(zip(offsets, captions, strict=True)),
-    )

@@ -10,10 +10,12 @@ from dcr.errors import UserError
 from dcr.files import atomic_path
 
 PLAN_NAME = "plan.json"
+Sources = dict[str, dict[str, Any]]
+"""By source its ``weight``, and ``shards``, a list of their names."""
 
 
 def read_plan(folder: str | Path, pipeline: str = "latents") -> dict[str, Any]:
-    """Return what the folder is to hold: ``mode``, ``settings``, and ``shards`` with their keys.
+    """Return what the folder is to hold: ``mode``, ``settings``, ``shards``, ``sources``.
 
     Args:
         folder: where the shards lie, or are to lie.
@@ -24,7 +26,7 @@ def read_plan(folder: str | Path, pipeline: str = "latents") -> dict[str, Any]:
     """
     try:
         plan = json.loads((Path(folder) / PLAN_NAME).read_text(encoding="utf-8"))
-        return {name: plan[name] for name in ("mode", "settings", "shards")}
+        return {name: plan[name] for name in ("mode", "settings", "shards", "sources")}
     except FileNotFoundError as exc:
         raise UserError(
             f"{folder}: no shards; make them with `kedro run --pipelines {pipeline}`"
@@ -36,7 +38,9 @@ def read_plan(folder: str | Path, pipeline: str = "latents") -> dict[str, Any]:
         ) from exc
 
 
-def write_plan(folder: Path, mode: str, settings: dict[str, Any], shards: dict[str, Any]) -> None:
+def write_plan(
+    folder: Path, mode: str, settings: dict[str, Any], shards: dict[str, Any], sources: Sources
+) -> None:
     """Write what `read_plan` reads.
 
     Args:
@@ -44,7 +48,17 @@ def write_plan(folder: Path, mode: str, settings: dict[str, Any], shards: dict[s
         mode: ``cache`` or ``online``.
         settings: what decides about the latents, the samples apart.
         shards: by name, their keys; in mode ``online`` path and key of each input shard.
+        sources: that the shards are of.
     """
-    plan = {"mode": mode, "settings": settings, "shards": shards}
+    plan = {"mode": mode, "settings": settings, "shards": shards, "sources": sources}
     with atomic_path(folder / PLAN_NAME) as temporary:
         temporary.write_text(json.dumps(plan, indent=1, sort_keys=True), encoding="utf-8")
+
+
+def sources_of_shards(sources: Sources) -> dict[str, str]:
+    """Return by a shard's name the source that it is of.
+
+    Args:
+        sources: as `read_plan` returns them.
+    """
+    return {shard: name for name, source in sources.items() for shard in source["shards"]}

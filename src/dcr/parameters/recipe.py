@@ -9,6 +9,7 @@ from pydantic import Field, field_validator
 
 from dcr.data.remote import check_url
 from dcr.parameters.section import Checked, Section, build
+from dcr.parameters.sources import Source, check_names
 
 _PLAIN = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,62}[A-Za-z0-9_-])?")
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
@@ -20,13 +21,13 @@ class RecipeParameters(Section):
     name: str
     licence: str | None
     data_licence: str | None
-    shards: str | list[str]
+    sources: list[Source]
     backbone: str
 
     @property
-    def sources(self) -> list[str]:
-        """The shards as the recipe writes them, one pattern or several."""
-        return [self.shards] if isinstance(self.shards, str) else self.shards
+    def weights(self) -> dict[str, float]:
+        """How often each source is drawn from, by name."""
+        return {source.name: source.weight for source in self.sources}
 
     def with_licence(self, models: dict[str, Any], backbone: str) -> RecipeParameters:
         """Return these parameters with the licence of the weights that go in, else ``unknown``.
@@ -45,6 +46,7 @@ class RecipeGlobals(Checked):
 
     DATA: ClassVar[tuple[str, ...]] = (
         "shards",
+        "sources",
         "backbone",
         "diffusion",
         "mmvp_vlm",
@@ -56,6 +58,7 @@ class RecipeGlobals(Checked):
     extends: str | None = None
     recipe: str
     pipelines: list[str] = Field(min_length=1)
+    sources: list[Source]
     shards: Any
     expectations: str = Field(min_length=1)
     published: str = Field(min_length=1)
@@ -77,6 +80,11 @@ class RecipeGlobals(Checked):
                 " which a dot neither begins nor ends it"
             )
         return name
+
+    @field_validator("sources")
+    @classmethod
+    def _have_names_of_their_own(cls, sources: list[Source]) -> list[Source]:
+        return check_names(sources)
 
     @field_validator("shards")
     @classmethod

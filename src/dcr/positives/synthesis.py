@@ -126,7 +126,7 @@ class SynthesisPlan:
             self.options.num_candidates, len(self.latents), count, len(stale),
         )  # fmt: skip
         check_free_space(folder, {name: self._num_bytes(name) for name in stale}, PIPELINE)
-        write_plan(folder, "cache", self.settings, self.keys)
+        write_plan(folder, "cache", self.settings, self.keys, self.latents.sources)
         remove_strangers(folder, self.keys, self.rank == 0)
         if self.rank == 0:
             current = {self._parts(folder, name) for name in stale}

@@ -22,16 +22,25 @@ PANELS = {
 }
 """Columns of a loss log, and the titles of their panels."""
 
+SOURCE_PANELS = {
+    "similarity_view": "Similarity to the view, by source",
+    "similarity_target": "Similarity to the noise, by source",
+    "similarity_negative": "Similarity to negatives, by source",
+}
+"""Of a mixture: columns are ``<name>/<source>``."""
+
 
 def plot_contrast(losses: Mapping[str, pd.DataFrame], window: int) -> go.Figure:
     """Draw each diagnostic of the contrast over the steps, one panel each, one line a run.
 
     Args:
-        losses: by run, one row a logged step with ``step`` and those columns of `PANELS` that were
-            measured, empty on rows where they were not. Without any the figure is empty.
+        losses: by run, one row a logged step with ``step`` and those columns of `PANELS` and
+            `SOURCE_PANELS` that were measured, empty on rows where they were not. Without any the
+            figure is empty.
         window: rows of the rolling median that is drawn.
     """
-    panels = [name for name in PANELS if any(name in frame for frame in losses.values())]
+    drawn = {name: _columns(losses, name) for name in PANELS | SOURCE_PANELS}
+    panels = [name for name, found in drawn.items() if found]
     if not panels:
         return go.Figure()
     columns = min(3, len(panels))
@@ -39,24 +48,32 @@ def plot_contrast(losses: Mapping[str, pd.DataFrame], window: int) -> go.Figure:
     figure = make_subplots(
         rows=rows,
         cols=columns,
-        subplot_titles=[PANELS[name] for name in panels],
+        subplot_titles=[(PANELS | SOURCE_PANELS)[name] for name in panels],
         vertical_spacing=0.2,
         horizontal_spacing=0.08,
     )
     shown: set[str] = set()
     for place, name in enumerate(panels):
-        for run, frame in losses.items():
-            if name in frame:
-                line = _line(
-                    run, frame.dropna(subset=[name]), name, window, show_legend=run not in shown
-                )
-                figure.add_trace(line, row=place // columns + 1, col=place % columns + 1)
-                shown.add(run)
+        for run, column in drawn[name]:
+            measured = losses[run].dropna(subset=[column])
+            line = _line(run, measured, column, window, show_legend=run not in shown)
+            figure.add_trace(line, row=place // columns + 1, col=place % columns + 1)
+            shown.add(run)
     figure.update_layout(**layout(height=280 * rows + 40))
     figure.update_layout(margin={"b": 100}, legend={"y": -0.12, "yanchor": "top"})
     figure.update_xaxes(**axis()).update_yaxes(**axis())
     figure.update_xaxes(title="step", row=rows)
     return write_single_points(figure)
+
+
+def _columns(losses: Mapping[str, pd.DataFrame], name: str) -> list[tuple[str, str]]:
+    """Return run and column of each line of a panel."""
+    return [
+        (run, column)
+        for run, frame in losses.items()
+        for column in frame
+        if column == name or (name in SOURCE_PANELS and column.startswith(f"{name}/"))
+    ]
 
 
 def _line(
@@ -68,6 +85,8 @@ def _line(
         if every_step
         else measured[name]
     )
+    source = name.partition("/")[2]
+    label = f"{run_name(run)}, {source}" if source else run_name(run)
     return go.Scatter(
         x=measured["step"],
         y=values,
@@ -76,5 +95,5 @@ def _line(
         showlegend=show_legend,
         mode="lines" if every_step else "lines+markers",
         line={"color": colour(run), "width": 2},
-        hovertemplate="step %{x}: %{y:.3f}<extra>" + run_name(run) + "</extra>",
+        hovertemplate="step %{x}: %{y:.3f}<extra>" + label + "</extra>",
     )

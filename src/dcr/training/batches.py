@@ -61,7 +61,8 @@ class Batch:
     base_features: the base encoder's, (B, d), None where they are not used. clip_features: the same
     encoder's of images and of first views, (B, d) each, to resample by, None likewise. signal_seed:
     for signals that draw, the same in all processes. Where there are made positives, they are the
-    last view.
+    last view. source_names, sources: of a mixture, its names and each sample's place among them,
+    (B,) int64; None where there is one source.
     """
 
     keys: list[str]
@@ -75,6 +76,8 @@ class Batch:
     base_features: torch.Tensor | None = None
     clip_features: tuple[torch.Tensor, torch.Tensor] | None = None
     signal_seed: int = 0
+    source_names: list[str] | None = None
+    sources: torch.Tensor | None = None
 
 
 class Draws:
@@ -167,6 +170,8 @@ def make_batch(
         else None,
         negatives=_draw_negatives(len(mean), draws, batches) if batches.negatives_count else None,
         signal_seed=derive_seed(seed, "signal", step),
+        source_names=collated.get("source_names"),
+        sources=None if "sources" not in collated else collated["sources"].to(device),
     )
 
 

@@ -1,11 +1,9 @@
-"""Which samples a step sees: the order of all, and each process's share of it.
-
-The order is derived from the seed alone.
-"""
+"""Which samples a step sees: each process's share of the order of all, see `Order`."""
 
 from __future__ import annotations
 
 import signal
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -13,10 +11,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from dcr.errors import UserError
 from dcr.latents import LatentCache, OnlineLatents
 from dcr.latents.loading import load_ahead
-from dcr.seeds import derive_seed, numpy_generator
+from dcr.seeds import derive_seed
 from dcr.training.distributed.processes import Processes
+from dcr.training.mixture import Order, Source
 
 Collated = dict[str, Any]
 """What `collate` makes of samples: arrays and keys by name."""
@@ -43,6 +43,44 @@ def split_positions(
     ]
 
 
+def split_sources(latents: LatentCache | OnlineLatents, positions: list[int]) -> list[Source]:
+    """Return the sources of samples, by name.
+
+    Args:
+        latents: all samples, with their sources.
+        positions: of those to train on, in order.
+
+    Raises:
+        UserError: a source has none of them.
+    """
+    found: dict[str, list[int]] = {name: [] for name in latents.weights}
+    for position in positions:
+        found[latents.source(position)].append(position)
+    for name, own in found.items():
+        if not own:
+            raise UserError(
+                f"source {name} of {latents.folder} has no sample to train on, but a weight:"
+                " leave it out of `sources`, or bring more of its data"
+            )
+    return [Source(own, name, latents.weights[name]) for name, own in found.items()]
+
+
+def in_turn(latents: LatentCache | OnlineLatents, positions: list[int]) -> list[int]:
+    """Return the positions so that the sources take turns; of one source they stay as they are.
+
+    Args:
+        latents: all samples, with their sources.
+        positions: of some of them.
+    """
+    turns: Counter[str] = Counter()
+    places = []
+    for position in positions:
+        name = latents.source(position)
+        places.append((turns[name], name, position))
+        turns[name] += 1
+    return [position for *_, position in sorted(places)]
+
+
 class WithCandidates:
     """Samples with one positive that was made of each, another one every epoch.
 
@@ -61,6 +99,15 @@ class WithCandidates:
     def __getitem__(self, place: int | tuple[int, int]) -> Collated:
         return {**self._latents[place], "candidate": self._candidates[place]["crop"]}
 
+    @property
+    def weights(self) -> dict[str, float]:
+        """See `dcr.latents.LatentCache.weights`."""
+        return self._latents.weights
+
+    def source(self, position: int) -> str:
+        """Return the name of the source of the sample at ``position``."""
+        return self._latents.source(position)
+
 
 Samples = LatentCache | OnlineLatents | WithCandidates
 """What batches are loaded from: by place, or by place and epoch."""
@@ -69,12 +116,12 @@ Samples = LatentCache | OnlineLatents | WithCandidates
 class StepSampler:
     """A sampler of batches: yields (position, epoch) of each sample of each step in ``steps``.
 
-    Batches follow each other through a fresh permutation every epoch; a batch may span two epochs,
-    so every sample is seen equally often. Of ``num_processes`` with ``batch_size`` each, every one
-    takes its own piece of the same order.
+    Batches follow each other through the order of `Order`; a batch may span two epochs, so every
+    sample of a source is seen equally often. Of ``num_processes`` with ``batch_size`` each, every
+    one takes its own piece of the same order.
 
     Args:
-        positions: of the samples to draw from.
+        sources: to draw from.
         batch_size: samples of one process in one step.
         seed: of the order.
         steps: numbers of the micro-steps, from 0.
@@ -87,7 +134,7 @@ class StepSampler:
 
     def __init__(
         self,
-        positions: Sequence[int],
+        sources: Sequence[Source],
         batch_size: int,
         seed: int,
         steps: range,
@@ -95,7 +142,7 @@ class StepSampler:
         num_processes: int = 1,
         first_place: int | None = None,
     ) -> None:
-        self.positions = positions
+        self.sources = sources
         self.batch_size = batch_size
         self.seed = seed
         self.steps = steps
@@ -109,19 +156,10 @@ class StepSampler:
         return len(self.steps)
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        epoch = -1
-        order = np.empty(0, dtype=int)
+        order = Order(self.sources, self.seed)
         for number in range(len(self.steps)):
-            batch = []
             first = self.first_place + (number * self.num_processes + self.rank) * self.batch_size
-            for place in range(first, first + self.batch_size):
-                if place // len(self.positions) != epoch:
-                    epoch = place // len(self.positions)
-                    order = numpy_generator(self.seed, "order", epoch).permutation(
-                        len(self.positions)
-                    )
-                batch.append((self.positions[order[place % len(self.positions)]], epoch))
-            yield batch
+            yield [order[place] for place in range(first, first + self.batch_size)]
 
 
 def collate(samples: list[dict[str, Any]]) -> Collated:
@@ -150,7 +188,7 @@ def collate(samples: list[dict[str, Any]]) -> Collated:
 
 def iterate_batches(
     latents: Samples,
-    positions: Sequence[int],
+    sources: Sequence[Source],
     batch_size: int,
     seed: int,
     steps: range,
@@ -162,13 +200,13 @@ def iterate_batches(
 
     Args:
         latents: where the samples are read.
-        positions, batch_size, seed, steps, first_place: see `StepSampler`.
+        sources, batch_size, seed, steps, first_place: see `StepSampler`.
         num_workers: processes that read ahead, whose number changes nothing else; 0 reads in this
             one.
         processes: that train together.
     """
     sampler = StepSampler(
-        positions, batch_size, seed, steps, processes.rank, processes.count, first_place
+        sources, batch_size, seed, steps, processes.rank, processes.count, first_place
     )
     return load_ahead(
         partial(_load_batch, latents),
@@ -180,7 +218,12 @@ def iterate_batches(
 
 
 def _load_batch(latents: Samples, places: list[tuple[int, int]]) -> Collated:
-    return collate([latents[place] for place in places])
+    collated = collate([latents[place] for place in places])
+    if len(latents.weights) > 1:
+        names = list(latents.weights)
+        numbers = [names.index(latents.source(position)) for position, _ in places]
+        collated |= {"source_names": names, "sources": torch.tensor(numbers)}
+    return collated
 
 
 def _ignore_sigterm(worker: int) -> None:

@@ -64,6 +64,7 @@ def input_hashes(
 ) -> dict[str, str]:
     """Return hashes of the data and of the frozen models; take them before training casts the UNet.
 
+    Of several sources, which samples they have and how often they are drawn from counts too.
     Weights alone do not tell a model: the last two hashes are of what decides about its outputs
     beside them.
 
@@ -72,7 +73,8 @@ def input_hashes(
         backbone: the CLIP model as it was loaded.
         diffusion: as it was loaded, in float32.
     """
-    return {
+    drawn = {"mixture": json_hash(latents.sources)} if len(latents.sources) > 1 else {}
+    return drawn | {
         "data": latents.fingerprint(),
         "samples": latents.content_hash(),
         "backbone": weights_hash(backbone.model),

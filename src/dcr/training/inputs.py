@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 
 from dcr.errors import UserError
@@ -47,6 +49,28 @@ def check_device(execution: Execution, device: torch.device) -> None:
             "training.execution.cuda_graphs needs a CUDA device, and training computes on"
             f" {device}: set it to false, or device in globals.yml to cuda"
         )
+
+
+def check_mixture(latents: LatentCache | OnlineLatents, weights: Mapping[str, float]) -> None:
+    """Refuse latents that were planned for other sources or weights than the recipe's.
+
+    Args:
+        latents: samples to train on, with their sources.
+        weights: by source, how often the recipe draws from it.
+
+    Raises:
+        UserError: they differ.
+    """
+    if latents.weights != dict(weights):
+        raise UserError(
+            f"{latents.folder} is of sources {_tell(latents.weights)}, the recipe names"
+            f" {_tell(weights)}; run `kedro run --pipelines validation,latents`, which encodes only"
+            " what is new"
+        )
+
+
+def _tell(weights: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} ({weight:g})" for name, weight in sorted(weights.items()))
 
 
 def check_candidates(latents: LatentCache | OnlineLatents, candidates: LatentCache) -> None:

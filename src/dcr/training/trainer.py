@@ -21,6 +21,8 @@ from dcr.training.data import Collated, Samples, iterate_batches
 from dcr.training.distributed.processes import alone
 from dcr.training.distributed.sharding import local_shard, shard
 from dcr.training.guards import IgnoredCondition, check_end, check_sizes, count_skipped
+from dcr.training.mixture import Source
+from dcr.training.objectives import of_sources
 from dcr.training.runs import RunResult
 from dcr.training.state import restore_state, training_state
 from dcr.training.step import MicroStep
@@ -39,7 +41,7 @@ class Trainer:
     Args:
         micro_step: computes gradients of the model that is trained; frozen parts carry no optimizer
             state.
-        positions: of the samples in ``latents`` to train on.
+        sources: of the samples in ``latents`` to train on.
         validate: returns the noise error on a fixed held-out set, called every
             ``held_out.every_steps``.
         checkpoints: where to go on from and to save; None keeps nothing.
@@ -54,7 +56,7 @@ class Trainer:
         self,
         micro_step: MicroStep,
         latents: Samples,
-        positions: list[int],
+        sources: list[Source],
         validate: Callable[[], float],
         checkpoints: Checkpoints | None,
         watch: Callable[[dict[str, nn.Parameter]], Monitor],
@@ -63,12 +65,12 @@ class Trainer:
         self.processes = micro_step.processes
         self._step_samples = run.stage.train_batch_size * self.processes.count
         columns = self._step_samples if micro_step.contrast.gathers else run.stage.train_batch_size
-        check_sizes(run, self.processes.count, len(positions), columns)
+        check_sizes(run, self.processes.count, sum(len(s.positions) for s in sources), columns)
         self.micro_step = micro_step
         self.model = micro_step.model
         self.scaler = micro_step.precision.scaler
         self.latents = latents
-        self.positions = positions
+        self.sources = sources
         self.validate = validate
         self.checkpoints = checkpoints
         self._cost = None
@@ -127,7 +129,8 @@ class Trainer:
         for step in range(progress.step + 1, run.max_train_steps + 1):
             row, seen = self.optimizer_step(step, batches, rows_per_chunk)
             *values, stops = self.processes.mean([*row.values(), float(stop.requested)])
-            row = dict(zip(row, values, strict=True))
+            means = dict(zip(row, values, strict=True))
+            row = of_sources(means, len(seen) * self.processes.count)
             self.update(row, [key for batch in seen for key in batch.keys], progress)
             # The row's own values are of the whole batch, so they go before the diagnostics'.
             row = self.monitor.diagnose(step, seen[-1], rows_per_chunk) | row
@@ -187,9 +190,8 @@ class Trainer:
     @property
     def _samples_a_step(self) -> int:
         alike = self.run.parameters.takes("sampling")  # all processes read the same samples
-        return (
-            self.run.stage.train_batch_size if alike else self._step_samples
-        ) * self.run.stage.gradient_accumulation_steps
+        size = self.run.stage.train_batch_size if alike else self._step_samples
+        return size * self.run.stage.gradient_accumulation_steps
 
     def batches(self, progress: Progress) -> Iterator[Collated]:
         """Yield this process's batches of all micro-steps that follow ``progress``."""
@@ -198,7 +200,7 @@ class Trainer:
         steps = range(progress.step * count, run.max_train_steps * count)
         return iterate_batches(
             self.latents,
-            self.positions,
+            self.sources,
             run.stage.train_batch_size,
             run.seed,
             steps,

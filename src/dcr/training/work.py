@@ -16,8 +16,15 @@ from dcr.parameters.training.parts import HeldOut
 from dcr.training.batches import Augmentation
 from dcr.training.checkpoints import Checkpoints
 from dcr.training.contrast import Contrast
-from dcr.training.data import Samples, WithCandidates, split_positions
+from dcr.training.data import (
+    Samples,
+    WithCandidates,
+    in_turn,
+    split_positions,
+    split_sources,
+)
 from dcr.training.distributed.processes import Processes, alone
+from dcr.training.mixture import Source
 from dcr.training.model import ConditionModel
 from dcr.training.precision import cast_frozen
 from dcr.training.runs import Run, RunResult
@@ -34,7 +41,7 @@ class Data:
     """What both stages read: cached latents, split by key, and a fixed held-out measurement."""
 
     latents: LatentCache | OnlineLatents
-    positions: list[int]
+    sources: list[Source]
     held_out: HeldOutNoise
     augmentation: Augmentation
     candidates: LatentCache | None = None
@@ -58,7 +65,7 @@ class Data:
                 on, at most.
 
         Raises:
-            UserError: the fraction leaves no sample on one side.
+            UserError: the fraction leaves no sample on one side, or none of a source to train on.
         """
         positions, others = split_positions(latents, held_out.fraction)
         if not positions or not others:
@@ -69,7 +76,7 @@ class Data:
             )
         noise = HeldOutNoise(
             latents,
-            others,
+            in_turn(latents, others),
             diffusion,
             augmentation,
             seed,
@@ -77,7 +84,7 @@ class Data:
             64,
             mask_padding,
         )
-        return cls(latents, positions, noise, augmentation)
+        return cls(latents, split_sources(latents, positions), noise, augmentation)
 
 
 @dataclass
@@ -122,7 +129,7 @@ class Work:
         if self.contrast.synthetic_weight:
             assert data.candidates is not None  # the job read them
             samples = WithCandidates(data.latents, data.candidates)
-        trainer = Trainer(micro_step, samples, data.positions, validate, self.checkpoints, watch)
+        trainer = Trainer(micro_step, samples, data.sources, validate, self.checkpoints, watch)
         with deterministic_algorithms(self.run.parameters.execution.deterministic):
             try:
                 return trainer.fit()

@@ -9,14 +9,13 @@ composition, collection as the source declares it, preprocessing.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow.compute as pc
 
-from dcr.pages.markdown import code, code_cell, text
-from dcr.validation.captions import UNDETERMINED, Counting
+from dcr.validation.captions import Counting
 from dcr.validation.reasons import REASONS
 from dcr.validation.tables import SampleTables
 
@@ -33,9 +32,8 @@ _COLUMNS = [
     "caption_tokens",
     "caption_truncated",
 ]
-_NUM_LANGUAGES = 8
+_OF_SHARDS = ("shard", "source", "num_bytes", "num_samples", "accepted")
 _QUANTILES = (0.05, 0.5, 0.95)
-_FATES = {"reject": "left out", "fail": "stops the run", "warn": "kept and counted"}
 
 
 @dataclass(frozen=True)
@@ -45,7 +43,8 @@ class Declared:
     Attributes:
         recipe: its name.
         licence: of the shards, as their source declares it; None where nobody said.
-        sources: the shards as the recipe writes them, folders, patterns or URLs.
+        sources: by name, their shards as the recipe writes them, folders, patterns or URLs.
+        weights: by source, how often training draws from it.
         limits: those by which samples are measured, by name.
         policies: what follows from each reason.
         counting: of the captions' tokens.
@@ -53,7 +52,8 @@ class Declared:
 
     recipe: str
     licence: str | None
-    sources: list[str]
+    sources: Mapping[str, list[str]]
+    weights: Mapping[str, float]
     limits: Mapping[str, Any]
     policies: Mapping[str, str]
     counting: Counting
@@ -74,11 +74,12 @@ def describe_data(
         expectations: how the suite fared.
 
     Returns:
-        ``recipe``, ``licence``, ``sources``, ``num_bytes`` of all shards, the counts of
-        ``summary``, ``reasons`` (policy, meaning and number of each that was found), ``images`` and
-        ``captions`` of the accepted samples (counts by format, mode and language, quantiles of
-        sizes and lengths, and how many a tokenizer cuts), ``limits``, ``expectations_failed``,
-        ``accepted_sha256``, and ``shards`` (name, bytes, samples, accepted).
+        ``recipe``, ``licence``, ``sources`` (name, shards as written, weight, counts, images and
+        captions of each), ``num_bytes`` of all shards, the counts of ``summary``, ``reasons``
+        (policy, meaning and number of each that was found), ``images`` and ``captions`` of the
+        accepted samples (counts by format, mode and language, quantiles of sizes and lengths, and
+        how many a tokenizer cuts), ``limits``, ``expectations_failed``, ``accepted_sha256``, and
+        ``shards`` (name, source, bytes, samples, accepted).
     """
     records = judged.records()
     reasons = {
@@ -89,28 +90,53 @@ def describe_data(
     return {
         "recipe": declared.recipe,
         "licence": declared.licence or NOT_DECLARED,
-        "sources": declared.sources,
+        "sources": _describe_sources(declared, judged, summary),
         "num_bytes": sum(record["num_bytes"] for record in records),
         **{name: summary[name] for name in ("samples", "accepted", "rejected")},
         "reasons": reasons,
         **_describe_accepted(judged, declared.counting),
         "limits": dict(declared.limits),
         "expectations_failed": [
-            {name: result[name] for name in ("expectation", "kwargs", "severity")}
+            {name: result[name] for name in ("source", "expectation", "kwargs", "severity")}
             for result in failed
         ],
         "accepted_sha256": summary["accepted_sha256"],
         "shards": [
-            {name: record[name] for name in ("shard", "num_bytes", "num_samples", "accepted")}
+            {
+                name: record[name]
+                for name in ("shard", "source", "num_bytes", "num_samples", "accepted")
+            }
             for record in records
         ],
     }
 
 
-def _describe_accepted(judged: SampleTables, counting: Counting) -> dict[str, Any]:
-    """Return what images and captions of the accepted samples are like, from one pass of shards."""
+def _describe_sources(
+    declared: Declared, judged: SampleTables, summary: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": name,
+            "shards": shards,
+            "weight": declared.weights[name],
+            **_renamed(summary["sources"].get(name, {})),
+            **_describe_accepted(judged, declared.counting, name),
+        }
+        for name, shards in declared.sources.items()
+    ]
+
+
+def _renamed(counts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a source's counts, whose number of shards leaves their name to the patterns."""
+    return {"shards_found" if name == "shards" else name: n for name, n in counts.items()}
+
+
+def _describe_accepted(
+    judged: SampleTables, counting: Counting, source: str | None = None
+) -> dict[str, Any]:
+    """Return what images and captions of accepted samples are like, all or those of a source."""
     found: dict[str, Counter[Any]] = {name: Counter() for name in (*_COLUMNS, "shorter_side")}
-    for table in judged.tables(_COLUMNS):
+    for table in judged.tables(_COLUMNS, source):
         rows = table.rows.filter(pc.equal(table.rows["status"], "accepted"))
         shorter = pc.min_element_wise(rows["width"], rows["height"])
         rows = rows.append_column("shorter_side", shorter)
@@ -164,121 +190,3 @@ def _quantiles(counter: Counter[Any]) -> dict[str, int]:
             if seen >= share * total:
                 quantiles.setdefault(f"{share:.0%}", value)
     return quantiles
-
-
-def render_data_card(record: Mapping[str, Any]) -> str:
-    """Return the card in Markdown; whatever comes from files is shown as it is.
-
-    Args:
-        record: as `describe_data` returns it.
-    """
-    left_out = record["samples"] - record["accepted"]
-    sections = [
-        f"# Data of recipe {code(record['recipe'])}",
-        f"{record['accepted']:,} of {record['samples']:,} samples were trained on, from"
-        f" {len(record['shards']):,} shards of {record['num_bytes'] / 1e6:,.1f} MB;"
-        f" {left_out:,} were left out.",
-        "## Sources",
-        "\n".join(f"- {code(source)}" for source in record["sources"]),
-        f"Licence, as the source declares it: {text(record['licence'])}.",
-        "## What was found, and what followed",
-        _table(("reason", "number", "what follows", "meaning"), _reason_rows(record)),
-        "## What is left",
-        _table(("", ""), _accepted_rows(record)),
-        "## By which limits",
-        _table(("limit", "value"), _limit_rows(record["limits"])),
-        "## Expectations",
-        _expectations(record["expectations_failed"]),
-        "## Which samples",
-        "The sha256 over keys and images of the accepted samples, in order, is"
-        f" {code(record['accepted_sha256'])}; `data_card.json` lists the shards.",
-    ]
-    return "\n\n".join(sections) + "\n"
-
-
-def _reason_rows(record: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    ordered = sorted(record["reasons"].items(), key=lambda found: -found[1]["number"])
-    return [
-        (code(name), f"{found['number']:,}", _FATES[found["policy"]], text(found["meaning"]))
-        for name, found in ordered
-    ]
-
-
-def _limit_rows(limits: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    return [(text(name), code_cell(value)) for name, value in limits.items()]
-
-
-def _accepted_rows(record: Mapping[str, Any]) -> list[tuple[str, str]]:
-    images, captions = record["images"], record["captions"]
-    counted = {
-        "formats": images["formats"],
-        "modes": images["modes"],
-    }
-    spread = {
-        "shorter side, px": images["shorter_side"],
-        "caption, characters": captions["characters"],
-        "caption, tokens": captions["tokens"],
-    }
-    rows = [
-        (name, ", ".join(f"{text(kind)} {number:,}" for kind, number in found.items()))
-        for name, found in counted.items()
-    ]
-    rows += [
-        (name, ", ".join(f"{value:,} at {share}" for share, value in found.items()) or "none")
-        for name, found in spread.items()
-    ]
-    rows += [
-        ("without a caption", f"{captions['missing']:,}"),
-        ("with several captions", f"{captions['several']:,}"),
-        ("language of the caption", tell_languages(captions["languages"])),
-        ("caption, cut", text(tell_cut(captions["tokenizer"]))),
-    ]
-    return rows
-
-
-def tell_languages(languages: Mapping[str, int]) -> str:
-    """Return the shares of the languages in words, the most frequent first.
-
-    Args:
-        languages: number by ISO 639's code.
-    """
-    total = sum(languages.values())
-    names = {UNDETERMINED: "undetermined"}
-    shares = [
-        f"{names.get(code, code)} {number / total:.1%}"
-        for code, number in list(languages.items())[:_NUM_LANGUAGES]
-    ]
-    left = len(languages) - len(shares)
-    return ", ".join([*shares, *([f"{left} others"] if left else [])]) or "none"
-
-
-def tell_cut(tokenizer: Mapping[str, Any]) -> str:
-    """Return how many captions are longer than the text tower reads, or why that is not known.
-
-    Args:
-        tokenizer: as `describe_data` has it among ``captions``.
-    """
-    if tokenizer["why_not"]:
-        return f"not counted: {tokenizer['why_not']}"
-    counted = tokenizer["counted"]
-    return (
-        f"{tokenizer['cut']:,} of {counted:,} ({tokenizer['cut'] / max(counted, 1):.1%}) have more"
-        f" than the {tokenizer['context_length']} tokens that are read, by the tokenizer"
-        f" {tokenizer['name']}"
-    )
-
-
-def _expectations(failed: list[dict[str, Any]]) -> str:
-    if not failed:
-        return "All expectations of the recipe's suite hold."
-    return "\n".join(
-        f"- {code(one['expectation'])} fails ({text(one['severity'])}): {code(one['kwargs'])}"
-        for one in failed
-    )
-
-
-def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
-    if not rows:
-        return "Nothing."
-    lines = [head, ("---",) * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -11,6 +11,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from dcr.errors import UserError
+from dcr.validation.tables import PLAIN
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,12 +58,16 @@ def describe_failure(result: dict[str, Any]) -> str:
     """Return one clause that names a failed expectation, what was observed and the worst shards.
 
     Args:
-        result: one of `results` of `validate_expectations`, not successful.
+        result: one of `results` of `validate_expectations`, not successful, and its ``source``.
     """
     kwargs = ", ".join(f"{name}={value}" for name, value in result["kwargs"].items())
     shards = ", ".join(f"{shard} ({count})" for shard, count in result["worst_shards"].items())
     worst = f", worst shards: {shards}" if shards else ""
-    return f"{result['expectation']}({kwargs}) failed: observed {result['observed_value']}{worst}"
+    of_source = f" of source {result['source']}" if result.get("source", PLAIN) != PLAIN else ""
+    return (
+        f"{result['expectation']}({kwargs}){of_source} failed: observed"
+        f" {result['observed_value']}{worst}"
+    )
 
 
 def named_columns(suite: dict[str, Any], columns: list[str]) -> list[str] | None:

@@ -25,6 +25,7 @@ def plan_judging(
     distance: int,
     policies: Mapping[str, str],
     likenesses: Likenesses,
+    sources: Mapping[str, str],
 ) -> TablePlan:
     """Plan a table for each shard in which every sample has its fate.
 
@@ -59,7 +60,8 @@ def plan_judging(
                 for row, like in zip(rows, alike["near_evaluation"].to_pylist(), strict=True)
             ]
             shown = alike.select(SHOWN if likenesses.is_asked else [])
-            yield _judge_shard(table, comparison, here, names, shown, policies)
+            source = sources[table.record["shard"]]
+            yield _judge_shard(table, comparison, here, names, shown, policies, source)
             start = here.stop
 
     return TablePlan([record["shard"] for record in tables.records()], make)
@@ -72,6 +74,7 @@ def _judge_shard(
     names: list[str | None],
     shown: pa.Table,
     policies: Mapping[str, str],
+    source: str,
 ) -> ShardTable:
     told = {reason for reason, policy in policies.items() if policy != "accept"}
     fatal = to_bits({reason for reason, policy in policies.items() if policy in ("reject", "fail")})
@@ -88,6 +91,7 @@ def _judge_shard(
         "status": pa.array(np.where(rejected, "rejected", "accepted"), pa.string()),
         "duplicate_group": pa.array(group, pa.int64(), mask=group < 0),
         "evaluation_image": pa.array(names, pa.string()),
+        "source": pa.array([source] * len(names), pa.string()),
         **{name: shown[name] for name in shown.column_names},
     }
     rows = table.rows.drop_columns("findings")
@@ -98,6 +102,7 @@ def _judge_shard(
         for name, value in table.record.items()
         if name not in ("findings", "fingerprint")
     }
+    record["source"] = source
     record["reasons"] = ",".join(sorted(told.intersection(table.record["findings"])))
     return ShardTable(
         rows, record | {"accepted": int((~rejected).sum()), "rejected": int(rejected.sum())}
@@ -107,32 +112,46 @@ def _judge_shard(
 def summarize(judged: SampleTables) -> dict[str, Any]:
     """Return the counts of ``validation.json``.
 
-    ``accepted + rejected = samples``. ``reasons`` counts the samples that have a reason, those only
-    warned of included, and the shards for reasons that concern a whole shard; a sample may have
-    several. ``accepted_sha256`` is of the accepted samples' keys and images in order, as a latent
-    cache tells which samples it holds.
+    ``accepted + rejected = samples``; ``sources`` has the same counts of each source. ``reasons``
+    counts the samples that have a reason, those only warned of included, and the shards for reasons
+    that concern a whole shard; a sample may have several. ``accepted_sha256`` is of the accepted
+    samples' keys and images in order, as a latent cache tells which samples it holds.
 
     Args:
         judged: what became of every sample, see `plan_judging`.
     """
+    found: dict[str, Counter[str]] = {}
     records = judged.records()
-    found: Counter[str] = Counter()
     accepted = hashlib.sha256()
     for table in judged.tables(["reasons", "status", "key", "sha256"]):
-        found.update(split_reasons(table.record["reasons"]))
+        own = found.setdefault(table.record["source"], Counter())
+        own.update(split_reasons(table.record["reasons"]))
         passed = table.rows.filter(pc.equal(table.rows["status"], "accepted"))
         for row in passed.select(["key", "sha256"]).to_pylist():
             accepted.update(f"{row['key']} {row['sha256']}\n".encode("utf-8", "surrogateescape"))
         for count in pc.value_counts(table.rows["reasons"]).to_pylist():
-            found.update(dict.fromkeys(split_reasons(count["values"]), count["counts"]))
-    totals = {
-        name: sum(record[name] for record in records)
-        for name in ("num_samples", "accepted", "rejected", "unreadable_bytes")
+            own.update(dict.fromkeys(split_reasons(count["values"]), count["counts"]))
+    sources = {
+        name: _count([record for record in records if record["source"] == name], own)
+        for name, own in sorted(found.items())
     }
+    return _count(records, sum(found.values(), Counter())) | {
+        "accepted_sha256": accepted.hexdigest(),
+        "sources": sources,
+    }
+
+
+def _count(records: list[dict[str, Any]], reasons: Counter[str]) -> dict[str, Any]:
+    """Return the counts of some shards, whose samples have the reasons that were counted."""
+
+    def total(name: str) -> int:
+        """Return the sum of what the shards' records call ``name``."""
+        return sum(record[name] for record in records)
+
     return {
-        "shards": len(records), "samples": totals["num_samples"], "accepted": totals["accepted"],
-        "rejected": totals["rejected"], "reasons": dict(sorted(found.items())),
-        "unreadable_bytes": totals["unreadable_bytes"], "accepted_sha256": accepted.hexdigest(),
+        "shards": len(records), "samples": total("num_samples"), "accepted": total("accepted"),
+        "rejected": total("rejected"), "reasons": dict(sorted(reasons.items())),
+        "unreadable_bytes": total("unreadable_bytes"),
     }  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from dcr.data.decoding import decode_rgb
 from dcr.data.shards import Sample, ShardReader
 from dcr.pages import fill_template, to_data_uri
 from dcr.validation.charts import histogram_svg, show_number
-from dcr.validation.data_card import tell_cut, tell_languages
+from dcr.validation.data_card_text import tell_cut, tell_languages
 from dcr.validation.reasons import REASONS, SHARD_REASONS
 from dcr.validation.survey import survey_samples
 from dcr.validation.tables import SampleTables
@@ -111,10 +111,34 @@ def render_page(
         worst=_worst(judged.records()),
         expectations=expectations,
         sets=sets,
+        sources=_sources(summary["sources"], policies),
         captions=captions,
         languages=tell_languages(captions["languages"]),
         cut=tell_cut(captions["tokenizer"]),
     )
+
+
+def _sources(sources: dict[str, Any], policies: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Return each source's counts, and its reasons with the policy of each, the most severe first.
+
+    Args:
+        sources: counts by name, as `dcr.validation.judging.summarize` gives them.
+        policies: of every reason.
+    """
+    return [
+        counts
+        | {
+            "name": name,
+            "found": [
+                {"name": reason, "policy": policies[reason], "count": counts["reasons"][reason]}
+                for reason in sorted(
+                    counts["reasons"],
+                    key=lambda reason: (_ORDER.index(policies[reason]), -counts["reasons"][reason]),
+                )
+            ],
+        }
+        for name, counts in sources.items()
+    ]
 
 
 def collect_examples(rows: pd.DataFrame, shards: dict[str, str]) -> list[Example]:

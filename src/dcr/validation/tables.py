@@ -18,6 +18,8 @@ from dcr.replacing import remove_leftovers
 if TYPE_CHECKING:
     import pandas as pd
 
+PLAIN = "shards"
+"""Name of the one source of a recipe that names its ``shards`` alone."""
 _RECORD = b"dcr.shard"  # key of the shard's own record in the Parquet file's metadata
 
 
@@ -111,23 +113,29 @@ class SampleTables:
         """Return how many rows there are in all."""
         return sum(record["num_samples"] for record in self.records())
 
-    def tables(self, columns: list[str] | None = None) -> Iterator[ShardTable]:
-        """Yield each shard's rows, all ``columns`` or those named, with its record."""
+    def tables(
+        self, columns: list[str] | None = None, source: str | None = None
+    ) -> Iterator[ShardTable]:
+        """Yield each shard's rows, all ``columns`` or those named, with its record.
+
+        Where a ``source`` is given, those of its shards alone.
+        """
         for path in self._paths:
             with pq.ParquetFile(path) as file:
+                record = json.loads(file.schema_arrow.metadata[_RECORD])
+                if source is not None and record["source"] != source:
+                    continue
                 rows = file.read(columns)
-            yield ShardTable(
-                rows.replace_schema_metadata(None), json.loads(rows.schema.metadata[_RECORD])
-            )
+            yield ShardTable(rows.replace_schema_metadata(None), record)
 
     def numbers(self, column: str) -> np.ndarray:
         """Return the values of the numeric ``column`` that are not null, float32 (N,)."""
         parts = [table.rows[column].drop_null().to_numpy() for table in self.tables([column])]
         return np.concatenate(parts).astype(np.float32)
 
-    def frame(self, columns: list[str] | None = None) -> pd.DataFrame:
-        """Return all rows, of those ``columns`` that fit in memory; all of them if None."""
-        return to_frame(pa.concat_tables(table.rows for table in self.tables(columns)))
+    def frame(self, columns: list[str] | None = None, source: str | None = None) -> pd.DataFrame:
+        """Return all rows, or a ``source``'s, of those ``columns`` that fit in memory or of all."""
+        return to_frame(pa.concat_tables(table.rows for table in self.tables(columns, source)))
 
     def at(self, positions: np.ndarray) -> pd.DataFrame:
         """Return the rows at ``positions``, in ascending order, each once."""

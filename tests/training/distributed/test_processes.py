@@ -26,6 +26,7 @@ from dcr.training.data import StepSampler
 from dcr.training.distributed import launcher
 from dcr.training.distributed.failures import raise_first
 from dcr.training.distributed.processes import Processes, alone, join, stand_apart
+from dcr.training.mixture import Source
 from dcr.training.objectives import OBJECTIVES
 from dcr.training.stopping import JOB, Stopped
 from tiny_conditions import step_of
@@ -84,19 +85,20 @@ def test_processes_share_one_order_without_overlap(count):
     """
     size, samples = 6 // count, 12
     shares = [
-        list(StepSampler(range(samples), size, 3, range(4), rank, count)) for rank in range(count)
+        list(StepSampler([Source(range(samples))], size, 3, range(4), rank, count))
+        for rank in range(count)
     ]
     assert {len(share) for share in shares} == {4}
     in_order = list(chain(*(chain(*step) for step in zip(*shares, strict=True))))
-    assert in_order == list(chain(*StepSampler(range(samples), 6, 3, range(4))))
+    assert in_order == list(chain(*StepSampler([Source(range(samples))], 6, 3, range(4))))
     assert sorted(in_order[:samples]) == [(position, 0) for position in range(samples)]
 
 
 def test_another_number_of_processes_goes_on_where_the_order_was_left():
-    whole = list(chain(*StepSampler(range(20), 4, 0, range(10))))
-    first = list(chain(*StepSampler(range(20), 4, 0, range(3))))
+    whole = list(chain(*StepSampler([Source(range(20))], 4, 0, range(10))))
+    first = list(chain(*StepSampler([Source(range(20))], 4, 0, range(3))))
     shares = [
-        list(StepSampler(range(20), 4, 0, range(3, 5), rank, 2, first_place=12))
+        list(StepSampler([Source(range(20))], 4, 0, range(3, 5), rank, 2, first_place=12))
         for rank in range(2)
     ]
     assert (

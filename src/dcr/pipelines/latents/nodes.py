@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from dcr.parameters import LatentsParameters, VerifyParameters
+from dcr.parameters import LatentsParameters, RecipeParameters, VerifyParameters
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,6 +23,7 @@ def encode_latents(
     shards: list[str],
     backbone: Backbone,
     diffusion: Diffusion,
+    recipe: RecipeParameters,
 ) -> LatentPlan:
     """Plan the crops of every accepted sample and their moments; saving computes them.
 
@@ -35,13 +36,13 @@ def encode_latents(
         shards: paths or URLs of the tars that the samples lie in.
         backbone: gives the size of the crops, in pixels.
         diffusion: its VAE encodes them.
+        recipe: names the sources, and how often each is drawn from.
     """
     from dcr.latents import pick_rank, plan_latents
 
     options = parameters.options(backbone.image_size)
-    return plan_latents(
-        manifest, shards, diffusion, options, *pick_rank(parameters.rank, parameters.num_ranks)
-    )
+    ranks = pick_rank(parameters.rank, parameters.num_ranks)
+    return plan_latents(manifest, shards, diffusion, options, *ranks, recipe.weights)
 
 
 def verify_latents(
@@ -51,6 +52,7 @@ def verify_latents(
     shards: list[str],
     backbone: Backbone,
     diffusion: Diffusion,
+    recipe: RecipeParameters,
     folder: Path,
 ) -> tuple[dict[str, Any], Verification, LatentPlan]:
     """Reread every latent shard and encode a random sample of images again; list what fails.
@@ -59,7 +61,7 @@ def verify_latents(
         latents: section `latents`, by which the shards are planned anew.
         verify: section `verify`: how many samples are encoded again, and how far their moments may
             differ.
-        manifest, shards, backbone, diffusion: as `encode_latents` takes them.
+        manifest, shards, backbone, diffusion, recipe: as `encode_latents` takes them.
         folder: where the latent shards lie.
 
     Returns:
@@ -69,7 +71,7 @@ def verify_latents(
 
     from dcr.latents import verify_latents
 
-    plan = encode_latents(latents, manifest, shards, backbone, diffusion)
+    plan = encode_latents(latents, manifest, shards, backbone, diffusion, recipe)
     found = verify_latents(plan, folder, verify.num_samples, verify.tolerance, verify.seed)
     return asdict(found), found, plan
 

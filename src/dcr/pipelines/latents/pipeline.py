@@ -7,7 +7,7 @@ from kedro.pipeline import Node, Pipeline
 
 from .nodes import encode_latents, repair_latents, verify_latents
 
-_SOURCES = ["manifest", "shards", "backbone", "diffusion"]
+_SOURCES = ["manifest", "shards", "backbone", "diffusion", "params:recipe"]
 
 
 def create_pipeline() -> Pipeline:

@@ -61,7 +61,7 @@ def plot_training(
     """
     from dcr.encoder_names import EncoderName
     from dcr.reporting.contrast import plot_contrast
-    from dcr.reporting.figures import dcr_loss_bounds, plot_losses
+    from dcr.reporting.loss_curves import dcr_loss_bounds, plot_losses
     from dcr.training.contrast import build_contrast
     from dcr.training.runs import all_runs
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from dcr.parameters import TrainingParameters
+from dcr.parameters import RecipeParameters, TrainingParameters
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,6 +28,7 @@ def train_projector(
     diffusion: Diffusion,
     checkpoints: Path,
     synthetic_positives: Path,
+    recipe: RecipeParameters,
 ) -> tuple[dict[str, torch.Tensor], dict[str, Any], RunResult, dict[str, str]]:
     """Stage 1: train the projector.
 
@@ -38,12 +39,15 @@ def train_projector(
         latents, backbone, diffusion: the samples and the frozen models.
         checkpoints: folder with one folder for each run.
         synthetic_positives: their folder; read only if the recipe trains with them.
+        recipe: names the sources, which the latents must still be of.
     """
     from dcr.files import sha256_file
     from dcr.training import jobs
     from dcr.training.fingerprint import code_hash
+    from dcr.training.inputs import check_mixture
     from dcr.training.job import open_job
 
+    check_mixture(latents, recipe.weights)
     job = open_job(parameters, latents, backbone, diffusion, checkpoints, synthetic_positives)
     hashes = {**job.hashes, "code": code_hash()}  # taken before training casts the models
     if parameters.stage1.projector_file:

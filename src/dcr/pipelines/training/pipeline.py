@@ -17,7 +17,7 @@ def create_pipeline() -> Pipeline:
         [
             Node(
                 train_projector,
-                inputs=[*_SOURCES, "synthetic_positives_folder"],
+                inputs=[*_SOURCES, "synthetic_positives_folder", "params:recipe"],
                 outputs=["stage1_projector", "conditions", "projector_run", "input_hashes"],
                 name="train_projector",
             ),

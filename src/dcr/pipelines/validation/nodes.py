@@ -22,28 +22,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 SetOpener = Callable[[], "BenchmarkSet"]
 
-_LIMITS = {
-    "min_image_size",
-    "max_aspect_ratio",
-    "max_image_pixels",
-    "min_luminance_spread",
-    "min_luminance_high",
-    "max_luminance_low",
-    "min_entropy",
-    "min_sharpness",
-    "max_flat_border",
-    "max_text_border",
-    "near_duplicate_distance",
-    "evaluation_image_distance",
-    "caption_member",
-    "caption_key",
-    "caption_choice",
-    "min_language_confidence",
-    "tokenizer",
-    "context_length",
-}
-"""Those by which a sample is left out, or its caption chosen; the data card tells them."""
-
 
 def open_tokenizer(
     parameters: ValidationParameters, recipe: RecipeParameters, models: dict[str, Any]
@@ -138,9 +116,11 @@ def fingerprint_evaluation_images(
 def judge_samples(
     parameters: ValidationParameters,
     likeness: LikenessParameters,
+    recipe: RecipeParameters,
     samples: SampleTables,
     evaluation_images: pd.DataFrame,
     likenesses: SampleTables | None,
+    shards: list[str],
 ) -> TablePlan:
     """Compare the samples with each other and with the evaluation sets, and accept or reject each.
 
@@ -148,13 +128,16 @@ def judge_samples(
         parameters: in how many bits of 64 the hashes of like images may differ, and what follows
             from each reason.
         likeness: from where on features are a reason.
+        recipe: names the sources.
         samples: the measured rows, shard by shard.
         evaluation_images: hashes of the images that training must not see.
         likenesses: what pipeline `likeness` left, None where it never ran.
+        shards: paths or URLs of the tars.
 
     Raises:
         UserError: the recipe asks for what pipeline `likeness` has not found of these samples.
     """
+    from dcr.data.shards import sources_of
     from dcr.validation.contamination import EvaluationImages
     from dcr.validation.judging import plan_judging
     from dcr.validation.likenesses import Likenesses
@@ -162,97 +145,8 @@ def judge_samples(
     distance = parameters.near_duplicate_distance
     evaluation = EvaluationImages.of_table(evaluation_images, parameters.evaluation_image_distance)
     found = Likenesses(likenesses, samples, likeness.limits())
-    return plan_judging(samples, evaluation, distance, parameters.policies, found)
-
-
-def summarize_samples(
-    judged: SampleTables,
-) -> tuple[dict[str, Any], Callable[[], Iterator[pa.Table]]]:
-    """Count what was found, and set the rejected samples apart.
-
-    Args:
-        judged: the rows with their verdicts, shard by shard.
-    """
-    from dcr.validation.judging import select, summarize
-
-    return summarize(judged), partial(select, judged, "rejected")
-
-
-def check_expectations(judged: SampleTables, suite: dict[str, Any]) -> dict[str, Any]:
-    """Check the sample table against the recipe's suite of expectations.
-
-    Args:
-        judged: the rows with their verdicts; only the columns that the suite names are read.
-        suite: name and expectations, as `dcr.datasets.suites.SuiteDataset` gives them.
-    """
-    from dcr.validation.expectations import named_columns, validate_expectations
-
-    columns = named_columns(suite, next(judged.tables()).rows.column_names)
-    return validate_expectations(judged.frame(columns), suite)
-
-
-def render_validation_page(
-    parameters: ValidationParameters,
-    judged: SampleTables,
-    summary: dict[str, Any],
-    expectations: dict[str, Any],
-    evaluation_images: pd.DataFrame,
-    shards: list[str],
-    data_card: dict[str, Any],
-) -> str:
-    """Draw the page that a person reads.
-
-    Args:
-        parameters: policies, and how many examples are shown of each reason.
-        judged, summary, expectations: rows, their counts, and how the suite fared.
-        evaluation_images: a row for each image of the evaluation sets.
-        shards: paths or URLs, from which the examples are read.
-        data_card: its record, which tells what captions are like.
-    """
-    from dcr.data.shards import name_shards
-    from dcr.validation.contamination import count_images
-    from dcr.validation.page import render_page
-
-    paths = {name: path for path, name in name_shards(shards).items()}
-    sets = count_images(evaluation_images["image"])
-    return render_page(
-        judged,
-        summary,
-        paths,
-        expectations,
-        parameters.policies,
-        parameters.num_examples,
-        sets,
-        data_card["captions"],
-    )
-
-
-def write_data_card(
-    parameters: ValidationParameters,
-    recipe: RecipeParameters,
-    likeness: LikenessParameters,
-    judged: SampleTables,
-    summary: dict[str, Any],
-    expectations: dict[str, Any],
-    counting: Counting,
-) -> tuple[str, dict[str, Any]]:
-    """Tell what the data are, for people and for machines: it goes with the encoder.
-
-    Args:
-        parameters: limits and policies, by which samples are left out.
-        recipe: names the sources and their licence.
-        likeness: further limits, where the recipe sets them.
-        judged, summary, expectations: rows, their counts, and how the suite fared.
-        counting: of the captions' tokens.
-    """
-    from dcr.validation.data_card import Declared, describe_data, render_data_card
-
-    limits = parameters.model_dump(mode="json", include=_LIMITS) | likeness.limits().asked()
-    declared = Declared(
-        recipe.name, recipe.data_licence, recipe.sources, limits, parameters.policies, counting
-    )
-    record = describe_data(declared, judged, summary, expectations)
-    return render_data_card(record), record
+    sources = sources_of(shards, {source.name: source.shards for source in recipe.sources})
+    return plan_judging(samples, evaluation, distance, parameters.policies, found, sources)
 
 
 def release_manifest(

@@ -3,12 +3,14 @@
 from kedro.pipeline import Node, Pipeline
 
 from .nodes import (
-    check_expectations,
     fingerprint_evaluation_images,
     judge_samples,
     measure_samples,
     open_tokenizer,
     release_manifest,
+)
+from .telling_nodes import (
+    check_expectations,
     render_validation_page,
     summarize_samples,
     write_data_card,
@@ -51,9 +53,11 @@ def create_pipeline() -> Pipeline:
                 inputs=[
                     "params:validation",
                     "params:likeness",
+                    "params:recipe",
                     "samples",
                     "evaluation_images",
                     "likenesses",
+                    "shards",
                 ],
                 outputs="judged_samples",
                 name="judge_samples",
@@ -66,7 +70,7 @@ def create_pipeline() -> Pipeline:
             ),
             Node(
                 check_expectations,
-                inputs=["judged_samples", "expectation_suite"],
+                inputs=["judged_samples", "expectation_suites"],
                 outputs="expectation_results",
                 name="check_expectations",
             ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
@@ -93,7 +94,12 @@ class Objective(ABC):
                 ).mean()
             loss = weight * error * len(rows) / size
             self.precision.backward(loss)
-            chunks.append({"loss": loss.detach()})
+            own = by_source(
+                batch,
+                rows,
+                {"reconstruction": noise_errors(predictions.detach(), batch.targets[rows])},
+            )
+            chunks.append({"loss": loss.detach(), **own})
         return chunks
 
     def pull_to_base(
@@ -123,6 +129,48 @@ def noise_errors(predictions: torch.Tensor, targets: torch.Tensor) -> torch.Tens
     return (
         F.mse_loss(at_least_float32(predictions), targets, reduction="none").flatten(1).mean(dim=1)
     )
+
+
+def by_source(
+    batch: Batch, rows: torch.Tensor, values: dict[str, torch.Tensor]
+) -> dict[str, torch.Tensor]:
+    """Return sums over a mixture's sources, as ``<name>/<source>``; nothing of a single source.
+
+    Args:
+        batch: what the step sees.
+        rows: places in it of the samples that ``values`` are of, (R,).
+        values: of each sample, (R,), by name. How many there are is added as ``samples``.
+
+    Returns:
+        Scalars, which `of_sources` makes means of once they are summed over all there is.
+    """
+    if batch.sources is None or batch.source_names is None:
+        return {}
+    own = batch.sources[rows]
+    ones = torch.ones(len(rows), device=rows.device)
+    return {
+        f"{name}/{source}": torch.where(own == number, value.detach(), 0).sum()
+        for number, source in enumerate(batch.source_names)
+        for name, value in (values | {"samples": ones}).items()
+    }
+
+
+def of_sources(row: dict[str, float], num_batches: int) -> dict[str, float]:
+    """Return a step's numbers with sums over sources made means, NaN where a source was not drawn.
+
+    Args:
+        row: means over ``num_batches`` batches of what `by_source` returned, beside other numbers.
+        num_batches: of all processes and micro-steps.
+    """
+    found = dict(row)
+    for name, value in row.items():
+        kind, mark, source = name.partition("/")
+        if mark and kind != "samples":
+            count = row[f"samples/{source}"]
+            found[name] = value / count if count else math.nan
+        elif mark:
+            found[name] = round(value * num_batches)
+    return found
 
 
 def sum_up(

@@ -20,7 +20,13 @@ from dcr.positives.neighbours import Resampling, resample, resampled_losses
 from dcr.training.batches import Batch
 from dcr.training.contrast import measure_features
 from dcr.training.distributed.columns import Columns
-from dcr.training.objectives.base import Objective, noise_errors, send_back, sum_up
+from dcr.training.objectives.base import (
+    Objective,
+    by_source,
+    noise_errors,
+    send_back,
+    sum_up,
+)
 
 Parts = dict[str, torch.Tensor]
 """Scalars by name."""
@@ -48,7 +54,7 @@ class DcrObjective(Objective):
         for rows in torch.arange(size, device=projections.device).split(chunk):
             grid, anchors, of_views = self._predict_rows(batch, rows, columns, views)
             targets = batch.targets[rows]
-            losses, parts = self._contrast(
+            losses, parts, similarities = self._contrast(
                 grid, anchors, of_views, targets, len(columns), resampling.rows(rows)
             )
             if self.loss.reconstruction_share:
@@ -57,9 +63,12 @@ class DcrObjective(Objective):
                 )
                 parts |= {"contrast": losses.mean(), "reconstruction": errors.mean()}
                 losses = torch.lerp(losses, errors, self.loss.reconstruction_share)
-            loss = (losses if batch.weights is None else losses * batch.weights[rows]).sum() / size
+            losses = losses if batch.weights is None else losses * batch.weights[rows]
+            loss = losses.sum() / size
             self.precision.backward(loss)
             shares = {name: value.detach() * (len(rows) / size) for name, value in parts.items()}
+            if batch.sources is not None:
+                shares |= by_source(batch, rows, {"loss": losses, **_of_rows(*similarities)})
             chunks.append({"loss": loss.detach(), **shares})
 
         # One backward through projector and tower, of all that was gathered.
@@ -123,8 +132,8 @@ class DcrObjective(Objective):
         targets: torch.Tensor,
         num_columns: int,
         resampling: Resampling,
-    ) -> tuple[torch.Tensor, Parts]:
-        """Return the contrastive loss of each row, (R,), and means of what it is made of.
+    ) -> tuple[torch.Tensor, Parts, tuple[torch.Tensor, torch.Tensor]]:
+        """Return the contrastive loss of each row, (R,), means of what it is made of, similarities.
 
         Args:
             grid, anchors, of_views: as `_predict_rows` returns them.
@@ -142,12 +151,14 @@ class DcrObjective(Objective):
             .nanmean(),
         }
         if self.contrast.is_published:
-            return published_infonce(positives, negatives, self.loss.temperature), parts
+            losses = published_infonce(positives, negatives, self.loss.temperature)
+            return losses, parts, (positives, negatives)
+        similarities = positives, negatives
         positives, pull = self._split_made(positives)
         loss = self._loss(positives.shape[1], negatives.shape[1] - 1, num_columns, resampling)
         measures = _measure(positives, negatives, loss) if self.contrast.diagnostics else {}
         losses = loss(positives, negatives)
-        return losses if pull is None else losses + pull, parts | measures
+        return losses if pull is None else losses + pull, parts | measures, similarities
 
     def _split_made(self, positives: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Return the positives of the contrast, and the pull towards the made one, (R,).
@@ -186,6 +197,22 @@ class DcrObjective(Objective):
             weights=None if alike else weights,
             negatives_factor=factor,
         )
+
+
+def _of_rows(positives: torch.Tensor, negatives: torch.Tensor) -> Parts:
+    """Return each row's mean similarities, (R,), by name.
+
+    Args:
+        positives: (R, V + 1), the target last.
+        negatives: (R, K), -inf at the anchor.
+    """
+    return {
+        "similarity_view": positives[:, :-1].detach().mean(dim=1),
+        "similarity_target": positives[:, -1].detach(),
+        "similarity_negative": negatives.detach()
+        .masked_fill(negatives.isinf(), torch.nan)
+        .nanmean(dim=1),
+    }
 
 
 def _measure(positives: torch.Tensor, negatives: torch.Tensor, loss: Loss) -> Parts:

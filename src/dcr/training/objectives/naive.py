@@ -44,7 +44,9 @@ class NaiveObjective(Objective):
             "reconstruction": sums["loss"],
             **{name: once[name] for name in pull},
         }
-        return {"loss": sum(parts.values()), **parts, **{name: once[name] for name in measures}}
+        del sums["loss"]
+        found = {"loss": sum(parts.values()), **parts, **{name: once[name] for name in measures}}
+        return found | sums
 
     def _contrast(self, features: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """Send the weighted contrast of all features, ((1 + V) * B, d), back.

@@ -17,4 +17,5 @@ class ReconstructionObjective(Objective):
         pull, feature_gradient = self.pull_to_base(features, batch)
         send_back((features, feature_gradient), (projections, leaf.grad))
         sums, parts = sum_up(chunks, pull)
-        return {**parts, "loss": sums["loss"] + sum(parts.values())}
+        loss = sums.pop("loss") + sum(parts.values())
+        return {**parts, "loss": loss, **sums}

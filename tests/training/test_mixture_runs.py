@@ -1,0 +1,172 @@
+"""A run on several sources: drawn by weight, and told of each."""
+
+import math
+from copy import deepcopy
+
+import numpy as np
+import pytest
+import torch
+
+from dcr.data.shards import read_samples, write_shard
+from dcr.errors import UserError
+from dcr.latents import open_latents, plan_latents
+from dcr.latents.options import LatentOptions
+from dcr.models.diffusion import load_diffusion
+from dcr.training.batches import Batch
+from dcr.training.contrast import build_contrast
+from dcr.training.data import iterate_batches, split_sources
+from dcr.training.distributed.processes import alone
+from dcr.training.fingerprint import input_hashes
+from dcr.training.inputs import check_mixture
+from dcr.training.monitoring.monitor import Monitor
+from dcr.training.objectives import of_sources
+from dcr.training.objectives.base import by_source
+from dcr.training.stages import train_adapter, train_projector
+from dcr.training.views import view_augmentation
+from dcr.training.work import Data, Work
+from latent_world import manifest_of
+from training_world import NUM_IMAGES, load_world, parameters, run_of, write_world
+
+WEIGHTS = {"few": 1.0, "many": 3.0}
+FEW = 10
+
+
+def plan(folder, diffusion, weights=WEIGHTS, **changes):
+    shards = [str(folder / "shards" / f"{name}.tar") for name in ("few", "many")]
+    manifest = manifest_of(shards)
+    manifest["source"] = manifest["shard"]
+    options = LatentOptions(
+        **{"image_size": 32, "scale": (0.9, 1.0), "batch_size": 8, "dtype": "float32"} | changes
+    )
+    return plan_latents(manifest, shards, diffusion, options, weights=weights)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A world whose images are of two sources."""
+    folder = write_world(tmp_path_factory.mktemp("world"))
+    samples = list(read_samples(str(folder / "shards" / "00000.tar")))
+    (folder / "shards" / "00000.tar").unlink()
+    write_shard(folder / "shards", "few", samples[:FEW])
+    write_shard(folder / "shards", "many", samples[FEW:])
+    plan(folder, load_diffusion(str(folder / "diffusion"))).write(folder / "latents")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def world(folder):
+    return load_world(folder)
+
+
+def open_data(world):
+    backbone, diffusion, latents = world
+    p = parameters()
+    augmentation = view_augmentation(p, backbone.preprocessing)
+    return Data.open(latents, diffusion, augmentation, p.held_out, seed=0)
+
+
+def work(data, name, **changes):
+    run = run_of(parameters(**changes), name)
+    return Work(data, run, build_contrast(run), Monitor)
+
+
+@pytest.mark.parametrize("mode", ["cache", "online"])
+def test_latents_know_the_source_of_each_sample(folder, world, tmp_path, mode):
+    plan(folder, world[1], mode=mode).write(tmp_path)
+    latents = open_latents(tmp_path)
+    assert latents.weights == WEIGHTS
+    names = [latents.source(position) for position in range(len(latents))]
+    assert names == ["few"] * FEW + ["many"] * (NUM_IMAGES - FEW)
+
+
+def test_the_held_out_images_are_of_all_sources_in_turn(world):
+    data = open_data(world)
+    assert [source.name for source in data.sources] == ["few", "many"]
+    _, _, latents = world
+    drawn = {source.name: source.positions for source in data.sources}
+    assert all(latents.source(p) == name for name, own in drawn.items() for p in own)
+
+
+@pytest.mark.parametrize("method", ["dcr", "reconstruction", "naive"])
+def test_each_source_has_its_own_losses_and_they_add_up(world, method):
+    backbone, diffusion, _ = world
+    data = open_data(world)
+    projector = train_projector(backbone, diffusion, work(data, "stage1"))[0].state_dict()
+    small = {"tuning.lora.rank": 2, "stage2.gradient_accumulation_steps": 2}
+    tuned = work(data, method, **small)
+    _, result = train_adapter(
+        deepcopy(backbone), diffusion, projector, tuned, tuned.run.parameters.tuning
+    )
+    table = result.losses
+    counts = table[["samples/few", "samples/many"]]
+    assert (counts.sum(axis=1) == 8).all()
+    part = "loss" if method == "dcr" else "reconstruction"
+    values = table[[f"{part}/few", f"{part}/many"]]
+    assert values.isna().eq((counts == 0).to_numpy()).all(axis=None)
+    total = (values.fillna(0).to_numpy() * counts.to_numpy()).sum(axis=1) / 8
+    whole = {"dcr": "loss", "reconstruction": "loss", "naive": "reconstruction"}[method]
+    weight = tuned.run.loss.reconstruction_weight if method == "naive" else 1
+    np.testing.assert_allclose(total * weight, table[whole], rtol=1e-5)
+    if method == "dcr":
+        views = table[["similarity_view/few", "similarity_view/many"]].fillna(0).to_numpy()
+        mean = (views * counts.to_numpy()).sum(axis=1) / 8
+        np.testing.assert_allclose(mean, table["similarity_view"], rtol=1e-5)
+
+
+def test_a_batch_names_the_source_of_each_of_its_samples(world):
+    data = open_data(world)
+    batches = iterate_batches(data.latents, data.sources, 4, 0, range(5), 0, alone(), 0)
+    for batch in batches:
+        names = [batch["source_names"][number] for number in batch["sources"]]
+        assert names == ["few" if int(key) < FEW else "many" for key in batch["keys"]]
+
+
+def test_sums_of_all_processes_become_means_and_a_source_that_was_not_drawn_is_nan():
+    def sums(losses, sources):
+        batch = Batch([], *[torch.empty(0)] * 5)
+        batch.source_names, batch.sources = ["a", "b", "c"], torch.tensor(sources)
+        rows = torch.arange(len(losses))
+        return by_source(batch, rows, {"loss": torch.tensor(losses)})
+
+    ranks = [sums([1.0, 2.0, 6.0], [0, 1, 1]), sums([3.0, 4.0, 5.0], [0, 0, 0])]
+    mean = {name: float(ranks[0][name] + ranks[1][name]) / 2 for name in ranks[0]}
+    found = of_sources(mean | {"loss": 1.5}, 2)
+    assert math.isnan(found.pop("loss/c"))
+    assert found == {
+        "loss": 1.5,
+        "loss/a": 3.25,
+        "loss/b": 4.0,
+        "samples/a": 4,
+        "samples/b": 2,
+        "samples/c": 0,
+    }
+
+
+def test_one_source_adds_nothing_to_a_log(world, tmp_path):
+    batch = Batch([], *[torch.empty(0)] * 5)
+    assert by_source(batch, torch.arange(2), {"loss": torch.zeros(2)}) == {}
+
+
+def test_weights_and_what_they_are_of_are_part_of_what_a_run_depends_on(folder, world, tmp_path):
+    backbone, diffusion, latents = world
+    plan(folder, diffusion, {"few": 2.0, "many": 3.0}).write(tmp_path)
+    other = input_hashes(open_latents(tmp_path), backbone, diffusion)
+    own = input_hashes(latents, backbone, diffusion)
+    assert {name for name in own if own[name] != other[name]} == {"mixture"}
+    single = input_hashes(load_world(write_world(tmp_path / "one"))[2], backbone, diffusion)
+    assert "mixture" not in single
+
+
+def test_latents_of_other_weights_are_refused(world):
+    check_mixture(world[2], WEIGHTS)
+    with pytest.raises(UserError, match=r"few \(1\), many \(3\), the recipe names few \(2\), many"):
+        check_mixture(world[2], {"few": 2.0, "many": 3.0})
+
+
+def test_a_source_without_a_sample_is_told(folder, world):
+    with pytest.raises(UserError, match="source none: no sample of it was accepted"):
+        plan(folder, world[1], WEIGHTS | {"none": 1.0})
+    with pytest.raises(UserError, match="source many: is in the manifest and no longer"):
+        plan(folder, world[1], {"few": 1.0})
+    with pytest.raises(UserError, match=r"source few of .* has no sample to train on"):
+        split_sources(world[2], list(range(FEW, NUM_IMAGES)))
