@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +9,16 @@ import click
 from kedro.framework.cli.project import run as kedro_run
 
 from dcr.errors import UserError
-from dcr.framework.config_loader import BASE
 from dcr.framework.edge import Command
 from dcr.framework.home import conf_folder, name_the_user, use_project_logging
+from dcr.framework.options import (
+    check_recipe,
+    conf_source_option,
+    env_option,
+    params_option,
+    understood,
+)
 from dcr.framework.session import refusal
-from dcr.parameters import check_name
 
 
 @click.group(name="dcr")
@@ -27,7 +30,7 @@ def _run(env: str | None, pipeline: str | None, runner: str | None, **options: A
     """Run the pipelines of a recipe; see `kedro run --help`."""
     name_the_user()
     use_project_logging(options["conf_source"])
-    _check_recipe(env, options["conf_source"])
+    check_recipe(env, options["conf_source"])
     if runner not in (None, "SequentialRunner"):
         raise UserError(refusal(f"--runner {runner}"))
     if options["is_async"]:
@@ -40,74 +43,13 @@ def _run(env: str | None, pipeline: str | None, runner: str | None, **options: A
     return kedro_run.callback(env=env, pipeline=None, runner=None, **options)
 
 
-def _check_recipe(env: str | None, conf_source: str | None) -> None:
-    """Refuse a recipe that has no folder, named by the option or in the environment."""
-    option, name = ("--env", env) if env else ("KEDRO_ENV", os.environ.get("KEDRO_ENV"))
-    folder = conf_folder(conf_source)
-    if not folder.is_dir():  # an archive or URL tells when it is read
-        return
-    if not (folder / BASE).is_dir():
-        raise UserError(
-            f"--conf-source {folder}: there is no folder {BASE!r} in it; name the folder `conf` of"
-            " a project"
-        )
-    if name:
-        check_name(
-            "recipe", name, sorted(path.name for path in folder.iterdir() if path.is_dir()), option
-        )
-
-
-_FORMS = {
-    "config": "a YAML file whose section `run` holds options by name",
-    "params": "section.name=value, several with commas between them",
-}
-
-
-def _understood(option: click.Parameter) -> click.Parameter:
-    """Return an option of Kedro's that refuses values that Kedro cannot read, without traceback."""
-    read = option.callback
-    if read is None:
-        return option
-
-    def read_or_refuse(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
-        """Read what ``value`` the user gave of an option, or refuse it with the form that is due.
-
-        Args:
-            ctx, param, value: as click calls back with them.
-
-        Raises:
-            UserError: Kedro cannot read the value.
-        """
-        try:
-            return read(ctx, param, value)
-        except (click.ClickException, UserError):
-            raise
-        except Exception as exc:  # of YAML, OmegaConf, or of a value that is not what Kedro expects
-            form = _FORMS.get(param.name, "see `kedro run --help`")
-            raise UserError(
-                f"{param.opts[0]} {value}: it cannot be understood; write {form}"
-            ) from exc
-
-    option = copy(option)
-    option.callback = read_or_refuse
-    return option
-
-
 run = Command(
     "run",
-    params=[_understood(option) for option in kedro_run.params],
+    params=[understood(option) for option in kedro_run.params],
     callback=_run,
     help=kedro_run.help,
 )
 cli.add_command(run)
-
-
-_env = click.option("--env", "-e", help="The recipe's folder in conf/; without it the demo.")
-_conf_source = click.option(
-    "--conf-source",
-    type=click.Path(exists=True, file_okay=False),
-    help="Where the recipes are: conf/ of the project.",
-)
 
 
 @cli.command("make-set", cls=Command)
@@ -160,7 +102,7 @@ def make_set(source: Path, target: Path, kind: str, templates: tuple[str, ...]) 
         " dvc.yaml."
     ),
 )
-@_conf_source
+@conf_source_option
 @click.option(
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -182,8 +124,9 @@ def make_dvc(env: str | None, conf_source: str | None, output: Path | None) -> N
 
 
 @cli.command("plan", cls=Command)
-@_env
-@_conf_source
+@env_option
+@conf_source_option
+@params_option
 @click.option("--json", "as_json", is_flag=True, help="Bytes, operations and hours as JSON.")
 def plan(env: str | None, conf_source: str | None, params: dict[str, Any], as_json: bool) -> None:
     """Tell what a recipe will cost, before anything is downloaded, rented or run.
@@ -201,16 +144,13 @@ def plan(env: str | None, conf_source: str | None, params: dict[str, Any], as_js
     from dcr.framework.planning import tell_plan
 
     name_the_user()
-    _check_recipe(env, conf_source)
+    check_recipe(env, conf_source)
     click.echo(tell_plan(env, conf_source, params, as_json))
 
 
-plan.params += [_understood(option) for option in kedro_run.params if option.name == "params"]
-
-
 @cli.command("publish", cls=Command)
-@_env
-@_conf_source
+@env_option
+@conf_source_option
 @click.option("--to", required=True, help="org/name of the hub, or org/name@branch.")
 @click.option("--private", is_flag=True, help="Make the repository a private one.")
 @click.option("--dry-run", is_flag=True, help="Tell what would go, and send nothing.")
@@ -234,13 +174,14 @@ def publish(
 
     name_the_user()
     use_project_logging(conf_source)
-    _check_recipe(env, conf_source)
+    check_recipe(env, conf_source)
     click.echo(publish_encoder(env, conf_source, to, private, dry_run))
 
 
 @cli.command("join", cls=Command)
-@_env
-@_conf_source
+@env_option
+@conf_source_option
+@params_option
 def join(env: str | None, conf_source: str | None, params: dict[str, Any]) -> None:
     """Take part, as another host, in what the first host trains, until SIGTERM or Ctrl-C.
 
@@ -257,15 +198,16 @@ def join(env: str | None, conf_source: str | None, params: dict[str, Any]) -> No
 
     name_the_user()
     use_project_logging(conf_source)
-    _check_recipe(env, conf_source)
+    check_recipe(env, conf_source)
     join_training(env, conf_source, params)
 
 
 @cli.command("check-hosts", cls=Command)
 @click.argument("hosts", type=click.IntRange(min=1))
 @click.argument("gpus", type=click.IntRange(min=0))
-@_env
-@_conf_source
+@env_option
+@conf_source_option
+@params_option
 def check_hosts(
     hosts: int, gpus: int, env: str | None, conf_source: str | None, params: dict[str, Any]
 ) -> None:
@@ -278,11 +220,5 @@ def check_hosts(
     """
     from dcr.framework.hosts import check_training_hosts
 
-    _check_recipe(env, conf_source)
+    check_recipe(env, conf_source)
     check_training_hosts(env, conf_source, params, hosts, gpus)
-
-
-for command in (join, check_hosts):
-    command.params += [
-        _understood(option) for option in kedro_run.params if option.name == "params"
-    ]
