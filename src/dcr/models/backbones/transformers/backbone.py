@@ -122,10 +122,7 @@ class TransformersBackbone(Backbone):
 
     def enable_gradient_checkpointing(self) -> None:
         """See `Backbone.enable_gradient_checkpointing`."""
-        # The older name, which transformers 5.0 has alone, warns in later releases and goes in 6.
-        name = "activation_checkpointing_enable"
-        enable = getattr(self.model, name, self.model.gradient_checkpointing_enable)
-        enable({"use_reentrant": False})
+        self.model.activation_checkpointing_enable({"use_reentrant": False})
 
     def _tokenize(self, tokenizer: Any, texts: list[str]) -> torch.Tensor:
         """Pad to the context length, as SigLIP was trained and CLIP does not mind."""
