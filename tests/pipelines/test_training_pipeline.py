@@ -16,10 +16,12 @@ from dcr.datasets.latents import LatentsDataset
 from dcr.errors import UserError
 from dcr.fingerprints import tensors_hash, weights_hash
 from dcr.latents import LatentCache
+from dcr.parameters import RecipeParameters
 from dcr.pipelines.training import create_pipeline
 from dcr.training.encoders import trained_encoders
 from dcr.training.provenance import check_adapter, check_projector
 from models import pixels
+from plain_source import PLAIN_SOURCE
 from training_world import load_world, parameters, write_world
 
 CONF = Path(__file__).parents[2] / "conf" / "base"
@@ -43,6 +45,9 @@ def catalog_of(world, folder, **changes):
     catalog["latents"] = LatentsDataset(filepath=str(world / "latents"))
     memory = {
         "params:training": parameters(**SMALL | changes),
+        "params:recipe": RecipeParameters(
+            name="r", licence=None, data_licence=None, sources=PLAIN_SOURCE, backbone="b"
+        ),
         "backbone": backbone,
         "diffusion": diffusion,
         "synthetic_positives_folder": world / "positives",
