@@ -45,7 +45,7 @@ def test_a_run_leaves_what_others_rely_on(smoke_project):
         for benchmarks in scores.values()
     )
     summary = json.loads((reporting / "validation.json").read_text())
-    counts = {"shards", "samples", "accepted", "rejected", "unreadable_bytes"}
+    counts = {"shards", "sources", "samples", "accepted", "rejected", "unreadable_bytes"}
     assert set(summary) == {*counts, "reasons", "accepted_sha256"}
     assert summary["accepted"] + summary["rejected"] == summary["samples"] == 64
 

@@ -30,6 +30,7 @@ LIBRARIES = {
     "numpy": "numpy",
     "open_clip": "open_clip_torch",
     "peft": "peft",
+    "py3langid": "py3langid",
     "scipy": "scipy",
     "sklearn": "scikit-learn",
     "timm": "timm",

@@ -36,6 +36,7 @@ PIPELINES = (
     "scenes_validation",
     "ingest",
     "validation",
+    "likeness",
     "latents",
     "verify",
     "synthesis",

@@ -61,6 +61,16 @@ def comparison(folder):
     )
 
 
+CAPTIONS = {
+    "missing": 0,
+    "several": 3,
+    "languages": {"en": 3, "und": 1},
+    "tokenizer": {
+        "name": "clip", "context_length": 77, "why_not": None, "counted": 4, "cut": 1,
+    },
+}  # fmt: skip
+
+
 def validation(folder):
     samples = good_samples(20)
     samples[1] = Sample("small", encode((20, 20)), "jpg", "a small one")
@@ -81,7 +91,7 @@ def validation(folder):
     found = {"results": [expectation | {"source": "shards", "suite": "samples"}]}
     shards = {"a-shard-with-a-long-name-00000": path}
     return render_validation(
-        tables, summarize(tables), shards, found, POLICIES, 4, {"mmvp_vlm": 270}
+        tables, summarize(tables), shards, found, POLICIES, 4, {"mmvp_vlm": 270}, CAPTIONS
     )
 
 

@@ -66,6 +66,7 @@ def catalog_of(folder: Path, **changes) -> DataCatalog:
         "params:evaluation": EvaluationParameters(**section("evaluation")),
         "params:training": TrainingParameters(**section("training", phases={}, stage2_seeds=[])),
         "params:training.method": "dcr",
+        "params:training.monitoring.report_to": [],
         "params:alignment": belonging.alignment(),
         "alignments": {},
         "alignment_record": {},

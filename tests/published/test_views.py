@@ -18,6 +18,7 @@ from dcr.training.batches import make_batch
 from dcr.training.contrast import build_contrast
 from dcr.training.data import collate
 from dcr.training.distributed.processes import Processes, alone
+from dcr.training.mixture import Source
 from dcr.training.model import ConditionModel
 from dcr.training.monitoring.monitor import Monitor
 from dcr.training.runs import STAGE1
@@ -205,7 +206,8 @@ def open_trainer(world, folder, name, processes, **changes):
     run = run_of(p, name)
     micro_step = MicroStep(model, diffusion, views, run, build_contrast(run), processes)
     watch = partial(Monitor, micro_step, None, None)
-    return Trainer(micro_step, latents, list(range(len(latents))), lambda: 0.0, None, watch)
+    sources = [Source(range(len(latents)))]
+    return Trainer(micro_step, latents, sources, lambda: 0.0, None, watch)
 
 
 @pytest.mark.parametrize("published", [False, True])

@@ -10,11 +10,12 @@ import pyarrow as pa
 
 from dcr.data.shards import CaptionNames
 from dcr.validation.contamination import EvaluationImages
+from dcr.validation.declared import PLAIN, Likeness
 from dcr.validation.judging import plan_judging
-from dcr.validation.likenesses import Likeness, Likenesses
+from dcr.validation.likenesses import Likenesses
 from dcr.validation.measuring import SCHEMA, Limits, measure_shard
 from dcr.validation.reasons import REASONS
-from dcr.validation.tables import PLAIN, SampleTables, ShardTable, TablePlan, write_tables
+from dcr.validation.tables import SampleTables, ShardTable, TablePlan, write_tables
 
 LIMITS = Limits(
     min_image_size=32,

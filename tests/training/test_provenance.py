@@ -36,10 +36,12 @@ MADE_ANEW = {
 }
 OF_OTHERS = {  # validation and the demo's models keep their own records
     "IngestParameters",
+    "LikenessParameters",
     "ValidationParameters",
     "ScenesParameters",
     "PretrainingParameters",
     "ModelsParameters",
+    "RemoteParameters",
 }
 RECORD = {
     "hashes": {

@@ -12,11 +12,12 @@ import pytest
 from PIL import Image
 
 from corpus import encode, png_declaring, special_member, write_members
+from dcr.validation.declared import PLAIN
 from dcr.validation.judging import plan_judging, summarize
 from dcr.validation.likenesses import Likenesses
 from dcr.validation.measuring import plan_measuring
 from dcr.validation.reasons import REASONS, SHARD_REASONS
-from dcr.validation.tables import PLAIN, SampleTables, write_tables
+from dcr.validation.tables import SampleTables, write_tables
 from dcr.validation.workers import Workers
 from picture_cases import DEEP, PIXELS, with_orientation, write_png
 from validation_tables import LIMITS, NO_EVALUATION, NO_LIMITS, POLICIES

@@ -130,6 +130,7 @@ TOLD_BY: dict[str, Describe] = {
         "scenes_validation", "sets to choose settings on are on record in", "drawn_validation_sets"
     ),
     "manifest": _validation,
+    "likenesses": _at("likeness", "near duplicates, outliers and such stand in", "likenesses"),
     "latents_verification": _verify,
     "synthesis_page": _at("synthesis", "see", "synthesis_page"),
     "training_record": _training,

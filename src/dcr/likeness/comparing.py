@@ -12,7 +12,7 @@ from dcr.evaluation.embedding import Embedder, embed_images
 from dcr.fingerprints import code_hash, fingerprint
 from dcr.likeness.searching import add_unlike, build_index, distances, nearest_of
 from dcr.progress import show_progress
-from dcr.validation.likenesses import Likeness
+from dcr.validation.declared import Likeness
 from dcr.validation.tables import SampleTables, ShardTable, TablePlan
 
 if TYPE_CHECKING:

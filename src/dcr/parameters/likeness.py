@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field, PositiveInt
 
 from dcr.parameters.section import Section
-from dcr.validation.likenesses import Likeness
+from dcr.validation.declared import Likeness
 
 
 class LikenessParameters(Section):

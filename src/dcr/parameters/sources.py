@@ -9,7 +9,7 @@ from pydantic import Field
 
 from dcr.errors import UserError
 from dcr.parameters.section import Checked
-from dcr.validation.tables import PLAIN
+from dcr.validation.declared import PLAIN
 
 
 class Source(Checked):
@@ -39,17 +39,21 @@ def with_sources(values: dict[str, Any]) -> dict[str, Any]:
     sources = values.get("sources")
     suite = values.get("expectations")
     if sources is None:
-        plain = {"name": PLAIN, "shards": values.get("shards"), "weight": 1.0}
+        shards = values.get("shards")
+        several = shards if isinstance(shards, list) else [shards]
+        # Patterns that are none are told of under their own key, not under the source's.
+        own = shards if all(isinstance(pattern, str) for pattern in several) else []
+        plain = {"name": PLAIN, "shards": own, "weight": 1.0}
         return values | {"sources": [plain | {"expectations": suite}]}
     if not isinstance(sources, list) or not all(isinstance(source, dict) for source in sources):
         return values
-    shards: list[Any] = []
+    patterns: list[Any] = []
     for source in sources:
         own = source.get("shards")
-        shards += own if isinstance(own, list) else [own]
+        patterns += own if isinstance(own, list) else [own]
     return values | {
         "sources": [{"expectations": suite, **source} for source in sources],
-        "shards": shards,
+        "shards": patterns,
     }
 
 

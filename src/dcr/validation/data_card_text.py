@@ -7,7 +7,7 @@ from typing import Any
 
 from dcr.pages.markdown import code, code_cell, text
 from dcr.validation.captions import UNDETERMINED
-from dcr.validation.tables import PLAIN
+from dcr.validation.declared import PLAIN
 
 _NUM_LANGUAGES = 8
 _FATES = {"reject": "left out", "fail": "stops the run", "warn": "kept and counted"}

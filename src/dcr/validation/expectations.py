@@ -11,7 +11,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from dcr.errors import UserError
-from dcr.validation.tables import PLAIN
+from dcr.validation.declared import PLAIN
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +10,7 @@ import pyarrow.compute as pc
 
 from dcr.errors import UserError
 from dcr.fingerprints import json_hash
+from dcr.validation.declared import Likeness
 from dcr.validation.tables import SampleTables
 
 SCHEMA = pa.schema(
@@ -23,37 +23,6 @@ SHOWN = ("text_similarity", "neighbour_distance")
 """The columns that are told of every sample."""
 EMBEDDED = ["offset", "sha256", "caption", "luminance_mean"]
 """The columns of measured rows that features depend on."""
-
-
-@dataclass(frozen=True)
-class Likeness:
-    """From where on features are a reason; None where nobody asks.
-
-    Attributes:
-        min_text_similarity: cosine of image and caption under which they tell of different things.
-        min_duplicate_similarity: cosine from which an image is like an earlier one.
-        min_evaluation_similarity: cosine from which it is like one of an evaluation set.
-        max_neighbour_distance: mean cosine distance to the nearest samples beyond which it is an
-            outlier.
-        num_neighbours: how many nearest that mean is of.
-    """
-
-    min_text_similarity: float | None
-    min_duplicate_similarity: float | None
-    min_evaluation_similarity: float | None
-    max_neighbour_distance: float | None
-    num_neighbours: int
-
-    def asked(self) -> dict[str, float]:
-        """Return the limits that are set, by name; none if nobody asks."""
-        limits = {
-            name: value
-            for name, value in vars(self).items()
-            if value is not None and name != "num_neighbours"
-        }
-        if "max_neighbour_distance" in limits:
-            limits["num_neighbours"] = self.num_neighbours
-        return limits
 
 
 class Likenesses:

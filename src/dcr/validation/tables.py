@@ -18,8 +18,6 @@ from dcr.replacing import remove_leftovers
 if TYPE_CHECKING:
     import pandas as pd
 
-PLAIN = "shards"
-"""Name of the one source of a recipe that names its ``shards`` alone."""
 _RECORD = b"dcr.shard"  # key of the shard's own record in the Parquet file's metadata
 
 
