@@ -57,6 +57,13 @@ def section(name: str, **changes) -> dict:
     return merge(merged, nested(changes)) | {k: v for k, v in changes.items() if k == "phases"}
 
 
+class KeptDataset(MemoryDataset):
+    """Keeps what was written after the run, where another node reads it, too."""
+
+    def release(self):
+        """Do nothing; Kedro calls it after the last reader."""
+
+
 def catalog_of(folder: Path, **changes) -> DataCatalog:
     text = (CONF / "base" / "catalog_reporting.yml").read_text().replace("${globals:recipe}", "r")
     catalog = DataCatalog.from_config(yaml.safe_load(text.replace("data/", f"{folder}/data/")))
@@ -231,7 +238,7 @@ def test_neighbours_are_found_for_the_queries_that_a_recipe_names(folder):
         "flipped_pairs",
     )
     for name in (*names, "reconstructions"):
-        catalog[name] = MemoryDataset()
+        catalog[name] = KeptDataset()
     SequentialRunner().run(create_pipeline(), catalog)
     page = catalog["comparison_page"].load()
     assert page.count('<div class="near">') == 4
@@ -280,7 +287,7 @@ def test_a_recipe_that_leaves_out_mmvp_opens_no_set(folder):
         },
     )
     for name in PAGES:
-        catalog[name] = MemoryDataset()
+        catalog[name] = KeptDataset()
     SequentialRunner().run(create_pipeline(), catalog)
     assert "MMVP-VLM was not evaluated." in catalog["report"].load()
 
@@ -308,7 +315,7 @@ def test_without_any_evaluation_set_the_pages_say_so_in_words(folder):
         },
     )
     for name in PAGES:
-        catalog[name] = MemoryDataset()
+        catalog[name] = KeptDataset()
     SequentialRunner().run(create_pipeline(), catalog)
     report, comparison = catalog["report"].load(), catalog["comparison_page"].load()
     assert "Nothing was scored: no evaluation set was read." in report
