@@ -5,8 +5,9 @@ them.
 import pandas as pd
 
 import finished_run
-from dcr.reporting.contrast import PANELS, plot_contrast
+from dcr.reporting.contrast import PANELS, SOURCE_PANELS, plot_contrast
 from dcr.reporting.loss_curves import plot_losses
+from dcr.training.source_columns import source_column
 
 
 def titles(figure):
@@ -50,17 +51,23 @@ def test_without_diagnostics_there_is_nothing_to_draw():
     assert plot_contrast({"dcr": frame}, window=3).data == ()
 
 
-def test_a_mixture_has_a_line_for_each_source_in_its_panels():
-    steps = {"step": [1, 2, 3], "loss": [3.0, 2.0, 1.0]}
-    sources = {f"{n}/{s}": [0.1, 0.2, 0.3] for n in ("loss", "similarity_view") for s in "ab"}
-    frame = pd.DataFrame(steps | sources)
-    drawn = plot_contrast({"dcr": frame}, window=1)
-    assert titles(drawn) == ["Similarity to the view, by source"]
-    assert [trace.hovertemplate.rpartition(", ")[2] for trace in drawn.data] == [
-        "a</extra>",
-        "b</extra>",
-    ]
-    losses = plot_losses({"dcr": frame}, {}, window=1)
-    assert [t.name for t in losses.data if t.line.dash] == ["loss/a", "loss/b"]
-    plain = plot_losses({"dcr": pd.DataFrame(steps)}, {}, window=1)
-    assert [t.name for t in plain.data if t.line.dash] == []
+NAMES = ("loss", "similarity_view", "similarity_target", "similarity_negative")
+STEPS = {"step": [1, 2, 3], **{name: [3.0, 2.0, 1.0] for name in NAMES}}
+SOURCES = {source_column(name, source): [0.1, 0.2, 0.3] for name in NAMES for source in "ab"}
+
+
+def test_a_mixture_has_panels_with_a_line_for_the_whole_and_for_each_source():
+    drawn = plot_contrast({"dcr": pd.DataFrame(STEPS | SOURCES)}, window=1)
+    assert titles(drawn) == list(SOURCE_PANELS.values())
+    lines = [(trace.name, trace.line.dash) for trace in drawn.data]
+    assert lines == [("DCR", "solid"), ("DCR, a", "dot"), ("DCR, b", "dash")] * 3
+    assert [t.name for t in drawn.data if t.showlegend] == ["DCR", "DCR, a", "DCR, b"]
+    losses = plot_losses({"dcr": pd.DataFrame(STEPS | SOURCES)}, {}, window=1)
+    dashed = [(trace.name, trace.line.dash) for trace in losses.data if trace.line.dash]
+    assert dashed == [("loss-a", "dot"), ("loss-b", "dash")]
+
+
+def test_a_run_of_one_source_has_no_panel_by_source():
+    frame = pd.DataFrame(STEPS | {"alignment": [1.0, 2.0, 3.0]})
+    assert titles(plot_contrast({"dcr": frame}, window=1)) == [PANELS["alignment"]]
+    assert [t.name for t in plot_losses({"dcr": frame}, {}, window=1).data if t.line.dash] == []

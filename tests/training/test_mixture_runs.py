@@ -4,6 +4,7 @@ import math
 from copy import deepcopy
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -12,6 +13,7 @@ from dcr.errors import UserError
 from dcr.latents import open_latents, plan_latents
 from dcr.latents.options import LatentOptions
 from dcr.models.diffusion import load_diffusion
+from dcr.training import jobs
 from dcr.training.batches import Batch
 from dcr.training.contrast import build_contrast
 from dcr.training.data import iterate_batches, split_sources
@@ -19,13 +21,13 @@ from dcr.training.distributed.processes import alone
 from dcr.training.fingerprint import input_hashes
 from dcr.training.inputs import check_mixture
 from dcr.training.monitoring.monitor import Monitor
-from dcr.training.objectives import of_sources
 from dcr.training.objectives.base import by_source
+from dcr.training.source_columns import of_sources
 from dcr.training.stages import train_adapter, train_projector
 from dcr.training.views import view_augmentation
 from dcr.training.work import Data, Work
 from latent_world import manifest_of
-from training_world import NUM_IMAGES, load_world, parameters, run_of, write_world
+from training_world import NUM_IMAGES, load_world, open_job, parameters, run_of, write_world
 
 WEIGHTS = {"few": 1.0, "many": 3.0}
 FEW = 10
@@ -98,19 +100,31 @@ def test_each_source_has_its_own_losses_and_they_add_up(world, method):
         deepcopy(backbone), diffusion, projector, tuned, tuned.run.parameters.tuning
     )
     table = result.losses
-    counts = table[["samples/few", "samples/many"]]
+    counts = table[["samples-few", "samples-many"]]
     assert (counts.sum(axis=1) == 8).all()
     part = "loss" if method == "dcr" else "reconstruction"
-    values = table[[f"{part}/few", f"{part}/many"]]
+    values = table[[f"{part}-few", f"{part}-many"]]
     assert values.isna().eq((counts == 0).to_numpy()).all(axis=None)
     total = (values.fillna(0).to_numpy() * counts.to_numpy()).sum(axis=1) / 8
     whole = {"dcr": "loss", "reconstruction": "loss", "naive": "reconstruction"}[method]
     weight = tuned.run.loss.reconstruction_weight if method == "naive" else 1
     np.testing.assert_allclose(total * weight, table[whole], rtol=1e-5)
     if method == "dcr":
-        views = table[["similarity_view/few", "similarity_view/many"]].fillna(0).to_numpy()
+        views = table[["similarity_view-few", "similarity_view-many"]].fillna(0).to_numpy()
         mean = (views * counts.to_numpy()).sum(axis=1) / 8
         np.testing.assert_allclose(mean, table["similarity_view"], rtol=1e-5)
+
+
+def test_dvclive_takes_the_numbers_of_every_source_to_the_last_step(folder, tmp_path, caplog):
+    small = {"monitoring.report_to": ["dvclive"], "stage1.loss": "dcr"}
+    losses = jobs.train_projector(open_job(folder, tmp_path, **small))[2].losses
+    assert "left out" not in caplog.text
+    written = tmp_path / "stage1" / "dvclive" / "plots" / "metrics"
+    for name in losses.drop(columns="step"):
+        measured = losses[["step", name]].dropna()
+        found = pd.read_csv(written / f"{name}.tsv", sep="\t")
+        np.testing.assert_allclose(found.to_numpy(), measured.to_numpy())
+    assert {"loss", "loss-few", "loss-many", "samples-few"} <= set(losses)
 
 
 def test_a_batch_names_the_source_of_each_of_its_samples(world):
@@ -131,14 +145,14 @@ def test_sums_of_all_processes_become_means_and_a_source_that_was_not_drawn_is_n
     ranks = [sums([1.0, 2.0, 6.0], [0, 1, 1]), sums([3.0, 4.0, 5.0], [0, 0, 0])]
     mean = {name: float(ranks[0][name] + ranks[1][name]) / 2 for name in ranks[0]}
     found = of_sources(mean | {"loss": 1.5}, 2)
-    assert math.isnan(found.pop("loss/c"))
+    assert math.isnan(found.pop("loss-c"))
     assert found == {
         "loss": 1.5,
-        "loss/a": 3.25,
-        "loss/b": 4.0,
-        "samples/a": 4,
-        "samples/b": 2,
-        "samples/c": 0,
+        "loss-a": 3.25,
+        "loss-b": 4.0,
+        "samples-a": 4,
+        "samples-b": 2,
+        "samples-c": 0,
     }
 
 

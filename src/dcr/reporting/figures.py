@@ -26,6 +26,7 @@ COLOURS = {
     "stage1": "#b0679f",
 }
 _OTHER_COLOURS = ("#5aa9d6", "#b5533c", "#7a6fd0", "#8a9a1f", "#c2577b")
+_DASHES = ("dot", "dash", "dashdot", "longdash")
 _GRID = "rgba(132, 138, 148, 0.25)"
 
 
@@ -36,6 +37,11 @@ def colour(name: str) -> str:
     """
     method = EncoderName.parse(split_run(name)[0]).method
     return COLOURS.get(method, _OTHER_COLOURS[sum(method.encode()) % len(_OTHER_COLOURS)])
+
+
+def source_dash(number: int) -> str:
+    """Return the dash of a run's source by its ``number``, from 0: beside it the whole is solid."""
+    return _DASHES[number % len(_DASHES)]
 
 
 def plot_radar(

@@ -9,11 +9,10 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from dcr.reporting.figures import axis, colour, layout
+from dcr.reporting.figures import axis, colour, layout, source_dash
 from dcr.reporting.names import run_name
 from dcr.reporting.points import write_single_points
-
-_DASHES = ("dot", "dash", "dashdot", "longdash")
+from dcr.training.source_columns import split_column
 
 
 def plot_losses(
@@ -104,15 +103,19 @@ def _source_lines(run: str, frame: pd.DataFrame, window: int) -> list[go.Scatter
 
     Args:
         run: whose log it is.
-        frame: the log, with columns ``loss/<source>`` or ``reconstruction/<source>``.
+        frame: the log, with columns of each source as `dcr.training.source_columns` names them.
         window: rows of the median.
     """
-    columns = [name for name in frame if name.startswith(("loss/", "reconstruction/"))]
+    columns = [
+        name
+        for name in frame
+        if split_column(name)[0] in ("loss", "reconstruction") and split_column(name)[1]
+    ]
     return [
         go.Scatter(
             x=frame["step"],
             y=frame[name].rolling(window, min_periods=1, center=True).median(),
-            line={"color": colour(run), "width": 1.5, "dash": _DASHES[number % len(_DASHES)]},
+            line={"color": colour(run), "width": 1.5, "dash": source_dash(number)},
             showlegend=False,
             name=name,
             hovertemplate="step %{x}: %{y:.4f}<extra>" + name + "</extra>",

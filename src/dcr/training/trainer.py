@@ -22,8 +22,8 @@ from dcr.training.distributed.processes import alone
 from dcr.training.distributed.sharding import local_shard, shard
 from dcr.training.guards import IgnoredCondition, check_end, check_sizes, count_skipped
 from dcr.training.mixture import Source
-from dcr.training.objectives import of_sources
 from dcr.training.runs import RunResult
+from dcr.training.source_columns import of_sources
 from dcr.training.state import restore_state, training_state
 from dcr.training.step import MicroStep
 from dcr.training.stopping import JOB, STOP_FILE, Stopped, StopRequest

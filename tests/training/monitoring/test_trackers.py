@@ -17,25 +17,27 @@ from PIL import Image
 from dcr.errors import UserError
 from dcr.training.monitoring import trackers as trackers_module
 from dcr.training.monitoring.trackers import Trackers, check_trackers
+from dcr.training.source_columns import source_column
 
 LOSSES = {1: 1.5, 2: 1.25, 3: 1.0, 4: 0.75}
 
 
-def read_dvclive(folder):
-    rows = list(csv.DictReader((folder / "dvclive/plots/metrics/loss.tsv").open(), delimiter="\t"))
-    return [[(int(row["step"]), float(row["loss"])) for row in rows]]
+def read_dvclive(folder, metric="loss"):
+    file = folder / f"dvclive/plots/metrics/{metric}.tsv"
+    rows = list(csv.DictReader(file.open(), delimiter="\t"))
+    return [[(int(row["step"]), float(row[metric])) for row in rows]]
 
 
-def read_tensorboard(folder):
+def read_tensorboard(folder, metric="loss"):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     (file,) = (folder / "tensorboard/dcr").glob("events.out.tfevents.*")
     accumulator = EventAccumulator(str(file), purge_orphaned_data=False)
     accumulator.Reload()
-    return [[(event.step, event.value) for event in accumulator.Scalars("loss")]]
+    return [[(event.step, event.value) for event in accumulator.Scalars(metric)]]
 
 
-def read_wandb(folder):
+def read_wandb(folder, metric="loss"):
     import wandb
     from wandb.proto import wandb_internal_pb2
 
@@ -51,8 +53,8 @@ def read_wandb(folder):
                 item.key or "/".join(item.nested_key): item.value_json
                 for item in record.history.item
             }
-            if "loss" in items:
-                runs[-1].append((int(items["_step"]), float(items["loss"])))
+            if metric in items:
+                runs[-1].append((int(items["_step"]), float(items[metric])))
     return runs
 
 
@@ -72,7 +74,7 @@ def leveldb_records(data, place=7, block=2**15):
             record = b""
 
 
-def read_mlflow(folder):
+def read_mlflow(folder, metric="loss"):
     from mlflow import MlflowClient
 
     client = MlflowClient()
@@ -80,7 +82,7 @@ def read_mlflow(folder):
     found = client.search_runs([experiment.experiment_id], order_by=["attributes.start_time ASC"])
     assert {run.info.run_name for run in found} == {"dcr"}
     return [
-        [(m.step, m.value) for m in client.get_metric_history(run.info.run_id, "loss")]
+        [(m.step, m.value) for m in client.get_metric_history(run.info.run_id, metric)]
         for run in found
     ]
 
@@ -115,6 +117,19 @@ def test_a_run_that_goes_on_is_told_from_its_first_step_and_no_step_twice(tracke
     *earlier, last = read(tmp_path)
     assert last == list(LOSSES.items())
     assert earlier == ([list(LOSSES.items())[:3]] if name in ("wandb", "mlflow") else [])
+
+
+def test_a_mixtures_sources_are_told_beside_the_whole(tracker, tmp_path, caplog):
+    """A tracker that read a source's name as a level below the whole would lose one of them."""
+    name, read = tracker
+    trackers = Trackers([name], tmp_path, "dcr", {"seed": 0})
+    own = source_column("loss", "cc3m")
+    for step, loss in LOSSES.items():
+        trackers.log({"loss": loss, own: loss + 1}, step)
+    trackers.close()
+    assert "left out" not in caplog.text
+    assert read(tmp_path)[-1] == list(LOSSES.items())
+    assert read(tmp_path, own)[-1] == [(step, loss + 1) for step, loss in LOSSES.items()]
 
 
 def seen_by_dvclive(folder):

@@ -9,12 +9,12 @@ of image features, m condition width, C x h x w latent shape. Where the conditio
 m) below is (B, tokens, m).
 """
 
-from dcr.training.objectives.base import Objective, of_sources
+from dcr.training.objectives.base import Objective
 from dcr.training.objectives.dcr import DcrObjective
 from dcr.training.objectives.naive import NaiveObjective
 from dcr.training.objectives.reconstruction import ReconstructionObjective
 
-__all__ = ["OBJECTIVES", "Objective", "of_sources"]
+__all__ = ["OBJECTIVES", "Objective"]
 
 OBJECTIVES: dict[str, type[Objective]] = {
     "dcr": DcrObjective,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from dcr.losses.numerics import at_least_float32
+from dcr.training.source_columns import source_column
 
 if TYPE_CHECKING:
     from dcr.parameters.training.parts import Loss
@@ -134,7 +134,7 @@ def noise_errors(predictions: torch.Tensor, targets: torch.Tensor) -> torch.Tens
 def by_source(
     batch: Batch, rows: torch.Tensor, values: dict[str, torch.Tensor]
 ) -> dict[str, torch.Tensor]:
-    """Return sums over a mixture's sources, as ``<name>/<source>``; nothing of a single source.
+    """Return sums over a mixture's sources, by column; nothing of a single one.
 
     Args:
         batch: what the step sees.
@@ -142,35 +142,18 @@ def by_source(
         values: of each sample, (R,), by name. How many there are is added as ``samples``.
 
     Returns:
-        Scalars, which `of_sources` makes means of once they are summed over all there is.
+        Scalars, which `dcr.training.source_columns.of_sources` makes means of once they are summed
+        over all there is.
     """
     if batch.sources is None or batch.source_names is None:
         return {}
     own = batch.sources[rows]
     ones = torch.ones(len(rows), device=rows.device)
     return {
-        f"{name}/{source}": torch.where(own == number, value.detach(), 0).sum()
+        source_column(name, source): torch.where(own == number, value.detach(), 0).sum()
         for number, source in enumerate(batch.source_names)
         for name, value in (values | {"samples": ones}).items()
     }
-
-
-def of_sources(row: dict[str, float], num_batches: int) -> dict[str, float]:
-    """Return a step's numbers with sums over sources made means, NaN where a source was not drawn.
-
-    Args:
-        row: means over ``num_batches`` batches of what `by_source` returned, beside other numbers.
-        num_batches: of all processes and micro-steps.
-    """
-    found = dict(row)
-    for name, value in row.items():
-        kind, mark, source = name.partition("/")
-        if mark and kind != "samples":
-            count = row[f"samples/{source}"]
-            found[name] = value / count if count else math.nan
-        elif mark:
-            found[name] = round(value * num_batches)
-    return found
 
 
 def sum_up(
