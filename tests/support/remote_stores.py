@@ -29,7 +29,8 @@ _RANGE = re.compile(r"bytes=(\d+)-(\d*)")
 class FileServer(ThreadingHTTPServer):
     """A web server of the files in a folder, with ranges, tags and pages of links.
 
-    ``requests`` are what it was asked, as (method, path, range).
+    ``requests`` are what it was asked, as (method, path, range); ``busy`` says of paths how many of
+    the next requests are answered with ``busy_status``.
     """
 
     daemon_threads = True
@@ -38,6 +39,8 @@ class FileServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), handler or _Files)
         self.folder = folder
         self.requests: list[tuple[str, str, str | None]] = []
+        self.busy: dict[str, int] = {}
+        self.busy_status = 503
         self.url = f"http://127.0.0.1:{self.server_port}"
 
 
@@ -52,11 +55,15 @@ class _Files(BaseHTTPRequestHandler):
 
     def do_GET(self):
         self.server.requests.append((self.command, self.path, self.headers.get("Range")))
+        if self.server.busy.get(self.path):
+            self.server.busy[self.path] -= 1
+            return self.send(self.server.busy_status, b"", {})
         self.answer(self.server.folder / self.path.partition("?")[0].lstrip("/"))
 
     def answer(self, path: Path, headers: dict[str, str] | None = None):
         if path.is_dir():
-            links = "".join(f'<a href="{p.name}">{p.name}</a>' for p in sorted(path.iterdir()))
+            names = [p.name + "/" * p.is_dir() for p in sorted(path.iterdir())]
+            links = "".join(f'<a href="{name}">{name}</a>' for name in names)
             self.send(200, links.encode(), {"Content-Type": "text/html"})
         elif path.is_file():
             self.send_range(path.read_bytes(), headers or {})

@@ -9,6 +9,7 @@ from importlib import import_module
 import pytest
 
 from dcr.data.remote import RemoteSettings, look_up, open_file, use_settings
+from dcr.data.remote.objects import RangeReader
 from dcr.data.shards import list_shards
 from dcr.errors import UserError
 
@@ -65,6 +66,60 @@ def test_reading_goes_on_where_it_broke(serve, folder):
     starts = [int(asked.removeprefix("bytes=").partition("-")[0]) for asked in ranges]
     assert starts == sorted(starts)
     assert len(set(starts)) > 3
+
+
+def lengths(server):
+    """Return how many bytes each request for a range asked for."""
+    asked = [asked.removeprefix("bytes=").split("-") for _, _, asked in server.requests if asked]
+    return [int(end) - int(start) + 1 for start, end in asked]
+
+
+def test_a_file_that_could_not_be_opened_at_once_is_read_in_requests_as_long_as_others(
+    serve, folder
+):
+    store = serve("http", folder)
+    reader = RangeReader(look_up(f"{store.url}/00000.tar"))
+    store.server.busy = {"/00000.tar": 4}
+    assert reader.read_all(0, 300_000) == (folder / "00000.tar").read_bytes()
+    assert lengths(store.server) == [300_000]
+
+
+def test_requests_are_longer_again_once_an_outage_is_over(serve, folder):
+    store = serve("http", folder)
+    reader = RangeReader(look_up(f"{store.url}/00000.tar"))
+    reader.read(0, 10)
+    store.server.busy = {"/00000.tar": 6}
+    store.server.requests.clear()
+    assert reader.read_all(0, 300_000) == (folder / "00000.tar").read_bytes()
+    after = lengths(store.server)[6:]
+    assert after[0] == 16 << 10
+    assert max(after) == 32 << 10
+
+
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize("pattern", ["{00000..00001}.tar", "00001.tar", "*.tar", "", "*/00001.tar"])
+def test_a_busy_server_is_asked_again_and_not_taken_for_one_that_lacks_a_shard(
+    serve, folder, pattern, status
+):
+    (folder / "in").mkdir()
+    (folder / "in" / "00001.tar").touch()
+    store = serve("http", folder)
+    before = list_shards(f"{store.url}/{pattern}")
+    store.server.busy_status = status
+    store.server.busy = dict.fromkeys(["/00001.tar", "/", "/in/", "/in", "/in/00001.tar"], 4)
+    assert list_shards(f"{store.url}/{pattern}") == before
+
+
+def test_a_server_that_stays_busy_is_told_as_such_and_with_no_word_of_missing_shards(
+    serve, folder, remote_cache
+):
+    store = serve("http", folder)
+    store.server.busy = {"/00001.tar": 1000}
+    use_settings(RemoteSettings(str(remote_cache), 10**9, 2, 0.0))
+    with pytest.raises(
+        UserError, match=r"shards '.*' cannot be read, tried 2 times in a row .*503"
+    ):
+        list_shards(f"{store.url}/{{00000..00001}}.tar")
 
 
 @pytest.mark.parametrize("kind", ["http", "s3", "hf"])

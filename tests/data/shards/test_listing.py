@@ -4,6 +4,7 @@ import os
 import re
 
 import pytest
+from fsspec.implementations.local import LocalFileSystem
 
 from dcr.data.shards import find_shards, list_shards
 from dcr.errors import UserError
@@ -228,6 +229,28 @@ def test_unbalanced_braces_an_empty_list_and_what_is_no_text_are_errors():
     for source in ("", " ", [None], [3]):
         with pytest.raises(UserError, match="names no place"):
             list_shards(source)
+
+
+def test_a_folder_that_cannot_be_listed_is_no_empty_one(folder, monkeypatch):
+    touch(folder, "a/0.tar", "b/0.tar")
+    look = LocalFileSystem.ls
+
+    def refuse(self, path, *arguments, **options):
+        if path.rstrip("/") == f"{folder}/b":
+            raise PermissionError(13, "Permission denied", path)
+        return look(self, path, *arguments, **options)
+
+    monkeypatch.setattr(LocalFileSystem, "ls", refuse)
+    for pattern in ("*/*.tar", "**/*.tar", "b/*.tar"):
+        with pytest.raises(UserError, match=r"cannot be listed: .*Permission denied.*/b'"):
+            list_shards(f"{folder}/{pattern}")
+    assert names(f"{folder}/a/*.tar") == ["0.tar"]
+
+
+@pytest.mark.parametrize("name", ["a\0b", "a\0/*.tar"])
+def test_a_name_that_no_file_can_have_is_an_error_in_one_sentence(folder, name):
+    with pytest.raises(UserError, match=r"cannot be listed: .*null (byte|character)"):
+        list_shards(f"{folder}/{name}")
 
 
 @pytest.mark.parametrize("source", ["nosuch://x", "simplecache::memory://bucket/0.tar"])

@@ -4,19 +4,22 @@ They are asked again where a connection breaks, and kept on disk as far as there
 """
 
 from dcr.data.remote.folder import Folder
-from dcr.data.remote.objects import RemoteObject, exists, look_up
+from dcr.data.remote.objects import RemoteObject, look_up
 from dcr.data.remote.opening import look_up_now, open_file
 from dcr.data.remote.retrying import retrying
 from dcr.data.remote.settings import RemoteSettings, current_settings, use_settings
+from dcr.data.remote.tree import Tree, exists, has_marks
 from dcr.data.remote.urls import check_url, is_remote, redact
 
 __all__ = [
     "Folder",
     "RemoteObject",
     "RemoteSettings",
+    "Tree",
     "check_url",
     "current_settings",
     "exists",
+    "has_marks",
     "is_remote",
     "look_up",
     "look_up_now",

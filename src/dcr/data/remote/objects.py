@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dcr.data.remote.retrying import is_absent, is_denied, retrying
-from dcr.data.remote.urls import check_url, is_remote
+from dcr.data.remote.retrying import retrying
+from dcr.data.remote.urls import check_url
 from dcr.errors import UserError
 
 if TYPE_CHECKING:
@@ -21,6 +20,7 @@ _CONTENT = (
 _TIMES = ("LastModified", "Last-Modified", "updated", "mtime", "modified", "created")
 _LONGEST = 32 << 20  # bytes of one request
 _SHORTEST = 16 << 10
+_NUM_WHOLE = 8  # requests of one length before a longer one is tried
 
 
 @dataclass(frozen=True)
@@ -69,30 +69,6 @@ def look_up(url: str) -> RemoteObject:
     )
 
 
-def exists(url: str) -> bool:
-    """Tell whether there is a file, local or remote; what may not be looked at is none.
-
-    Some stores deny what is absent.
-
-    Raises:
-        UserError: the store cannot be reached.
-    """
-    if not is_remote(url):
-        return os.path.exists(url.removeprefix("file://"))
-    fs, inner = retrying(lambda: _resolve(url), url)
-
-    def ask() -> bool:
-        try:
-            fs.info(inner)
-        except Exception as exc:
-            if is_absent(exc) or is_denied(exc):
-                return False
-            raise
-        return True
-
-    return retrying(ask, url)
-
-
 def _resolve(url: str) -> tuple[AbstractFileSystem, str]:
     import fsspec
 
@@ -103,8 +79,9 @@ def _resolve(url: str) -> tuple[AbstractFileSystem, str]:
 class RangeReader:
     """Bytes of a remote file, in requests that are made again where they break.
 
-    After each failure the next requests are half as long, so that reading goes on over connections
-    that never last.
+    After each that breaks the next are half as long, so that reading goes on over connections that
+    never last; after some that are whole they are longer again, so that one outage slows nothing
+    for long.
 
     Args:
         found: the file; what changed since is not read.
@@ -116,6 +93,7 @@ class RangeReader:
         self._file: Any = None
         self._longest = _LONGEST
         self._asked = 0
+        self._num_whole = 0
 
     def read(self, start: int, size: int) -> bytes:
         """Return at least one byte from ``start`` on, and ``size`` at most.
@@ -123,6 +101,7 @@ class RangeReader:
         Raises:
             UserError: see `retrying`.
         """
+        self._open()
         return retrying(lambda: self._request(start, size), self._found.url, self._shorten)
 
     def read_all(self, start: int, size: int) -> bytes:
@@ -139,17 +118,30 @@ class RangeReader:
         if file is not None:
             file.close()
 
-    def _request(self, start: int, size: int) -> bytes:
+    def _open(self) -> None:
+        """Open the file by itself: that this fails says nothing of how long requests may be."""
         if self._file is None:
             options = {"block_size": _LONGEST, "cache_type": "none"}
-            self._file = self._fs.open(self._inner, "rb", **options)
-        self._file.seek(start)
+            self._file = retrying(
+                lambda: self._fs.open(self._inner, "rb", **options), self._found.url
+            )
+
+    def _request(self, start: int, size: int) -> bytes:
         asked = self._asked = min(size, self._longest)
+        self._file.seek(start)
         data: bytes = self._file.read(asked)
         if not 0 < len(data) <= asked:
             raise EOFError(f"{len(data)} bytes came from byte {start} on, not {asked}")
+        self._lengthen(asked)
         return data
 
     def _shorten(self) -> None:
         self._longest = max(_SHORTEST, self._asked // 2)
-        self.close()
+        self._num_whole = 0
+
+    def _lengthen(self, asked: int) -> None:
+        """Ask for twice as much where so much came often enough that a failure is a small loss."""
+        self._num_whole += asked == self._longest
+        if self._num_whole == _NUM_WHOLE:
+            self._longest = min(_LONGEST, 2 * self._longest)
+            self._num_whole = 0

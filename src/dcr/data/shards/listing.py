@@ -7,15 +7,12 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cache, partial
-from typing import TYPE_CHECKING, Any
+from functools import cache
+from typing import Any
 
-from dcr.data.remote import check_url, is_remote, retrying
+from dcr.data.remote import Tree, check_url
 from dcr.data.shards.searching import Search
 from dcr.errors import UserError
-
-if TYPE_CHECKING:
-    from fsspec import AbstractFileSystem
 
 
 @dataclass
@@ -89,28 +86,17 @@ def _split(text: Any) -> list[str]:
     return parts
 
 
-def _look(pattern: str) -> tuple[AbstractFileSystem, list[str], Counter[str]]:
-    import fsspec
-
-    fs, inner = fsspec.url_to_fs(pattern)
-    passed_over: Counter[str] = Counter()
-    return fs, list(Search(fs, pattern, passed_over).tars(inner)), passed_over
-
-
 def _find(pattern: str, passed_over: Counter[str]) -> Iterator[tuple[str, str]]:
     """Yield path and identity of the tars that one pattern names."""
     check_url(pattern, "shards")
-    if is_remote(pattern):
-        look = partial(_look, pattern)
-        fs, found, counts = retrying(look, pattern, name=f"shards {pattern!r}")
-        passed_over.update(counts)
-        yield from ((fs.unstrip_protocol(path),) * 2 for path in found)
-        return
     try:
-        _, found, counts = _look(pattern)
-    except OSError as exc:
+        tree = Tree(pattern, f"shards {pattern!r}")
+        found = list(Search(tree, pattern, passed_over).tars())
+    except (OSError, ValueError) as exc:
         raise UserError(f"shards {pattern!r} cannot be listed: {exc}") from exc
-    passed_over.update(counts)
+    if tree.is_remote:
+        yield from ((tree.fs.unstrip_protocol(path),) * 2 for path in found)
+        return
     resolve = cache(os.path.realpath)  # of folders alone, which are few
     yield from (
         (path, f"{resolve(os.path.dirname(path))}/{os.path.basename(path)}") for path in found

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import glob
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
 
+from dcr.data.remote import Tree, has_marks
 from dcr.errors import UserError
-
-if TYPE_CHECKING:
-    from fsspec import AbstractFileSystem
 
 _COMPRESSED = re.compile(
     r"\.(tar\.(gz|bz2|xz|zst|zstd|lz4|lzma|z|br)|tgz|tbz2?|txz|tzst)$", re.IGNORECASE
 )
 # img2dataset's files, and ours.
 _BESIDE_SHARDS = re.compile(r"\.parquet$|_stats\.json$|^ingest\.json$|^\.dcr\.sha256$")
-_MARKS = "*?[{"
 _NUM_NAMED = 3
 _NUM_REQUESTS = 16  # at a time
 
@@ -31,22 +26,22 @@ class Search:
     """The search for what one pattern names in a file system.
 
     Attributes:
-        fs: the file system.
+        tree: the file system.
         pattern: as the recipe gives it, for messages.
         passed_over: is counted up, in place.
     """
 
-    fs: AbstractFileSystem
+    tree: Tree
     pattern: str
     passed_over: Counter[str]
 
-    def tars(self, inner: str) -> Iterator[str]:
-        """Yield the tars that ``inner`` names, which is the pattern without its protocol.
+    def tars(self) -> Iterator[str]:
+        """Yield the paths of the tars that the pattern names.
 
         Raises:
-            UserError: it names what is not there, or no tar, or a compressed one.
+            UserError: it names what is not there, or no tar, or a compressed one; see `Tree`.
         """
-        folder, rest = self._split_at_first_mark(inner)
+        folder, rest = self._split_at_first_mark(self.tree.root)
         matches = self._match_all(folder, list(self._expand(rest)))
         if missing := [name for name, found in matches.items() if not found]:
             raise UserError(self._describe_missing(missing, len(matches)))
@@ -58,7 +53,7 @@ class Search:
         """Split a path before its first part that is a pattern, and not there as it is written."""
         parts = inner.split("/")
         for number, part in enumerate(parts):
-            if _has_marks(part) and not self.fs.exists("/".join(parts[: number + 1])):
+            if _has_marks(part) and not self.tree.is_there("/".join(parts[: number + 1])):
                 return "/".join(parts[:number]), "/".join(parts[number:])
         return inner, ""
 
@@ -75,7 +70,7 @@ class Search:
     def _match_all(self, folder: str, names: list[str]) -> dict[str, dict[str, str]]:
         """Return what each name stands for; of a remote store many are asked for at a time."""
         match = partial(self._match, folder)
-        if "file" in self.fs.protocol:
+        if not self.tree.is_remote:
             return {name: match(name) for name in names}
         first = {name: match(name) for name in names[:1]}  # may fill a listing
         with ThreadPoolExecutor(_NUM_REQUESTS) as pool:
@@ -83,17 +78,11 @@ class Search:
 
     def _match(self, folder: str, name: str) -> dict[str, str]:
         """Return what is at a path, or matches a glob: paths with fsspec's types."""
-        if _has_marks(name):
-            found = self.fs.glob(f"{glob.escape(folder)}/{name}", detail=True)
-            return {path: entry["type"] for path, entry in found.items()}
+        if has_marks(name):
+            return self.tree.glob(folder, name)
         path = f"{folder}/{name}" if name else folder
-        try:
-            kind = self.fs.info(path)["type"]
-        except FileNotFoundError:
-            return {}
-        # Over http a folder is a page of links.
-        is_index = kind == "file" and not _is_tar(path) and self.fs.isdir(path)
-        return {path: "directory" if is_index else kind}
+        kind = self.tree.kind(path)
+        return {} if kind is None else {path: kind}
 
     def _tars_at(self, path: str, kind: str, exact: bool) -> Iterator[str]:
         """Yield the tar that a path is, or those of the folder that it is.
@@ -116,10 +105,7 @@ class Search:
             self._pass_over([name])
 
     def _tars_in(self, folder: str, exact: bool) -> Iterator[str]:
-        entries = {
-            entry["name"].rstrip("/"): entry["type"] for entry in self.fs.ls(folder, detail=True)
-        }
-        entries.pop(folder.rstrip("/"), None)  # some stores list the folder itself
+        entries = self.tree.entries(folder)
         folders = [path for path, kind in entries.items() if self._is_folder(path, kind)]
         names = {path: _name(path) for path in sorted(entries.keys() - folders)}
         if compressed := [path for path, name in names.items() if _COMPRESSED.search(name)]:
@@ -135,10 +121,10 @@ class Search:
         yield from (self._there(path, entries[path]) for path in tars)
 
     def _is_folder(self, path: str, kind: str) -> bool:
-        return kind == "directory" or (kind != "file" and self.fs.isdir(path))
+        return kind == "directory" or (kind != "file" and self.tree.is_folder(path))
 
     def _there(self, path: str, kind: str) -> str:
-        if kind != "file" and not self.fs.exists(path):
+        if kind != "file" and not self.tree.fs.exists(path):
             raise UserError(
                 f"shards {self.pattern!r}: {path} is a link to a file that is not there"
             )
@@ -162,7 +148,7 @@ class Search:
 
     def _describe_no_tars(self, folders: list[str], names: Iterable[str]) -> str:
         for folder in folders:
-            if any(_is_tar(entry["name"]) for entry in self.fs.ls(folder, detail=True)):
+            if any(_is_tar(path) for path in self.tree.entries(folder)):
                 where = f"{self.pattern.rstrip('/')}/*/*.tar"
                 return (
                     f"no shard at {self.pattern!r}: its tars lie in folders of it ({folder}); name"
@@ -177,7 +163,7 @@ class Search:
 
 
 def _has_marks(path: str) -> bool:
-    return any(mark in path for mark in _MARKS)
+    return has_marks(path) or "{" in path
 
 
 def _name(path: str) -> str:
