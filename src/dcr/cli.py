@@ -94,14 +94,7 @@ def make_set(source: Path, target: Path, kind: str, templates: tuple[str, ...]) 
 
 
 @cli.command("make-dvc", cls=Command)
-@click.option(
-    "--env",
-    "-e",
-    help=(
-        "The recipe's folder in conf/; without it the demo's stages go into the project's own"
-        " dvc.yaml."
-    ),
-)
+@env_option
 @conf_source_option
 @click.option(
     "--output",
@@ -110,6 +103,9 @@ def make_set(source: Path, target: Path, kind: str, templates: tuple[str, ...]) 
 )
 def make_dvc(env: str | None, conf_source: str | None, output: Path | None) -> None:
     """Write a recipe's pipelines as stages for `dvc repro`.
+
+    They go into stages/<recipe>/dvc.yaml, without a recipe the demo's into the project's own
+    dvc.yaml.
 
     \f
     Args:
@@ -120,6 +116,7 @@ def make_dvc(env: str | None, conf_source: str | None, output: Path | None) -> N
     """
     from dcr.framework.make_dvc import write_stages
 
+    check_recipe(env, conf_source)
     click.echo(f"written: {write_stages(env, conf_folder(conf_source), output)}")
 
 

@@ -17,7 +17,15 @@ from dcr.parameters import check_name
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-env_option = click.option("--env", "-e", help="The recipe's folder in conf/; without it the demo.")
+_ENV = "KEDRO_ENV"
+
+env_option = click.option(
+    "--env",
+    "-e",
+    envvar=_ENV,
+    show_envvar=True,
+    help="The recipe's folder in conf/; without it the demo.",
+)
 conf_source_option = click.option(
     "--conf-source",
     type=click.Path(exists=True, file_okay=False),
@@ -27,7 +35,8 @@ conf_source_option = click.option(
 
 def check_recipe(env: str | None, conf_source: str | None) -> None:
     """Refuse a recipe that has no folder, named by the option or in the environment."""
-    option, name = ("--env", env) if env else ("KEDRO_ENV", os.environ.get("KEDRO_ENV"))
+    name = env or os.environ.get(_ENV)
+    option = _ENV if name == os.environ.get(_ENV) else "--env"
     folder = conf_folder(conf_source)
     if not folder.is_dir():  # an archive or URL tells when it is read
         return
