@@ -148,21 +148,29 @@ def plan(env: str | None, conf_source: str | None, params: dict[str, Any], as_js
 @cli.command("publish", cls=Command)
 @env_option
 @conf_source_option
+@params_option
 @click.option("--to", required=True, help="org/name of the hub, or org/name@branch.")
 @click.option("--private", is_flag=True, help="Make the repository a private one.")
 @click.option("--dry-run", is_flag=True, help="Tell what would go, and send nothing.")
 def publish(
-    env: str | None, conf_source: str | None, to: str, private: bool, dry_run: bool
+    env: str | None,
+    conf_source: str | None,
+    params: dict[str, Any],
+    to: str,
+    private: bool,
+    dry_run: bool,
 ) -> None:
     """Put a recipe's exported encoder, with its card and results, on the Hugging Face hub.
 
     The token is the hub's own: `hf auth login`, or HF_TOKEN. What goes are the files on the
-    folder's own list, in one commit; a second call sends what has changed.
+    folder's own list, in one commit; a second call sends what has changed. What was made with
+    --params is published with the same.
 
     \f
     Args:
         env: the recipe's folder, None for the demo.
         conf_source: the folder with the recipes, None for that of the project.
+        params: values in the place of the recipe's, as `kedro run` takes them.
         to: the repository, and perhaps its branch.
         private: whether the repository is to be a private one.
         dry_run: whether nothing is sent.
@@ -172,7 +180,7 @@ def publish(
     name_the_user()
     use_project_logging(conf_source)
     check_recipe(env, conf_source)
-    click.echo(publish_encoder(env, conf_source, to, private, dry_run))
+    click.echo(publish_encoder(env, conf_source, params, to, private, dry_run))
 
 
 @cli.command("join", cls=Command)

@@ -1,9 +1,11 @@
 """`kedro publish`: the export that the recipe's records tell of, and no other."""
 
+import fcntl
 import os
 import shutil
 import subprocess
 import sys
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -16,6 +18,7 @@ import belonging
 from dcr.errors import UserError
 from dcr.export.folder import write_encoder
 from dcr.framework.publishing import current_card, publish_encoder
+from dcr.locks import LOCK
 from dcr.models.backbones import load_backbone
 from dcr.models.encoder import load_encoder
 from dcr.parameters import build_parameters
@@ -36,8 +39,15 @@ def exported(tmp_path_factory):
     alignment = project / "conf/own/parameters_alignment.yml"
     alignment.write_text(yaml.safe_dump({"alignment": {"form": "none"}}))
     configure_project("dcr")
-    backbone = load_backbone(f"local-dir:{tiny_open_clip(project / 'base')}")
-    with settings.SESSION_CLASS.create(project, env="own") as session:
+    tiny_open_clip(project / "base")
+    export(project)
+    return project
+
+
+def export(project, params=None):
+    """Leave what training, evaluation and export with these parameters leave."""
+    backbone = load_backbone(f"local-dir:{project / 'base'}")
+    with settings.SESSION_CLASS.create(project, env="own", runtime_params=params) as session:
         context = session.load_context()
         catalog = context.catalog
         sections = build_parameters(context.config_loader["parameters"])
@@ -45,7 +55,6 @@ def exported(tmp_path_factory):
         card = current_card(catalog)
         files = {"backbone": backbone, "adapter": None, "card": card | {"base_model": "base"}}
         catalog.save("encoder", lambda folder: write_encoder(folder, **files))
-    return project
 
 
 def save_records(catalog, sections, backbone, scores=SCORES):
@@ -70,8 +79,8 @@ def project(exported, tmp_path, monkeypatch):
     return folder
 
 
-def listed(**options):
-    return publish_encoder("own", None, "lab/clip", private=False, dry_run=True, **options)
+def listed(params=None):
+    return publish_encoder("own", None, params or {}, "lab/clip", private=False, dry_run=True)
 
 
 def test_a_dry_run_lists_the_folders_own_files_with_sizes_and_asks_nobody(project):
@@ -139,6 +148,52 @@ def test_an_export_of_earlier_scores_is_stale(project):
         listed()
 
 
+def test_what_was_made_with_other_parameters_is_published_with_the_same(project):
+    export(project, {"training": {"seed": 4}})
+    with pytest.raises(UserError, match=r"training.seed 4, the recipe says 0; .*--params"):
+        listed()
+    assert listed({"training": {"seed": 4}}).endswith("nothing was sent")
+    done = command(project, "--dry-run", "--params", "training.seed=4")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("nothing was sent\n")
+
+
+@pytest.mark.parametrize("layer", ["06_models", "08_reporting"])
+def test_a_folder_that_a_run_writes_now_is_not_published(project, layer):
+    with holding(project / "data" / layer / "own"):
+        done = command(project, "--dry-run")
+    assert done.returncode == 1
+    assert f"{layer}/own is in use by another run" in done.stderr
+
+
+def test_no_run_can_write_the_folder_before_the_hub_has_all_of_it(project, monkeypatch):
+    models = project / "data" / "06_models" / "own"
+    refused = []
+
+    def publish(files, *_):
+        """Look at the files as the hub's client does, while a run wants to begin."""
+        assert all(path.is_file() for path in files.values())
+        with pytest.raises(BlockingIOError), holding(models):
+            pass
+        refused.append(models)
+        raise UserError("the connection failed")
+
+    monkeypatch.setattr("dcr.export.publishing.publish", publish)
+    with pytest.raises(UserError, match="the connection failed"):
+        publish_encoder("own", None, {}, "lab/clip", private=False, dry_run=False)
+    assert refused == [models]
+    with holding(models):  # it is free again
+        pass
+
+
+@contextmanager
+def holding(folder):
+    """Hold a folder as a run that writes it does."""
+    with open(folder / LOCK, "ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+
+
 def test_without_an_export_the_command_names_the_pipeline(project):
     shutil.rmtree(project / "data/06_models/own/encoder")
     done = command(project, "--dry-run")
@@ -173,7 +228,7 @@ def test_what_the_command_publishes_is_the_encoder_that_others_download(
         monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
         monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
         monkeypatch.setenv("HF_TOKEN", TOKEN)
-        again = publish_encoder("own", None, "lab/clip", private=True, dry_run=False)
+        again = publish_encoder("own", None, {}, "lab/clip", private=True, dry_run=False)
         assert "nothing has changed, no commit was made: " in again
         downloaded = snapshot_download("lab/clip", cache_dir=tmp_path / "cache")
     picture = [Image.new("RGB", (40, 30), "teal")]

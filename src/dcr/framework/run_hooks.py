@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -90,10 +91,10 @@ class OneRunAtATime:
         """
         release_all()  # those of a run that was interrupted in this process
         written = {
-            self._layer(path) or path.parent.resolve() for _, path in _written(pipeline, catalog)
+            _layer(path, self._data) or path.parent.resolve()
+            for _, path in _written(pipeline, catalog)
         }
-        inputs = local_paths(pipeline.inputs(), catalog).values()
-        read = {layer for path in inputs if (layer := self._layer(path))} - written
+        read = _layers(pipeline.inputs(), catalog, self._data) - written
         for folder in sorted(written | read):
             lock(folder, shared=folder in read or _is_shared(pipeline, catalog))
         for path in local_paths(pipeline.datasets(), catalog).values():
@@ -109,10 +110,27 @@ class OneRunAtATime:
         """Give the locks back."""
         release_all()
 
-    def _layer(self, path: Path) -> Path | None:
-        """Return ``data/<layer>/<recipe>`` if a path lies in it."""
-        parts = path.relative_to(self._data).parts if path.is_relative_to(self._data) else ()
-        return self._data.joinpath(*parts[:2]).resolve() if len(parts) > 2 else None
+
+@contextmanager
+def held_for_reading(names: set[str], catalog: DataCatalog, project: Path) -> Iterator[None]:
+    """Keep runs from writing where datasets lie while the block reads them.
+
+    Args:
+        names: of the datasets.
+        catalog: that has them.
+        project: its folder, which is the working directory.
+
+    Raises:
+        UserError: a run writes there now.
+    """
+    try:
+        for folder in sorted(_layers(names, catalog, project / "data")):
+            lock(folder, shared=True)
+        for path in local_paths(names, catalog).values():
+            recover(follow_links(path))
+        yield
+    finally:
+        release_all()
 
 
 class NothingStale:
@@ -183,6 +201,18 @@ def _written(pipeline: Pipeline, catalog: DataCatalog) -> Iterator[tuple[str, Pa
         name for name in pipeline.inputs() if isinstance(catalog.get(name), WorkingFolderDataset)
     }
     yield from local_paths(pipeline.all_outputs() | working, catalog).items()
+
+
+def _layers(names: set[str], catalog: DataCatalog, data: Path) -> set[Path]:
+    """Return the folders ``data/<layer>/<recipe>`` that datasets lie in."""
+    paths = local_paths(names, catalog).values()
+    return {layer for path in paths if (layer := _layer(path, data))}
+
+
+def _layer(path: Path, data: Path) -> Path | None:
+    """Return ``data/<layer>/<recipe>`` if a path lies in it."""
+    parts = path.relative_to(data).parts if path.is_relative_to(data) else ()
+    return data.joinpath(*parts[:2]).resolve() if len(parts) > 2 else None
 
 
 def local_paths(names: set[str], catalog: DataCatalog) -> dict[str, Path]:
