@@ -64,6 +64,7 @@ LIMITS = Limits(
     caption_choice="first",
     min_language_confidence=0.5,
     tokenizer="clip",
+    tokenizer_file="",
     cleaning="none",
     context_length=77,
     max_seconds_per_megabyte=2.0,

@@ -5,7 +5,7 @@ import pytest
 from dcr.errors import UserError
 from dcr.models.backbones import load_backbone
 from dcr.models.text_side import read_text_side
-from dcr.validation.captions import token_counter
+from dcr.validation.tokens import token_counter, tokenizer_id, write_tokenizer
 from models import (
     TEXTS,
     tiny_hf_clip,
@@ -31,7 +31,9 @@ MORE = ["don't STOP", "caf\u00e9 &amp;amp; b's 12345 !!!", "a_b-c...d", "\u4f60\
 def test_tokens_and_context_are_those_of_the_backbone(tmp_path, write, prefix):
     source = f"{prefix}{write(tmp_path / 'model')}"
     side, backbone = read_text_side(source), load_backbone(source)
-    count = token_counter(side.tokenizer, side.cleaning)
+    write_tokenizer(side.tokenizer, tmp_path)
+    file = str(tmp_path / "tokenizer.json")
+    count = token_counter(tokenizer_id(side.tokenizer), side.cleaning, file)
     assert [count(text) for text in TEXTS + MORE] == backbone.count_tokens(TEXTS + MORE)
     assert side.context_length == backbone.tokenize([""]).shape[1]
 

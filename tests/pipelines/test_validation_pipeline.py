@@ -230,6 +230,20 @@ def test_captions_are_counted_by_the_recipe_s_own_tokenizer_or_it_is_told_why_no
     assert "not counted: Backbone org/name" in (folder / "validation.html").read_text()
 
 
+def test_workers_count_by_a_tokenizer_that_they_find_in_a_file(folder):
+    from models import word_tokenizer
+
+    (folder / "words").mkdir()
+    word_tokenizer(folder / "words")
+    run(folder, tokenizer=str(folder / "words"), context_length=2, n_jobs=2)
+    card = json.loads((folder / "data_card.json").read_text())
+    assert card["captions"]["tokenizer"]["counted"] == card["accepted"]
+    written = (folder / "tokenizer" / "tokenizer.json").read_bytes()
+    assert written == (folder / "words" / "tokenizer.json").read_bytes()
+    run(folder)
+    assert not (folder / "tokenizer" / "tokenizer.json").exists()
+
+
 def test_each_source_is_judged_by_its_own_suite_and_told_of_apart(folder):
     strict = {
         "name": "coloured",

@@ -13,6 +13,7 @@ from kedro_datasets.json import JSONDataset
 from kedro_datasets.text import TextDataset
 
 from dcr.data.benchmark_sets import open_set
+from dcr.datasets.folders import FolderDataset
 from dcr.datasets.sample_tables import (
     OptionalSampleTablesDataset,
     SampleTablesDataset,
@@ -70,6 +71,7 @@ def run(shards: str | list[str], folder: Path, encoder=None, limits=None, **chan
         "evaluation_images": SelectedSamplesDataset(
             filepath=str(folder / "evaluation_images.parquet")
         ),
+        "tokenizer": FolderDataset(filepath=str(folder / "tokenizer"), made_by="kedro run"),
         "samples": SampleTablesDataset(filepath=str(folder / "samples")),
         "judged_samples": SampleTablesDataset(filepath=str(folder / "judged")),
         "validation_summary": JSONDataset(filepath=str(folder / "validation.json")),

@@ -7,14 +7,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from pyarrow.parquet import ParquetFile
 
 from corpus import encode, good_samples
 from dcr.data.shards import Sample, write_shard
-from dcr.validation.captions import Counting
 from dcr.validation.data_card import Declared, describe_data
 from dcr.validation.data_card_text import render_data_card
 from dcr.validation.judging import summarize
 from dcr.validation.measuring import measure_shard
+from dcr.validation.tokens import Counting
 from validation_tables import LIMITS, POLICIES, judged
 
 HOSTILE = "[x](http://evil) | <script>alert(1)</script> `"
@@ -113,6 +114,19 @@ def test_captions_that_are_cut_are_counted_or_it_is_told_why_not(tables, record)
     absent = declared(counting=Counting("of b", None, "none", 0, "b is not here"))
     card = render_data_card(describe_data(absent, tables, summarize(tables), EXPECTATIONS))
     assert "| caption, cut | not counted: b is not here |" in card
+
+
+def test_languages_that_were_not_looked_for_are_said_to_be_untold(tables, record):
+    found = record | {"captions": record["captions"] | {"languages": {}}}
+    assert "| language of the caption | not told |" in render_data_card(found)
+
+
+def test_every_table_is_read_once(tables, monkeypatch):
+    read, summary = [], summarize(tables)
+    rows_of = ParquetFile.read
+    monkeypatch.setattr(ParquetFile, "read", lambda *of: read.append(of) or rows_of(*of))
+    describe_data(declared(), tables, summary, EXPECTATIONS)
+    assert len(read) == 2  # shards
 
 
 def test_the_record_is_plain_json(record):

@@ -230,3 +230,11 @@ def test_budgets_do_not_make_tables_anew(tmp_path):
     assert fingerprint_shard(path, LIMITS) == fingerprint_shard(
         path, replace(LIMITS, max_gigabytes=1.0)
     )
+
+
+def test_a_tokenizer_counts_by_its_sum_wherever_it_lies(tmp_path):
+    path = str(write_shard(tmp_path, "a", good_samples(1)))
+    here = replace(LIMITS, tokenizer="0" * 64, tokenizer_file="/here/tokenizer.json")
+    there = replace(here, tokenizer_file="/there/tokenizer.json")
+    assert fingerprint_shard(path, here) == fingerprint_shard(path, there)
+    assert fingerprint_shard(path, here) != fingerprint_shard(path, replace(here, tokenizer="1"))

@@ -7,6 +7,7 @@ import pytest
 
 from corpus import encode
 from dcr.data.shards import Sample
+from dcr.validation import rows as rows_module
 from dcr.validation.rows import SCHEMA, measure_samples
 from picture_cases import with_orientation
 from validation_tables import LIMITS
@@ -131,6 +132,22 @@ def test_a_row_tells_the_language_of_the_caption_and_of_how_many_it_is_one():
     rows = measure_samples(samples, "a", LIMITS)
     assert [row["caption_language"] for row in rows] == ["en", "de", "und", None]
     assert [row["num_captions"] for row in rows] == [2, 1, 1, 0]
+
+
+def test_without_a_least_confidence_no_language_is_told():
+    samples = [Sample(str(i), encode(), "jpg", text) for i, text in enumerate(("a dog", " "))]
+    rows = measure_samples(samples, "a", replace(LIMITS, min_language_confidence=None))
+    assert [row["caption_language"] for row in rows] == [None, None]
+
+
+def test_what_looks_at_captions_is_asked_for_once_a_batch(monkeypatch):
+    """Of a tokenizer of many megabytes the asking alone took longer than the counting."""
+    asked = []
+    for name in ("token_counter", "language_detector"):
+        monkeypatch.setattr(rows_module, name, lambda *of, name=name: asked.append(name) or len)
+    samples = [Sample(str(i), encode(), "jpg", "a fish") for i in range(5)]
+    measure_samples(samples, "a", replace(LIMITS, tokenizer="clip"))
+    assert sorted(asked) == ["language_detector", "token_counter"]
 
 
 def test_captions_are_counted_in_tokens_and_those_that_are_cut_off_are_named():

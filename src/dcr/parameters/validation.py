@@ -45,7 +45,7 @@ class ValidationParameters(Section):
     caption_member: str = Field(pattern=r"[a-z0-9_]+(\.[a-z0-9_]+)*")
     caption_key: str | None = Field(min_length=1)
     caption_choice: Literal["first", "drawn"]
-    min_language_confidence: float = Field(ge=0, le=1)
+    min_language_confidence: float | None = Field(ge=0, le=1)
     tokenizer: str | None
     context_length: PositiveInt | None
     near_duplicate_distance: int = Field(ge=-1, le=15)

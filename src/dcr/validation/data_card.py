@@ -9,15 +9,16 @@ composition, collection as the source declares it, preprocessing.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import pyarrow.compute as pc
 
-from dcr.validation.captions import Counting
 from dcr.validation.reasons import REASONS
 from dcr.validation.tables import SampleTables
+from dcr.validation.tokens import Counting
 
 NOT_DECLARED = "not declared"
 _COLUMNS = [
@@ -32,8 +33,11 @@ _COLUMNS = [
     "caption_tokens",
     "caption_truncated",
 ]
+_COUNTED = (*_COLUMNS, "shorter_side")
 _OF_SHARDS = ("shard", "source", "num_bytes", "num_samples", "accepted")
 _QUANTILES = (0.05, 0.5, 0.95)
+Counts = dict[str, Counter[Any]]
+"""By column, how often each of its values was found."""
 
 
 @dataclass(frozen=True)
@@ -87,14 +91,15 @@ def describe_data(
         for name, number in summary["reasons"].items()
     }
     failed = [result for result in expectations["results"] if not result["success"]]
+    by_source = {name: _count_accepted(judged, name) for name in declared.sources}
     return {
         "recipe": declared.recipe,
         "licence": declared.licence or NOT_DECLARED,
-        "sources": _describe_sources(declared, judged, summary),
+        "sources": _describe_sources(declared, by_source, summary),
         "num_bytes": sum(record["num_bytes"] for record in records),
         **{name: summary[name] for name in ("samples", "accepted", "rejected")},
         "reasons": reasons,
-        **_describe_accepted(judged, declared.counting),
+        **_describe_accepted(_sum(by_source.values()), declared.counting),
         "limits": dict(declared.limits),
         "expectations_failed": [
             {name: result[name] for name in ("source", "expectation", "kwargs", "severity")}
@@ -112,7 +117,7 @@ def describe_data(
 
 
 def _describe_sources(
-    declared: Declared, judged: SampleTables, summary: Mapping[str, Any]
+    declared: Declared, by_source: Mapping[str, Counts], summary: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
     return [
         {
@@ -120,7 +125,7 @@ def _describe_sources(
             "shards": shards,
             "weight": declared.weights[name],
             **_renamed(summary["sources"].get(name, {})),
-            **_describe_accepted(judged, declared.counting, name),
+            **_describe_accepted(by_source[name], declared.counting),
         }
         for name, shards in declared.sources.items()
     ]
@@ -131,11 +136,9 @@ def _renamed(counts: Mapping[str, Any]) -> dict[str, Any]:
     return {"shards_found" if name == "shards" else name: n for name, n in counts.items()}
 
 
-def _describe_accepted(
-    judged: SampleTables, counting: Counting, source: str | None = None
-) -> dict[str, Any]:
-    """Return what images and captions of accepted samples are like, all or those of a source."""
-    found: dict[str, Counter[Any]] = {name: Counter() for name in (*_COLUMNS, "shorter_side")}
+def _count_accepted(judged: SampleTables, source: str) -> Counts:
+    """Return how often each value of each column is found in a source's accepted samples."""
+    found: Counts = {name: Counter() for name in _COUNTED}
     for table in judged.tables(_COLUMNS, source):
         rows = table.rows.filter(pc.equal(table.rows["status"], "accepted"))
         shorter = pc.min_element_wise(rows["width"], rows["height"])
@@ -143,6 +146,15 @@ def _describe_accepted(
         for name, counter in found.items():
             for count in pc.value_counts(rows[name]).to_pylist():
                 counter[count["values"]] += count["counts"]
+    return found
+
+
+def _sum(parts: Iterable[Counts]) -> Counts:
+    return reduce(lambda a, b: {name: a[name] + b[name] for name in _COUNTED}, parts)
+
+
+def _describe_accepted(found: Counts, counting: Counting) -> dict[str, Any]:
+    """Return what images and captions of samples that were counted are like."""
     return {
         "images": {
             "formats": _by_number(found["format"]),
@@ -153,7 +165,7 @@ def _describe_accepted(
     }
 
 
-def _describe_captions(found: dict[str, Counter[Any]], counting: Counting) -> dict[str, Any]:
+def _describe_captions(found: Counts, counting: Counting) -> dict[str, Any]:
     cut = found["caption_truncated"]
     languages = found["caption_language"]
     several = {number: count for number, count in found["num_captions"].items() if number > 1}

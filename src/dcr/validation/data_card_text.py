@@ -111,7 +111,7 @@ def tell_languages(languages: Mapping[str, int]) -> str:
     """Return the shares of the languages in words, the most frequent first.
 
     Args:
-        languages: number by ISO 639's code.
+        languages: number by ISO 639's code, of the captions whose language was looked for.
     """
     total = sum(languages.values())
     names = {UNDETERMINED: "undetermined"}
@@ -120,7 +120,7 @@ def tell_languages(languages: Mapping[str, int]) -> str:
         for code, number in list(languages.items())[:_NUM_LANGUAGES]
     ]
     left = len(languages) - len(shares)
-    return ", ".join([*shares, *([f"{left} others"] if left else [])]) or "none"
+    return ", ".join([*shares, *([f"{left} others"] if left else [])]) or "not told"
 
 
 def tell_cut(tokenizer: Mapping[str, Any]) -> str:

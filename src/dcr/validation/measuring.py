@@ -100,13 +100,11 @@ def fingerprint_shard(path: str, limits: Limits) -> str:
 def _measured_by(limits: Limits) -> dict[str, Any]:
     """Return the limits that rows depend on.
 
-    A shard that was not given up has the same rows under all budgets.
+    A shard that was not given up has the same rows under all budgets, and the tokenizer is the one
+    of its sum wherever it lies.
     """
-    return {
-        name: value
-        for name, value in asdict(limits).items()
-        if not name.startswith(("max_seconds", "max_giga"))
-    }
+    others = {"max_seconds_per_megabyte", "max_gigabytes", "tokenizer_file"}
+    return {name: value for name, value in asdict(limits).items() if name not in others}
 
 
 def measure_shard(

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
 from dcr.data.shards import CaptionNames, Sample
-from dcr.validation.captions import (
-    MAX_TEXT,
-    UNDETERMINED,
-    caption_findings,
-    choose_caption,
-    language_detector,
-    token_counter,
-)
+from dcr.validation.captions import MAX_TEXT, caption_findings, choose_caption, language_detector
 from dcr.validation.downloads import was_resized
 from dcr.validation.images import ImageMeasures, measure_images
+from dcr.validation.tokens import token_counter
 
 SCHEMA = pa.schema(
     {
@@ -51,11 +45,12 @@ class Limits:
     Sides and pixels are in px, spread in luminance levels of 0 to 255, and so are the ends of
     luminance; entropy and sharpness are as in `dcr.validation.looks`, borders as in
     `dcr.validation.borders`. ``caption_names`` says where captions stand; ``caption_choice``,
-    ``min_language_confidence``, and ``tokenizer`` with ``cleaning`` are as `choose_caption`,
-    `language_detector` and `token_counter` of `dcr.validation.captions` take them, ``tokenizer``
-    None to count no tokens; ``context_length`` is the number of tokens that the text tower reads. A
-    shard that takes more than ``max_seconds_per_megabyte`` of computing, or ``max_gigabytes`` of
-    memory, is given up; see `dcr.validation.watchdog`.
+    ``min_language_confidence``, and ``tokenizer`` with ``cleaning`` and ``tokenizer_file`` are as
+    `choose_caption`, `language_detector` and `token_counter` of `dcr.validation.captions` take
+    them, ``tokenizer`` None to count no tokens and ``min_language_confidence`` None to tell no
+    language; ``context_length`` is the number of tokens that the text tower reads. A shard that
+    takes more than ``max_seconds_per_megabyte`` of computing, or ``max_gigabytes`` of memory, is
+    given up; see `dcr.validation.watchdog`.
     """
 
     min_image_size: int
@@ -70,8 +65,9 @@ class Limits:
     max_text_border: float | None
     caption_names: CaptionNames
     caption_choice: str
-    min_language_confidence: float
+    min_language_confidence: float | None
     tokenizer: str | None
+    tokenizer_file: str
     cleaning: str
     context_length: int
     max_seconds_per_megabyte: float
@@ -95,9 +91,11 @@ def measure_samples(samples: list[Sample], shard: str, limits: Limits) -> list[d
     images = measure_images(
         [sample.image for sample in samples], limits.max_image_pixels, limits.has_detail
     )
+    tell_language, count_tokens = _caption_measures(limits)
     rows = []
     for sample, image in zip(samples, images, strict=True):
-        caption = _measure_caption(choose_caption(sample, limits.caption_choice), limits)
+        chosen = choose_caption(sample, limits.caption_choice)
+        caption = _measure_caption(chosen, tell_language, count_tokens, limits.context_length)
         caption["num_captions"] = max(len(sample.captions), int(sample.caption is not None))
         rows.append(_row(sample, shard, image, caption, limits))
     return rows
@@ -131,21 +129,41 @@ def _row(
     return row | {"findings": sorted(found | {reason} - {None})}
 
 
-def _measure_caption(caption: str | None, limits: Limits) -> dict[str, Any]:
+def _caption_measures(
+    limits: Limits,
+) -> tuple[Callable[[str], str | None], Callable[[str], int | None]]:
+    """Return what tells a caption's language and what counts its tokens, each None if not asked."""
+    confidence, tokenizer = limits.min_language_confidence, limits.tokenizer
+    tell = _nothing if confidence is None else language_detector(confidence)
+    count = (
+        _nothing
+        if tokenizer is None
+        else token_counter(tokenizer, limits.cleaning, limits.tokenizer_file)
+    )
+    return tell, count
+
+
+def _nothing(text: str) -> None:
+    """Tell nothing of ``text``."""
+
+
+def _measure_caption(
+    caption: str | None,
+    tell_language: Callable[[str], str | None],
+    count_tokens: Callable[[str], int | None],
+    context_length: int,
+) -> dict[str, Any]:
     if caption is None:
         names = ("", "_length", "_language", "_tokens", "_truncated")
         return dict.fromkeys(f"caption{name}" for name in names)
     text = clean_text(caption)[:MAX_TEXT]
-    tokens = (
-        None if limits.tokenizer is None else token_counter(limits.tokenizer, limits.cleaning)(text)
-    )
-    language = language_detector(limits.min_language_confidence)
+    tokens = count_tokens(text)
     return {
         "caption": text,
         "caption_length": len(caption),
-        "caption_language": language(text) if text.strip() else UNDETERMINED,
+        "caption_language": tell_language(text),
         "caption_tokens": tokens,
-        "caption_truncated": None if tokens is None else tokens > limits.context_length,
+        "caption_truncated": None if tokens is None else tokens > context_length,
     }
 
 

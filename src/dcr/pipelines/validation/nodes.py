@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from dcr.data.benchmark_sets import BenchmarkSet
-    from dcr.validation.captions import Counting
     from dcr.validation.tables import SampleTables, TablePlan
+    from dcr.validation.tokens import Counting
 
 _log = logging.getLogger(__name__)
 SetOpener = Callable[[], "BenchmarkSet"]
@@ -25,36 +25,41 @@ SetOpener = Callable[[], "BenchmarkSet"]
 
 def open_tokenizer(
     parameters: ValidationParameters, recipe: RecipeParameters, models: dict[str, Any]
-) -> Counting:
+) -> tuple[Counting, Callable[[Path], None]]:
     """Find what counts the captions' tokens; where it is not on this machine, say so and go on.
+
+    What it returns second fills the folder where every worker finds a ``tokenizer.json``.
 
     Args:
         parameters: name the tokenizer.
         recipe: names the backbone, which may have one of its own.
         models: not read; pipeline `models`, which fetches the backbone, goes first.
     """
-    from dcr.validation.captions import Counting, read_tokenizer
+    from dcr.validation.tokens import Counting, read_tokenizer, tokenizer_id, write_tokenizer
 
-    name = parameters.tokenizer
+    name = text = parameters.tokenizer
     length = parameters.context_length or 0
+    cleaning, why_not = "none", None
     if name is None:
-        return Counting("none", None, "none", length, "the recipe names no tokenizer")
-    if name == "clip":
-        return Counting(name, name, "none", length)
-    if name != "backbone":
-        return Counting(name, read_tokenizer(Path(name)), "none", length)
-    from dcr.models.text_side import read_text_side
+        name, why_not = "none", "the recipe names no tokenizer"
+    elif name == "backbone":
+        from dcr.models.text_side import read_text_side
 
-    try:
-        side = read_text_side(recipe.backbone)
-    except UserError as exc:
-        _log.warning("captions' tokens are not counted: %s", exc)
-        return Counting(f"of {recipe.backbone}", None, "none", length, str(exc))
-    return Counting(f"of {recipe.backbone}", side.tokenizer, side.cleaning, side.context_length)
+        name = f"of {recipe.backbone}"
+        try:
+            side = read_text_side(recipe.backbone)
+            text, cleaning, length = side.tokenizer, side.cleaning, side.context_length
+        except UserError as exc:
+            _log.warning("captions' tokens are not counted: %s", exc)
+            text, why_not = None, str(exc)
+    elif name != "clip":
+        text = read_tokenizer(Path(name))
+    counting = Counting(name, tokenizer_id(text), cleaning, length, why_not)
+    return counting, partial(write_tokenizer, text)
 
 
 def measure_samples(
-    parameters: ValidationParameters, shards: list[str], counting: Counting
+    parameters: ValidationParameters, shards: list[str], counting: Counting, tokenizer: Path
 ) -> TablePlan:
     """Decode and measure every sample, shard by shard; unchanged shards are not read again.
 
@@ -62,10 +67,12 @@ def measure_samples(
         parameters: limits that an image is held to, and how the work is spread.
         shards: paths or URLs of the tars.
         counting: of the captions' tokens.
+        tokenizer: folder with the ``tokenizer.json`` that counts them, if one does.
     """
     from dcr.data.shards import CaptionNames, name_shards
     from dcr.validation.measuring import plan_measuring
     from dcr.validation.rows import Limits
+    from dcr.validation.tokens import TOKENIZER_FILE
     from dcr.validation.workers import Workers
 
     limits = Limits(
@@ -83,6 +90,7 @@ def measure_samples(
         caption_choice=parameters.caption_choice,
         min_language_confidence=parameters.min_language_confidence,
         tokenizer=counting.tokenizer,
+        tokenizer_file=str((tokenizer / TOKENIZER_FILE).resolve()),
         cleaning=counting.cleaning,
         context_length=counting.context_length,
         max_seconds_per_megabyte=parameters.max_seconds_per_megabyte,

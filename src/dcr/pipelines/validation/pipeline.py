@@ -29,12 +29,12 @@ def create_pipeline() -> Pipeline:
             Node(
                 open_tokenizer,
                 inputs=["params:validation", "params:recipe", "models"],
-                outputs="tokenizer",
+                outputs=["counting", "tokenizer"],
                 name="open_tokenizer",
             ),
             Node(
                 measure_samples,
-                inputs=["params:validation", "shards", "tokenizer"],
+                inputs=["params:validation", "shards", "counting", "tokenizer"],
                 outputs="samples",
                 name="measure_samples",
             ),
@@ -97,7 +97,7 @@ def create_pipeline() -> Pipeline:
                     "judged_samples",
                     "validation_summary",
                     "expectation_results",
-                    "tokenizer",
+                    "counting",
                 ],
                 outputs=["data_card", "data_card_record"],
                 name="write_data_card",

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-    from dcr.validation.captions import Counting
     from dcr.validation.tables import SampleTables
+    from dcr.validation.tokens import Counting
 
 _LIMITS = {
     "min_image_size",
