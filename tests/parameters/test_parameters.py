@@ -2,7 +2,9 @@
 
 import re
 import shutil
+import sys
 from functools import reduce
+from importlib import import_module
 from operator import attrgetter, getitem
 from pathlib import Path
 
@@ -49,6 +51,29 @@ def test_what_is_without_effect_is_a_parameter_of_training(parameters):
     training = build_parameters(parameters)["training"]
     for name in WITHOUT_EFFECT:
         attrgetter(name)(training)
+
+
+@pytest.mark.parametrize(
+    ("url", "sentence"),
+    [
+        ("https://host/folder", "nothing is written to web servers"),
+        ("s3://key:word@bucket/folder", "a login or a query"),
+        ("nosuch://folder", "Protocol not known: nosuch"),
+        ("gs://bucket/folder", r"not installed \(gcsfs\): pip install 'dcr\[gs\]'"),
+    ],
+)
+@pytest.mark.parametrize("key", ["training.checkpoints.sync", "remote.publish_to"])
+def test_a_place_that_takes_no_copies_is_told_with_the_recipe_and_shows_no_secret(
+    parameters, monkeypatch, key, url, sentence
+):
+    monkeypatch.setitem(sys.modules, "gcsfs", None)
+    import_module("fsspec.registry")  # whose class may have been imported before
+    monkeypatch.delitem(sys.modules["fsspec.registry"]._registry, "gs", raising=False)
+    *sections, name = key.split(".")
+    reduce(getitem, sections, parameters)[name] = url
+    with pytest.raises(UserError, match=rf"{key} .*{sentence}") as told:
+        build_parameters(parameters)
+    assert "word" not in str(told.value)
 
 
 @pytest.mark.parametrize("key", ["loss.temperature", "seed", "tuning.lora.rank", "signal.name"])

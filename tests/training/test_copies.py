@@ -2,6 +2,8 @@
 
 import logging
 import shutil
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -139,6 +141,79 @@ def test_a_copy_that_fails_is_warned_of_and_training_goes_on(tmp_path, url, capl
         checkpoints.finish()
     assert "checkpoint-1 is not copied to" in caplog.text
     assert [path.name for path in (tmp_path / "here").iterdir()] == ["checkpoint-1"]
+
+
+@pytest.mark.parametrize("failing", ["os.link and shutil.copyfile", "Folder.send"])
+def test_what_fails_once_is_copied_at_the_end(tmp_path, url, monkeypatch, caplog, failing):
+    """A snapshot's failure, as on a full disk, ends no training either."""
+    checkpoints = store(tmp_path / "here", url)
+    checkpoints.find(100)
+    with monkeypatch.context() as broken:
+        if failing == "Folder.send":
+            broken.setattr(Folder, "send", refuse)
+        else:
+            broken.setattr("dcr.training.copies.os.link", refuse)
+            broken.setattr("dcr.training.copies.shutil.copyfile", refuse)
+        checkpoints.save(TENSORS, Progress(1, 1, 0.5, {}, 0, []))
+        checkpoints.copies.wait()
+    assert "checkpoint-1 is not copied to" in caplog.text
+    checkpoints.finish()
+    assert copied(url) == {"dcr": [1]}
+    assert "has no copy" not in caplog.text
+    assert [path.name for path in (tmp_path / "here").iterdir()] == ["checkpoint-1"]
+
+
+def refuse(*_):
+    raise OSError(28, "No space left on device")
+
+
+def test_what_has_no_copy_at_the_end_is_told(tmp_path, url, monkeypatch, caplog):
+    checkpoints = store(tmp_path / "here", url)
+    monkeypatch.setattr(Folder, "send", refuse)
+    save(checkpoints, 1)
+    assert "checkpoint-1 has no copy in" in caplog.text
+    assert "the next run copies it" in caplog.text
+
+
+def test_halves_of_copies_leave_once_a_newer_one_is_whole(tmp_path, url):
+    """As kills between the files of a copy leave them."""
+    save(store(tmp_path / "here", url), 1)
+    (own,) = Path(url).iterdir()
+    for name in ("checkpoint-2", "checkpoint-9"):
+        (own / name).mkdir()
+        (own / name / "state.safetensors").touch()
+    save(store(tmp_path / "here", url), 3)
+    assert copied(url) == {"dcr": [1, 3, 9]}  # of the last, another run may be at work
+
+
+def test_snapshots_of_killed_processes_leave_though_nothing_is_copied_any_more(tmp_path, url):
+    here = tmp_path / "here"
+    leave = f"""
+import os
+from pathlib import Path
+from dcr.data.remote import Folder
+from dcr.training.copies import Copies
+Folder.send = lambda *_: os._exit(3)
+copies = Copies({url!r}, "dcr", {{}}, 1)
+copies.send(Path({str(here / "checkpoint-1")!r}))
+copies.finish()
+"""
+    save(Checkpoints(here, FINGERPRINT, 1, 2, "latest"), 1)
+    killed = subprocess.run([sys.executable, "-c", leave])
+    assert killed.returncode == 3
+    assert len(list(here.glob(".sending*"))) == 1
+    save(Checkpoints(here, FINGERPRINT, 1, 2, "latest"), 2)
+    assert sorted(path.name for path in here.iterdir()) == ["checkpoint-1", "checkpoint-2"]
+
+
+@pytest.mark.parametrize("place", ["~/copies", "file://{}/copies", "{}/copies/"])
+def test_a_folder_here_may_be_named_as_paths_are(tmp_path, monkeypatch, place):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    url = place.format(tmp_path)
+    save(store(tmp_path / "here", url), 1)
+    assert store(tmp_path / "there", url).find(100) == tmp_path / "there" / "checkpoint-1"
+    assert copied(tmp_path / "copies") == {"dcr": [1]}
 
 
 @pytest.mark.parametrize(

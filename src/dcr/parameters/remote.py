@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import Field, PositiveInt
 
-from dcr.data.remote import RemoteSettings
+from dcr.data.remote import RemoteSettings, check_target
 from dcr.parameters.section import Section
 
 
@@ -18,6 +19,15 @@ class RemoteParameters(Section):
     num_tries: PositiveInt
     first_wait_seconds: float = Field(ge=0)
     publish_to: str | None
+
+    def check_with(self, sections: Mapping[str, Section]) -> None:
+        """Refuse a place for results that takes none; ``sections`` are not looked at.
+
+        Raises:
+            UserError: see `check_target`.
+        """
+        if self.publish_to:
+            check_target(self.publish_to, "remote.publish_to")
 
     def settings(self, project: Path) -> RemoteSettings:
         """Return them as `dcr.data.remote` takes them; a relative folder lies in ``project``."""

@@ -39,7 +39,7 @@ class Section(Checked):
     def check_with(self, sections: Mapping[str, Section]) -> None:
         """Raise UserError where these values do not go with those of other ``sections``, by name.
 
-        Most go with all.
+        Likewise where the message may not show the value. Most go with all.
         """
 
 

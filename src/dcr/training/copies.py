@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
@@ -19,10 +18,11 @@ from dcr.data.remote import Folder, redact
 from dcr.errors import UserError
 from dcr.files import atomic_folder
 from dcr.fingerprints import json_hash
+from dcr.replacing import temporary_path
 from dcr.training.checkpoint_files import NAME, STATE, SUMS, TENSORS, step_of
 
 _FILES = (TENSORS, STATE, SUMS)  # in the order in which they are written
-_SENDING = ".sending-"
+_SENDING = "sending"
 _log = logging.getLogger(__name__)
 
 
@@ -45,22 +45,47 @@ class Copies:
         self.total_limit = total_limit
         self._pool: ThreadPoolExecutor | None = None
         self._waiting: tuple[Future[None], Path] | None = None
+        self._lacking: Path | None = None  # the newest checkpoint, while it has no copy
 
     def send(self, checkpoint: Path) -> None:
         """Begin to copy a whole checkpoint, and return.
 
         One is copied at a time; of those that wait meanwhile, the newest is. What cannot be copied
-        is warned of: the checkpoint itself is there.
+        is warned of, as the checkpoint itself is there, and a newer one or `finish` tries again.
         """
         if self._waiting is not None and self._waiting[0].cancel():
             shutil.rmtree(self._waiting[1], ignore_errors=True)
-        snapshot = _link(checkpoint)
+        self._lacking = checkpoint
+        snapshot = temporary_path(checkpoint.parent, _SENDING)
+        try:
+            _link(checkpoint, snapshot)
+        except OSError as exc:
+            self._warn(checkpoint.name, exc)
+            shutil.rmtree(snapshot, ignore_errors=True)
+            return
         if self._pool is None:
             self._pool = ThreadPoolExecutor(1, "checkpoint-copies")
-        self._waiting = self._pool.submit(self._copy, snapshot, checkpoint.name), snapshot
+        self._waiting = self._pool.submit(self._copy, snapshot, checkpoint), snapshot
 
     def finish(self) -> None:
-        """Return when nothing is being copied any more."""
+        """Return when nothing is being copied any more.
+
+        If the newest checkpoint has no copy then, it is tried once more, and told.
+        """
+        self.wait()
+        if self._lacking is None:
+            return
+        self.send(self._lacking)
+        self.wait()
+        if self._lacking is not None:
+            _log.warning(
+                "%s has no copy in %s; it is here, and the next run copies it.",
+                self._lacking,
+                self.folder,
+            )
+
+    def wait(self) -> None:
+        """Return when what is being copied is copied or has failed."""
         if self._waiting is not None:
             wait([self._waiting[0]])
             self._waiting = None
@@ -86,7 +111,7 @@ class Copies:
         Raises:
             UserError: they cannot be listed or read.
         """
-        for leftover in target.glob(f"{_SENDING}*"):  # of processes that were killed
+        for leftover in target.glob(f".{_SENDING}.*"):  # of killed processes, other hosts' too
             shutil.rmtree(leftover, ignore_errors=True)
         for name in reversed(self.names()):
             if than < step_of(name) <= max_step:
@@ -96,30 +121,38 @@ class Copies:
                 _log.info("%s is fetched from %s.", target / name, self.folder)
                 yield target / name
 
-    def _copy(self, snapshot: Path, name: str) -> None:
+    def _copy(self, snapshot: Path, checkpoint: Path) -> None:
+        name = checkpoint.name
         try:
             for file in _FILES:
                 self.folder.send(snapshot / file, f"{self.name}/{name}/{file}")
+            if self._lacking == checkpoint:
+                self._lacking = None
             self._prune(step_of(name))
         except Exception as exc:
-            reason = exc if isinstance(exc, UserError) else redact(f"{type(exc).__name__}: {exc}")
-            _log.warning("%s is not copied to %s: %s", name, self.folder, reason)
+            self._warn(name, exc)
         finally:
             shutil.rmtree(snapshot, ignore_errors=True)
 
+    def _warn(self, name: str, exc: Exception) -> None:
+        reason = exc if isinstance(exc, UserError) else redact(f"{type(exc).__name__}: {exc}")
+        _log.warning("%s is not copied to %s: %s", name, self.folder, reason)
+
     def _prune(self, newest: int) -> None:
-        names = [name for name in self.names() if step_of(name) <= newest]
-        for name in names[: -self.total_limit]:
-            self.folder.remove(f"{self.name}/{name}/{SUMS}")  # without them it is none
-            self.folder.remove(f"{self.name}/{name}")
+        """Keep the newest whole copies up to ``newest``; remove halves that kills have left."""
+        found = [name for name in self.folder.names(self.name) if NAME.fullmatch(name)]
+        kept = [name for name in self.names() if step_of(name) <= newest][-self.total_limit :]
+        for name in found:
+            if step_of(name) <= newest and name not in kept:
+                self.folder.remove(f"{self.name}/{name}/{SUMS}")  # without them it is none
+                self.folder.remove(f"{self.name}/{name}")
 
 
-def _link(checkpoint: Path) -> Path:
-    """Return a folder of the same files, which stay when the checkpoint is removed."""
-    snapshot = Path(tempfile.mkdtemp(prefix=_SENDING, dir=checkpoint.parent))
+def _link(checkpoint: Path, snapshot: Path) -> None:
+    """Make a folder of the same files, which stay when the checkpoint is removed."""
+    snapshot.mkdir()
     for file in _FILES:
         try:
             os.link(checkpoint / file, snapshot / file)
         except OSError:  # a file system without links
             shutil.copyfile(checkpoint / file, snapshot / file)
-    return snapshot

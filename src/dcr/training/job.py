@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from dcr.data.remote import Folder
+from dcr.data.remote import check_target
 from dcr.errors import UserError
 from dcr.latents import LatentCache, OnlineLatents
 from dcr.models.backbones import Backbone
@@ -163,7 +163,7 @@ def open_job(
     for run in all_runs(parameters).values():
         build_contrast(run)
     if parameters.checkpoints.sync:
-        Folder(parameters.checkpoints.sync, "training.checkpoints.sync")
+        check_target(parameters.checkpoints.sync, "training.checkpoints.sync")
     resume = parameters.checkpoints.resume_from
     if resume not in ("latest", "none"):
         path = Path(resume)

@@ -3,7 +3,7 @@
 They are asked again where a connection breaks, and kept on disk as far as there is room.
 """
 
-from dcr.data.remote.folder import Folder
+from dcr.data.remote.folder import Folder, check_target
 from dcr.data.remote.objects import RemoteObject, look_up
 from dcr.data.remote.opening import look_up_now, open_file
 from dcr.data.remote.retrying import retrying
@@ -16,6 +16,7 @@ __all__ = [
     "RemoteObject",
     "RemoteSettings",
     "Tree",
+    "check_target",
     "check_url",
     "current_settings",
     "exists",

@@ -2,37 +2,77 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
+from typing import TypeVar
 
 from dcr.data.remote.opening import look_up_now, open_file
-from dcr.data.remote.retrying import is_absent, retrying
+from dcr.data.remote.retrying import is_absent, lacking, retrying
 from dcr.data.remote.urls import check_url, is_remote
 from dcr.errors import UserError
+from dcr.files import atomic_path
 
+T = TypeVar("T")
 _PIECE = 32 << 20  # bytes
+
+
+def check_target(url: str, what: str) -> None:
+    """Refuse what no `Folder` can be, as far as that can be told without asking the store.
+
+    Args:
+        url: of the folder, or its path.
+        what: that names it, for messages.
+
+    Raises:
+        UserError: the URL holds a secret, is a web server's, which takes nothing, or of a kind that
+            fsspec does not know or whose library is not installed.
+    """
+    check_url(url, what)
+    if not is_remote(url):
+        return
+    from fsspec.registry import known_implementations, registry
+
+    protocol = url.partition("://")[0]
+    if protocol in ("http", "https"):
+        raise UserError(
+            f"{what} {url}: nothing is written to web servers; name s3://, gs://, hf:// or a folder"
+        )
+    if protocol in registry:
+        return
+    if protocol not in known_implementations:
+        raise UserError(
+            f"{what} {url}: Protocol not known: {protocol}; name s3://, gs://, hf:// or a folder"
+        )
+    library = known_implementations[protocol]["class"].partition(".")[0]
+    if find_spec(library) is None:
+        raise UserError(f"{what} {url} {lacking(protocol, library)}")
 
 
 class Folder:
     """A folder that fsspec writes to; names in it are relative, parted by slashes.
 
+    Neither a bucket nor a repository is made: what is to hold the files is there, or the URL is
+    misspelt. Folders below, and here, are made as they are needed.
+
     Args:
-        url: of the folder, or its path; it need not be there.
+        url: of the folder, or its path, in which ``~`` is the user's home.
         what: that names it, for messages.
 
     Raises:
-        UserError: the URL holds a secret, or is a web server's, which takes nothing.
+        UserError: see `check_target`; in all methods, the store or the disk refuses.
     """
 
     def __init__(self, url: str, what: str) -> None:
         import fsspec
 
-        check_url(url, what)
-        if url.startswith(("http://", "https://")):
-            raise UserError(
-                f"{what} {url}: nothing is written to web servers; name s3://, gs://, hf:// or a"
-                " folder"
-            )
-        self._url = url.rstrip("/")
+        check_target(url, what)
+        self._what = what
+        self._is_remote = is_remote(url)
+        place = url if self._is_remote else os.path.expanduser(url.removeprefix("file://"))
+        self._url = place.rstrip("/")
         self._fs, self._root = retrying(
             lambda: fsspec.url_to_fs(self._url), url, name=f"{what} {url}"
         )
@@ -41,11 +81,7 @@ class Folder:
         return self._url
 
     def names(self, folder: str) -> list[str]:
-        """Return the names of what lies in a folder, none where there is no such folder.
-
-        Raises:
-            UserError: see `retrying`.
-        """
+        """Return the names of what lies in a ``folder``, none where there is no such folder."""
 
         def look() -> list[str]:
             path = f"{self._root}/{folder}"
@@ -58,41 +94,34 @@ class Folder:
                 raise
             return [name.rstrip("/").rpartition("/")[2] for name in found]
 
-        return retrying(look, self._url)
+        return self._ask(look, folder, "listed")
 
     def send(self, source: Path, name: str) -> None:
-        """Write the file ``source`` under ``name``.
-
-        Raises:
-            UserError: see `retrying`.
-        """
+        """Write the file ``source`` under ``name``; a file here takes the name when it is whole."""
         target = f"{self._root}/{name}"
 
         def put() -> None:
-            self._fs.makedirs(target.rpartition("/")[0], exist_ok=True)
-            self._fs.put_file(str(source), target)
+            if self._is_remote:
+                self._fs.put_file(str(source), target)
+                return
+            with atomic_path(target) as temporary:
+                shutil.copyfile(source, temporary)
 
-        retrying(put, f"{self._url}/{name}")
+        self._ask(put, name, "written")
 
     def fetch(self, name: str, target: Path) -> None:
-        """Read the file ``name`` into ``target``, going on where a connection breaks.
-
-        Raises:
-            UserError: see `retrying`.
-        """
+        """Read the file ``name`` into ``target``, going on where a connection breaks."""
         url = f"{self._url}/{name}"
-        if is_remote(url):
-            look_up_now(url)
+        if not self._is_remote:
+            self._ask(lambda: shutil.copyfile(url, target), name, "read")
+            return
+        look_up_now(url)
         with open_file(url, whole=False) as source, open(target, "wb") as file:
             while data := source.read(_PIECE):
                 file.write(data)
 
     def remove(self, name: str) -> None:
-        """Remove the file or folder ``name``, if it is there.
-
-        Raises:
-            UserError: see `retrying`.
-        """
+        """Remove the file or folder ``name``, if it is there."""
 
         def drop() -> None:
             try:
@@ -101,4 +130,16 @@ class Folder:
                 if not is_absent(exc):
                     raise
 
-        retrying(drop, f"{self._url}/{name}")
+        self._ask(drop, name, "removed")
+
+    def _ask(self, request: Callable[[], T], name: str, action: str) -> T:
+        url = f"{self._url}/{name}"
+        if self._is_remote:
+            return retrying(request, url, action=action)
+        try:
+            return request()
+        except OSError as exc:
+            raise UserError(
+                f"{self._what}: {url} cannot be {action} ({exc.strerror or exc}): mend that, or"
+                " name another folder"
+            ) from exc

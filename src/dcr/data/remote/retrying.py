@@ -37,6 +37,7 @@ def retrying(
     url: str,
     on_failure: Callable[[], None] | None = None,
     name: str = "",
+    action: str = "read",
 ) -> T:
     """Return what ``request`` returns, which is made again while it fails as connections do.
 
@@ -46,6 +47,7 @@ def retrying(
         url: that it is about.
         on_failure: called before each further try.
         name: that the URL has in messages, else itself.
+        action: what is done to it, as a participle, for messages: read, written, listed, removed.
 
     Raises:
         UserError: there is no such object, no access, no client, or `num_tries` failed in a row.
@@ -58,11 +60,11 @@ def retrying(
         except UserError:
             raise
         except Exception as exc:
-            sentence = _permanent(exc, url)
+            sentence = _permanent(exc, url, action)
             if sentence is None and not _is_of_a_client(exc):
                 raise
             if sentence is None and number == settings.num_tries:
-                sentence = _give_up(exc, number)
+                sentence = _give_up(exc, number, action)
             if sentence is not None:
                 raise UserError(f"{name or redact(url)} {sentence}") from exc
         time.sleep(min(wait, _LONGEST_WAIT))
@@ -83,34 +85,41 @@ def is_denied(exc: BaseException) -> bool:
     return _status(exc) in _DENIED or isinstance(exc, PermissionError) or _lacks_login(exc)
 
 
-def _permanent(exc: Exception, url: str) -> str | None:
+def lacking(protocol: str, library: object) -> str:
+    """Return the rest of a sentence on a URL of a ``protocol`` whose ``library`` is missing."""
+    extra = _EXTRAS.get(protocol)
+    advice = f"pip install 'dcr[{extra}]'" if extra else "install it"
+    return f"needs a library that is not installed ({library}): {advice}"
+
+
+def _permanent(exc: Exception, url: str, action: str) -> str | None:
     """Return what no further try would change, None if one may help."""
     protocol = url.partition("://")[0]
     if isinstance(exc, ImportError):
-        extra = _EXTRAS.get(protocol)
-        missing = f"pip install 'dcr[{extra}]'" if extra else "install it"
-        return f"needs a library that is not installed ({exc}): {missing}"
+        return lacking(protocol, exc)
+    if is_absent(exc) and action == "written":
+        return "cannot be written: its bucket or repository is not there, make it or name another"
     if is_absent(exc):
         return "is not there: was it moved or removed, or is the name misspelt?"
     if is_denied(exc):
         extra = _EXTRAS.get(protocol, protocol)
         login = _LOGINS.get(extra)
         given = f"set {login}" if login else "the server asks for a login, and none is sent"
-        return f"cannot be read without credentials ({_describe(exc)}): {given}"
+        return f"cannot be {action} without credentials ({_describe(exc)}): {given}"
     if _status(exc) in _CHANGED:
-        return "changed while it was read: run again"
+        return f"changed while it was {action}: run again"
     if isinstance(exc, ValueError) and not isinstance(exc, OSError):
-        return f"cannot be read: {_describe(exc)}"
+        return f"cannot be {action}: {_describe(exc)}"
     status = _status(exc)
     if status is not None and 400 <= status < 500 and status not in _PASSING:
-        return f"cannot be read: {_describe(exc)}"
+        return f"cannot be {action}: {_describe(exc)}"
     return None
 
 
-def _give_up(exc: Exception, number: int) -> str:
+def _give_up(exc: Exception, number: int, action: str) -> str:
     times = "once" if number == 1 else f"{number} times in a row"
     return (
-        f"cannot be read, tried {times} ({_describe(exc)}): what is finished is kept, run again"
+        f"cannot be {action}, tried {times} ({_describe(exc)}): what is finished is kept, run again"
         " when the server answers"
     )
 

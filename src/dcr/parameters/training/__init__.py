@@ -14,6 +14,7 @@ from pydantic import (
     model_validator,
 )
 
+from dcr.data.remote import check_target
 from dcr.parameters.section import Section
 from dcr.parameters.training.parts import (
     Batches,
@@ -76,6 +77,15 @@ class TrainingParameters(Section):
     positives: Positives
     tuning: Tuning
     views: Views
+
+    def check_with(self, sections: Mapping[str, Section]) -> None:
+        """Refuse a place for checkpoints that takes none; ``sections`` are not looked at.
+
+        Raises:
+            UserError: see `check_target`.
+        """
+        if self.checkpoints.sync:
+            check_target(self.checkpoints.sync, "training.checkpoints.sync")
 
     def takes(self, part: Part) -> bool:
         """Return whether ``part`` is the published code's."""
