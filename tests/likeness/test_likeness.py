@@ -146,6 +146,13 @@ class TestJudging:
         groups = manifest["duplicate_group"].dropna()
         assert groups["first"] == groups["again"]
 
+    @pytest.mark.parametrize("broken", [[], [Sample("broken", b"no image", "jpg", "a caption")]])
+    def test_a_shard_without_an_image_is_no_obstacle(self, folder, backbone, broken):
+        write_shard(folder / "shards", "00002", broken)
+        write_shard(folder / "shards", "00003", good_samples(10, first=20))
+        manifest = run(folder, backbone, **LIMITS, policies={"shard_empty": "warn"})
+        assert manifest["neighbour_distance"].notna().sum() == 21
+
     def test_evaluation_images_are_named(self, folder, backbone):
         questions = "Question ID,Type,Statement\n1,a type,one thing\n2,a type,another\n"
         images = folder / "mmvp_vlm" / "MLLM_VLM Images" / "a type"

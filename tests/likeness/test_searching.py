@@ -60,6 +60,29 @@ def test_vectors_of_zeros_are_like_none():
     assert nearest_of(index, in_blocks(table), 0.999)[[2, 3]].tolist() == [2, -1]
 
 
+@pytest.mark.parametrize("threshold", [0.0, 0.5])
+def test_a_vector_of_zeros_is_like_none_by_any_threshold(threshold):
+    table = vectors(1200)
+    table[[3, 700, 1199]] = 0
+    index = build_index(in_blocks(table), 1200)
+    like = add_unlike(index, in_blocks(table), threshold)
+    assert (like[[3, 700, 1199]] == -1).all()
+    assert not np.isin(like, [3, 700, 1199]).any()
+    assert (nearest_of(index, in_blocks(table), threshold)[[3, 700, 1199]] == -1).all()
+
+
+@pytest.mark.parametrize("known", [[], [77]], ids=["none", "one of many"])
+def test_samples_of_which_hardly_one_was_decoded_are_searched(known):
+    """Cells are learnt of a few of them, which may all be vectors of zeros."""
+    table = np.zeros((2000, 16), np.float32)
+    table[known] = vectors(1)
+    index = build_index(in_blocks(table), 2000)
+    assert (add_unlike(index, in_blocks(table), 0.9) == -1).all()
+    assert len(index) == len(known)
+    assert np.isnan(distances(index, in_blocks(table), 3)).all()
+    assert np.flatnonzero(nearest_of(index, in_blocks(table), 0.9) >= 0).tolist() == known
+
+
 def test_distances_are_the_means_over_the_nearest_others():
     table = vectors(200)
     index = build_index(in_blocks(table), 200)

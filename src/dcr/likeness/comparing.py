@@ -151,5 +151,5 @@ def _compare(
 def _vectors(rows: pa.Table) -> np.ndarray:
     column = rows["features"].combine_chunks()
     flat = column.flatten().to_numpy(zero_copy_only=False)
-    vectors: np.ndarray = flat.reshape(len(column), -1).astype(np.float32)
+    vectors: np.ndarray = flat.reshape(-1, column.type.list_size).astype(np.float32)
     return vectors

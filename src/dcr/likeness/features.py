@@ -14,6 +14,7 @@ from dcr.evaluation.cache import EncoderFingerprint
 from dcr.evaluation.embedding import embed_images, embed_texts
 from dcr.fingerprints import code_hash, fingerprint
 from dcr.latents.cropping import CropTask, iterate_samples
+from dcr.metrics.embeddings import normalize
 from dcr.progress import show_progress
 from dcr.validation.likenesses import EMBEDDED, hash_samples
 from dcr.validation.tables import SampleTables, ShardTable, TablePlan
@@ -105,7 +106,7 @@ class _Shard:
         features = np.zeros((len(self._rows), width), np.float16)
         similarities: list[float | None] = [None] * len(self._rows)
         if len(known):
-            images = _unit(self._images(known))
+            images = normalize(self._images(known))
             features[known] = images.astype(np.float16)
             if with_texts:
                 self._compare_texts(known, images, similarities)
@@ -130,7 +131,7 @@ class _Shard:
         said = [place for place, caption in enumerate(captions) if caption and caption.strip()]
         if not said:
             return
-        texts = _unit(
+        texts = normalize(
             embed_texts(
                 self._backbone, [captions[place] for place in said], self._batch_size, self._name
             )
@@ -138,9 +139,3 @@ class _Shard:
         cosines = (images[said] * texts).sum(axis=1)
         for place, cosine in zip(said, cosines.tolist(), strict=True):
             similarities[int(known[place])] = cosine
-
-
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    unit: np.ndarray = vectors / np.maximum(lengths, np.finfo(np.float32).tiny)
-    return unit

@@ -30,7 +30,7 @@ class VectorIndex:
 
     Args:
         sample: (S, d) float32 unit vectors like those that are added, of which the cells are
-            learnt; the same sample gives the same cells.
+            learnt; the same sample gives the same cells, and none gives one cell for all.
         count: vectors that will be added, about.
 
     Raises:
@@ -50,7 +50,7 @@ class VectorIndex:
             faiss.METRIC_INNER_PRODUCT,
             False,
         )
-        self._index.train(sample)
+        self._index.train(sample if len(sample) else np.zeros((1, width), np.float32))
         self._index.nprobe = min(cells, _PROBES)
 
     def __len__(self) -> int:

@@ -52,8 +52,7 @@ def add_unlike(index: VectorIndex, blocks: Blocks, threshold: float | None) -> n
     for vectors in _pieces(blocks()):
         like = np.full(len(vectors), -1, np.int64)
         if threshold is not None and len(index):
-            similarities, places = index.nearest(vectors)
-            like = np.where(similarities[:, 0] >= threshold, places[:, 0], -1)
+            like = _like(index, vectors, threshold)
         is_new = (like < 0) & vectors.any(axis=1)
         if threshold is not None:
             _compare_within(vectors, like, is_new, start, threshold)
@@ -110,11 +109,15 @@ def nearest_of(index: VectorIndex, blocks: Blocks, threshold: float) -> np.ndarr
         threshold: similarity from which two are alike.
     """
     found = [np.empty(0, np.int64)]
-    for vectors in blocks():
-        similarities, places = index.nearest(vectors)
-        is_like = (similarities[:, 0] >= threshold) & vectors.any(axis=1)
-        found.append(np.where(is_like, places[:, 0], -1))
+    found += [_like(index, vectors, threshold) for vectors in blocks()]
     return np.concatenate(found)
+
+
+def _like(index: VectorIndex, vectors: np.ndarray, threshold: float) -> np.ndarray:
+    """Return the place of the nearest that each vector is like, -1 for none and for zeros."""
+    similarities, places = index.nearest(vectors)
+    is_like = (similarities[:, 0] >= threshold) & vectors.any(axis=1)
+    return np.where(is_like, places[:, 0], -1)
 
 
 def _pieces(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
