@@ -21,6 +21,7 @@ import numpy as np
 from common import alternate, noisy_jpeg
 from dcr.data.decoding import decode_rgb
 from dcr.data.shards import Sample, read_samples, write_shard
+from dcr.evaluation import Embedder
 from dcr.likeness import plan_features
 from dcr.models.backbones import Backbone
 from dcr.validation.measuring import plan_measuring
@@ -50,7 +51,7 @@ def second_look(
 
     def run() -> None:
         shutil.rmtree(folder / "features", ignore_errors=True)
-        plan = plan_features(shards, samples, backbone, batch_size, num_workers, False)
+        plan = plan_features(shards, samples, Embedder(backbone, batch_size, num_workers), False)
         write_tables(folder / "features", plan)
 
     return run

@@ -41,9 +41,10 @@ from PIL import Image
 from common import device_name
 from dcr.data.shards import CaptionNames, Sample, read_samples, write_shard
 from dcr.validation.contamination import EvaluationImages
+from dcr.validation.declared import PLAIN, Likeness
 from dcr.validation.duplicates import first_of_near
 from dcr.validation.judging import plan_judging, summarize
-from dcr.validation.likenesses import Likeness, Likenesses
+from dcr.validation.likenesses import Likenesses, Terms
 from dcr.validation.measuring import SCHEMA, Limits, plan_measuring
 from dcr.validation.reasons import REASONS
 from dcr.validation.tables import SampleTables, ShardTable, TablePlan, write_tables
@@ -198,8 +199,10 @@ def validate(shards: dict[str, str], n_jobs: int, limits: Limits = LIMITS) -> tu
 
 def plan_all(samples: SampleTables, nothing: EvaluationImages) -> TablePlan:
     """Plan to judge samples by every reason that needs no model."""
-    unasked = Likenesses(None, samples, Likeness(None, None, None, None, 8))
-    return plan_judging(samples, nothing, 4, dict.fromkeys(REASONS, "reject"), unasked)
+    terms = Terms(Likeness(None, None, None, None, 8), None, None)
+    sources = {record["shard"]: PLAIN for record in samples.records()}
+    unasked = Likenesses(None, samples, terms)
+    return plan_judging(samples, nothing, 4, dict.fromkeys(REASONS, "reject"), unasked, sources)
 
 
 def find_near(count: int) -> dict[str, float]:

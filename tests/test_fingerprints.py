@@ -285,7 +285,7 @@ OTHERS = {
         "tqdm",
     ),
     *("wandb", "yaml"),
-    # Of the extra of likenesses, which are searched anew in every run.
+    # Of the extra of likenesses, whose own key has its version where it searched.
     "faiss",
     # Of the extra `mieb`, which most have not: a set of mteb's has its version in its own hash, so
     # that no other set's results depend on it. `datasets` reads what is hashed.

@@ -1,20 +1,27 @@
 """Pipelines `likeness` and `validation` on files, with a small encoder."""
 
 import json
+import shutil
+from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from kedro.pipeline import Pipeline
 
 import validation_run
 from corpus import good_samples
+from dcr.data.benchmark_sets import open_set
 from dcr.data.decoding import decode_rgb
 from dcr.data.shards import Sample, name_shards, write_shard
 from dcr.errors import UserError
+from dcr.evaluation import Embedder
 from dcr.likeness import plan_features
 from dcr.models.backbones import load_backbone
-from dcr.validation.tables import SampleTables, write_tables
+from dcr.pipelines import validation
+from dcr.validation.tables import SampleTables, ShardTable, TablePlan, write_tables
 from made_pictures import encoded, picture
 from models import tiny_open_clip
 
@@ -51,6 +58,17 @@ def run(folder: Path, backbone, **changes) -> pd.DataFrame:
     return pd.read_parquet(folder / "manifest.parquet").set_index("key")
 
 
+def write_mmvp(folder, first=None, second=None) -> None:
+    """Write a set of two images, of which the first is nearly the sample 000000002."""
+    questions = "Question ID,Type,Statement\n1,a type,one thing\n2,a type,another\n"
+    images = folder / "mmvp_vlm" / "MLLM_VLM Images" / "a type"
+    images.mkdir(parents=True, exist_ok=True)
+    (folder / "mmvp_vlm" / "Questions.csv").write_text(questions)
+    known = decode_rgb(good_samples(1, first=2)[0].image)
+    (images / "1.jpg").write_bytes(first or encoded(known, quality=97))
+    (images / "2.jpg").write_bytes(second or encoded(picture(99)))
+
+
 def own_features(backbone, contents):
     import torch
 
@@ -64,7 +82,7 @@ class TestFeatures:
     def plan(self, folder, backbone, with_texts=True):
         samples = SampleTables(folder / "samples")
         shards = name_shards(sorted(map(str, (folder / "shards").glob("*.tar"))))
-        return plan_features(shards, samples, backbone, 4, 0, with_texts)
+        return plan_features(shards, samples, Embedder(backbone, 4), with_texts)
 
     def test_they_are_the_backbones_of_every_decoded_sample(self, folder, backbone):
         run(folder, backbone=None)
@@ -102,8 +120,46 @@ class TestFeatures:
         assert calls == ["00000", "00001", "00001"]
         write_tables(folder / "features", self.plan(folder, backbone))
         assert len(calls) == 3
-        write_tables(folder / "features", self.plan(folder, backbone, with_texts=False))
-        assert len(calls) == 5
+
+    @pytest.mark.parametrize("changed", ["captions", "text tower", "asked"])
+    def test_images_are_not_embedded_again_for_what_texts_alone_depend_on(
+        self, folder, backbone, monkeypatch, changed
+    ):
+        from dcr.likeness import features
+
+        run(folder, backbone=None)
+        write_tables(folder / "features", self.plan(folder, backbone, changed != "asked"))
+        kept = [table.rows for table in SampleTables(folder / "features").tables()]
+        if changed == "captions":
+            samples = [replace(one, caption="another") for one in good_samples(6)]
+            write_shard(folder / "shards", "00000", samples)
+            run(folder, backbone=None)
+        if changed == "text tower":
+            backbone = deepcopy(backbone)
+            backbone.model.token_embedding.weight.data += 1
+        monkeypatch.setattr(features, "embed_images", lambda *_: pytest.fail("images again"))
+        write_tables(folder / "features", self.plan(folder, backbone))
+        made = [table.rows for table in SampleTables(folder / "features").tables()]
+        assert [rows["features"] for rows in made] == [rows["features"] for rows in kept]
+        assert made[0]["text_similarity"] != kept[0]["text_similarity"]
+
+    def test_the_image_tower_alone_has_texts_embedded_again_too(self, folder, backbone):
+        run(folder, backbone=None)
+        write_tables(folder / "features", self.plan(folder, backbone))
+        (kept, _) = (table.rows for table in SampleTables(folder / "features").tables())
+        other = deepcopy(backbone)
+        for weight in other.visual.parameters():
+            weight.data *= 1.5
+        write_tables(folder / "features", self.plan(folder, other))
+        (made, _) = (table.rows for table in SampleTables(folder / "features").tables())
+        assert made["features"] != kept["features"]
+        assert made["text_similarity"] != kept["text_similarity"]
+
+    def test_a_shard_that_the_recipe_no_longer_has_is_one_sentence(self, folder, backbone):
+        run(folder, backbone=None)
+        (folder / "shards" / "00000.tar").unlink()
+        with pytest.raises(UserError, match="shard '00000' that the recipe no longer has"):
+            self.plan(folder, backbone)
 
     def test_a_shard_that_changed_since_it_was_measured_is_refused(self, folder, backbone):
         run(folder, backbone=None)
@@ -154,19 +210,108 @@ class TestJudging:
         assert manifest["neighbour_distance"].notna().sum() == 21
 
     def test_evaluation_images_are_named(self, folder, backbone):
-        questions = "Question ID,Type,Statement\n1,a type,one thing\n2,a type,another\n"
-        images = folder / "mmvp_vlm" / "MLLM_VLM Images" / "a type"
-        images.mkdir(parents=True)
-        (folder / "mmvp_vlm" / "Questions.csv").write_text(questions)
-        known = decode_rgb(good_samples(1, first=2)[0].image)
-        (images / "1.jpg").write_bytes(encoded(known, quality=97))
-        (images / "2.jpg").write_bytes(encoded(picture(99)))
+        write_mmvp(folder)
         manifest = run(
             folder, backbone, min_evaluation_similarity=0.9995, sets=["mmvp_vlm"],
             evaluation_image_distance=0,
             policies={"near_evaluation_features": "warn", "near_evaluation_image": "warn"},
         )  # fmt: skip
         assert manifest.loc["000000002", "evaluation_image"] == "mmvp_vlm/1"
+
+    def test_an_evaluation_image_that_cannot_be_decoded_is_left_out(self, folder, backbone):
+        """As validation leaves it out; the others of its set are looked for."""
+        write_mmvp(folder, second=b"no image")
+        manifest = run(
+            folder, backbone, min_evaluation_similarity=0.9995, sets=["mmvp_vlm"],
+            evaluation_image_distance=0, policies={"near_evaluation_features": "warn"},
+        )  # fmt: skip
+        assert manifest.loc["000000002", "evaluation_image"] == "mmvp_vlm/1"
+
+    def test_a_set_of_which_no_image_is_looked_for_is_no_obstacle(self, folder, backbone):
+        write_mmvp(folder, b"no image", b"none either")
+        manifest = run(folder, backbone, min_evaluation_similarity=0.5, sets=["mmvp_vlm"])
+        assert manifest["evaluation_image"].isna().all()
+
+    def test_a_set_that_cannot_be_opened_is_told_before_a_sample_is_embedded(
+        self, folder, backbone, monkeypatch
+    ):
+        from dcr.likeness import features
+
+        write_mmvp(folder)
+        run(folder, backbone=None, sets=["mmvp_vlm"])
+        monkeypatch.setattr(features, "embed_images", lambda *_: pytest.fail("a sample"))
+        monkeypatch.setattr(validation, "create_pipeline", lambda: Pipeline([]))
+        (folder / "mmvp_vlm" / "Questions.csv").unlink()
+        with pytest.raises(UserError, match=r"^evaluation sets cannot be read: mmvp_vlm: "):
+            validation_run.run(str(folder / "shards"), folder, backbone, LIMITS, sets=["mmvp_vlm"])
+
+    def test_a_set_that_changed_since_validation_is_told(self, folder, backbone, monkeypatch):
+        write_mmvp(folder)
+        run(folder, backbone=None, sets=["mmvp_vlm"])
+        write_mmvp(folder, encoded(picture(98)))
+        monkeypatch.setattr(validation, "create_pipeline", lambda: Pipeline([]))
+        with pytest.raises(UserError, match="1 evaluation images changed since validation"):
+            validation_run.run(str(folder / "shards"), folder, backbone, LIMITS, sets=["mmvp_vlm"])
+
+    def test_evaluation_finds_the_embeddings_of_its_sets(self, folder, backbone, monkeypatch):
+        from dcr.evaluation import EvaluationCache, embedding
+
+        write_mmvp(folder)
+        run(folder, backbone, min_evaluation_similarity=0.9995, sets=["mmvp_vlm"])
+        monkeypatch.setattr(embedding, "_embed_pixels", lambda *_: pytest.fail("computed again"))
+        embedder = Embedder(backbone, 4, cache=EvaluationCache(folder / "cache"))
+        assert embedder.images(open_set(folder / "mmvp_vlm"), "images").shape == (2, 24)
+
+    @pytest.mark.parametrize("changed", ["weights", "name"])
+    def test_what_another_backbone_found_is_not_judged_by(
+        self, folder, backbone, tmp_path, changed
+    ):
+        own = tmp_path / "own"
+        shutil.copytree(backbone.source.removeprefix("local-dir:"), own)
+        run(folder, load_backbone(f"local-dir:{own}"), max_neighbour_distance=0.0)
+        limits = {"max_neighbour_distance": 0.0}
+        validation_run.run(
+            str(folder / "shards"), folder, limits=limits, backbone=backbone.source
+        )  # the same files elsewhere
+        if changed == "weights":
+            (own / "more").write_text("another file of the model's")
+        named = f"local-dir:{own}" if changed == "weights" else "ViT-B-32/openai"
+        with pytest.raises(UserError, match="these samples by this backbone: list it"):
+            validation_run.run(str(folder / "shards"), folder, limits=limits, backbone=named)
+
+    def test_what_was_found_of_other_evaluation_images_is_not_judged_by(self, folder, backbone):
+        write_mmvp(folder)
+        limits = {"min_evaluation_similarity": 0.9995}
+        run(folder, backbone, **limits, sets=["mmvp_vlm"])
+        write_mmvp(folder, encoded(picture(98)))
+        with pytest.raises(UserError, match="these samples with these evaluation images: list"):
+            validation_run.run(
+                str(folder / "shards"), folder, limits=limits, backbone=backbone.source,
+                sets=["mmvp_vlm"],
+            )  # fmt: skip
+
+    def test_tables_of_two_runs_are_not_judged_by(self, folder, backbone):
+        """A second run, after an improvement of the code, was killed between its two tables."""
+        limits = {"max_neighbour_distance": 0.0}
+        run(folder, backbone, **limits)
+        (first, *_) = SampleTables(folder / "likenesses").tables()
+        table = ShardTable(first.rows, first.record | {"fingerprint": "another"})
+        write_tables(folder / "likenesses", TablePlan(["00000", "00001"], lambda _: iter([table])))
+        with pytest.raises(UserError, match="in one run, as it was stopped in between: list it"):
+            validation_run.run(
+                str(folder / "shards"), folder, limits=limits, backbone=backbone.source
+            )
+        run(folder, backbone, **limits)
+
+    def test_another_version_of_faiss_compares_again(self, folder, backbone, monkeypatch):
+        from dcr.likeness import comparing
+
+        run(folder, backbone, **LIMITS)
+        before = SampleTables(folder / "likenesses").records()
+        monkeypatch.setattr(comparing, "faiss_version", lambda: "0.1")
+        run(folder, backbone, **LIMITS)
+        after = SampleTables(folder / "likenesses").records()
+        assert {r["fingerprint"] for r in after}.isdisjoint({r["fingerprint"] for r in before})
 
     def test_limits_that_were_taken_back_leave_no_trace(self, folder, backbone):
         plain = run(folder, backbone=None)
@@ -176,10 +321,11 @@ class TestJudging:
     def test_samples_that_changed_since_are_not_judged_by_what_was_found(self, folder, backbone):
         limits = {"max_neighbour_distance": 0.0}
         run(folder, backbone, **limits)
-        validation_run.run(str(folder / "shards"), folder, limits=limits, min_image_size=30)
+        named = {"limits": limits, "backbone": backbone.source}
+        validation_run.run(str(folder / "shards"), folder, **named, min_image_size=30)
         write_shard(folder / "shards", "00001", good_samples(6, first=50))
         with pytest.raises(UserError, match="has not compared these samples"):
-            validation_run.run(str(folder / "shards"), folder, limits=limits)
+            validation_run.run(str(folder / "shards"), folder, **named)
 
     def test_limits_without_the_pipeline_are_one_sentence(self, folder, backbone):
         with pytest.raises(UserError, match="list it in `pipelines`"):
@@ -197,7 +343,9 @@ class TestJudging:
 
         run(folder, backbone, **LIMITS)
         before = contents()
-        for module, name in ((features, "embed_images"), (comparing, "build_index")):
+        for module, name in (
+            (features, "embed_images"), (features, "embed_texts"), (comparing, "build_index")
+        ):  # fmt: skip
             monkeypatch.setattr(module, name, lambda *_: pytest.fail("it was computed again"))
         run(folder, backbone, **LIMITS)
         assert contents() == before

@@ -40,7 +40,7 @@ def run(shards: str | list[str], folder: Path, encoder=None, limits=None, **chan
     )
     policies = base["policies"] | demo["policies"] | changes.pop("policies", {})
     chosen = changes.pop("sets", [])
-    backbone = changes.pop("backbone", "b")
+    backbone = changes.pop("backbone", encoder.source if encoder else "b")
     suite = str(CONF / "base" / "expectations.yml")
     globals_ = with_sources(
         {"shards": shards, "sources": changes.pop("sources", None), "expectations": suite}
@@ -51,6 +51,7 @@ def run(shards: str | list[str], folder: Path, encoder=None, limits=None, **chan
     catalog = {
         "params:likeness": MemoryDataset(LikenessParameters(**looked | (limits or {}))),
         "likenesses": OptionalSampleTablesDataset(filepath=str(folder / "likenesses")),
+        "evaluation_features": MemoryDataset(copy_mode="assign"),
         "sample_features": SampleTablesDataset(filepath=str(folder / "features")),
         "evaluation_cache": MemoryDataset(folder / "cache"),
         "backbone": MemoryDataset(encoder, copy_mode="assign"),

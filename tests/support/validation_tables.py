@@ -9,10 +9,11 @@ import numpy as np
 import pyarrow as pa
 
 from dcr.data.shards import CaptionNames
+from dcr.validation import likenesses
 from dcr.validation.contamination import EvaluationImages
 from dcr.validation.declared import PLAIN, Likeness
 from dcr.validation.judging import plan_judging
-from dcr.validation.likenesses import Likenesses
+from dcr.validation.likenesses import Likenesses, Terms
 from dcr.validation.measuring import SCHEMA, Limits, measure_shard
 from dcr.validation.reasons import REASONS
 from dcr.validation.tables import SampleTables, ShardTable, TablePlan, write_tables
@@ -81,6 +82,24 @@ def write(folder: Path, *shards: ShardTable) -> SampleTables:
     return SampleTables(folder)
 
 
+def alike(folder: Path, limits: Likeness, measured: ShardTable, **columns) -> SampleTables:
+    """Return what pipeline `likeness` would leave of one shard by ``limits``: ``columns`` of
+    `dcr.validation.likenesses.SCHEMA`, those that are not named null.
+    """
+    count = len(measured.rows)
+    rows = pa.table(
+        [columns.get(field.name, [None] * count) for field in likenesses.SCHEMA],
+        schema=likenesses.SCHEMA,
+    )
+    record = {
+        **{name: measured.record[name] for name in ("shard", "num_samples")},
+        "samples": likenesses.hash_samples(measured.rows),
+        "fingerprint": "one run",
+        **Terms(limits, None, None).record(),
+    }
+    return write(folder / "likenesses", ShardTable(rows, record))
+
+
 def judged(
     folder: Path,
     *shards: ShardTable,
@@ -96,9 +115,16 @@ def judged(
     plain one.
     """
     measured = write(folder / "measured", *shards)
-    likenesses = Likenesses(found, measured, limits)
+    terms = Terms(limits, None, None)
     sources = {s.record["shard"]: sources.get(s.record["shard"], PLAIN) for s in shards}
-    plan = plan_judging(measured, evaluation, distance, POLICIES | policies, likenesses, sources)
+    plan = plan_judging(
+        measured,
+        evaluation,
+        distance,
+        POLICIES | policies,
+        Likenesses(found, measured, terms),
+        sources,
+    )
     write_tables(folder / "judged", plan)
     return SampleTables(folder / "judged")
 

@@ -16,8 +16,7 @@ from PIL import Image
 
 from corpus import encode, good_samples, write_members
 from dcr.data.decoding import decode_rgb
-from dcr.data.shards import write_shard
-from dcr.latents.cropping import CropTask, iterate_samples
+from dcr.data.shards import read_validated, write_shard
 from dcr.validation.measuring import measure_shard
 from validation_tables import LIMITS, POLICIES
 
@@ -199,8 +198,7 @@ def check_measures(path: Path) -> int:
     accepted = {row["offset"]: row for row in rows if not rejecting.intersection(row["findings"])}
     if accepted:
         hashes = {offset: row["sha256"] for offset, row in accepted.items()}
-        captions = {offset: row["caption"] for offset, row in accepted.items()}
-        for sample in iterate_samples(CropTask(str(path), hashes, captions)):
+        for sample in read_validated(str(path), hashes):
             row, pixels = accepted[sample.offset], decode_rgb(sample.image)
             assert pixels.size == (row["width"], row["height"])
             assert abs(luminance(sample.image, pixels) - row["luminance_mean"]) < 1

@@ -14,7 +14,7 @@ from PIL import Image
 from corpus import encode, png_declaring, special_member, write_members
 from dcr.validation.declared import PLAIN
 from dcr.validation.judging import plan_judging, summarize
-from dcr.validation.likenesses import Likenesses
+from dcr.validation.likenesses import Likenesses, Terms
 from dcr.validation.measuring import plan_measuring
 from dcr.validation.reasons import REASONS, SHARD_REASONS
 from dcr.validation.tables import SampleTables, write_tables
@@ -125,7 +125,7 @@ def validate(folder: Path) -> SampleTables:
     write_tables(folder / "samples", plan_measuring(shards, LIMITS, Workers("threading", 1)))
     warned = {"tar_damaged": "warn", "shard_interrupted": "warn", "animated": "reject"}
     samples = SampleTables(folder / "samples")
-    unasked = Likenesses(None, samples, NO_LIMITS)
+    unasked = Likenesses(None, samples, Terms(NO_LIMITS, None, None))
     sources = {record["shard"]: PLAIN for record in samples.records()}
     plan = plan_judging(samples, NO_EVALUATION, 8, POLICIES | warned, unasked, sources)
     write_tables(folder / "judged", plan)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from dcr.data.hub_files import CONFIGS, Kind, files_in, needed_files
 from dcr.errors import UserError
+from dcr.files import sha256_file, sha256_folder
 
 FETCH = "kedro run --env <recipe> --pipelines models"
 """The command that downloads what is missing."""
@@ -129,6 +130,25 @@ def backbone_location(source: str) -> str:
             f" {model.repo_id} of the hub: check the path or the name, and get it with `{FETCH}`."
         )
     return f"{LOCAL}{folder}" if kind == "open_clip" else str(folder)
+
+
+def identify_backbone(source: str) -> str:
+    """Return which backbone a source names: a hash of its files, or the commit or tag it is of.
+
+    Args:
+        source: as `dcr.models.backbones.load_backbone` takes it.
+
+    Raises:
+        UserError: it is one of the hub's that is not on this machine.
+    """
+    on_hub = backbone_model(source)
+    location = backbone_location(source).removeprefix(LOCAL)
+    if on_hub is not None:
+        return f"{on_hub[0].repo_id}@{Path(location).name}"
+    if Path(location).is_dir():
+        return sha256_folder(location)
+    name, _, file = location.partition("/")
+    return f"{name}/{sha256_file(file)}" if Path(file).is_file() else source
 
 
 def cached_folder(kind: Kind, model: HubModel) -> Path | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +13,7 @@ import torch
 from dcr.data.crops import Crop, base_crop, center_crop
 from dcr.data.decoding import decode_rgb
 from dcr.data.developing import DecodingError
-from dcr.data.shards import Sample, ShardReader
+from dcr.data.shards import Sample, read_validated
 from dcr.errors import UserError
 from dcr.latents.loading import load_ahead
 from dcr.latents.options import LatentOptions
@@ -54,32 +53,6 @@ class CropBatch(NamedTuple):
     records: list[dict[str, Any]]
 
 
-def iterate_samples(task: CropTask) -> Iterator[Sample]:
-    """Yield the samples of ``task``, each with exactly the image that was validated.
-
-    Raises:
-        UserError: the shard does not hold a sample of the task, or its image changed since
-            validation.
-    """
-    missing = dict(task.hashes)
-    with ShardReader(task.shard, start=min(missing), whole=len(missing) > 1) as reader:
-        for sample in reader:
-            if (image_hash := missing.pop(sample.offset, None)) is None:
-                continue
-            if sample.image is None or hashlib.sha256(sample.image).hexdigest() != image_hash:
-                raise UserError(
-                    f"{task.shard}: sample {sample.key} changed since validation; "
-                    "run `kedro run --pipelines validation`"
-                )
-            yield sample
-            if not missing:
-                return
-    raise UserError(
-        f"{task.shard} changed since validation: no sample at byte {min(missing)}; "
-        "run `kedro run --pipelines validation`"
-    )
-
-
 def load_crops(
     task: CropTask, options: LatentOptions, numbers: Sequence[int] | None = None
 ) -> CropBatch:
@@ -91,12 +64,12 @@ def load_crops(
         numbers: which crops of each image; all that are stored when None.
 
     Raises:
-        UserError: see `iterate_samples`; or an image cannot be decoded.
+        UserError: see `dcr.data.shards.read_validated`; or an image cannot be decoded.
     """
     crops = []
     records = []
     numbers = range(options.crops_per_image) if numbers is None else numbers
-    for sample in iterate_samples(task):
+    for sample in read_validated(task.shard, task.hashes):
         image_hash = task.hashes[sample.offset]
         cut = _cut(sample, image_hash, options, numbers)
         crops.append(np.stack([crop.pixels for crop in cut]))
@@ -111,7 +84,7 @@ def load_crops(
 def _cut(
     sample: Sample, image_hash: str, options: LatentOptions, numbers: Sequence[int]
 ) -> list[Crop]:
-    assert sample.image is not None  # `iterate_samples` yields no others
+    assert sample.image is not None  # `read_validated` yields no others
     try:
         image = decode_rgb(sample.image)
     except DecodingError as exc:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dcr.data.shards import name_shards
+from dcr.data.shards import name_shards, read_validated
 from dcr.errors import UserError
-from dcr.latents.cropping import CropTask, iterate_samples
+from dcr.latents.cropping import CropTask
 from dcr.latents.encoding import STORED_DTYPES
 from dcr.latents.keys import latent_settings, shard_key
 from dcr.latents.making import encode_shards
@@ -198,8 +198,8 @@ class LatentPlan:
 
     def _check_images(self, names: list[str]) -> None:
         def check(name: str) -> None:
-            """Read every image of the shard ``name``, whose hash `iterate_samples` compares."""
-            for _ in iterate_samples(self.tasks[name]):
+            """Read every image of the shard ``name``, whose hash is compared."""
+            for _ in read_validated(self.tasks[name].shard, self.tasks[name].hashes):
                 pass
 
         with ThreadPoolExecutor(max(1, self.options.num_workers)) as pool:

@@ -4,7 +4,8 @@ Validation compares pictures by bytes and by perceptual hash; this second look c
 the device. It is a pipeline of its own, so that validation without it loads no model.
 """
 
-from dcr.likeness.comparing import EvaluationFeatures, plan_likenesses
+from dcr.likeness.comparing import plan_likenesses
+from dcr.likeness.evaluation_images import EvaluationFeatures, embed_evaluation_images
 from dcr.likeness.features import plan_features
 
-__all__ = ["EvaluationFeatures", "plan_features", "plan_likenesses"]
+__all__ = ["EvaluationFeatures", "embed_evaluation_images", "plan_features", "plan_likenesses"]

@@ -3,68 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
-from dcr.evaluation.embedding import Embedder, embed_images
 from dcr.fingerprints import code_hash, fingerprint
+from dcr.likeness.evaluation_images import EvaluationFeatures
+from dcr.likeness.features import to_vectors
+from dcr.likeness.index import faiss_version
 from dcr.likeness.searching import add_unlike, build_index, distances, nearest_of
 from dcr.progress import show_progress
 from dcr.validation.declared import Likeness
-from dcr.validation.tables import SampleTables, ShardTable, TablePlan
-
-if TYPE_CHECKING:
-    from dcr.data.benchmark_sets import BenchmarkSet
-
-
-class EvaluationFeatures:
-    """Features of the images that training must not see, by one encoder.
-
-    Args:
-        embedder: the recipe's backbone, with the cache that evaluation has too.
-        sets: the evaluation sets, by name.
-    """
-
-    def __init__(self, embedder: Embedder, sets: dict[str, BenchmarkSet]) -> None:
-        self._embedder = embedder
-        self._sets = sets
-
-    def fingerprint(self) -> str:
-        """Return a hash of all images that are looked for."""
-        return fingerprint(**{name: one.fingerprint for name, one in self._sets.items()})
-
-    def load(self) -> tuple[list[str], np.ndarray]:
-        """Return their names, ``<set>/<id or key>``, and unit vectors (E, d) float32."""
-        names: list[str] = []
-        vectors = [np.empty((0, self._embedder.backbone.embed_dim), np.float32)]
-        for name, one in self._sets.items():
-            names += [f"{name}/{sample.key}" for sample in _samples(one)]
-            vectors.append(self._embed(name, one))
-        found = np.concatenate(vectors)
-        return names, found / np.linalg.norm(found, axis=1, keepdims=True)
-
-    def _embed(self, name: str, one: BenchmarkSet) -> np.ndarray:
-        embedder = self._embedder
-        images = (sample.image for sample in _samples(one))
-        return embedder.once(
-            lambda: embed_images(
-                embedder.backbone, images, embedder.batch_size, name, embedder.num_workers
-            ),
-            f"images to look for: {name}",
-            lambda: {"all images of": one.fingerprint, "reading": code_hash(type(one).__module__)},
-        )
-
-
-def _samples(one: BenchmarkSet) -> Iterator[Any]:
-    from dcr.data.benchmark_sets import MMVPSet
-
-    return iter(one.samples() if isinstance(one, MMVPSet) else one.samples("test"))
+from dcr.validation.likenesses import Terms
+from dcr.validation.tables import Known, SampleTables, ShardTable, TablePlan
 
 
 def plan_likenesses(
-    features: SampleTables, limits: Likeness, evaluation: EvaluationFeatures
+    features: SampleTables, terms: Terms, evaluation: EvaluationFeatures
 ) -> TablePlan:
     """Plan what `dcr.validation.likenesses.SCHEMA` tells of every sample, a table for each shard.
 
@@ -73,24 +28,26 @@ def plan_likenesses(
 
     Args:
         features: as `dcr.likeness.features.plan_features` has them made.
-        limits: what is asked, and from where on it counts.
-        evaluation: the images that training must not see.
+        terms: what is asked, and from where on it counts; recorded, as findings hold by them alone.
+        evaluation: the images that training must not see, none where nobody asks.
+
+    Raises:
+        UserError: something is searched for, and faiss is not installed.
     """
     records = features.records()
 
-    def make(known: dict[str, str | None]) -> Iterator[ShardTable]:
+    def make(known: Known) -> Iterator[ShardTable]:
         """Compare all samples, unless the tables in ``known`` are of just these."""
         key = fingerprint(
             code=code_hash(__name__),
+            faiss=faiss_version() if _searches(terms.limits) else None,
             features=[record["fingerprint"] for record in records],
-            limits=limits.asked(),
-            evaluation=(
-                evaluation.fingerprint() if limits.min_evaluation_similarity is not None else None
-            ),
+            terms=terms.record(),
+            evaluation=evaluation.fingerprint,
         )
         if all(known.get(record["shard"]) == key for record in records):
             return
-        compared = _compare(features, limits, evaluation)
+        compared = _compare(features, terms.limits, evaluation)
         start = 0
         for table in features.tables(["text_similarity"]):
             here = slice(start, start + len(table.rows))
@@ -103,11 +60,14 @@ def plan_likenesses(
                     },
                 }
             )
-            record = table.record | {"fingerprint": key, "limits": limits.asked()}
-            yield ShardTable(rows, record)
+            yield ShardTable(rows, table.record | {"fingerprint": key, **terms.record()})
             start = here.stop
 
     return TablePlan([record["shard"] for record in records], make)
+
+
+def _searches(limits: Likeness) -> bool:
+    return bool(limits.asked().keys() - {"min_text_similarity"})
 
 
 def _compare(
@@ -126,7 +86,7 @@ def _compare(
             unit="shard",
         )
         for table in shown:
-            yield _vectors(table.rows)
+            yield to_vectors(table.rows["features"])
 
     if limits.min_duplicate_similarity is not None or limits.max_neighbour_distance is not None:
         index = build_index(blocks, count)
@@ -134,22 +94,14 @@ def _compare(
         if limits.max_neighbour_distance is not None:
             far = distances(index, blocks, limits.num_neighbours)
     names: Sequence[str | None] = [None] * count
-    if limits.min_evaluation_similarity is not None:
-        known, vectors = evaluation.load()
-        if len(known):
-            others = build_index(lambda: [vectors], len(vectors))
-            add_unlike(others, lambda: [vectors], None)
-            found = nearest_of(others, blocks, limits.min_evaluation_similarity)
-            names = [known[place] if place >= 0 else None for place in found]
+    if limits.min_evaluation_similarity is not None and evaluation.names:
+        vectors = evaluation.vectors
+        others = build_index(lambda: [vectors], len(vectors))
+        add_unlike(others, lambda: [vectors], None)
+        found = nearest_of(others, blocks, limits.min_evaluation_similarity)
+        names = [evaluation.names[place] if place >= 0 else None for place in found]
     return {
         "neighbour_distance": pa.array(far, pa.float32(), from_pandas=True),
         "like": pa.array(like, pa.int64(), mask=like < 0),
         "near_evaluation": pa.array(names, pa.string()),
     }
-
-
-def _vectors(rows: pa.Table) -> np.ndarray:
-    column = rows["features"].combine_chunks()
-    flat = column.flatten().to_numpy(zero_copy_only=False)
-    vectors: np.ndarray = flat.reshape(-1, column.type.list_size).astype(np.float32)
-    return vectors

@@ -3,74 +3,95 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from dcr.data.decoding import decode_rgb
-from dcr.evaluation.cache import EncoderFingerprint
-from dcr.evaluation.embedding import embed_images, embed_texts
+from dcr.data.shards import read_validated
+from dcr.errors import UserError
+from dcr.evaluation.embedding import Embedder, embed_images, embed_texts
 from dcr.fingerprints import code_hash, fingerprint
-from dcr.latents.cropping import CropTask, iterate_samples
 from dcr.metrics.embeddings import normalize
 from dcr.progress import show_progress
-from dcr.validation.likenesses import EMBEDDED, hash_samples
-from dcr.validation.tables import SampleTables, ShardTable, TablePlan
-
-if TYPE_CHECKING:
-    from dcr.models.backbones import Backbone
+from dcr.validation.likenesses import EMBEDDED, hash_captions, hash_images, hash_samples
+from dcr.validation.tables import Known, SampleTables, ShardTable, TablePlan
 
 
 def plan_features(
-    shards: Mapping[str, str],
-    samples: SampleTables,
-    backbone: Backbone,
-    batch_size: int,
-    num_workers: int,
-    with_texts: bool,
+    shards: Mapping[str, str], samples: SampleTables, embedder: Embedder, with_texts: bool
 ) -> TablePlan:
     """Plan a table of features for each shard; memory holds a batch, and one shard's features.
 
     A table has the columns ``features`` (d halves, of unit length, zeros where the image was not
     decoded) and ``text_similarity`` (the cosine of image and caption, null without either), a row
-    for each of the shard's samples.
+    for each of the shard's samples. Features stay where captions alone are new.
 
     Args:
         shards: path to name, as `dcr.data.shards.name_shards` gives it.
         samples: the measured rows, see `dcr.validation.measuring`.
-        backbone: the encoder, on the device that it is to be used on.
-        batch_size: images, and captions, in one pass of a tower.
-        num_workers: threads that decode ahead of the tower.
+        embedder: the encoder, on the device that it is to be used on.
         with_texts: whether captions are embedded, too.
+
+    Raises:
+        UserError: a shard was measured that is none of ``shards``.
     """
     paths = {name: path for path, name in shards.items()}
+    records = samples.records()
+    if absent := [record["shard"] for record in records if record["shard"] not in paths]:
+        raise UserError(
+            f"the measured samples are of a shard {absent[0]!r} that the recipe no longer has:"
+            " run `kedro run --pipelines validation`"
+        )
 
-    def make(known: dict[str, str | None]) -> Iterator[ShardTable]:
-        """Embed the shards whose fingerprint in ``known`` does not hold."""
-        encoder = EncoderFingerprint.of(backbone)
-        sides = {"images": encoder.images, "texts": encoder.texts if with_texts else None}
-        records = samples.records()
+    def make(known: Known) -> Iterator[ShardTable]:
+        """Embed what the tables in ``known`` do not hold."""
         with show_progress(total=len(records), desc="embed", unit="shard") as bar:
             for record, table in zip(records, samples.tables(EMBEDDED), strict=True):
                 name = record["shard"]
-                held = hash_samples(table.rows)
-                key = fingerprint(code=code_hash(__name__), samples=held, **sides)
-                if known.get(name) != key:
-                    shard = _Shard(paths[name], name, table.rows, backbone, batch_size, num_workers)
-                    yield ShardTable(shard.embed(with_texts), _record(record, held, key))
+                keys = _keys(table.rows, embedder, with_texts)
+                if known.get(name) != keys.whole:
+                    shard = _Shard(paths[name], name, table.rows, embedder)
+                    rows = shard.embed(_kept(known, name, keys), with_texts)
+                    yield ShardTable(rows, _record(record, table.rows, keys))
                 bar.update()
 
-    return TablePlan([record["shard"] for record in samples.records()], make)
+    return TablePlan([record["shard"] for record in records], make)
 
 
-def _record(measured: dict[str, Any], held: str, key: str) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Keys:
+    """Fingerprints of a shard's features, and of the whole table."""
+
+    images: str
+    whole: str
+
+
+def _keys(rows: pa.Table, embedder: Embedder, with_texts: bool) -> _Keys:
+    code = code_hash(__name__)
+    images = fingerprint(code=code, images=hash_images(rows), encoder=embedder.fingerprint.images)
+    texts = [hash_captions(rows), embedder.fingerprint.texts] if with_texts else None
+    return _Keys(images, fingerprint(images=images, texts=texts))
+
+
+def _kept(known: Known, name: str, keys: _Keys) -> pa.ChunkedArray | None:
+    """Return the column of a shard's features if that still holds."""
+    if name not in known:
+        return None
+    there = known.read(name)
+    return there.rows["features"] if there.record.get("images") == keys.images else None
+
+
+def _record(measured: dict[str, Any], rows: pa.Table, keys: _Keys) -> dict[str, Any]:
     return {
         "shard": measured["shard"],
         "num_samples": measured["num_samples"],
-        "samples": held,
-        "fingerprint": key,
+        "samples": hash_samples(rows),
+        "images": keys.images,
+        "fingerprint": keys.whole,
     }
 
 
@@ -80,62 +101,63 @@ class _Shard:
     Args:
         path, name: of the tar, and what tables call it.
         rows: of its samples, `EMBEDDED`.
-        backbone, batch_size, num_workers: as in `plan_features`.
+        embedder: the encoder.
     """
 
-    def __init__(
-        self,
-        path: str,
-        name: str,
-        rows: pa.Table,
-        backbone: Backbone,
-        batch_size: int,
-        num_workers: int,
-    ) -> None:
+    def __init__(self, path: str, name: str, rows: pa.Table, embedder: Embedder) -> None:
         self._path = path
         self._name = name
         self._rows = rows
-        self._backbone = backbone
-        self._batch_size = batch_size
-        self._num_workers = num_workers
+        self._embedder = embedder
+        self._known = np.flatnonzero(pc.is_valid(rows["luminance_mean"]).to_numpy())
 
-    def embed(self, with_texts: bool) -> pa.Table:
-        """Return the table that `plan_features` tells of."""
-        width = self._backbone.embed_dim
-        known = np.flatnonzero(pc.is_valid(self._rows["luminance_mean"]).to_numpy())
-        features = np.zeros((len(self._rows), width), np.float16)
-        similarities: list[float | None] = [None] * len(self._rows)
-        if len(known):
-            images = normalize(self._images(known))
-            features[known] = images.astype(np.float16)
-            if with_texts:
-                self._compare_texts(known, images, similarities)
-        column = pa.FixedSizeListArray.from_arrays(pa.array(features.reshape(-1)), width)
+    def embed(self, features: pa.ChunkedArray | None, with_texts: bool) -> pa.Table:
+        """Return the table that `plan_features` tells of; ``features`` are those that are kept."""
+        features = self._features() if features is None else features
+        similarities = self._similarities(features) if with_texts else [None] * len(self._rows)
         return pa.table(
-            {"features": column, "text_similarity": pa.array(similarities, pa.float32())}
+            {"features": features, "text_similarity": pa.array(similarities, pa.float32())}
         )
 
-    def _images(self, known: np.ndarray) -> np.ndarray:
-        chosen = self._rows.take(known)
+    def _features(self) -> pa.Array:
+        width = self._embedder.backbone.embed_dim
+        features = np.zeros((len(self._rows), width), np.float16)
+        if len(self._known):
+            features[self._known] = normalize(self._images())
+        return pa.FixedSizeListArray.from_arrays(pa.array(features.reshape(-1)), width)
+
+    def _images(self) -> np.ndarray:
+        chosen = self._rows.take(self._known)
         hashes = dict(zip(chosen["offset"].to_pylist(), chosen["sha256"].to_pylist(), strict=True))
-        task = CropTask(self._path, hashes, {})
-        contents = (sample.image for sample in iterate_samples(task))
+        contents = (sample.image for sample in read_validated(self._path, hashes))
+        embedder = self._embedder
         return embed_images(
-            self._backbone, contents, self._batch_size, self._name, self._num_workers, decode_rgb
+            embedder.backbone,
+            contents,
+            embedder.batch_size,
+            self._name,
+            embedder.num_workers,
+            decode_rgb,
         )
 
-    def _compare_texts(
-        self, known: np.ndarray, images: np.ndarray, similarities: list[float | None]
-    ) -> None:
-        captions = self._rows["caption"].take(pa.array(known)).to_pylist()
-        said = [place for place, caption in enumerate(captions) if caption and caption.strip()]
-        if not said:
-            return
-        texts = normalize(
-            embed_texts(
-                self._backbone, [captions[place] for place in said], self._batch_size, self._name
-            )
-        )
-        cosines = (images[said] * texts).sum(axis=1)
-        for place, cosine in zip(said, cosines.tolist(), strict=True):
-            similarities[int(known[place])] = cosine
+    def _similarities(self, features: pa.Array | pa.ChunkedArray) -> list[float | None]:
+        captions = self._rows["caption"].to_pylist()
+        said = [int(place) for place in self._known if (captions[place] or "").strip()]
+        similarities: list[float | None] = [None] * len(captions)
+        if said:
+            embedder = self._embedder
+            words = [captions[place] for place in said]
+            texts = embed_texts(embedder.backbone, words, embedder.batch_size, self._name)
+            images = to_vectors(features.take(pa.array(said)))
+            cosines = (normalize(images) * normalize(texts)).sum(axis=1)
+            for place, cosine in zip(said, cosines.tolist(), strict=True):
+                similarities[place] = cosine
+        return similarities
+
+
+def to_vectors(column: pa.Array | pa.ChunkedArray) -> np.ndarray:
+    """Return a ``column`` of features as an array (n, d), float32."""
+    whole = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    flat = whole.flatten().to_numpy(zero_copy_only=False)
+    vectors: np.ndarray = flat.reshape(-1, whole.type.list_size).astype(np.float32)
+    return vectors

@@ -73,6 +73,11 @@ class VectorIndex:
         return similarities, places
 
 
+def faiss_version() -> str:
+    """Return the version of faiss, which decides what is found; UserError without it."""
+    return str(_import_faiss().__version__)
+
+
 def _import_faiss() -> Any:
     try:
         import faiss

@@ -6,13 +6,14 @@ import hashlib
 import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import combinations
+from itertools import chain, combinations
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
 from dcr.errors import UserError
+from dcr.fingerprints import json_hash
 from dcr.validation.duplicates import bit_blocks
 from dcr.validation.images import measure_image
 
@@ -62,13 +63,12 @@ def fingerprint_sets(sets: Mapping[str, BenchmarkSet], max_pixels: int) -> Itera
     yield SCHEMA.empty_table()
     for name, benchmark_set in sets.items():
         rows = []
-        for image, content in _images(benchmark_set):
-            phash = measure_image(content, max_pixels).phash
+        for sample in chain.from_iterable(part.samples() for part in benchmark_set.tested):
             rows.append(
                 {
-                    "image": f"{name}/{image}",
-                    "sha256": hashlib.sha256(content).hexdigest(),
-                    "phash": phash,
+                    "image": f"{name}/{sample.key}",
+                    "sha256": hashlib.sha256(sample.content).hexdigest(),
+                    "phash": measure_image(sample.content, max_pixels).phash,
                 }
             )
         if broken := [row["image"] for row in rows if not row["phash"]]:
@@ -83,15 +83,9 @@ def count_images(images: Iterable[str]) -> dict[str, int]:
     return dict(Counter(image.partition("/")[0] for image in images))
 
 
-def _images(benchmark_set: BenchmarkSet) -> Iterator[tuple[str, bytes]]:
-    from dcr.data.benchmark_sets import MMVPSet
-
-    samples = (
-        benchmark_set.samples()
-        if isinstance(benchmark_set, MMVPSet)
-        else benchmark_set.samples("test")
-    )
-    return ((sample.key, sample.content) for sample in samples)
+def hash_evaluation(images: pd.DataFrame) -> str:
+    """Return a hash of which ``images``, rows of `SCHEMA`, are looked for."""
+    return json_hash([list(images["image"]), list(images["sha256"])])
 
 
 class EvaluationImages:

@@ -16,7 +16,7 @@ from dcr.validation.comparing import Comparison, compare, from_bits, to_bits
 from dcr.validation.contamination import EvaluationImages
 from dcr.validation.likenesses import SHOWN, Likenesses
 from dcr.validation.reasons import REASONS, SHARD_REASONS
-from dcr.validation.tables import SampleTables, ShardTable, TablePlan
+from dcr.validation.tables import Known, SampleTables, ShardTable, TablePlan
 
 
 def plan_judging(
@@ -44,7 +44,7 @@ def plan_judging(
         likenesses: what the samples' features tell.
     """
 
-    def make(_: dict[str, str | None]) -> Iterator[ShardTable]:
+    def make(_: Known) -> Iterator[ShardTable]:
         """Judge all shards anew: the fate of a sample depends on all others."""
         fatal = {reason for reason, policy in policies.items() if policy in ("reject", "fail")}
         lost = {

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dcr.data.sources import identify_backbone
 from dcr.errors import UserError
 from dcr.fingerprints import json_hash
+from dcr.validation.contamination import hash_evaluation
 from dcr.validation.declared import Likeness
 from dcr.validation.tables import SampleTables
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SCHEMA = pa.schema(
     {
@@ -25,29 +32,73 @@ EMBEDDED = ["offset", "sha256", "caption", "luminance_mean"]
 """The columns of measured rows that features depend on."""
 
 
+@dataclass(frozen=True)
+class Terms:
+    """What findings are by, beside the samples: they hold by these terms alone.
+
+    Attributes:
+        limits: what is asked, and from where on it counts.
+        backbone: which encoder gave the features, see `dcr.data.sources.identify_backbone`; None
+            where nobody asks.
+        evaluation_images: which images were looked for, see
+            `dcr.validation.contamination.hash_evaluation`; None where nobody asks.
+    """
+
+    limits: Likeness
+    backbone: str | None
+    evaluation_images: str | None
+
+    @classmethod
+    def of(cls, limits: Likeness, backbone: str, evaluation_images: pd.DataFrame) -> Terms:
+        """Return the terms of a recipe.
+
+        Args:
+            limits: its own.
+            backbone: its source, as `dcr.models.backbones.load_backbone` takes it.
+            evaluation_images: rows of `dcr.validation.contamination.SCHEMA`.
+
+        Raises:
+            UserError: something is asked, and the backbone is not on this machine.
+        """
+        looks = limits.min_evaluation_similarity is not None
+        return cls(
+            limits,
+            identify_backbone(backbone) if limits.asked() else None,
+            hash_evaluation(evaluation_images) if looks else None,
+        )
+
+    def record(self) -> dict[str, Any]:
+        """Return what is kept of them with each shard's findings."""
+        return {
+            "limits": self.limits.asked(),
+            "backbone": self.backbone,
+            "evaluation_images": self.evaluation_images,
+        }
+
+
 class Likenesses:
     """The findings on all samples, in the order of their tables.
 
     Args:
         found: what the pipeline left, see `SCHEMA`; None if it never ran.
         samples: the measured rows that it must be of.
-        limits: those that it must have had.
+        terms: those that it must have had.
 
     Raises:
-        UserError: limits are set, and the pipeline never ran, or ran on other samples or by other
-            limits.
+        UserError: limits are set, and the pipeline never ran, ran on other samples or by other
+            terms, or was stopped before all findings were written.
     """
 
-    def __init__(self, found: SampleTables | None, samples: SampleTables, limits: Likeness) -> None:
-        self.is_asked = bool(limits.asked())
+    def __init__(self, found: SampleTables | None, samples: SampleTables, terms: Terms) -> None:
+        self.is_asked = bool(terms.limits.asked())
         self._found = found
-        self._limits = limits
+        self._limits = terms.limits
         self._counts = [record["num_samples"] for record in samples.records()]
-        if self.is_asked and not (found and _is_of(found, samples, limits)):
+        if self.is_asked and (lacking := _lacking(found, samples, terms)) is not None:
             raise UserError(
-                f"likeness.{next(iter(limits.asked()))} is set, but the pipeline likeness has not"
-                " compared these samples by these limits: list it in `pipelines` of globals.yml,"
-                " or run `kedro run --pipelines likeness,validation`"
+                f"likeness.{next(iter(terms.limits.asked()))} is set, but the pipeline likeness has"
+                f" not compared these samples{lacking}: list it in `pipelines` of globals.yml, or"
+                " run `kedro run --pipelines likeness,validation`"
             )
 
     def tables(self) -> Iterator[pa.Table]:
@@ -74,21 +125,41 @@ class Likenesses:
 
 
 def hash_samples(rows: pa.Table) -> str:
-    """Return a hash of what features depend on: which images and captions, not how they measured.
+    """Return a hash of which images and captions samples have, not of how they measured.
 
     Args:
         rows: of one shard, at least the columns `EMBEDDED`.
     """
-    words = [rows[name].to_pylist() for name in ("offset", "sha256", "caption")]
+    return json_hash([hash_images(rows), hash_captions(rows)])
+
+
+def hash_images(rows: pa.Table) -> str:
+    """Return a hash of which images the ``rows`` of a shard have, and which were decoded."""
+    words = [rows[name].to_pylist() for name in ("offset", "sha256")]
     return json_hash([*words, pc.is_valid(rows["luminance_mean"]).to_pylist()])
 
 
-def _is_of(found: SampleTables, samples: SampleTables, limits: Likeness) -> bool:
-    there = {table.record["shard"]: hash_samples(table.rows) for table in samples.tables(EMBEDDED)}
-    records = found.records()
-    return {record["shard"]: record["samples"] for record in records} == there and all(
-        record["limits"] == limits.asked() for record in records
-    )
+def hash_captions(rows: pa.Table) -> str:
+    """Return a hash of the captions of the ``rows`` of a shard."""
+    return json_hash(rows["caption"].to_pylist())
+
+
+def _lacking(found: SampleTables | None, samples: SampleTables, terms: Terms) -> str | None:
+    """Say by which terms the samples were not compared; None where they were."""
+    records = found.records() if found else []
+    compared = {record["shard"]: record["samples"] for record in records}
+    if compared != {t.record["shard"]: hash_samples(t.rows) for t in samples.tables(EMBEDDED)}:
+        return ""
+    names = {
+        "limits": " by these limits",
+        "backbone": " by this backbone",
+        "evaluation_images": " with these evaluation images",
+    }
+    for name, wanted in terms.record().items():
+        if any(record.get(name) != wanted for record in records):
+            return names[name]
+    runs = {record["fingerprint"] for record in records}
+    return " in one run, as it was stopped in between" if len(runs) > 1 else None
 
 
 def _beyond(column: pa.ChunkedArray, limit: float | None, sign: int) -> np.ndarray:

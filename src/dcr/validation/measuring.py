@@ -24,7 +24,7 @@ from dcr.files import sha256_file
 from dcr.fingerprints import code_hash, fingerprint
 from dcr.validation.downloads import EncodedAgain, all_failed
 from dcr.validation.rows import SCHEMA, Limits, clean_text, measure_samples
-from dcr.validation.tables import ShardTable, TablePlan
+from dcr.validation.tables import Known, ShardTable, TablePlan
 from dcr.validation.watchdog import GivenUp, watched
 from dcr.validation.workers import Workers
 
@@ -48,7 +48,7 @@ def plan_measuring(shards: dict[str, str], limits: Limits, workers: Workers) -> 
         workers: where the work is done.
     """
 
-    def make(known: dict[str, str | None]) -> Iterator[ShardTable]:
+    def make(known: Known) -> Iterator[ShardTable]:
         """Measure the shards whose fingerprint in ``known`` does not hold, as they are done."""
         from dcr.progress import show_progress
 

@@ -35,18 +35,34 @@ class ShardTable:
     record: dict[str, Any]
 
 
+class Known(dict[str, str | None]):
+    """The fingerprints of the tables that lie in a folder, by shard.
+
+    Args:
+        folder: where they lie.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self._folder = folder
+
+    def read(self, shard: str) -> ShardTable:
+        """Return the table of ``shard``, one of these, as it lies there."""
+        return _read_table(_path(self._folder, shard))
+
+
 @dataclass(frozen=True)
 class TablePlan:
     """The tables that shall lie in a folder, and how those are made that are not there yet.
 
     Attributes:
         names: of the shards, all of them.
-        make: given {shard: fingerprint} of the tables that are there, yields those that are missing
-            or no longer true, in any order.
+        make: given the tables that are there, yields those that are missing or no longer true, in
+            any order.
     """
 
     names: list[str]
-    make: Callable[[dict[str, str | None]], Iterator[ShardTable]]
+    make: Callable[[Known], Iterator[ShardTable]]
 
 
 def write_tables(folder: Path, plan: TablePlan) -> None:
@@ -60,7 +76,7 @@ def write_tables(folder: Path, plan: TablePlan) -> None:
         plan: all the tables that shall lie there.
     """
     names = set(plan.names)
-    known = {}
+    known = Known(folder)
     remove_leftovers(folder)
     for path in folder.glob("*.parquet"):
         record = _read_record(path)
@@ -70,16 +86,30 @@ def write_tables(folder: Path, plan: TablePlan) -> None:
             known[record["shard"]] = record.get("fingerprint")
     for table in plan.make(known):
         rows = table.rows.replace_schema_metadata({_RECORD: json.dumps(table.record)})
-        with atomic_path(folder / f"{table.record['shard']}.parquet") as temporary:
+        with atomic_path(_path(folder, table.record["shard"])) as temporary:
             pq.write_table(rows, temporary)
+
+
+def _path(folder: Path, shard: str) -> Path:
+    return folder / f"{shard}.parquet"
 
 
 def _read_record(path: Path) -> dict[str, Any] | None:
     try:
-        record: dict[str, Any] = json.loads(pq.read_schema(path).metadata[_RECORD])
+        return _record_of(path)
     except (OSError, ValueError, KeyError, TypeError):  # not ours, or not whole
         return None
+
+
+def _record_of(path: Path) -> dict[str, Any]:
+    record: dict[str, Any] = json.loads(pq.read_schema(path).metadata[_RECORD])
     return record
+
+
+def _read_table(path: Path, columns: list[str] | None = None) -> ShardTable:
+    with pq.ParquetFile(path) as file:
+        rows = file.read(columns)
+    return ShardTable(rows.replace_schema_metadata(None), _record_of(path))
 
 
 class SampleTables:
@@ -101,7 +131,7 @@ class SampleTables:
 
     def records(self) -> list[dict[str, Any]]:
         """Return the shards' records."""
-        return [json.loads(pq.read_schema(path).metadata[_RECORD]) for path in self._paths]
+        return [_record_of(path) for path in self._paths]
 
     def columns(self) -> list[str]:
         """Return the names of the columns, which all tables share."""
@@ -119,12 +149,8 @@ class SampleTables:
         Where a ``source`` is given, those of its shards alone.
         """
         for path in self._paths:
-            with pq.ParquetFile(path) as file:
-                record = json.loads(file.schema_arrow.metadata[_RECORD])
-                if source is not None and record["source"] != source:
-                    continue
-                rows = file.read(columns)
-            yield ShardTable(rows.replace_schema_metadata(None), record)
+            if source is None or _record_of(path)["source"] == source:
+                yield _read_table(path, columns)
 
     def numbers(self, column: str) -> np.ndarray:
         """Return the values of the numeric ``column`` that are not null, float32 (N,)."""

@@ -85,29 +85,45 @@ class MiebSet:
             task.dataset = _undecoded(task.dataset)
         return task
 
-    def samples(self, split: str) -> Iterator[Sample]:
-        """Yield the images that scores are computed on, for ``split`` ``test``; none for others."""
-        if split != "test":
-            return
+    @property
+    def tested(self) -> Sequence[Part]:
+        """The images that scores are computed on, as mteb's own reader has them."""
+        return [MiebImages(self, self.task_name)]
+
+
+@dataclass(frozen=True)
+class MiebImages(Part):
+    """The images that a task is scored on; none where it is of retrieval, or of several languages.
+
+    Attributes:
+        task: with its data.
+        name: of the task.
+    """
+
+    task: MiebSet = field(repr=False)
+    name: str
+
+    def _hash(self) -> str:
+        return self.task.fingerprint
+
+    def samples(self) -> Iterator[Sample]:
         from datasets import DatasetDict
 
-        task = self.load()
-        if not isinstance(task.dataset, DatasetDict):  # of retrieval, or with several languages
-            logger.warning("%s: its images are not looked for in the training data", self.name)
+        task = self.task.load()
+        if not isinstance(task.dataset, DatasetDict):
+            logger.warning("%s: its images are not looked for in the training data", self.task.name)
             return
-        with mteb_told(
-            f"the images of mteb's task {self.task_name} cannot be read", "get them again"
-        ):
+        with mteb_told(f"the images of mteb's task {self.name} cannot be read", "get them again"):
             yield from self._images(task)
 
     def _images(self, task: Any) -> Iterator[Sample]:
-        for name in task.eval_splits:
-            rows = task.dataset[name]
+        for split in task.eval_splits:
+            rows = task.dataset[split]
             columns = [column for column, kind in rows.features.items() if _is_image(kind)]
             for column in columns:
                 for number, row in enumerate(rows.select_columns([column])):
-                    key = f"{name}/{column}/{number}"
-                    yield Sample(key, row[column]["bytes"], f"{self.task_name}, {key}")
+                    key = f"{split}/{column}/{number}"
+                    yield Sample(key, row[column]["bytes"], f"{self.name}, {key}")
 
 
 def open_mieb(location: str, name: str | None = None) -> MiebSet:

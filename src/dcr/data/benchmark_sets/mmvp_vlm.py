@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,6 +46,11 @@ class MMVPSet(Part):
     notes: tuple[str, ...] = ()
     overrides: Overrides = NO_OVERRIDES
     is_overridden: bool = False
+
+    @property
+    def tested(self) -> Sequence[Part]:
+        """The parts that scores are computed on: the one that it is."""
+        return [self]
 
     @property
     def published_rules(self) -> tuple[str, ...]:

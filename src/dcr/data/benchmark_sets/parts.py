@@ -105,6 +105,11 @@ class SplitSet:
         return chain.from_iterable(part.samples() for part in self.splits[split])
 
     @property
+    def tested(self) -> Sequence[Part]:
+        """The parts that scores are computed on."""
+        return self.splits["test"]
+
+    @property
     def fingerprint(self) -> str:
         """Hex sha256 over all samples, in their order, and over what scores need beside them."""
         parts = [

@@ -9,6 +9,7 @@ from dcr.data.shards.listing import ShardListing, find_shards, list_shards
 from dcr.data.shards.naming import name_shards, sources_of
 from dcr.data.shards.reading import ShardReader, read_samples
 from dcr.data.shards.sample import IMAGE_EXTENSIONS, CaptionNames, Sample, split_name
+from dcr.data.shards.validated import read_validated
 from dcr.data.shards.writing import describe_sample, write_shard, write_tar
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "list_shards",
     "name_shards",
     "read_samples",
+    "read_validated",
     "sources_of",
     "split_name",
     "write_ingested",

@@ -10,27 +10,36 @@ _SETS = ("mmvp_vlm", "classification", "retrieval", "more_sets")
 def create_pipeline() -> Pipeline:
     """Return the pipeline.
 
-    It takes what `measure_samples` of pipeline `validation` leaves, and `judge_samples` there takes
-    what it finds: where a recipe lists both, Kedro puts it between them.
+    It takes what `measure_samples` and `fingerprint_evaluation_images` of pipeline `validation`
+    leave, and `judge_samples` there takes what it finds: where a recipe lists both, Kedro puts it
+    between them. The backbone is an input of one node alone, as each would load it anew.
     """
     return Pipeline(
         [
             Node(
                 embed_samples,
-                inputs=["params:likeness", "samples", "shards", "backbone"],
-                outputs="sample_features",
-                name="embed_samples",
-            ),
-            Node(
-                compare_samples,
                 inputs={
                     "parameters": "params:likeness",
-                    "features": "sample_features",
+                    "samples": "samples",
+                    "evaluation_images": "evaluation_images",
+                    "shards": "shards",
                     "backbone": "backbone",
                     "cache": "evaluation_cache",
                     "chosen": "params:evaluation.sets",
                     **{name: name for name in _SETS},
                 },
+                outputs=["evaluation_features", "sample_features"],
+                name="embed_samples",
+            ),
+            Node(
+                compare_samples,
+                inputs=[
+                    "params:likeness",
+                    "params:recipe",
+                    "sample_features",
+                    "evaluation_features",
+                    "evaluation_images",
+                ],
                 outputs="likenesses",
                 name="compare_samples",
             ),

@@ -136,7 +136,7 @@ def judge_samples(
         parameters: in how many bits of 64 the hashes of like images may differ, and what follows
             from each reason.
         likeness: from where on features are a reason.
-        recipe: names the sources.
+        recipe: names the sources, and the backbone.
         samples: the measured rows, shard by shard.
         evaluation_images: hashes of the images that training must not see.
         likenesses: what pipeline `likeness` left, None where it never ran.
@@ -148,11 +148,12 @@ def judge_samples(
     from dcr.data.shards import sources_of
     from dcr.validation.contamination import EvaluationImages
     from dcr.validation.judging import plan_judging
-    from dcr.validation.likenesses import Likenesses
+    from dcr.validation.likenesses import Likenesses, Terms
 
     distance = parameters.near_duplicate_distance
     evaluation = EvaluationImages.of_table(evaluation_images, parameters.evaluation_image_distance)
-    found = Likenesses(likenesses, samples, likeness.limits())
+    terms = Terms.of(likeness.limits(), recipe.backbone, evaluation_images)
+    found = Likenesses(likenesses, samples, terms)
     sources = sources_of(shards, {source.name: source.shards for source in recipe.sources})
     return plan_judging(samples, evaluation, distance, parameters.policies, found, sources)
 
