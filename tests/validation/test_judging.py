@@ -3,8 +3,10 @@ import pytest
 
 from dcr.errors import UserError
 from dcr.validation.contamination import EvaluationImages, hex_to_uint64
+from dcr.validation.declared import Likeness
 from dcr.validation.judging import check_release, select, summarize
-from validation_tables import POLICIES, judged, sha256, shard
+from dcr.validation.reasons import REASONS
+from validation_tables import NO_EVALUATION, NO_LIMITS, POLICIES, alike, judged, sha256, shard
 
 
 def fates(tables, *columns):
@@ -137,6 +139,57 @@ def test_images_of_evaluation_sets_are_found_and_named(tmp_path):
         ("3", "blank_image", "rejected"),
     ]
     assert tables.frame()["evaluation_image"].tolist()[:2] == ["retrieval/x", "mmvp/1"]
+
+
+@pytest.mark.parametrize(
+    ("surer", "strict"),
+    [
+        ("exact_duplicate", "near_duplicate"),
+        ("exact_duplicate", "near_duplicate_features"),
+        ("near_duplicate", "near_duplicate_features"),
+        ("evaluation_image", "near_evaluation_image"),
+        ("evaluation_image", "near_evaluation_features"),
+        ("near_evaluation_image", "near_evaluation_features"),
+    ],
+)
+class TestASurerReason:
+    """Two samples that are one picture, and one of an evaluation set, by all that is compared."""
+
+    def judge(self, tmp_path, surer, strict, policies):
+        image = "one" if "exact" in surer or surer == "evaluation_image" else "two"
+        phash = "00000000000000f0"
+        measured = shard("a", ("0", "one", [], phash), ("1", image, [], phash))
+        limits = Likeness(None, 0.9, 0.9, None, 8) if "features" in strict else NO_LIMITS
+        found = alike(
+            tmp_path, limits, measured, like=[None, 0], near_evaluation=["mmvp/1", "mmvp/1"]
+        )
+        evaluation = EvaluationImages(
+            ["mmvp/1"],
+            hex_to_uint64([sha256("one" if surer == "evaluation_image" else "")], 2),
+            hex_to_uint64([phash], 1)[:, 0],
+            4,
+        )
+        kind = "duplicate" if "duplicate" in surer else "evaluation"
+        others = {reason: "accept" for reason in REASONS if kind not in reason}
+        tables = judged(
+            tmp_path, measured, found=found, limits=limits, distance=4,
+            evaluation=evaluation if kind == "evaluation" else NO_EVALUATION,
+            **dict.fromkeys(REASONS, "accept") | others | policies,
+        )  # fmt: skip
+        return fates(tables)[1]
+
+    @pytest.mark.parametrize("lenient", ["warn", "accept"])
+    def test_that_rejects_nothing_does_not_stand_in_for_one_that_rejects(
+        self, tmp_path, surer, strict, lenient
+    ):
+        _, reasons, status = self.judge(tmp_path, surer, strict, {surer: lenient, strict: "reject"})
+        assert (strict in reasons.split(","), status) == (True, "rejected")
+
+    def test_that_rejects_stands_alone(self, tmp_path, surer, strict):
+        _, reasons, status = self.judge(
+            tmp_path, surer, strict, {surer: "reject", strict: "reject"}
+        )
+        assert (reasons, status) == (surer, "rejected")
 
 
 def test_a_shard_can_be_rejected_whole(tmp_path):

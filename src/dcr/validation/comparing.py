@@ -19,6 +19,10 @@ from dcr.validation.reasons import REASONS
 from dcr.validation.tables import SampleTables
 
 COLUMNS = ["key", "sha256", "phash", "findings"]
+_SURE_FIRST = (
+    ("evaluation_image", "near_evaluation_image", "near_evaluation_features"),
+    ("exact_duplicate", "near_duplicate", "near_duplicate_features"),
+)
 _BIT = {reason: np.uint64(1 << number) for number, reason in enumerate(REASONS)}
 
 
@@ -75,7 +79,7 @@ def compare(
         likenesses: what the samples' features tell.
     """
     reasons, lost, keys, sha256, phash, matches = _gather(tables, evaluation, fatal, lost_shards)
-    like = _add_likenesses(reasons, matches, likenesses)
+    like = _add_likenesses(reasons, fatal, likenesses)
     killing = to_bits(fatal)
 
     def is_last() -> np.ndarray:
@@ -89,28 +93,41 @@ def compare(
     reasons[exact >= 0] |= _BIT["exact_duplicate"]
     group = exact
     if distance >= 0:
-        near = first_of_near(phash, is_last(), _is_picture(reasons, phash) & (exact < 0), distance)
+        asked = _is_picture(reasons, phash) & ~_is_told(reasons, "near_duplicate", fatal)
+        near = first_of_near(phash, is_last(), asked, distance)
         reasons[near >= 0] |= _BIT["near_duplicate"]
         group = np.where(
             near >= 0, near, np.where((exact >= 0) & (near[exact] >= 0), near[exact], exact)
         )
     if (like >= 0).any():
-        group = _group_alike(like, reasons, group, is_last(), _is_picture(reasons, phash))
+        asked = _is_picture(reasons, phash) & ~_is_told(reasons, "near_duplicate_features", fatal)
+        group = _group_alike(like, reasons, group, is_last(), asked)
     group[group[group >= 0]] = group[group >= 0]
     return Comparison(reasons, lost, group, matches)
 
 
-def _add_likenesses(reasons: np.ndarray, matches: np.ndarray, likenesses: Likenesses) -> np.ndarray:
-    """Add to ``reasons`` what features tell of each sample alone; return which one it is like.
+def _is_told(reasons: np.ndarray, reason: str, fatal: set[str]) -> np.ndarray:
+    """Tell which samples need no ``reason``, as ``reasons`` have a surer one for the same.
 
-    An evaluation image that was found by bytes or by perceptual hash is not told again.
+    Bytes are surer than perceptual hashes, and these than features. A surer reason that rejects
+    nothing does not stand in for one that rejects.
     """
+    sure = next(order[: order.index(reason)] for order in _SURE_FIRST if reason in order)
+    bits = to_bits(fatal.intersection(sure) if reason in fatal else set(sure))
+    told: np.ndarray = reasons & bits > 0
+    return told
+
+
+def _add_likenesses(reasons: np.ndarray, fatal: set[str], likenesses: Likenesses) -> np.ndarray:
+    """Add to ``reasons`` what features tell of each sample alone; return which one it is like."""
     like = np.full(len(reasons), -1, np.int64)
     start = 0
     for rows in likenesses.tables():
         here = slice(start, start + len(rows))
         found = likenesses.findings(rows)
-        found["near_evaluation_features"] &= matches[here] < 0
+        found["near_evaluation_features"] &= ~_is_told(
+            reasons[here], "near_evaluation_features", fatal
+        )
         for reason, has_it in found.items():
             reasons[here] |= np.where(has_it, _BIT[reason], np.uint64(0))
         like[here] = rows["like"].fill_null(-1).to_numpy()
@@ -123,15 +140,15 @@ def _group_alike(
     reasons: np.ndarray,
     group: np.ndarray,
     last: np.ndarray,
-    is_picture: np.ndarray,
+    asked: np.ndarray,
 ) -> np.ndarray:
     """Return the groups with the samples whose features are like; ``reasons`` tells of the copies.
 
-    Those that are like one are a group, with it. Samples that repeat another by bytes or by
-    perceptual hash take no part, and go with their own.
+    Those that are like one are a group, with it. Samples that are not ``asked``, bool (N,), take no
+    part, and go with what they repeat by bytes or by perceptual hash.
     """
     leaders = np.where(like >= 0, like, np.arange(len(like)))
-    alike = first_of_equals([leaders], last, is_picture & (group < 0))
+    alike = first_of_equals([leaders], last, asked)
     reasons[alike >= 0] |= _BIT["near_duplicate_features"]
     onward = np.where(group >= 0, alike[group], -1)
     return np.where(alike >= 0, alike, np.where(onward >= 0, onward, group))
@@ -155,20 +172,27 @@ def _gather(
         phash[here] = hex_to_uint64(rows["phash"].to_pylist(), 1)[:, 0]
         lost[here] = table.record["shard"] in lost_shards
         collides = _repeats_key(rows["key"], found & to_bits(fatal) > 0)
-        matches[here], named = _match(evaluation, sha256[here], phash[here], found)
-        reasons[here] |= np.where(collides, _BIT["key_collision"], np.uint64(0)) | named
+        reasons[here] |= np.where(collides, _BIT["key_collision"], np.uint64(0))
+        matches[here] = _match(evaluation, sha256[here], phash[here], reasons[here], fatal)
         start = here.stop
     return reasons, lost, keys, sha256, phash, matches
 
 
 def _match(
-    evaluation: EvaluationImages, sha256: np.ndarray, phash: np.ndarray, found: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+    evaluation: EvaluationImages,
+    sha256: np.ndarray,
+    phash: np.ndarray,
+    reasons: np.ndarray,
+    fatal: set[str],
+) -> np.ndarray:
+    """Return which evaluation image each sample is, -1 for none; ``reasons`` tells so."""
     equal = evaluation.equal_to(sha256)
     near = evaluation.near_to(phash)
-    near[~_is_picture(found, phash)] = -1
-    named = np.where(near >= 0, _BIT["near_evaluation_image"], np.uint64(0))
-    return np.where(equal >= 0, equal, near), np.where(equal >= 0, _BIT["evaluation_image"], named)
+    near[~_is_picture(reasons, phash)] = -1
+    reasons |= np.where(equal >= 0, _BIT["evaluation_image"], np.uint64(0))
+    asked = (near >= 0) & ~_is_told(reasons, "near_evaluation_image", fatal)
+    reasons |= np.where(asked, _BIT["near_evaluation_image"], np.uint64(0))
+    return np.where(equal >= 0, equal, near)
 
 
 def _is_picture(reasons: np.ndarray, phash: np.ndarray) -> np.ndarray:
