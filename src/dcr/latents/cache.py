@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from joblib import cpu_count
 
 from dcr.errors import UserError
 from dcr.fingerprints import json_hash
@@ -165,7 +166,7 @@ class LatentCache(Sequence[dict[str, Any]]):
             for shard, record in zip(self.shards, self._records, strict=True)
             if (wanted is None or shard.stem in wanted) and _state(shard) not in _checked
         ]
-        with ThreadPoolExecutor(min(_NUM_READERS, os.cpu_count() or 1)) as pool:
+        with ThreadPoolExecutor(min(_NUM_READERS, cpu_count())) as pool:
             checked = pool.map(self._check_shard, pairs)
             list(
                 show_progress(

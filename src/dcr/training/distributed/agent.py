@@ -1,6 +1,6 @@
 """torch.distributed.run on one host, with the word left to the worker that failed.
 
-    python -m dcr.training.distributed.agent <its arguments> <worker> <job>/config.json
+    python -m dcr.training.distributed.agent <its arguments> <worker> <job>/config.json <id>
 
 Only the end differs. Where torch.distributed.run prints a log and a traceback of its own beside
 those of its workers, this leaves the word to the worker that failed; LOGLEVEL=INFO brings the log
@@ -25,17 +25,19 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.elastic.rendezvous import RendezvousError
 
 from dcr.errors import UserError
-from dcr.training.distributed.failures import NODE_PID, first_failure, leave_failure
+from dcr.training.distributed.failures import NODE_PID, first_failure, leave_failure, read_job
 
 
 def main(arguments: list[str]) -> int:
     """Start this host's workers, wait for their end and return the exit code.
 
     Args:
-        arguments: those of torch.distributed.run; the last is the path of the job's config.json.
+        arguments: those of torch.distributed.run; the last two are the path of the job's
+            config.json and the job's id.
     """
     parsed = run.parse_args(arguments)
-    folder = Path(arguments[-1]).parent
+    config, job_id = Path(arguments[-2]), arguments[-1]
+    folder = config.parent
     try:
         run.run(parsed)
     except SignalException as exc:
@@ -43,16 +45,18 @@ def main(arguments: list[str]) -> int:
     except ChildFailedError as exc:
         rank, exit_code = first_to_fail(exc)
         if exit_code < 0 or first_failure(folder) is None:  # a peer may have left that it lost it
-            leave_failure(folder, rank, UserError(_describe(rank, exit_code)), came_first=True)
+            told = UserError(_describe(rank, exit_code))
+            leave_failure(config, job_id, rank, told, came_first=True)
     except RendezvousError as exc:
         message = (
             f"{parsed.nnodes} hosts did not meet at {parsed.rdzv_endpoint} ({exc}): start all of"
             " them within ten minutes, and see that each of them reaches this address"
         )
-        leave_failure(folder, "agent", UserError(message))
+        leave_failure(config, job_id, "agent", UserError(message))
     else:
         return 0
-    if NODE_PID not in os.environ:  # the node says it on its own host
+    # The node says it on its own host, and of a job that was replaced nobody asks.
+    if NODE_PID not in os.environ and read_job(config, job_id):
         left = first_failure(folder)
         assert left is not None  # one was left above, if not before
         print(f"Error: {left['message']}", file=sys.stderr)

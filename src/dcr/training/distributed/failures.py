@@ -17,15 +17,37 @@ NODE_PID = "DCR_NODE_PID"
 """Environment variable with the process that the workers of this host must not outlive."""
 
 
-def leave_failure(folder: Path, rank: int | str, exc: Exception, came_first: bool = False) -> None:
-    """Write a rank's failure, which is being handled, into the job's folder.
+def read_job(config: Path, job_id: str | None = None) -> dict[str, Any] | None:
+    """Return what a job's ``config.json`` says; None if it is not there, or another job's.
 
     Args:
-        folder: of the job; the file is ``rank-{rank}.json`` in it.
+        config: the file, which every next job of the recipe replaces.
+        job_id: of the job that is meant, None for whichever is there.
+    """
+    try:
+        job: dict[str, Any] = json.loads(config.read_text(encoding="utf-8"))
+    except OSError:  # not there yet, or just being replaced
+        return None
+    return job if job_id in (None, job["id"]) else None
+
+
+def leave_failure(
+    config: Path, job_id: str, rank: int | str, exc: Exception, came_first: bool = False
+) -> None:
+    """Write a rank's failure, which is being handled, beside the job's ``config.json``.
+
+    If another job has taken the place of this one, nobody waits for it and nothing is written: a
+    host that had joined what a killed run left would fail the run that came after.
+
+    Args:
+        config: of the job; the file is ``rank-{rank}.json`` beside it.
+        job_id: of the job that failed.
         rank: of the worker, or ``agent`` for the process that starts them.
         exc: what it failed of.
         came_first: all others, even those that were written before, are its consequences.
     """
+    if read_job(config, job_id) is None:
+        return
     fault = None if isinstance(exc, Stopped) else explain(exc)
     kind = "stopped" if isinstance(exc, Stopped) else "crash" if fault is None else "user"
     failure = {
@@ -35,7 +57,7 @@ def leave_failure(folder: Path, rank: int | str, exc: Exception, came_first: boo
         "message": str(fault or exc),
         "traceback": traceback.format_exc(),
     }
-    with atomic_path(folder / f"rank-{rank}.json") as temporary:
+    with atomic_path(config.with_name(f"rank-{rank}.json")) as temporary:
         temporary.write_text(json.dumps(failure), encoding="utf-8")
 
 

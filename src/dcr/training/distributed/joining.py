@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import subprocess
 import time
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dcr.parameters import TrainingParameters
+from dcr.training.distributed.failures import read_job
 from dcr.training.distributed.launcher import worker_command, worker_environment
 from dcr.training.stopping import JOB, StopRequest
 
@@ -31,8 +31,8 @@ def join_jobs(checkpoints: Path) -> None:
     try:
         with StopRequest() as stop:
             while not stop.requested:
-                job = _read_job(checkpoints / JOB / "config.json")
-                if job is not None and job["id"] != joined:
+                job = read_job(checkpoints / JOB / "config.json")
+                if job is not None and job["id"] != joined and _num_hosts(job) > 1:
                     _end(workers)
                     joined = job["id"]
                     workers = _start(job, checkpoints / JOB / "config.json")
@@ -41,13 +41,8 @@ def join_jobs(checkpoints: Path) -> None:
         _end(workers)
 
 
-def _read_job(config: Path) -> dict[str, Any] | None:
-    """Return the job, None while there is none of several hosts."""
-    try:
-        job: dict[str, Any] = json.loads(config.read_text(encoding="utf-8"))
-    except OSError:  # not there yet, or just being replaced
-        return None
-    return job if job["parameters"]["processes"]["num_hosts"] > 1 else None
+def _num_hosts(job: dict[str, Any]) -> int:
+    return int(job["parameters"]["processes"]["num_hosts"])
 
 
 def _start(job: dict[str, Any], config: Path) -> subprocess.Popen[bytes]:

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from joblib import cpu_count
 from safetensors.torch import save_file
 
 from dcr.files import atomic_folder
@@ -106,13 +107,17 @@ def worker_command(
         ]
     )
     sizes = ["--nnodes", str(parameters.processes.num_hosts), "--nproc-per-node", str(workers)]
-    module = ["-m", "dcr.training.distributed.worker", str(config)]
+    module = ["-m", "dcr.training.distributed.worker", str(config), job_id]
     return [sys.executable, "-m", "dcr.training.distributed.agent", *sizes, *rendezvous, *module]
 
 
 def worker_environment(workers: int) -> dict[str, str]:
-    """Return the environment of this host's ``workers``: they share its cores, unless it says."""
-    threads = max(1, (os.cpu_count() or 1) // workers)
+    """Return the environment of this host's ``workers``, which share its cores unless it says.
+
+    Its cores are those that this process may use: a scheduler or a container gives fewer than there
+    are.
+    """
+    threads = max(1, cpu_count() // workers)
     return {"OMP_NUM_THREADS": str(threads), **os.environ}
 
 

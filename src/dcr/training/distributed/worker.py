@@ -1,6 +1,6 @@
 """One of the processes that train, together or beside each other.
 
-    python -m dcr.training.distributed.worker config.json
+    python -m dcr.training.distributed.worker config.json <id>
 
 torch.distributed.run starts it; see `dcr.training.distributed.launcher`. It leaves checkpoints and,
 if it fails, says how.
@@ -8,7 +8,6 @@ if it fails, says how.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import signal
@@ -20,22 +19,30 @@ from typing import Any
 
 from torch import distributed
 
-from dcr.training.distributed.failures import NODE_PID, leave_failure
+from dcr.errors import UserError
+from dcr.training.distributed.failures import NODE_PID, leave_failure, read_job
 
 
-def main(config: str) -> None:
-    """Train the job's stage with the other ranks; ``config`` is the path of its config.json."""
+def main(config: Path, job_id: str) -> None:
+    """Train the job's stage with the other ranks.
+
+    Args:
+        config: path of the job's config.json.
+        job_id: of the job.
+    """
     threading.Thread(target=_end_with_parents, daemon=True).start()
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     rank = int(os.environ["RANK"])
     try:
-        job = json.loads(Path(config).read_text(encoding="utf-8"))
+        job = read_job(config, job_id)
+        if job is None:
+            raise UserError("another training of this recipe has taken the place of this one")
         # What trains together has one voice, what trains apart one each.
         speaks = rank == 0 or job["at_once"]
         logging.getLogger("dcr").setLevel(logging.INFO if speaks else logging.ERROR)
-        _train(job, Path(config).parent)
+        _train(job, config.parent)
     except Exception as exc:
-        leave_failure(Path(config).parent, rank, exc)
+        leave_failure(config, job_id, rank, exc)
         sys.exit(getattr(exc, "exit_code", 1))
     if distributed.is_initialized():
         distributed.destroy_process_group()
@@ -96,4 +103,4 @@ def _is_alive(pid: int) -> bool:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(Path(sys.argv[1]), sys.argv[2])
