@@ -227,9 +227,11 @@ def test_ten_kills_at_random_steps_change_no_bit(world, tmp_path, count):
     assert_same(weights(cut / "w.safetensors"), weights(whole / "w.safetensors"))
 
 
-@pytest.mark.parametrize("num_workers", [0, 1])
+@pytest.mark.parametrize(
+    ("num_workers", "sent"), [(0, signal.SIGTERM), (1, signal.SIGTERM), (1, signal.SIGHUP)]
+)
 def test_sigterm_finishes_the_step_saves_it_and_says_so(
-    world, undisturbed, tmp_path, monkeypatch, num_workers
+    world, undisturbed, tmp_path, monkeypatch, num_workers, sent
 ):
     """Whoever sends it may send it to all processes of the job, those that read the data among
     them.
@@ -246,17 +248,17 @@ def test_sigterm_finishes_the_step_saves_it_and_says_so(
             readers = set(active_children()) - of_other_tests
             assert len(readers) == num_workers
             for reader in readers:
-                os.kill(reader.pid, signal.SIGTERM)
-            signal.raise_signal(signal.SIGTERM)
+                os.kill(reader.pid, sent)
+            signal.raise_signal(sent)
 
     monkeypatch.setattr(monitor.Monitor, "show", strike)
-    before = signal.getsignal(signal.SIGTERM)
+    before = signal.getsignal(sent)
     with pytest.raises(
         Stopped, match=r"stopped at step 4; it is saved in .* the same command goes on"
     ):
         train_both_stages(world, tmp_path / "checkpoints", **{"execution.num_workers": num_workers})
     assert Stopped.exit_code == 143
-    assert signal.getsignal(signal.SIGTERM) == before
+    assert signal.getsignal(sent) == before
     assert (tmp_path / "checkpoints/stage1/checkpoint-4").is_dir()
     monkeypatch.undo()
     job = open_job(world, tmp_path / "checkpoints")

@@ -213,7 +213,7 @@ def iterate_batches(
         sampler,
         num_workers,
         "training",
-        prepare_worker=_ignore_sigterm,
+        prepare_worker=_ignore_requests,
     )
 
 
@@ -226,9 +226,10 @@ def _load_batch(latents: Samples, places: list[tuple[int, int]]) -> Collated:
     return collated
 
 
-def _ignore_sigterm(worker: int) -> None:
-    """Leave SIGTERM to the trainer, which needs its batches to the last.
+def _ignore_requests(worker: int) -> None:
+    """Leave SIGTERM and SIGHUP to the trainer, which needs its batches to the last.
 
-    All processes of a job may be sent it.
+    All processes of a job may be sent them.
     """
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)

@@ -1,4 +1,4 @@
-"""SIGTERM as a request: the step is finished and saved before the process ends."""
+"""SIGTERM and SIGHUP as a request: the step is finished and saved before the process ends."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import signal
 import threading
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from dcr.errors import UserError
 
@@ -23,10 +24,11 @@ class Stopped(UserError):
 
 
 class StopRequest:
-    """While open, SIGTERM makes ``requested`` true and does nothing else.
+    """While open, SIGTERM and SIGHUP make ``requested`` true and do nothing else.
 
-    Signals reach the main thread alone, so elsewhere (a threaded runner) SIGTERM keeps its usual
-    effect.
+    A scheduler sends the one, a terminal that is closed the other; where SIGHUP is ignored, as
+    under ``nohup``, it stays so. Signals reach the main thread alone, so elsewhere (a threaded
+    runner) both keep their usual effect.
 
     Args:
         file: that asks for the same by being there.
@@ -35,6 +37,7 @@ class StopRequest:
     def __init__(self, file: Path | None = None) -> None:
         self._file = file
         self._came = False
+        self._previous: dict[int, Any] = {}
 
     @property
     def requested(self) -> bool:
@@ -43,12 +46,14 @@ class StopRequest:
 
     def __enter__(self) -> StopRequest:
         if threading.current_thread() is threading.main_thread():
-            self._previous = signal.signal(signal.SIGTERM, self._note)
+            self._previous[signal.SIGTERM] = signal.signal(signal.SIGTERM, self._note)
+            if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+                self._previous[signal.SIGHUP] = signal.signal(signal.SIGHUP, self._note)
         return self
 
     def __exit__(self, *_: object) -> None:
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, self._previous)
+        for number, previous in self._previous.items():
+            signal.signal(number, previous)
 
     def _note(self, signum: int, frame: FrameType | None) -> None:
         self._came = True

@@ -250,6 +250,29 @@ def test_several_hosts_meet_at_the_endpoint(tmp_path):
         assert part in text
 
 
+def test_workers_share_the_cores_that_this_process_may_use(monkeypatch):
+    """A scheduler gives fewer than the machine has."""
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cores)})
+    try:
+        assert launcher.worker_environment(1)["OMP_NUM_THREADS"] == "1"
+    finally:
+        os.sched_setaffinity(0, cores)
+
+
+def ask_the_node():
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def close_the_terminal():
+    """Send what all processes of a terminal get, as the node and what starts its workers are."""
+    signal.raise_signal(signal.SIGHUP)
+    for child in psutil.Process().children():
+        if "dcr.training.distributed.agent" in child.cmdline():
+            child.send_signal(signal.SIGHUP)
+
+
 class OtherHost(logging.Handler):
     """Runs on this machine, in the same moment, the command that the log names for the other
     hosts.
@@ -365,12 +388,13 @@ class TestWorkers:
         assert len(started) == 3  # two workers and what started them
         assert psutil.wait_procs(started, timeout=30)[1] == []
 
-    def test_sigterm_reaches_the_workers_which_save_and_end(self, world, tmp_path):
+    @pytest.mark.parametrize("ask", [ask_the_node, close_the_terminal])
+    def test_sigterm_reaches_the_workers_which_save_and_end(self, world, tmp_path, ask):
         """The node is asked to stop once a first checkpoint is there; the workers finish their
         step.
         """
         with (
-            once(tmp_path / "stage1", lambda: os.kill(os.getpid(), signal.SIGTERM)),
+            once(tmp_path / "stage1", ask),
             pytest.raises(
                 Stopped, match=r"stopped at step \d+; it is saved in .*same command goes on"
             ) as stopped,
