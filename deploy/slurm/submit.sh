@@ -8,6 +8,8 @@
 #     export DCR_SBATCH="--account=vision --partition=gpu --gpus-per-node=8"
 #     export DCR_SBATCH_VALIDATION="--partition=cpu --gpus-per-node=0 --nodes=4"
 #     export DCR_SBATCH_TRAINING="--nodes=2"
+#
+# With `likeness` in the recipe's pipelines, validation takes a second look, by the GPU if its nodes have one.
 set -euo pipefail
 before=""
 submit() {

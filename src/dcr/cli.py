@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -208,22 +209,31 @@ def join(env: str | None, conf_source: str | None, params: dict[str, Any]) -> No
 
 
 @cli.command("check-hosts", cls=Command)
+@click.argument("step")
 @click.argument("hosts", type=click.IntRange(min=1))
 @click.argument("gpus", type=click.IntRange(min=0))
 @env_option
 @conf_source_option
 @params_option
 def check_hosts(
-    hosts: int, gpus: int, env: str | None, conf_source: str | None, params: dict[str, Any]
+    step: str,
+    hosts: int,
+    gpus: int,
+    env: str | None,
+    conf_source: str | None,
+    params: dict[str, Any],
 ) -> None:
-    """Refuse to train on HOSTS hosts of GPUS GPUs each (0: of any) if the recipe says otherwise.
+    """Tell in JSON what the recipe says of STEP, if it may run on HOSTS hosts of GPUS GPUs each.
+
+    0 GPUs stand for any number of them.
 
     \f
     Args:
+        step: a pipeline, or several with commas between them.
         hosts, gpus: what a scheduler gives.
         env, conf_source, params: as `join` takes them.
     """
-    from dcr.framework.hosts import check_training_hosts
+    from dcr.framework.hosts import describe_step
 
     check_recipe(env, conf_source)
-    check_training_hosts(env, conf_source, params, hosts, gpus)
+    click.echo(json.dumps(describe_step(env, conf_source, params, step, hosts, gpus)))

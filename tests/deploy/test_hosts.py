@@ -1,6 +1,7 @@
 """Which host this is, by what each scheduler says."""
 
 import os
+import re
 import stat
 
 import pytest
@@ -20,6 +21,7 @@ ARRAY = {
     "SLURM_NNODES": "1",
     "SLURM_ARRAY_TASK_ID": "5",
     "SLURM_ARRAY_TASK_MIN": "3",
+    "SLURM_ARRAY_TASK_MAX": "6",
     "SLURM_ARRAY_TASK_COUNT": "4",
 }
 
@@ -56,6 +58,24 @@ def test_tasks_of_a_slurm_array_are_hosts_that_meet_no_other():
         find_hosts(ARRAY | {"SLURM_NNODES": "2"})
 
 
+def array(tasks, task, step):
+    numbers = {"ID": task, "MIN": tasks[0], "MAX": tasks[-1], "COUNT": len(tasks), "STEP": step}
+    return ARRAY | {f"SLURM_ARRAY_TASK_{name}": str(value) for name, value in numbers.items()}
+
+
+@pytest.mark.parametrize("step", [1, 2, 5])
+def test_tasks_of_an_array_with_a_stride_are_counted_without_it(step):
+    tasks = range(1, 1 + 4 * step, step)
+    found = [find_hosts(array(tasks, task, step)) for task in tasks]
+    assert [(host.rank, host.count) for host in found] == [(i, 4) for i in range(4)]
+
+
+@pytest.mark.parametrize("task", [1, 2, 7])
+def test_an_array_that_does_not_tell_a_tasks_place_is_refused(task):
+    with pytest.raises(SystemExit, match="submit it as --array=0-N"):
+        find_hosts(array([1, 2, 7], task, 1))
+
+
 def test_what_the_user_says_goes_before_the_scheduler():
     assert find_hosts(SKYPILOT | {"DCR_HEAD": "b", "DCR_NUM_GPUS": "2"}) == Hosts(1, 3, "b", 2)
 
@@ -70,3 +90,45 @@ def test_a_rank_that_is_none_of_the_hosts_is_refused(rank):
 def test_several_hosts_without_a_first_are_refused():
     with pytest.raises(SystemExit, match="set DCR_HEAD"):
         find_hosts({"DCR_HOST_RANK": "0", "DCR_NUM_HOSTS": "2"})
+
+
+@pytest.mark.parametrize(
+    ("told", "name", "value", "rule"),
+    [
+        (SKYPILOT, "DCR_HOST_RANK", "first", "a whole number"),
+        (SKYPILOT, "DCR_NUM_HOSTS", "0", "a whole number from 1"),
+        (SKYPILOT, "DCR_NUM_GPUS", "-1", "a whole number from 0"),
+        (SKYPILOT, "SKYPILOT_NUM_NODES", "2.5", "a whole number from 1"),
+        (KUBERNETES, "JOB_COMPLETION_INDEX", "", "a whole number from 0"),
+        (SLURM, "SLURM_GPUS_ON_NODE", "gpu:4", "a whole number from 0"),
+        (ARRAY, "SLURM_ARRAY_TASK_ID", "1" * 10, "a whole number from 0"),
+    ],
+)
+def test_a_variable_that_is_no_number_is_named_with_its_rule(told, name, value, rule):
+    sentence = re.escape(f"{name}={value!r} of the environment must be {rule}")
+    with pytest.raises(SystemExit, match=f"^{sentence}$"):
+        find_hosts(told | {name: value})
+
+
+@pytest.mark.parametrize(
+    ("told", "name", "sentence"),
+    [
+        (SKYPILOT, "SKYPILOT_NUM_NODES", "SKYPILOT_NUM_NODES is not set"),
+        (SKYPILOT, "SKYPILOT_NODE_IPS", "SKYPILOT_NODE_IPS of the environment names no host"),
+        (ARRAY, "SLURM_ARRAY_TASK_COUNT", "SLURM_ARRAY_TASK_COUNT is not set"),
+        (SLURM, "SLURM_JOB_NODELIST", "SLURM_JOB_NODELIST of the environment names no host"),
+    ],
+)
+def test_a_variable_that_a_scheduler_left_out_is_named(told, name, sentence):
+    with pytest.raises(SystemExit, match=sentence):
+        find_hosts({key: value for key, value in told.items() if key != name})
+
+
+@pytest.mark.parametrize("script", [None, "echo not a list >&2; exit 1", "exit 0"])
+def test_without_scontrol_the_sentence_says_what_to_do(tmp_path, monkeypatch, script):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    if script:
+        (tmp_path / "scontrol").write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / "scontrol").chmod(0o755)
+    with pytest.raises(SystemExit, match=r"scontrol show hostnames gpu.* let DCR_HEAD name it"):
+        find_hosts(SLURM | {"SLURM_JOB_NODELIST": "gpu[03-04]"})

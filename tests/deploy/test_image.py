@@ -14,18 +14,27 @@ from pathlib import Path
 
 import pytest
 
-from needed import needs
+from needed import need
 from project import PROJECT
 
-pytestmark = [
-    pytest.mark.slow,
-    needs(
-        all(shutil.which(tool) for tool in ("buildah", "debootstrap")) and os.geteuid() == 0,
-        "root, buildah and debootstrap",
-    ),
-]
+pytestmark = pytest.mark.slow
 BASE = "docker.io/library/debian:bookworm-slim"
 AUTHORITIES = Path("/usr/local/share/ca-certificates")
+SECRETS = (
+    ".env",
+    ".git/config",
+    ".venv/bin/python",
+    "conf/base/credentials.yml",
+    "conf/local/credentials.yml",
+    "conf/local/globals.yml",
+    "conf/mine/credentials_s3.yml",
+    "conf/mine/.env",
+    "data/01_raw/mine/00000.tar",
+    "data/hosts.key",
+    "src/.env.local",
+    "wandb/run-1/key",
+)
+"""Files of a working folder that are nobody else's business."""
 
 
 class Builder:
@@ -51,7 +60,7 @@ class Builder:
         self("commit", "--quiet", container, BASE)
         self("rm", container)
 
-    def build(self):
+    def build(self, context):
         """Build the image; uv and pip trust what the system trusts."""
         (self.folder / "uv").mkdir()
         (self.folder / "uv/uv.toml").write_text("system-certs = true\n")
@@ -59,24 +68,60 @@ class Builder:
         (self.folder / "pip.conf").write_text(trusted)
         mounts = [f"{self.folder}/uv:/etc/uv:ro", f"{self.folder}/pip.conf:/etc/pip.conf:ro"]
         volumes = [word for mount in mounts for word in ("--volume", mount)]
-        ignored = ["--ignorefile", "deploy/Dockerfile.dockerignore"]
         file = ["--file", "deploy/Dockerfile", "--tag", "dcr", "."]
         kind = ["--isolation", "chroot", "--pull-never"]
-        return self("build", *kind, *ignored, *volumes, *file, cwd=PROJECT)
+        return self("build", *kind, *volumes, *file, cwd=context)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _needed():
+    found = all(shutil.which(tool) for tool in ("buildah", "debootstrap")) and os.geteuid() == 0
+    need(found, "root, buildah and debootstrap")
 
 
 @pytest.fixture(scope="module")
 def builder(tmp_path_factory):
-    made = Builder(tmp_path_factory.mktemp("image"))
-    made.make_base()
-    print(made.build()[-2000:])
-    return made
+    return Builder(tmp_path_factory.mktemp("image"))
 
 
 @pytest.fixture(scope="module")
-def run_in_image(builder):
+def context(tmp_path_factory):
+    """The project as it is where people work: with data, credentials and an environment."""
+    folder = tmp_path_factory.mktemp("context")
+    listed = ["git", "ls-files", "-z"]
+    names = subprocess.run(listed, cwd=PROJECT, capture_output=True, text=True, check=True).stdout
+    for name in [*names.strip("\0").split("\0"), *SECRETS]:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        if name in SECRETS:
+            (folder / name).write_text("secret")
+        else:
+            shutil.copy(PROJECT / name, folder / name)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run_in_image(builder, context):
+    builder.make_base()
+    print(builder.build(context)[-2000:])
     container = builder("from", "--pull-never", "localhost/dcr")
     return lambda *words: builder("run", "--isolation", "chroot", container, "--", *words)
+
+
+def test_nothing_secret_is_sent_to_what_builds_the_image(builder, context, tmp_path):
+    """An image of all that .dockerignore leaves, without packages."""
+    (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY . /\n")
+    file = ["--file", tmp_path / "Dockerfile", "--tag", "left", "."]
+    builder("build", "--isolation", "chroot", *file, cwd=context)
+    container = builder("from", "--pull-never", "localhost/left")
+    root = Path(builder("mount", container))
+    left = {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
+    assert left.isdisjoint(SECRETS)
+    # What of the project's own files does go, so that the list above is known to have been tried.
+    assert {path.partition("/")[0] for path in left} == {
+        *("LICENSE", "README.md", "pyproject.toml", "constraints.txt", "conf", "deploy", "src")
+    }
+    assert {"conf/local/.gitkeep", "conf/base/globals.yml", "deploy/run.py"} <= left
+    assert not any(path.startswith("deploy/slurm") for path in left)
 
 
 def test_it_runs_as_nobody_and_writes_where_data_lie(run_in_image):

@@ -4,10 +4,12 @@ import json
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import pytest
 import yaml
 
+from needed import need
 from project import PROJECT
 
 pytestmark = pytest.mark.slow
@@ -23,7 +25,9 @@ print(json.dumps(told))
 
 @pytest.mark.parametrize("step", ["validation", "latents", "training", "embedding", "evaluation"])
 def test_kubernetes_takes_both_resources(step):
-    kubernetes_validate = pytest.importorskip("kubernetes_validate")
+    need(find_spec("kubernetes_validate") is not None, "the extra `deploy`")
+    import kubernetes_validate
+
     text = (PROJECT / "deploy/kubernetes.yaml").read_text()
     text = text.replace("STEP", step).replace("RECIPE", "mine")
     version = kubernetes_validate.latest_version()

@@ -1,5 +1,7 @@
 """What each step runs on each host."""
 
+import os
+import socket
 import subprocess
 import sys
 
@@ -8,44 +10,22 @@ import yaml
 
 import run
 from hosts import Hosts
+from processes import Stop
 from project import PROJECT
-from together import Stop
 
 TOLD = """
 import os, sys
 print(*(os.environ.get(n, "-") for n in ("RANK", "WORLD_SIZE", "LOCAL_RANK")), flush=True)
 """
 RECIPE = run.Recipe("mine", None, "training.seed=1")
+TRAINING = run.Step("training", "loky")
 
 
-def test_the_recipe_and_its_parameters_are_handed_on():
-    assert RECIPE.command("--pipelines", "latents")[1:] == [
-        *("-m", "dcr", "--pipelines", "latents"),
-        *("--env", "mine", "--params", "training.seed=1"),
-    ]
-    assert run.Recipe(None, None, "").command("join")[1:] == ["-m", "dcr", "join"]
-
-
-def test_training_meets_at_the_first_host():
-    led = run.training(RECIPE, Hosts(1, 2, "gpu03"), 20070)
-    params = "training.seed=1,training.processes.rendezvous_endpoint=gpu03:20070"
-    assert led.first[-1] == params
-    assert led.others[1:4] == ["-m", "dcr", "join"]
-    assert led.needs_all
-
-
-@pytest.mark.parametrize(
-    ("params", "backend", "address"),
-    [("", "dask", "tcp://a:20070"), ("validation.backend=ray", "ray", "a:20070")],
-)
-def test_validation_has_a_worker_a_core_of_every_host(monkeypatch, params, backend, address):
-    monkeypatch.setenv("DCR_NUM_WORKERS", "8")
-    led = run.validation(run.Recipe("mine", None, params), Hosts(0, 2, "a"), 20070)
-    assert led.first[-1].endswith(
-        f"validation.backend={backend},validation.cluster={address},validation.n_jobs=-1"
-    )
-    assert "8" in led.others
-    assert address in led.others
+def run_py(*words, **variables):
+    """Run the command itself, in the project."""
+    command = [sys.executable, PROJECT / "deploy/run.py", *words]
+    environment = {**os.environ, "NO_COLOR": "1", **variables}
+    return subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True)
 
 
 @pytest.mark.parametrize(
@@ -63,12 +43,6 @@ def test_shared_steps_are_told_their_part_as_by_torchrun(capfd, hosts, expected)
     assert {*capfd.readouterr().out.splitlines()} == expected
 
 
-def test_a_process_that_fails_leaves_the_others_to_end():
-    commands = [["sh", "-c", "exit 3"], ["sh", "-c", "sleep .3; exit 0"]]
-    with Stop() as stop:
-        assert run.run_all(commands, stop) == 3
-
-
 def test_a_step_of_one_host_is_not_done_on_another(capfd):
     with Stop() as stop:
         assert run.run_step("evaluation", RECIPE, Hosts(1, 2, "a"), stop) == 0
@@ -77,13 +51,93 @@ def test_a_step_of_one_host_is_not_done_on_another(capfd):
 
 def test_an_array_cannot_train():
     with pytest.raises(SystemExit, match="submit it with --nodes"):
-        run.meet("training", RECIPE, Hosts(0, 2, "localhost", is_array=True), Stop())
+        run.meet("training", TRAINING, RECIPE, Hosts(0, 2, "localhost", is_array=True), Stop())
 
 
 def test_help_tells_the_steps():
     words = [sys.executable, PROJECT / "deploy/run.py", "--help"]
     told = subprocess.run(words, capture_output=True, text=True, check=True).stdout
     assert "STEP" in told.upper()
+
+
+@pytest.mark.parametrize(
+    ("step", "parts"),
+    [
+        ("training", ["training"]),
+        ("evaluation,export,reporting", ["evaluation,export,reporting"]),
+        ("latents,training", ["latents", "training"]),
+        (
+            "scenes,models,latents,alignment,export",
+            ["scenes,models", "latents", "alignment,export"],
+        ),
+        ("validation,likeness,latents", ["validation,likeness", "latents"]),
+        ("likeness,validation", ["validation,likeness"]),
+        ("likeness", ["likeness"]),
+    ],
+)
+def test_a_list_is_run_in_parts_where_one_has_a_way_of_its_own(step, parts):
+    assert run.in_turn(step) == parts
+
+
+class TestAList:
+    @pytest.fixture
+    def ran(self, monkeypatch):
+        """What was run, instead of running it."""
+        found = []
+
+        def record(commands, stop, environments=None):
+            found.extend((words[4], len(commands)) for words in commands[:1])
+            return 0
+
+        monkeypatch.setattr(run, "run_all", record)
+        monkeypatch.setattr(run, "ask", lambda part, *_: run.Step(part, "loky"))
+        return found
+
+    def test_is_shared_out_and_checked_part_by_part_on_one_host(self, ran):
+        step = "validation,latents,training,export,reporting"
+        assert run.run_step(step, RECIPE, Hosts(gpus=2), Stop()) == 0
+        expected = [("validation", 1), ("latents", 2), ("training", 1), ("export,reporting", 1)]
+        assert ran == expected
+
+    def test_is_refused_on_several_which_would_not_wait_for_each_other(self, ran):
+        with pytest.raises(SystemExit, match=r"these are 2 steps.*: latents, then training"):
+            run.run_step("latents,training", RECIPE, Hosts(1, 2, "a"), Stop())
+        assert ran == []
+
+
+@pytest.mark.parametrize("step", ["training", "latents,training"])
+def test_other_gpus_than_the_recipe_says_are_refused_before_anything_runs(step):
+    done = run_py(step, "--env", "smoke", DCR_NUM_GPUS="2")
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: training.processes.num_processes is 1 and the scheduler")
+    assert done.stderr.count("\n") == 1
+
+
+def test_other_hosts_than_the_recipe_says_are_refused_on_each(tmp_path):
+    told = {"DCR_NUM_HOSTS": "2", "DCR_HEAD": "localhost.", "DCR_HOST_RANK": "1"}
+    done = run_py("training", "--env", "smoke", **told)
+    assert done.returncode == 1
+    assert "num_hosts is 1 and the scheduler gives 2 host(s)" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("DCR_PORT", "http"), ("DCR_PORT", "65535"), ("DCR_PATIENCE", "0")]
+)
+def test_a_variable_that_is_no_number_is_told_in_a_sentence(monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit, match=f"{name}='{value}' of the environment must be a whole"):
+        run.meet("training", TRAINING, RECIPE, Hosts(0, 2, "a"), Stop())
+
+
+def test_a_taken_port_is_told_before_anything_is_started(monkeypatch, tmp_path):
+    """PyTorch, which meets there, would take whatever answers for its own."""
+    monkeypatch.setattr(run, "_DATA", tmp_path)
+    monkeypatch.setattr(run, "lead", None)
+    with socket.create_server(("", 0)) as server:
+        port = server.getsockname()[1]
+        monkeypatch.setenv("DCR_PORT", str(port))
+        with pytest.raises(SystemExit, match=rf"port {port} of .*DCR_PORT"):
+            run.meet("training", TRAINING, RECIPE, Hosts(0, 2, "a"), Stop())
 
 
 class TestManifests:

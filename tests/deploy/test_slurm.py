@@ -7,18 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from needed import needs
+from needed import need
 from slurm_cluster import is_installed, slurm_cluster
 from two_host_recipe import ENV, assert_same, num_made
-from two_hosts import can_be_had, two_hosts, wait_for
+from two_hosts import can_be_had, two_hosts
+from waiting import wait_for
 
-pytestmark = [
-    pytest.mark.slow,
-    needs(
-        is_installed() and can_be_had(),
-        "root, iproute2, slurmctld, slurmd, slurm-client and munge",
-    ),
-]
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _needed():
+    """Comes before the projects, which take minutes."""
+    found = is_installed() and can_be_had()
+    need(found, "root, iproute2, slurmctld, slurmd, slurm-client and munge")
 
 
 @contextmanager

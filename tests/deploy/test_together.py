@@ -5,25 +5,33 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 import together
+from waiting import wait_for
 
 DEPLOY = Path(together.__file__).parent
 LEAD = """
 import sys
-from together import Others, Stop, lead
+from connections import Others
+from handshake import Meeting
+from processes import Stop
+from together import lead
+others = Others(Meeting("training", {count}, b"key"))
 with Stop() as stop:
-    sys.exit(lead(["sh", "-c", sys.argv[2]], Others(1), int(sys.argv[1]), {needs_all}, 20, stop))
+    sys.exit(lead(["sh", "-c", sys.argv[2]], others, int(sys.argv[1]), {needs_all}, 20, stop))
 """
 FOLLOW = """
 import sys
-from together import Stop, follow
+from connections import First
+from handshake import Meeting
+from processes import Stop
+from together import follow
+first, meeting = First("localhost", int(sys.argv[1])), Meeting({step!r}, {count}, b"key")
 with Stop() as stop:
-    sys.exit(follow(["sh", "-c", sys.argv[2]], "localhost", int(sys.argv[1]), 1, {patience}, stop))
+    sys.exit(follow(["sh", "-c", sys.argv[2]], first, meeting, 1, {patience}, stop))
 """
 ENDLESS = "echo $$ >> follower; exec sleep 1000"
 
@@ -36,6 +44,7 @@ def start(tmp_path):
     started = []
 
     def start_one(code, command, **values):
+        values = {"count": 2, "step": "training", **values}
         words = [sys.executable, "-c", code.format(**values), port, command]
         environment = {**os.environ, "PYTHONPATH": str(DEPLOY)}
         started.append(subprocess.Popen(words, cwd=tmp_path, env=environment))
@@ -49,14 +58,6 @@ def start(tmp_path):
 
 def lines(path):
     return path.read_text().split() if path.exists() else []
-
-
-def wait_for(happened):
-    end = time.monotonic() + 20
-    while not (found := happened()):
-        assert time.monotonic() < end
-        time.sleep(0.02)
-    return found
 
 
 def is_gone(pid):
@@ -77,13 +78,14 @@ def test_the_other_ends_as_the_first_does_and_leaves_nothing(start, tmp_path, co
     assert is_gone(pid)
 
 
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("who", ["first", "other"])
-def test_sigterm_on_either_ends_the_first_ones_command_and_both(start, tmp_path, who):
+def test_sigterm_on_either_ends_the_first_ones_command_and_both(start, tmp_path, who, sent):
     saves = "trap 'echo saved > saved; exit 143' TERM; touch started; while :; do sleep .05; done"
     both = {"first": start(LEAD, saves, needs_all=True)}
     both["other"] = start(FOLLOW, ENDLESS, patience=20)
     wait_for((tmp_path / "started").exists)
-    both[who].send_signal(signal.SIGTERM)
+    both[who].send_signal(sent)
     assert [both[name].wait(30) for name in ("first", "other")] == [143, 143]
     assert lines(tmp_path / "saved") == ["saved"]
 
@@ -127,3 +129,21 @@ def test_where_the_first_is_killed_the_other_waits_for_it_and_begins_anew(start,
 def test_a_first_host_that_never_comes_is_told(start, capfd):
     assert start(FOLLOW, ENDLESS, patience=0.1).wait(30) == 1
     assert "did not answer within 0.1 seconds" in capfd.readouterr().err
+
+
+def test_a_host_that_is_asked_to_stop_before_all_are_there_ends_the_waiting(start, tmp_path):
+    """Else the first host would wait for the third one, to start what is to be stopped."""
+    first = start(LEAD, "touch started", needs_all=True, count=3)
+    other = start(FOLLOW, ENDLESS, patience=20, count=3)
+    wait_for(lambda: lines(tmp_path / "follower"))
+    other.send_signal(signal.SIGTERM)
+    assert (first.wait(15), other.wait(15)) == (143, 143)
+    assert not (tmp_path / "started").exists()
+
+
+def test_a_host_of_another_step_ends_at_once_and_the_first_one_waits_on(start, tmp_path, capfd):
+    first = start(LEAD, "exit 0", needs_all=True)
+    assert start(FOLLOW, ENDLESS, patience=20, step="validation").wait(15) == 1
+    assert "the first host runs `training`: start all of them with one" in capfd.readouterr().err
+    assert first.poll() is None
+    assert start(FOLLOW, ENDLESS, patience=20).wait(15) == first.wait(15) == 0

@@ -8,14 +8,18 @@ import subprocess
 
 import pytest
 
-from needed import needs
+from needed import need
 from two_host_recipe import ENV, ON_ONE_HOST, assert_same, num_made
-from two_hosts import can_be_had, two_hosts, wait_for
+from two_hosts import can_be_had, two_hosts
+from waiting import wait_for
 
-pytestmark = [
-    pytest.mark.slow,
-    needs(can_be_had(), "root and iproute2, for network namespaces"),
-]
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _needed():
+    """Comes before the projects, which take minutes."""
+    need(can_be_had(), "root and iproute2, for network namespaces")
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from two_hosts import NAMES, Host, wait_for
+from two_hosts import NAMES, Host
+from waiting import wait_for
 
 TOOLS = ("slurmctld", "slurmd", "munged", "sbatch")
 _CONFIGURATION = """

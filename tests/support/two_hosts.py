@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,13 +124,3 @@ def two_hosts(folder: Path) -> Iterator[tuple[Host, Host]]:
             host.kill_all()
         for host in (one, other):
             subprocess.run(["ip", "netns", "del", host.namespace])
-
-
-def wait_for(happened: Callable[[], object], *running: subprocess.Popen, seconds: float = 300):
-    """Wait until something has happened while commands run, and return it."""
-    end = time.monotonic() + seconds
-    while not (found := happened()):
-        assert time.monotonic() < end, "it did not happen"
-        assert all(process.poll() is None for process in running), "a command ended before"
-        time.sleep(0.02)
-    return found

@@ -5,6 +5,7 @@ Its faults are told in a sentence.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +130,17 @@ class RecipeConfigLoader(OmegaConfigLoader):
             is_default and demo.is_dir() and "recipe" not in read_mapping(folder / GLOBALS)
         )
         return [*folders, demo] if extends_demo else folders
+
+    def _is_hidden(self, path_str: str) -> bool:
+        """Whether a file's name, or a folder's between it and ``conf``, begins with a dot.
+
+        Kedro looks at where links lead: it would pass over a Kubernetes ConfigMap, whose files are
+        links into a hidden folder, without a word.
+        """
+        if self._protocol != "file":
+            return bool(super()._is_hidden(path_str))
+        inside = Path(os.path.relpath(path_str, self.conf_source))
+        return any(part.startswith(".") and part != ".." for part in inside.parts)
 
     def _read_dir_configs(self, conf_path: str, *arguments: Any, **options: Any) -> dict[Path, Any]:
         """Return the extended folders' files, then the recipe's own; later ones win, key by key."""

@@ -1,4 +1,4 @@
-"""`kedro join`, and what a scheduler must give to a recipe's training."""
+"""`kedro join`, and what a recipe says of a step that several hosts are to run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from kedro.framework.project import settings
 from dcr.errors import UserError
 from dcr.framework.config_loader import RecipeConfigLoader
 from dcr.framework.home import conf_folder, project_folder
-from dcr.parameters import TrainingParameters, build_parameters
+from dcr.parameters import TrainingParameters, ValidationParameters, build_parameters
 from dcr.parameters.training.parts import Processes
 
 
@@ -36,6 +36,40 @@ def join_training(env: str | None, conf_source: str | None, params: dict[str, An
     folder = project_folder()
     with chdir(folder):  # a job's paths are relative to the project, as in the first host's run
         join_jobs(folder / loader["catalog"]["checkpoints"]["filepath"])
+
+
+def describe_step(
+    env: str | None,
+    conf_source: str | None,
+    params: dict[str, Any],
+    step: str,
+    hosts: int,
+    gpus: int,
+) -> dict[str, str]:
+    """Return what a recipe says of a step, if it allows it on as many hosts.
+
+    Args:
+        env, conf_source, params: as in `join_training`.
+        step: a pipeline, or several with commas between them.
+        hosts, gpus: as in `check_training_hosts`.
+
+    Returns:
+        ``pipelines`` to run, among them `likeness` beside `validation` where the recipe lists both,
+        and ``backend``, the recipe's ``validation.backend``.
+
+    Raises:
+        UserError: the step trains, and the recipe says other numbers.
+    """
+    loader = _open(env, conf_source, params)
+    names = step.split(",")
+    if "training" in names:
+        check_training_hosts(env, conf_source, params, hosts, gpus)
+    listed = loader["globals"]["pipelines"]
+    if "validation" in names and {"validation", "likeness"} <= {*listed, *names}:
+        names = list(dict.fromkeys([*names, "likeness"]))
+    validation = build_parameters(loader["parameters"])["validation"]
+    assert isinstance(validation, ValidationParameters)
+    return {"pipelines": ",".join(names), "backend": validation.backend}
 
 
 def check_training_hosts(
