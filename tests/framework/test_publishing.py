@@ -26,7 +26,8 @@ from hub_server import TOKEN, hub_server
 from models import tiny_open_clip
 from project import copy_project
 
-RECIPE = "recipe: own\nextends: smoke\n"
+BACKBONE = "local-dir:base"
+RECIPE = f"recipe: own\nextends: smoke\nbackbone: {BACKBONE}\n"
 SCORES = {name: {"zero_shot": {"acc1": value}} for name, value in (("base", 0.5), ("dcr", 0.4))}
 
 
@@ -53,7 +54,7 @@ def export(project, params=None):
         sections = build_parameters(context.config_loader["parameters"])
         save_records(catalog, sections, backbone)
         card = current_card(catalog)
-        files = {"backbone": backbone, "adapter": None, "card": card | {"base_model": "base"}}
+        files = {"backbone": backbone, "adapter": None, "card": card}
         catalog.save("encoder", lambda folder: write_encoder(folder, **files))
 
 
@@ -66,6 +67,7 @@ def save_records(catalog, sections, backbone, scores=SCORES):
         "validation_summary": {"samples": 3, "accepted_sha256": belonging.SAMPLES},
         "this_seed": belonging.this_seed(sections["evaluation"], trained, **tables),
         "evaluation_sets": [{"dataset": "birds", "benchmarks": ["zero_shot"]}],
+        "data_card_record": {"accepted_sha256": belonging.SAMPLES, "licence": "cc0"},
         **tables,
     }
     for name, record in records.items():
@@ -145,6 +147,36 @@ def test_an_export_of_earlier_scores_is_stale(project):
         better = SCORES | {"dcr": {"zero_shot": {"acc1": 0.6}}}
         save_records(context.catalog, sections, backbone, better)
     with pytest.raises(UserError, match=r"exported before the last training or evaluation.*; run"):
+        listed()
+
+
+@pytest.mark.parametrize(
+    ("params", "told"),
+    [
+        ({"recipe": {"licence": "mit"}}, "licence"),
+        ({"recipe": {"backbone": "org/other@main"}}, "base_model"),
+        ({"export": {"dtype": "float16"}}, "files"),
+        ({"export": {"vision_only": False}}, "files"),
+        ({"export": {"hub_benchmarks": {"zero_shot.acc1": "org/birds/x"}}}, "leaderboards"),
+    ],
+)
+def test_an_export_of_another_recipe_than_the_present_one_is_stale(project, params, told):
+    with pytest.raises(UserError, match=rf"its card tells of other {told}; run `kedro run"):
+        listed(params)
+
+
+@pytest.mark.parametrize(
+    ("name", "record", "told"),
+    [
+        ("models", {"backbone": {"source": BACKBONE, "revision": "c0ffee"}}, "base_revision"),
+        ("data_card_record", {"licence": "of somebody"}, "data"),
+        ("evaluation_sets", [{"dataset": "fish", "benchmarks": ["zero_shot"]}], "sets"),
+    ],
+)
+def test_an_export_of_earlier_records_is_stale(project, name, record, told):
+    with settings.SESSION_CLASS.create(project, env="own") as session:
+        session.load_context().catalog.save(name, record)
+    with pytest.raises(UserError, match=rf"its card tells of other {told}; run `kedro run"):
         listed()
 
 

@@ -121,6 +121,20 @@ def test_a_signals_numbers_are_checked_by_its_own_file(parameters, signal, words
         build_parameters(changed)
 
 
+@pytest.mark.parametrize(
+    ("benchmarks", "words"),
+    [
+        ({"zero_shot.acc1": "birds"}, "zero_shot.acc1: write org/dataset/task"),
+        ({"zero_shot.acc1": "org/birds"}, "zero_shot.acc1: write org/dataset/task"),
+        ({"zero_shot": "org/birds/zero_shot"}, "zero_shot: write <benchmark>.<metric>"),
+    ],
+)
+def test_a_leaderboard_without_a_place_or_a_metric_is_refused(parameters, benchmarks, words):
+    changed = merge(parameters, {"export": {"hub_benchmarks": benchmarks}})
+    with pytest.raises(UserError, match=rf"parameter 'export.hub_benchmarks': {re.escape(words)}"):
+        build_parameters(changed)
+
+
 def test_an_unknown_section_is_named(parameters):
     with pytest.raises(UserError, match="unknown parameter 'latent', did you mean 'latents'"):
         build_parameters(parameters | {"latent": {}})
@@ -340,9 +354,9 @@ class TestLicence:
             licence=stated,
             data_licence=None,
             sources=[{"name": "shards", "shards": "s", "weight": 1.0, "expectations": "e"}],
-            backbone="b",
+            backbone=backbone,
         )
-        return own.with_licence(record, backbone).licence
+        return own.with_licence(record).licence
 
     def test_is_what_the_recipe_states(self):
         assert self.licence("apache-2.0", self.RECORD) == "apache-2.0"

@@ -55,6 +55,7 @@ EVALUATION = EvaluationParameters.model_validate(
     yaml.safe_load((CONF / "parameters_evaluation.yml").read_text())["evaluation"]
 )
 VALIDATION = {"samples": 3, "accepted_sha256": belonging.SAMPLES}
+DATA_CARD = {"accepted_sha256": belonging.SAMPLES, "licence": "cc0"}
 NOTHING = SimpleNamespace(model=torch.nn.Linear(1, 1))
 TRAINED = belonging.training_record(TRAINING, NOTHING, {"dcr": {}, "naive": {}})
 
@@ -69,6 +70,8 @@ def card(
     trained=TRAINED,
     evaluated=None,
     alignment=NOT_ALIGNED,
+    export=None,
+    backbone="b",
     **tables,
 ):
     recipe = RecipeParameters(
@@ -76,7 +79,7 @@ def card(
         licence="mit",
         data_licence=None,
         sources=[{"name": "shards", "shards": "s", "weight": 1.0, "expectations": "e"}],
-        backbone="b",
+        backbone=backbone,
     )
     tables = {
         "intervals": INTERVALS,
@@ -88,8 +91,14 @@ def card(
     )
     return compose_card(
         training, recipe, trained, models or {}, tables["validation"], scores, tables["intervals"],
-        tables["comparisons"], evaluated, *alignment, SETS,
+        tables["comparisons"], evaluated, *alignment, SETS, export or exported(), DATA_CARD,
     )  # fmt: skip
+
+
+def exported(dtype="float32", vision_only=False, hub_benchmarks=None):
+    return ExportParameters(
+        dtype=dtype, vision_only=vision_only, hub_benchmarks=hub_benchmarks or {}
+    )
 
 
 def export(source, folder, dtype="float32", vision_only=False, form="none", hub_benchmarks=None):
@@ -99,10 +108,7 @@ def export(source, folder, dtype="float32", vision_only=False, form="none", hub_
     prepare_tower(trained, TRAINING.tuning)
     randomize_adapter(trained.visual.eval())
     weights = tower_state(trained, TRAINING.tuning)
-    parameters, base = (
-        ExportParameters(dtype=dtype, vision_only=vision_only, hub_benchmarks=hub_benchmarks or {}),
-        load_backbone(source),
-    )
+    parameters, base = exported(dtype, vision_only, hub_benchmarks), load_backbone(source)
     record = belonging.training_record(TRAINING, base, {"dcr": weights})
     alignment = belonging.alignment(form)
     noise = torch.randn(base.embed_dim, base.embed_dim, generator=torch.Generator().manual_seed(3))
@@ -111,7 +117,8 @@ def export(source, folder, dtype="float32", vision_only=False, form="none", hub_
         {"base": {}, "dcr": {f"{form}_map": matrix}} if form != "none" else {"base": {}, "dcr": {}}
     )
     aligned = belonging.alignment_record(alignment, record, maps)
-    told = card() | {"alignment": tell_alignment(aligned, alignment, "dcr")}
+    told = card(export=parameters, backbone=source)
+    told |= {"alignment": tell_alignment(aligned, alignment, "dcr")}
     loaders = {name: partial(maps.get, name) for name in maps}
     adapters = {"dcr": lambda: weights}
     export_encoder(parameters, TRAINING, record, told, base, adapters, alignment, loaders, aligned)(
@@ -222,19 +229,11 @@ def test_the_folder_has_its_results_for_programs_and_for_the_hub(source, tmp_pat
     assert (entry.dataset_id, entry.task_id, entry.value) == ("org/birds", "zero_shot", 0.4)
 
 
-@pytest.mark.parametrize(
-    ("hub_benchmarks", "sentence"),
-    [
-        ({"zero_shot.acc5": "org/birds/x"}, r"names zero_shot.acc5, .* no score of; it has zero_s"),
-        ({"zero_shot.acc1": "birds"}, r"hub_benchmarks.zero_shot.acc1: write org/dataset/task"),
-    ],
-)
-def test_a_leaderboard_that_cannot_be_told_to_is_refused(
-    source, tmp_path, hub_benchmarks, sentence
-):
+def test_a_leaderboard_of_what_was_not_measured_is_refused_before_any_weights_are_read():
+    parameters = exported(hub_benchmarks={"zero_shot.acc5": "org/birds/x"})
+    sentence = r"names zero_shot.acc5, .* no score of; it has zero_s"
     with pytest.raises(UserError, match=sentence):
-        export(source, tmp_path / "export", hub_benchmarks=hub_benchmarks)
-    assert not (tmp_path / "export").exists()
+        card(export=parameters)
 
 
 def test_a_card_lists_the_phases_of_a_method_that_has_several():
@@ -274,8 +273,16 @@ def test_an_encoder_that_could_not_be_evaluated_is_named():
 
 
 def test_the_commit_of_a_base_model_from_the_hub_is_told():
-    assert card({"backbone": {"source": "a/b", "revision": "c0ffee"}})["base_revision"] == "c0ffee"
-    assert card()["base_revision"] is None
+    found = {"backbone": {"source": "a/b", "revision": "c0ffee"}}
+    assert card(found, backbone="a/b")["base_revision"] == "c0ffee"
+    assert card(backbone="a/b")["base_revision"] is None
+
+
+def test_the_commit_of_another_base_model_is_not_told():
+    """The recipe names another model than when its models were fetched."""
+    found = {"backbone": {"source": "a/b", "revision": "c0ffee"}}
+    told = card(found, backbone="a/c")
+    assert (told["base_model"], told["base_revision"]) == ("a/c", None)
 
 
 SOURCES = {
@@ -441,7 +448,7 @@ def test_how_training_was_walked_may_change_after_it():
 
 def test_weights_of_another_training_are_not_exported(source, tmp_path):
     weights, base = {"a": torch.ones(2)}, load_backbone(source)
-    parameters = ExportParameters(dtype="float32", vision_only=False, hub_benchmarks={})
+    parameters = exported()
     record = belonging.training_record(TRAINING, base, {"dcr": weights})
     for adapters in ({"dcr": lambda: {"a": torch.zeros(2)}}, {"naive": lambda: weights}):
         with pytest.raises(

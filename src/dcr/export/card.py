@@ -35,10 +35,10 @@ def model_card(card: dict[str, Any], missing: dict[str, str]) -> str:
             ``alignment`` (``form`` and ``chosen`` of what followed training, {} for nothing; the
             scores are then of the encoders in both forms), ``scores`` {encoder: {benchmark:
             {metric: value}}}, ``intervals`` (likewise, [low, high]), ``sets`` {benchmark: name of
-            its set}, ``weights`` (hash of what was evaluated), ``comparisons`` {benchmark:
-            {difference, low, high}} of the method with the base, ``resize_mode`` of the tower's
-            preprocessing, and ``notes`` (paragraphs on how it was made). Names and values may come
-            from foreign files: all are shown as they are, notes aside.
+            its set}, ``comparisons`` {benchmark: {difference, low, high}} of the method with the
+            base, ``resize_mode`` of the tower's preprocessing, and ``notes`` (paragraphs on how it
+            was made). Names and values may come from foreign files: all are shown as they are,
+            notes aside. What `dcr.export.results` takes of it besides is not shown.
         missing: {format: reason} for the formats that the folder lacks.
 
     Raises:

@@ -11,7 +11,7 @@ import torch
 
 from dcr.errors import UserError
 from dcr.export.card import model_card
-from dcr.export.results import LEADERBOARDS, RESULTS, leaderboard_entries, results_of
+from dcr.export.results import LEADERBOARDS, RESULTS, results_of
 from dcr.export.transformers_files import write_transformers, write_vision_tower
 from dcr.export.writing import write_json, write_tensors, write_yaml
 from dcr.files import atomic_folder
@@ -33,7 +33,6 @@ def write_encoder(
     dtype: torch.dtype = torch.float32,
     vision_only: bool = False,
     alignment: Mapping[str, torch.Tensor] | None = None,
-    hub_benchmarks: Mapping[str, str] | None = None,
 ) -> None:
     """Write the folder whole or not at all; the same input gives the same bytes.
 
@@ -51,7 +50,6 @@ def write_encoder(
             (or SiglipVisionModel), where the family has one.
         alignment: the maps that are folded into the backbone, written beside the adapter, which
             does not hold them.
-        hub_benchmarks: see `dcr.export.results.leaderboard_entries`.
 
     Raises:
         UserError: a format was asked for that cannot express the model; or a weight is not finite
@@ -76,8 +74,8 @@ def write_encoder(
         told = card | {"resize_mode": backbone.preprocessing.resize_mode}
         (temporary / "README.md").write_text(model_card(told, missing), encoding="utf-8")
         write_json(temporary / RESULTS, results_of(card))
-        if hub_benchmarks:
-            write_yaml(temporary / LEADERBOARDS, leaderboard_entries(card, hub_benchmarks))
+        if card.get("leaderboards"):
+            write_yaml(temporary / LEADERBOARDS, card["leaderboards"])
 
 
 def write_open_clip(folder: str | Path, backbone: Backbone) -> None:

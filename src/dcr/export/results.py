@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +19,10 @@ RESULTS = "results.json"
 LEADERBOARDS = ".eval_results/scores.yaml"
 """In the encoder's folder, where the hub looks for them: `leaderboard_entries`."""
 
-_PLACE = re.compile(r"[\w.-]+/[\w.-]+/[\w.-]+")
-_KEPT = ("recipe", "method", "weights", "scores", "intervals", "comparisons")
+_KEPT = (
+    *("recipe", "method", "licence", "base_model", "base_revision", "weights", "files", "data"),
+    *("sets", "leaderboards", "scores", "intervals", "comparisons"),
+)
 _TASKS = {  # of the hub's list, by benchmark
     "zero_shot": "zero-shot-image-classification",
     "probes": "image-classification",
@@ -35,7 +36,9 @@ def results_of(card: Mapping[str, Any]) -> dict[str, Any]:
     """Return what of ``card`` a program may want to read, and what tells an export from another.
 
     Args:
-        card: as `dcr.export.card.model_card` takes it; what it lacks is None.
+        card: as `dcr.export.card.model_card` takes it, with ``weights`` (hash of what was
+            evaluated), ``files`` (section `export`'s precision and variants), ``data`` (hash of the
+            data card) and ``leaderboards`` (`leaderboard_entries`); what it lacks is None.
     """
     return {name: card.get(name) for name in _KEPT}
 
@@ -75,7 +78,7 @@ def leaderboard_entries(
         hub_benchmarks: ``<org>/<dataset>/<task>`` by ``<benchmark>.<metric>``.
 
     Raises:
-        UserError: one was not measured, or its place on the hub is not named so.
+        UserError: one was not measured.
     """
     from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
 
@@ -90,8 +93,6 @@ def leaderboard_entries(
                 f"export.hub_benchmarks names {measure}, which {card['method']} has no score of;"
                 f" it has {', '.join(known) or 'none'}"
             )
-        if not _PLACE.fullmatch(place):
-            raise UserError(f"export.hub_benchmarks.{measure}: write org/dataset/task, got {place}")
         dataset, _, task = place.rpartition("/")
         entries.append(EvalResultEntry(dataset_id=dataset, task_id=task, value=value))
     told: list[dict[str, Any]] = eval_result_entries_to_yaml(entries)

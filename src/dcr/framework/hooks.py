@@ -14,7 +14,6 @@ from dcr.datasets.shards import ShardsDataset
 from dcr.errors import UserError
 from dcr.framework.config_loader import RecipeConfigLoader
 from dcr.parameters import (
-    ModelsParameters,
     RecipeParameters,
     RemoteParameters,
     build_parameters,
@@ -58,10 +57,8 @@ class TypedParameters:
         """
         known = catalog.get("previous_models")
         recipe = self._sections["recipe"]
-        models = self._sections["models"]
         assert isinstance(recipe, RecipeParameters)
-        assert isinstance(models, ModelsParameters)
-        recipe = recipe.with_licence(known.load() if known else {}, models.backbone)
+        recipe = recipe.with_licence(known.load() if known else {})
         for name, section in (self._sections | {"recipe": recipe}).items():
             catalog[f"params:{name}"] = section
 

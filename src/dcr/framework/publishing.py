@@ -75,7 +75,8 @@ def current_card(catalog: DataCatalog) -> dict[str, Any]:
 
 
 def _card_node() -> Node:
-    return next(node for node in pipelines["export"].nodes if "card" in node.outputs)
+    nodes: list[Node] = pipelines["export"].nodes
+    return next(node for node in nodes if "card" in node.outputs)
 
 
 def _send(
@@ -92,7 +93,7 @@ def _send(
 
 
 def _checked_files(folder: Path, card: Mapping[str, Any]) -> dict[str, Path]:
-    """Return the files of an export whose scores and weights are those of ``card``."""
+    """Return the files of an export that tells what ``card`` does."""
     from dcr.export.results import RESULTS, results_of
     from dcr.fingerprints import json_hash
 
@@ -100,11 +101,12 @@ def _checked_files(folder: Path, card: Mapping[str, Any]) -> dict[str, Path]:
         files = recorded_files(folder)
     except UserError as exc:
         raise UserError(f"{exc}; {_EXPORT}") from exc
-    told = json.loads(files[RESULTS].read_text("utf-8")) if RESULTS in files else None
-    if json_hash(told) != json_hash(results_of(card)):
+    told = json.loads(files[RESULTS].read_text("utf-8")) if RESULTS in files else {}
+    now = results_of(card)
+    if others := [name for name in now if json_hash(told.get(name)) != json_hash(now[name])]:
         raise UserError(
-            f"{folder} was exported before the last training or evaluation, its card tells of other"
-            f" weights or scores; {_EXPORT}"
+            f"{folder} was exported before the last training or evaluation or a change of the"
+            f" recipe, its card tells of other {', '.join(others)}; {_EXPORT}"
         )
     return files
 

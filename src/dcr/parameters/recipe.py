@@ -29,15 +29,22 @@ class RecipeParameters(Section):
         """How often each source is drawn from, by name."""
         return {source.name: source.weight for source in self.sources}
 
-    def with_licence(self, models: dict[str, Any], backbone: str) -> RecipeParameters:
-        """Return these parameters with the licence of the weights that go in, else ``unknown``.
+    def record_of_backbone(self, models: dict[str, Any]) -> dict[str, Any]:
+        """Return what was found of the backbone; a record of another one says nothing of this one.
 
         Args:
             models: what pipeline `models` recorded, {} before it ran.
-            backbone: as the recipe names it; a record of another one says nothing of this one.
         """
-        record = models.get("backbone", {})
-        found = record.get("licence") if record.get("source") == backbone else None
+        record: dict[str, Any] = models.get("backbone", {})
+        return record if record.get("source") == self.backbone else {}
+
+    def with_licence(self, models: dict[str, Any]) -> RecipeParameters:
+        """Return these parameters with the licence of the weights that go in, else ``unknown``.
+
+        Args:
+            models: as in `record_of_backbone`.
+        """
+        found = self.record_of_backbone(models).get("licence")
         return self.model_copy(update={"licence": self.licence or found or "unknown"})
 
 

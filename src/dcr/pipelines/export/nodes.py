@@ -31,6 +31,8 @@ def compose_card(
     alignment: AlignmentParameters,
     alignment_record: dict[str, Any],
     sets: list[dict[str, Any]],
+    export: ExportParameters,
+    data_card_record: dict[str, Any],
 ) -> dict[str, Any]:
     """Gather what the model card tells.
 
@@ -45,15 +47,18 @@ def compose_card(
         comparisons: each encoder against the base, by its name.
         evaluated: `this_seed.json`, which tells of which weights the scores are.
         sets: `evaluation_sets.json`, which names the set of each benchmark.
+        export: the section, whose leaderboards must be of measures that have a score.
+        data_card_record: `data_card.json`.
 
     Raises:
-        UserError: the base or the method's encoder has no scores; or training, alignment, scores
-            and data do not belong together.
+        UserError: the base or the method's encoder, or a leaderboard's measure, has no scores; or
+            training, alignment, scores and data do not belong together.
     """
     from dcr.alignment import check_alignment, evaluated_hashes, tell_alignment
     from dcr.encoder_names import BASE, aligned_name, unaligned_name
     from dcr.errors import UserError
     from dcr.evaluation import provenance as scored
+    from dcr.export.results import leaderboard_entries
     from dcr.fingerprints import json_hash
     from dcr.training import provenance
     from dcr.training.product import describe
@@ -76,16 +81,20 @@ def compose_card(
         "validation": json_hash(validation_summary),
         "recipe": json_hash(training.model_dump(mode="json")),
     }
-    return {
+    card = {
         **describe(training, recipe, method, training_record["hashes"] | hashes),
-        "base_revision": models.get("backbone", {}).get("revision"),
+        "base_model": recipe.backbone,
+        "base_revision": recipe.record_of_backbone(models).get("revision"),
         "alignment": tell_alignment(alignment_record, alignment, method),
         "scores": {name: scores[name] for name in shown},
         "intervals": {name: intervals[name] for name in shown},
         "comparisons": comparisons.get(method, {}),
         "sets": {benchmark: one["dataset"] for one in sets for benchmark in one["benchmarks"]},
         "weights": made[method],
+        "files": export.model_dump(include={"dtype", "vision_only"}),
+        "data": json_hash(data_card_record),
     }
+    return card | {"leaderboards": leaderboard_entries(card, export.hub_benchmarks)}
 
 
 def export_encoder(
@@ -137,10 +146,9 @@ def export_encoder(
         backbone=apply_maps(backbone, maps),
         alignment=maps,
         adapter=adapter,
-        card=card | {"base_model": backbone.source},
+        card=card,
         dtype=getattr(torch, parameters.dtype),
         vision_only=parameters.vision_only,
-        hub_benchmarks=parameters.hub_benchmarks,
     )
 
 

@@ -24,6 +24,8 @@ def create_pipeline() -> Pipeline:
                     "params:alignment",
                     "alignment_record",
                     "evaluation_sets",
+                    "params:export",
+                    "data_card_record",
                 ],
                 outputs="card",
                 name="compose_card",
