@@ -1,7 +1,9 @@
 """What is shown of a run: right numbers, and no change of its course."""
 
 import csv
+import json
 import logging
+import shutil
 from types import SimpleNamespace
 
 import pandas as pd
@@ -16,6 +18,7 @@ from dcr.training.contrast import Contrast
 from dcr.training.cost import Cost, plan
 from dcr.training.distributed.processes import Processes, alone
 from dcr.training.monitoring.diagnostics import diagnose
+from dcr.training.monitoring.pictures import keep_picture, kept_pictures
 from dcr.training.objectives import OBJECTIVES
 from dcr.training.step import MicroStep
 from tiny_conditions import Exact, TinyConditions, draw_batch, step_of, tiny_predict, weights
@@ -93,6 +96,38 @@ def test_watching_a_run_changes_no_bit_of_it(world, plain_run, tmp_path):
     assert losses["conflict_cosine"].between(-1, 1).all()
     assert losses["effective_negatives"].between(1, 3).all()
     assert not any((tmp_path / "dcr").rglob("dvc.yaml"))
+
+
+def test_a_run_that_goes_on_shows_its_own_pictures_again_and_no_others(world, tmp_path):
+    """Another run, of other parameters, has left a picture of the second step in the folder."""
+    changes = {
+        "monitoring.images_every_steps": 2,
+        "monitoring.num_images": 2,
+        "monitoring.num_denoising_steps": 2,
+        "checkpoints.every_steps": 2,
+        "checkpoints.total_limit": 3,
+    }
+    jobs.train_adapters(open_job(world, tmp_path, **changes), fixed_projector(world))
+    pictures = tmp_path / "dcr/images"
+    shutil.copy(pictures / "step-000006.png", pictures / "step-000002.png")
+    shutil.rmtree(tmp_path / "dcr/checkpoint-6")
+    changes["monitoring.report_to"] = ["dvclive"]
+    jobs.train_adapters(open_job(world, tmp_path, **changes), fixed_projector(world))
+    shown = tmp_path / "dcr/dvclive/plots/images/reconstructions"
+    assert sorted(path.name for path in shown.iterdir()) == ["step-000004.png", "step-000006.png"]
+
+
+def test_a_picture_is_kept_with_the_row_that_it_was_drawn_at(tmp_path):
+    row = {"step": 2, "loss": 0.1 + 0.2, "validation_loss": float("nan")}
+    path = keep_picture(Image.new("RGB", (4, 3), "teal"), tmp_path, row)
+    assert kept_pictures(tmp_path, [{"step": 1, "loss": 1.0}, json.loads(json.dumps(row))]) == {
+        2: path
+    }
+    assert kept_pictures(tmp_path, [row | {"loss": 0.3}]) == {}
+    Image.new("RGB", (4, 3), "teal").save(path)
+    assert kept_pictures(tmp_path, [row]) == {}
+    path.write_bytes(b"no picture")
+    assert kept_pictures(tmp_path, [row]) == {}
 
 
 def tiny_micro_step(model, objective):

@@ -14,13 +14,16 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from dcr.devices import tell_slow_precision
-from dcr.files import atomic_path
 from dcr.progress import Bar, show_progress
 from dcr.training.batches import Batch
 from dcr.training.checkpoints import Progress
 from dcr.training.data import Collated
 from dcr.training.monitoring.diagnostics import diagnose
-from dcr.training.monitoring.pictures import draw_reconstructions
+from dcr.training.monitoring.pictures import (
+    draw_reconstructions,
+    keep_picture,
+    kept_pictures,
+)
 from dcr.training.monitoring.trackers import Trackers
 
 if TYPE_CHECKING:
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from dcr.training.step import MicroStep
     from dcr.training.validation import HeldOutNoise
 
+_PICTURES = "images"
 _log = logging.getLogger(__name__)
 
 
@@ -77,8 +81,9 @@ class Monitor:
         self._first_seen = progress.num_samples
         if self._is_first and self._folder and names:
             settings = {"name": run.name, "objective": run.objective, **run.parameters.by_name()}
+            pictures = kept_pictures(self._folder / _PICTURES, progress.rows)
             self._trackers = Trackers(
-                names, self._folder, run.name, settings, progress.rows, _pictures(self._folder)
+                names, self._folder, run.name, settings, progress.rows, pictures
             )
 
     def tell_plan(self, plan: Plan, progress: Progress) -> None:
@@ -164,9 +169,7 @@ class Monitor:
         if drawing and self._folder and self._held_out and every and progress.step % every == 0:
             picture = self._draw(self._held_out)
             if self._is_first:
-                path = self._folder / "images" / f"step-{progress.step:06d}.png"
-                with atomic_path(path) as temporary:
-                    picture.save(temporary, "PNG")
+                path = keep_picture(picture, self._folder / _PICTURES, progress.rows[-1])
                 if self._trackers:
                     self._trackers.show(path, progress.step)
 
@@ -187,9 +190,3 @@ class Monitor:
             self._bar.close()
         if self._trackers:
             self._trackers.close()
-
-
-def _pictures(folder: Path) -> dict[int, Path]:
-    """Return the pictures that a run has drawn, by step."""
-    paths = {path.stem.removeprefix("step-"): path for path in (folder / "images").glob("*.png")}
-    return {int(step): path for step, path in paths.items() if step.isdecimal()}

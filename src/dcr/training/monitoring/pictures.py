@@ -1,17 +1,70 @@
-"""What the model tells the UNet of held-out images, drawn from the same noise every time."""
+"""What the model tells the UNet of held-out images, drawn from the same noise every time.
+
+A picture says which step of which run it was drawn at: a run's folder may hold those of another
+that trained there under other parameters.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
 import torch
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from torchvision.utils import make_grid
 
+from dcr.files import atomic_path
+from dcr.fingerprints import json_hash
 from dcr.models.diffusion import Diffusion
 from dcr.models.generation import reconstruct
 from dcr.models.projector import condition
 from dcr.seeds import torch_generator
 from dcr.training.model import ConditionModel
 from dcr.training.precision import autocast
+
+_ROW = "dcr-row"
+"""The text in a picture's file that holds the hash of its step's row."""
+
+
+def keep_picture(picture: Image.Image, folder: Path, row: dict[str, float]) -> Path:
+    """Write the picture of a step, and return its path.
+
+    Args:
+        picture: what `draw_reconstructions` returned.
+        folder: of the run's pictures.
+        row: the step's numbers, with its ``step``.
+    """
+    path = _path(folder, row)
+    note = PngInfo()
+    note.add_text(_ROW, json_hash(row))
+    with atomic_path(path) as temporary:
+        picture.save(temporary, "PNG", pnginfo=note)
+    return path
+
+
+def kept_pictures(folder: Path, rows: Sequence[dict[str, float]]) -> dict[int, Path]:
+    """Return the pictures of a run, by step.
+
+    Args:
+        folder: of the run's pictures.
+        rows: of the steps that are done, as `keep_picture` had them.
+    """
+    return dict(_drawn_at(folder, rows))
+
+
+def _drawn_at(folder: Path, rows: Sequence[dict[str, float]]) -> Iterator[tuple[int, Path]]:
+    for row in rows:
+        path = _path(folder, row)
+        # One that is not there or cannot be read is shown to nobody.
+        with suppress(OSError, ValueError), Image.open(path) as picture:
+            if picture.info.get(_ROW) == json_hash(row):
+                yield int(row["step"]), path
+
+
+def _path(folder: Path, row: dict[str, float]) -> Path:
+    return folder / f"step-{int(row['step']):06d}.png"
 
 
 @torch.no_grad()
