@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from browser import REQUIRED, Browser, find_browser, running_browser
 from dcr.data.remote import RemoteSettings, use_settings
 from project import copy_project, run
 from remote_stores import serving, start_s3
@@ -44,6 +47,17 @@ def smoke_project(tmp_path_factory) -> Path:
     folder = copy_project(tmp_path_factory.mktemp("smoke") / "project")
     run("kedro", "run", "--env", "smoke", cwd=folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory) -> Iterator[Browser]:
+    """A browser, where one is installed."""
+    binary = find_browser()
+    if binary is None:
+        assert REQUIRED not in os.environ, "no browser is installed: apt-get install chromium"
+        pytest.skip("no browser is installed: apt-get install chromium")
+    with running_browser(binary, tmp_path_factory.mktemp("profile")) as browser:
+        yield browser
 
 
 @pytest.fixture(scope="session")

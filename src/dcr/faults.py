@@ -163,7 +163,7 @@ def _of_a_file(exc: BaseException, place: Place) -> str | None:
         return f"{_first_line(str(exc))}: write models of the hub as org/name@revision"
     reading = place.dataset is not None and not place.writing
     # a library's reader finds fault with bytes by plain errors, too
-    is_readers = reading and isinstance(exc, OSError | ValueError) and _raised_in(exc, _READERS)
+    is_readers = reading and isinstance(exc, OSError | ValueError) and raised_in(exc, _READERS)
     if not is_readers and not any(_DAMAGED.fullmatch(name) for name in names):
         return None
     advice = (
@@ -186,16 +186,6 @@ def _of_a_file(exc: BaseException, place: Place) -> str | None:
 _READERS = ("pyarrow", "pandas", "json", "plotly", "numpy", "yaml", "zipfile", "fsspec")
 
 
-def _raised_in(exc: BaseException, modules: tuple[str, ...]) -> bool:
-    """Whether an exception comes from one of some libraries, by the last frame of its traceback."""
-    frame = exc.__traceback__
-    last = ""
-    while frame is not None:
-        last = frame.tb_frame.f_globals.get("__name__", "")
-        frame = frame.tb_next
-    return any(f"{last}.".startswith(f"{module}.") for module in modules)
-
-
 # ---- Kedro ----
 
 _CATALOG = ("kedro.io.catalog_config_resolver",)
@@ -209,7 +199,7 @@ def _of_kedro(exc: BaseException) -> str | None:
     is_refusal = name.startswith("kedro.io.core.") and not message.startswith(_UNDEFINED)
     if is_refusal or (
         isinstance(exc, KeyError | ValueError)
-        and _raised_in(exc, ("kedro.io.catalog_config_resolver",))
+        and raised_in(exc, ("kedro.io.catalog_config_resolver",))
     ):
         return f"the catalog: {first_sentence(message)}; see conf/base/catalog_*.yml"
     if name.startswith(("kedro.config.", "omegaconf.errors.", "kedro.pipeline.pipeline.")):
@@ -217,7 +207,24 @@ def _of_kedro(exc: BaseException) -> str | None:
     return None
 
 
-# ---- words ----
+# ---- words and origins ----
+
+
+def raised_in(exc: BaseException, modules: tuple[str, ...]) -> bool:
+    """Return whether an exception comes from one of some libraries.
+
+    Args:
+        exc: what was raised; the last frame of its traceback decides, which is the caller's where
+            the library is no Python.
+        modules: names of the libraries.
+    """
+    frame = exc.__traceback__
+    last = ""
+    while frame is not None:
+        last = frame.tb_frame.f_globals.get("__name__", "")
+        frame = frame.tb_next
+    return any(f"{last}.".startswith(f"{module}.") for module in modules)
+
 
 _WORKERS_TRACEBACK = re.compile(
     r"Caught \w+ in .*\nOriginal Traceback.*\n(?:[\w.]+: )(.*)", re.DOTALL

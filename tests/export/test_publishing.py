@@ -1,7 +1,8 @@
 """Files to a hub on this machine, by the real client; large ones by Git LFS, for which the client's
-other way, Xet, is off here: its storage is no part of the stand-in.
+other way, Xet, is off here: of its storage the stand-in has only what goes wrong.
 """
 
+import errno
 import time
 
 import pytest
@@ -10,7 +11,7 @@ from huggingface_hub import ModelCard, snapshot_download
 from dcr.errors import UserError
 from dcr.export.publishing import parse_target, publish
 from dcr.files import sha256_file
-from hub_server import TOKEN, hub_server
+from hub_server import TOKEN, hub_server, point_client_at
 
 CONTENTS = {
     "README.md": b"---\nlicense: mit\n---\n# A model\n",
@@ -22,10 +23,7 @@ CONTENTS = {
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
     with hub_server() as server:
-        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", server.endpoint)
-        template = server.endpoint + "/{repo_id}/resolve/{revision}/{filename}"
-        monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
-        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
+        point_client_at(server.endpoint, monkeypatch)
         monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "token"))
         monkeypatch.setenv("HF_TOKEN", TOKEN)
         yield server
@@ -85,6 +83,16 @@ def test_a_branch_is_made_where_it_is_named(hub, files):
     assert holds(hub) == {}
 
 
+def test_a_new_branch_begins_with_what_the_repository_holds(hub, files):
+    send(files)
+    hub.repositories["lab/clip"].branches["main"][-1]["teaser.png"] = b"a picture"
+    files["README.md"].write_bytes(b"# Another model")
+    assert send(files, "lab/clip@trial").others == ["teaser.png"]
+    trial = CONTENTS | {"README.md": b"# Another model", "teaser.png": b"a picture"}
+    assert holds(hub, branch="trial") == trial
+    assert holds(hub) == CONTENTS | {"teaser.png": b"a picture"}
+
+
 def test_a_repository_is_private_if_asked_and_a_public_one_is_not_filled(hub, files):
     send(files, "lab/hidden", private=True)
     assert hub.repositories["lab/hidden"].private
@@ -140,6 +148,63 @@ def test_a_hub_that_is_not_there_is_one_sentence(hub, files):
     hub.break_at = "whoami"
     with pytest.raises(UserError, match=r"connection to .* failed"):
         send(files)
+
+
+@pytest.mark.parametrize(
+    ("token", "storage", "sentence"),
+    [
+        (401, 200, r"refuses \(.*401 Unauthorized.*\): is lab one of the names .* \(ann, lab"),
+        (200, 403, r"refuses \(.*403 Forbidden.*\): is lab one of the names"),
+        (200, 404, r"connection to http.* failed \(.*404 Not Found.*\): run the same command"),
+        (200, 200, r"connection to http.* failed \(.+\): run the same command"),
+    ],
+)
+def test_what_goes_wrong_in_xets_storage_is_one_sentence(
+    hub, files, monkeypatch, token, storage, sentence
+):
+    pytest.importorskip("hf_xet")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", False)
+    hub.xet_token, hub.xet_storage = token, storage
+    with pytest.raises(UserError, match=sentence):
+        send(files)
+    assert holds(hub) == {}
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (TimeoutError("no answer"), r"connection to .* failed \(no answer\): run the same command"),
+        (RuntimeError("a task was lost"), r"connection to .* failed \(a task was lost\): run the"),
+        (PermissionError("token expired"), r"refuses \(token expired\): is lab one of the names"),
+    ],
+)
+def test_errors_of_the_library_that_sends_large_files_are_one_sentence(
+    hub, files, monkeypatch, error, sentence
+):
+    monkeypatch.setattr("huggingface_hub.HfApi.create_commit", raising(error, "hf_xet"))
+    with pytest.raises(UserError, match=sentence):
+        send(files)
+
+
+@pytest.mark.parametrize(
+    ("error", "module"),
+    [
+        (RuntimeError("a mistake"), "dcr.export.somewhere"),
+        (PermissionError(errno.EACCES, "denied", "model.safetensors"), "huggingface_hub"),
+    ],
+)
+def test_errors_of_this_machine_are_not_told_as_the_hubs(hub, files, monkeypatch, error, module):
+    monkeypatch.setattr("huggingface_hub.HfApi.create_commit", raising(error, module))
+    with pytest.raises(type(error)) as caught:
+        send(files)
+    assert caught.value is error
+
+
+def raising(error, module):
+    """A function of a module that raises."""
+    names = {"__name__": module, "error": error}
+    exec("def act(*_, **__):\n    raise error", names)
+    return names["act"]
 
 
 def test_metadata_that_the_hub_refuses_are_one_sentence(hub, files):

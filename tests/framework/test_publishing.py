@@ -22,7 +22,7 @@ from dcr.locks import LOCK
 from dcr.models.backbones import load_backbone
 from dcr.models.encoder import load_encoder
 from dcr.parameters import build_parameters
-from hub_server import TOKEN, hub_server
+from hub_server import TOKEN, hub_server, point_client_at
 from models import tiny_open_clip
 from project import copy_project
 
@@ -255,10 +255,7 @@ def test_what_the_command_publishes_is_the_encoder_that_others_download(
         assert f"published: {hub.endpoint}/lab/clip/commit/" in done.stdout
         assert hub.messages == ["Encoder of recipe own, method dcr"]
         assert hub.repositories["lab/clip"].private
-        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.endpoint)
-        template = hub.endpoint + "/{repo_id}/resolve/{revision}/{filename}"
-        monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
-        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
+        point_client_at(hub.endpoint, monkeypatch)
         monkeypatch.setenv("HF_TOKEN", TOKEN)
         again = publish_encoder("own", None, {}, "lab/clip", private=True, dry_run=False)
         assert "nothing has changed, no commit was made: " in again

@@ -19,6 +19,7 @@ from dcr.files import sha256_file
 from dcr.models.backbones import load_backbone
 from dcr.models.hub import fetch_models
 from diffusion_models import tiny_diffusion
+from hub_server import point_client_at
 from models import tiny_hf_clip, tiny_model_cfg, tiny_open_clip
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -108,9 +109,7 @@ def hub(tmp_path, monkeypatch):
     server.requests = []
     threading.Thread(target=server.serve_forever, daemon=True).start()
     endpoint = f"http://127.0.0.1:{server.server_port}"
-    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", endpoint)
-    template = endpoint + "/{repo_id}/resolve/{revision}/{filename}"
-    monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
+    point_client_at(endpoint, monkeypatch)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     yield server
     server.shutdown()

@@ -10,7 +10,6 @@ import pytest
 import finished_run
 import ledgers
 import selected
-from browser import REQUIRED, find_browser, running_browser
 from corpus import encode, good_samples
 from dcr.data.shards import Sample, write_shard
 from dcr.ledger.page import render_ledger
@@ -120,16 +119,6 @@ def selection(folder):
 
 def ledger(folder):
     return render_ledger("example", ledgers.ledger())
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    binary = find_browser()
-    if binary is None:
-        assert REQUIRED not in os.environ, "no browser is installed: apt-get install chromium"
-        pytest.skip("no browser is installed: apt-get install chromium")
-    with running_browser(binary, tmp_path_factory.mktemp("profile")) as browser:
-        yield browser
 
 
 @dataclass(frozen=True)

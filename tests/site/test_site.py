@@ -2,7 +2,6 @@
 that opens it asks for its own files alone.
 """
 
-import os
 import re
 import subprocess
 import sys
@@ -12,7 +11,6 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from browser import REQUIRED, find_browser, running_browser
 from project import PROJECT
 
 LOADED = {"script": "src", "img": "src", "iframe": "src", "source": "src", "link": "href"}
@@ -111,16 +109,6 @@ def test_a_folder_of_other_things_is_not_replaced(tmp_path):
     done = build(tmp_path, PROJECT / "docs" / "site" / "build_site.py")
     assert "holds no site" in done.stderr
     assert (tmp_path / "mine.txt").read_text() == "mine"
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    binary = find_browser()
-    if binary is None:
-        assert REQUIRED not in os.environ, "no browser is installed: apt-get install chromium"
-        pytest.skip("no browser is installed: apt-get install chromium")
-    with running_browser(binary, tmp_path_factory.mktemp("profile")) as browser:
-        yield browser
 
 
 @pytest.mark.parametrize("name", ["index.html", "docs/parameters.html"])

@@ -2,7 +2,7 @@
 
 Uploads go as the hub's documentation of its HTTP interface has it: who am I, make a repository or
 branch, ask how each file is to be sent, send large ones by Git LFS, and commit. What arrived can be
-downloaded again by the same client.
+downloaded again by the same client. Of Xet, the other way for large files, it has what goes wrong.
 """
 
 from __future__ import annotations
@@ -13,10 +13,13 @@ import json
 import re
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote
+
+import pytest
 
 TOKEN = "hf_of_a_test"
 USER = {"type": "user", "name": "ann", "orgs": [{"name": "lab"}, {"name": "readers"}]}
@@ -45,6 +48,8 @@ class Hub(ThreadingHTTPServer):
         self.break_at: str | None = None
         self.metadata_errors: list[str] = []
         self.messages: list[str] = []
+        self.xet_token = 200
+        self.xet_storage = 200
 
     @property
     def endpoint(self) -> str:
@@ -148,7 +153,7 @@ class _Handler(BaseHTTPRequestHandler):
         if branch in branches:
             self._refuse(409, "Reference already exists")
         else:
-            branches[branch] = branches["main"][:1]
+            branches[branch] = list(branches["main"])
             self._send({})
 
     def answer_validate(self) -> None:
@@ -188,6 +193,22 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self.server.objects[oid] = self.body
             self._send({})
+
+    def answer_xet_token(self, *_: str) -> None:
+        place = {"X-Xet-Cas-Url": f"{self.server.endpoint}/xet", "X-Xet-Access-Token": "t"}
+        place["X-Xet-Token-Expiration"] = str(int(time.time()) + 3600)
+        told = {
+            "casUrl": place["X-Xet-Cas-Url"],
+            "accessToken": "t",
+            "exp": int(time.time()) + 3600,
+        }
+        status = self.server.xet_token
+        self._send(told, place) if status == 200 else self._refuse(status, "no token for you")
+
+    def answer_xet(self, _: str) -> None:
+        """Refuse, or answer what is no answer: of Xet's storage there is no more."""
+        status = self.server.xet_storage
+        self._send({}) if status == 200 else self._refuse(status, "no")
 
     def answer_verify(self, oid: str) -> None:
         asked = json.loads(self.body)
@@ -267,11 +288,21 @@ _ROUTES = (
     (rf"POST /{_ID}\.git/info/lfs/objects/batch", True, _Handler.answer_batch),
     (r"PUT /lfs/(\w+)", False, _Handler.answer_put),
     (r"POST /lfs/(\w+)/verify", True, _Handler.answer_verify),
+    (rf"GET /api/models/{_ID}/xet-write-token/(.+)", True, _Handler.answer_xet_token),
+    (r"(?:GET|HEAD|POST|PUT) /xet/(.*)", False, _Handler.answer_xet),
     (rf"GET /api/models/{_ID}", False, _Handler.answer_info),
     (rf"GET /api/models/{_ID}/revision/(.+)", False, _Handler.answer_info),
     (rf"GET /api/models/{_ID}/tree/(\w+)", False, _Handler.answer_tree),
     (rf"(?:GET|HEAD) /{_ID}/resolve/(\w+)/(.+)", False, _Handler.answer_resolve),
 )
+
+
+def point_client_at(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the hub's client in this process talk to a server, and send large files by Git LFS."""
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", endpoint)
+    template = endpoint + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
 
 
 @contextmanager

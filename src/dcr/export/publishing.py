@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from dcr.data.sources import HubModel, parse_hub_model
 from dcr.errors import UserError
+from dcr.faults import raised_in
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError
 
+_REFUSED = re.compile(r"\((401|403) ")
 _AGAIN = "run the same command again: what has arrived is kept"
 
 
@@ -130,6 +133,8 @@ def _told(question: str) -> Iterator[None]:
         if broken is None:
             raise
         reason = _first_line(broken) or type(broken).__name__
+        if isinstance(broken, PermissionError) or _REFUSED.search(reason):
+            raise UserError(f"{constants.ENDPOINT} refuses ({reason}): {question}") from exc
         raise UserError(
             f"the connection to {constants.ENDPOINT} failed ({reason}): {_AGAIN}"
         ) from exc
@@ -154,9 +159,15 @@ def _chain(exc: BaseException | None) -> Iterator[BaseException]:
 
 
 def _is_of_the_network(exc: BaseException) -> bool:
-    """Whether the client could not talk to the hub, by the names of its HTTP library's errors."""
+    """Whether the client could not talk to the hub.
+
+    Its HTTP library's errors have names of their own. hf_xet, which sends large files, raises
+    Python's, of which those with a number come from this machine.
+    """
     is_transport = any(cls.__name__ == "TransportError" for cls in type(exc).__mro__)
-    return is_transport or isinstance(exc, ConnectionError)
+    is_told = isinstance(exc, OSError | RuntimeError) and getattr(exc, "errno", None) is None
+    is_sending = is_told and raised_in(exc, ("huggingface_hub", "hf_xet"))
+    return is_transport or is_sending or isinstance(exc, ConnectionError | TimeoutError)
 
 
 def _first_line(exc: BaseException) -> str:
