@@ -102,6 +102,41 @@ def test_a_module_that_is_not_there_is_an_error():
         SOURCES.listed(["dcr.nothing"])
 
 
+@pytest.mark.parametrize(
+    "taken",
+    [
+        "from dcr.carrier import fetch",
+        "from dcr.carrier.fetching import fetch",
+        "from dcr.carrier.deep.inner import wait",
+        "import dcr.carrier",
+        "def f():\n    from dcr.carrier import FROM_HERE",
+    ],
+)
+@pytest.mark.parametrize("mark", ["HANDS_ON_BYTES = True\n", ""])
+def test_a_room_that_hands_on_bytes_has_no_part_in_the_hash_of_those_that_take_of_it(
+    tmp_path, taken, mark
+):
+    files = {
+        "carrier/__init__.py": f"from dcr.carrier.fetching import fetch\nFROM_HERE = 1\n{mark}",
+        "carrier/fetching.py": "from dcr.waiting import wait\ndef fetch(): ...\n",
+        "carrier/deep/__init__.py": "",
+        "carrier/deep/inner.py": "def wait(): ...\n",
+        "waiting.py": "def wait(): ...\n",
+        "maker.py": f"{taken}\nimport dcr.other\n",
+        "other.py": "",
+    }
+
+    def hash_with(name, text):
+        return write(tmp_path, files | {name: files[name] + text}).hash(["dcr.maker"])
+
+    before = hash_with("maker.py", "")
+    assert hash_with("other.py", "NEW = 1\n") != before
+    for name in write(tmp_path, files).listed(["dcr.maker"]):
+        is_own = name in ("maker.py", "other.py") or not mark
+        assert (hash_with(name, "NEW = 1\n") != before) == is_own
+    assert len(write(tmp_path, files).listed(["dcr.maker"])) > 2
+
+
 FRONT = {
     "room/__init__.py": (
         "from dcr.room.one import first\nfrom dcr.room.two import second as other\nimport"

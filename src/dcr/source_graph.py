@@ -11,6 +11,7 @@ from pathlib import Path
 from dcr.files import sha256_file
 
 _PACKAGE = "dcr"
+_CARRIER = "HANDS_ON_BYTES"
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,14 @@ class _Text:
         return any(isinstance(node, ast.Name) and node.id == "iter_modules" for node in self.nodes)
 
     @property
+    def hands_on_bytes(self) -> bool:
+        """Whether it says of its room that this decides of nothing but whether bytes come."""
+        return any(
+            isinstance(node, ast.Assign) and any(_name(one) == _CARRIER for one in node.targets)
+            for node in self.nodes
+        )
+
+    @property
     def handed_on(self) -> dict[str, tuple[str, str]]:
         """The names that it takes from elsewhere, each with its module and its name there."""
         return {
@@ -75,6 +84,10 @@ class Sources:
     defines it, and to none of the others that are handed on there: who takes one name of a room
     does not depend on the whole room.
 
+    A room whose ``__init__`` sets ``HANDS_ON_BYTES`` has no part in the hash of those that import
+    it: it brings the bytes that a result is made of or fails, so that what is mended in it changes
+    no result.
+
     Args:
         root: the folder of the package.
     """
@@ -84,8 +97,12 @@ class Sources:
         self._texts: dict[str, _Text] = {}
         self._edges: dict[str, frozenset[str]] = {}
 
-    def reached(self, modules: Iterable[str]) -> set[str]:
+    def reached(self, modules: Iterable[str], with_carriers: bool = True) -> set[str]:
         """Return the names of ``modules`` and of all that they import, one by the other.
+
+        Args:
+            modules: to begin with.
+            with_carriers: go into rooms that hand on bytes, too.
 
         Raises:
             ValueError: one of them is no module of the project.
@@ -96,7 +113,8 @@ class Sources:
             name = waiting.pop()
             if name not in seen:
                 seen.add(name)
-                waiting += self._imports(name)
+                found = self._imports(name)
+                waiting += (one for one in found if with_carriers or not self._is_carrier(one))
         return seen
 
     def libraries(self, modules: Iterable[str]) -> set[str]:
@@ -106,9 +124,12 @@ class Sources:
         )
         return {name.partition(".")[0] for name in names} - {_PACKAGE}
 
-    def files(self, modules: Iterable[str]) -> set[Path]:
-        """Return the files of what ``modules`` run through, templates included."""
-        reached = self.reached(modules)
+    def files(self, modules: Iterable[str], with_carriers: bool = True) -> set[Path]:
+        """Return the files of what ``modules`` run through, templates included.
+
+        ``with_carriers`` is as in `reached`.
+        """
+        reached = self.reached(modules, with_carriers)
         files = {self._file(name) for name in reached}
         for package in {
             name
@@ -135,11 +156,12 @@ class Sources:
     def hash(self, modules: Iterable[str]) -> str:
         """Return a hex sha256 over names and bytes of the files that ``modules`` run through.
 
+        Those of rooms that hand on bytes, and what these alone import, do not count.
         Neither compiled modules beside them nor the place of the package count: a clone elsewhere
         has the same hash.
         """
         digest = hashlib.sha256()
-        for file in sorted(self.files(modules)):
+        for file in sorted(self.files(modules, with_carriers=False)):
             digest.update(
                 f"{file.relative_to(self.root).as_posix()} {sha256_file(file)}\n".encode()
             )
@@ -161,6 +183,14 @@ class Sources:
             beside = self._beside(text.package) if text.lists_its_folder else set()
             self._edges[name] = frozenset(found | started | beside)
         return self._edges[name]
+
+    def _is_carrier(self, name: str) -> bool:
+        """Tell whether a module lies in a room that hands on bytes, or is its front."""
+        while name.startswith(f"{_PACKAGE}."):
+            if self._is_package(name) and self._text(name).hands_on_bytes:
+                return True
+            name = name.rpartition(".")[0]
+        return False
 
     def _beside(self, package: str) -> set[str]:
         """Return the modules and packages that lie in the folder of a package."""
@@ -214,6 +244,10 @@ class Sources:
 
 def _files(folder: Path) -> set[Path]:
     return {p for p in folder.rglob("*") if p.is_file() and "__pycache__" not in p.parts}
+
+
+def _name(node: ast.AST) -> str | None:
+    return node.id if isinstance(node, ast.Name) else None
 
 
 def _walk(node: ast.AST) -> Iterator[ast.AST]:

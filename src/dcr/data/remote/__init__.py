@@ -11,6 +11,11 @@ from dcr.data.remote.settings import RemoteSettings, current_settings, use_setti
 from dcr.data.remote.tree import Tree, exists, has_marks
 from dcr.data.remote.urls import check_url, is_remote, redact
 
+HANDS_ON_BYTES = True
+"""No key of a kept result holds this room's code; see `dcr.source_graph`. What is read is known by
+its own hash or mark.
+"""
+
 __all__ = [
     "Folder",
     "RemoteObject",
