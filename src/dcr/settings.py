@@ -10,15 +10,16 @@ from dcr.framework.run_hooks import NothingStale, OneRunAtATime, OutputsAreOurs
 from dcr.framework.session import RecipeSession
 
 # Kedro calls the last first: every entry of the catalog is a dataset, then a run that may write
-# takes its locks, and withdraws what is stale if it has what it needs.
+# takes its locks, and withdraws what is stale if it has what it needs; results are copied before
+# another run may write over them.
 HOOKS = (
     TypedParameters(),
-    ResultsAreCopied(),
     Whereabouts(),
     NothingStale(),
     InputsExist(),
     OneRunAtATime(),
     OutputsAreOurs(),
+    ResultsAreCopied(),
     CatalogIsWhole(),
     Outcomes(),
 )

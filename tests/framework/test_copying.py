@@ -3,13 +3,18 @@
 from types import SimpleNamespace
 
 import pytest
+from kedro.framework.hooks.manager import _create_hook_manager
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.pipeline import Pipeline, node
 from kedro_datasets.text import TextDataset
 
+from dcr import settings
+from dcr.data.remote import Folder
 from dcr.datasets.folders import WorkingFolderDataset
 from dcr.errors import UserError
 from dcr.framework.copying import ResultsAreCopied
+from dcr.framework.run_hooks import OneRunAtATime
+from dcr.locks import LOCK, hold_if_free
 from remote_stores import connect_s3
 
 
@@ -56,6 +61,28 @@ def test_pages_and_the_encoder_are_copied_under_their_names(
         f"{root}/08_reporting/r/report.html",
     ]
     assert files.cat(f"{root}/08_reporting/r/report.html") == b"08_reporting/r/report.html"
+
+
+def test_results_are_copied_while_no_other_run_may_write_over_them(tmp_path, catalog, monkeypatch):
+    hooks = _create_hook_manager()
+    for hook in settings.HOOKS:
+        if isinstance(hook, OneRunAtATime | ResultsAreCopied):
+            hooks.register(type(hook)())
+    catalog["params:remote"] = MemoryDataset(SimpleNamespace(publish_to=str(tmp_path / "there")))
+    given = {"run_params": {}, "pipeline": PIPELINE, "catalog": catalog}
+    locked = []
+
+    def look(self, source, name):
+        with hold_if_free(tmp_path / "data" / "08_reporting" / "r" / LOCK) as is_free:
+            locked.append(not is_free)
+
+    monkeypatch.setattr(Folder, "send", look)
+    hooks.hook.after_context_created(context=SimpleNamespace(project_path=tmp_path))
+    hooks.hook.before_pipeline_run(**given)
+    hooks.hook.after_pipeline_run(run_result={}, **given)
+    assert locked == [True, True]
+    with hold_if_free(tmp_path / "data" / "08_reporting" / "r" / LOCK) as is_free:
+        assert is_free
 
 
 def test_without_an_address_nothing_is_copied(tmp_path, catalog):
