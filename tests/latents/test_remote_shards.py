@@ -26,6 +26,7 @@ def test_the_cache_has_the_bytes_of_that_of_local_shards(serve, world, kind, see
     store = serve(kind, world.folder / "shards", seed)
     plan(world, store, replace(OPTIONS, num_workers=1)).write(world.folder / "remote")
     assert contents(world.folder / "remote") == contents(world.folder / "local")
+    assert seed is None or store.wire.num_cut
 
 
 @pytest.mark.parametrize("fetched", [False, True])

@@ -30,7 +30,8 @@ class FileServer(ThreadingHTTPServer):
     """A web server of the files in a folder, with ranges, tags and pages of links.
 
     ``requests`` are what it was asked, as (method, path, range); ``busy`` says of paths how many of
-    the next requests are answered with ``busy_status``.
+    the next requests are answered with ``busy_status``; of ``stalling`` paths all ranges but the
+    first wait in their middle until ``go_on`` is set.
     """
 
     daemon_threads = True
@@ -41,6 +42,8 @@ class FileServer(ThreadingHTTPServer):
         self.requests: list[tuple[str, str, str | None]] = []
         self.busy: dict[str, int] = {}
         self.busy_status = 503
+        self.stalling: set[str] = set()
+        self.go_on = threading.Event()
         self.url = f"http://127.0.0.1:{self.server_port}"
 
 
@@ -87,7 +90,11 @@ class _Files(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             with suppress(OSError):  # who asked may have gone
-                self.wfile.write(data)
+                self.wfile.write(data[: len(data) // 2])
+                is_first = (self.headers.get("Range") or "bytes=0-").startswith("bytes=0-")
+                if self.path in self.server.stalling and not is_first:
+                    self.server.go_on.wait()
+                self.wfile.write(data[len(data) // 2 :])
 
 
 class _Hub(_Files):

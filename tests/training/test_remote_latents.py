@@ -19,3 +19,4 @@ def test_online_training_gives_the_same_weights(serve, tmp_path, kind, seed):
         train_both_stages(world, tmp_path / name, tmp_path / f"{name}.safetensors", **small)
         found[name] = weights(tmp_path / f"{name}.safetensors")
     assert_same(found["remote"], found["local"])
+    assert seed is None or store.wire.num_cut

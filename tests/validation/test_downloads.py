@@ -1,5 +1,7 @@
 import pytest
 
+from dcr.data.remote import RemoteSettings, use_settings
+from dcr.errors import UserError
 from dcr.validation.downloads import EncodedAgain, all_failed, was_resized
 
 SIZES = {"width": 48, "height": 40, "original_width": 48, "original_height": 40}
@@ -42,3 +44,17 @@ def test_stats_tell_of_shards_without_a_download(tmp_path, stats, expected):
     if stats is not None:
         (tmp_path / "0_stats.json").write_text(stats, encoding="latin-1")
     assert all_failed(str(tmp_path / "0.tar")) is expected
+
+
+def test_stats_at_a_busy_store_are_asked_for_again(serve, tmp_path, remote_cache):
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "0_stats.json").write_text('{"count": 3, "successes": 0}')
+    store = serve("http", tmp_path / "files")
+    for num_busy in (1, 4, 5):  # when they are looked for, and when they are read
+        store.server.busy = {"/0_stats.json": num_busy}
+        assert all_failed(f"{store.url}/0.tar")
+    assert not all_failed(f"{store.url}/1.tar")
+    store.wire.close()
+    use_settings(RemoteSettings(str(remote_cache), 10**9, 2, 0.0))
+    with pytest.raises(UserError, match="tried 2 times in a row"):
+        all_failed(f"{store.url}/0.tar")

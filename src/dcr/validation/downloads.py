@@ -12,7 +12,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import fsspec
+from dcr.data.remote import exists, open_file
+from dcr.errors import UserError
 
 _MAX_STATS_BYTES = 1 << 20
 
@@ -65,11 +66,20 @@ class EncodedAgain:
 
 
 def all_failed(shard: str) -> bool:
-    """Tell whether img2dataset's stats of ``shard`` say that it tried and no download succeeded."""
+    """Tell whether img2dataset's stats of ``shard`` say that it tried and no download succeeded.
+
+    Raises:
+        UserError: they are at a store that does not answer.
+    """
+    path = f"{shard.removesuffix('.tar')}_stats.json"
+    if not exists(path):
+        return False
     try:
-        with fsspec.open(f"{shard.removesuffix('.tar')}_stats.json", "rb") as file:
+        with open_file(path, whole=False) as file:
             stats = json.loads(file.read(_MAX_STATS_BYTES))
-    except (OSError, ValueError, RecursionError, ImportError):
+    except UserError:
+        raise
+    except (OSError, ValueError, RecursionError):
         return False
     return (
         isinstance(stats, dict)

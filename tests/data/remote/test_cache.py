@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from dcr.data.remote import look_up
 from dcr.data.remote.cache import Cache
 from dcr.errors import UserError
-from dcr.locks import hold
+from dcr.locks import hold, hold_if_free
 
 SIZE = 200_000
 
@@ -94,35 +95,61 @@ def test_a_file_that_is_larger_than_the_cache_is_refused(store, tmp_path):
 
 FETCH = """
 import sys
-from dcr.data.remote import look_up
+from dcr.data.remote import look_up, objects
 from dcr.data.remote.cache import Cache
-Cache(sys.argv[1], 10**9).open(look_up(sys.argv[2])).close()
+objects._LONGEST = 50_000
+Cache(sys.argv[1], int(sys.argv[3])).open(look_up(sys.argv[2])).close()
 """
 
 
-def test_a_kill_leaves_a_part_that_nobody_sees_and_the_next_goes_on_with(serve, tmp_path):
-    folder = tmp_path / "files"
-    folder.mkdir()
-    (folder / "0.tar").write_bytes(os.urandom(50_000_000))
-    store = serve("http", folder)
+@contextmanager
+def fetching(store, cache, name):
+    """Have another process stand in the middle of fetching a file; kill it at the end."""
+    store.server.stalling.add(f"/{name}")
+    given = [str(cache.folder), f"{store.url}/{name}", str(cache.max_bytes)]
+    process = subprocess.Popen([sys.executable, "-c", FETCH, *given])
+    try:
+        while not any(path.stat().st_size for path in cache.folder.glob("*.part")):
+            assert process.poll() is None
+        yield
+    finally:
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
+        store.server.go_on.set()
+
+
+def test_a_kill_leaves_a_part_that_nobody_sees_and_the_next_goes_on_with(store, tmp_path):
     cache = Cache(tmp_path / "cache", 10**9)
-    url = f"{store.url}/0.tar"
-    process = subprocess.Popen([sys.executable, "-c", FETCH, str(cache.folder), url])
-    while not any(path.stat().st_size for path in cache.folder.glob("*.part")):
-        assert process.poll() is None
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    found = look_up(url)
+    with fetching(store, cache, "0.tar"):
+        pass
+    (found,) = objects(store, 0)
     assert cache.open_if_there(found) is None
     (part,) = cache.folder.glob("*.part")
     done = part.stat().st_size
+    assert 0 < done < SIZE
     store.server.requests.clear()
     with cache.open(found) as file:
-        assert file.read() == (folder / "0.tar").read_bytes()
+        assert file.read() == stored(store, found)
     assert next(asked for _, _, asked in store.server.requests if asked).startswith(
         f"bytes={done}-"
     )
     assert kept(cache.folder) == [part.with_suffix(".copy").name]
+
+
+def test_no_part_becomes_a_copy_while_it_is_decided_what_leaves(store, tmp_path, monkeypatch):
+    """Who decides would count neither, and let more in than there is room for."""
+    cache = Cache(tmp_path / "cache", SIZE)
+    replace, was_free = os.replace, []
+
+    def look(source, target):
+        with hold_if_free(cache.folder / ".room") as is_free:
+            was_free.append(is_free)
+        replace(source, target)
+
+    monkeypatch.setattr("dcr.data.remote.cache.os.replace", look)
+    for found in objects(store, 0, 1):
+        cache.open(found).close()
+    assert was_free == [False, False]
 
 
 READ_AT_RANDOM = """
@@ -140,22 +167,22 @@ for number in draw.choices(range(6), k=40):
 
 
 def test_processes_share_the_folder_though_one_of_them_is_killed(store, tmp_path):
-    """Three read six files in any order where three have room; the rest go on without the dead."""
-    folder = tmp_path / "cache"
-    given = [str(folder), store.url, str(store.server.folder)]
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", READ_AT_RANDOM, *given, str(seed), str(3 * SIZE)],
-            stdout=subprocess.PIPE,
-        )
-        for seed in range(3)
-    ]
-    for process in processes:
-        assert process.stdout.readline() == b"ready\n"
-    processes[0].kill()
-    assert [process.wait(60) for process in processes] == [-signal.SIGKILL, 0, 0]
-    assert sum(path.stat().st_size for path in folder.iterdir()) <= 3 * SIZE
-    with Cache(folder, 3 * SIZE).open(found := objects(store, 5)[0]) as file:
+    """Two read six files in any order where three have room, one of which a third was fetching."""
+    cache = Cache(tmp_path / "cache", 3 * SIZE)
+    given = [str(cache.folder), store.url, str(store.server.folder)]
+    with fetching(store, cache, "0.tar"):
+        processes = [
+            subprocess.Popen(
+                [sys.executable, "-c", READ_AT_RANDOM, *given, str(seed), str(3 * SIZE)],
+                stdout=subprocess.PIPE,
+            )
+            for seed in range(2)
+        ]
+        for process in processes:
+            assert process.stdout.readline() == b"ready\n"
+    assert [process.wait(60) for process in processes] == [0, 0]
+    assert sum(path.stat().st_size for path in cache.folder.iterdir()) <= 3 * SIZE
+    with cache.open(found := objects(store, 5)[0]) as file:
         assert file.read() == stored(store, found)
 
 

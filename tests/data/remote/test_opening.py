@@ -62,6 +62,7 @@ def test_connections_that_are_cut_at_random_change_nothing(serve, folder, kind):
 def test_reading_goes_on_where_it_broke(serve, folder):
     store = serve("http", folder, seed=2)
     assert content(f"{store.url}/00000.tar") == (folder / "00000.tar").read_bytes()
+    assert store.wire.num_cut > 3
     ranges = [asked for _, _, asked in store.server.requests if asked]
     starts = [int(asked.removeprefix("bytes=").partition("-")[0]) for asked in ranges]
     assert starts == sorted(starts)
@@ -140,6 +141,15 @@ def test_of_a_file_that_is_not_wanted_whole_only_what_is_read_comes(serve, folde
     (asked,) = [asked for _, _, asked in store.server.requests if asked]
     assert asked.startswith("bytes=1000-")
     assert int(asked.rpartition("-")[2]) < 299_999
+
+
+def test_a_file_that_changed_since_it_was_looked_up_is_not_read_by_ranges(serve, folder):
+    store = serve("http", folder)
+    url = f"{store.url}/00000.tar"
+    content(url, whole=False)
+    (folder / "00000.tar").write_bytes(os.urandom(300_000))
+    with pytest.raises(UserError, match=r"00000\.tar changed while this run reads it: run again"):
+        content(url, whole=False)
 
 
 class TestWhatCannotBeRead:

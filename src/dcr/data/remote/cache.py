@@ -22,7 +22,7 @@ from dcr.locks import NoLocks, hold, hold_if_free
 _COPY = ".copy"
 _PART = ".part"
 _LOCK = ".lock"
-_ROOM = ".room"  # locked while it is decided what leaves
+_ROOM = ".room"  # locked while it is decided what leaves, and while a part becomes a copy
 
 
 class Cache:
@@ -81,7 +81,8 @@ class Cache:
             _download(found, part)
             _verify(found, part)
             file = open(part, "rb")  # noqa: SIM115  # the caller closes it
-            os.replace(part, self._path(found, _COPY))
+            with hold(self.folder / _ROOM):  # or who counts meanwhile would miss it
+                os.replace(part, self._path(found, _COPY))
             return file
 
     def _make_room(self, part: Path, size: int) -> None:

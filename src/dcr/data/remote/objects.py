@@ -84,7 +84,7 @@ class RangeReader:
     for long.
 
     Args:
-        found: the file; what changed since is not read.
+        found: the file as it was looked up. Whether it is still that is for the caller to ask.
     """
 
     def __init__(self, found: RemoteObject) -> None:

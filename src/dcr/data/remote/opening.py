@@ -9,6 +9,7 @@ from dcr.data.remote.cache import Cache
 from dcr.data.remote.objects import RangeReader, RemoteObject, look_up
 from dcr.data.remote.settings import current_settings
 from dcr.data.remote.urls import is_remote
+from dcr.errors import UserError
 
 _AHEAD = 256 << 10  # bytes asked for at least: about a sample
 _known: dict[str, RemoteObject] = {}  # as this process saw them last
@@ -20,22 +21,25 @@ def open_file(path: str, whole: bool) -> BinaryIO:
     Args:
         path: of the file, or its URL. A process looks a URL up once.
         whole: most of the file will be read: fetch it into the cache. Otherwise what is not there
-            yet is read piece by piece, and not kept.
+            yet is read piece by piece, and not kept: as it was when the process looked it up, or
+            not at all. What changes between two pieces is refused by stores that compare tags, as
+            S3 does; over http it is not noticed here.
 
     Raises:
-        UserError: a remote file cannot be read.
+        UserError: a remote file cannot be read, or changed since it was looked up.
         OSError: a local one cannot be opened.
     """
     if not is_remote(path):
         return open(path.removeprefix("file://"), "rb")
-    found = _known.get(path) or look_up_now(path)
+    known = _known.get(path)
+    found = known or look_up_now(path)
     settings = current_settings()
     if settings.cache_folder is None:
-        return _open_ranges(found)
+        return _open_ranges(found, known)
     cache = Cache(settings.cache_folder, settings.cache_bytes)
     if whole:
         return cache.open(found)
-    return cache.open_if_there(found) or _open_ranges(found)
+    return cache.open_if_there(found) or _open_ranges(found, known)
 
 
 def look_up_now(url: str) -> RemoteObject:
@@ -44,7 +48,9 @@ def look_up_now(url: str) -> RemoteObject:
     return _known[url]
 
 
-def _open_ranges(found: RemoteObject) -> BinaryIO:
+def _open_ranges(found: RemoteObject, known: RemoteObject | None) -> BinaryIO:
+    if known is not None and look_up(known.url).mark != known.mark:
+        raise UserError(f"{known.url} changed while this run reads it: run again")
     return cast(BinaryIO, io.BufferedReader(_Ranges(found), _AHEAD))
 
 
