@@ -80,12 +80,11 @@ def remote_cache(tmp_path, monkeypatch) -> Path:
 def serve(request, monkeypatch, remote_cache):
     """Return a function that serves a folder, see `remote_stores.serving`."""
     with ExitStack() as stack:
-        yield lambda kind, folder, seed=None: stack.enter_context(
-            serving(
-                kind,
-                folder,
-                monkeypatch,
-                request.getfixturevalue("s3_port") if kind == "s3" else None,
-                seed,
-            )
-        )
+
+        def start(kind, folder, seed=None):
+            if kind == "gs":
+                pytest.importorskip("gcsfs")
+            port = request.getfixturevalue("s3_port") if kind == "s3" else None
+            return stack.enter_context(serving(kind, folder, monkeypatch, port, seed))
+
+        yield start

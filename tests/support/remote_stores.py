@@ -1,5 +1,5 @@
-"""Stores on loopback: a web server with ranges, an S3 server, the hub's interface, and a wire that
-cuts.
+"""Stores on loopback: a web server with ranges, an S3 server, the hub's interface and Google's; and a
+wire that cuts.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class FileServer(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self, folder: Path, handler: type[BaseHTTPRequestHandler] | None = None) -> None:
-        super().__init__(("127.0.0.1", 0), handler or _Files)
+        super().__init__(("127.0.0.1", 0), handler or Files)
         self.folder = folder
         self.requests: list[tuple[str, str, str | None]] = []
         self.busy: dict[str, int] = {}
@@ -47,7 +47,7 @@ class FileServer(ThreadingHTTPServer):
         self.url = f"http://127.0.0.1:{self.server_port}"
 
 
-class _Files(BaseHTTPRequestHandler):
+class Files(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def log_message(self, *_):
@@ -83,6 +83,9 @@ class _Files(BaseHTTPRequestHandler):
         headers["Content-Range"] = f"bytes {start}-{end}/{len(data)}"
         self.send(206, data[start : end + 1], headers)
 
+    def send_json(self, found, status: int = 200):
+        self.send(status, json.dumps(found).encode(), {"Content-Type": "application/json"})
+
     def send(self, status: int, data: bytes, headers: dict[str, str]):
         self.send_response(status)
         for name, value in {**headers, "Content-Length": str(len(data))}.items():
@@ -97,7 +100,7 @@ class _Files(BaseHTTPRequestHandler):
                 self.wfile.write(data[len(data) // 2 :])
 
 
-class _Hub(_Files):
+class _Hub(Files):
     """The hub's interface, as its file system class asks for it; every data set of ``org`` has the
     folder's files.
     """
@@ -121,9 +124,6 @@ class _Hub(_Files):
         oid = hashlib.sha1(data).hexdigest()
         return {"type": "file", "path": path.name, "size": len(data), "oid": oid, "lfs": lfs}
 
-    def send_json(self, found):
-        self.send(200, json.dumps(found).encode(), {"Content-Type": "application/json"})
-
 
 @contextmanager
 def web_server(folder: Path) -> Iterator[FileServer]:
@@ -135,6 +135,14 @@ def web_server(folder: Path) -> Iterator[FileServer]:
 def hub_server(folder: Path) -> Iterator[FileServer]:
     """Serve the files of a folder as those of the data sets of a hub."""
     yield from _serve(FileServer(folder, _Hub))
+
+
+@contextmanager
+def google_server(folder: Path) -> Iterator[FileServer]:
+    """Serve the files of a folder as the objects of buckets of Google's store."""
+    from google_store import GoogleStore
+
+    yield from _serve(FileServer(folder, GoogleStore))
 
 
 def _serve(server: FileServer) -> Iterator[FileServer]:
@@ -266,8 +274,10 @@ def serving(
     s3_port: int | None,
     seed: int | None = None,
 ) -> Iterator[Store]:
-    """Serve the files of a folder by ``kind`` http, s3 or hf, with cuts if there is a seed."""
+    """Serve the files of a folder by ``kind`` http, s3, gs or hf, with cuts if there is a seed."""
     import fsspec.config
+
+    from google_store import connect_google
 
     cuts = {"seed": seed or 0, "share": 0.0 if seed is None else 1.0}
     if s3_port is not None:
@@ -280,10 +290,11 @@ def serving(
         connect_s3(monkeypatch, wire.port)
         yield Store(f"s3://{bucket}", wire)
     else:
-        with (hub_server if kind == "hf" else web_server)(folder) as server:
+        with {"hf": hub_server, "gs": google_server, "http": web_server}[kind](folder) as server:
             wire = Wire(server.server_port, **cuts)
             monkeypatch.setitem(fsspec.config.conf, "hf", {"endpoint": wire.url})
-            yield Store(
-                f"hf://datasets/org/{uuid4().hex}" if kind == "hf" else wire.url, wire, server
-            )
+            if kind == "gs":
+                connect_google(monkeypatch, wire.url)
+            url = {"hf": f"hf://datasets/org/{uuid4().hex}", "gs": f"gs://bucket-{uuid4().hex}"}
+            yield Store(url.get(kind, wire.url), wire, server)
     wire.close()

@@ -35,9 +35,9 @@ def results(folder):
     return found | {"summary": json.loads((folder / "validation.json").read_text())}
 
 
-@pytest.mark.parametrize(("kind", "seed"), [("http", 3), ("s3", 4), ("hf", None)])
+@pytest.mark.parametrize(("kind", "seed"), [("http", 3), ("s3", 4), ("gs", None), ("hf", None)])
 def test_manifest_and_counts_are_those_of_local_shards(serve, shards, local, tmp_path, kind, seed):
-    """Over connections that are cut, but for the hub's client, which waits for seconds then."""
+    """Over connections that are cut, but for Google's and the hub's clients, which wait then."""
     store = serve(kind, shards, seed)
     run(f"{store.url}/{{00000..00002}}.tar", tmp_path / "remote")
     assert results(tmp_path / "remote") == local

@@ -36,6 +36,16 @@ def test_what_is_sent_is_listed_fetched_and_removed(files, tmp_path, source):
         assert folder.names("a") == []
 
 
+def test_a_file_is_sent_to_google_where_its_bucket_is_there(serve, tmp_path, source):
+    (tmp_path / "files").mkdir()
+    store = serve("gs", tmp_path / "files")
+    Folder(f"{store.url}/mine", "place").send(source, "a/file")
+    assert (tmp_path / "files" / "mine" / "a" / "file").read_bytes() == b"text"
+    with pytest.raises(UserError, match="cannot be written: its bucket or repository is not there"):
+        Folder("gs://nowhere/mine", "place").send(source, "a/file")
+    assert [path for _, path, _ in store.server.requests if path.endswith("/b")] == []
+
+
 def test_no_bucket_is_made_for_a_name_that_is_misspelt(files, source):
     folder = Folder(url := f"s3://bucket-{uuid4()}/mine", "place")
     with pytest.raises(

@@ -33,15 +33,15 @@ def test_a_local_file_is_opened_as_it_is(folder, remote_cache):
     assert not remote_cache.exists()
 
 
-@pytest.mark.parametrize("kind", ["http", "s3", "hf"])
+@pytest.mark.parametrize("kind", ["http", "s3", "gs", "hf"])
 def test_a_file_is_that_which_was_stored(serve, folder, kind):
-    """Of hf:// the hub's own file system class asks a stand-in of the hub's interface."""
+    """Of gs:// and hf:// their own file system classes ask stand-ins of the stores' interfaces."""
     store = serve(kind, folder)
     for path, whole in zip(sorted(folder.iterdir()), (True, False), strict=True):
         assert content(f"{store.url}/{path.name}", whole) == path.read_bytes()
 
 
-@pytest.mark.parametrize("kind", ["http", "s3", "hf"])
+@pytest.mark.parametrize("kind", ["http", "s3", "gs", "hf"])
 def test_braces_globs_and_folders_name_the_same_shards(serve, folder, kind):
     url = serve(kind, folder).url
     named = [f"{url}/{path.name}" for path in sorted(folder.iterdir())]
@@ -123,7 +123,7 @@ def test_a_server_that_stays_busy_is_told_as_such_and_with_no_word_of_missing_sh
         list_shards(f"{store.url}/{{00000..00001}}.tar")
 
 
-@pytest.mark.parametrize("kind", ["http", "s3", "hf"])
+@pytest.mark.parametrize("kind", ["http", "s3", "gs", "hf"])
 def test_what_is_read_once_is_on_this_machine(serve, folder, kind):
     store = serve(kind, folder)
     url = f"{store.url}/00000.tar"
@@ -153,11 +153,42 @@ def test_a_file_that_changed_since_it_was_looked_up_is_not_read_by_ranges(serve,
 
 
 class TestWhatCannotBeRead:
-    @pytest.mark.parametrize("kind", ["http", "s3", "hf"])
+    @pytest.mark.parametrize("kind", ["http", "s3", "gs", "hf"])
     def test_an_absent_file_is_told_at_once(self, serve, folder, kind):
         url = f"{serve(kind, folder).url}/nowhere.tar"
         with pytest.raises(UserError, match=r"nowhere\.tar is not there: was it moved"):
             look_up(url)
+
+    @pytest.mark.parametrize("kind", ["http", "s3", "gs", "hf"])
+    def test_an_object_that_vanished_since_it_was_listed_is_told_in_one_sentence(
+        self, serve, folder, kind
+    ):
+        store = serve(kind, folder)
+        listed = list_shards(f"{store.url}/{{00000..00001}}.tar")[1]
+        if store.server is None:
+            bucket = listed.removeprefix("s3://")
+            sys.modules["s3fs"].S3FileSystem().rm_file(bucket)
+        else:
+            (folder / "00001.tar").unlink()
+        for whole in (True, False):
+            with pytest.raises(UserError, match=r"^\S*00001\.tar is not there: was it moved"):
+                open_file(listed, whole)
+
+    @pytest.mark.parametrize("status", [401, 403])
+    def test_credentials_that_google_refuses_are_told_with_what_to_set(
+        self, serve, folder, monkeypatch, status
+    ):
+        waits = []
+        store = serve("gs", folder)
+        store.server.refusal = status
+        monkeypatch.setattr(time, "sleep", waits.append)
+        sentence = (
+            r"without credentials \(.* does not have .*\): set GOOGLE_APPLICATION_CREDENTIALS"
+        )
+        for refuse in (look_up, list_shards):
+            with pytest.raises(UserError, match=sentence):
+                refuse(f"{store.url}/00000.tar")
+        assert [wait for wait in waits if wait >= 1] == []
 
     @pytest.mark.parametrize("kind", ["http", "s3"])
     def test_a_server_that_is_gone_is_asked_again_and_told_in_one_sentence(

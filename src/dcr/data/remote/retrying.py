@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
@@ -22,6 +23,7 @@ _LOGINS = {
 _ABSENT = (404, 410)
 _DENIED = (401, 403)
 _CHANGED = (412,)
+_FORBIDDEN = re.compile(r"Forbidden: \S+\n")  # gcsfs's, which carries no status
 _PASSING = (408, 425, 429)
 # Whose errors tell of a network; other errors are ours, or the disk's.
 _CLIENTS = frozenset(
@@ -82,7 +84,12 @@ def is_absent(exc: BaseException) -> bool:
 
 def is_denied(exc: BaseException) -> bool:
     """Tell whether an error says that this user may not see what is under the name."""
-    return _status(exc) in _DENIED or isinstance(exc, PermissionError) or _lacks_login(exc)
+    return (
+        _status(exc) in _DENIED
+        or isinstance(exc, PermissionError)
+        or _lacks_login(exc)
+        or any(isinstance(one, OSError) and _FORBIDDEN.match(str(one)) for one in _causes(exc))
+    )
 
 
 def lacking(protocol: str, library: object) -> str:

@@ -92,6 +92,8 @@ def _find(pattern: str, passed_over: Counter[str]) -> Iterator[tuple[str, str]]:
     try:
         tree = Tree(pattern, f"shards {pattern!r}")
         found = list(Search(tree, pattern, passed_over).tars())
+    except UserError:
+        raise
     except (OSError, ValueError) as exc:
         raise UserError(f"shards {pattern!r} cannot be listed: {exc}") from exc
     if tree.is_remote:
