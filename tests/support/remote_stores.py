@@ -1,5 +1,5 @@
-"""Stores on loopback: a web server with ranges, an S3 server, the hub's interface and Google's; and a
-wire that cuts.
+"""Stores on loopback: a web server with ranges, an S3 server, the interfaces of the hub and of
+Google; and a wire that cuts.
 """
 
 from __future__ import annotations

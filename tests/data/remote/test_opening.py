@@ -12,6 +12,7 @@ from dcr.data.remote import RemoteSettings, look_up, open_file, use_settings
 from dcr.data.remote.objects import RangeReader
 from dcr.data.shards import list_shards
 from dcr.errors import UserError
+from remote_stores import COMMIT
 
 
 @pytest.fixture
@@ -121,6 +122,20 @@ def test_a_server_that_stays_busy_is_told_as_such_and_with_no_word_of_missing_sh
         UserError, match=r"shards '.*' cannot be read, tried 2 times in a row .*503"
     ):
         list_shards(f"{store.url}/{{00000..00001}}.tar")
+
+
+@pytest.mark.parametrize(
+    ("revision", "num_listings"), [(f"@{COMMIT}", 1), ("", 6)], ids=["commit", "branch"]
+)
+def test_the_hub_lists_a_folder_once_where_a_commit_is_named(serve, folder, revision, num_listings):
+    """Of a branch it does so whenever it matters what is there: looked up, opened, fetched."""
+    store = serve("hf", folder)
+    urls = list_shards(f"{store.url}{revision}/{{00000..00001}}.tar")
+    for url in urls:
+        look_up(url)
+        content(url)
+    listed = [path for _, path, _ in store.server.requests if "/tree/" in path]
+    assert len(listed) == num_listings + (not revision)
 
 
 @pytest.mark.parametrize("kind", ["http", "s3", "gs", "hf"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ _CONTENT = (
     *("blob_id", "xet_hash"),
 )
 _TIMES = ("LastModified", "Last-Modified", "updated", "mtime", "modified", "created")
+_COMMIT = re.compile(r"hf://[^@]+@[0-9a-f]{40}/")
 _LONGEST = 32 << 20  # bytes of one request
 _SHORTEST = 16 << 10
 _NUM_WHOLE = 8  # requests of one length before a longer one is tried
@@ -43,6 +45,8 @@ class RemoteObject:
 def look_up(url: str) -> RemoteObject:
     """Ask the store for a file, whatever it said before.
 
+    The hub says it of a whole folder at a time; of a commit, which never changes, it is asked once.
+
     Raises:
         UserError: see `retrying`; or the store does not tell the file's size.
     """
@@ -50,7 +54,8 @@ def look_up(url: str) -> RemoteObject:
     fs, inner = retrying(lambda: _resolve(url), url)
 
     def ask() -> dict[str, Any]:
-        fs.invalidate_cache(inner)
+        if not _COMMIT.match(url):
+            fs.invalidate_cache(inner)
         found: dict[str, Any] = fs.info(inner)
         return found
 
