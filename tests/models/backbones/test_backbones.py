@@ -166,6 +166,14 @@ class TestInterface:
             quick.encode_image(pixels()), exact.encode_image(pixels()), atol=1e-3
         )
 
+    @pytest.mark.parametrize("family", ["open_clip", "clip", "siglip"])
+    def test_a_tokenizer_is_read_once_for_a_backbone_and_its_copies(self, sources, family):
+        """A copy of a vocabulary takes longer than the model's, and evaluation makes thirty."""
+        backbone = load_family(sources, family)
+        before = copy.deepcopy(backbone)
+        assert before.tokenizer is backbone.tokenizer is copy.deepcopy(backbone).tokenizer
+        assert torch.equal(before.tokenize(TEXTS), backbone.tokenize(TEXTS))
+
     def test_a_copy_of_a_backbone_is_independent(self, sources):
         backbone = load_family(sources, "open_clip")
         other = copy.deepcopy(backbone)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
-from functools import cached_property
+from functools import cache
 from typing import Any, ClassVar, Self
 
 import torch
@@ -30,7 +30,7 @@ class Backbone(ABC):
 
     Args:
         load_tokenizer: returns the tokenizer as its library builds it; called at the first use of
-            `tokenizer`.
+            `tokenizer`, once for a backbone and all its copies.
 
     Attributes:
         layout: of the family: the library whose folders and repositories hold it.
@@ -87,7 +87,8 @@ class Backbone(ABC):
         self.preprocessing = preprocessing
         self.embed_dim = embed_dim
         self.source = source
-        self._load_tokenizer = load_tokenizer
+        # Copies share what it returns, which nothing changes: copying one costs more than the model.
+        self._load_tokenizer = cache(load_tokenizer)
 
     def settings(self) -> dict[str, Any]:
         """Return, as plain values, what decides about the features beside the weights.
@@ -191,7 +192,7 @@ class Backbone(ABC):
     def vocab_size(self) -> int:
         """Number of tokens that the text tower has embeddings for."""
 
-    @cached_property
+    @property
     def tokenizer(self) -> Any:
         """The library's own tokenizer, read at first use: image features do without it."""
         try:
