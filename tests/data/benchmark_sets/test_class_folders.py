@@ -14,6 +14,7 @@ from PIL import Image
 
 from benchmark_folders import COLOURS, image_bytes, write_classification, write_retrieval
 from dcr.data.benchmark_sets import ClassificationSet, RetrievalSet, open_set, write_clip_benchmark
+from dcr.data.remote import RemoteSettings, use_settings
 from dcr.errors import UserError
 
 
@@ -135,6 +136,24 @@ def test_a_set_is_read_over_http(tmp_path):
         with pytest.raises(UserError, match=r"http://.*/test/1\.tar is missing"):
             open_set(there.folder)
         server.shutdown()
+
+
+@pytest.mark.parametrize("write", [write_classification, write_retrieval])
+def test_a_busy_server_is_asked_again_and_not_taken_for_one_that_lacks_files(
+    serve, tmp_path, remote_cache, write
+):
+    folder = write(tmp_path / "set")
+    store = serve("http", tmp_path)
+    paths = [f"/{path.relative_to(tmp_path).as_posix()}" for path in folder.rglob("*")]
+    store.server.busy = dict.fromkeys(paths, 5)
+    there = open_set(f"{store.url}/set")
+    assert there.fingerprint == open_set(folder).fingerprint
+    samples = zip(there.samples("test"), open_set(folder).samples("test"), strict=True)
+    assert all(one.content == other.content for one, other in samples)
+    store.wire.close()
+    use_settings(RemoteSettings(str(remote_cache), 10**9, 2, 0.0))
+    with pytest.raises(UserError, match="tried 2 times in a row"):
+        open_set(f"{store.url}/other")
 
 
 def test_a_url_without_a_set_is_named(tmp_path):

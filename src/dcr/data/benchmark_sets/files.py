@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO
 
+from dcr.data.remote import Tree, is_absent, open_file
 from dcr.errors import UserError
 
 if TYPE_CHECKING:
@@ -53,6 +54,9 @@ def split_lines(text: str, keep_blank: bool = False) -> list[str]:
 class Folder:
     """A folder, by a local path or any fsspec URL, whose files are named relative to it.
 
+    At a URL files are fetched into the cache of remote ones, and what fails is asked for again; see
+    `dcr.data.remote`.
+
     In all methods ``name`` is the path of a file or folder relative to this one, with slashes.
 
     Raises UserError where a file is missing or cannot be read.
@@ -62,11 +66,11 @@ class Folder:
     """
 
     def __init__(self, path: str) -> None:
-        import fsspec
-
         self.path = path.rstrip("/")
         try:
-            self._files, self._root = fsspec.url_to_fs(self.path)
+            self._tree = Tree(self.path)
+        except UserError:
+            raise
         except (ValueError, ImportError, OSError) as error:
             raise UserError(f"{path} cannot be opened: {error}") from error
 
@@ -110,18 +114,21 @@ class Folder:
 
     def has_file(self, name: str) -> bool:
         """Tell whether there is a file ``name``."""
-        return self._ask(self._files.isfile, name)
+        return self._ask(self._tree.is_file, name)
 
     def has_folder(self, name: str = "") -> bool:
         """Tell whether there is a folder ``name``, or this one by default.
 
         Over http no folder can be seen.
         """
-        return self._ask(self._files.isdir, name)
+        return self._ask(self._tree.is_folder, name)
 
     def _ask(self, question: Callable[[str], bool], name: str) -> bool:
         try:
-            return bool(question(f"{self._root}/{name}" if name else self._root))
+            root = self._tree.root
+            return question(f"{root}/{name}" if name else root)
+        except UserError:
+            raise
         except (OSError, ValueError) as error:
             raise UserError(f"{self.place(name)} cannot be reached: {error}") from error
 
@@ -129,8 +136,10 @@ class Folder:
     def open(self, name: str) -> Iterator[BinaryIO]:
         """Open the file ``name`` for reading bytes."""
         try:
-            file = self._files.open(f"{self._root}/{name}", "rb")
-        except FileNotFoundError as error:
+            file = open_file(self.place(name), whole=True)
+        except (UserError, FileNotFoundError) as error:
+            if not is_absent(error.__cause__ or error):
+                raise
             raise UserError(
                 f"{self.place(name)} is missing: a benchmark set of this layout needs it"
             ) from error

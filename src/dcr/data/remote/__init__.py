@@ -6,7 +6,7 @@ They are asked again where a connection breaks, and kept on disk as far as there
 from dcr.data.remote.folder import Folder, check_target
 from dcr.data.remote.objects import RemoteObject, look_up
 from dcr.data.remote.opening import look_up_now, open_file
-from dcr.data.remote.retrying import retrying
+from dcr.data.remote.retrying import is_absent, retrying
 from dcr.data.remote.settings import RemoteSettings, current_settings, use_settings
 from dcr.data.remote.tree import Tree, exists, has_marks
 from dcr.data.remote.urls import check_url, is_remote, redact
@@ -26,6 +26,7 @@ __all__ = [
     "current_settings",
     "exists",
     "has_marks",
+    "is_absent",
     "is_remote",
     "look_up",
     "look_up_now",

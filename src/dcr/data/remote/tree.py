@@ -39,7 +39,7 @@ class Tree:
         self._url = url
         self._name = name
         self.is_remote = is_remote(url)
-        self.fs, self.root = self._ask(lambda: fsspec.url_to_fs(url))
+        self.fs, self.root = self._ask(lambda: fsspec.url_to_fs(url), "opened")
 
     def kind(self, path: str) -> str | None:
         """Return fsspec's type of what is at a ``path``, None if nothing is."""
@@ -61,6 +61,14 @@ class Tree:
         def ask() -> bool:
             self.fs.info(path)
             return True
+
+        return self._ask(_or(ask, False, lambda exc: is_absent(exc) or is_denied(exc)))
+
+    def is_file(self, path: str) -> bool:
+        """Tell whether a file is at a ``path``; over http folders are files, too."""
+
+        def ask() -> bool:
+            return bool(self.fs.info(path)["type"] == "file")
 
         return self._ask(_or(ask, False, lambda exc: is_absent(exc) or is_denied(exc)))
 
@@ -108,8 +116,10 @@ class Tree:
             path: kind for folder in folders for path, kind in self.glob(folder, pattern).items()
         }
 
-    def _ask(self, request: Callable[[], T]) -> T:
-        return retrying(request, self._url, name=self._name) if self.is_remote else request()
+    def _ask(self, request: Callable[[], T], action: str = "read") -> T:
+        if not self.is_remote:
+            return request()
+        return retrying(request, self._url, name=self._name, action=action)
 
 
 def has_marks(path: str) -> bool:
