@@ -75,12 +75,11 @@ def run_all(
             for process in started:
                 process.terminate()
         time.sleep(POLL_SECONDS)
-    return next((code for code in map(exit_code, started) if code), 0)
+    return next((code for code in map(exit_code, [one.wait() for one in started]) if code), 0)
 
 
-def exit_code(process: subprocess.Popen[bytes]) -> int:
-    """Return an ended process's code as a shell does: 128 and the signal that killed it."""
-    code = process.wait()
+def exit_code(code: int) -> int:
+    """Return a process's code as a shell does: for what a signal has killed, 128 and its number."""
     return 128 - code if code < 0 else code
 
 

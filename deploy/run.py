@@ -32,7 +32,7 @@ from connections import First, Others, open_port
 from handshake import Meeting, read_key
 from hosts import Hosts, find_hosts, number
 from led import Recipe, Step, training, validation
-from processes import Command, Stop, kept_running, run_all, say
+from processes import Command, Stop, exit_code, kept_running, run_all, say
 from together import follow, lead
 
 SHARED_OUT = ("latents", "embedding")
@@ -108,12 +108,12 @@ def ask(part: str, recipe: Recipe, hosts: Hosts) -> Step:
     """Return what the recipe says of a part, which it allows on as many hosts and GPUs.
 
     Raises:
-        SystemExit: it does not; the sentence that says why has been printed.
+        SystemExit: it does not, and the sentence that says why has been printed; or SIGTERM came.
     """
     command = recipe.command("check-hosts", part, str(hosts.count), str(hosts.gpus))
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
     if done.returncode:
-        raise SystemExit(done.returncode)
+        raise SystemExit(exit_code(done.returncode))
     return Step(**json.loads(done.stdout.splitlines()[-1]))
 
 

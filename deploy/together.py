@@ -77,7 +77,7 @@ def _run_once(command: Command, others: Others, stop: Stop, needs_all: bool) -> 
             # What waits for a lost host would wait for half an hour.
             kill_group(process)
         time.sleep(POLL_SECONDS)
-    return exit_code(process)
+    return exit_code(process.wait())
 
 
 def follow(

@@ -105,6 +105,20 @@ class TestAList:
         assert ran == []
 
 
+def test_the_recipe_is_asked_what_a_step_is():
+    recipe = run.Recipe("smoke", str(PROJECT / "conf"), "validation.backend=ray")
+    assert run.ask("validation", recipe, Hosts()) == run.Step("validation", "ray")
+
+
+def test_a_job_that_is_ended_while_the_recipe_is_asked_has_the_code_for_again(monkeypatch):
+    """A scheduler sends SIGTERM to all processes of a job."""
+    asking = ["sh", "-c", "kill -TERM $$"]
+    monkeypatch.setattr(run.Recipe, "command", lambda *_: asking)
+    with pytest.raises(SystemExit) as ended:
+        run.ask("training", RECIPE, Hosts())
+    assert ended.value.code == 143
+
+
 @pytest.mark.parametrize("step", ["training", "latents,training"])
 def test_other_gpus_than_the_recipe_says_are_refused_before_anything_runs(step):
     done = run_py(step, "--env", "smoke", DCR_NUM_GPUS="2")

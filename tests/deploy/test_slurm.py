@@ -9,9 +9,8 @@ import pytest
 
 from needed import need
 from slurm_cluster import is_installed, slurm_cluster
-from two_host_recipe import ENV, assert_same, num_made
+from two_host_recipe import ENV, NUM_SHARDS, assert_same, num_made
 from two_hosts import can_be_had, two_hosts
-from waiting import wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -72,19 +71,21 @@ def test_a_recipe_is_queued_requeued_and_finished_with_the_same_bits(slurm, fini
     assert [*jobs] == ["validation", "latents", "training", "alignment", "embedding", "evaluation"]
 
     # A task of the array is put back into the queue without a warning, the other asked to end.
-    wait_for(lambda: num_made(slurm.project, "latents") >= 2)
-    slurm.command("scontrol", "requeue", f"{jobs['latents']}_1")
-    slurm.command("scancel", "--signal=TERM", f"{jobs['latents']}_0")
+    slurm.wait_for(lambda: num_made(slurm.project, "latents") >= 2)
+    with slurm.paused("--pipelines latents"):
+        assert num_made(slurm.project, "latents") < NUM_SHARDS
+        slurm.command("scontrol", "requeue", f"{jobs['latents']}_1")
+        slurm.command("scancel", "--signal=TERM", f"{jobs['latents']}_0")
 
     # Training is asked to end, saves, and puts itself back.
-    wait_for(lambda: checkpoints(slurm, "stage1") >= 1)
+    slurm.wait_for(lambda: checkpoints(slurm, "stage1") >= 1)
     slurm.command("scancel", "--signal=TERM", jobs["training"])
-    wait_for(lambda: slurm.job(jobs["training"])["Restarts"] == "1", seconds=120)
+    slurm.wait_for(lambda: slurm.job(jobs["training"])["Restarts"] == "1")
 
     for name, number in jobs.items():
         tasks = [f"{number}_{i}" for i in range(2)] if name in ("latents", "embedding") else []
         for job in tasks or [number]:
-            slurm.wait_until(job, "COMPLETED", seconds=900)
+            slurm.wait_until_completed(job)
     log = (slurm.project / f"dcr-training-{jobs['training']}.log").read_text()
     assert "stopped at step" in log
     assert "goes on from" in log
@@ -100,11 +101,11 @@ def test_a_recipe_is_queued_requeued_and_finished_with_the_same_bits(slurm, fini
 def test_a_training_gives_way_to_an_urgent_job_and_goes_on(untrained, finished):
     options = ["--nodes=2", "--cpus-per-task=1", "deploy/slurm/training.sh", "--env", ENV]
     job = untrained.submit(*options, DCR_PYTHON="python")
-    wait_for(lambda: checkpoints(untrained, "stage1") >= 1)
+    untrained.wait_for(lambda: checkpoints(untrained, "stage1") >= 1)
     urgent = ["--partition=urgent", "--nodes=2", "--exclusive", "--output=urgent.log"]
     other = untrained.submit(*urgent, "--wrap", "srun hostname")
-    untrained.wait_until(other, "COMPLETED")
-    assert untrained.wait_until(job, "COMPLETED")["Restarts"] == "1"
+    untrained.wait_until_completed(other)
+    assert untrained.wait_until_completed(job)["Restarts"] == "1"
     log = (untrained.project / f"dcr-training-{job}.log").read_text()
     assert "stopped at step" in log
     assert "goes on from" in log

@@ -11,7 +11,7 @@ import pytest
 from needed import need
 from two_host_recipe import ENV, ON_ONE_HOST, assert_same, num_made
 from two_hosts import can_be_had, two_hosts
-from waiting import wait_for
+from waiting import GUARD, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -59,15 +59,24 @@ class Step:
     def wait_for_files(self, count):
         wait_for(lambda: num_made(self.folder, self.name) >= count, *self.running)
 
-    def die(self, rank):
-        """Let a host die, and come back with the same command."""
+    def die(self, rank, notices=None):
+        """Let a host die, and come back with the same command.
+
+        Until the other host has noticed, in the words ``notices`` of its log, the cable is out: it
+        has nothing but the silence to notice it by. Without such words it goes on alone to its end.
+        """
         self.hosts[rank].die()
         self.running[rank].wait()
+        other = self.running[1 - rank]
+        if notices:
+            wait_for(lambda: notices in self.log(1 - rank), other)
+        else:
+            assert other.wait(GUARD) == 0, self.log(1 - rank)[-4000:]
         self.hosts[rank].boot()
         self.running[rank] = self.start(rank)
 
     def assert_ends_well(self):
-        codes = [process.wait(timeout=500) for process in self.running]
+        codes = [process.wait(GUARD) for process in self.running]
         assert codes == [0, 0], self.log(0)[-4000:] + self.log(1)[-4000:]
 
     def log(self, rank) -> str:
@@ -79,7 +88,7 @@ def test_validation_goes_on_when_a_host_of_its_cluster_dies(project, finished, h
     folder = project("02_intermediate", "03_primary", "08_reporting")
     step = Step(hosts, folder, "validation", f"validation.backend={backend}", DCR_NUM_WORKERS="1")
     step.wait_for_files(2)
-    step.die(1)
+    step.die(1, notices="host 1 is gone")
     step.assert_ends_well()
     assert_same(folder, finished, "validation")
 
@@ -97,13 +106,13 @@ def test_latents_of_a_host_that_dies_are_its_own_alone(project, finished, hosts,
     assert "process 1 of 2" in both
 
 
-@pytest.mark.parametrize("rank", [0, 1])
-def test_training_goes_on_when_a_host_dies(project, finished, hosts, rank):
+@pytest.mark.parametrize(("rank", "notices"), [(0, "host-a is gone"), (1, "host 1 is gone")])
+def test_training_goes_on_when_a_host_dies(project, finished, hosts, rank, notices):
     folder = project("06_models", "08_reporting")
     step = Step(hosts, folder, "training")
     stage2 = folder / "data/06_models/two/checkpoints/dcr"
     wait_for(lambda: list(stage2.glob("checkpoint-[3-9]")), *step.running)
-    step.die(rank)
+    step.die(rank, notices)
     step.assert_ends_well()
     assert "goes on from" in step.log(0)
     assert_same(folder, finished, "training")

@@ -6,22 +6,25 @@ import os
 import re
 import secrets
 import shutil
+import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from two_hosts import NAMES, Host
-from waiting import wait_for
+from waiting import GUARD, wait_for
 
+# Patient throughout, so that a loaded machine is not taken for a lost node; a requeued job waits
+# for cred_expire.
 TOOLS = ("slurmctld", "slurmd", "munged", "sbatch")
 _CONFIGURATION = """
 ClusterName=dcr
 SlurmctldHost={first}
 SlurmUser=root
 AuthType=auth/munge
-AuthInfo=socket={folder}/munge/socket,cred_expire=5
+AuthInfo=socket={folder}/munge/socket,cred_expire=20
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool-%n
 SlurmctldPidFile={folder}/slurmctld.pid
@@ -39,11 +42,20 @@ PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 ReturnToService=2
 KillWait=30
+MessageTimeout=100
+TCPTimeout=30
+BatchStartTimeout=600
+SlurmdTimeout=0
+UnkillableStepTimeout=600
 MinJobAge=86400
 NodeName={nodes} CPUs=2 State=UNKNOWN
-PartitionName=often Nodes={nodes} Default=YES PriorityTier=1 PreemptMode=REQUEUE GraceTime=120
+PartitionName=often Nodes={nodes} Default=YES PriorityTier=1 PreemptMode=REQUEUE GraceTime=3600
 PartitionName=urgent Nodes={nodes} PriorityTier=9 PreemptMode=OFF
 """
+
+_GOING_WELL = {"PENDING", "CONFIGURING", "RUNNING", "SUSPENDED", "COMPLETING", "COMPLETED"} | {
+    *("PREEMPTED", "REQUEUED", "REQUEUE_HOLD")
+}
 
 
 def is_installed() -> bool:
@@ -55,7 +67,7 @@ def is_installed() -> bool:
 class Slurm:
     """A running cluster; commands are given on its first host, in a project's folder."""
 
-    host: Host
+    hosts: tuple[Host, Host]
     folder: Path
     project: Path
 
@@ -63,10 +75,10 @@ class Slurm:
         """Run a command of Slurm, or a script that calls some, and return what it prints."""
         output = self.folder / f"out-{secrets.token_hex(4)}"
         conf = str(self.folder / "slurm.conf")
-        process = self.host.start(
+        process = self.hosts[0].start(
             *words, cwd=self.project, log=output, SLURM_CONF=conf, **variables
         )
-        assert process.wait(timeout=60) == 0, output.read_text()
+        assert process.wait(timeout=GUARD) == 0, output.read_text()
         return output.read_text()
 
     def submit(self, *words: str, **variables: str) -> str:
@@ -78,14 +90,41 @@ class Slurm:
         told = self.command("scontrol", "show", "job", "--oneliner", number)
         return dict(re.findall(r"(\w+)=(\S*)", told))
 
-    def wait_until(self, number: str, *states: str, seconds: float = 500) -> dict[str, str]:
-        """Wait until a job is in one of some states; return what Slurm tells of it then."""
-        end = time.monotonic() + seconds
-        while (job := self.job(number))["JobState"] not in states:
-            assert time.monotonic() < end, (job, self.logs())
-            assert job["JobState"] not in ("FAILED", "CANCELLED", "NODE_FAIL"), self.logs()
-            time.sleep(0.5)
-        return job
+    def wait_for(self, happened: Callable[[], object]) -> None:
+        """Wait until something has happened, for as long as no job has failed."""
+        end = time.monotonic() + GUARD
+        asked = time.monotonic()
+        while not happened():
+            time.sleep(0.02)
+            if time.monotonic() - asked > 1:
+                told = self.command("scontrol", "show", "job", "--oneliner")
+                states = {*re.findall(r"JobState=(\S+)", told)}
+                asked = time.monotonic()
+                assert states <= _GOING_WELL, (told, self.logs())
+                assert asked < end, (told, self.logs())
+
+    def wait_until_completed(self, number: str) -> dict[str, str]:
+        """Wait until a job has ended well; return what Slurm tells of it then."""
+        self.wait_for(lambda: self.job(number)["JobState"] == "COMPLETED")
+        return self.job(number)
+
+    @contextmanager
+    def paused(self, words: str) -> Iterator[None]:
+        """Hold processes while open, so that what is done to their jobs meets them in their work.
+
+        Args:
+            words: of their command line.
+        """
+        held = [pid for host in self.hosts for pid in host.processes() if words in _words(pid)]
+        assert held, f"no process runs {words}"
+        for pid in held:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in held:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
 
     def logs(self) -> str:
         """Return the jobs' logs."""
@@ -111,8 +150,8 @@ def slurm_cluster(hosts: tuple[Host, Host], folder: Path, project: Path) -> Iter
     for host in hosts:
         words = ["slurmd", "-D", "-N", host.name, "-f", str(conf)]
         host.start(*words, cwd=folder, log=log)
-    slurm = Slurm(hosts[0], folder, project)
-    wait_for(lambda: _is_up(slurm), seconds=60)
+    slurm = Slurm(hosts, folder, project)
+    wait_for(lambda: _is_up(slurm))
     yield slurm
 
 
@@ -129,7 +168,15 @@ def _start_munge(host: Host, folder: Path) -> None:
         f"--{option}={own / name}" for option, name in (files | {"seed-file": "seed"}).items()
     ]
     host.start("munged", "--foreground", "--force", *options, cwd=own, log=own / "said")
-    wait_for((own / "socket").exists, seconds=30)
+    wait_for((own / "socket").exists)
+
+
+def _words(pid: int) -> str:
+    """Return a process's command line, empty if it is gone."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+    except OSError:
+        return ""
 
 
 def _is_up(slurm: Slurm) -> bool:
