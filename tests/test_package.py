@@ -58,7 +58,7 @@ def expected(encoders):
 def same(path, encoders):
     found = torch.load(path, weights_only=True)
     pairs = zip(found, expected(encoders), strict=True)
-    return all(torch.allclose(*pair, rtol=0, atol=1e-5) for pair in pairs)
+    return all(torch.equal(*pair) for pair in pairs)
 
 
 def test_encoders_losses_and_metrics_need_the_bare_packages_alone(encoders, packages, tmp_path):

@@ -1,7 +1,11 @@
 """A run on several sources: drawn by weight, and told of each."""
 
+import json
 import math
+import random
+import signal
 from copy import deepcopy
+from itertools import chain, pairwise
 
 import numpy as np
 import pandas as pd
@@ -15,6 +19,7 @@ from dcr.latents.options import LatentOptions
 from dcr.models.diffusion import load_diffusion
 from dcr.training import jobs
 from dcr.training.batches import Batch
+from dcr.training.checkpoints import step_of
 from dcr.training.contrast import build_contrast
 from dcr.training.data import iterate_batches, split_sources
 from dcr.training.distributed.processes import alone
@@ -27,6 +32,7 @@ from dcr.training.stages import train_adapter, train_projector
 from dcr.training.views import view_augmentation
 from dcr.training.work import Data, Work
 from latent_world import manifest_of
+from training_cuts import in_processes, train_and_note
 from training_world import NUM_IMAGES, load_world, open_job, parameters, run_of, write_world
 
 WEIGHTS = {"few": 1.0, "many": 3.0}
@@ -184,3 +190,51 @@ def test_a_source_without_a_sample_is_told(folder, world):
         plan(folder, world[1], {"few": 1.0})
     with pytest.raises(UserError, match=r"source few of .* has no sample to train on"):
         split_sources(world[2], list(range(FEW, NUM_IMAGES)))
+
+
+def seen(notes):
+    """Return the keys of each step of stage 1, in the order of ranks, as it was last taken."""
+    last = {}
+    for path in sorted(notes):
+        attempt = {}
+        for line in path.read_text().splitlines():
+            run, step, rank, keys = json.loads(line)
+            if run == "stage1":
+                attempt.setdefault(step, {})[rank] = keys
+        last |= attempt
+    return [[by_rank[rank] for rank in sorted(by_rank)] for _, by_rank in sorted(last.items())]
+
+
+@pytest.mark.slow
+def test_ten_kills_and_other_numbers_of_processes_change_no_order(folder, tmp_path):
+    """A run that is killed at ten random steps and goes on as 1, 2, 1, ... processes.
+
+    Every process has batches of two: with two of them a step takes twice as far along the order.
+    """
+    steps = 60
+    sizes = {f"stage{stage}.train_batch_size": 2 for stage in (1, 2)}
+    sizes |= {"stage1.max_train_steps": steps, "stage2.max_train_steps": 1}
+
+    def train(count, name, notes, cut=None):
+        checkpoints = tmp_path / name / "checkpoints" / "stage1"
+        checkpoints.mkdir(parents=True, exist_ok=True)
+        newest = max(checkpoints.iterdir(), key=step_of, default="latest")
+        resume = {"checkpoints.resume_from": str(newest)}  # named: of another number of processes
+        cuts = (count, folder, tmp_path / name, None, cut, train_and_note)
+        return in_processes(*cuts, notes=tmp_path / notes, **sizes, **resume)
+
+    saved = sorted(random.Random(0).sample(range(2, steps, 2), 10))
+    for number, step in enumerate(saved):  # another checkpoint each, so that each attempt counts
+        codes = train(1 + number % 2, "cut", f"cut-{number:02d}", ("stage1", step + 1, "update"))
+        assert -signal.SIGKILL in codes
+    assert train(1, "cut", "cut-99") == [0]
+    assert train(1, "whole", "whole-00") == [0]
+
+    found, whole = seen(tmp_path.glob("cut-*")), seen(tmp_path.glob("whole-*"))
+    assert len(found) == len(whole) == steps
+    assert {len(ranks) for ranks in found} == {1, 2}
+    changes = [len(one) != len(next_one) for one, next_one in pairwise(found)]
+    assert sum(changes) == 10  # each attempt went on from the one before
+    went = list(chain.from_iterable(chain.from_iterable(found)))
+    order = list(chain.from_iterable(chain.from_iterable(whole)))
+    assert went[: len(order)] == order  # so no two ranks ever took the same place
