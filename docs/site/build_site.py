@@ -7,6 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from dcr.files import atomic_folder
 from parameters_page import parameters_page
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -69,24 +70,27 @@ def build(folder: Path) -> int:
     """Build the site anew, and return 0 if every link leads somewhere and nothing else is wrong.
 
     Args:
-        folder: of the site. A site that is there is replaced.
+        folder: of the site. A site that is there is replaced once the new one is whole; if anything
+            is wrong, it stays.
     """
     if folder.exists() and not (folder / "searchindex.js").exists():
         sys.exit(f"{folder} is there and holds no site: name a new folder")
     from sphinx.cmd.build import build_main
 
-    shutil.rmtree(folder, ignore_errors=True)
     with tempfile.TemporaryDirectory() as temporary:
         source = Path(temporary) / "source"
+        site = Path(temporary) / "site"
         lay_out(source)
         strict = ["--fail-on-warning", "--keep-going", "--nitpicky", "--quiet"]
         places = [
             "--conf-dir", str(Path(__file__).parent), "--doctree-dir", f"{temporary}/doctrees"
         ]  # fmt: skip
-        failed = build_main([*strict, *places, str(source), str(folder)])
-    if not failed:
-        shutil.copy(folder / "README.html", folder / "index.html")
-    return failed
+        if failed := build_main([*strict, *places, str(source), str(site)]):
+            return failed
+        shutil.copy(site / "README.html", site / "index.html")
+        with atomic_folder(folder) as whole:
+            shutil.copytree(site, whole, dirs_exist_ok=True)
+    return 0
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@ that opens it asks for its own files alone.
 """
 
 import re
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -11,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
+from build_site import CONTENTS
 from project import PROJECT
 
 LOADED = {"script": "src", "img": "src", "iframe": "src", "source": "src", "link": "href"}
@@ -95,13 +97,35 @@ def test_styles_load_nothing_from_elsewhere(site):
             assert address.startswith("data:") or (path.parent / address).is_file(), address
 
 
-def test_a_link_to_nothing_and_a_place_that_is_none_stop_the_build(tmp_path):
-    (tmp_path / "README.md").write_text("# One\n\n[two](two.md) and [here](#three)\n")
-    strict = ("-m", "sphinx", "--fail-on-warning", "--quiet", "--builder", "dummy")
-    done = build(tmp_path / "out", *strict, "--conf-dir", PROJECT / "docs" / "site", tmp_path)
+@pytest.fixture
+def small(tmp_path):
+    """A project of one page besides those that the site's contents name, and its site's script."""
+    project = tmp_path / "project"
+    shutil.copytree(PROJECT / "docs" / "site", project / "docs" / "site")
+    for name in ("conf", "src", "notebooks"):
+        (project / name).symlink_to(PROJECT / name)
+    for section in CONTENTS.values():
+        for name in section:
+            (project / "docs" / f"{name}.md").write_text(f"# {name}\n")
+    (project / "docs" / "parameters.md").unlink()
+    (project / "README.md").write_text("# One\n")
+    return project
+
+
+def test_a_link_to_nothing_and_a_place_that_is_none_stop_the_build_and_leave_the_site(small):
+    script, site = small / "docs" / "site" / "build_site.py", small / "build"
+    assert build(site, script).returncode == 0
+    before = {path: path.read_bytes() for path in site.rglob("*.html")}
+    (small / "README.md").write_text("# Another\n\n[two](two.md) and [here](#three)\n")
+    done = build(site, script)
     assert done.returncode == 1
     assert "'two.md'" in done.stderr
     assert "'three'" in done.stderr
+    assert {path: path.read_bytes() for path in site.rglob("*.html")} == before
+    assert sorted(path.name for path in small.iterdir() if path.suffix == ".tmp") == []
+    (small / "README.md").write_text("# Another\n")
+    assert build(site, script).returncode == 0
+    assert "Another" in (site / "index.html").read_text(encoding="utf-8")
 
 
 def test_a_folder_of_other_things_is_not_replaced(tmp_path):
