@@ -11,5 +11,9 @@ class UserError(ValueError):
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of what a foreign exception says, at most 200 characters of it."""
-    return str(error).strip().partition("\n")[0][:200]
+    """Return the first line of what a foreign exception says, else its kind, for a sentence.
+
+    Its full stop is left out, and what goes beyond 300 characters.
+    """
+    told = str(error).strip() or type(error).__name__
+    return told.splitlines()[0].strip().removesuffix(".")[:300]

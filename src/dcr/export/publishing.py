@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dcr.data.sources import HubModel, parse_hub_model
-from dcr.errors import UserError
+from dcr.errors import UserError, first_line
 from dcr.faults import raised_in
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def _told(question: str) -> Iterator[None]:
             "this machine has no token of the hub: log in with `hf auth login`, or set HF_TOKEN"
         ) from exc
     except HFValidationError as exc:
-        raise UserError(f"the hub takes no such name: {_first_line(exc)}") from exc
+        raise UserError(f"the hub takes no such name: {first_line(exc)}") from exc
     except Exception as exc:
         refusal = next((one for one in _chain(exc) if isinstance(one, HfHubHTTPError)), None)
         if refusal is not None:
@@ -132,7 +132,7 @@ def _told(question: str) -> Iterator[None]:
         broken = next((one for one in _chain(exc) if _is_of_the_network(one)), None)
         if broken is None:
             raise
-        reason = _first_line(broken) or type(broken).__name__
+        reason = first_line(broken)
         if isinstance(broken, PermissionError) or _REFUSED.search(reason):
             raise UserError(f"{constants.ENDPOINT} refuses ({reason}): {question}") from exc
         raise UserError(
@@ -168,7 +168,3 @@ def _is_of_the_network(exc: BaseException) -> bool:
     is_told = isinstance(exc, OSError | RuntimeError) and getattr(exc, "errno", None) is None
     is_sending = is_told and raised_in(exc, ("huggingface_hub", "hf_xet"))
     return is_transport or is_sending or isinstance(exc, ConnectionError | TimeoutError)
-
-
-def _first_line(exc: BaseException) -> str:
-    return (str(exc).strip().splitlines() or [""])[0].removesuffix(".")

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from dcr.errors import UserError
+from dcr.extras import needs_extra
 
 SAMPLE_PER_CELL = 40  # vectors from which a cell's centre is learnt; faiss asks for 39
 _PROBES = 8  # cells that a query looks into
@@ -79,11 +79,6 @@ def faiss_version() -> str:
 
 
 def _import_faiss() -> Any:
-    try:
+    with needs_extra("likeness", "the index of pipeline likeness"):
         import faiss
-    except ImportError as exc:
-        raise UserError(
-            f"pipeline likeness needs the extra `likeness` for its index ({exc}): install it with"
-            " pip install 'dcr[likeness]'"
-        ) from exc
     return faiss

@@ -14,9 +14,9 @@ import torch
 from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from dcr.errors import UserError
+from dcr.errors import UserError, first_line
 from dcr.finite import require_finite
-from dcr.models.model_configs import check_numbers, first_line, load_tokenizer
+from dcr.models.model_configs import check_numbers, load_tokenizer
 from dcr.models.weights import find_weights, fit, read_weights
 
 PARTS = {

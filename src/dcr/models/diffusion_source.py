@@ -13,9 +13,9 @@ from typing import Any
 from diffusers.schedulers import KarrasDiffusionSchedulers
 from transformers import CLIPTextConfig
 
-from dcr.errors import UserError
+from dcr.errors import UserError, first_line
 from dcr.models.diffusion_parts import CLASSES, PARTS, WEIGHTS, DiffusionSource
-from dcr.models.model_configs import first_line, pick, read_json
+from dcr.models.model_configs import pick, read_json
 
 # The scheduler of EDM has no betas.
 _SCHEDULERS = {scheduler.name for scheduler in KarrasDiffusionSchedulers} - {"EDMEulerScheduler"}

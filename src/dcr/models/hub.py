@@ -16,7 +16,7 @@ from dcr.data.sources import (
     diffusion_models,
     parse_hub_model,
 )
-from dcr.errors import UserError
+from dcr.errors import UserError, first_line
 from dcr.models.backbones import check_backbone
 from dcr.models.backbones.families import find_family
 from dcr.models.diffusion_source import check_diffusion
@@ -151,10 +151,9 @@ def _fetch(model: HubModel, kind: Kind) -> tuple[Path, str]:
         folder = cached_folder(kind, model)
         if folder is not None:
             return folder, folder.name
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(
-            f"{model} cannot be downloaded ({reason}): check name, revision and network, or give a"
-            " local folder."
+            f"{model} cannot be downloaded ({first_line(error)}): check name, revision and network,"
+            " or give a local folder."
         ) from error
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dcr.errors import UserError
+from dcr.errors import UserError, first_line
 
 if TYPE_CHECKING:
     import torch
@@ -80,11 +80,6 @@ def read_json(path: Path) -> dict[str, Any]:
             " the model"
         )
     return content
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of the message of ``error``, or its kind's name, for a sentence."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def pick(config: Any, allowed: Collection[str], path: Path) -> dict[str, Any]:

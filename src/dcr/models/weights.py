@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 
-from dcr.errors import UserError
-from dcr.models.model_configs import first_line, read_json
+from dcr.errors import UserError, first_line
+from dcr.models.model_configs import read_json
 
 _INDEX = ".index.json"
 _WRAPPERS = ("state_dict", "model_state_dict", "module", "model")  # what trainers put a state into

@@ -19,6 +19,7 @@ from dcr.data.benchmark_sets.files import Folder
 from dcr.data.benchmark_sets.overrides import NO_OVERRIDES, Overrides
 from dcr.data.benchmark_sets.parts import Part, Sample, digest
 from dcr.errors import UserError, first_line
+from dcr.extras import needs_extra
 
 logger = logging.getLogger(__name__)
 
@@ -168,12 +169,8 @@ def _is_a_table(task: Any) -> bool:
 
 
 def _new_task(name: str) -> Any:
-    try:
+    with needs_extra("mieb", f"the task {name}"):
         import mteb
-    except ImportError as error:
-        raise UserError(
-            f"the task {name} is mteb's, which is not installed: pip install 'dcr[mieb]'"
-        ) from error
     try:
         return mteb.get_task(name)
     except KeyError as error:

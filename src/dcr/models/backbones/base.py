@@ -18,11 +18,10 @@ from torch import nn
 
 from dcr.data.hub_files import Kind, needed_files
 from dcr.data.transforms import Preprocessing
-from dcr.errors import UserError
+from dcr.errors import UserError, first_line
 from dcr.fingerprints import without_origin
 from dcr.models.backbones.blocks import Blocks
 from dcr.models.backbones.projection import Projection
-from dcr.models.model_configs import first_line
 
 
 class Backbone(ABC):

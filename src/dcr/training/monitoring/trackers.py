@@ -16,7 +16,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from dcr.errors import UserError
+from dcr.errors import first_line
+from dcr.extras import needs_extra
 
 PROJECT = "dcr"
 """What W&B and MLflow file a run under."""
@@ -42,7 +43,7 @@ def check_trackers(names: Sequence[str]) -> None:
             _log.warning(
                 "report_to: %s cannot start and will be left out of training: %s",
                 name,
-                _reason(exc),
+                first_line(exc),
             )
 
 
@@ -131,7 +132,7 @@ class Trackers:
             yield
         except Exception as exc:  # whatever its service, its files or its settings raise
             self._trackers.pop(name, None)
-            _log.warning("report_to: %s is left out from here on: %s", name, _reason(exc))
+            _log.warning("report_to: %s is left out from here on: %s", name, first_line(exc))
 
 
 def _show(name: str, tracker: Any, path: Path, step: int) -> None:
@@ -154,16 +155,9 @@ def _show(name: str, tracker: Any, path: Path, step: int) -> None:
 
 
 def _require(name: str) -> None:
-    if importlib.util.find_spec(name) is None:
-        raise UserError(
-            f"report_to names {name}, which is not installed: `pip install 'dcr[trackers]'`, or"
-            " take it off the list"
-        )
-
-
-def _reason(exc: Exception) -> str:
-    lines = str(exc).strip().splitlines()
-    return lines[0] if lines else type(exc).__name__
+    with needs_extra("trackers", "training.monitoring.report_to"):
+        if importlib.util.find_spec(name) is None:  # importing it would take seconds
+            raise ModuleNotFoundError(name=name)
 
 
 def open_tracker(name: str, folder: Path, run_name: str) -> Any:

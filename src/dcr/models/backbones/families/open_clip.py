@@ -19,7 +19,7 @@ from open_clip.transformer import ResidualAttentionBlock
 from torch import nn
 
 from dcr.data.transforms import Preprocessing, checked_preprocessing
-from dcr.errors import UserError
+from dcr.errors import UserError, first_line
 from dcr.models.backbones.attention import split_fused
 from dcr.models.backbones.base import Backbone
 from dcr.models.backbones.blocks import Blocks
@@ -32,7 +32,7 @@ from dcr.models.backbones.open_clip.source import (
 )
 from dcr.models.backbones.open_clip.tokenizer import build_tokenizer, count_tokens
 from dcr.models.backbones.projection import Projection
-from dcr.models.model_configs import check_numbers, first_line
+from dcr.models.model_configs import check_numbers
 from dcr.models.weights import fit, read_weights
 
 

@@ -11,8 +11,8 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.activations import ACT2FN
 
 from dcr.data.hub_files import WEIGHTS
-from dcr.errors import UserError
-from dcr.models.model_configs import check_numbers, first_line, pick, read_json
+from dcr.errors import UserError, first_line
+from dcr.models.model_configs import check_numbers, pick, read_json
 from dcr.models.weights import find_weights, fit, read_weights
 
 _TOP = ("projection_dim", "logit_scale_init_value", "initializer_factor")

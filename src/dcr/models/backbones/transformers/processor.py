@@ -12,8 +12,8 @@ from typing import Any
 from transformers import CLIPImageProcessor, SiglipImageProcessor
 
 from dcr.data.transforms import Preprocessing, checked_preprocessing
-from dcr.errors import UserError
-from dcr.models.model_configs import first_line, pick, read_json
+from dcr.errors import UserError, first_line
+from dcr.models.model_configs import pick, read_json
 
 _PROCESSORS = {"clip": CLIPImageProcessor, "siglip": SiglipImageProcessor}
 _RESAMPLE = {2: "bilinear", 3: "bicubic"}
