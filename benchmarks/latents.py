@@ -80,6 +80,8 @@ def write_images(folder: Path, count: int) -> tuple[str, pd.DataFrame, list[byte
     rows = [
         {
             "shard": "00000",
+            "source": "shards",
+            "caption": s.caption,
             "key": s.key,
             "offset": s.offset,
             "sha256": hashlib.sha256(s.image).hexdigest(),
@@ -93,7 +95,7 @@ def measure_encoding(
     diffusion: Diffusion, shard: str, manifest: pd.DataFrame, options: LatentOptions, repeats: int
 ):
     """Return seconds of the bare VAE and of the pipeline in every round, and the cache."""
-    plan = plan_latents(manifest, [shard], diffusion, options)
+    plan = plan_latents(manifest, [shard], diffusion, options, {"shards": 1.0})
     crops = load_crops(plan.tasks["00000"], options).crops.flatten(0, 1)
     encoder, folder = MomentsEncoder(diffusion.vae, options), Path(shard).parents[1] / "latents"
 

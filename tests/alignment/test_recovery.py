@@ -31,7 +31,7 @@ from dcr.training import jobs
 from dcr.training.job import open_job
 from dcr.training.model import merge_tower
 from diffusion_models import tiny_diffusion
-from latent_world import manifest_of
+from latent_world import WEIGHTS, manifest_of
 from training_world import parameters
 
 FRACTION = 0.15
@@ -87,9 +87,9 @@ def folder(tmp_path_factory):
     write_shard(folder / "shards", "00000", samples)
     shards = [str(folder / "shards" / "00000.tar")]
     crops = LatentOptions(image_size=32, scale=(0.9, 1.0), batch_size=64, dtype="float32")
-    plan_latents(manifest_of(shards), shards, tiny_diffusion(folder / "tokenizer"), crops).write(
-        folder / "latents"
-    )
+    plan_latents(
+        manifest_of(shards), shards, tiny_diffusion(folder / "tokenizer"), crops, WEIGHTS
+    ).write(folder / "latents")
     return folder
 
 

@@ -19,6 +19,7 @@ from dcr.latents import LatentCache, pick_rank, plan_latents
 from dcr.seeds import numpy_generator
 from latent_world import (
     OPTIONS,
+    WEIGHTS,
     Child,
     World,
     another_image,
@@ -71,7 +72,7 @@ def test_an_image_edited_in_place_is_noticed_and_only_its_shard_recomputed(world
         UserError,
         match=r"00001\.tar.* changed since validation; run `kedro run --pipelines validat",
     ):
-        plan_latents(manifest, world.shards, world.diffusion, OPTIONS).write(
+        plan_latents(manifest, world.shards, world.diffusion, OPTIONS, WEIGHTS).write(
             world.folder / "latents"
         )
     assert touched(before, files(world.folder / "latents")) == set()
@@ -84,7 +85,9 @@ def test_the_manifest_is_trusted_only_if_asked(world):
     manifest = world.manifest()
     world.write("00001", [another_image(), *world.images["00001"][1:]])
     trusting = replace(OPTIONS, check_images=False)
-    plan_latents(manifest, world.shards, world.diffusion, trusting).write(world.folder / "latents")
+    plan_latents(manifest, world.shards, world.diffusion, trusting, WEIGHTS).write(
+        world.folder / "latents"
+    )
 
 
 def test_adding_and_removing_an_image_changes_only_its_shard(world):
@@ -104,7 +107,9 @@ def test_a_rejected_sample_leaves_the_cache(world):
     world.cache()
     before = files(world.folder / "latents")
     manifest = world.manifest().drop(index=7)
-    plan_latents(manifest, world.shards, world.diffusion, OPTIONS).write(world.folder / "latents")
+    plan_latents(manifest, world.shards, world.diffusion, OPTIONS, WEIGHTS).write(
+        world.folder / "latents"
+    )
     cache = LatentCache(world.folder / "latents")
     assert [cache.key(i) for i in range(len(cache))] == list(manifest["key"])
     assert touched(before, files(world.folder / "latents")) == {"00001.tar"}
@@ -122,7 +127,9 @@ def test_a_changed_caption_is_stored_anew(world):
     before = files(world.folder / "latents")
     manifest = world.manifest()
     manifest.loc[0, "caption"] = "another"
-    plan_latents(manifest, world.shards, world.diffusion, OPTIONS).write(world.folder / "latents")
+    plan_latents(manifest, world.shards, world.diffusion, OPTIONS, WEIGHTS).write(
+        world.folder / "latents"
+    )
     assert touched(before, files(world.folder / "latents")) == {"00000.tar"}
 
 
@@ -235,12 +242,14 @@ def test_a_rank_beyond_the_last_is_refused(world):
 
 def test_an_empty_manifest_is_refused(world):
     with pytest.raises(UserError, match="no accepted sample"):
-        plan_latents(world.manifest().iloc[:0], world.shards, world.diffusion, OPTIONS)
+        plan_latents(world.manifest().iloc[:0], world.shards, world.diffusion, OPTIONS, WEIGHTS)
 
 
 def test_an_input_shard_that_is_gone_is_named(world):
     with pytest.raises(UserError, match="shard 00001 is in the manifest but not in the input"):
-        plan_latents(world.manifest(), [world.shards[0], world.shards[2]], world.diffusion, OPTIONS)
+        plan_latents(
+            world.manifest(), [world.shards[0], world.shards[2]], world.diffusion, OPTIONS, WEIGHTS
+        )
 
 
 def test_the_plan_is_logged_with_its_true_size(world, caplog):

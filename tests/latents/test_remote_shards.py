@@ -7,7 +7,7 @@ import pytest
 
 from dcr.errors import UserError
 from dcr.latents import open_latents, plan_latents
-from latent_world import OPTIONS, World, another_image, contents
+from latent_world import OPTIONS, WEIGHTS, World, another_image, contents
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def world(tmp_path):
 
 def plan(world, store, options=OPTIONS):
     urls = [f"{store.url}/{name}.tar" for name in sorted(world.images)]
-    return plan_latents(world.manifest(), urls, world.diffusion, options)
+    return plan_latents(world.manifest(), urls, world.diffusion, options, WEIGHTS)
 
 
 @pytest.mark.parametrize(("kind", "seed"), [("http", 3), ("s3", 4), ("hf", None)])

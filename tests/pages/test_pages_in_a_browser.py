@@ -23,7 +23,7 @@ from dcr.validation.judging import summarize
 from dcr.validation.measuring import measure_shard
 from dcr.validation.page import render_page as render_validation
 from measured import constant
-from validation_tables import LIMITS, POLICIES, judged
+from validation_tables import CAPTIONS, LIMITS, POLICIES, judged
 
 NAMES = ("report", "comparison", "validation", "synthesis", "sweep", "selection", "ledger")
 SEEN = (
@@ -58,16 +58,6 @@ def comparison(folder):
     return render_comparison(
         encoders, {name: figures[name] for name in ("radar", "p_against_d")} | {"set_bars": bars}
     )
-
-
-CAPTIONS = {
-    "missing": 0,
-    "several": 3,
-    "languages": {"en": 3, "und": 1},
-    "tokenizer": {
-        "name": "clip", "context_length": 77, "why_not": None, "counted": 4, "cut": 1,
-    },
-}  # fmt: skip
 
 
 def validation(folder):

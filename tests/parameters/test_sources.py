@@ -82,6 +82,18 @@ def test_plain_shards_are_one_source_with_the_recipes_suite(conf):
         ({"sources": []}, r"'sources': names no source: give one at least, or `shards`"),
         ({"sources": "cc3m"}, r"sources"),
         ({"sources": [CC3M | {"shards": []}]}, r"shards"),
+        (
+            {"sources": [CC3M, OWN | {"shards": []}]},
+            r"'sources\.1\.shards': must be a folder",
+        ),
+        (
+            {"sources": [CC3M, OWN | {"shards": ""}]},
+            r"'sources\.1\.shards': must be a folder",
+        ),
+        (
+            {"sources": [CC3M, OWN | {"shards": ["b"]}]},
+            r"'b' in both 'cc3m' and 'own': leave",
+        ),
     ],
 )
 def test_a_wrong_source_is_told_in_one_sentence(conf, values, message):
@@ -89,6 +101,24 @@ def test_a_wrong_source_is_told_in_one_sentence(conf, values, message):
         config(conf, **values).check_recipe()
     assert "mine/globals.yml" in str(told.value)
     assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "key"),
+    [
+        ({"shards": ""}, "shards"),
+        ({"shards": []}, "shards"),
+        ({"shards": ["a", ""]}, "shards"),
+        ({"shards": 5}, "shards"),
+        ({"shards": {"a": "b"}}, "shards"),
+        ({"shards": "a", "expectations": ""}, "expectations"),
+        ({"shards": "a", "expectations": 5}, "expectations"),
+        ({"shards": "a", "expectations": ["a"]}, "expectations"),
+    ],
+)
+def test_of_plain_shards_a_mistake_is_told_under_the_key_that_was_written(conf, values, key):
+    with pytest.raises(UserError, match=rf"globals\.yml: '{key}': "):
+        config(conf, **values).check_recipe()
 
 
 def test_both_shards_and_sources_are_refused(conf):

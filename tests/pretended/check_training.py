@@ -9,6 +9,7 @@ from dcr.training import jobs
 from dcr.training.distributed.processes import alone
 from dcr.training.stopping import Stopped
 from diffusion_models import tiny_diffusion
+from mixture_world import write_mixture
 from pretended_device import DEVICE, PretendedDevice
 from pretended_world import train, waits_of_step
 from training_world import fixed_projector, open_job, open_micro_step, write_latents, write_world
@@ -34,6 +35,11 @@ def world(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def mixture(tmp_path_factory):
+    return write_mixture(tmp_path_factory.mktemp("mixture"))
+
+
+@pytest.fixture(scope="module")
 def online(tmp_path_factory):
     folder = write_world(tmp_path_factory.mktemp("online"))
     write_latents(folder, tiny_diffusion(folder / "tokenizer"), mode="online")
@@ -49,11 +55,21 @@ def test_trains_to_the_cpus_bits(world, tmp_path, name):
 
 @pytest.mark.parametrize("name", ["stage1", "dcr"])
 def test_a_step_waits_hardly_ever(world, tmp_path, name):
+    shorter = train(world, tmp_path / "shorter", name, 1, pretend=True)  # makes what is made once
     pretended = train(world, tmp_path / "pretended", name, 2, pretend=True)
-    shorter = train(world, tmp_path / "shorter", name, 1, pretend=True)
     assert (pretended.waits - shorter.waits).total() <= WAITS_A_STEP, (
         pretended.waits - shorter.waits
     )
+
+
+@pytest.mark.parametrize("name", ["stage1", "dcr"])
+def test_several_sources_train_to_the_cpus_bits_and_wait_for_nothing_more(mixture, tmp_path, name):
+    plain = train(mixture, tmp_path / "cpu", name, 2, pretend=False)
+    shorter = train(mixture, tmp_path / "shorter", name, 1, pretend=True)
+    pretended = train(mixture, tmp_path / "pretended", name, 2, pretend=True)
+    assert pretended.equals(plain)
+    waits = pretended.waits - shorter.waits
+    assert waits.total() == WAITS_A_STEP - 1, waits  # there is one process
 
 
 @pytest.mark.parametrize("name", ["stage1", "dcr"])

@@ -22,6 +22,7 @@ from dcr.models.diffusion import Diffusion
 from diffusion_models import tiny_diffusion
 
 OPTIONS = LatentOptions(image_size=32, scale=(0.9, 1.0), batch_size=3, dtype="float32")
+WEIGHTS = {"shards": 1.0}
 
 
 @dataclass
@@ -74,7 +75,9 @@ class World:
 
     def plan(self, options: LatentOptions = OPTIONS, **changes) -> LatentPlan:
         """Plan the latents of the shards as they are now."""
-        return plan_latents(self.manifest(), self.shards, self.diffusion, options, **changes)
+        return plan_latents(
+            self.manifest(), self.shards, self.diffusion, options, WEIGHTS, **changes
+        )
 
     def cache(self, name: str = "latents", options: LatentOptions = OPTIONS) -> LatentCache:
         """Bring the cache of that name up to date and open it."""

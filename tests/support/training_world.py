@@ -75,7 +75,7 @@ def write_latents(folder: Path, diffusion: Diffusion, shard: str | None = None, 
     options = LatentOptions(
         **{"image_size": 32, "scale": (0.9, 1.0), "batch_size": 8, "dtype": "float32"} | changes
     )
-    plan_latents(manifest, [shard], diffusion, options).write(folder / "latents")
+    plan_latents(manifest, [shard], diffusion, options, {"shards": 1.0}).write(folder / "latents")
 
 
 def load_world(folder: Path):

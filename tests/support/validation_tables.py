@@ -39,6 +39,15 @@ LIMITS = Limits(
     max_seconds_per_megabyte=2.0,
     max_gigabytes=4.0,
 )
+CAPTIONS = {
+    "missing": 0,
+    "several": 3,
+    "languages": {"en": 3, "und": 1},
+    "tokenizer": {
+        "name": "clip", "context_length": 77, "why_not": None, "counted": 4, "cut": 1,
+    },
+}  # fmt: skip
+"""What the data card tells of captions, as pages take it."""
 POLICIES = dict.fromkeys(REASONS, "reject") | {
     "caption_missing": "warn",
     "greyscale": "warn",

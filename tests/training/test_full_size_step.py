@@ -57,9 +57,8 @@ def one_step(folder: Path) -> None:
         }
         for s in read_samples(str(shard))
     )
-    plan = plan_latents(
-        manifest, [str(shard)], diffusion, LatentOptions(224, (0.9, 1.0), 2, "float32")
-    )
+    options = LatentOptions(224, (0.9, 1.0), 2, "float32")
+    plan = plan_latents(manifest, [str(shard)], diffusion, options, {"shards": 1.0})
     plan.write(folder / "latents")
     p = parameters(
         **{

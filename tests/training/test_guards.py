@@ -6,8 +6,15 @@ import pytest
 import torch
 
 from dcr.errors import UserError
-from dcr.training.guards import IgnoredCondition, check_end, check_errors, count_skipped
-from training_world import open_job, write_world
+from dcr.training.guards import (
+    IgnoredCondition,
+    check_end,
+    check_errors,
+    check_sizes,
+    count_skipped,
+)
+from dcr.training.mixture import Source
+from training_world import open_job, parameters, run_of, write_world
 
 
 def test_a_loss_that_stays_at_log_b_plus_1_is_explained_once(caplog):
@@ -220,3 +227,30 @@ def test_a_finished_checkpoint_that_is_not_finite_is_no_result(world, tmp_path, 
     monkeypatch.undo()
     with pytest.raises(UserError, match="stage1: the last 1 of 2 steps"):
         jobs.train_projector(open_job(world, tmp_path, **{"stage1.max_train_steps": 2}))
+
+
+def sizes(batch_size, num_processes=1, **sources):
+    """Check sources of (samples, weight) against a batch."""
+    run = run_of(parameters(**{"stage1.train_batch_size": batch_size}), "stage1")
+    listed = [Source(range(count), name, weight) for name, (count, weight) in sources.items()]
+    check_sizes(run, num_processes, listed, batch_size)
+
+
+def test_a_batch_is_no_larger_than_the_data():
+    sizes(8, shards=(8, 1.0))
+    with pytest.raises(UserError, match="stage1: 7 samples to train on are fewer than train_batch"):
+        sizes(8, shards=(7, 1.0))
+
+
+@pytest.mark.parametrize(
+    ("size", "num_processes", "few", "drawn"),
+    [(16, 1, (11, 3.0), "12.0"), (16, 2, (23, 3.0), "24.0"), (10, 1, (4, 1.0), "5.0")],
+)
+def test_a_batch_draws_no_more_of_a_source_than_it_has(size, num_processes, few, drawn):
+    """Else its samples would be their own negatives, however many the other source has."""
+    count, weight = few
+    with pytest.raises(
+        UserError, match=rf"stage1: source few has {count} samples .*{drawn}.* by its weight"
+    ):
+        sizes(size, num_processes, few=few, many=(1000, 1.0))
+    sizes(size, num_processes, few=(count + 1, weight), many=(1000, 1.0))

@@ -12,16 +12,13 @@ import pandas as pd
 import pytest
 import torch
 
-from dcr.data.shards import read_samples, write_shard
 from dcr.errors import UserError
-from dcr.latents import open_latents, plan_latents
-from dcr.latents.options import LatentOptions
-from dcr.models.diffusion import load_diffusion
+from dcr.latents import open_latents
 from dcr.training import jobs
-from dcr.training.batches import Batch
+from dcr.training.batches import Batch, to_pixels
 from dcr.training.checkpoints import step_of
 from dcr.training.contrast import build_contrast
-from dcr.training.data import iterate_batches, split_sources
+from dcr.training.data import in_turn, iterate_batches, split_positions, split_sources
 from dcr.training.distributed.processes import alone
 from dcr.training.fingerprint import input_hashes
 from dcr.training.inputs import check_mixture
@@ -31,34 +28,14 @@ from dcr.training.source_columns import of_sources
 from dcr.training.stages import train_adapter, train_projector
 from dcr.training.views import view_augmentation
 from dcr.training.work import Data, Work
-from latent_world import manifest_of
+from mixture_world import FEW, WEIGHTS, plan_mixture, write_mixture
 from training_cuts import in_processes, train_and_note
 from training_world import NUM_IMAGES, load_world, open_job, parameters, run_of, write_world
-
-WEIGHTS = {"few": 1.0, "many": 3.0}
-FEW = 10
-
-
-def plan(folder, diffusion, weights=WEIGHTS, **changes):
-    shards = [str(folder / "shards" / f"{name}.tar") for name in ("few", "many")]
-    manifest = manifest_of(shards)
-    manifest["source"] = manifest["shard"]
-    options = LatentOptions(
-        **{"image_size": 32, "scale": (0.9, 1.0), "batch_size": 8, "dtype": "float32"} | changes
-    )
-    return plan_latents(manifest, shards, diffusion, options, weights=weights)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A world whose images are of two sources."""
-    folder = write_world(tmp_path_factory.mktemp("world"))
-    samples = list(read_samples(str(folder / "shards" / "00000.tar")))
-    (folder / "shards" / "00000.tar").unlink()
-    write_shard(folder / "shards", "few", samples[:FEW])
-    write_shard(folder / "shards", "many", samples[FEW:])
-    plan(folder, load_diffusion(str(folder / "diffusion"))).write(folder / "latents")
-    return folder
+    return write_mixture(tmp_path_factory.mktemp("world"))
 
 
 @pytest.fixture(scope="module")
@@ -66,9 +43,9 @@ def world(folder):
     return load_world(folder)
 
 
-def open_data(world):
+def open_data(world, **changes):
     backbone, diffusion, latents = world
-    p = parameters()
+    p = parameters(**changes)
     augmentation = view_augmentation(p, backbone.preprocessing)
     return Data.open(latents, diffusion, augmentation, p.held_out, seed=0)
 
@@ -80,14 +57,32 @@ def work(data, name, **changes):
 
 @pytest.mark.parametrize("mode", ["cache", "online"])
 def test_latents_know_the_source_of_each_sample(folder, world, tmp_path, mode):
-    plan(folder, world[1], mode=mode).write(tmp_path)
+    plan_mixture(folder, world[1], mode=mode).write(tmp_path)
     latents = open_latents(tmp_path)
     assert latents.weights == WEIGHTS
     names = [latents.source(position) for position in range(len(latents))]
     assert names == ["few"] * FEW + ["many"] * (NUM_IMAGES - FEW)
 
 
-def test_the_held_out_images_are_of_all_sources_in_turn(world):
+def test_sources_take_turns_each_in_its_own_order(world):
+    assert in_turn(world[2], [0, 3, 5, 8, 10, 12]) == [0, 10, 3, 12, 5, 8]
+    assert in_turn(world[2], [12, 3, 10]) == [3, 12, 10]
+    assert in_turn(world[2], [8, 3, 5]) == [8, 3, 5]  # of one source
+
+
+def test_held_out_images_are_measured_with_sources_taking_turns(world):
+    """So a measurement on few of them is one of the mixture, not of what lies first."""
+    _, _, latents = world
+    many = {"held_out.fraction": 0.6, "held_out.num_samples": NUM_IMAGES}
+    _, others = split_positions(latents, 0.6)
+    turns = in_turn(latents, others)
+    assert turns != others
+    shown = open_data(world, **many).held_out.first_images(len(others))
+    expected = [latents[position]["crop"] for position in turns]
+    assert (to_pixels(torch.from_numpy(np.stack(expected)), shown.device) == shown).all()
+
+
+def test_the_sources_to_train_on_hold_their_own_samples(world):
     data = open_data(world)
     assert [source.name for source in data.sources] == ["few", "many"]
     _, _, latents = world
@@ -169,7 +164,7 @@ def test_one_source_adds_nothing_to_a_log(world, tmp_path):
 
 def test_weights_and_what_they_are_of_are_part_of_what_a_run_depends_on(folder, world, tmp_path):
     backbone, diffusion, latents = world
-    plan(folder, diffusion, {"few": 2.0, "many": 3.0}).write(tmp_path)
+    plan_mixture(folder, diffusion, {"few": 2.0, "many": 3.0}).write(tmp_path)
     other = input_hashes(open_latents(tmp_path), backbone, diffusion)
     own = input_hashes(latents, backbone, diffusion)
     assert {name for name in own if own[name] != other[name]} == {"mixture"}
@@ -185,9 +180,9 @@ def test_latents_of_other_weights_are_refused(world):
 
 def test_a_source_without_a_sample_is_told(folder, world):
     with pytest.raises(UserError, match="source none: no sample of it was accepted"):
-        plan(folder, world[1], WEIGHTS | {"none": 1.0})
+        plan_mixture(folder, world[1], WEIGHTS | {"none": 1.0})
     with pytest.raises(UserError, match="source many: is in the manifest and no longer"):
-        plan(folder, world[1], {"few": 1.0})
+        plan_mixture(folder, world[1], {"few": 1.0})
     with pytest.raises(UserError, match=r"source few of .* has no sample to train on"):
         split_sources(world[2], list(range(FEW, NUM_IMAGES)))
 
@@ -238,3 +233,22 @@ def test_ten_kills_and_other_numbers_of_processes_change_no_order(folder, tmp_pa
     went = list(chain.from_iterable(chain.from_iterable(found)))
     order = list(chain.from_iterable(chain.from_iterable(whole)))
     assert went[: len(order)] == order  # so no two ranks ever took the same place
+
+
+@pytest.mark.parametrize(
+    ("weights", "sentence"),
+    [
+        (
+            {"few": 1.0, "many": 1.0, "new": 1.0},
+            r"source new: .*came into .* since; run `kedro run",
+        ),
+        ({"few": 1.0, "another": 1.0}, "source many: is in the manifest and no longer in the rec"),
+        ({"shards": 1.0}, "source few: is in the manifest and no longer in the recipe; run `k"),
+    ],
+    ids=["one came", "one was renamed", "plain shards"],
+)
+def test_sources_that_changed_since_validation_are_validated_again(
+    folder, world, weights, sentence
+):
+    with pytest.raises(UserError, match=sentence):
+        plan_mixture(folder, world[1], weights)

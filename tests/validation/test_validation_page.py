@@ -10,7 +10,7 @@ from dcr.validation.judging import summarize
 from dcr.validation.measuring import measure_shard
 from dcr.validation.page import render_page
 from dcr.validation.reasons import REASONS
-from validation_tables import LIMITS, POLICIES, judged
+from validation_tables import CAPTIONS, LIMITS, POLICIES, judged
 
 EXPECTATIONS = {
     "results": [
@@ -26,15 +26,6 @@ EXPECTATIONS = {
         }
     ],
 }
-
-CAPTIONS = {
-    "missing": 0,
-    "several": 3,
-    "languages": {"en": 3, "und": 1},
-    "tokenizer": {
-        "name": "clip", "context_length": 77, "why_not": None, "counted": 4, "cut": 1,
-    },
-}  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from dcr.errors import UserError
 from dcr.fingerprints import json_hash
 from dcr.latents.encoding import from_stored
 from dcr.latents.format import DamagedShardError, ShardRecord, check_bytes, read_index, read_record
-from dcr.latents.plan_file import Sources, read_plan, sources_of_shards
+from dcr.latents.plan_file import OfSources, read_plan, sources_of_shards
 from dcr.progress import show_progress
 
 _REPAIRS = {
@@ -33,7 +33,7 @@ _checked: set[tuple[str | int, ...]] = set()
 _MAX_OPEN = 128
 
 
-class LatentCache(Sequence[dict[str, Any]]):
+class LatentCache(OfSources, Sequence[dict[str, Any]]):
     """Random access to the samples of latent shards, read by position.
 
     Only an index is kept in memory, about 0.1 kB a sample. Samples are ordered by shard name, then
@@ -56,7 +56,7 @@ class LatentCache(Sequence[dict[str, Any]]):
         plan = read_plan(folder, pipeline)
         self._pipeline = pipeline
         self.settings: dict[str, Any] = plan["settings"]
-        self.sources: Sources = plan["sources"]
+        self.sources = plan["sources"]
         self._source_of = sources_of_shards(self.sources)
         self.shards = [self.folder / f"{name}.tar" for name in sorted(plan["shards"])]
         try:
@@ -133,11 +133,6 @@ class LatentCache(Sequence[dict[str, Any]]):
         """Return the key of the sample at ``position``."""
         key: bytes = self._find(position)[1]["key"]
         return key.decode("utf-8", "surrogateescape")
-
-    @property
-    def weights(self) -> dict[str, float]:
-        """The sources that the samples are of, by name, and how often each is drawn from."""
-        return {name: source["weight"] for name, source in sorted(self.sources.items())}
 
     def source(self, position: int) -> str:
         """Return the name of the source of the sample at ``position``."""

@@ -14,7 +14,7 @@ from dcr.fingerprints import json_hash
 from dcr.latents.cache import LatentCache
 from dcr.latents.cropping import CropTask, load_crops
 from dcr.latents.options import LatentOptions
-from dcr.latents.plan_file import Sources, read_plan, sources_of_shards, write_plan
+from dcr.latents.plan_file import OfSources, Sources, read_plan, sources_of_shards, write_plan
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,7 +63,7 @@ def write_online(
     write_plan(folder, "online", settings | listed, shards, sources)
 
 
-class OnlineLatents(Sequence[dict[str, Any]]):
+class OnlineLatents(OfSources, Sequence[dict[str, Any]]):
     """Random access to samples whose crops are cut on demand, their moments left to training.
 
     Args:
@@ -83,7 +83,7 @@ class OnlineLatents(Sequence[dict[str, Any]]):
         self.folder = Path(folder)
         plan = read_plan(folder)
         self.settings: dict[str, Any] = plan["settings"]
-        self.sources: Sources = plan["sources"]
+        self.sources = plan["sources"]
         self._source_of = sources_of_shards(self.sources)
         try:
             if sha256_file(self.folder / SAMPLES_NAME) != self.settings["samples"]:
@@ -140,11 +140,6 @@ class OnlineLatents(Sequence[dict[str, Any]]):
         """Return the key of the sample at ``position``."""
         key: str = self._samples["key"][position]
         return key
-
-    @property
-    def weights(self) -> dict[str, float]:
-        """The sources that the samples are of, by name, and how often each is drawn from."""
-        return {name: source["weight"] for name, source in sorted(self.sources.items())}
 
     def source(self, position: int) -> str:
         """Return the name of the source of the sample at ``position``."""

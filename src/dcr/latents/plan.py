@@ -42,9 +42,9 @@ def plan_latents(
     shards: list[str],
     diffusion: Diffusion,
     options: LatentOptions,
+    weights: Mapping[str, float],
     rank: int = 0,
     num_ranks: int = 1,
-    weights: Mapping[str, float] | None = None,
 ) -> LatentPlan:
     """Return what is to be encoded; nothing is read or computed yet but the VAE's hash.
 
@@ -54,10 +54,9 @@ def plan_latents(
         shards: paths or URLs of the input shards; a latent shard is named like its input.
         diffusion: whose VAE is to encode.
         options: how samples become crops and moments.
+        weights: of each source, by name, > 0.
         rank, num_ranks: this process's share of the shards: every num_ranks-th, from the rank-th
             on.
-
-        weights: of each source, by name, > 0; None for 1 each.
 
     Raises:
         UserError: the manifest is empty, names a shard that is not there, or has no sample of a

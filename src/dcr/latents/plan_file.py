@@ -14,6 +14,21 @@ Sources = dict[str, dict[str, Any]]
 """By source its ``weight``, and ``shards``, a list of their names."""
 
 
+class OfSources:
+    """What reads a folder of latents knows the sources that its samples are of.
+
+    Attributes:
+        sources: as `read_plan` returns them.
+    """
+
+    sources: Sources
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """The sources that the samples are of, by name, and how often each is drawn from."""
+        return {name: source["weight"] for name, source in sorted(self.sources.items())}
+
+
 def read_plan(folder: str | Path, pipeline: str = "latents") -> dict[str, Any]:
     """Return what the folder is to hold: ``mode``, ``settings``, ``shards``, ``sources``.
 

@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def plan_sources(samples: pd.DataFrame, weights: Mapping[str, float] | None) -> Sources:
+def plan_sources(samples: pd.DataFrame, weights: Mapping[str, float]) -> Sources:
     """Return the sources of the accepted samples.
 
     Args:
         samples: columns ``shard`` and ``source``.
-        weights: of each source, by name; None for 1 each.
+        weights: of each source, by name.
 
     Raises:
         UserError: a source has no sample, or is none of the recipe's.
@@ -28,17 +28,16 @@ def plan_sources(samples: pd.DataFrame, weights: Mapping[str, float] | None) -> 
             "the manifest is of an earlier version; run `kedro run --pipelines validation`"
         )
     of_shards = samples.groupby("shard")["source"].first()
-    weights = dict.fromkeys(of_shards, 1.0) if weights is None else weights
-    if strange := sorted(weights.keys() ^ set(of_shards)):
-        is_empty = strange[0] in weights
+    if strange := sorted(set(of_shards) - weights.keys()):
         raise UserError(
-            f"source {strange[0]}: "
-            + (
-                "no sample of it was accepted; see validation.html, or leave it out of `sources`"
-                if is_empty
-                else "is in the manifest and no longer in the recipe; run `kedro run --pipelines"
-                " validation`"
-            )
+            f"source {strange[0]}: is in the manifest and no longer in the recipe; run `kedro run"
+            " --pipelines validation`"
+        )
+    if empty := sorted(weights.keys() - set(of_shards)):
+        raise UserError(
+            f"source {empty[0]}: no sample of it was accepted, see validation.html, or it came into"
+            " the recipe since; run `kedro run --pipelines validation`, or leave it out of"
+            " `sources`"
         )
     return {
         name: {"weight": weight, "shards": sorted(of_shards.index[of_shards == name])}

@@ -9,7 +9,7 @@ from pydantic import Field, field_validator
 
 from dcr.data.remote import check_url
 from dcr.parameters.section import Checked, Section, build
-from dcr.parameters.sources import Source, check_names
+from dcr.parameters.sources import Source, check_apart, check_patterns
 
 _PLAIN = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,62}[A-Za-z0-9_-])?")
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
@@ -28,6 +28,11 @@ class RecipeParameters(Section):
     def weights(self) -> dict[str, float]:
         """How often each source is drawn from, by name."""
         return {source.name: source.weight for source in self.sources}
+
+    @property
+    def patterns(self) -> dict[str, list[str]]:
+        """The shards of each source as the recipe writes them, by name."""
+        return {source.name: source.patterns for source in self.sources}
 
     def record_of_backbone(self, models: dict[str, Any]) -> dict[str, Any]:
         """Return what was found of the backbone; a record of another one says nothing of this one.
@@ -90,15 +95,13 @@ class RecipeGlobals(Checked):
 
     @field_validator("sources")
     @classmethod
-    def _have_names_of_their_own(cls, sources: list[Source]) -> list[Source]:
-        return check_names(sources)
+    def _are_apart(cls, sources: list[Source]) -> list[Source]:
+        return check_apart(sources)
 
     @field_validator("shards")
     @classmethod
     def _is_one_pattern_or_several(cls, shards: Any) -> Any:
-        several = shards if isinstance(shards, list) else [shards]
-        if not several or not all(isinstance(pattern, str) and pattern for pattern in several):
-            raise ValueError("must be a folder, a pattern or a list of these")
+        check_patterns(shards)
         return shards
 
 

@@ -171,7 +171,9 @@ def make_batch(
         negatives=_draw_negatives(len(mean), draws, batches) if batches.negatives_count else None,
         signal_seed=derive_seed(seed, "signal", step),
         source_names=collated.get("source_names"),
-        sources=None if "sources" not in collated else collated["sources"].to(device),
+        sources=collated["sources"].to(device, non_blocking=True)
+        if "sources" in collated
+        else None,
     )
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from dcr.errors import UserError
 
 if TYPE_CHECKING:
+    from dcr.training.mixture import Source
     from dcr.training.runs import Run
 
 _PATIENCE = 100  # steps: a loss passes log(B + 1) for a moment without meaning anything
@@ -113,23 +114,37 @@ class IgnoredCondition:
             )
 
 
-def check_sizes(run: Run, num_processes: int, num_samples: int, columns: int) -> None:
+def check_sizes(run: Run, num_processes: int, sources: Sequence[Source], columns: int) -> None:
     """Refuse a batch that is larger than the data, and more negatives than there are.
+
+    Of several sources each must have the samples that a batch draws of it on average: with fewer,
+    a sample would be its own negative in batch after batch.
 
     Args:
         run: gives batch size and number of negatives.
         num_processes: that train together, each on a batch of its own.
-        num_samples: to train on.
+        sources: of the samples to train on.
         columns: images that a row is contrasted with, its own among them.
 
     Raises:
         UserError: naming both numbers.
     """
     size = run.stage.train_batch_size
-    if num_samples < size * num_processes:
+    in_all = sum(source.weight for source in sources)
+    for source in sources:
+        count = len(source.positions)
+        drawn = size * num_processes * source.weight / in_all
+        if count >= drawn:
+            continue
+        if len(sources) == 1:
+            raise UserError(
+                f"{run.name}: {count} samples to train on are fewer than train_batch_size"
+                f" {size} on {num_processes} process(es); lower it or bring more data"
+            )
         raise UserError(
-            f"{run.name}: {num_samples} samples to train on are fewer than train_batch_size"
-            f" {size} on {num_processes} process(es); lower it or bring more data"
+            f"{run.name}: source {source.name} has {count} samples to train on, fewer than the"
+            f" {drawn:.1f} that train_batch_size {size} on {num_processes} process(es) draws of it"
+            " by its weight; lower one of them or bring more of its data"
         )
     count = run.parameters.batches.negatives_count
     if run.objective == "dcr" and count >= columns:

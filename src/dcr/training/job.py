@@ -157,8 +157,9 @@ def open_job(
 
     Raises:
         UserError: checkpoints.resume_from is a path that is no checkpoint of this recipe,
-            checkpoints.sync cannot be written to, or a phase has numbers that do not go together,
-            which it would tell after hours of those before it.
+            checkpoints.sync is no URL or path of a folder that takes files (the store is not asked:
+            what it refuses later ends no training), or a phase has numbers that do not go
+            together, which it would tell after hours of those before it.
     """
     for run in all_runs(parameters).values():
         build_contrast(run)

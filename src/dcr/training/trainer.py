@@ -49,7 +49,7 @@ class Trainer:
             outside, so that what a person sees is no part of what a checkpoint depends on.
 
     Raises:
-        UserError: there are fewer samples than one step needs.
+        UserError: there are fewer samples, or of a source, than one step needs.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Trainer:
         self.processes = micro_step.processes
         self._step_samples = run.stage.train_batch_size * self.processes.count
         columns = self._step_samples if micro_step.contrast.gathers else run.stage.train_batch_size
-        check_sizes(run, self.processes.count, sum(len(s.positions) for s in sources), columns)
+        check_sizes(run, self.processes.count, sources, columns)
         self.micro_step = micro_step
         self.model = micro_step.model
         self.scaler = micro_step.precision.scaler

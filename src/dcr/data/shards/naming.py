@@ -39,7 +39,7 @@ def sources_of(shards: list[str], sources: Mapping[str, str | list[str]]) -> dic
         sources: by name, the shards as a recipe writes them.
 
     Raises:
-        UserError: a shard is of two sources.
+        UserError: a shard is of two sources, which one list of all names once.
     """
     names = name_shards(shards)
     if len(sources) == 1:

@@ -42,7 +42,7 @@ def encode_latents(
 
     options = parameters.options(backbone.image_size)
     ranks = pick_rank(parameters.rank, parameters.num_ranks)
-    return plan_latents(manifest, shards, diffusion, options, *ranks, recipe.weights)
+    return plan_latents(manifest, shards, diffusion, options, recipe.weights, *ranks)
 
 
 def verify_latents(

@@ -59,22 +59,31 @@ def open_tokenizer(
 
 
 def measure_samples(
-    parameters: ValidationParameters, shards: list[str], counting: Counting, tokenizer: Path
+    parameters: ValidationParameters,
+    recipe: RecipeParameters,
+    shards: list[str],
+    counting: Counting,
+    tokenizer: Path,
 ) -> TablePlan:
     """Decode and measure every sample, shard by shard; unchanged shards are not read again.
 
     Args:
         parameters: limits that an image is held to, and how the work is spread.
+        recipe: names the sources.
         shards: paths or URLs of the tars.
         counting: of the captions' tokens.
         tokenizer: folder with the ``tokenizer.json`` that counts them, if one does.
+
+    Raises:
+        UserError: a shard is of two sources.
     """
-    from dcr.data.shards import CaptionNames, name_shards
+    from dcr.data.shards import CaptionNames, name_shards, sources_of
     from dcr.validation.measuring import plan_measuring
     from dcr.validation.rows import Limits
     from dcr.validation.tokens import TOKENIZER_FILE
     from dcr.validation.workers import Workers
 
+    sources_of(shards, recipe.patterns)  # told before hours of measuring
     limits = Limits(
         min_image_size=parameters.min_image_size,
         max_aspect_ratio=parameters.max_aspect_ratio,
@@ -154,7 +163,7 @@ def judge_samples(
     evaluation = EvaluationImages.of_table(evaluation_images, parameters.evaluation_image_distance)
     terms = Terms.of(likeness.limits(), recipe.backbone, evaluation_images)
     found = Likenesses(likenesses, samples, terms)
-    sources = sources_of(shards, {source.name: source.shards for source in recipe.sources})
+    sources = sources_of(shards, recipe.patterns)
     return plan_judging(samples, evaluation, distance, parameters.policies, found, sources)
 
 

@@ -34,7 +34,7 @@ def create_pipeline() -> Pipeline:
             ),
             Node(
                 measure_samples,
-                inputs=["params:validation", "shards", "counting", "tokenizer"],
+                inputs=["params:validation", "params:recipe", "shards", "counting", "tokenizer"],
                 outputs="samples",
                 name="measure_samples",
             ),

@@ -126,11 +126,10 @@ def write_data_card(
     from dcr.validation.data_card_text import render_data_card
 
     limits = parameters.model_dump(mode="json", include=_LIMITS) | likeness.limits().asked()
-    sources = {source.name: source.patterns for source in recipe.sources}
     declared = Declared(
         recipe.name,
         recipe.data_licence,
-        sources,
+        recipe.patterns,
         recipe.weights,
         limits,
         parameters.policies,
