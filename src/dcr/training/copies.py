@@ -45,7 +45,8 @@ class Copies:
         self.total_limit = total_limit
         self._pool: ThreadPoolExecutor | None = None
         self._waiting: tuple[Future[None], Path] | None = None
-        self._lacking: Path | None = None  # the newest checkpoint, while it has no copy
+        self._newest: Path | None = None  # that was to be copied
+        self._copied: Path | None = None  # the last that was; the copying thread alone sets it
 
     def send(self, checkpoint: Path) -> None:
         """Begin to copy a whole checkpoint, and return.
@@ -55,7 +56,7 @@ class Copies:
         """
         if self._waiting is not None and self._waiting[0].cancel():
             shutil.rmtree(self._waiting[1], ignore_errors=True)
-        self._lacking = checkpoint
+        self._newest = checkpoint
         snapshot = temporary_path(checkpoint.parent, _SENDING)
         try:
             _link(checkpoint, snapshot)
@@ -73,16 +74,17 @@ class Copies:
         If the newest checkpoint has no copy then, it is tried once more, and told.
         """
         self.wait()
-        if self._lacking is None:
+        if self._newest is None or self._newest == self._copied:
             return
-        self.send(self._lacking)
+        self.send(self._newest)
         self.wait()
-        if self._lacking is not None:
+        if self._newest != self._copied:
             _log.warning(
                 "%s has no copy in %s; it is here, and the next run copies it.",
-                self._lacking,
+                self._newest,
                 self.folder,
             )
+        self._newest = None  # and is told once
 
     def wait(self) -> None:
         """Return when what is being copied is copied or has failed."""
@@ -126,8 +128,7 @@ class Copies:
         try:
             for file in _FILES:
                 self.folder.send(snapshot / file, f"{self.name}/{name}/{file}")
-            if self._lacking == checkpoint:
-                self._lacking = None
+            self._copied = checkpoint
             self._prune(step_of(name))
         except Exception as exc:
             self._warn(name, exc)
