@@ -60,7 +60,7 @@ def test_trackers_are_looked_at_before_the_first_pipeline_of_a_run_that_trains(r
     asked = []
     monkeypatch.setattr(
         "dcr.framework.session.check_trackers",
-        lambda names: asked.append((list(names), list(runs))),
+        lambda names, _: asked.append((list(names), list(runs))),
     )
     session("openai_vitl14_224").run(["validation"])
     assert not asked
@@ -69,6 +69,21 @@ def test_trackers_are_looked_at_before_the_first_pipeline_of_a_run_that_trains(r
     assert asked == [(["dvclive", "tensorboard"], [])]
     session("openai_vitl14_224").run(["selection"])
     assert len(asked) == 2
+
+
+@pytest.mark.parametrize("pipeline", ["export", "reporting"])
+def test_trackers_that_keep_results_are_looked_at_before_a_run_that_hands_them_on(
+    runs, monkeypatch, pipeline
+):
+    asked = []
+    monkeypatch.setattr(
+        "dcr.framework.session.check_trackers", lambda names, _: asked.append(list(names))
+    )
+    report_to = {"training": {"monitoring": {"report_to": ["dvclive", "mlflow", "wandb"]}}}
+    RecipeSession.create(
+        PROJECT, env="openai_vitl14_224", runtime_params=report_to, save_on_close=False
+    ).run([pipeline])
+    assert asked == [["mlflow", "wandb"]]
 
 
 def test_weights_that_are_not_here_are_told_before_anything_runs(tmp_path, monkeypatch):

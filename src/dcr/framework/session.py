@@ -16,7 +16,7 @@ from kedro.runner import AbstractRunner, SequentialRunner
 from dcr.errors import UserError
 from dcr.parameters import check_name
 from dcr.ranks import read_ranks
-from dcr.training.monitoring.trackers import check_trackers
+from dcr.training.monitoring.trackers import TAKERS, check_trackers
 
 if TYPE_CHECKING:
     from kedro.framework.context import KedroContext
@@ -30,6 +30,9 @@ starting.
 
 TRAINING = frozenset({"training", "selection"})
 """The pipelines that report to trackers, perhaps hours after the start of a run."""
+
+HANDING_ON = frozenset({"export", "reporting"})
+"""The pipelines that give what they made to those trackers that keep models and figures."""
 
 RENDERING = "scenes"
 """The pipeline that writes over shards, evaluation sets and base models."""
@@ -109,18 +112,22 @@ class RecipeSession(KedroSession):
         names = names or listed
         check_ranks(names)
         _check_filters(names, kwargs)
-        if TRAINING.intersection(names):
-            check_trackers(
-                self.load_context().config_loader["parameters"]["training"]["monitoring"][
-                    "report_to"
-                ]
-            )
+        self._check_trackers(names)
         if FIRST in names and names != [FIRST]:
             names = [name for name in names if name != FIRST]
             session = self._another()
             with session:
                 session.run(pipeline_names=[FIRST])
         return super().run(pipeline_names=names, **kwargs)
+
+    def _check_trackers(self, names: Sequence[str]) -> None:
+        """Look for the trackers that some of the pipelines report to, or hand their results."""
+        parameters = self.load_context().config_loader["parameters"]
+        report_to = parameters["training"]["monitoring"]["report_to"]
+        if TRAINING.intersection(names):
+            check_trackers(report_to, "training")
+        elif HANDING_ON.intersection(names):
+            check_trackers([name for name in report_to if name in TAKERS], "what is handed on")
 
     def load_context(self) -> KedroContext:
         """Return the context, which is made once."""

@@ -1,10 +1,13 @@
 """The encoder and the report, read back from what W&B offline and MLflow's own store keep."""
 
+from pathlib import Path
+
 import plotly.graph_objects as go
 import pytest
 
 from dcr.files import sha256_folder
 from dcr.training.monitoring.handing_on import hand_on_encoder, hand_on_report
+from wandb_logs import wandb_records
 
 FIGURES = {"losses": go.Figure(go.Scatter(x=[1, 2], y=[3.5, 4.25]))}
 PAGES = {"report": "<!doctype html><p>seventeen points</p>"}
@@ -66,9 +69,13 @@ def test_wandb_keeps_the_encoder_as_an_artefact_of_its_own_type(encoder, tmp_pat
     pytest.importorskip("wandb")
     hand_on_encoder(["wandb"], "own", encoder)
     (log,) = written_by_wandb(tmp_path).glob("*.wandb")
-    records = log.read_bytes()
-    for told in (b"own-encoder", b"vision/model.safetensors", b"README.md"):
-        assert told in records
+    (artifact,) = [r.artifact for r in wandb_records(log) if r.HasField("artifact")]
+    assert (artifact.project, artifact.type, artifact.name) == ("dcr", "model", "own-encoder")
+    kept = {entry.path: Path(entry.local_path) for entry in artifact.manifest.contents}
+    assert {name: path.read_bytes() for name, path in kept.items()} == {
+        "README.md": b"# A model",
+        "vision/model.safetensors": b"weights",
+    }
 
 
 def test_wandb_keeps_figures_and_pages(tmp_path):
@@ -81,11 +88,22 @@ def test_wandb_keeps_figures_and_pages(tmp_path):
     assert "4.25" in figure.read_text()
 
 
-def test_a_service_that_fails_costs_a_warning_and_others_nothing(
+def test_a_service_that_fails_costs_a_warning_and_the_next_one_nothing(
     encoder, tmp_path, monkeypatch, caplog
 ):
+    pytest.importorskip("mlflow")
+    pytest.importorskip("wandb")
     (tmp_path / "file").touch()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/file/mlflow.db")
-    hand_on_encoder(["dvclive", "tensorboard", "mlflow"], "own", encoder)
-    (record,) = caplog.records
-    assert record.getMessage().startswith("report_to: mlflow did not take what was handed on: ")
+    hand_on_encoder(["mlflow", "wandb"], "own", encoder)
+    (told,) = [r.getMessage() for r in caplog.records if r.name.startswith("dcr.")]
+    assert told.startswith("report_to: mlflow did not take what was handed on: ")
+    assert "No module named" not in told
+    assert list(written_by_wandb(tmp_path).glob("*.wandb"))
+
+
+def test_trackers_that_keep_no_models_and_no_figures_are_handed_nothing(encoder, tmp_path, caplog):
+    hand_on_encoder(["dvclive", "tensorboard"], "own", encoder)
+    hand_on_report(["dvclive", "tensorboard"], "own", FIGURES, PAGES)
+    assert list(tmp_path.iterdir()) == [encoder]
+    assert not caplog.records

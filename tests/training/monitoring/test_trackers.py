@@ -6,7 +6,6 @@ import csv
 import importlib.util
 import io
 import re
-import struct
 import subprocess
 from pathlib import Path
 from urllib.parse import unquote, urlparse
@@ -18,6 +17,7 @@ from dcr.errors import UserError
 from dcr.training.monitoring import trackers as trackers_module
 from dcr.training.monitoring.trackers import Trackers, check_trackers
 from dcr.training.source_columns import source_column
+from wandb_logs import wandb_records
 
 LOSSES = {1: 1.5, 2: 1.25, 3: 1.0, 4: 0.75}
 
@@ -39,7 +39,6 @@ def read_tensorboard(folder, metric="loss"):
 
 def read_wandb(folder, metric="loss"):
     import wandb
-    from wandb.proto import wandb_internal_pb2
 
     wandb.teardown()  # then its own process has written all
     runs = []
@@ -47,8 +46,7 @@ def read_wandb(folder, metric="loss"):
         folder.glob("wandb/wandb/offline-run-*/*.wandb"), key=lambda file: file.stat().st_mtime_ns
     ):
         runs.append([])
-        for data in leveldb_records(file.read_bytes()):
-            record = wandb_internal_pb2.Record.FromString(data)
+        for record in wandb_records(file):
             items = {
                 item.key or "/".join(item.nested_key): item.value_json
                 for item in record.history.item
@@ -56,22 +54,6 @@ def read_wandb(folder, metric="loss"):
             if metric in items:
                 runs[-1].append((int(items["_step"]), float(items[metric])))
     return runs
-
-
-def leveldb_records(data, place=7, block=2**15):
-    """Yield the records of a log in LevelDB's format after its header: blocks, and pieces of
-    records in them.
-    """
-    record = b""
-    while place < len(data):
-        if block - place % block < 7:  # too little for the head of a piece: padding
-            place += block - place % block
-        _, size, kind = struct.unpack_from("<IHB", data, place)
-        record += data[place + 7 : place + 7 + size]
-        place += 7 + size
-        if kind in (1, 4):  # whole, or the last piece
-            yield record
-            record = b""
 
 
 def read_mlflow(folder, metric="loss"):
@@ -250,7 +232,7 @@ def not_installed(monkeypatch):
     "ask",
     [
         lambda folder: Trackers(["wandb"], folder, "dcr", {}),
-        lambda folder: check_trackers(["wandb"]),
+        lambda folder: check_trackers(["wandb"], "training"),
     ],
 )
 def test_a_tracker_that_is_not_installed_is_said(ask, tmp_path, not_installed):
@@ -302,11 +284,11 @@ def test_what_could_not_start_is_told_before_a_run_and_what_can_is_not(
     from dvc.repo import Repo
 
     monkeypatch.chdir(tmp_path)
-    check_trackers(["dvclive", "tensorboard"])
+    check_trackers(["dvclive", "tensorboard"], "training")
     assert not caplog.records
     subprocess.run(["git", "init"], cwd=tmp_path, check=True, capture_output=True)
     Repo.init(str(tmp_path)).close()
-    check_trackers(["dvclive", "tensorboard"])
+    check_trackers(["dvclive", "tensorboard"], "training")
     (record,) = caplog.records
     assert (
         "dvclive cannot start and will be left out of training: it needs a Git repository"
@@ -320,5 +302,5 @@ def test_mlflow_out_of_reach_is_told_before_a_run(monkeypatch, caplog, tmp_path)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").touch()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/file/mlflow.db")
-    check_trackers(["mlflow"])
+    check_trackers(["mlflow"], "training")
     assert "mlflow cannot start and will be left out of training" in caplog.text

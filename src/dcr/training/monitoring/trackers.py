@@ -22,15 +22,19 @@ from dcr.extras import needs_extra
 PROJECT = "dcr"
 """What W&B and MLflow file a run under."""
 
+TAKERS = frozenset({"wandb", "mlflow"})
+"""The trackers that keep models and figures; `dcr.training.monitoring.handing_on` gives them."""
+
 _PICTURES = "reconstructions"
 _log = logging.getLogger(__name__)
 
 
-def check_trackers(names: Sequence[str]) -> None:
+def check_trackers(names: Sequence[str], work: str) -> None:
     """Warn of each tracker that could not start now, before hours are spent on what comes first.
 
     Args:
         names: as in `Trackers`.
+        work: that a tracker which cannot start is left out of, in words.
 
     Raises:
         UserError: a tracker's package is not installed.
@@ -41,8 +45,9 @@ def check_trackers(names: Sequence[str]) -> None:
             _CHECKS.get(name, _nothing)()
         except Exception as exc:  # whatever its service, its files or its settings raise
             _log.warning(
-                "report_to: %s cannot start and will be left out of training: %s",
+                "report_to: %s cannot start and will be left out of %s: %s",
                 name,
+                work,
                 first_line(exc),
             )
 
