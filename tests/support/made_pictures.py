@@ -50,14 +50,26 @@ def grey_in_three_channels(image):
     return Image.merge("RGB", (grey.point(lambda level: min(255, level + 2)), grey, grey))
 
 
-def with_text_bar(image, seed=0):
-    """Return a picture above a bar with a line of writing, dark or light."""
+def with_text_bar(image, seed=0, text=None, size=18, height=40):
+    """Return a picture above a bar with a line of writing, dark or light: ``text``, or some words,
+    in letters of a ``size`` in pixels.
+    """
     paper, ink = (("black", "white"), ("white", "black"))[seed % 2]
-    framed = ImageOps.expand(image, (0, 0, 0, 40), paper)
-    font = ImageFont.load_default(18)
-    place = (12 + seed % 9, image.height + 8)
-    ImageDraw.Draw(framed).text(place, WORDS[seed % len(WORDS)], ink, font)
+    framed = ImageOps.expand(image, (0, 0, 0, height), paper)
+    place = (12 + seed % 9, image.height + (height - size) // 2 - 3)
+    draw = ImageDraw.Draw(framed)
+    draw.text(place, text or WORDS[seed % len(WORDS)], ink, ImageFont.load_default(size))
     return framed
+
+
+def panels(seed, gap):
+    """Return nine pictures in three rows, with a ``gap`` of one level around each, in pixels."""
+    level = (0, 255)[seed % 2]
+    whole = Image.new("RGB", (3 * (100 + gap) + gap, 3 * (75 + gap) + gap), (level,) * 3)
+    for place in range(9):
+        corner = (gap + place % 3 * (100 + gap), gap + place // 3 * (75 + gap))
+        whole.paste(picture(9 * seed + place, (100, 75)), corner)
+    return whole
 
 
 def object_on_white(seed):

@@ -16,10 +16,12 @@ from dcr.validation.rows import measure_samples
 from made_pictures import (
     DEFECTS,
     LOOKS,
+    WORDS,
     encoded,
     found,
     grey_in_three_channels,
     object_on_white,
+    panels,
     picture,
     rates,
     with_text_bar,
@@ -127,6 +129,39 @@ class TestMeasures:
         framed = with_text_bar(picture(7)).convert("L")
         framed = framed if turn is None else framed.transpose(turn)
         assert text_border(reduce(framed)) == pytest.approx(40 / 280, abs=0.02)
+
+    @pytest.mark.parametrize("seed", [0, 1])
+    @pytest.mark.parametrize("size", [12, 18, 24])
+    @pytest.mark.parametrize("scale", [1, 2, 4])
+    def test_writing_from_one_side_of_the_bar_to_the_other_is_writing(self, seed, size, scale):
+        """At the size that an encoder sees, its letters run into each other."""
+        large = picture(7, (320 * scale, 240 * scale))
+        framed = with_text_bar(
+            large, seed, " ".join(4 * WORDS)[: 560 // size], size * scale, 40 * scale
+        )
+        assert text_border(reduce(framed.convert("L"))) == pytest.approx(40 / 280, abs=0.02)
+
+    def test_what_lies_between_pictures_bears_no_writing(self):
+        found = [text_border(reduce(panels(seed, 4 + seed).convert("L"))) for seed in range(12)]
+        assert sum(share > 0 for share in found) <= 1
+
+    @pytest.mark.parametrize("size", [(320, 240), (500, 400), (301, 207)])
+    @pytest.mark.parametrize("border", [(0, 2), (3, 0), (0, 0, 0, 5), (4, 0, 0, 0), (0, 9)])
+    def test_a_border_of_any_width_is_measured(self, size, border):
+        """Also one that is thinner than a line of the small copy that hashes are made of."""
+        grey = ImageOps.expand(picture(7, size).convert("L"), border, 7)
+        buffer = io.BytesIO()
+        grey.save(buffer, "PNG")
+        measures = measure_image(buffer.getvalue(), 10**7, has_detail=True)
+        assert measures.flat_border == flat_border(reduce(grey))
+        assert measures.flat_border > 0
+
+    @pytest.mark.parametrize("turn", [None, *Image.Transpose])
+    def test_a_low_bar_with_writing_is_measured(self, turn):
+        framed = with_text_bar(picture(7), size=12, height=16)
+        framed = framed if turn is None else framed.transpose(turn)
+        measures = measure_image(encoded(framed), 10**6, has_detail=True)
+        assert measures.text_border == pytest.approx(16 / 256, abs=0.02)
 
     @pytest.mark.parametrize("seed", range(5))
     def test_neither_objects_on_white_nor_flat_borders_bear_writing(self, seed):

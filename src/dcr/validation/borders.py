@@ -7,23 +7,37 @@ Both are measured on luminance at about the size that an encoder sees, as
 from __future__ import annotations
 
 import numpy as np
+from PIL import Image
+
+from dcr.validation.looks import reduce, reduction
 
 _FLAT = 4  # levels within which a line of a border lies; JPEG rings by about as much
 _INK = 24  # levels from the border's own beyond which a pixel is written on
-_MOST_INK = 0.5  # of a line; writing covers less, and what covers more is the picture
+_MOST_INK = 0.5  # of a line; what covers more is the picture, unless it comes in strokes
+_WIDEST = 6  # pixels of a stroke, in the mean over a line; what a picture shows is wider
 _CHANGES = 10  # between border and ink along a line of writing: five strokes
 _LINES = 3  # of writing, one above the other: lower letters cannot be read
 _MOST = 0.4  # of the picture's side
 
 
-def has_flat_edge(small: np.ndarray) -> bool:
-    """Tell whether an edge of a picture shows nothing: else it has no border worth measuring.
+def has_flat_edge(picture: Image.Image) -> bool:
+    """Tell whether an edge of a picture shows nothing: else it has no border.
+
+    What is looked at are the outermost lines of what `dcr.validation.looks.reduce` makes of it.
 
     Args:
-        small: luminance averaged to a few pixels a side, (h, h) uint8.
+        picture: luminance, of mode L.
     """
-    edges = np.stack([small[0], small[-1], small[:, 0], small[:, -1]])
-    return bool((edges.max(axis=1) - edges.min(axis=1) <= _FLAT).any())
+    width, height = picture.size
+    step = reduction(picture)
+    right, bottom = ((side - 1) // step * step for side in (width, height))
+    boxes = (
+        (0, 0, width, min(step, height)),
+        (0, bottom, width, height),
+        (0, 0, min(step, width), height),
+        (right, 0, width, height),
+    )
+    return any(_is_flat(reduce(picture, box)) for box in boxes)
 
 
 def flat_border(grey: np.ndarray) -> float:
@@ -63,14 +77,18 @@ def text_border(grey: np.ndarray) -> float:
 def _written_lines(lines: np.ndarray) -> int:
     """Return how many of ``lines``, (n, m), are a border with writing that begins at the first."""
     level = int(np.median(lines[0]))
-    near = lines[: int(_MOST * len(lines))]
-    inked = np.abs(near.astype(np.int16) - level) > _INK
-    is_picture = inked.mean(axis=1) > _MOST_INK
-    inked = inked[: int(is_picture.argmax()) if is_picture.any() else len(inked)]
-    blank = np.flatnonzero(~inked.any(axis=1))
-    written = np.flatnonzero((inked[:, 1:] != inked[:, :-1]).sum(axis=1) >= _CHANGES)
+    near = lines[: int(_MOST * len(lines))].astype(np.int16)
+    apart = np.abs(near - level)
+    inked = apart > _INK
+    # Small letters run into each other where the picture was reduced, but not at half their level.
+    strokes = apart > np.maximum(_INK, apart.max(axis=1, keepdims=True) // 2)
+    changes = (strokes[:, 1:] != strokes[:, :-1]).sum(axis=1)
+    is_wide = strokes.sum(axis=1) > _WIDEST * np.maximum(1, changes / 2)
+    is_picture = (inked.mean(axis=1) > _MOST_INK) & is_wide
+    stop = int(is_picture.argmax()) if is_picture.any() else len(near)
+    blank = np.flatnonzero(~inked[:stop].any(axis=1))
     end = int(blank[-1]) + 1 if len(blank) else 0
-    return end if (written < end).sum() >= _LINES else 0
+    return end if (changes[:end] >= _CHANGES).sum() >= _LINES else 0
 
 
 def _is_flat(line: np.ndarray) -> bool:

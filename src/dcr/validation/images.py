@@ -129,7 +129,7 @@ def _decode(
     small = np.asarray(grey.resize((32, 32), Image.Resampling.BOX))
     if has_detail:
         measures.sharpness = sharpness(reduce(grey, middle(grey)))
-        framed = reduce(grey) if has_flat_edge(small) else None  # few pictures are
+        framed = reduce(grey) if has_flat_edge(grey) else None  # few pictures are
         measures.flat_border = 0.0 if framed is None else flat_border(framed)
         measures.text_border = 0.0 if framed is None else text_border(framed)
     return measures, (grey.histogram(), small)

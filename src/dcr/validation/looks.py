@@ -38,6 +38,11 @@ def entropies(counts: np.ndarray) -> list[float]:
     return rounded
 
 
+def reduction(grey: Image.Image) -> int:
+    """Return how many pixels of a side become one where a picture is averaged to `SIDE` px."""
+    return -(-max(grey.size) // SIDE)
+
+
 def reduce(grey: Image.Image, box: tuple[int, int, int, int] | None = None) -> np.ndarray:
     """Return a copy of a grey picture averaged to at most `SIDE` px, uint8 (h, w).
 
@@ -45,7 +50,7 @@ def reduce(grey: Image.Image, box: tuple[int, int, int, int] | None = None) -> n
         grey: of mode L.
         box: left, top, right and bottom of the part that is wanted, in px; None for all.
     """
-    factor = -(-max(grey.size) // SIDE)
+    factor = reduction(grey)
     if factor > 1:
         grey = grey.reduce(factor, box)
     elif box is not None:
