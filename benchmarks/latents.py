@@ -36,6 +36,7 @@ from dcr.data.crops import base_crop
 from dcr.data.shards import Sample, read_samples, write_shard
 from dcr.latents import LatentCache, LatentOptions, MomentsEncoder, load_crops, plan_latents
 from dcr.models.diffusion import Diffusion
+from dcr.validation.declared import PLAIN
 from diffusion_models import scaled_down_diffusion
 
 ON_GPU = torch.cuda.is_available()
@@ -80,9 +81,9 @@ def write_images(folder: Path, count: int) -> tuple[str, pd.DataFrame, list[byte
     rows = [
         {
             "shard": "00000",
-            "source": "shards",
-            "caption": s.caption,
+            "source": PLAIN,
             "key": s.key,
+            "caption": s.caption,
             "offset": s.offset,
             "sha256": hashlib.sha256(s.image).hexdigest(),
         }

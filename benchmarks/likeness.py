@@ -22,7 +22,13 @@ from datetime import date
 from pathlib import Path
 from time import perf_counter, process_time
 
+import faiss
 import numpy as np
+from threadpoolctl import threadpool_limits
+
+from dcr.likeness.searching import add_unlike, build_index, distances, nearest_of
+from dcr.metrics.embeddings import normalize
+from validation import find_near
 
 BLOCK = 10_000
 WIDTH = 512
@@ -30,32 +36,28 @@ THRESHOLD = 0.95
 NUM_NEIGHBOURS = 8
 
 
-def unit(vectors: np.ndarray) -> np.ndarray:
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-
-
 def near(rng: np.random.Generator, vectors: np.ndarray, cosine: float) -> np.ndarray:
-    noise = unit(rng.standard_normal(vectors.shape, np.float32))
-    noise = unit(noise - (noise * vectors).sum(axis=1, keepdims=True) * vectors)
+    noise = normalize(rng.standard_normal(vectors.shape, np.float32))
+    noise = normalize(noise - (noise * vectors).sum(axis=1, keepdims=True) * vectors)
     return cosine * vectors + np.float32(np.sqrt(1 - cosine**2)) * noise
 
 
 def block(number: int, num_clusters: int) -> np.ndarray:
     """Return vectors (BLOCK, WIDTH): of clusters, then copies of the block's first, then loners."""
     rng = np.random.default_rng([1, number])
-    centres = unit(np.random.default_rng(0).standard_normal((num_clusters, WIDTH), np.float32))
+    centres = normalize(np.random.default_rng(0).standard_normal((num_clusters, WIDTH), np.float32))
     vectors = near(rng, centres[rng.integers(0, num_clusters, BLOCK)], 0.7)
     copies, loners = BLOCK // 100, BLOCK // 1000
     source = vectors[:copies] if number == 0 else block_head(number - 1, num_clusters, copies)
     vectors[-copies - loners : -loners] = near(rng, source, 0.97)
-    vectors[-loners:] = unit(rng.standard_normal((loners, WIDTH), np.float32))
+    vectors[-loners:] = normalize(rng.standard_normal((loners, WIDTH), np.float32))
     return vectors
 
 
 def block_head(number: int, num_clusters: int, count: int) -> np.ndarray:
     """Return the first ``count`` vectors of a block without its copies."""
     rng = np.random.default_rng([1, number])
-    centres = unit(np.random.default_rng(0).standard_normal((num_clusters, WIDTH), np.float32))
+    centres = normalize(np.random.default_rng(0).standard_normal((num_clusters, WIDTH), np.float32))
     return near(rng, centres[rng.integers(0, num_clusters, BLOCK)], 0.7)[:count]
 
 
@@ -93,7 +95,6 @@ def search(count: int, parts: list[str]) -> dict[str, object]:
 
 def search_file(path: Path, count: int, num_clusters: int, parts: list[str]) -> dict[str, object]:
     """Search among the vectors of a file of halves."""
-    from dcr.likeness.searching import add_unlike, build_index, distances, nearest_of
 
     def blocks() -> Iterator[np.ndarray]:
         for number in range(count // BLOCK):
@@ -160,25 +161,25 @@ def recall(index: object, blocks: object, num_clusters: int) -> float:
     return round(float(np.mean(shares)), 4)
 
 
+def measure(count: int, parts: list[str]) -> dict[str, object]:
+    """Run the parts that are asked for, on ``count`` vectors or hashes."""
+    results = search(count, parts)
+    if "hashes" in parts:
+        with Watch() as watch:
+            found = find_near(count)
+        results["hashes"] = {**watch.took, **found}
+        print(json.dumps({"hashes": results["hashes"]}), flush=True)
+    return results
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=1_000_000)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--parts", default="near,outliers,others,hashes")
     arguments = parser.parse_args()
-    os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = str(arguments.threads)
-    import faiss
-
-    faiss.omp_set_num_threads(arguments.threads)
-    parts = arguments.parts.split(",")
-    results = search(arguments.count, parts)
-    if "hashes" in parts:
-        from validation import find_near
-
-        with Watch() as watch:
-            found = find_near(arguments.count)
-        results["hashes"] = {**watch.took, **found}
-        print(json.dumps({"hashes": results["hashes"]}), flush=True)
+    with threadpool_limits(arguments.threads):  # of what is loaded: faiss's and numpy's
+        results = measure(arguments.count, arguments.parts.split(","))
     results |= {
         "count": arguments.count,
         "threads": arguments.threads,

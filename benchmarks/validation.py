@@ -11,8 +11,8 @@ within a round, and their median counts, as others may share the machine; for th
 decoding and one process are compared in CPU time, one process and two in time that passes. Two
 processes seldom compute twice as fast as one, as cores share caches, clock and host: what this
 machine makes of it is shown by bare decoding, shared out among the same workers in the same round
-(``decode_two_over_one``). Then a million perceptual hashes are searched for near duplicates, and a
-million made-up samples are judged for memory.
+(``decode_two_over_one``). Then perceptual hashes are searched for near duplicates, a million of
+them (``--near``), and a million made-up samples are judged for memory (``--judged``).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import math
 import os
 import platform
 import re
@@ -72,6 +73,7 @@ LIMITS = Limits(
     max_gigabytes=4.0,
 )
 DETAIL = replace(LIMITS, min_sharpness=0.0, max_flat_border=1.0, max_text_border=1.0)
+SHARD = 10_000  # made-up samples
 WORDS = (
     "photo",
     "brown",
@@ -152,10 +154,14 @@ class Stopwatch:
         self._starts = perf_counter(), process_time()
 
     def rates(self, count: int) -> tuple[float, float]:
-        """Return how many of ``count`` were done in a second of either kind."""
-        return count / (perf_counter() - self._starts[0]), count / (
-            process_time() - self._starts[1]
-        )
+        """Return how many of ``count`` were done in a second of either kind.
+
+        It is infinite where the clock did not tick, as some machines' processor clock does not for
+        ten milliseconds.
+        """
+        ends = perf_counter(), process_time()
+        passed, computed = (end - start for end, start in zip(ends, self._starts, strict=True))
+        return count / passed, count / computed if computed else math.inf
 
 
 def decode(images: list[bytes], mode: str = "RGB") -> tuple[float, float]:
@@ -222,27 +228,29 @@ def find_near(count: int) -> dict[str, float]:
 
 
 def judge(count: int) -> int:
-    """Judge ``count`` made-up samples in shards of 10 000 and return this process's peak memory
+    """Judge ``count`` made-up samples in shards of `SHARD` and return this process's peak memory
     in bytes.
     """
     rng = np.random.default_rng(0)
+    sizes = [min(SHARD, count - first) for first in range(0, count, SHARD)]
 
-    def shard(name: str, first: int) -> ShardTable:
+    def shard(number: int, size: int) -> ShardTable:
+        name = f"{number:05d}"
         rows = [
             {
-                "key": f"{first + i:09d}",
+                "key": f"{SHARD * number + i:09d}",
                 "shard": name,
                 "offset": 512 * i,
-                "sha256": f"{number:016x}" * 4,
+                "sha256": f"{content:016x}" * 4,
                 "findings": [],
                 "phash": f"{phash:016x}",
                 "caption": "a caption of usual length for a picture",
             }
-            for i, (number, phash) in enumerate(rng.integers(0, 2**63, (10_000, 2)).tolist())
+            for i, (content, phash) in enumerate(rng.integers(0, 2**63, (size, 2)).tolist())
         ]
         record = {
             "shard": name,
-            "num_samples": 10_000,
+            "num_samples": size,
             "findings": [],
             "unreadable_bytes": 0,
             "damage": None,
@@ -250,10 +258,10 @@ def judge(count: int) -> int:
         return ShardTable(pa.Table.from_pylist(rows, schema=SCHEMA), record)
 
     nothing = EvaluationImages([], np.zeros((0, 2), np.uint64), np.zeros(0, np.uint64), 4)
-    names = [f"{number:05d}" for number in range(count // 10_000)]
+    names = [f"{number:05d}" for number in range(len(sizes))]
     with tempfile.TemporaryDirectory() as folder:
         measured, judged = Path(folder, "measured"), Path(folder, "judged")
-        shards = (shard(name, 10_000 * number) for number, name in enumerate(names))
+        shards = (shard(number, size) for number, size in enumerate(sizes))
         write_tables(measured, TablePlan(names, lambda _: shards))
         write_tables(judged, plan_all(SampleTables(measured), nothing))
         assert summarize(SampleTables(judged))["samples"] == count
@@ -268,9 +276,11 @@ def peak_bytes() -> int:
     return int(re.search(r"VmHWM:\s*(\d+) kB", status)[1]) * 1024
 
 
-def judging_bytes_per_sample() -> float:
-    """Compare the peaks of two processes, one of which judges ten times as many samples in ten
-    times the shards.
+def judging_bytes_per_sample(counts: list[int]) -> float:
+    """Compare the peaks of two processes, the second of which judges more samples in more shards.
+
+    Args:
+        counts: of samples, of the first and of the second.
     """
     peaks = [
         int(
@@ -278,13 +288,20 @@ def judging_bytes_per_sample() -> float:
                 [sys.executable, __file__, "--judge", str(count)], capture_output=True, check=True
             ).stdout
         )
-        for count in (100_000, 1_000_000)
+        for count in counts
     ]
-    return round((peaks[1] - peaks[0]) / 900_000, 1)
+    return round((peaks[1] - peaks[0]) / (counts[1] - counts[0]), 1)
 
 
-def measure(num_images: int, rounds: int) -> dict[str, object]:
-    """Run all parts."""
+def measure(num_images: int, rounds: int, near: list[int], judged: list[int]) -> dict[str, object]:
+    """Run all parts.
+
+    Args:
+        num_images: that are decoded and validated, in eight shards.
+        rounds: of which the median counts.
+        near: how many hashes are searched for near duplicates, one number a search.
+        judged: see `judging_bytes_per_sample`.
+    """
     with tempfile.TemporaryDirectory() as folder:
         shards = write_shards(Path(folder), num_images, 8)
         images = [sample.image for shard in shards for sample in read_samples(shard)]
@@ -306,7 +323,7 @@ def measure(num_images: int, rounds: int) -> dict[str, object]:
     }
     bare, luma, one, *_ = np.median(computed, axis=0).round(1).tolist()
     two = round(float(np.median(passed[:, 3])), 1)
-    near = {f"near_{count}": find_near(count) for count in (250_000, 1_000_000)}
+    searches = {f"near_{count}": find_near(count) for count in near}
     return {
         "num_images": len(images),
         "mean_bytes": round(float(np.mean([len(image) for image in images]))),
@@ -315,8 +332,8 @@ def measure(num_images: int, rounds: int) -> dict[str, object]:
         "validate_per_s": one,
         "two_processes_per_s": two,
         "median_least_most": ratios,
-        **near,
-        "judging_bytes_per_sample": judging_bytes_per_sample(),
+        **searches,
+        "judging_bytes_per_sample": judging_bytes_per_sample(judged),
         "peak_gib": round(peak_bytes() / 2**30, 2),
         "rounds": rounds,
         "load": round(os.getloadavg()[0], 1),
@@ -341,13 +358,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--num-images", type=int, default=1200)
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--near", type=int, nargs="*", default=[250_000, 1_000_000])
+    parser.add_argument("--judged", type=int, nargs=2, default=[100_000, 1_000_000])
     parser.add_argument("--json", type=Path)
     parser.add_argument("--judge", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.judge:
         print(judge(arguments.judge))
         return
-    results = measure(arguments.num_images, arguments.rounds)
+    chosen = arguments.near, arguments.judged
+    results = measure(arguments.num_images, arguments.rounds, *chosen)
     text = json.dumps(results, indent=2)
     print(text)
     if arguments.json:

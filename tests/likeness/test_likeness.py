@@ -158,7 +158,7 @@ class TestFeatures:
     def test_a_shard_that_the_recipe_no_longer_has_is_one_sentence(self, folder, backbone):
         run(folder, backbone=None)
         (folder / "shards" / "00000.tar").unlink()
-        with pytest.raises(UserError, match="shard '00000' that the recipe no longer has"):
+        with pytest.raises(UserError, match="shard '00000', which the recipe no longer has"):
             self.plan(folder, backbone)
 
     def test_a_shard_that_changed_since_it_was_measured_is_refused(self, folder, backbone):
@@ -257,7 +257,10 @@ class TestJudging:
         from dcr.evaluation import EvaluationCache, embedding
 
         write_mmvp(folder)
-        run(folder, backbone, min_evaluation_similarity=0.9995, sets=["mmvp_vlm"])
+        run(
+            folder, backbone, min_evaluation_similarity=0.9995, sets=["mmvp_vlm"],
+            policies={"near_evaluation_features": "warn"},
+        )  # fmt: skip
         monkeypatch.setattr(embedding, "_embed_pixels", lambda *_: pytest.fail("computed again"))
         embedder = Embedder(backbone, 4, cache=EvaluationCache(folder / "cache"))
         assert embedder.images(open_set(folder / "mmvp_vlm"), "images").shape == (2, 24)
@@ -282,7 +285,8 @@ class TestJudging:
     def test_what_was_found_of_other_evaluation_images_is_not_judged_by(self, folder, backbone):
         write_mmvp(folder)
         limits = {"min_evaluation_similarity": 0.9995}
-        run(folder, backbone, **limits, sets=["mmvp_vlm"])
+        policies = {"near_evaluation_features": "warn"}
+        run(folder, backbone, **limits, sets=["mmvp_vlm"], policies=policies)
         write_mmvp(folder, encoded(picture(98)))
         with pytest.raises(UserError, match="these samples with these evaluation images: list"):
             validation_run.run(

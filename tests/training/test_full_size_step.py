@@ -52,6 +52,7 @@ def one_step(folder: Path) -> None:
         {
             "shard": "00000",
             "source": "shards",
+            "caption": s.caption,
             "offset": s.offset,
             "sha256": hashlib.sha256(s.image).hexdigest(),
         }

@@ -3,10 +3,20 @@ import pytest
 
 from dcr.errors import UserError
 from dcr.validation.contamination import EvaluationImages, hex_to_uint64
-from dcr.validation.declared import Likeness
-from dcr.validation.judging import check_release, select, summarize
+from dcr.validation.declared import PLAIN, Likeness
+from dcr.validation.judging import check_release, plan_judging, select, summarize
+from dcr.validation.likenesses import Likenesses, Terms
 from dcr.validation.reasons import REASONS
-from validation_tables import NO_EVALUATION, NO_LIMITS, POLICIES, alike, judged, sha256, shard
+from validation_tables import (
+    NO_EVALUATION,
+    NO_LIMITS,
+    POLICIES,
+    alike,
+    judged,
+    sha256,
+    shard,
+    write,
+)
 
 
 def fates(tables, *columns):
@@ -35,6 +45,13 @@ def test_policies_decide(tmp_path):
         ("3", "", "accepted"),
         ("4", "caption_missing,image_too_small", "rejected"),
     ]
+
+
+def test_a_measured_shard_that_the_recipe_no_longer_has_is_one_sentence(tmp_path):
+    measured = write(tmp_path / "measured", shard("a", ("0", "h", [])), shard("gone"))
+    unasked = Likenesses(None, measured, Terms(NO_LIMITS, None, None))
+    with pytest.raises(UserError, match="shard 'gone', which the recipe no longer has: run"):
+        plan_judging(measured, NO_EVALUATION, -1, POLICIES, unasked, {"a": PLAIN})
 
 
 def test_of_equal_images_the_first_is_kept(tmp_path):

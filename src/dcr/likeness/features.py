@@ -12,7 +12,6 @@ import pyarrow.compute as pc
 
 from dcr.data.decoding import decode_rgb
 from dcr.data.shards import read_validated
-from dcr.errors import UserError
 from dcr.evaluation.embedding import Embedder, embed_images, embed_texts
 from dcr.fingerprints import code_hash, fingerprint
 from dcr.metrics.embeddings import normalize
@@ -41,11 +40,7 @@ def plan_features(
     """
     paths = {name: path for path, name in shards.items()}
     records = samples.records()
-    if absent := [record["shard"] for record in records if record["shard"] not in paths]:
-        raise UserError(
-            f"the measured samples are of a shard {absent[0]!r} that the recipe no longer has:"
-            " run `kedro run --pipelines validation`"
-        )
+    samples.require(paths)
 
     def make(known: Known) -> Iterator[ShardTable]:
         """Embed what the tables in ``known`` do not hold."""

@@ -33,7 +33,7 @@ def plan_judging(
     ``status`` (``accepted`` or ``rejected``), ``duplicate_group`` (the same number for samples that
     repeat each other, null for others) and ``evaluation_image`` (the image of an evaluation set
     that it is, or null), and where features were compared `dcr.validation.likenesses.SHOWN`. Its
-    record has ``reasons`` of the shard and the numbers ``accepted`` and
+    record has ``reasons`` and ``source`` of the shard and the numbers ``accepted`` and
     ``rejected``.
 
     Args:
@@ -42,7 +42,13 @@ def plan_judging(
         distance: see `dcr.validation.comparing.compare`.
         policies: a policy for every name in `dcr.validation.reasons.REASONS`.
         likenesses: what the samples' features tell.
+        sources: name of each shard's source, as `dcr.data.shards.sources_of` gives it; it goes into
+            the shard's record.
+
+    Raises:
+        UserError: a shard was measured that has no source.
     """
+    tables.require(sources)
 
     def make(_: Known) -> Iterator[ShardTable]:
         """Judge all shards anew: the fate of a sample depends on all others."""

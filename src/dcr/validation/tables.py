@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from dcr.errors import UserError
 from dcr.files import atomic_path
 from dcr.replacing import remove_leftovers
 
@@ -132,6 +133,15 @@ class SampleTables:
     def records(self) -> list[dict[str, Any]]:
         """Return the shards' records."""
         return [_record_of(path) for path in self._paths]
+
+    def require(self, shards: Container[str]) -> None:
+        """Raise UserError if there is a table of none of the ``shards``, names of the recipe's."""
+        names = (record["shard"] for record in self.records())
+        if (absent := next((name for name in names if name not in shards), None)) is not None:
+            raise UserError(
+                f"samples were measured of a shard {absent!r}, which the recipe no longer has: run"
+                " `kedro run --pipelines validation`"
+            )
 
     def columns(self) -> list[str]:
         """Return the names of the columns, which all tables share."""
