@@ -10,6 +10,7 @@ thousands.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 # Parts (segments, chunks, single bytes between them) of any image, and one more for every so many
 # bytes. Encoders cut the pixels of a PNG into chunks of 8 KiB or more, and profiles and previews in
@@ -60,35 +61,35 @@ def find_frame_and_scan(content: bytes) -> tuple[int, int] | None:
     Args:
         content: a JPEG that `check_image_bytes` lets pass.
     """
-    place = 2
     frame = None
-    while place + 4 <= len(content):
-        marker = content[place + 1]
-        if content[place] != 0xFF or marker in (0x00, 0xFF):  # bytes between segments
-            place += 1
-            continue
+    for place, marker in _segments(content):
         if marker == _SOS:
             return None if frame is None else (frame, _next(content, place))
         frame = place if marker in _FRAMES else frame
-        place = _next(content, place)
     return None
 
 
-def _check_jpeg(content: bytes) -> None:
-    """Walk the segments as Pillow does, to the first scan."""
+def _segments(content: bytes) -> Iterator[tuple[int, int | None]]:
+    """Yield place and marker of a JPEG's parts as Pillow walks them, up to the first scan.
+
+    A byte between segments is a part, too, without a marker.
+    """
     place = 2
-    parts = 0
+    marker = None
+    while place + 4 <= len(content) and marker != _SOS:
+        is_between = content[place] != 0xFF or content[place + 1] in (0x00, 0xFF)
+        marker = None if is_between else content[place + 1]
+        yield place, marker
+        place = place + 1 if is_between else _next(content, place)
+
+
+def _check_jpeg(content: bytes) -> None:
     exif = 0
     frame = None
     most = _most_parts(content)
-    while place + 4 <= len(content):
-        parts += 1
+    for parts, (place, marker) in enumerate(_segments(content), 1):
         if parts > most:
             raise CostlyImage(f"more than {most} segments before the first scan")
-        if content[place] != 0xFF or content[place + 1] in (0x00, 0xFF):  # bytes between segments
-            place += 1
-            continue
-        marker = content[place + 1]
         if marker == _SOS:
             return _check_scans(content, place, frame)
         if marker in _FRAMES:
@@ -96,7 +97,6 @@ def _check_jpeg(content: bytes) -> None:
         exif += marker == 0xE1 and content.startswith(_EXIF, place + 4)
         if exif > _EXIF_SEGMENTS:
             raise CostlyImage(f"more than {_EXIF_SEGMENTS} EXIF segments")
-        place = _next(content, place)
 
 
 def _check_scans(content: bytes, place: int, frame: tuple[int, bytes] | None) -> None:
