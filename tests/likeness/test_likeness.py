@@ -1,6 +1,7 @@
 """Pipelines `likeness` and `validation` on files, with a small encoder."""
 
 import json
+import re
 import shutil
 from copy import deepcopy
 from dataclasses import replace
@@ -24,8 +25,6 @@ from dcr.pipelines import validation
 from dcr.validation.tables import SampleTables, ShardTable, TablePlan, write_tables
 from made_pictures import encoded, picture
 from models import tiny_open_clip
-
-pytest.importorskip("faiss", reason="install the extra `likeness`")
 
 LIMITS = {
     "min_text_similarity": -1.0,
@@ -201,6 +200,11 @@ class TestJudging:
         assert "near_duplicate_features" not in manifest.loc["first", "reasons"]
         groups = manifest["duplicate_group"].dropna()
         assert groups["first"] == groups["again"]
+        page = (folder / "validation.html").read_text()
+        _, _, group = page.partition('<code>first</code><span class="count">2 samples')
+        assert re.findall(r'<img src="data:[^"]+" alt="sample (\w+)"', group)[:2] == [
+            "first", "again",
+        ]  # fmt: skip
 
     @pytest.mark.parametrize("broken", [[], [Sample("broken", b"no image", "jpg", "a caption")]])
     def test_a_shard_without_an_image_is_no_obstacle(self, folder, backbone, broken):

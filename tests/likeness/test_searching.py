@@ -7,8 +7,6 @@ from dcr.errors import UserError
 from dcr.likeness.index import VectorIndex, num_cells
 from dcr.likeness.searching import add_unlike, build_index, distances, nearest_of
 
-pytest.importorskip("faiss", reason="install the extra `likeness`")
-
 
 def vectors(count, width=16, seed=0):
     """Return unit vectors as features are kept, in halves."""
@@ -24,19 +22,23 @@ def in_blocks(table, size=70):
 def firsts(table, threshold):
     """Return whom each is like, by asking the kept ones before it one by one."""
     like = np.full(len(table), -1)
+    cosines = table @ table.T
     for row in range(len(table)):
         kept = [other for other in range(row) if like[other] < 0]
-        near = [other for other in kept if table[row] @ table[other] >= threshold]
-        like[row] = max(near, key=lambda other: table[row] @ table[other]) if near else -1
+        near = [other for other in kept if cosines[row, other] >= threshold]
+        like[row] = max(near, key=lambda other: cosines[row, other]) if near else -1
     return like
 
 
-def test_those_that_are_like_an_earlier_one_follow_it():
-    table = vectors(300, width=4)
-    like = add_unlike(build_index(in_blocks(table), 300), in_blocks(table), 0.9)
+@pytest.mark.parametrize("size", [70, 1500])
+def test_those_that_are_like_an_earlier_one_follow_it(size):
+    """Wherever a block ends, and where it is compared in pieces."""
+    table = vectors(1500, width=6)
+    blocks = in_blocks(table, size)
+    like = add_unlike(build_index(blocks, 1500), blocks, 0.9)
     expected = firsts(table, 0.9)
     assert ((like >= 0) == (expected >= 0)).all()
-    assert 50 < (like >= 0).sum() < 290
+    assert 100 < (like >= 0).sum() < 1400
     followers = np.flatnonzero(like >= 0)
     assert (like[like[followers]] == -1).all()
     assert (np.einsum("nd,nd->n", table[followers], table[like[followers]]) > 0.9 - 1e-3).all()
@@ -83,14 +85,15 @@ def test_samples_of_which_hardly_one_was_decoded_are_searched(known):
     assert np.flatnonzero(nearest_of(index, in_blocks(table), 0.9) >= 0).tolist() == known
 
 
-def test_distances_are_the_means_over_the_nearest_others():
-    table = vectors(200)
-    index = build_index(in_blocks(table), 200)
-    add_unlike(index, in_blocks(table), None)
+@pytest.mark.parametrize("size", [70, 1500])
+def test_distances_are_the_means_over_the_nearest_others(size):
+    table = vectors(1500)
+    index = build_index(in_blocks(table, size), 1500)
+    add_unlike(index, in_blocks(table, size), None)
     cosines = table @ table.T
     np.fill_diagonal(cosines, -2)
     expected = 1 - np.sort(cosines, axis=1)[:, -5:].mean(axis=1)
-    np.testing.assert_allclose(distances(index, in_blocks(table), 5), expected, atol=1e-5)
+    np.testing.assert_allclose(distances(index, in_blocks(table, size), 5), expected, atol=1e-5)
 
 
 def test_one_vector_alone_has_no_distance():

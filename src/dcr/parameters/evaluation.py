@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import Field, PositiveInt
 
 from dcr.parameters.section import Section
 
+SetName = Literal["mmvp_vlm", "classification", "retrieval", "more_sets"]
+SETS: tuple[str, ...] = get_args(SetName)
+"""The recipe's evaluation sets, as the catalog names them."""
+
 
 class EvaluationParameters(Section):
     """Which sets are evaluated and how sure the scores are."""
 
-    sets: list[Literal["mmvp_vlm", "classification", "retrieval", "more_sets"]]
+    sets: list[SetName]
     model_name: str
     language: str
     batch_size: PositiveInt

@@ -2,9 +2,9 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from .nodes import compare_samples, embed_samples
+from dcr.parameters.evaluation import SETS
 
-_SETS = ("mmvp_vlm", "classification", "retrieval", "more_sets")
+from .nodes import compare_samples, embed_samples
 
 
 def create_pipeline() -> Pipeline:
@@ -26,7 +26,7 @@ def create_pipeline() -> Pipeline:
                     "backbone": "backbone",
                     "cache": "evaluation_cache",
                     "chosen": "params:evaluation.sets",
-                    **{name: name for name in _SETS},
+                    **{name: name for name in SETS},
                 },
                 outputs=["evaluation_features", "sample_features"],
                 name="embed_samples",

@@ -2,6 +2,8 @@
 
 from kedro.pipeline import Node, Pipeline
 
+from dcr.parameters.evaluation import SETS
+
 from .nodes import (
     fingerprint_evaluation_images,
     judge_samples,
@@ -15,8 +17,6 @@ from .telling_nodes import (
     summarize_samples,
     write_data_card,
 )
-
-_SETS = ("mmvp_vlm", "classification", "retrieval", "more_sets")
 
 
 def create_pipeline() -> Pipeline:
@@ -43,7 +43,7 @@ def create_pipeline() -> Pipeline:
                 inputs={
                     "parameters": "params:validation",
                     "chosen": "params:evaluation.sets",
-                    **{name: name for name in _SETS},
+                    **{name: name for name in SETS},
                 },
                 outputs="evaluation_images",
                 name="fingerprint_evaluation_images",
