@@ -96,7 +96,7 @@ def measure_encoding(
     diffusion: Diffusion, shard: str, manifest: pd.DataFrame, options: LatentOptions, repeats: int
 ):
     """Return seconds of the bare VAE and of the pipeline in every round, and the cache."""
-    plan = plan_latents(manifest, [shard], diffusion, options, {"shards": 1.0})
+    plan = plan_latents(manifest, [shard], diffusion, options, {PLAIN: 1.0})
     crops = load_crops(plan.tasks["00000"], options).crops.flatten(0, 1)
     encoder, folder = MomentsEncoder(diffusion.vae, options), Path(shard).parents[1] / "latents"
 
