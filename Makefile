@@ -7,6 +7,9 @@
 # make test-slow, test-gpu, test-agreement    those that do, and those that compare with clip-benchmark and CleanVision and run mteb's
 #              tasks (the extras `agreement` and `mieb`)
 # make test-versions    lowest and newest allowed versions of the libraries, and every Python that is declared
+# make lint    ruff, import-linter, mypy and shellcheck, as make test does first
+# make viz     the graph of the pipelines, in a browser
+# make clean   takes the environment and what was built away; data/ stays
 PYTHON ?= python3
 BIN := .venv/bin
 # `kedro` and `dvc` of the environment, also where a stage calls them.

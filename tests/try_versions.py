@@ -4,7 +4,7 @@
 
 Every case is an environment of its own in the folder, made by uv, in which the smoke recipe runs
 with its own copy of `conf` and then a quick part of the tests. A Python that is not on this machine
-is told and left out. The exit code is 1 if a case fails.
+is told and left out. The exit code is 1 if a case fails, and 2 if none does but one was left out.
 """
 
 from __future__ import annotations
@@ -37,38 +37,48 @@ TOLD = (
     "dvc",
 )
 
+FAILED = 1
+LEFT_OUT = 2
+
 
 def main(folder: Path, names: list[str]) -> int:
     """Try the cases of these names, all without any; return the exit code."""
+    if unknown := sorted(set(names) - CASES.keys()):
+        sys.exit(f"there is no case {', '.join(unknown)}: name some of {', '.join(CASES)}")
     outcomes = {name: try_case(folder / name, *CASES[name]) for name in names or CASES}
-    for name, outcome in outcomes.items():
-        print(f"{name}: {outcome}")
-    return int(any("fail" in outcome for outcome in outcomes.values()))
+    for name, (_, told) in outcomes.items():
+        print(f"{name}: {told}")
+    codes = {code for code, _ in outcomes.values()}
+    return FAILED if FAILED in codes else max(codes)
 
 
-def try_case(folder: Path, version: str, options: list[str]) -> str:
-    """Return how one environment did, in words."""
+def try_case(folder: Path, version: str, options: list[str]) -> tuple[int, str]:
+    """Return how one environment did: 0 well, 1 not, 2 left out; and the same in words."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     uv = [sys.executable, "-m", "uv"]
     python = folder / "venv" / "bin" / "python"
+    if run(*uv, "python", "find", "--no-python-downloads", version):
+        return LEFT_OUT, f"left out, there is no Python {version} here"
     if run(*uv, "venv", "--python", version, folder / "venv"):
-        return f"left out, there is no Python {version} here"
+        return FAILED, "the environment could not be made"
     if run(*uv, "pip", "install", "--python", python, *options, "--editable", ".[dev]"):
-        return "the installation failed"
-    told = f"Python {version}, {versions(python)}"
+        return FAILED, "the installation failed"
     shutil.copytree(PROJECT / "conf", folder / "conf")
     smoke = run(python, "-m", "dcr", "--env", "smoke", cwd=folder)
     tests = run(python, "-m", "pytest", "-n", "2", *(f"tests/{path}" for path in QUICK))
-    recipe = "failed" if smoke else "ran"
-    return f"{told}: smoke recipe {recipe}, tests {'failed' if tests else 'passed'}"
+    told = f"smoke recipe {'failed' if smoke else 'ran'}, tests {'failed' if tests else 'passed'}"
+    code = FAILED if smoke or tests else 0
+    return code, f"Python {version}, {versions(python)}: {told}"
 
 
 def versions(python: Path) -> str:
     """Return the main libraries' versions in an environment."""
     told = f"*(f'{{name}} {{version(name)}}' for name in {TOLD})"
     code = f"from importlib.metadata import version; print({told}, sep=', ')"
-    return subprocess.run([python, "-c", code], capture_output=True, text=True).stdout.strip()
+    return subprocess.run(
+        [python, "-c", code], stdout=subprocess.PIPE, text=True, check=True
+    ).stdout.strip()
 
 
 def run(*command: str | Path, cwd: Path = PROJECT) -> int:

@@ -211,13 +211,7 @@ def _of_kedro(exc: BaseException) -> str | None:
 
 
 def raised_in(exc: BaseException, modules: tuple[str, ...]) -> bool:
-    """Return whether an exception comes from one of some libraries.
-
-    Args:
-        exc: what was raised; the last frame of its traceback decides, which is the caller's where
-            the library is no Python.
-        modules: names of the libraries.
-    """
+    """Return whether the last frame of what was raised, ``exc``, is of these ``modules``."""
     frame = exc.__traceback__
     last = ""
     while frame is not None:

@@ -86,7 +86,7 @@ class Backbone(ABC):
         self.preprocessing = preprocessing
         self.embed_dim = embed_dim
         self.source = source
-        # Copies share what it returns, which nothing changes: copying one costs more than the model.
+        # Copies share what it returns, which nothing changes: copying it costs more than the model.
         self._load_tokenizer = cache(load_tokenizer)
 
     def settings(self) -> dict[str, Any]:
