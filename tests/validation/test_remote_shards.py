@@ -1,6 +1,7 @@
 """Validation of shards at URLs: the manifest of local ones, and what is finished stays."""
 
 import json
+import pickle
 
 import pandas as pd
 import pytest
@@ -8,7 +9,9 @@ import pytest
 from corpus import good_samples
 from dcr.data.shards import write_shard
 from dcr.faults import explain
+from dcr.validation.measuring import plan_measuring
 from validation_run import run
+from validation_tables import LIMITS
 
 
 @pytest.fixture(scope="module")
@@ -70,3 +73,22 @@ def test_when_the_server_is_gone_finished_shards_stay_and_the_rest_is_done_later
     run(urls, tmp_path / "remote")
     assert [path.stat().st_ino for path in finished] == inodes
     assert results(tmp_path / "remote") == local
+
+
+def test_workers_that_were_started_elsewhere_read_by_the_recipes_settings(
+    serve, shards, monkeypatch
+):
+    """As those of a Dask or Ray cluster, which have nothing of this process's environment."""
+
+    class Elsewhere:
+        def run(self, function, calls, lost):
+            function = pickle.loads(pickle.dumps(function))
+            with monkeypatch.context() as there:
+                there.delenv("DCR_REMOTE")
+                yield from (function(*call) for call in calls)
+
+    store = serve("http", shards)
+    store.server.busy = {"/00000.tar": 5}
+    plan = plan_measuring({f"{store.url}/00000.tar": "0"}, LIMITS, Elsewhere())
+    (table,) = plan.make({})
+    assert table.record["num_samples"] == 4
