@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, unquote
@@ -51,11 +52,9 @@ class GoogleStore(Files):
     def do_POST(self):
         """Insert an object, by gcsfs's multipart upload of a description and the bytes."""
         bucket = self.path.partition("/storage/v1/b/")[2].partition("/o")[0]
+        body = self.rfile.read(int(self.headers["Content-Length"]))  # or it begins the next request
         if bucket == "nowhere":
             return self.send_json({"error": {"code": 404, "message": "Not Found"}}, 404)
-        import json
-
-        body = self.rfile.read(int(self.headers["Content-Length"]))
         mark = self.headers["Content-Type"].partition("boundary=")[2].strip("\"'").encode()
         _, described, data, _ = body.split(b"--" + mark)
         name = json.loads(described.partition(b"\n\n")[2] or described.partition(b"\r\n\r\n")[2])
