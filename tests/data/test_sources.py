@@ -7,7 +7,13 @@ import os
 import pytest
 
 from dcr.data.hub_files import needed_files
-from dcr.data.sources import HubModel, backbone_model, diffusion_models, parse_hub_model
+from dcr.data.sources import (
+    HubModel,
+    backbone_model,
+    diffusion_models,
+    identify_backbone,
+    parse_hub_model,
+)
 from dcr.datasets.diffusion import DiffusionDataset
 from dcr.datasets.models import BackboneDataset
 from dcr.errors import UserError
@@ -70,6 +76,34 @@ class TestNames:
         assert diffusion_models(str(tmp_path)) == []
         with pytest.raises(UserError, match=r"one of sd-1\.4, sd-1\.5, sd-2\.1-base, sd-2\.1"):
             diffusion_models("sd-3")
+
+
+class TestWhichBackboneItIs:
+    def test_of_a_folder_or_file_its_contents_count_and_not_its_place(self, tmp_path):
+        for name in ("a", "b"):
+            (tmp_path / name).mkdir()
+            (tmp_path / name / "weights.pt").write_bytes(b"weights")
+        first, second = (tmp_path / name for name in ("a", "b"))
+        assert identify_backbone(f"local-dir:{first}") == identify_backbone(str(second))
+        files = [f"ViT-B-32/{folder / 'weights.pt'}" for folder in (first, second)]
+        assert identify_backbone(files[0]) == identify_backbone(files[1])
+        assert identify_backbone(files[0]) != identify_backbone(files[0].replace("B-32", "B-16"))
+        before = [identify_backbone(source) for source in (str(second), files[1])]
+        (second / "weights.pt").write_bytes(b"others")
+        after = [identify_backbone(source) for source in (str(second), files[1])]
+        assert all(one != other for one, other in zip(before, after, strict=True))
+
+    def test_of_a_repository_the_commit_counts_that_a_branch_is_at(self, tmp_path, cache):
+        put_in_cache(cache, "org/clip", tiny_hf_clip(tmp_path / "clip"))
+        found = identify_backbone("org/clip")
+        assert found == identify_backbone(f"org/clip@{COMMIT}") == f"org/clip@{COMMIT}"
+
+    def test_a_tag_of_open_clip_is_itself(self):
+        assert identify_backbone("ViT-B-32/openai") == "ViT-B-32/openai"
+
+    def test_what_is_not_here_is_told(self, cache):
+        with pytest.raises(UserError, match="nor on this machine"):
+            identify_backbone("org/clip")
 
 
 class TestNeededFiles:
