@@ -68,7 +68,8 @@ def measure_images(
     Args:
         contents: files; of None nothing is known.
         max_pixels: declared by a header, beyond which an image is not decoded.
-        has_detail: whether sharpness and borders are measured, too, a tenth of the time more.
+        has_detail: whether sharpness and borders are measured, too; `benchmarks/validation.py`
+            tells what they cost.
     """
     found = [
         (ImageMeasures(), None) if content is None else _decode(content, max_pixels, has_detail)
