@@ -127,12 +127,14 @@ def _decode(
     measures.width, measures.height = picture.image.size
     measures.exif_orientation = picture.orientation
     measures.changes = picture.changes
-    small = np.asarray(grey.resize((32, 32), Image.Resampling.BOX))
+    reduced = reduce(grey)
     if has_detail:
-        measures.sharpness = sharpness(reduce(grey, middle(grey)))
-        framed = reduce(grey) if has_flat_edge(grey) else None  # few pictures are
-        measures.flat_border = 0.0 if framed is None else flat_border(framed)
-        measures.text_border = 0.0 if framed is None else text_border(framed)
+        seen = np.asarray(reduced)
+        measures.sharpness = sharpness(middle(seen))
+        framed = has_flat_edge(seen)  # few pictures are
+        measures.flat_border = flat_border(seen) if framed else 0.0
+        measures.text_border = text_border(seen) if framed else 0.0
+    small = np.asarray(reduced.resize((32, 32), Image.Resampling.BOX))
     return measures, (grey.histogram(), small)
 
 

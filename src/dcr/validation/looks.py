@@ -38,30 +38,17 @@ def entropies(counts: np.ndarray) -> list[float]:
     return rounded
 
 
-def reduction(grey: Image.Image) -> int:
-    """Return how many pixels of a side become one where a picture is averaged to `SIDE` px."""
-    return -(-max(grey.size) // SIDE)
+def reduce(grey: Image.Image) -> Image.Image:
+    """Return a picture of mode L averaged, by a whole number of pixels, to at most `SIDE` px."""
+    factor = -(-max(grey.size) // SIDE)
+    return grey.reduce(factor) if factor > 1 else grey
 
 
-def reduce(grey: Image.Image, box: tuple[int, int, int, int] | None = None) -> np.ndarray:
-    """Return a copy of a grey picture averaged to at most `SIDE` px, uint8 (h, w).
-
-    Args:
-        grey: of mode L.
-        box: left, top, right and bottom of the part that is wanted, in px; None for all.
-    """
-    factor = reduction(grey)
-    if factor > 1:
-        grey = grey.reduce(factor, box)
-    elif box is not None:
-        grey = grey.crop(box)
-    return np.asarray(grey)
-
-
-def middle(grey: Image.Image) -> tuple[int, int, int, int]:
-    """Return the box of the middle half of a picture's rows, where most show what they are of."""
-    quarter = grey.height // 4
-    return 0, quarter, grey.width, grey.height - quarter
+def middle(grey: np.ndarray) -> np.ndarray:
+    """Return the middle half of the rows of ``grey`` (h, w), where most pictures show what they are
+    of."""
+    quarter = len(grey) // 4
+    return grey[quarter : len(grey) - quarter]
 
 
 def sharpness(grey: np.ndarray) -> float:
