@@ -50,6 +50,18 @@ def test_a_run_leaves_what_others_rely_on(smoke_project):
     assert summary["accepted"] + summary["rejected"] == summary["samples"] == 64
 
 
+def test_no_page_card_or_score_tells_where_the_project_lies(smoke_project):
+    """What is handed on names files as the recipe does, and nothing of the machine."""
+    encoder = smoke_project / "data/06_models/smoke/encoder"
+    told = [path for path in (smoke_project / REPORTING).rglob("*") if path.is_file()]
+    told += [path for path in encoder.rglob("*") if path.suffix in (".md", ".json", ".yaml")]
+    assert len(told) > 20
+    place = str(smoke_project).encode()
+    assert [path.name for path in told if place in path.read_bytes()] == []
+    sets = json.loads((smoke_project / REPORTING / "evaluation_sets.json").read_text())
+    assert {one["folder"].rpartition("/")[0] for one in sets} == {"data/01_raw/smoke/sets"}
+
+
 def test_the_encoder_opens_in_every_library(smoke_project):
     import open_clip
     import torch

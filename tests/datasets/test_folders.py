@@ -96,6 +96,23 @@ def test_a_benchmark_set_is_opened_only_when_asked_for(tmp_path):
     assert len(open_later().pairs) == 4
 
 
+def test_a_benchmark_set_is_called_by_its_path_in_the_project(tmp_path, monkeypatch):
+    """Kedro hands on absolute paths; what is told of a set must not name this machine's folders."""
+    folder = tmp_path / "project"
+    write_mmvp(folder / "sets" / "mmvp")
+    (tmp_path / "notebooks").mkdir()
+    open_set, open_absent = (
+        BenchmarkSetDataset(filepath=str(folder / "sets" / name), made_by=None).load()
+        for name in ("mmvp", "absent")
+    )
+    monkeypatch.chdir(folder)
+    assert open_set().folder == "sets/mmvp"
+    with pytest.raises(UserError, match=r"^sets/absent does not exist"):
+        open_absent()
+    monkeypatch.chdir(tmp_path / "notebooks")
+    assert open_set().folder == str(folder / "sets" / "mmvp")
+
+
 @pytest.mark.parametrize(
     ("write", "found"),
     [

@@ -13,6 +13,7 @@ from kedro.io import AbstractDataset, DatasetError
 from dcr.datasets.folders import OwnedFolderDataset
 from dcr.datasets.ownership import owned_folder
 from dcr.errors import UserError
+from dcr.parameters.conf_files import shown
 
 if TYPE_CHECKING:
     from dcr.data.benchmark_sets import BenchmarkSet
@@ -82,7 +83,8 @@ class BenchmarkSetDataset(
     def _open(self) -> BenchmarkSet:
         from dcr.data.benchmark_sets import open_set
 
-        return open_set(self.require(), kind=self._kind)
+        # Kedro makes paths absolute; records and pages show them as the recipe has them.
+        return open_set(shown(self.require()), kind=self._kind)
 
 
 class BenchmarkSetsDataset(AbstractDataset[object, Opened]):

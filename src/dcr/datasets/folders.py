@@ -10,6 +10,7 @@ from kedro.io import AbstractDataset
 
 from dcr.datasets.ownership import check_ours, owned_folder
 from dcr.errors import UserError
+from dcr.parameters.conf_files import shown
 
 Saved = TypeVar("Saved")
 Loaded = TypeVar("Loaded")
@@ -45,7 +46,7 @@ class OwnedFolderDataset(AbstractDataset[Saved, Loaded], Generic[Saved, Loaded])
                 if self._made_by
                 else f"put it there, or {self._advice}"
             )
-            raise UserError(f"{self._filepath} does not exist; {advice}")
+            raise UserError(f"{shown(self._filepath)} does not exist; {advice}")
         return self._filepath
 
     def _exists(self) -> bool:
