@@ -2,8 +2,8 @@
 then the step's speed.
 
     python benchmarks/gpu_check.py            # both parts
-    python benchmarks/gpu_check.py --check    # the first alone, meant for four minutes:
-    `make test-gpu`
+    python benchmarks/gpu_check.py --check    # the first alone, as `make test-gpu` runs it;
+                                              # neither part has been timed on a card
 
 The first part trains the tests' small models in float32 and in bfloat16, on the CPU and on the GPU;
 what is compiled on the GPU is not on the CPU. They round otherwise, and AdamW makes a step of the
