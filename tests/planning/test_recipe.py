@@ -106,6 +106,15 @@ def test_tables_say_where_nothing_fits_and_what_is_not_counted(plan):
     assert all(card.source in text for card in CARDS)
 
 
+def test_tables_say_which_cards_keep_the_towers_blocks(models):
+    auto = planned(models, **{"execution.gradient_checkpointing": "auto"})
+    assert [fit.keeps_tower for fit in auto.runs[1].fits] == [False, True, True]
+    assert "4 of 4, tower kept, batch" in as_text("tiny", auto)
+    again = planned(models, **{"execution.gradient_checkpointing": "tower"})
+    assert "tower kept" not in as_text("tiny", again)
+    assert auto.flops == again.flops
+
+
 class TestSavings:
     def settings(self, plan):
         return {saving.setting: saving for saving in plan.savings}

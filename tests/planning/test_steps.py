@@ -11,6 +11,7 @@ from dcr.planning.steps import Steps
 from dcr.training import jobs, trainer
 from dcr.training.cost import plan
 from dcr.training.counting import Operations
+from dcr.training.memory import MEMORY_SHARE
 from dcr.training.runs import all_runs
 from live_bytes import LiveBytes
 from training_world import open_job, open_micro_step, parameters, run_of, write_world
@@ -64,6 +65,20 @@ def test_it_is_the_plan_that_the_run_itself_tells(world, models, tmp_path, monke
         exactly = changes.get("mixed_precision", "no") == "no"
         bytes_told = pytest.approx(plan_of_run.step_bytes, rel=0 if exactly else 1e-3, abs=0)
         assert found.step_bytes == bytes_told
+
+
+def test_where_memory_decides_it_is_the_step_that_the_trainer_then_takes(world, models):
+    def step(checkpointing):
+        changes = {"execution.gradient_checkpointing": checkpointing}
+        return Steps(models).of(run_of(parameters(**changes), "dcr")).with_numbers(rows=0)
+
+    auto, kept, again = (step(which) for which in ("auto", "none", "tower"))
+    needed = kept.with_numbers(rows=4).plan().step_bytes / MEMORY_SHARE + kept.weight_bytes
+    enough, short = int(needed) + 2, int(needed) - 2
+    assert (auto.keeps_tower(enough), auto.keeps_tower(short)) == (True, False)
+    assert auto.plan(enough) == kept.plan(enough) != again.plan(enough)
+    assert auto.plan(short) == again.plan(short) != kept.plan(short)
+    assert auto.plan() == again.plan()
 
 
 @pytest.mark.parametrize("name", ["dcr", "reconstruction", "naive"])

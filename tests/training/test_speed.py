@@ -11,9 +11,10 @@ from torch._dynamo.utils import counters
 
 from dcr.models.backbones import load_backbone, transformer_blocks
 from dcr.models.projector import Projector
-from dcr.training import jobs, trainer
+from dcr.training import cost, jobs, trainer
 from dcr.training.cost import measure
 from dcr.training.model import ConditionModel, add_lora
+from dcr.training.step import MicroStep
 from models import pixels, tiny_hf_clip, tiny_open_clip, tiny_siglip
 from training_cuts import assert_same
 from training_world import fixed_projector, lora, open_job, open_micro_step, write_world
@@ -43,6 +44,27 @@ def test_gradient_checkpointing_changes_no_bit(world, tmp_path, caplog, which):
         **{"execution.gradient_checkpointing": which, "execution.constant_prompt": True},
     )
     assert ("dcr: gradient checkpointing leaves no place" in caplog.text) == (which == "all")
+
+
+@pytest.mark.parametrize(("free", "recomputed"), [(0, ["dcr"]), (10**12, [])])
+def test_memory_may_decide_about_the_towers_blocks_and_changes_no_bit(
+    world, tmp_path, monkeypatch, free, recomputed
+):
+    """Stage 1's tower is frozen and keeps nothing, so there is nothing to decide."""
+    asked, recompute = [], MicroStep.recompute_tower
+
+    def noted(self):
+        asked.append(self.run.name)
+        recompute(self)
+
+    kept = train(world, tmp_path / "kept")
+    monkeypatch.setattr(MicroStep, "recompute_tower", noted)
+    monkeypatch.setattr(cost, "free_bytes", lambda *_: free)
+    auto = {"execution.gradient_checkpointing": "auto"}
+    decided = train(world, tmp_path / "auto", **auto)
+    jobs.train_projector(open_job(world, tmp_path / "stage1", **auto))
+    assert asked == recomputed
+    assert [name for name in kept if not torch.equal(kept[name], decided[name])] == []
 
 
 @pytest.mark.parametrize("method", ["dcr", "reconstruction", "naive"])

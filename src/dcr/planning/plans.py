@@ -18,12 +18,15 @@ class Fit:
         rows: the most rows of the run's own batch; 0 where not even one fits.
         step_bytes: of a step with these rows, weights aside.
         max_batch_size: the largest batch that fits row by row; 0 where not even two images do.
+        keeps_tower: whether the tower's blocks are kept with all rows at once, where the recipe
+            lets memory decide.
     """
 
     memory_gb: float
     rows: int
     step_bytes: int
     max_batch_size: int
+    keeps_tower: bool
 
 
 @dataclass(frozen=True)

@@ -134,7 +134,8 @@ def _fit(step: Step, memory_gb: float) -> Fit:
         other = step.with_numbers(rows=1, batch_size=size)
         return other.fits(other.plan(), memory)
 
-    return Fit(memory_gb, rows, planned.step_bytes, _largest(holds))
+    keeps_tower = open_rows.keeps_tower(memory)
+    return Fit(memory_gb, rows, planned.step_bytes, _largest(holds), keeps_tower)
 
 
 def _largest(holds: Callable[[int], bool]) -> int:

@@ -30,9 +30,10 @@ def alternatives(p: TrainingParameters) -> Iterator[Alternative]:
     both = execution.constant_prompt and execution.shared_prefix
     if not both and execution.gradient_checkpointing != "all":
         yield _with(p, _EXACT, execution={"constant_prompt": True, "shared_prefix": True})
-    other = "tower" if execution.gradient_checkpointing == "none" else "none"
-    remark = f"{_EXACT}; {'less memory, more time' if other == 'tower' else 'more memory'}"
-    yield _with(p, remark, execution={"gradient_checkpointing": other})
+    if execution.gradient_checkpointing != "auto":
+        other = "tower" if execution.gradient_checkpointing == "none" else "none"
+        remark = f"{_EXACT}; {'less memory, more time' if other == 'tower' else 'more memory'}"
+        yield _with(p, remark, execution={"gradient_checkpointing": other})
     if execution.rows_per_chunk > 1:
         yield _with(p, f"{_EXACT}; least memory, small kernels", execution={"rows_per_chunk": 1})
     if contrasts and not p.batches.negatives_count:

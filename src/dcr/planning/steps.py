@@ -14,9 +14,10 @@ from dcr.models.backbones import Backbone
 from dcr.models.projector import build_projector
 from dcr.planning.outlines import Outlines
 from dcr.training.contrast import build_contrast
-from dcr.training.cost import MEMORY_SHARE, Cost, Plan, measure_image, measure_pair, plan
+from dcr.training.cost import Cost, Plan, fits_whole, measure_image, measure_pair, plan
 from dcr.training.counting import count
 from dcr.training.distributed.processes import Processes
+from dcr.training.memory import MEMORY_SHARE
 from dcr.training.model import ConditionModel, freeze_for_stage1, prepare_tower
 from dcr.training.precision import cast_frozen, make_ready
 from dcr.training.runs import END_TO_END, STAGE1, Run
@@ -38,12 +39,14 @@ class Step:
         cost: of one image and of one pair.
         trainable: what of the parameters that train this process has, by name.
         weight_bytes: of all models that the process keeps beside the step.
+        keeping: the same with the tower's blocks kept, where memory is to decide, else None.
     """
 
     micro_step: MicroStep
     cost: Cost
     trainable: dict[str, torch.Tensor]
     weight_bytes: int
+    keeping: Step | None = None
 
     @property
     def run(self) -> Run:
@@ -63,7 +66,9 @@ class Step:
         if batch_size is not None:
             size = {"train_batch_size": batch_size}
             changes |= {name: getattr(p, name).model_copy(update=size) for name in _STAGES}
-        return replace(self, micro_step=_of_run(self.micro_step, _changed(self.run, changes)))
+        keeping = self.keeping and self.keeping.with_numbers(rows, batch_size)
+        micro_step = _of_run(self.micro_step, _changed(self.run, changes))
+        return replace(self, micro_step=micro_step, keeping=keeping)
 
     def plan(self, memory: int | None = None) -> Plan:
         """Return what the step costs, by the trainer's own arithmetic.
@@ -71,8 +76,15 @@ class Step:
         Args:
             memory: bytes of the card, by which rows are found where the run leaves them open.
         """
+        if self.keeping and memory is not None and self.keeps_tower(memory):
+            return self.keeping.plan(memory)
         free = None if memory is None else max(0, memory - self.weight_bytes)
         return plan(self.micro_step, self.cost, self.trainable, free)
+
+    def keeps_tower(self, memory: int) -> bool:
+        """Tell whether ``memory`` bytes let the tower's blocks be kept, by the trainer's rule."""
+        kept, free = self.keeping, max(0, memory - self.weight_bytes)
+        return kept is not None and fits_whole(kept.micro_step, kept.plan(memory), free)
 
     def fits(self, planned: Plan, memory: int) -> bool:
         """Tell whether the step as ``planned`` fits in ``memory`` bytes, by the trainer's rule."""
@@ -103,12 +115,21 @@ class Steps:
 
     def of(self, run: Run) -> Step:
         """Return the step of ``run``."""
+        if run.parameters.execution.gradient_checkpointing == "auto":
+            keeping = None if run.is_sharded or run.method == STAGE1 else self._set(run, "none")
+            again = self._set(run, "tower")
+            return replace(again, micro_step=_of_run(again.micro_step, run), keeping=keeping)
         image, pair = _keys(run)
         if image + pair not in self._made:
             with self._models.opened():
                 self._made[image + pair] = self._measure(run, image, pair)
         made = self._made[image + pair]
         return replace(made, micro_step=_of_run(made.micro_step, run))
+
+    def _set(self, run: Run, checkpointing: str) -> Step:
+        execution = run.parameters.execution
+        changed = execution.model_copy(update={"gradient_checkpointing": checkpointing})
+        return self.of(_changed(run, {"execution": changed}))
 
     @property
     def _any(self) -> MicroStep:

@@ -114,7 +114,8 @@ def _fit(fit: Fit, run: RunPlan) -> str:
     most = f"batch {fit.max_batch_size:,}{'+' if fit.max_batch_size == MAX_BATCH else ''}"
     is_one = run.one_row.step_bytes == run.all_rows.step_bytes  # rows hold no more than one does
     rows = run.batch_size if fit.rows and is_one else fit.rows
-    return f"{rows} of {run.batch_size}, {most}"
+    kept = ", tower kept" if fit.keeps_tower else ""
+    return f"{rows} of {run.batch_size}{kept}, {most}"
 
 
 def _savings(plan: RecipePlan) -> Iterator[Sequence[str]]:

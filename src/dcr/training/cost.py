@@ -10,14 +10,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import psutil
 import torch
 
 from dcr.training.counting import Counted, count
+from dcr.training.memory import MEMORY_SHARE, free_bytes
 from dcr.training.step import MicroStep
-
-# Of free memory, what a step may take; the rest is workspace and fragmentation.
-MEMORY_SHARE = 0.7
 
 
 @dataclass(frozen=True)
@@ -192,6 +189,21 @@ def plan(
     )
 
 
+def fits_whole(micro_step: MicroStep, planned: Plan, free: int | None = None) -> bool:
+    """Tell whether a step fits with all the rows at once that it is to have.
+
+    Args:
+        micro_step: of the run.
+        planned: what `plan` returned of it.
+        free: as for `plan`.
+    """
+    run = micro_step.run
+    if free is None:
+        free = free_bytes(micro_step.diffusion.device, micro_step.processes.num_on_host)
+    wanted = run.parameters.execution.rows_per_chunk or run.stage.train_batch_size
+    return planned.rows_per_chunk >= wanted and planned.step_bytes <= MEMORY_SHARE * free
+
+
 def _row_cost(micro_step: MicroStep, cost: Cost, num_views: int) -> tuple[int, int]:
     """Return bytes and operations of one row of DCR's grid, ``num_views`` of which are views."""
     run = micro_step.run
@@ -232,12 +244,3 @@ def _rows_that_fit(micro_step: MicroStep, row_bytes: int, kept: int, free: int |
             math.floor((MEMORY_SHARE * free - kept) / max(1, row_bytes)),
         ),
     )
-
-
-def free_bytes(device: torch.device, num_processes: int) -> int:
-    if device.type == "cuda":
-        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        # What the allocator keeps is as good as free.
-        return torch.cuda.mem_get_info(device)[0] + kept
-    available: int = psutil.virtual_memory().available
-    return available // num_processes

@@ -40,6 +40,9 @@ class MicroStep:
         processes: that train together; each has ``train_batch_size`` samples of its own.
         base: the encoder as it was before training, where the loss pulls towards its embeddings or
             asks it for neighbours.
+
+    Attributes:
+        may_recompute_tower: whether memory is to decide about `recompute_tower`.
     """
 
     def __init__(
@@ -59,8 +62,14 @@ class MicroStep:
         self.contrast = contrast
         self.processes = processes
         self.base = base
-        if run.parameters.execution.gradient_checkpointing != "none":
-            model.backbone.enable_gradient_checkpointing()
+        asked = run.parameters.execution.gradient_checkpointing
+        # What a sharded model leaves free is known only once its weights are sharded.
+        is_open = asked == "auto" and not run.is_sharded
+        self.may_recompute_tower = is_open and any(
+            parameter.requires_grad for parameter in model.tower.parameters()
+        )
+        if asked != "none" and not is_open:
+            self.recompute_tower()
         self.precision = Precision(
             run.parameters.mixed_precision,
             diffusion.device,
@@ -104,6 +113,11 @@ class MicroStep:
         return OBJECTIVES[name](
             loss, contrast, self.model, self.predict, self.precision, self.processes
         )
+
+    def recompute_tower(self) -> None:
+        """From now on compute the image tower's blocks again in the backward pass."""
+        self.may_recompute_tower = False
+        self.model.backbone.enable_gradient_checkpointing()
 
     def compile_blocks(self) -> None:
         """Compile the blocks of tower and UNet, where time and memory go, in place.

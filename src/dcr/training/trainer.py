@@ -16,7 +16,7 @@ from dcr.finite import require_finite
 from dcr.models.backbones import transformer_blocks
 from dcr.training.batches import Batch
 from dcr.training.checkpoints import Checkpoints, Progress
-from dcr.training.cost import Plan, measure, plan
+from dcr.training.cost import Plan, fits_whole, measure, plan
 from dcr.training.data import Collated, Samples, iterate_batches
 from dcr.training.distributed.processes import alone
 from dcr.training.distributed.sharding import local_shard, shard
@@ -114,10 +114,13 @@ class Trainer:
         return RunResult.of(progress, self.trainable)
 
     def _make_plan(self, progress: Progress) -> Plan:
-        """Find what a step costs and how many rows fit, and tell it."""
-        cost = self._cost or measure(self.micro_step, self.model.backbone.image_size)
+        """Find what a step costs, how many rows fit and whether the tower's blocks do; tell it."""
+        step, size = self.micro_step, self.model.backbone.image_size
         own = {name: local_shard(parameter) for name, parameter in self.trainable.items()}
-        planned = plan(self.micro_step, cost, own)
+        planned = plan(step, self._cost or measure(step, size), own)
+        if step.may_recompute_tower and not fits_whole(step, planned):
+            step.recompute_tower()
+            planned = plan(step, measure(step, size), own)
         self.monitor.tell_plan(planned, progress)
         return planned
 
@@ -164,9 +167,7 @@ class Trainer:
     ) -> tuple[dict[str, float], list[Batch]]:
         """Leave the gradients of ``step`` in the model, ``rows_per_chunk`` rows held at once.
 
-        The next ``batches`` give them.
-
-        Returns: its losses, and the batches of its micro-steps.
+        Returns: its losses, and those of the next ``batches`` that gave them, by micro-step.
         """
         sums: dict[str, float] = {}
         seen: list[Batch] = []
@@ -179,9 +180,8 @@ class Trainer:
 
     def _check_end(self, progress: Progress) -> None:
         check_end(self.run.name, progress.rows, self.scaler.is_enabled())
-        self._require_finite(
-            {name: local_shard(parameter) for name, parameter in self.trainable.items()}
-        )
+        own = {name: local_shard(parameter) for name, parameter in self.trainable.items()}
+        self._require_finite(own)
 
     def _require_finite(self, tensors: dict[str, torch.Tensor]) -> None:
         advice = "lower the learning rate, or train in float32 (mixed_precision: no)"

@@ -14,6 +14,7 @@ from torch import nn
 
 from dcr.training import cost as cost_module
 from dcr.training import jobs
+from dcr.training import memory as memory_module
 from dcr.training.contrast import Contrast
 from dcr.training.cost import Cost, plan
 from dcr.training.distributed.processes import Processes, alone
@@ -260,7 +261,7 @@ def test_what_the_allocator_keeps_is_as_good_as_free(monkeypatch, kept, used, ro
 
 def test_processes_beside_each_other_leave_each_other_memory(monkeypatch):
     monkeypatch.setattr(
-        cost_module.psutil, "virtual_memory", lambda: SimpleNamespace(available=800)
+        memory_module.psutil, "virtual_memory", lambda: SimpleNamespace(available=800)
     )
     found = []
     for count in (1, 2):

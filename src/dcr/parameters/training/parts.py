@@ -29,7 +29,7 @@ class Execution(Checked):
 
     constant_prompt: bool
     shared_prefix: bool
-    gradient_checkpointing: Literal["none", "tower", "all"]
+    gradient_checkpointing: Literal["none", "auto", "tower", "all"]
     rows_per_chunk: int = Field(ge=0)
     channels_last: bool
     cuda_graphs: bool
