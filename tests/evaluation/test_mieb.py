@@ -278,6 +278,18 @@ def test_what_is_broken_is_told_in_a_sentence_and_the_others_are_scored(fault, t
     assert "\n" not in sentence
 
 
+def test_a_mistake_of_ours_is_not_told_as_mtebs(tmp_path, monkeypatch):
+    mistake = TypeError("a mistake")
+
+    def fail(*_):
+        raise mistake
+
+    monkeypatch.setattr("dcr.evaluation.mieb._zero_shot_items", fail)
+    with pytest.raises(TypeError) as caught:
+        result_of(ColourBackbone(), write_zero_shot(tmp_path))
+    assert caught.value is mistake
+
+
 def test_a_task_that_is_named_alone_comes_from_the_hubs_cache(tmp_path, monkeypatch):
     place = write_zero_shot(tmp_path)
     table = str(place / "data" / "test-00000-of-00001.parquet")

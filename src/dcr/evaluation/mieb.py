@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -103,11 +104,9 @@ def evaluate_mieb(
         UserError: the task's data cannot be read, or mteb cannot score the encoder on it.
     """
     task = dataset.load()
-    with mteb_told(
-        f"mteb cannot score its task {task.metadata.name}", "see whether its data are as it says"
-    ):
+    with _told(task):
         found, predictions = _run(embedder, task)
-        items = _items_of(task, predictions)
+    items = _items_of(task, predictions)
     metric = task.metadata.main_score
     extra = {
         name: float(np.mean([scores[name] for scores in found]))
@@ -124,6 +123,13 @@ def evaluate_mieb(
         BENCHMARK, dataset.name, task.metadata.type, {metric: main}, {}, "task", "", {},
         extra=extra, notes=[note],
     )  # fmt: skip
+
+
+def _told(task: Any) -> AbstractContextManager[None]:
+    """Tell in a sentence if mteb fails at its own ``task``; our mistakes keep their traceback."""
+    return mteb_told(
+        f"mteb cannot score its task {task.metadata.name}", "see whether its data are as it says"
+    )
 
 
 def _run(embedder: Embedder, task: Any) -> tuple[list[dict[str, Any]], list[Any]]:
@@ -167,9 +173,10 @@ def _items_of(task: Any, predictions: list[Any]) -> dict[str, np.ndarray]:
 def _zero_shot_items(
     task: Any, split: str, predictions: list[list[float]]
 ) -> dict[str, np.ndarray]:
-    labels = task._normalize_labels(
-        task.dataset[split][task.label_column_name], task.get_candidate_labels()
-    )
+    with _told(task):
+        labels = task._normalize_labels(
+            task.dataset[split][task.label_column_name], task.get_candidate_labels()
+        )
     return {"accuracy": np.argmax(predictions, axis=1) == np.asarray(labels)}
 
 
@@ -187,7 +194,8 @@ def _group_items(task: Any, predictions: list[list[list[float]]]) -> dict[str, n
     import torch
 
     scores = [torch.tensor(group) for group in predictions]
-    found = [task._compute_metrics([one], *one.shape) for one in scores]
+    with _told(task):
+        found = [task._compute_metrics([one], *one.shape) for one in scores]
     return {name: np.array([metrics[name] for metrics in found]) for name in found[0]}
 
 
