@@ -1,15 +1,15 @@
 """Samples per second of validation with all checks on, beside Pillow's bare decoding of the same
 bytes.
 
-    python benchmarks/validation.py [--num-images 1200] [--rounds 9] [--json FILE]
+    python benchmarks/validation.py [--num-images 1200] [--sides 256 512] [--rounds 9] [--json FILE]
 
-The images are JPEGs of 256 to 512 px whose spectrum falls with frequency as that of photographs
-does, in eight shards. In each round Pillow decodes them all in colour, then in luma alone (what
-validation takes of a JPEG), then they are validated in one process and in two, and in one with
-sharpness and borders measured, too (``ratio_with_detail``). Ratios are made
-within a round, and their median counts, as others may share the machine; for the same reason
-decoding and one process are compared in CPU time, one process and two in time that passes. Two
-processes seldom compute twice as fast as one, as cores share caches, clock and host: what this
+The images are JPEGs of 256 to 512 px (``--sides``) whose spectrum falls with frequency as that of
+photographs does, in eight shards. In each round Pillow decodes them all in colour, then in luma
+alone (what validation takes of a JPEG), then they are validated in one process and in two, and in
+one with sharpness and borders measured, too (``ratio_with_detail``). Ratios are made within a
+round, and their median counts, as others may share the machine; for the same reason decoding and
+one process are compared in CPU time, one process and two in time that passes. Two processes seldom
+compute twice as fast as one, as cores share caches, clock and host: what this
 machine makes of it is shown by bare decoding, shared out among the same workers in the same round
 (``decode_two_over_one``). Then perceptual hashes are searched for near duplicates, a million of
 them (``--near``), and a million made-up samples are judged for memory (``--judged``).
@@ -91,26 +91,27 @@ WORDS = (
 )
 
 
-def textures(rng: np.random.Generator) -> np.ndarray:
-    """Return planes (12, 768, 768) whose amplitude falls as 1 / f**1.2, of mean 0 and spread 1."""
-    frequency = np.hypot(np.fft.fftfreq(768)[:, None], np.fft.rfftfreq(768)) + 1 / 768
+def textures(rng: np.random.Generator, side: int) -> np.ndarray:
+    """Return planes (12, side, side) whose amplitude falls as 1 / f**1.2: mean 0 and spread 1."""
+    frequency = np.hypot(np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side)) + 1 / side
     waves = (
         rng.normal(size=(12, *frequency.shape)) + 1j * rng.normal(size=(12, *frequency.shape))
     ) / frequency**1.2
-    planes = np.fft.irfft2(waves, (768, 768))
+    planes = np.fft.irfft2(waves, (side, side))
     return (
         (planes - planes.mean(axis=(1, 2), keepdims=True)) / planes.std(axis=(1, 2), keepdims=True)
     ).astype(np.float32)
 
 
-def photograph(rng: np.random.Generator, planes: np.ndarray) -> bytes:
+def photograph(rng: np.random.Generator, planes: np.ndarray, sides: tuple[int, int]) -> bytes:
     """Return a JPEG of random size: luma and two weaker colours, each of two places in two
     planes.
     """
-    height, width = rng.integers(256, 513, 2)
+    height, width = rng.integers(sides[0], sides[1] + 1, 2)
+    room = planes.shape[1] - np.array([[height], [width]])
 
     def channel() -> np.ndarray:
-        tops, lefts = rng.integers(0, 768 - height, 2), rng.integers(0, 768 - width, 2)
+        tops, lefts = rng.integers(0, room, (2, 2))
         chosen = zip(
             planes[rng.choice(12, 2, replace=False)],
             tops,
@@ -129,15 +130,17 @@ def photograph(rng: np.random.Generator, planes: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def write_shards(folder: Path, num_images: int, num_shards: int) -> dict[str, str]:
-    """Write the shards and return path to name."""
+def write_shards(
+    folder: Path, num_images: int, num_shards: int, sides: tuple[int, int]
+) -> dict[str, str]:
+    """Write the shards and return path to name; ``sides`` are the least and the most, in px."""
     rng, shards = np.random.default_rng(0), {}
-    planes = textures(rng)
+    planes = textures(rng, sides[1] * 3 // 2)
     for number in range(num_shards):
         samples = (
             Sample(
                 f"{number:05d}{i:04d}",
-                photograph(rng, planes),
+                photograph(rng, planes, sides),
                 "jpg",
                 " ".join(rng.choice(WORDS, rng.integers(5, 25))),
             )
@@ -293,17 +296,20 @@ def judging_bytes_per_sample(counts: list[int]) -> float:
     return round((peaks[1] - peaks[0]) / (counts[1] - counts[0]), 1)
 
 
-def measure(num_images: int, rounds: int, near: list[int], judged: list[int]) -> dict[str, object]:
+def measure(
+    num_images: int, sides: tuple[int, int], rounds: int, near: list[int], judged: list[int]
+) -> dict[str, object]:
     """Run all parts.
 
     Args:
         num_images: that are decoded and validated, in eight shards.
+        sides: the least and the most that an image has, in px.
         rounds: of which the median counts.
         near: how many hashes are searched for near duplicates, one number a search.
         judged: see `judging_bytes_per_sample`.
     """
     with tempfile.TemporaryDirectory() as folder:
-        shards = write_shards(Path(folder), num_images, 8)
+        shards = write_shards(Path(folder), num_images, 8, sides)
         images = [sample.image for shard in shards for sample in read_samples(shard)]
         for n_jobs in (1, 2):  # starts the workers, imports what they need
             validate(shards, n_jobs)
@@ -326,6 +332,7 @@ def measure(num_images: int, rounds: int, near: list[int], judged: list[int]) ->
     searches = {f"near_{count}": find_near(count) for count in near}
     return {
         "num_images": len(images),
+        "sides": sides,
         "mean_bytes": round(float(np.mean([len(image) for image in images]))),
         "decode_per_s": bare,
         "decode_luma_per_s": luma,
@@ -357,6 +364,7 @@ def _round(shards: dict[str, str], images: list[bytes]) -> list[tuple[float, flo
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--num-images", type=int, default=1200)
+    parser.add_argument("--sides", type=int, nargs=2, default=[256, 512])
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--near", type=int, nargs="*", default=[250_000, 1_000_000])
     parser.add_argument("--judged", type=int, nargs=2, default=[100_000, 1_000_000])
@@ -367,7 +375,7 @@ def main() -> None:
         print(judge(arguments.judge))
         return
     chosen = arguments.near, arguments.judged
-    results = measure(arguments.num_images, arguments.rounds, *chosen)
+    results = measure(arguments.num_images, arguments.sides, arguments.rounds, *chosen)
     text = json.dumps(results, indent=2)
     print(text)
     if arguments.json:
