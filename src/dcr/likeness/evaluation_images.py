@@ -12,7 +12,7 @@ import numpy as np
 
 from dcr.data.benchmark_sets.parts import Part, Sample, digest
 from dcr.errors import UserError
-from dcr.fingerprints import fingerprint
+from dcr.fingerprints import code_hash, fingerprint
 from dcr.metrics.embeddings import normalize
 
 if TYPE_CHECKING:
@@ -92,7 +92,8 @@ class _Chosen(Part):
     places: tuple[int, ...]
 
     def _hash(self) -> str:
-        return digest([self.part.fingerprint, *map(str, self.places)])
+        reader = code_hash(type(self.part))
+        return digest([reader, self.part.fingerprint, *map(str, self.places)])
 
     def samples(self) -> Iterator[Sample]:
         chosen = frozenset(self.places)
