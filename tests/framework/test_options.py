@@ -15,7 +15,7 @@ WITH_RECIPE = {
     "plan": [],
     "publish": ["--to", "lab/clip", "--dry-run"],
     "join": [],
-    "check-hosts": ["1", "0"],
+    "check-hosts": ["training", "1", "0"],
 }
 
 
