@@ -7,9 +7,10 @@ a latent.
 from __future__ import annotations
 
 import torch
-from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
+from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import nn
 
+from dcr.models.architectures import build_scheduler
 from dcr.models.diffusion import Diffusion
 from dcr.parameters import PretrainingParameters
 from dcr.scenes.pretrain_data import ImageSet, batched, only_used_tokens, optimise, seeded
@@ -38,21 +39,6 @@ def build_unet(parameters: PretrainingParameters, latent_size: int) -> UNet2DCon
         cross_attention_dim=parameters.unet_text_width,
         attention_head_dim=parameters.unet_num_heads,  # diffusers' name for the number of heads
         norm_num_groups=8,
-    )
-
-
-def build_scheduler() -> DDPMScheduler:
-    """Return Stable Diffusion 2.1's noise schedule.
-
-    It has 1000 steps, scaled linear, and velocity prediction.
-    """
-    return DDPMScheduler(
-        num_train_timesteps=1000,
-        beta_schedule="scaled_linear",
-        beta_start=0.00085,
-        beta_end=0.012,
-        prediction_type="v_prediction",
-        clip_sample=False,
     )
 
 
