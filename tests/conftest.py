@@ -70,7 +70,7 @@ def s3_port() -> int:
 def remote_cache(tmp_path, monkeypatch) -> Path:
     """The folder in which this test's remote files are kept; requests are made again at once."""
     monkeypatch.setenv("DCR_REMOTE", "{}")  # as it was, afterwards
-    monkeypatch.setattr("dcr.data.remote.opening._known", {})
+    monkeypatch.setattr("dcr.data.remote.opening.looked_up", {})
     folder = tmp_path / "remote_cache"
     use_settings(RemoteSettings(str(folder), 10**9, num_tries=40, first_wait_seconds=0.0))
     return folder

@@ -6,12 +6,12 @@ import ast
 import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from dcr.files import sha256_file
 
 _PACKAGE = "dcr"
-_CARRIER = "HANDS_ON_BYTES"
 
 
 @dataclass(frozen=True)
@@ -47,15 +47,12 @@ class _Text:
     @property
     def lists_its_folder(self) -> bool:
         """Whether it looks through its package's folder and finds the modules that lie there."""
-        return any(isinstance(node, ast.Name) and node.id == "iter_modules" for node in self.nodes)
+        return self._has_name("iter_modules")
 
     @property
     def hands_on_bytes(self) -> bool:
         """Whether it says of its room that this decides of nothing but whether bytes come."""
-        return any(
-            isinstance(node, ast.Assign) and any(_name(one) == _CARRIER for one in node.targets)
-            for node in self.nodes
-        )
+        return self._has_name("HANDS_ON_BYTES")
 
     @property
     def handed_on(self) -> dict[str, tuple[str, str]]:
@@ -66,6 +63,9 @@ class _Text:
             if isinstance(node, ast.ImportFrom)
             for alias in node.names
         }
+
+    def _has_name(self, name: str) -> bool:
+        return any(isinstance(node, ast.Name) and node.id == name for node in self.nodes)
 
     def _absolute(self, node: ast.ImportFrom) -> str:
         if not node.level:
@@ -85,8 +85,7 @@ class Sources:
     does not depend on the whole room.
 
     A room whose ``__init__`` sets ``HANDS_ON_BYTES`` has no part in the hash of those that import
-    it: it brings the bytes that a result is made of or fails, so that what is mended in it changes
-    no result.
+    it: it brings the bytes that a result is made of or fails, and what is mended changes no result.
 
     Args:
         root: the folder of the package.
@@ -119,10 +118,8 @@ class Sources:
 
     def libraries(self, modules: Iterable[str]) -> set[str]:
         """Return the top names of what ``modules`` and all that they reach import from outside."""
-        names = (
-            name for module in self.reached(modules) for name, _ in self._text(module).imported
-        )
-        return {name.partition(".")[0] for name in names} - {_PACKAGE}
+        imported = (self._text(module).imported for module in self.reached(modules))
+        return {name.partition(".")[0] for name, _ in chain.from_iterable(imported)} - {_PACKAGE}
 
     def files(self, modules: Iterable[str], with_carriers: bool = True) -> set[Path]:
         """Return the files of what ``modules`` run through, templates included.
@@ -156,15 +153,13 @@ class Sources:
     def hash(self, modules: Iterable[str]) -> str:
         """Return a hex sha256 over names and bytes of the files that ``modules`` run through.
 
-        Those of rooms that hand on bytes, and what these alone import, do not count.
-        Neither compiled modules beside them nor the place of the package count: a clone elsewhere
-        has the same hash.
+        Rooms that hand on bytes, and what these alone import, do not count; nor do compiled modules
+        and the place of the package: a clone elsewhere has the same hash.
         """
         digest = hashlib.sha256()
         for file in sorted(self.files(modules, with_carriers=False)):
-            digest.update(
-                f"{file.relative_to(self.root).as_posix()} {sha256_file(file)}\n".encode()
-            )
+            name = file.relative_to(self.root).as_posix()
+            digest.update(f"{name} {sha256_file(file)}\n".encode())
         return digest.hexdigest()
 
     def _imports(self, name: str) -> frozenset[str]:
@@ -244,10 +239,6 @@ class Sources:
 
 def _files(folder: Path) -> set[Path]:
     return {p for p in folder.rglob("*") if p.is_file() and "__pycache__" not in p.parts}
-
-
-def _name(node: ast.AST) -> str | None:
-    return node.id if isinstance(node, ast.Name) else None
 
 
 def _walk(node: ast.AST) -> Iterator[ast.AST]:

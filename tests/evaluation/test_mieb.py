@@ -284,7 +284,7 @@ def test_a_mistake_of_ours_is_not_told_as_mtebs(tmp_path, monkeypatch):
     def fail(*_):
         raise mistake
 
-    monkeypatch.setattr("dcr.evaluation.mieb._zero_shot_items", fail)
+    monkeypatch.setattr("dcr.evaluation.mieb.zero_shot_items", fail)
     with pytest.raises(TypeError) as caught:
         result_of(ColourBackbone(), write_zero_shot(tmp_path))
     assert caught.value is mistake

@@ -258,14 +258,16 @@ class TestJudging:
             validation_run.run(str(folder / "shards"), folder, backbone, LIMITS, sets=["mmvp_vlm"])
 
     def test_evaluation_finds_the_embeddings_of_its_sets(self, folder, backbone, monkeypatch):
-        from dcr.evaluation import EvaluationCache, embedding
+        from dcr.evaluation import EvaluationCache
 
         write_mmvp(folder)
         run(
             folder, backbone, min_evaluation_similarity=0.9995, sets=["mmvp_vlm"],
             policies={"near_evaluation_features": "warn"},
         )  # fmt: skip
-        monkeypatch.setattr(embedding, "_embed_pixels", lambda *_: pytest.fail("computed again"))
+        monkeypatch.setattr(
+            type(backbone), "encode_image", lambda *_: pytest.fail("computed again")
+        )
         embedder = Embedder(backbone, 4, cache=EvaluationCache(folder / "cache"))
         assert embedder.images(open_set(folder / "mmvp_vlm"), "images").shape == (2, 24)
 

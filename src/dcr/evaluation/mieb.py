@@ -17,7 +17,7 @@ import numpy as np
 
 from dcr.data.benchmark_sets import MiebSet
 from dcr.data.benchmark_sets.files import decode_image
-from dcr.data.benchmark_sets.mieb import mteb_told
+from dcr.data.benchmark_sets.mteb_tasks import mteb_told
 from dcr.errors import UserError
 from dcr.evaluation.embedding import Embedder, embed_images, embed_texts
 from dcr.evaluation.results import EvaluationOptions, Items, Result, outcomes_of, score
@@ -162,7 +162,7 @@ def _items_of(task: Any, predictions: list[Any]) -> dict[str, np.ndarray]:
         return {}
     (split,) = task.eval_splits
     if task.metadata.type == "ZeroShotClassification":
-        return _zero_shot_items(task, split, predictions[0])
+        return zero_shot_items(task, split, predictions[0])
     if task.metadata.type == "Compositionality":
         return _group_items(task, predictions[0])
     if task.metadata.type == "ImageClassification":
@@ -170,9 +170,11 @@ def _items_of(task: Any, predictions: list[Any]) -> dict[str, np.ndarray]:
     return {}
 
 
-def _zero_shot_items(
-    task: Any, split: str, predictions: list[list[float]]
-) -> dict[str, np.ndarray]:
+def zero_shot_items(task: Any, split: str, predictions: list[list[float]]) -> dict[str, np.ndarray]:
+    """Return ``accuracy`` (N,), bool: which images of a ``split`` the highest score is right for.
+
+    ``predictions`` are the scores of the classes, image by image.
+    """
     with _told(task):
         labels = task._normalize_labels(
             task.dataset[split][task.label_column_name], task.get_candidate_labels()

@@ -52,8 +52,7 @@ def test_a_host_that_waited_for_a_killed_run_ends_without_a_word(
 
 def test_a_worker_of_a_job_that_was_replaced_does_not_train_the_next_one(config, monkeypatch):
     monkeypatch.setenv("RANK", "0")
-    monkeypatch.setattr(worker, "_train", None)
-    monkeypatch.setattr(worker, "_end_with_parents", lambda: None)
+    monkeypatch.setattr(worker, "end_with_parents", lambda: None)
     with pytest.raises(SystemExit):
         worker.main(config, "killed")
     assert first_failure(config.parent) is None

@@ -9,17 +9,16 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from dcr.data.benchmark_sets.files import Folder
+from dcr.data.benchmark_sets.mteb_tasks import fill, is_image, mteb_told, new_task, undecoded
 from dcr.data.benchmark_sets.overrides import NO_OVERRIDES, Overrides
 from dcr.data.benchmark_sets.parts import Part, Sample, digest
-from dcr.errors import UserError, first_line
-from dcr.extras import needs_extra
+from dcr.errors import UserError
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +56,7 @@ class MiebSet:
 
         words = [self.task_name, version("mteb")]
         if not self.folder:
-            return digest([*words, str(sorted(_new_task(self.task_name).metadata.dataset.items()))])
+            return digest([*words, str(sorted(new_task(self.task_name).metadata.dataset.items()))])
         folder = Folder(self.folder)
         return digest(
             [*words, *(f"{split} {name} {folder.sha256(name)}" for split, name in self._named())]
@@ -75,15 +74,15 @@ class MiebSet:
         Raises:
             UserError: the data are not there, or not those of the task.
         """
-        task = _new_task(self.task_name)
+        task = new_task(self.task_name)
         where = self.folder or "the hub's cache"
         what = f"the data of mteb's task {self.task_name} cannot be read from {where}"
         with mteb_told(what, "get them again"):
             if not self.folder:
                 task.load_data()
             else:
-                _fill(task, self.folder, self.files)
-            task.dataset = _undecoded(task.dataset)
+                fill(task, self.folder, self.files)
+            task.dataset = undecoded(task.dataset)
         return task
 
     @property
@@ -120,7 +119,7 @@ class MiebImages(Part):
     def _images(self, task: Any) -> Iterator[Sample]:
         for split in task.eval_splits:
             rows = task.dataset[split]
-            columns = [column for column, kind in rows.features.items() if _is_image(kind)]
+            columns = [column for column, kind in rows.features.items() if is_image(kind)]
             for column in columns:
                 for number, row in enumerate(rows.select_columns([column])):
                     key = f"{split}/{column}/{number}"
@@ -141,7 +140,7 @@ def open_mieb(location: str, name: str | None = None) -> MiebSet:
             it is scored on has no file.
     """
     task_name = Path(location).name
-    task = _new_task(task_name)
+    task = new_task(task_name)
     if "image" not in task.metadata.modalities:
         raise UserError(f"{location}: the task {task_name} of mteb is not of images")
     if task.metadata.name == location:
@@ -168,15 +167,6 @@ def _is_a_table(task: Any) -> bool:
     return not isinstance(task, AbsTaskRetrieval)
 
 
-def _new_task(name: str) -> Any:
-    with needs_extra("mieb", f"the task {name}"):
-        import mteb
-    try:
-        return mteb.get_task(name)
-    except KeyError as error:
-        raise UserError(f"mteb has no task {name!r}: {error.args[0].partition(': ')[2]}") from error
-
-
 def _find_files(folder: Folder) -> dict[str, list[str]]:
     """Return the Parquet files by split, of the first place that has any.
 
@@ -190,67 +180,3 @@ def _find_files(folder: Folder) -> dict[str, list[str]]:
         if found:
             break
     return found
-
-
-def _fill(task: Any, folder: str, files: Mapping[str, Sequence[str]]) -> None:
-    from datasets import DatasetDict
-
-    task.dataset = DatasetDict({split: _read(folder, names) for split, names in files.items()})
-    task.dataset_transform()
-    task.data_loaded = True
-
-
-def _undecoded(dataset: Any) -> Any:
-    """Return the tables of a task with their images as bytes; what is no table stays."""
-    from datasets import DatasetDict, Image
-
-    if not isinstance(dataset, DatasetDict):
-        return dataset
-    columns = {column for rows in dataset.values() for column in rows.features}
-    for column in columns:
-        if all(_is_image(rows.features.get(column)) for rows in dataset.values()):
-            dataset = dataset.cast_column(column, Image(decode=False))
-    return dataset
-
-
-def _read(folder: str, names: Sequence[str]) -> Any:
-    """Return the rows of some files, whose images lie in them."""
-    import pyarrow.parquet as pq
-    from datasets import Dataset, concatenate_datasets
-    from datasets.table import InMemoryTable
-
-    parts = []
-    for name in names:
-        table = pq.read_table(os.path.join(folder, name))
-        part = Dataset(InMemoryTable(table))
-        for column, kind in part.features.items():
-            if _is_image(kind) and table[column].combine_chunks().field("bytes").null_count:
-                raise UserError(
-                    f"{folder}/{name}: column {column} must hold encoded images, not paths of files"
-                )
-        parts.append(part)
-    return concatenate_datasets(parts)
-
-
-def _is_image(kind: Any) -> bool:
-    return type(kind).__name__ == "Image"
-
-
-@contextmanager
-def mteb_told(what: str, rule: str) -> Iterator[None]:
-    """Tell in a sentence whatever mteb raises: its tasks are hundreds, and raise anything.
-
-    Args:
-        what: could not be done, as "mteb cannot score its task X".
-        rule: what to do about it.
-
-    Raises:
-        UserError: something was raised; a UserError passes as it is.
-    """
-    try:
-        yield
-    except UserError:
-        raise
-    except Exception as error:
-        reason = f"{type(error).__name__}: {first_line(error)}"
-        raise UserError(f"{what} ({reason}): {rule}") from error

@@ -12,7 +12,7 @@ from dcr.data.remote.urls import is_remote
 from dcr.errors import UserError
 
 _AHEAD = 256 << 10  # bytes asked for at least: about a sample
-_known: dict[str, RemoteObject] = {}  # as this process saw them last
+looked_up: dict[str, RemoteObject] = {}  # as this process saw them last
 
 
 def open_file(path: str, whole: bool) -> BinaryIO:
@@ -31,7 +31,7 @@ def open_file(path: str, whole: bool) -> BinaryIO:
     """
     if not is_remote(path):
         return open(path.removeprefix("file://"), "rb")
-    known = _known.get(path)
+    known = looked_up.get(path)
     found = known or look_up_now(path)
     settings = current_settings()
     if settings.cache_folder is None:
@@ -44,8 +44,8 @@ def open_file(path: str, whole: bool) -> BinaryIO:
 
 def look_up_now(url: str) -> RemoteObject:
     """Ask the store for a file, which this process then takes for what is there."""
-    _known[url] = look_up(url)
-    return _known[url]
+    looked_up[url] = look_up(url)
+    return looked_up[url]
 
 
 def _open_ranges(found: RemoteObject, known: RemoteObject | None) -> BinaryIO:

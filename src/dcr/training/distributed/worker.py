@@ -30,7 +30,7 @@ def main(config: Path, job_id: str) -> None:
         config: path of the job's config.json.
         job_id: of the job.
     """
-    threading.Thread(target=_end_with_parents, daemon=True).start()
+    threading.Thread(target=end_with_parents, daemon=True).start()
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     rank = int(os.environ["RANK"])
     try:
@@ -82,7 +82,7 @@ def _train(job: dict[str, Any], folder: Path) -> None:
         jobs.train_projector(work)
 
 
-def _end_with_parents() -> None:
+def end_with_parents() -> None:
     """Kill this process once its starter or the node is gone.
 
     An orphan would write beside the next run.
