@@ -126,5 +126,5 @@ def test_without_faiss_the_extra_is_named(monkeypatch):
     import sys
 
     monkeypatch.setitem(sys.modules, "faiss", None)
-    with pytest.raises(UserError, match="extra `likeness`"):
+    with pytest.raises(UserError, match=r"dcr\[likeness\]"):
         VectorIndex(vectors(10), 10)

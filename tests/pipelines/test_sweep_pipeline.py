@@ -37,10 +37,11 @@ def sweep_config(signal="infonce", seed=0):
 
 
 def places(catalog, names):
+    """Return where each dataset lies, of those that are not in memory alone."""
     return {
         name: catalog[name].get("filepath") or catalog[name]["path"]
         for name in names
-        if name in catalog
+        if name in catalog and catalog[name]["type"] != "MemoryDataset"
     }
 
 

@@ -17,7 +17,7 @@ from dcr.models.backbones import load_backbone, merge_lora
 from dcr.positives.making import SynthesisOptions
 from dcr.positives.synthesis import plan_synthesis
 from dcr.training.model import add_lora
-from device_runs import align
+from device_runs import align, without_fast_path
 from evaluation_options import quick_options
 from latent_world import OPTIONS, World
 from models import TEXTS, images, randomize_adapter, tiny_hf_clip, tiny_open_clip, tiny_siglip
@@ -52,7 +52,8 @@ def world(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def _without_fast_path():
-    torch.backends.mha.set_fastpath_enabled(False)  # which a subclass of tensors never takes
+    with without_fast_path():
+        yield
 
 
 @pytest.mark.parametrize("family", FAMILIES)

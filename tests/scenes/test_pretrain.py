@@ -293,6 +293,13 @@ def train_until_killed(parameters, shards):
 class TestTwoProcesses:
     """CLIP is trained in another process, which has no end of its own."""
 
+    @pytest.fixture(autouse=True)
+    def nothing_goes_on(self):
+        """Whatever happens, no process of it is there at the end; pools of other tests may be."""
+        before = multiprocessing.active_children()
+        yield
+        assert [one for one in multiprocessing.active_children() if one not in before] == []
+
     @pytest.fixture
     def shards(self, tmp_path):
         attributes = [sample_attributes(0, "test", n) for n in range(4)]
@@ -306,7 +313,6 @@ class TestTwoProcesses:
         with pytest.raises(UserError, match="num_held_out must be below the 4 images"):
             pretrain.train_base_models(parameters.model_copy(update={"num_held_out": 4}), shards)
         assert "Traceback" not in capfd.readouterr().err
-        assert multiprocessing.active_children() == []
 
     def test_a_failure_beside_it_ends_it(self, parameters, shards, monkeypatch):
         def fail(*_):
@@ -317,7 +323,6 @@ class TestTwoProcesses:
             pretrain.train_base_models(
                 parameters.model_copy(update={"num_held_out": 1, "clip_steps": 10**6}), shards
             )
-        assert multiprocessing.active_children() == []
 
     def test_its_own_failure_is_told(self, parameters, shards, capfd):
         """An embedding of no width cannot be built."""

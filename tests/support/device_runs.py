@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
@@ -44,9 +45,8 @@ def prepare(world: Path, folder: Path, name: str, steps: int, **changes) -> Run:
         align(module)
     job = open_job(p, latents, backbone, diffusion, folder)
     projector = fixed_projector(world)
-    # Subclasses of tensors, such as pretended ones, never take it.
-    torch.backends.mha.set_fastpath_enabled(False)
 
+    @without_fast_path()
     def run(device: torch.device) -> tuple[dict[str, torch.Tensor], pd.DataFrame]:
         job.processes = Processes(0, 1, device)
         if name == "stage1":
@@ -56,6 +56,19 @@ def prepare(world: Path, folder: Path, name: str, steps: int, **changes) -> Run:
         return trained.towers[name], trained.runs[name].losses
 
     return run
+
+
+@contextmanager
+def without_fast_path() -> Iterator[None]:
+    """Attend without PyTorch's fast path, which subclasses of tensors never take and which sums in
+    another order; afterwards the process is as it was.
+    """
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
 
 
 def align(module: torch.nn.Module) -> None:

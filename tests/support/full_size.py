@@ -14,13 +14,13 @@ from transformers import CLIPTextModel
 from dcr.models.architectures import (
     DIFFUSION_MODELS,
     build_backbone,
-    build_scheduler,
     build_unet,
     build_vae,
     text_config,
 )
 from dcr.models.backbones import Backbone
 from dcr.models.diffusion import Diffusion
+from dcr.models.noise_schedule import build_scheduler
 from diffusion_models import tiny_diffusion
 
 TEXT_ENCODERS = {name: text_config(name) for name in DIFFUSION_MODELS}

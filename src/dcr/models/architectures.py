@@ -11,7 +11,7 @@ from typing import Any
 
 import open_clip
 import torch
-from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
+from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import (
     BatchEncoding,
     CLIPConfig,
@@ -27,6 +27,7 @@ from dcr.models.backbones.families.clip import ClipBackbone
 from dcr.models.backbones.families.open_clip import OpenClipBackbone
 from dcr.models.backbones.families.siglip import SiglipBackbone
 from dcr.models.diffusion import Diffusion
+from dcr.models.noise_schedule import build_scheduler
 
 
 def _tower(width: int, hidden: int, layers: int, heads: int) -> dict[str, int]:
@@ -135,17 +136,6 @@ def text_config(name: str) -> CLIPTextConfig:
     """Return the configuration of the text encoder of ``name``, one of `DIFFUSION_MODELS`."""
     size = _L_TEXT if _UNETS[name] is _SD1 else {**_H_TEXT, "num_hidden_layers": 23}
     return CLIPTextConfig(**size)
-
-
-def build_scheduler() -> DDPMScheduler:
-    """Build Stable Diffusion 2.1's noise schedule: 1000 steps, scaled linear, of the velocity."""
-    return DDPMScheduler(
-        beta_schedule="scaled_linear",
-        beta_start=0.00085,
-        beta_end=0.012,
-        prediction_type="v_prediction",
-        clip_sample=False,
-    )
 
 
 def build_diffusion(name: str) -> Diffusion:

@@ -60,7 +60,7 @@ def outlines(backbone: str, diffusion: str) -> Outlines:
 
 def outlines_of_pretraining(parameters: PretrainingParameters) -> Outlines:
     """Return the outlines of the models that pipeline `scenes` trains by ``parameters``."""
-    from dcr.models.architectures import build_scheduler
+    from dcr.models.noise_schedule import build_scheduler
     from dcr.scenes.pretrain_clip import build_clip
     from dcr.scenes.pretrain_text import build_text_encoder
     from dcr.scenes.pretrain_unet import build_unet

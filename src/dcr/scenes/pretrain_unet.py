@@ -10,8 +10,8 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import nn
 
-from dcr.models.architectures import build_scheduler
 from dcr.models.diffusion import Diffusion
+from dcr.models.noise_schedule import build_scheduler
 from dcr.parameters import PretrainingParameters
 from dcr.scenes.pretrain_data import ImageSet, batched, only_used_tokens, optimise, seeded
 from dcr.scenes.pretrain_text import build_text_encoder
