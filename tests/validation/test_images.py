@@ -256,6 +256,15 @@ def test_many_images_are_measured_as_each_alone():
     assert measure_images([], CAP) == []
 
 
+def test_the_perceptual_hash_of_a_long_strip_sees_all_its_rows():
+    """At the size that borders are looked for it would have two of them left."""
+    rows = np.random.default_rng(0).integers(0, 256, (32, 4000), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(rows).save(buffer, "PNG")
+    small = np.asarray(Image.fromarray(rows).resize((32, 32), Image.Resampling.BOX))
+    assert [measure_image(buffer.getvalue(), CAP).phash] == perceptual_hashes(small[None])
+
+
 def test_the_perceptual_hash_survives_recompression_and_not_another_picture():
     def distance(a, b):
         return (

@@ -134,7 +134,9 @@ def _decode(
         framed = has_flat_edge(seen)  # few pictures are
         measures.flat_border = flat_border(seen) if framed else 0.0
         measures.text_border = text_border(seen) if framed else 0.0
-    small = np.asarray(reduced.resize((32, 32), Image.Resampling.BOX))
+    # A long strip has too few pixels left across.
+    whole = reduced if min(reduced.size) >= 32 else grey
+    small = np.asarray(whole.resize((32, 32), Image.Resampling.BOX))
     return measures, (grey.histogram(), small)
 
 
