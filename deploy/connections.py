@@ -136,8 +136,8 @@ def connect(
             except BaseException:
                 connection.close()
                 raise
-        except OSError as exc:
-            reason = exc.strerror or str(exc)
+        except (OSError, UnicodeError) as exc:  # the latter of a name that can be none
+            reason = getattr(exc, "strerror", None) or str(exc)
             time.sleep(1)
         else:
             return connection

@@ -41,7 +41,7 @@ def read_key(data: Path) -> bytes:
         data.mkdir(exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         with open(descriptor, "r+") as file:
-            fcntl.lockf(file, fcntl.LOCK_EX)
+            fcntl.flock(file, fcntl.LOCK_EX)
             key = file.read()
             if not key:
                 key = secrets.token_hex(32)

@@ -46,7 +46,11 @@ def main(arguments: list[str]) -> int:
     """Run a step on this host; return the exit code."""
     parser = argparse.ArgumentParser(prog="run.py", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("step", help="a pipeline: validation, latents, training, embedding, ...")
-    parser.add_argument("--env", help="the recipe's folder in conf/; without it the demo")
+    parser.add_argument(
+        "--env",
+        default=os.environ.get("KEDRO_ENV") or None,
+        help="the recipe's folder in conf/; without it KEDRO_ENV's, or the demo",
+    )
     parser.add_argument("--conf-source", help="where the recipes are: conf/ of the project")
     parser.add_argument("--params", default="", help="in the place of the recipe's parameters")
     found = parser.parse_args(arguments)

@@ -98,6 +98,7 @@ def test_something_else_on_the_port_is_no_first_host():
         thread.join()
 
 
-def test_a_name_that_leads_nowhere_is_told_with_the_reason(capfd):
-    assert connect(First("no.such.host.invalid", 1), MEETING, 1, 0.1, Stop()) is None
-    assert "no.such.host.invalid:1 did not answer within 0.1 seconds (" in capfd.readouterr().err
+@pytest.mark.parametrize("name", ["no.such.host.invalid", "a..b", "x" * 64])
+def test_a_name_that_leads_nowhere_is_told_with_the_reason(capfd, name):
+    assert connect(First(name, 1), MEETING, 1, 0.1, Stop()) is None
+    assert f"{name}:1 did not answer within 0.1 seconds (" in capfd.readouterr().err

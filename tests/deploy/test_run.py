@@ -124,13 +124,15 @@ def test_a_job_that_is_ended_while_the_recipe_is_asked_has_the_code_for_again(mo
 @pytest.mark.parametrize("step", ["training", "latents,training"])
 def test_other_gpus_than_the_recipe_says_are_refused_before_anything_runs(step):
     done = run_py(step, "--env", "smoke", DCR_NUM_GPUS="2")
+    assert run_py(step, KEDRO_ENV="smoke", DCR_NUM_GPUS="2").stderr == done.stderr
     assert done.returncode == 1
     assert done.stderr.startswith("Error: training.processes.num_processes is 1 and the scheduler")
     assert done.stderr.count("\n") == 1
 
 
-def test_other_hosts_than_the_recipe_says_are_refused_on_each(tmp_path):
-    told = {"DCR_NUM_HOSTS": "2", "DCR_HEAD": "localhost.", "DCR_HOST_RANK": "1"}
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_other_hosts_than_the_recipe_says_are_refused_on_each(rank):
+    told = {"DCR_NUM_HOSTS": "2", "DCR_HEAD": "localhost.", "DCR_HOST_RANK": rank}
     done = run_py("training", "--env", "smoke", **told)
     assert done.returncode == 1
     assert "num_hosts is 1 and the scheduler gives 2 host(s)" in done.stderr

@@ -238,6 +238,8 @@ def sizes(batch_size, num_processes=1, **sources):
 
 def test_a_batch_is_no_larger_than_the_data():
     sizes(8, shards=(8, 1.0))
+    sizes(6, shards=(6, 0.1))  # of which 6.000000000000001 are drawn
+    sizes(16, few=(2, 0.1), many=(1000, 0.7))
     with pytest.raises(UserError, match="stage1: 7 samples to train on are fewer than train_batch"):
         sizes(8, shards=(7, 1.0))
 

@@ -200,7 +200,8 @@ def fits_whole(micro_step: MicroStep, planned: Plan, free: int | None = None) ->
     run = micro_step.run
     if free is None:
         free = free_bytes(micro_step.diffusion.device, micro_step.processes.num_on_host)
-    wanted = run.parameters.execution.rows_per_chunk or run.stage.train_batch_size
+    all_rows = run.stage.train_batch_size if run.objective == "dcr" else 1  # one has them all
+    wanted = run.parameters.execution.rows_per_chunk or all_rows
     return planned.rows_per_chunk >= wanted and planned.step_bytes <= MEMORY_SHARE * free
 
 

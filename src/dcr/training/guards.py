@@ -134,7 +134,7 @@ def check_sizes(run: Run, num_processes: int, sources: Sequence[Source], columns
     for source in sources:
         count = len(source.positions)
         drawn = size * num_processes * source.weight / in_all
-        if count >= drawn:
+        if count >= drawn or math.isclose(count, drawn):  # shares of weights round
             continue
         if len(sources) == 1:
             raise UserError(

@@ -46,10 +46,11 @@ class Limits:
     luminance; entropy and sharpness are as in `dcr.validation.looks`, borders as in
     `dcr.validation.borders`. ``caption_names`` says where captions stand; ``caption_choice``,
     ``min_language_confidence``, and ``tokenizer`` with ``cleaning`` and ``tokenizer_file`` are as
-    `choose_caption`, `language_detector` and `token_counter` of `dcr.validation.captions` take
-    them, ``tokenizer`` None to count no tokens and ``min_language_confidence`` None to tell no
-    language; ``context_length`` is the number of tokens that the text tower reads. A shard that
-    takes more than ``max_seconds_per_megabyte`` of computing, or ``max_gigabytes`` of memory, is
+    `choose_caption` and `language_detector` of `dcr.validation.captions` and `token_counter` of
+    `dcr.validation.tokens` take them, ``tokenizer`` None to count no tokens and
+    ``min_language_confidence`` None to tell no language; ``context_length`` is the number of
+    tokens that the text tower reads. A shard that takes more than ``max_seconds_per_megabyte``
+    of computing, or ``max_gigabytes`` of memory, is
     given up; see `dcr.validation.watchdog`.
     """
 

@@ -1,6 +1,7 @@
 """A job that another one has replaced tells nobody how it failed, and trains nothing."""
 
 import json
+import signal
 
 import pytest
 from torch.distributed import run
@@ -51,8 +52,26 @@ def test_a_host_that_waited_for_a_killed_run_ends_without_a_word(
 
 
 def test_a_worker_of_a_job_that_was_replaced_does_not_train_the_next_one(config, monkeypatch):
+    trained = []
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setattr(worker, "end_with_parents", lambda: None)
+    monkeypatch.setattr(worker, "train", lambda *job: trained.append(job))
     with pytest.raises(SystemExit):
         worker.main(config, "killed")
+    assert trained == []
     assert first_failure(config.parent) is None
+
+
+@pytest.mark.parametrize(("action", "handled"), [(signal.SIG_IGN, False), (signal.SIG_DFL, True)])
+def test_under_nohup_a_closed_terminal_is_nothing_to_the_agent_either(
+    config, monkeypatch, action, handled
+):
+    """torch.distributed.run would handle SIGHUP, and hand it on, though it is ignored."""
+    seen = []
+    monkeypatch.setattr(run, "run", lambda parsed: seen.append(parsed.signals_to_handle))
+    before = signal.signal(signal.SIGHUP, action)
+    try:
+        agent.main(["--standalone", "-m", "dcr.training.distributed.worker", str(config), "new"])
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert [("SIGHUP" in names) for names in seen] == [handled]

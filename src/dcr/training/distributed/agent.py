@@ -36,6 +36,8 @@ def main(arguments: list[str]) -> int:
             config.json and the job's id.
     """
     parsed = run.parse_args(arguments)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # as under nohup; torch would handle it
+        parsed.signals_to_handle = "SIGTERM,SIGINT,SIGQUIT"
     config, job_id = Path(arguments[-2]), arguments[-1]
     folder = config.parent
     try:

@@ -40,7 +40,7 @@ def main(config: Path, job_id: str) -> None:
         # What trains together has one voice, what trains apart one each.
         speaks = rank == 0 or job["at_once"]
         logging.getLogger("dcr").setLevel(logging.INFO if speaks else logging.ERROR)
-        _train(job, config.parent)
+        train(job, config.parent)
     except Exception as exc:
         leave_failure(config, job_id, rank, exc)
         sys.exit(getattr(exc, "exit_code", 1))
@@ -48,7 +48,8 @@ def main(config: Path, job_id: str) -> None:
         distributed.destroy_process_group()
 
 
-def _train(job: dict[str, Any], folder: Path) -> None:
+def train(job: dict[str, Any], folder: Path) -> None:
+    """Train this process's part of a ``job``, whose files are in ``folder``."""
     from safetensors.torch import load_file
 
     from dcr.latents import open_latents
