@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from dcr.training.cost import measure, plan
+from dcr.training.cost import fits_whole, measure, plan
+from dcr.training.memory import MEMORY_SHARE
 from training_world import open_micro_step, write_world
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
@@ -80,3 +81,16 @@ def test_so_it_does_at_full_size(savings):
     assert found["predicted_operations"] == pytest.approx(1, abs=0.01)
     assert "all" in savings or found["predicted_bytes"] == pytest.approx(1, abs=0.05)
     assert torch.zeros(1).item() == 0.0  # tensors are tensors again
+
+
+@pytest.mark.parametrize("method", ["naive", "reconstruction"])
+def test_a_step_without_a_grid_fits_whole_as_soon_as_its_batch_does(world, method):
+    """One row holds the whole batch; were a row needed for each image, the tower would be computed
+    again for nothing.
+    """
+    micro_step, _ = open_micro_step(world, method, **{"execution.rows_per_chunk": 0})
+    cost = measure(micro_step, 32)
+    needed = plan(micro_step, cost, {}, 0).step_bytes / MEMORY_SHARE
+    for free, fits in ((int(1.01 * needed), True), (int(0.9 * needed), False)):
+        planned = plan(micro_step, cost, {}, free)
+        assert fits_whole(micro_step, planned, free) == fits
