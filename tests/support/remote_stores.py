@@ -31,7 +31,8 @@ class FileServer(ThreadingHTTPServer):
 
     ``requests`` are what it was asked, as (method, path, range); ``busy`` says of paths how many of
     the next requests are answered with ``busy_status``; of ``stalling`` paths all ranges but the
-    first wait in their middle until ``go_on`` is set.
+    first wait in their middle until ``go_on`` is set; of ``sizeless`` paths no answer tells how
+    long it is.
     """
 
     daemon_threads = True
@@ -43,6 +44,7 @@ class FileServer(ThreadingHTTPServer):
         self.busy: dict[str, int] = {}
         self.busy_status = 503
         self.stalling: set[str] = set()
+        self.sizeless: set[str] = set()
         self.go_on = threading.Event()
         self.url = f"http://127.0.0.1:{self.server_port}"
 
@@ -88,7 +90,10 @@ class Files(BaseHTTPRequestHandler):
 
     def send(self, status: int, data: bytes, headers: dict[str, str]):
         self.send_response(status)
-        for name, value in {**headers, "Content-Length": str(len(data))}.items():
+        # Without a length, the end of the connection is that of the answer.
+        is_sizeless = self.path in self.server.sizeless
+        end = {"Connection": "close"} if is_sizeless else {"Content-Length": str(len(data))}
+        for name, value in {**headers, **end}.items():
             self.send_header(name, value)
         self.end_headers()
         if self.command != "HEAD":

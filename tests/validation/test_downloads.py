@@ -46,6 +46,15 @@ def test_stats_tell_of_shards_without_a_download(tmp_path, stats, expected):
     assert all_failed(str(tmp_path / "0.tar")) is expected
 
 
+def test_stats_whose_size_the_server_does_not_tell_are_as_none(serve, tmp_path):
+    """They are a hint, and the shard beside them may be read as well as any."""
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "0_stats.json").write_text('{"count": 3, "successes": 0}')
+    store = serve("http", tmp_path / "files")
+    store.server.sizeless = {"/0_stats.json"}
+    assert not all_failed(f"{store.url}/0.tar")
+
+
 def test_stats_at_a_busy_store_are_asked_for_again(serve, tmp_path, remote_cache):
     (tmp_path / "files").mkdir()
     (tmp_path / "files" / "0_stats.json").write_text('{"count": 3, "successes": 0}')

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from dcr.data.remote import exists, open_file
+from dcr.data.remote import NoSize, exists, open_file
 from dcr.errors import UserError
 
 _MAX_STATS_BYTES = 1 << 20
@@ -68,6 +68,8 @@ class EncodedAgain:
 def all_failed(shard: str) -> bool:
     """Tell whether img2dataset's stats of ``shard`` say that it tried and no download succeeded.
 
+    They are a hint: what is no JSON, or of no size that the store tells, says nothing.
+
     Raises:
         UserError: they are at a store that does not answer.
     """
@@ -77,6 +79,8 @@ def all_failed(shard: str) -> bool:
     try:
         with open_file(path, whole=False) as file:
             stats = json.loads(file.read(_MAX_STATS_BYTES))
+    except NoSize:
+        return False
     except UserError:
         raise
     except (OSError, ValueError, RecursionError):

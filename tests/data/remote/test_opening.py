@@ -8,7 +8,7 @@ from importlib import import_module
 
 import pytest
 
-from dcr.data.remote import RemoteSettings, look_up, open_file, use_settings
+from dcr.data.remote import NoSize, RemoteSettings, look_up, open_file, use_settings
 from dcr.data.remote.objects import RangeReader
 from dcr.data.shards import list_shards
 from dcr.errors import UserError
@@ -260,6 +260,16 @@ class TestWhatCannotBeRead:
                 file.seek(600_000)
                 file.read(10)
             server.shutdown()
+
+    def test_a_file_whose_size_the_server_does_not_tell_is_refused_with_what_to_do(
+        self, serve, folder
+    ):
+        store = serve("http", folder)
+        store.server.sizeless = {"/00000.tar"}
+        for read in (look_up, content):
+            with pytest.raises(NoSize, match=r"00000\.tar .* size \(no Content-Length\).*copy the"):
+                read(f"{store.url}/00000.tar")
+        assert content(f"{store.url}/00001.tar") == (folder / "00001.tar").read_bytes()
 
     @pytest.mark.parametrize(
         "url",

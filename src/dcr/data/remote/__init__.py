@@ -4,7 +4,7 @@ They are asked again where a connection breaks, and kept on disk as far as there
 """
 
 from dcr.data.remote.folder import Folder, check_target
-from dcr.data.remote.objects import RemoteObject, look_up
+from dcr.data.remote.objects import NoSize, RemoteObject, look_up
 from dcr.data.remote.opening import look_up_now, open_file
 from dcr.data.remote.retrying import is_absent, retrying
 from dcr.data.remote.settings import RemoteSettings, current_settings, use_settings
@@ -18,6 +18,7 @@ its own hash or mark.
 
 __all__ = [
     "Folder",
+    "NoSize",
     "RemoteObject",
     "RemoteSettings",
     "Tree",

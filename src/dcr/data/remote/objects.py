@@ -25,6 +25,10 @@ _SHORTEST = 16 << 10
 _NUM_WHOLE = 8  # requests of one length before a longer one is tried
 
 
+class NoSize(UserError):
+    """A store does not tell a file's size, without which no range of it can be asked for."""
+
+
 @dataclass(frozen=True)
 class RemoteObject:
     """A remote file as it was when it was looked up.
@@ -48,7 +52,8 @@ def look_up(url: str) -> RemoteObject:
     The hub says it of a whole folder at a time; of a commit, which never changes, it is asked once.
 
     Raises:
-        UserError: see `retrying`; or the store does not tell the file's size.
+        NoSize: the store does not tell the file's size.
+        UserError: see `retrying`.
     """
     check_url(url, "file")
     fs, inner = retrying(lambda: _resolve(url), url)
@@ -62,7 +67,10 @@ def look_up(url: str) -> RemoteObject:
     info = retrying(ask, url)
     size = info.get("size")
     if not isinstance(size, int):
-        raise UserError(f"{url} cannot be read: the server does not tell its size")
+        raise NoSize(
+            f"{url} cannot be read: the server does not tell its size (no Content-Length), by which"
+            " files are read in pieces; copy the file here, or to a server that tells it"
+        )
     marks = {name: info[name] for name in _CONTENT if info.get(name)}
     marks = marks or {name: info[name] for name in _TIMES if info.get(name)}
     hub_file = info.get("lfs") or {}
