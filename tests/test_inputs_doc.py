@@ -71,6 +71,7 @@ def make_shards(folder):
         "tars/notes.txt",
         "tars/old/3.tar",
         "deep/a/0.tar",
+        "links/5.tar",
     ):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).touch()
@@ -79,6 +80,7 @@ def make_shards(folder):
         (folder / name).touch()
     (folder / "dangling/1.tar").symlink_to(folder / "nowhere")
     (folder / "tars/4.tar").symlink_to(folder / "deep/a/0.tar")
+    (folder / "links/deep").symlink_to(folder / "deep/a")
     tars = f"{folder}/tars"
     return {
         "a folder": [(tars, 3), (f"{folder}/none", "it holds")],
@@ -101,6 +103,11 @@ def make_shards(folder):
             (f"{folder}/zipped", "are compressed")
         ],
         "`pipe:` and a command": [("pipe:cat 0.tar", "commands (pipe:) are not run")],
+        "a link to a folder": [
+            (f"{folder}/links/deep", 1),
+            (f"{folder}/links/*/*.tar", 1),
+            (f"{folder}/links/**/*.tar", 1),
+        ],
         "a link to nothing": [(f"{folder}/dangling", "is a link to a file that is not there")],
         "a shard named twice": [([tars, f"{tars}/0.tar"], 3)],
         "hidden and other files, folders beside tars": [(tars, 3)],

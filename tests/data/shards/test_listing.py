@@ -168,6 +168,15 @@ def test_links_are_read_and_links_to_nothing_are_named(folder, tmp_path):
             list_shards(source)
 
 
+def test_tars_in_a_linked_folder_of_the_folder_are_found_as_the_advice_names_them(folder, tmp_path):
+    (tmp_path / "all").mkdir()
+    (tmp_path / "all" / "link").symlink_to(folder)
+    with pytest.raises(UserError, match="lie in folders of it") as error:
+        list_shards(str(tmp_path / "all"))
+    advised = str(error.value).rpartition(" ")[2]
+    assert list_shards(advised) == [f"{tmp_path}/all/link/0000{number}.tar" for number in range(3)]
+
+
 def test_upper_case_names_are_tars(tmp_path):
     touch(tmp_path, "A.TAR", "b.Tar")
     assert names(str(tmp_path)) == ["A.TAR", "b.Tar"]

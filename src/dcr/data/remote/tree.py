@@ -72,8 +72,15 @@ class Tree:
 
         return self._ask(_or(ask, False, lambda exc: is_absent(exc) or is_denied(exc)))
 
-    def is_folder(self, path: str) -> bool:
-        """Tell whether a ``path`` is a folder's."""
+    def is_folder(self, path: str, kind: str | None = None) -> bool:
+        """Tell whether a ``path`` is a folder's, or that of a link to one.
+
+        Args:
+            path: of what is asked about.
+            kind: fsspec's type of it, where it is known; that of most saves asking.
+        """
+        if kind in ("directory", "file"):
+            return kind == "directory"
         return self._ask(lambda: bool(self.fs.isdir(path)))
 
     def entries(self, folder: str) -> dict[str, str]:
@@ -86,6 +93,9 @@ class Tree:
 
     def glob(self, folder: str, pattern: str) -> dict[str, str]:
         """Return what a glob matches, with types; fsspec's own omits folders that it cannot list.
+
+        A link to a folder is that folder where a part matches its name, and no folder for ``**``,
+        which a link to a folder above it would lead round for ever.
 
         Args:
             folder: that the pattern begins in, taken as it is written.
@@ -106,10 +116,12 @@ class Tree:
         if part == "**":
             found = self.glob(folder, rest) if rest else entries
             return found | self._glob_all(folders, pattern)
-        matched = [path for path in entries if is_match(path.rpartition("/")[2])]
+        names = {path: path.rpartition("/")[2] for path in entries}
+        matched = {path: kind for path, kind in entries.items() if is_match(names[path])}
         if not rest:
-            return {path: entries[path] for path in matched}
-        return self._glob_all([path for path in matched if path in folders], rest)
+            return matched
+        leads_on = [path for path, kind in matched.items() if self.is_folder(path, kind)]
+        return self._glob_all(leads_on, rest)
 
     def _glob_all(self, folders: list[str], pattern: str) -> dict[str, str]:
         return {

@@ -93,7 +93,7 @@ class Search:
             exact: it was named, not matched.
         """
         name = _name(path)
-        if self._is_folder(path, kind):
+        if self.tree.is_folder(path, kind):
             yield from self._tars_in(path, exact)
         elif _COMPRESSED.search(name):
             raise UserError(_describe_compressed([path]))
@@ -106,7 +106,7 @@ class Search:
 
     def _tars_in(self, folder: str, exact: bool) -> Iterator[str]:
         entries = self.tree.entries(folder)
-        folders = [path for path, kind in entries.items() if self._is_folder(path, kind)]
+        folders = [path for path, kind in entries.items() if self.tree.is_folder(path, kind)]
         names = {path: _name(path) for path in sorted(entries.keys() - folders)}
         if compressed := [path for path, name in names.items() if _COMPRESSED.search(name)]:
             raise UserError(_describe_compressed(compressed))
@@ -119,9 +119,6 @@ class Search:
         if others := len(folders) + (not tars):
             self.passed_over["folders"] += others
         yield from (self._there(path, entries[path]) for path in tars)
-
-    def _is_folder(self, path: str, kind: str) -> bool:
-        return kind == "directory" or (kind != "file" and self.tree.is_folder(path))
 
     def _there(self, path: str, kind: str) -> str:
         if kind != "file" and not self.tree.fs.exists(path):
