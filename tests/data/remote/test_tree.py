@@ -1,6 +1,9 @@
-"""What globs match in a file system."""
+"""What globs match in a file system, and what it is asked for that."""
+
+from collections import Counter
 
 import pytest
+from fsspec.implementations.local import LocalFileSystem
 
 from dcr.data.remote import Tree
 
@@ -34,3 +37,18 @@ def test_any_number_of_folders_are_such_as_lie_there_so_that_a_loop_ends(folder)
     (folder / "a" / "up").symlink_to(folder)
     assert matched(folder, "**/*.tar") == ["a/0.tar", "a/b/1.tar", "c/2.tar"]
     assert matched(folder, "**/u*/**/2.tar") == ["a/up/c/2.tar"]
+
+
+@pytest.mark.parametrize("pattern", ["**/*", "**/*.tar", "**/nothing*"])
+def test_any_number_of_folders_are_listed_once_each(folder, monkeypatch, pattern):
+    listed = Counter()
+    look = LocalFileSystem.ls
+
+    def count(self, path, *arguments, **options):
+        listed[path] += 1
+        return look(self, path, *arguments, **options)
+
+    monkeypatch.setattr(LocalFileSystem, "ls", count)
+    matched(folder, pattern)
+    there = [folder, *(path for path in folder.rglob("*") if path.is_dir())]
+    assert listed == Counter(map(str, there))

@@ -91,7 +91,9 @@ class Tree:
         entries.pop(folder.rstrip("/"), None)  # some stores list the folder itself
         return entries
 
-    def glob(self, folder: str, pattern: str) -> dict[str, str]:
+    def glob(
+        self, folder: str, pattern: str, entries: dict[str, str] | None = None
+    ) -> dict[str, str]:
         """Return what a glob matches, with types; fsspec's own omits folders that it cannot list.
 
         A link to a folder is that folder where a part matches its name, and no folder for ``**``,
@@ -100,22 +102,28 @@ class Tree:
         Args:
             folder: that the pattern begins in, taken as it is written.
             pattern: parts by slashes; ``**`` as a part stands for any number of folders.
+            entries: what lies in the folder, where it has been listed.
         """
+        part, _, rest = pattern.partition("/")
+        if has_marks(part):
+            listed = self.entries(folder) if entries is None else entries
+            return self._match(folder, listed, pattern)
+        path = f"{folder}/{part}"
+        if rest:
+            return self.glob(path, rest)
+        kind = self.kind(path)
+        return {} if kind is None else {path: kind}
+
+    def _match(self, folder: str, entries: dict[str, str], pattern: str) -> dict[str, str]:
+        """Return what a glob whose first part has marks matches in a folder of such entries."""
         from fsspec.utils import glob_translate
 
         part, _, rest = pattern.partition("/")
-        if not has_marks(part):
-            path = f"{folder}/{part}"
-            if rest:
-                return self.glob(path, rest)
-            kind = self.kind(path)
-            return {} if kind is None else {path: kind}
-        entries = self.entries(folder)
-        folders = [path for path, kind in entries.items() if kind == "directory"]
-        is_match = re.compile(glob_translate(part)).match
         if part == "**":
-            found = self.glob(folder, rest) if rest else entries
-            return found | self._glob_all(folders, pattern)
+            below = [path for path, kind in entries.items() if kind == "directory"]
+            found = self.glob(folder, rest, entries) if rest else entries
+            return found | self._glob_all(below, pattern)
+        is_match = re.compile(glob_translate(part)).match
         names = {path: path.rpartition("/")[2] for path in entries}
         matched = {path: kind for path, kind in entries.items() if is_match(names[path])}
         if not rest:
