@@ -36,6 +36,18 @@ def test_what_is_sent_is_listed_fetched_and_removed(files, tmp_path, source):
         assert folder.names("a") == []
 
 
+def test_each_fetch_looks_the_file_up_once_and_brings_what_is_there_then(serve, tmp_path):
+    (tmp_path / "files").mkdir()
+    store = serve("hf", tmp_path / "files")
+    folder = Folder(store.url, "place")
+    for content in (b"text", b"other text"):
+        (tmp_path / "files" / "file").write_bytes(content)
+        store.server.requests.clear()
+        folder.fetch("file", tmp_path / "target")
+        assert (tmp_path / "target").read_bytes() == content
+        assert len([path for _, path, _ in store.server.requests if "/tree/" in path]) == 1
+
+
 def test_a_file_is_sent_to_google_where_its_bucket_is_there(serve, tmp_path, source):
     (tmp_path / "files").mkdir()
     store = serve("gs", tmp_path / "files")

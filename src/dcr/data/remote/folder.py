@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TypeVar
 
-from dcr.data.remote.opening import look_up_now, open_file
+from dcr.data.remote.opening import forget, open_file
 from dcr.data.remote.retrying import is_absent, lacking, retrying
 from dcr.data.remote.urls import check_url, is_remote
 from dcr.errors import UserError
@@ -115,7 +115,7 @@ class Folder:
         if not self._is_remote:
             self._ask(lambda: shutil.copyfile(url, target), name, "read")
             return
-        look_up_now(url)
+        forget(url)  # it may be another one by now
         with open_file(url, whole=False) as source, open(target, "wb") as file:
             while data := source.read(_PIECE):
                 file.write(data)

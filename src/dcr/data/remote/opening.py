@@ -48,6 +48,11 @@ def look_up_now(url: str) -> RemoteObject:
     return looked_up[url]
 
 
+def forget(url: str) -> None:
+    """Have a file looked up when it is opened next, as if this process had not seen it."""
+    looked_up.pop(url, None)
+
+
 def _open_ranges(found: RemoteObject, known: RemoteObject | None) -> BinaryIO:
     if known is not None and look_up(known.url).mark != known.mark:
         raise UserError(f"{known.url} changed while this run reads it: run again")
