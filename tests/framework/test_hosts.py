@@ -7,7 +7,8 @@ import pytest
 from kedro.framework.project import configure_project
 
 from dcr.errors import UserError
-from dcr.framework.hosts import check_training_hosts, describe_step, join_training
+from dcr.framework.config_loader import RecipeConfigLoader
+from dcr.framework.hosts import describe_step, join_training
 from project import PROJECT
 
 CONF = str(PROJECT / "conf")
@@ -19,7 +20,8 @@ def _project():
 
 
 def check(hosts, gpus, **processes):
-    check_training_hosts("smoke", CONF, {"training": {"processes": processes}}, hosts, gpus)
+    params = {"training": {"processes": processes}}
+    describe_step("smoke", CONF, params, "training", hosts, gpus)
 
 
 def test_what_the_recipe_says_is_taken():
@@ -86,6 +88,17 @@ def test_a_step_that_trains_is_checked_among_others():
     with pytest.raises(UserError, match="num_hosts is 1"):
         describe_step("smoke", CONF, {}, "training,export", 2, 0)
     assert describe_step("smoke", CONF, {}, "validation", 2, 0)
+
+
+@pytest.mark.parametrize("step", ["validation", "training", "training,export"])
+def test_a_recipe_is_opened_once_whatever_the_step(monkeypatch, step):
+    opened = []
+    check = RecipeConfigLoader.check_recipe
+    monkeypatch.setattr(
+        RecipeConfigLoader, "check_recipe", lambda loader: opened.append(loader) or check(loader)
+    )
+    describe_step("smoke", CONF, {}, step, 1, 0)
+    assert len(opened) == 1
 
 
 def test_a_recipe_mounted_as_a_config_map_is_read(looked_at):

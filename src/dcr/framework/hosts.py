@@ -51,19 +51,20 @@ def describe_step(
     Args:
         env, conf_source, params: as in `join_training`.
         step: a pipeline, or several with commas between them.
-        hosts, gpus: as in `check_training_hosts`.
+        hosts: that a scheduler gives.
+        gpus: that it gives on each of them, 0 if it gives none.
 
     Returns:
         ``pipelines`` to run, among them `likeness` beside `validation` where the recipe lists both,
         and ``backend``, the recipe's ``validation.backend``.
 
     Raises:
-        UserError: the step trains, and the recipe says other numbers.
+        UserError: the step trains, and the recipe's processes take more or fewer.
     """
     loader = _open(env, conf_source, params)
     names = step.split(",")
     if "training" in names:
-        check_training_hosts(env, conf_source, params, hosts, gpus)
+        _check_training(_processes(loader), hosts, gpus)
     listed = loader["globals"]["pipelines"]
     if "validation" in names and {"validation", "likeness"} <= {*listed, *names}:
         names = list(dict.fromkeys([*names, "likeness"]))
@@ -72,20 +73,8 @@ def describe_step(
     return {"pipelines": ",".join(names), "backend": validation.backend}
 
 
-def check_training_hosts(
-    env: str | None, conf_source: str | None, params: dict[str, Any], hosts: int, gpus: int
-) -> None:
-    """Refuse to train a recipe on other hosts than it says, as its results depend on them.
-
-    Args:
-        env, conf_source, params: as in `join_training`.
-        hosts: that a scheduler gives.
-        gpus: that it gives on each of them, 0 if it gives none.
-
-    Raises:
-        UserError: there are more or fewer than the recipe's processes take.
-    """
-    processes = _processes(_open(env, conf_source, params))
+def _check_training(processes: Processes, hosts: int, gpus: int) -> None:
+    """Refuse to train a recipe on other hosts than it says, as its results depend on them."""
     on_host = max(processes.num_processes, processes.num_methods_at_once)
     if hosts != processes.num_hosts:
         raise UserError(_refusal("num_hosts", processes.num_hosts, f"{hosts} host(s)"))
