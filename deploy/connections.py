@@ -24,7 +24,7 @@ class Others:
     Attributes:
         meeting: what they have in common with it.
         num_lost: how often one was lost.
-        asks_to_stop: whether one got SIGTERM.
+        asks_to_stop: whether one got a signal that ends a step.
     """
 
     meeting: Meeting

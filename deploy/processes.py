@@ -1,4 +1,4 @@
-"""The commands that a host runs: started together, told of SIGTERM, ended with all they started."""
+"""The commands that a host runs: started together, told of signals, ended with all they started."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 
 Command = Sequence[str]
 STOPPED = 128 + signal.SIGTERM
-"""Exit code of what SIGTERM ended."""
+"""Exit code of what a signal ended."""
 
 POLL_SECONDS = 0.2
 _PATIENCE_SECONDS = 10.0  # from SIGTERM to SIGKILL, for what has nothing to save
@@ -53,11 +53,11 @@ def say(text: str) -> None:
 def run_all(
     commands: list[Command], stop: Stop, environments: list[dict[str, str]] | None = None
 ) -> int:
-    """Run commands at the same time, to their ends; hand SIGTERM on to each.
+    """Run commands at the same time, to their ends; a signal becomes SIGTERM for each.
 
     Args:
         commands: to run.
-        stop: open, tells of SIGTERM.
+        stop: open, tells of a signal.
         environments: variables of each, beside those of this process.
 
     Returns:

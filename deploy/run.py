@@ -14,8 +14,8 @@ is tells the scheduler, see `hosts.py`.
 Several are run in the order given; those that are shared out or led one by one, and so not on
 several hosts, which would not wait for each other.
 
-The same command goes on where it was after any end. Exit code 143: it was asked to end by SIGTERM
-and has saved.
+The same command goes on where it was after any end. Exit code 143: a signal asked it to end,
+and it has saved.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def run_step(step: str, recipe: Recipe, hosts: Hosts, stop: Stop) -> int:
         step: a pipeline, or several with commas between them.
         recipe: of the command line.
         hosts: which one this is.
-        stop: open, tells of SIGTERM.
+        stop: open, tells of a signal.
 
     Raises:
         SystemExit: the recipe, or the number of hosts, does not allow it.
@@ -112,7 +112,7 @@ def ask(part: str, recipe: Recipe, hosts: Hosts) -> Step:
     """Return what the recipe says of a part, which it allows on as many hosts and GPUs.
 
     Raises:
-        SystemExit: it does not, and the sentence that says why has been printed; or SIGTERM came.
+        SystemExit: it does not, and the sentence that says why is printed; or a signal ended it.
     """
     command = recipe.command("check-hosts", part, str(hosts.count), str(hosts.gpus))
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True)

@@ -23,7 +23,7 @@ def lead(
 ) -> int:
     """Run a command on the first host until it ends, again if another host was lost meanwhile.
 
-    SIGTERM, here or on another host, is handed to the command, which then saves and ends.
+    A signal, here or on another host, becomes SIGTERM for the command, which then saves and ends.
 
     Args:
         command: that can be run again, and goes on where it was.
@@ -32,7 +32,7 @@ def lead(
         needs_all: it runs only while all of them are here, as what trains together does; otherwise
             it is run again only if it fails.
         patience: seconds in which one that is gone must be back.
-        stop: open, tells of SIGTERM.
+        stop: open, tells of a signal.
 
     Returns:
         The command's exit code, 1 if the hosts did not meet.
@@ -91,7 +91,7 @@ def follow(
         meeting: what all hosts have in common.
         rank: of this host.
         patience: seconds in which the first host must come or be back.
-        stop: open, tells of SIGTERM.
+        stop: open, tells of a signal.
 
     Returns:
         The exit code of the first host's command, 1 if that host did not come or refuses this one.

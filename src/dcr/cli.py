@@ -189,7 +189,7 @@ def publish(
 @conf_source_option
 @params_option
 def join(env: str | None, conf_source: str | None, params: dict[str, Any]) -> None:
-    """Take part, as another host, in what the first host trains, until SIGTERM or Ctrl-C.
+    """Take part, as another host, in what the first host trains, until SIGTERM, SIGHUP or Ctrl-C.
 
     The first one runs `kedro run --pipelines training` with training.processes.num_hosts above 1;
     all hosts see the project under the same path.

@@ -92,7 +92,7 @@ class Trainer:
         """Train from the newest checkpoint that fits, or from the start, to the last step.
 
         Raises:
-            Stopped: SIGTERM came; the state is saved.
+            Stopped: SIGTERM or SIGHUP came; the state is saved.
             UserError: ``max_skipped_steps`` steps in a row gave no finite loss and gradient, or the
                 last ones did, or a weight is not finite; no checkpoint is left of that.
         """

@@ -18,10 +18,11 @@ _POLL_SECONDS = 0.5
 
 
 def join_jobs(checkpoints: Path) -> None:
-    """Start this host's workers of every job of several hosts, one after the other, until SIGTERM.
+    """Start this host's workers of every job of several hosts, one after the other.
 
-    Stage 1 and stage 2 are a job each. A job that a killed run has left meets nobody; what waits
-    for it here is ended once there is another. How a job ends the first host tells.
+    SIGTERM or SIGHUP ends that. Stage 1 and stage 2 are a job each. A job that a killed run has
+    left meets nobody; what waits for it here is ended once there is another. How a job ends the
+    first host tells.
 
     Args:
         checkpoints: the recipe's folder, as the first host sees it; a job appears in it.

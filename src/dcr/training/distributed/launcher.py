@@ -47,7 +47,7 @@ def launch(
         device: ``cuda``, of which each worker takes its own, or ``cpu``.
 
     Raises:
-        Stopped: SIGTERM came, the workers have saved and ended.
+        Stopped: SIGTERM or SIGHUP came, the workers have saved and ended.
         UserError: a worker met a mistake of the user.
         RuntimeError: a worker failed; the message holds its own traceback.
     """
@@ -122,7 +122,7 @@ def worker_environment(workers: int) -> dict[str, str]:
 
 
 def _wait(command: list[str], folder: Path, workers: int) -> tuple[int, bool]:
-    """Run the command to its end; SIGTERM meanwhile asks the workers to save and end."""
+    """Run the command to its end; SIGTERM or SIGHUP meanwhile has the workers save and end."""
     environment = worker_environment(workers) | {NODE_PID: str(os.getpid())}
     process = subprocess.Popen(command, env=environment, pass_fds=held_descriptors())
     with StopRequest() as stop:
