@@ -55,8 +55,6 @@ def compose_card(
             training, alignment, scores and data do not belong together.
     """
     from dcr.alignment import check_alignment, evaluated_hashes, tell_alignment
-    from dcr.encoder_names import BASE, aligned_name, unaligned_name
-    from dcr.errors import UserError
     from dcr.evaluation import provenance as scored
     from dcr.export.results import leaderboard_entries
     from dcr.fingerprints import json_hash
@@ -66,17 +64,11 @@ def compose_card(
     method = training.method
     provenance.check_training(training_record, training)
     provenance.check_samples(training_record, validation_summary)
-    if absent := {"base", method} - scores.keys():
-        raise UserError(
-            f"encoder {min(absent)} has no scores, so the model card cannot tell what was gained; "
-            "run `kedro run --pipelines evaluation`, and look at evaluation_failures.json"
-        )
+    _check_both_have_scores(method, scores)
     tables = scored.table_hashes(scores=scores, intervals=intervals, comparisons=comparisons)
     check_alignment(alignment_record, alignment, training_record)
     made = evaluated_hashes(alignment_record, alignment, training_record)
     scored.check_scores(evaluated, training_record, method, tables, scores, made)
-    both_forms = (BASE, aligned_name(BASE), method, unaligned_name(method))
-    shown = [name for name in dict.fromkeys(both_forms) if name in scores]
     hashes = {
         "validation": json_hash(validation_summary),
         "recipe": json_hash(training.model_dump(mode="json")),
@@ -86,15 +78,44 @@ def compose_card(
         "base_model": recipe.backbone,
         "base_revision": recipe.record_of_backbone(models).get("revision"),
         "alignment": tell_alignment(alignment_record, alignment, method),
-        "scores": {name: scores[name] for name in shown},
-        "intervals": {name: intervals[name] for name in shown},
-        "comparisons": comparisons.get(method, {}),
-        "sets": {benchmark: one["dataset"] for one in sets for benchmark in one["benchmarks"]},
+        **_measured(method, scores, intervals, comparisons, sets),
         "weights": made[method],
         "files": export.model_dump(include={"dtype", "vision_only"}),
         "data": json_hash(data_card_record),
     }
     return card | {"leaderboards": leaderboard_entries(card, export.hub_benchmarks)}
+
+
+def _check_both_have_scores(method: str, scores: dict[str, Any]) -> None:
+    """Refuse a card that could not tell what the method gained over the base."""
+    from dcr.encoder_names import BASE
+    from dcr.errors import UserError
+
+    if absent := {BASE, method} - scores.keys():
+        raise UserError(
+            f"encoder {min(absent)} has no scores, so the model card cannot tell what was gained; "
+            "run `kedro run --pipelines evaluation`, and look at evaluation_failures.json"
+        )
+
+
+def _measured(
+    method: str,
+    scores: dict[str, Any],
+    intervals: dict[str, Any],
+    comparisons: dict[str, Any],
+    sets: list[dict[str, Any]],
+) -> dict[str, Any]:
+    """Return what was measured of base and method, aligned and not where both were evaluated."""
+    from dcr.encoder_names import BASE, aligned_name, unaligned_name
+
+    both_forms = (BASE, aligned_name(BASE), method, unaligned_name(method))
+    shown = [name for name in dict.fromkeys(both_forms) if name in scores]
+    return {
+        "scores": {name: scores[name] for name in shown},
+        "intervals": {name: intervals[name] for name in shown},
+        "comparisons": comparisons.get(method, {}),
+        "sets": {benchmark: one["dataset"] for one in sets for benchmark in one["benchmarks"]},
+    }
 
 
 def export_encoder(
