@@ -15,6 +15,23 @@ CROSS_ATTENTION_DIM = 16
 CONTEXT_LENGTH = 12
 
 
+def tiny_unet(**changes) -> UNet2DConditionModel:
+    """Return a UNet for 4 x 8 x 8 latents with cross-attention width 16, ``changes`` of its
+    configuration.
+    """
+    config = {
+        "sample_size": 8,
+        "down_block_types": ["CrossAttnDownBlock2D", "DownBlock2D"],
+        "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D"],
+        "block_out_channels": [8, 16],
+        "layers_per_block": 1,
+        "norm_num_groups": 4,
+        "attention_head_dim": 4,
+        "cross_attention_dim": CROSS_ATTENTION_DIM,
+    }
+    return UNet2DConditionModel(**config | changes)
+
+
 def tiny_diffusion(folder: Path, prediction_type: str = "v_prediction") -> Diffusion:
     """Return a diffusion model: 32 px images, 4 x 8 x 8 latents, cross-attention width 16."""
     torch.manual_seed(0)
@@ -26,16 +43,7 @@ def tiny_diffusion(folder: Path, prediction_type: str = "v_prediction") -> Diffu
         latent_channels=4,
         scaling_factor=0.5,
     )
-    unet = UNet2DConditionModel(
-        sample_size=8,
-        down_block_types=["CrossAttnDownBlock2D", "DownBlock2D"],
-        up_block_types=["UpBlock2D", "CrossAttnUpBlock2D"],
-        block_out_channels=[8, 16],
-        layers_per_block=1,
-        norm_num_groups=4,
-        attention_head_dim=4,
-        cross_attention_dim=CROSS_ATTENTION_DIM,
-    )
+    unet = tiny_unet()
     scheduler = DDPMScheduler(
         beta_schedule="scaled_linear",
         beta_start=0.00085,

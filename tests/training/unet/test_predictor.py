@@ -4,13 +4,12 @@ as it was.
 
 import pytest
 import torch
-from diffusers import UNet2DConditionModel
 from torch.utils.flop_counter import FlopCounterMode
 
 from dcr.training.batches import Batch
 from dcr.training.unet.constant_prompt import allows_constant_prompt, cross_attention
 from dcr.training.unet.predictor import Predictor
-from diffusion_models import CROSS_ATTENTION_DIM, tiny_diffusion
+from diffusion_models import CROSS_ATTENTION_DIM, tiny_diffusion, tiny_unet
 from models import randomize
 from tiny_conditions import step_of, weights
 
@@ -26,21 +25,6 @@ BLOCKS = {
     "keys and values folded": {"attention_head_dim": 1},
     "folded in narrow blocks": {"attention_head_dim": (4, 1), "transformer_layers_per_block": 2},
 }
-
-
-def unet(**changes):
-    torch.manual_seed(0)
-    config = {
-        "sample_size": 8,
-        "block_out_channels": [8, 16],
-        "layers_per_block": 1,
-        "norm_num_groups": 4,
-        "down_block_types": ["CrossAttnDownBlock2D", "DownBlock2D"],
-        "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D"],
-        "attention_head_dim": 4,
-        "cross_attention_dim": CROSS_ATTENTION_DIM,
-    }
-    return UNet2DConditionModel(**config | changes)
 
 
 def diffusion_with(tmp_path, model):
@@ -77,7 +61,7 @@ def loss_and_gradient(predict, method="dcr"):
 @pytest.mark.parametrize("blocks", BLOCKS)
 @pytest.mark.parametrize(("constant_prompt", "shared_prefix"), SAVINGS)
 def test_savings_change_neither_loss_nor_gradient(tmp_path, blocks, constant_prompt, shared_prefix):
-    diffusion = diffusion_with(tmp_path, unet(**BLOCKS[blocks]))
+    diffusion = diffusion_with(tmp_path, tiny_unet(**BLOCKS[blocks]))
     assert allows_constant_prompt(diffusion.unet)
     for method in ("dcr", "reconstruction"):
         expected, expected_gradient = loss_and_gradient(Predictor(diffusion), method)
@@ -102,7 +86,7 @@ def test_keys_and_values_are_folded_where_that_saves_operations_and_rounds_no_sc
     """4 images of 64 queries, 8 wide, and 12 tokens, whose scores and sums take 12 + 12 more
     where not folded.
     """
-    diffusion = diffusion_with(tmp_path, unet(attention_head_dim=heads))
+    diffusion = diffusion_with(tmp_path, tiny_unet(attention_head_dim=heads))
     diffusion.unet = diffusion.unet.to(dtype)
     layer = cross_attention(diffusion.unet)[0]
     name = next(name for name, module in diffusion.unet.named_modules() if module is layer)
@@ -115,7 +99,7 @@ def test_keys_and_values_are_folded_where_that_saves_operations_and_rounds_no_sc
 
 
 def test_savings_hold_where_no_gradient_is_wanted(tmp_path):
-    diffusion = diffusion_with(tmp_path, unet())
+    diffusion = diffusion_with(tmp_path, tiny_unet())
     data, projections = batch(), torch.randn(4, 3, CROSS_ATTENTION_DIM, dtype=torch.float64)
     with torch.no_grad():
         expected = Predictor(diffusion)(data.noisy_latents, data.timesteps, projections)
@@ -124,7 +108,7 @@ def test_savings_hold_where_no_gradient_is_wanted(tmp_path):
 
 
 def test_the_prefix_is_computed_once_a_row(tmp_path):
-    diffusion = diffusion_with(tmp_path, unet())
+    diffusion = diffusion_with(tmp_path, tiny_unet())
     sizes = {"conv_in": [], "first": [], "conv_out": []}
     first = diffusion.unet.down_blocks[0].attentions[0].transformer_blocks[0].attn1.to_q
     for name, module in (
@@ -144,7 +128,7 @@ def test_the_prefix_is_computed_once_a_row(tmp_path):
 
 
 def test_the_unet_is_left_as_it_was(tmp_path):
-    diffusion = diffusion_with(tmp_path, unet())
+    diffusion = diffusion_with(tmp_path, tiny_unet())
     before = {name: type(processor) for name, processor in diffusion.unet.attn_processors.items()}
     data, prompt = batch(), torch.randn(4, 12, CROSS_ATTENTION_DIM, dtype=torch.float64)
     expected = diffusion.predict(data.noisy_latents, data.timesteps, prompt)
@@ -174,10 +158,10 @@ def with_rescaled_output(model):
 @pytest.mark.parametrize(
     "model",
     [
-        lambda: with_norm_on_keys(unet()),
-        lambda: with_rescaled_output(unet()),
-        lambda: unet(addition_embed_type="text", addition_embed_type_num_heads=4),
-        lambda: unet(encoder_hid_dim_type="text_proj", encoder_hid_dim=CROSS_ATTENTION_DIM),
+        lambda: with_norm_on_keys(tiny_unet()),
+        lambda: with_rescaled_output(tiny_unet()),
+        lambda: tiny_unet(addition_embed_type="text", addition_embed_type_num_heads=4),
+        lambda: tiny_unet(encoder_hid_dim_type="text_proj", encoder_hid_dim=CROSS_ATTENTION_DIM),
     ],
     ids=[
         "norm on keys",
@@ -201,7 +185,7 @@ def test_further_tokens_stand_beside_the_empty_prompt(tmp_path):
     """Whatever savings are on: their keys differ from image to image, so the prompt's are not
     computed apart.
     """
-    diffusion = diffusion_with(tmp_path, unet())
+    diffusion = diffusion_with(tmp_path, tiny_unet())
     data, tokens = batch(), torch.randn(4, 3, 2, CROSS_ATTENTION_DIM, dtype=torch.float64)
     prompt = diffusion.encode_prompts([""]).expand(4, -1, -1)
     expected = torch.stack(
@@ -219,7 +203,7 @@ def test_further_tokens_stand_beside_the_empty_prompt(tmp_path):
 
 
 def test_one_predictor_takes_both_kinds_of_condition_in_turn(tmp_path):
-    diffusion = diffusion_with(tmp_path, unet())
+    diffusion = diffusion_with(tmp_path, tiny_unet())
     data, tokens = batch(), torch.randn(4, 3, 2, CROSS_ATTENTION_DIM, dtype=torch.float64)
     predict, plain = Predictor(diffusion, True, True), Predictor(diffusion)
     for projections in (tokens, tokens[:, :, 0], tokens, tokens[:, :, 1]):
