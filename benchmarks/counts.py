@@ -34,17 +34,15 @@ from two_steps import PlainStep, Setting, Step, TrainerStep
 
 FULL = Setting("cpu", "full", 16, 224, 1, False, "bf16", "none")
 ROWS = (1, 4, 16)
+_NONE = dict.fromkeys(("constant_prompt", "shared_prefix", "folded_upsampling"), False)
 SAVINGS: dict[str, dict[str, Any]] = {
-    "none": {"constant_prompt": False, "shared_prefix": False},
-    "constant_prompt": {"constant_prompt": True, "shared_prefix": False},
-    "shared_prefix": {"constant_prompt": False, "shared_prefix": True},
-    "both": {"constant_prompt": True, "shared_prefix": True},
-    "both, tower computed again": {"gradient_checkpointing": "tower"},
-    "none, all computed again": {
-        "constant_prompt": False,
-        "shared_prefix": False,
-        "gradient_checkpointing": "all",
-    },
+    "none": _NONE,
+    "constant_prompt": _NONE | {"constant_prompt": True},
+    "shared_prefix": _NONE | {"shared_prefix": True},
+    "folded_upsampling": _NONE | {"folded_upsampling": True},
+    "all three": {},
+    "all three, tower computed again": {"gradient_checkpointing": "tower"},
+    "none, all computed again": _NONE | {"gradient_checkpointing": "all"},
 }
 _NO_KERNEL = (
     "_unsafe_view",
@@ -85,15 +83,15 @@ class PeakSaved:
     """Follows what autograd keeps; a storage counts once, as long as anything keeps it.
 
     Args:
-        modules: whose weights do not count.
+        modules: whose weights, buffers included, do not count.
 
     Attributes:
         peak: the most bytes at a time.
     """
 
     def __init__(self, *modules: nn.Module) -> None:
-        parameters = (p for module in modules for p in module.parameters())
-        self._weights = {p.untyped_storage()._cdata for p in parameters}
+        weights = (t for m in modules for t in (*m.parameters(), *m.buffers()))
+        self._weights = {t.untyped_storage()._cdata for t in weights}
         self._kept: Counter[int] = Counter()
         self._now = self.peak = 0
 

@@ -38,7 +38,11 @@ SPEED_SECONDS = 9 * 60
 TABLE_SECONDS = 150  # of which building the models is a part
 # Largest difference of weights and of the logged loss, relative; not yet calibrated on a card.
 TOLERANCES = {"no": (1e-3, 1e-4), "bf16": (1e-2, 2e-2)}
-SAVINGS = {"execution.constant_prompt": True, "execution.shared_prefix": True}
+SAVINGS = {
+    "execution.constant_prompt": True,
+    "execution.shared_prefix": True,
+    "execution.folded_upsampling": True,
+}
 PATHS = {
     "stage1": ("stage1", {}),
     "dcr": ("dcr", {}),
@@ -48,7 +52,10 @@ PATHS = {
     "channels_last": ("dcr", SAVINGS | {"execution.channels_last": True}),
     "compiled": ("dcr", SAVINGS | {"compile": True}),
     "cuda_graphs": ("dcr", SAVINGS | {"compile": True, "execution.cuda_graphs": True}),
-    "recomputed": ("dcr", {"execution.gradient_checkpointing": "all"}),
+    "recomputed": (
+        "dcr",
+        {"execution.gradient_checkpointing": "all", "execution.folded_upsampling": True},
+    ),
     "approximate": (
         "dcr",
         {"batches.negatives_count": 2, "loss.negatives_gradient": False, "loss.target_weight": 0.3},

@@ -1,8 +1,8 @@
 """The trainer's step by the rows that it holds at once, with and without each saving.
 
 One follows the other in the same process, so that the models are made once: what cannot be taken
-back, a layout, checkpoints and compiled blocks, comes last. As many rows of the table are measured
-as time allows; those that are left are told.
+back, folded upsampling, a layout, checkpoints and compiled blocks, comes last. As many rows of the
+table are measured as time allows; those that are left are told.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ FLAGS = (
     "rows_per_chunk",
     "constant_prompt",
     "shared_prefix",
+    "folded_upsampling",
     "gradient_checkpointing",
     "channels_last",
     "compile",
@@ -34,6 +35,7 @@ FLAGS = (
 _PLAIN = {
     "constant_prompt": False,
     "shared_prefix": False,
+    "folded_upsampling": False,
     "gradient_checkpointing": "none",
     "channels_last": False,
     "compile": False,
@@ -41,7 +43,8 @@ _PLAIN = {
     "deterministic": False,
 }
 _BOTH = _PLAIN | {"constant_prompt": True, "shared_prefix": True}
-_LAST = _BOTH | {"channels_last": True}
+_FOLDED = _BOTH | {"folded_upsampling": True}
+_LAST = _FOLDED | {"channels_last": True}
 _AGAIN = _LAST | {"gradient_checkpointing": "tower"}
 VARIANTS = (
     _PLAIN,
@@ -49,6 +52,7 @@ VARIANTS = (
     _PLAIN | {"shared_prefix": True},
     _BOTH,
     _BOTH | {"deterministic": True},
+    _FOLDED,
     _LAST,
     _AGAIN,
     _AGAIN | {"compile": True},
@@ -79,7 +83,7 @@ def measure_table(setting: Setting, limit: float) -> list[dict[str, Any]]:
         limit: seconds after which no further row is measured, and rows have None.
     """
     started = time.monotonic()
-    step = TrainerStep(replace(setting, compile=False))
+    step = TrainerStep(replace(setting, **_PLAIN))
     step.prepare()
     return [
         flags | (measure_row(step, flags) if time.monotonic() - started < limit else _nothing())

@@ -55,6 +55,7 @@ class Setting:
     gradient_checkpointing: str
     constant_prompt: bool = True
     shared_prefix: bool = True
+    folded_upsampling: bool = True
     channels_last: bool = False
     cuda_graphs: bool = False
     deterministic: bool = False
@@ -242,6 +243,7 @@ class TrainerStep(Step):
             "monitoring.contrast_diagnostics": False,
             "execution.constant_prompt": self.setting.constant_prompt,
             "execution.shared_prefix": self.setting.shared_prefix,
+            "execution.folded_upsampling": self.setting.folded_upsampling,
             "execution.rows_per_chunk": self.setting.rows_per_chunk,
             "execution.gradient_checkpointing": gradient_checkpointing,
             "execution.channels_last": self.setting.channels_last,

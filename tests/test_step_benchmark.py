@@ -17,9 +17,10 @@ import step_table
 from counts import useful_operations
 from dcr import dcr_loss
 from dcr.models.backbones.families.open_clip import OpenClipBackbone
+from dcr.training.unet.upsampling import FoldedUpsampling
 from two_steps import PlainStep, Setting, TrainerStep, build_models, published_loss, tower_config
 
-SETTING = Setting("cpu", "small", 2, 32, 1, False, "no", "none")
+SETTING = Setting("cpu", "small", 2, 64, 1, False, "no", "none")
 
 
 @pytest.fixture(scope="module")
@@ -134,21 +135,44 @@ def test_on_a_cpu_the_table_leaves_cuda_graphs_out():
 
 
 def test_what_cannot_be_taken_back_comes_last():
-    """Layout, checkpoints and compiled blocks stay in the models, which all rows share."""
+    """Folded upsampling, layout, checkpoints and compiled blocks stay in the models, which all rows
+    share.
+    """
     flags = list(step_table.variants(8, "cuda"))
-    staying = dict.fromkeys(("channels_last", "compile", "cuda_graphs"), False)
+    names = ("folded_upsampling", "channels_last", "compile", "cuda_graphs")
+    staying = dict.fromkeys(names, False)
     for name, before in (staying | {"gradient_checkpointing": "none"}).items():
         values = [row[name] for row in flags]
         assert before not in values[values.index(values[-1]) :]
 
 
+def noting(measure_row):
+    """Return a way to measure a row that also tells what was left in the models."""
+
+    def measured(step, flags):
+        found = measure_row(step, flags)
+        unet, tower = step.diffusion.unet, step.model.tower
+        weight = unet.conv_out.weight
+        return found | {
+            "folded": any(isinstance(layer, FoldedUpsampling) for layer in unet.modules()),
+            "laid_out": weight.is_contiguous(memory_format=torch.channels_last),
+            "recomputed": tower.transformer.grad_checkpointing,
+        }
+
+    return measured
+
+
 class TestTheTable:
     @pytest.fixture(scope="class")
     def table(self):
-        """Its first variant and one with both savings, and checkpoints."""
+        """Its first variant and one with all savings, and checkpoints, of a setting that has them
+        itself.
+        """
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(step_table, "VARIANTS", (step_table.VARIANTS[0], step_table.VARIANTS[6]))
-            return step_table.measure_table(SETTING, 1000)
+            patch.setattr(step_table, "VARIANTS", (step_table.VARIANTS[0], step_table.VARIANTS[7]))
+            patch.setattr(step_table, "measure_row", noting(step_table.measure_row))
+            setting = replace(SETTING, gradient_checkpointing="tower", channels_last=True)
+            return step_table.measure_table(setting, 1000)
 
     def test_each_row_was_measured(self, table):
         assert len(table) == 4
@@ -157,6 +181,11 @@ class TestTheTable:
             assert row["host_seconds"] == pytest.approx(row["seconds"], rel=0.05)
             assert row["mebibytes"] is not None
 
+    def test_each_row_has_the_models_that_it_tells(self, table):
+        for row in table:
+            is_plain = row["gradient_checkpointing"] == "none"
+            assert row["folded"] == row["laid_out"] == row["recomputed"] != is_plain
+
     def test_rows_for_which_no_time_is_left_are_told(self):
         assert {row["seconds"] for row in step_table.measure_table(SETTING, 0)} == {None}
 
@@ -164,8 +193,8 @@ class TestTheTable:
 def test_what_is_computed_again_is_not_useful():
     plain = useful_operations(SETTING)
     assert useful_operations(replace(SETTING, gradient_checkpointing="tower")) == plain
-    without = replace(SETTING, constant_prompt=False, shared_prefix=False)
-    assert useful_operations(without) > plain
+    for name in ("constant_prompt", "shared_prefix", "folded_upsampling"):
+        assert useful_operations(replace(SETTING, **{name: False})) > plain, name
 
 
 @pytest.mark.parametrize("on_gpu", [False, True])

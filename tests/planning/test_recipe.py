@@ -10,7 +10,7 @@ from dcr.planning.cards import CARDS
 from dcr.planning.outlines import outlines
 from dcr.planning.recipe import MAX_BATCH, hours, plan_recipe
 from dcr.planning.tables import as_text
-from training_world import CONF, parameters, write_world
+from training_world import CONF, EXACT_SAVINGS, parameters, write_world
 
 MEMORIES = [0.001, 24, 48]
 
@@ -120,8 +120,14 @@ class TestSavings:
         return {saving.setting: saving for saving in plan.savings}
 
     def test_exact_savings_are_told_by_their_numbers(self, plan):
-        name = "training.execution.constant_prompt=true,training.execution.shared_prefix=true"
-        assert self.settings(plan)[name].flops < plan.flops
+        setting = ",".join(f"training.{name}=true" for name in EXACT_SAVINGS)
+        assert self.settings(plan)[setting].flops < plan.flops
+
+    def test_what_computes_the_unets_blocks_again_goes_with_folded_upsampling_alone(self, models):
+        again = planned(models, **{"execution.gradient_checkpointing": "all"})
+        found = self.settings(again)
+        assert found["training.execution.folded_upsampling=true"].flops < again.flops
+        assert not any("constant_prompt" in setting for setting in found)
 
     def test_fewer_baselines_and_seeds_cost_what_the_others_do(self, plan):
         found = self.settings(plan)
@@ -144,8 +150,7 @@ class TestSavings:
     def test_what_is_set_already_or_changes_nothing_is_left_out(self, models):
         phase = {"objective": "dcr", "negatives_count": 2}
         changes = {"phases": {"dcr": [phase]}, "mixed_precision": "bf16"}
-        savings = {"execution.constant_prompt": True, "execution.shared_prefix": True}
-        found = self.settings(planned(models, **changes, **savings))
+        found = self.settings(planned(models, **changes, **EXACT_SAVINGS))
         assert {*found} == {
             "training.execution.gradient_checkpointing=tower",
             "training.execution.rows_per_chunk=1",

@@ -14,7 +14,14 @@ from dcr.training.counting import Operations
 from dcr.training.memory import MEMORY_SHARE
 from dcr.training.runs import all_runs
 from live_bytes import LiveBytes
-from training_world import open_job, open_micro_step, parameters, run_of, write_world
+from training_world import (
+    EXACT_SAVINGS,
+    open_job,
+    open_micro_step,
+    parameters,
+    run_of,
+    write_world,
+)
 
 BRIEF = {"stage1.max_train_steps": 1, "stage2.max_train_steps": 1, "held_out.every_steps": 10}
 
@@ -33,7 +40,7 @@ def models(world):
     "changes",
     [
         {"baselines": ["reconstruction", "naive"]},
-        {"execution.constant_prompt": True, "execution.shared_prefix": True},
+        EXACT_SAVINGS,
         {"loss.base_embedding_weight": 1.0, "loss.negatives_gradient": False},
         {"mixed_precision": "bf16", "execution.gradient_checkpointing": "tower"},
         {"tuning.mode": "full", "batches.negatives_count": 2, "batches.num_views": 2},
@@ -94,14 +101,16 @@ def test_its_operations_are_those_that_are_counted(world, models, name, weight):
     assert planned.step_flops == pytest.approx(operations.total, rel=0.05)
 
 
-def test_its_weights_are_all_that_a_process_holds(world, models):
+@pytest.mark.parametrize("folded", [False, True])
+def test_its_weights_are_all_that_a_process_holds(world, models, folded):
+    changes = {"execution.folded_upsampling": folded}
     backbone = load_backbone(f"local-dir:{world / 'clip'}")
-    micro_step, _ = open_micro_step(world)
+    micro_step, _ = open_micro_step(world, **changes)
     diffusion = micro_step.diffusion
     modules = [micro_step.model.backbone.model, micro_step.model.projector, backbone.model]
     modules += [diffusion.unet, diffusion.vae, diffusion.text_encoder]
     tensors = [t for m in modules for t in (*m.parameters(), *m.buffers())]
-    step = Steps(models).of(run_of(parameters(), "dcr"))
+    step = Steps(models).of(run_of(parameters(**changes), "dcr"))
     assert step.weight_bytes == sum(t.numel() * t.element_size() for t in tensors)
 
 
@@ -150,7 +159,7 @@ def test_sharded_runs_have_a_share_of_what_trains(models):
     ("name", "changes"),
     [
         ("dcr", {}),
-        ("dcr", {"execution.constant_prompt": True, "execution.shared_prefix": True}),
+        ("dcr", EXACT_SAVINGS),
         ("dcr", {"execution.rows_per_chunk": 16, "mixed_precision": "bf16"}),
         ("reconstruction", {}),
         ("naive", {}),

@@ -24,6 +24,7 @@ EVERYTHING = {
     "batches.negatives_count": 2,
     "execution.constant_prompt": True,
     "execution.shared_prefix": True,
+    "execution.folded_upsampling": True,
     "execution.gradient_checkpointing": "tower",
     "stage2.gradient_accumulation_steps": 1,
 }

@@ -39,6 +39,8 @@ from nested import nested
 
 CONF = Path(__file__).parents[2] / "conf" / "base" / "parameters_training.yml"
 NUM_IMAGES = 24
+_ON_THE_UNET = ("constant_prompt", "shared_prefix", "folded_upsampling")
+EXACT_SAVINGS = {f"execution.{name}": True for name in _ON_THE_UNET}
 
 
 def write_world(folder: Path) -> Path:

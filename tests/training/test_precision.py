@@ -19,14 +19,23 @@ from dcr.training.model import ConditionModel, prepare_tower
 from dcr.training.objectives import OBJECTIVES
 from dcr.training.precision import WEIGHT_DTYPES, Precision, cast_frozen
 from dcr.training.runs import method_runs
+from dcr.training.unet.upsampling import fold_upsampling
 from dcr.training.validation import HeldOutNoise
 from models import pixels, tiny_hf_clip, tiny_open_clip, tiny_siglip
 from training_cuts import assert_same
-from training_world import fixed_projector, open_job, open_micro_step, parameters, write_world
+from training_world import (
+    fixed_projector,
+    load_world,
+    open_job,
+    open_micro_step,
+    parameters,
+    write_world,
+)
 
 SAVINGS = {
     "execution.constant_prompt": True,
     "execution.shared_prefix": True,
+    "execution.folded_upsampling": True,
     "tuning.lora.dropout": 0.0,
 }
 
@@ -53,6 +62,16 @@ def test_a_step_in_half_precision_is_that_in_float32_but_for_its_rounding(world,
     assert loss == pytest.approx(expected, rel=4 * digits)
     assert (gradient - expected_gradient).norm() < 16 * digits * expected_gradient.norm()
     assert loss != expected
+
+
+def test_the_kernels_of_folded_upsampling_are_summed_before_they_are_rounded(world):
+    _, diffusion, _ = load_world(world)
+    fold_upsampling(diffusion.unet)
+    expected = {name: kernel.bfloat16() for name, kernel in diffusion.unet.named_buffers()}
+    micro_step, _ = open_micro_step(world, mixed_precision="bf16", **SAVINGS)
+    found = dict(micro_step.diffusion.unet.named_buffers())
+    assert found.keys() == expected.keys() != set()
+    assert all(torch.equal(found[name], kernel) for name, kernel in expected.items())
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)

@@ -15,9 +15,17 @@ from dcr.training import cost, jobs, trainer
 from dcr.training.cost import measure
 from dcr.training.model import ConditionModel, add_lora
 from dcr.training.step import MicroStep
+from dcr.training.unet.upsampling import FoldedUpsampling
 from models import pixels, tiny_hf_clip, tiny_open_clip, tiny_siglip
 from training_cuts import assert_same
-from training_world import fixed_projector, lora, open_job, open_micro_step, write_world
+from training_world import (
+    EXACT_SAVINGS,
+    fixed_projector,
+    lora,
+    open_job,
+    open_micro_step,
+    write_world,
+)
 
 
 @pytest.fixture(scope="module")
@@ -92,11 +100,10 @@ def test_deterministic_algorithms_change_no_bit_on_a_cpu(world, tmp_path, monkey
 
 
 def test_the_towers_checkpoints_go_with_all_exact_savings(world):
-    savings = {"execution.constant_prompt": True, "execution.shared_prefix": True}
     gradients, costs = [], []
     for which in ("none", "tower"):
         micro_step, collated = open_micro_step(
-            world, **{"execution.gradient_checkpointing": which}, **savings
+            world, **{"execution.gradient_checkpointing": which}, **EXACT_SAVINGS
         )
         costs.append(measure(micro_step, 32))
         micro_step(collated, 0, 2)
@@ -105,6 +112,23 @@ def test_the_towers_checkpoints_go_with_all_exact_savings(world):
         assert torch.equal(kept, again)
     assert costs[1].image_bytes < costs[0].image_bytes / 2
     assert costs[1].pair_bytes == costs[0].pair_bytes
+
+
+def test_folded_upsampling_goes_with_blocks_of_the_unet_that_are_computed_again(world):
+    """It lies between the blocks, and is there in the backward pass as in the forward pass."""
+    gradients = []
+    for which in ("none", "all"):
+        changes = {"execution.gradient_checkpointing": which, "execution.folded_upsampling": True}
+        micro_step, collated = open_micro_step(world, **changes)
+        layers = micro_step.diffusion.unet.modules()
+        (layer,) = [layer for layer in layers if isinstance(layer, FoldedUpsampling)]
+        sizes = []
+        layer.register_forward_hook(lambda *args: sizes.append(args[2].shape[-1]))  # noqa: B023
+        micro_step(collated, 0, 2)
+        assert set(sizes) == {8}
+        gradients.append([p.grad for p in micro_step.model.trainable().values()])
+    for kept, again in zip(*gradients, strict=True):
+        assert torch.equal(kept, again)
 
 
 @pytest.mark.parametrize("write", [tiny_open_clip, tiny_hf_clip, tiny_siglip])
@@ -134,9 +158,11 @@ def test_every_familys_blocks_are_computed_again(tmp_path, write):
 def test_channels_last_is_the_same_within_rounding(world):
     found = []
     for on in (False, True):
-        changes = {"execution.channels_last": on, "execution.shared_prefix": True}
-        micro_step, collated = open_micro_step(world, **changes)
-        weights = [p for p in micro_step.diffusion.unet.parameters() if p.shape[2:] == (3, 3)]
+        changes = {"execution.channels_last": on}
+        micro_step, collated = open_micro_step(world, **EXACT_SAVINGS, **changes)
+        unet = micro_step.diffusion.unet
+        weights = [p for p in unet.parameters() if p.shape[2:] == (3, 3)]
+        weights += [kernel for kernel in unet.buffers() if kernel.shape[2:] == (4, 4)]
         assert all(p.is_contiguous(memory_format=torch.channels_last) == on for p in weights)
         loss = micro_step(collated, 0, 2)[0]["loss"]
         gradients = [p.grad.flatten() for p in micro_step.model.trainable().values()]
@@ -173,7 +199,7 @@ def compare_compiled(world, monkeypatch, backend, **changes):
     for on in (False, True):
         micro_step, collated = open_micro_step(
             world,
-            **{"tuning.lora.dropout": 0.0, "execution.constant_prompt": True} | changes,
+            **{"tuning.lora.dropout": 0.0} | EXACT_SAVINGS | changes,
             compile=on,
         )
         if on:

@@ -15,6 +15,7 @@ Alternative = tuple[str, str, "TrainingParameters"]
 """A setting as ``--params`` takes it, what it changes beside the cost, and the recipe with it."""
 
 _EXACT = "same result but for rounding"
+_SAVINGS = ("constant_prompt", "shared_prefix", "folded_upsampling")  # the last goes with all
 
 
 def alternatives(p: TrainingParameters) -> Iterator[Alternative]:
@@ -27,9 +28,9 @@ def alternatives(p: TrainingParameters) -> Iterator[Alternative]:
     execution = p.execution
     if p.mixed_precision == "no":
         yield _with(p, "bf16 on tensor cores; losses stay float32", mixed_precision="bf16")
-    both = execution.constant_prompt and execution.shared_prefix
-    if not both and execution.gradient_checkpointing != "all":
-        yield _with(p, _EXACT, execution={"constant_prompt": True, "shared_prefix": True})
+    savings = _SAVINGS[-1:] if execution.gradient_checkpointing == "all" else _SAVINGS
+    if not all(getattr(execution, name) for name in savings):
+        yield _with(p, _EXACT, execution=dict.fromkeys(savings, True))
     if execution.gradient_checkpointing != "auto":
         other = "tower" if execution.gradient_checkpointing == "none" else "none"
         remark = f"{_EXACT}; {'less memory, more time' if other == 'tower' else 'more memory'}"

@@ -207,7 +207,7 @@ def _keys(run: Run) -> tuple[str, str]:
     shared = (p.mixed_precision, p.condition, p.processes.count, p.takes("prompt_mask"))
     execution = p.execution
     image = (*shared, own, p.tuning, execution.gradient_checkpointing, asks_base, run.is_sharded)
-    savings = (execution.constant_prompt, execution.shared_prefix)
+    savings = (execution.constant_prompt, execution.shared_prefix, execution.folded_upsampling)
     recomputed = execution.gradient_checkpointing == "all"
     return str(image), str((*shared, *savings, recomputed, run.loss.negatives_gradient))
 

@@ -97,12 +97,14 @@ class SavedBytes:
     """Counts the bytes that autograd saves while open; a storage counts once, weights do not.
 
     Args:
-        modules: whose weights are left out.
+        modules: whose weights, buffers included, are left out.
     """
 
     def __init__(self, modules: tuple[nn.Module, ...]) -> None:
         self._weights = {
-            p.untyped_storage()._cdata for module in modules for p in module.parameters()
+            tensor.untyped_storage()._cdata
+            for module in modules
+            for tensor in (*module.parameters(), *module.buffers())
         }
 
     def __enter__(self) -> SavedBytes:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from dcr.training.unet.upsampling import fold_upsampling
+
 if TYPE_CHECKING:
     from dcr.models.diffusion import Diffusion
     from dcr.parameters.training.parts import Execution
@@ -74,10 +76,12 @@ def make_ready(
         diffusion: in float32, or as an earlier job left it.
         device: where the job computes.
         mixed_precision: see `Precision`; VAE and text encoder stay in float32.
-        execution: whether the UNet computes its blocks again in the backward pass, and whether its
-            convolutions have channels last.
+        execution: whether the UNet's upsampling is folded, whether it computes its blocks again in
+            the backward pass, and whether its convolutions have channels last.
     """
     diffusion.to(device)
+    if execution.folded_upsampling:
+        fold_upsampling(diffusion.unet)  # before its weights are rounded
     if diffusion.dtype != WEIGHT_DTYPES[mixed_precision]:
         # torch's own `to`: diffusers' warns that casting is not loading
         nn.Module.to(diffusion.unet, WEIGHT_DTYPES[mixed_precision])

@@ -181,10 +181,13 @@ def _exact_savings(run: Run) -> tuple[bool, bool]:
     """Return whether the empty prompt's keys and values are constant, and the prefix shared.
 
     They are as far as they can be. Both stand in the UNet during the forward pass alone: what is
-    computed again in the backward pass misses them.
+    computed again in the backward pass misses them. Folded upsampling is part of the UNet itself.
     """
     asked = run.parameters.execution.constant_prompt, run.parameters.execution.shared_prefix
     if run.parameters.execution.gradient_checkpointing != "all" or not any(asked):
         return asked
-    _log.info("%s: gradient checkpointing leaves no place for the exact savings.", run.name)
+    _log.info(
+        "%s: gradient checkpointing leaves no place for constant_prompt and shared_prefix.",
+        run.name,
+    )
     return False, False

@@ -29,6 +29,7 @@ class Execution(Checked):
 
     constant_prompt: bool
     shared_prefix: bool
+    folded_upsampling: bool
     gradient_checkpointing: Literal["none", "auto", "tower", "all"]
     rows_per_chunk: int = Field(ge=0)
     channels_last: bool

@@ -3,7 +3,8 @@
 Notation: R rows (noisy latents), K columns (conditions) of each, m condition width, T tokens, C x h
 x w latent shape.
 
-Two savings are exact and can be switched off:
+Two savings are exact and can be switched off (a third, `dcr.training.unet.upsampling`, lies in the
+UNet itself):
 - Constant keys and values: those of the empty prompt are computed once, and the condition enters as
   a bias; see `dcr.training.unet.constant_prompt`. UNets that do not allow it take the general path.
 - Shared prefix. What does not depend on the condition is the same in all columns of a row and is
