@@ -13,6 +13,7 @@ from dcr.planning.tables import as_text
 from training_world import CONF, EXACT_SAVINGS, parameters, write_world
 
 MEMORIES = [0.001, 24, 48]
+KEPT = {"execution.cache_features": True}
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +61,26 @@ def test_processes_compute_their_steps_each(models):
     assert two.flops == 2 * one.flops
     assert two.num_samples == 2 * one.num_samples
     assert two.one_row == one.one_row
+
+
+def test_the_tower_encodes_each_crop_once_where_features_are_kept(models):
+    often = {"stage1.max_train_steps": 750}  # 3000 samples of 1000 images
+    kept, asked = planned(models, **often | KEPT), planned(models, **often)
+    assert asked.runs[0].flops - kept.runs[0].flops == 2000 * kept.tower_flops
+    assert kept.runs[1] == asked.runs[1]
+    assert kept.runs[0].feature_bytes == 1000 * 4 * models.backbone().embed_dim
+    assert "; features of stage 1 " in as_text("recipe", kept)
+    assert "features" not in as_text("recipe", asked).partition("With another setting")[0]
+    assert "training.execution.cache_features=true" in [one.setting for one in asked.savings]
+
+
+def test_features_that_would_be_read_less_than_once_are_not_kept(models):
+    two = {"crops_per_image": 2}
+    for latents, steps in [({}, 250), (two, 499), ({"mode": "online"}, 750)]:
+        changes = {"stage1.max_train_steps": steps}
+        asked = planned(models, latents, **changes)
+        assert planned(models, latents, **changes, **KEPT).runs == asked.runs
+        assert "training.execution.cache_features=true" not in [s.setting for s in asked.savings]
 
 
 def test_images_of_all_processes_widen_the_grid(models):

@@ -207,7 +207,7 @@ def open_trainer(world, folder, name, processes, **changes):
     micro_step = MicroStep(model, diffusion, views, run, build_contrast(run), processes)
     watch = partial(Monitor, micro_step, None, None)
     sources = [Source(range(len(latents)))]
-    return Trainer(micro_step, latents, sources, lambda: 0.0, None, watch)
+    return Trainer(micro_step, lambda: latents, sources, lambda: 0.0, None, watch)
 
 
 @pytest.mark.parametrize("published", [False, True])

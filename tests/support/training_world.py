@@ -43,8 +43,9 @@ _ON_THE_UNET = ("constant_prompt", "shared_prefix", "folded_upsampling")
 EXACT_SAVINGS = {f"execution.{name}": True for name in _ON_THE_UNET}
 
 
-def write_world(folder: Path) -> Path:
-    """Write a backbone, a diffusion model and a latent cache of 24 images."""
+def write_world(folder: Path, num_shards: int = 1, **latents) -> Path:
+    """Write a backbone, a diffusion model and a latent cache of 24 images, in shards of the same
+    size; ``latents`` are options of theirs."""
     models.tiny_open_clip(folder / "clip")
     diffusion = tiny_diffusion(folder / "tokenizer")
     diffusion.save(folder / "diffusion")
@@ -53,31 +54,36 @@ def write_world(folder: Path) -> Path:
         buffer = io.BytesIO()
         image.save(buffer, "JPEG")
         samples.append(Sample(f"{number:05d}", buffer.getvalue(), "jpg", f"image {number}"))
-    write_shard(folder / "shards", "00000", samples)
-    write_latents(folder, diffusion)
+    size = NUM_IMAGES // num_shards
+    for number in range(num_shards):
+        own = samples[number * size : (number + 1) * size]
+        write_shard(folder / "shards", f"{number:05d}", own)
+    write_latents(folder, diffusion, **latents)
     return folder
 
 
 def write_latents(folder: Path, diffusion: Diffusion, shard: str | None = None, **changes) -> None:
-    """Write or replace the latents of a world's images, from its shard or a remote copy of it."""
-    shard = shard or str(folder / "shards" / "00000.tar")
+    """Write or replace the latents of a world's images, from its shards or a remote copy of its
+    only one."""
+    shards = [shard] if shard else sorted(map(str, (folder / "shards").glob("*.tar")))
     manifest = pd.DataFrame(
         [
             {
-                "shard": "00000",
+                "shard": Path(path).stem,
                 "source": "shards",
                 "offset": s.offset,
                 "key": s.key,
                 "caption": s.caption,
                 "sha256": hashlib.sha256(s.image).hexdigest(),
             }
-            for s in read_samples(shard)
+            for path in shards
+            for s in read_samples(path)
         ]
     )
     options = LatentOptions(
         **{"image_size": 32, "scale": (0.9, 1.0), "batch_size": 8, "dtype": "float32"} | changes
     )
-    plan_latents(manifest, [shard], diffusion, options, {"shards": 1.0}).write(folder / "latents")
+    plan_latents(manifest, shards, diffusion, options, {"shards": 1.0}).write(folder / "latents")
 
 
 def load_world(folder: Path):

@@ -10,8 +10,9 @@ from dcr.models.diffusion import load_diffusion
 from dcr.positives.making import SynthesisOptions
 from dcr.positives.synthesis import plan_synthesis
 from dcr.training import jobs
-from dcr.training.data import WithCandidates, collate
+from dcr.training.data import collate
 from dcr.training.job import open_job
+from dcr.training.samples import WithCandidates
 from training_world import fixed_projector, load_world, parameters, write_latents, write_world
 
 STEPS = {

@@ -129,6 +129,11 @@ class LatentCache(OfSources, Sequence[dict[str, Any]]):
         caption: str | None = self.record(position)["caption"]
         return caption
 
+    def place(self, position: int) -> tuple[str, int]:
+        """Return the name of the shard with the sample at ``position``, and its place in it."""
+        shard, _ = self._find(position)
+        return self.shards[shard].stem, position % len(self) - self._starts[shard]
+
     def key(self, position: int) -> str:
         """Return the key of the sample at ``position``."""
         key: bytes = self._find(position)[1]["key"]

@@ -37,6 +37,11 @@ def latents_bytes(
     return num_images * sample_bytes(parameters.options(image_size), vae)
 
 
+def features_bytes(width: int) -> int:
+    """Return the bytes that a crop's kept features take, float32 of ``width`` numbers."""
+    return 4 * width
+
+
 def checkpoint_bytes(trainable: Iterable[torch.Tensor], num_steps: int) -> int:
     """Return about how many bytes a checkpoint takes: weights, AdamW's state, one row a step.
 

@@ -45,6 +45,7 @@ class RunPlan:
         flops: of all steps and all processes.
         checkpoint_bytes: of the checkpoints that are kept.
         fits: what fits in each memory.
+        feature_bytes: of the features of all crops, where the run keeps them.
     """
 
     name: str
@@ -61,6 +62,7 @@ class RunPlan:
     flops: int
     checkpoint_bytes: int
     fits: tuple[Fit, ...]
+    feature_bytes: int = 0
 
     @property
     def memory_bytes(self) -> int:

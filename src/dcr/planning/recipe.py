@@ -7,11 +7,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dcr.planning.cards import CARDS, Card
-from dcr.planning.disk import checkpoints_bytes, latents_bytes
+from dcr.planning.disk import checkpoints_bytes, features_bytes, latents_bytes
 from dcr.planning.plans import Fit, LatentsPlan, RecipePlan, RunPlan, Saving
 from dcr.planning.savings import alternatives
 from dcr.planning.steps import Step, Steps
-from dcr.training.runs import STAGE1, all_runs
+from dcr.training.features import asks_for_features, why_not_kept
+from dcr.training.runs import STAGE1, Run, all_runs
 
 if TYPE_CHECKING:
     from dcr.parameters import LatentsParameters, PlanParameters, TrainingParameters
@@ -40,7 +41,10 @@ def plan_recipe(
         UserError: its models are neither here nor known, or its parameters do not go together.
     """
     steps = Steps(models)
-    runs = _plan_runs(training, assumed, steps)
+    num_crops = None
+    if latents.mode == "cache":
+        num_crops = assumed.num_images * latents.crops_per_image
+    runs = _plan_runs(training, num_crops, assumed, steps)
     vae_flops, tower_flops = steps.flops_of_image
     planned_latents = _plan_latents(latents, assumed, runs, vae_flops, steps)
     share = assumed.share_of_peak
@@ -57,12 +61,13 @@ def plan_recipe(
         _total_hours(planned_latents, runs, share),
         (),
     )
-    found = (_saving(before, assumed, steps, *other) for other in alternatives(training))
+    found = (_saving(before, num_crops, assumed, steps, *other) for other in alternatives(training))
     return replace(before, savings=tuple(one for one in found if _is_cheaper(one, before)))
 
 
 def _saving(
     plan: RecipePlan,
+    num_crops: int | None,
     assumed: PlanParameters,
     steps: Steps,
     setting: str,
@@ -70,7 +75,7 @@ def _saving(
     training: TrainingParameters,
 ) -> Saving:
     """Return what the planned recipe takes with the section ``training`` of another setting."""
-    runs = _plan_runs(training, assumed, steps)
+    runs = _plan_runs(training, num_crops, assumed, steps)
     other = replace(plan, runs=runs)
     hours = _total_hours(plan.latents, runs, plan.share_of_peak)
     return Saving(setting, remark, other.flops, hours, other.memory_bytes)
@@ -83,15 +88,28 @@ def _is_cheaper(saving: Saving, plan: RecipePlan) -> bool:
 
 
 def _plan_runs(
-    training: TrainingParameters, assumed: PlanParameters, steps: Steps
+    training: TrainingParameters, num_crops: int | None, assumed: PlanParameters, steps: Steps
 ) -> tuple[RunPlan, ...]:
     is_imported = training.stage1.projector_file is not None
     runs = [run for run in all_runs(training).values() if not (is_imported and run.name == STAGE1)]
-    return tuple(plan_run(steps.of(run), assumed.memories_gb) for run in runs)
+    return tuple(_plan_run(run, num_crops, assumed, steps) for run in runs)
+
+
+def _plan_run(run: Run, num_crops: int | None, assumed: PlanParameters, steps: Steps) -> RunPlan:
+    """Return what a run takes; where it keeps features, the tower encodes each crop once."""
+    step = steps.of(run)
+    planned = plan_run(step, assumed.memories_gb)
+    if num_crops is None or not asks_for_features(run) or why_not_kept(run, num_crops):
+        return planned
+    saved = (planned.num_samples - num_crops) * steps.flops_of_image[1]
+    width = step.micro_step.model.backbone.embed_dim
+    return replace(
+        planned, flops=planned.flops - saved, feature_bytes=num_crops * features_bytes(width)
+    )
 
 
 def plan_run(step: Step, memories_gb: list[float]) -> RunPlan:
-    """Return what a run takes.
+    """Return what a run takes that encodes its images in every step.
 
     Args:
         step: of the run.

@@ -28,6 +28,8 @@ def alternatives(p: TrainingParameters) -> Iterator[Alternative]:
     execution = p.execution
     if p.mixed_precision == "no":
         yield _with(p, "bf16 on tensor cores; losses stay float32", mixed_precision="bf16")
+    if not execution.cache_features:
+        yield _with(p, _EXACT, execution={"cache_features": True})
     savings = _SAVINGS[-1:] if execution.gradient_checkpointing == "all" else _SAVINGS
     if not all(getattr(execution, name) for name in savings):
         yield _with(p, _EXACT, execution=dict.fromkeys(savings, True))

@@ -51,7 +51,9 @@ def _disk(plan: RecipePlan) -> str:
     checkpoints = sum(run.checkpoint_bytes for run in plan.runs)
     latents = plan.latents.num_bytes
     cache = in_bytes(latents) if latents else "none, they are made in training"
-    return f"Disk: latents {cache}; checkpoints {in_bytes(checkpoints)}"
+    features = sum(run.feature_bytes for run in plan.runs)
+    kept = f"; features of stage 1 {in_bytes(features)}" if features else ""
+    return f"Disk: latents {cache}; checkpoints {in_bytes(checkpoints)}{kept}"
 
 
 def _peaks() -> str:

@@ -61,7 +61,8 @@ class Batch:
     base_features: the base encoder's, (B, d), None where they are not used. clip_features: the same
     encoder's of images and of first views, (B, d) each, to resample by, None likewise. signal_seed:
     for signals that draw, the same in all processes. Where there are made positives, they are the
-    last view. source_names, sources: of a mixture, its names and each sample's place among them,
+    last view. features: the frozen tower's of the images, (B, d) float32; None where it is to
+    encode them. source_names, sources: of a mixture, its names and each sample's place among them,
     (B,) int64; None where there is one source.
     """
 
@@ -76,6 +77,7 @@ class Batch:
     base_features: torch.Tensor | None = None
     clip_features: tuple[torch.Tensor, torch.Tensor] | None = None
     signal_seed: int = 0
+    features: torch.Tensor | None = None
     source_names: list[str] | None = None
     sources: torch.Tensor | None = None
 
@@ -170,11 +172,15 @@ def make_batch(
         else None,
         negatives=_draw_negatives(len(mean), draws, batches) if batches.negatives_count else None,
         signal_seed=derive_seed(seed, "signal", step),
+        features=_moved(collated, "features", device),
         source_names=collated.get("source_names"),
-        sources=collated["sources"].to(device, non_blocking=True)
-        if "sources" in collated
-        else None,
+        sources=_moved(collated, "sources", device),
     )
+
+
+def _moved(collated: dict[str, Any], name: str, device: torch.device) -> torch.Tensor | None:
+    """Return on ``device`` what ``collated`` has of a ``name``; None if nothing."""
+    return collated[name].to(device, non_blocking=True) if name in collated else None
 
 
 def to_pixels(crops: torch.Tensor, device: torch.device) -> torch.Tensor:

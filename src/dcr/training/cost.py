@@ -81,10 +81,13 @@ def measure_image(micro_step: MicroStep, image_size: int) -> dict[str, int]:
     """
     pixels = _pixels(micro_step, image_size, 2)
     weights = list(micro_step.model.trainable().values())
+    width = micro_step.model.backbone.embed_dim
+    features = torch.zeros(2, width, device=pixels.device) if micro_step.knows_features else None
 
     def encode(number: int) -> None:
         """Send ``number`` images' projections back."""
-        projections = micro_step.precision.encode(micro_step.model, pixels[:number])[1]
+        known = features if features is None else features[:number]
+        projections = micro_step.precision.encode(micro_step.model, pixels[:number], known)[1]
         torch.autograd.grad(projections.sum(), weights, allow_unused=True)
 
     encode(1)  # makes what is constant in all steps

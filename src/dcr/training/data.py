@@ -17,9 +17,7 @@ from dcr.latents.loading import load_ahead
 from dcr.seeds import derive_seed
 from dcr.training.distributed.processes import Processes
 from dcr.training.mixture import Order, Source
-
-Collated = dict[str, Any]
-"""What `collate` makes of samples: arrays and keys by name."""
+from dcr.training.samples import Collated, Samples
 
 
 def split_positions(
@@ -81,38 +79,6 @@ def in_turn(latents: LatentCache | OnlineLatents, positions: list[int]) -> list[
     return [position for *_, position in sorted(places)]
 
 
-class WithCandidates:
-    """Samples with one positive that was made of each, another one every epoch.
-
-    Args:
-        latents: the samples.
-        candidates: positives made of the same samples, in the same order.
-    """
-
-    def __init__(self, latents: LatentCache | OnlineLatents, candidates: LatentCache) -> None:
-        self._latents = latents
-        self._candidates = candidates
-
-    def __len__(self) -> int:
-        return len(self._latents)
-
-    def __getitem__(self, place: int | tuple[int, int]) -> Collated:
-        return {**self._latents[place], "candidate": self._candidates[place]["crop"]}
-
-    @property
-    def weights(self) -> dict[str, float]:
-        """See `dcr.latents.LatentCache.weights`."""
-        return self._latents.weights
-
-    def source(self, position: int) -> str:
-        """Return the name of the source of the sample at ``position``."""
-        return self._latents.source(position)
-
-
-Samples = LatentCache | OnlineLatents | WithCandidates
-"""What batches are loaded from: by place, or by place and epoch."""
-
-
 class StepSampler:
     """A sampler of batches: yields (position, epoch) of each sample of each step in ``steps``.
 
@@ -168,7 +134,8 @@ def collate(samples: list[dict[str, Any]]) -> Collated:
     ``crops`` are uint8 (B, H, W, 3), ``moments`` float32 (B, 2C, h, w), ``keys`` a list.
 
     Samples without a cache have ``encoding`` in place of moments, which `dcr.training.batches` then
-    computes. Samples with a made positive add ``candidates``, uint8 (B, H, W, 3).
+    computes. Samples with a made positive add ``candidates``, uint8 (B, H, W, 3), and those
+    whose crops the tower has encoded before ``features``, float32 (B, d).
     """
     collated = {
         "keys": [sample["key"] for sample in samples],
@@ -177,6 +144,10 @@ def collate(samples: list[dict[str, Any]]) -> Collated:
     if "candidate" in samples[0]:
         collated["candidates"] = torch.from_numpy(
             np.stack([sample["candidate"] for sample in samples])
+        )
+    if "features" in samples[0]:
+        collated["features"] = torch.from_numpy(
+            np.stack([sample["features"] for sample in samples])
         )
     if "encoding" in samples[0]:
         return {**collated, "encoding": samples[0]["encoding"]}
@@ -212,8 +183,8 @@ def iterate_batches(
         partial(_load_batch, latents),
         sampler,
         num_workers,
-        "training",
-        prepare_worker=_ignore_requests,
+        "training.execution",
+        prepare_worker=ignore_requests,
     )
 
 
@@ -226,10 +197,13 @@ def _load_batch(latents: Samples, places: list[tuple[int, int]]) -> Collated:
     return collated
 
 
-def _ignore_requests(worker: int) -> None:
+def ignore_requests(worker: int) -> None:
     """Leave SIGTERM and SIGHUP to the trainer, which needs its batches to the last.
 
     All processes of a job may be sent them.
+
+    Args:
+        worker: number of the loader process that calls this first.
     """
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)

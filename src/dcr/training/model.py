@@ -48,8 +48,17 @@ class ConditionModel(nn.Module):
         self.tower = backbone.visual
         self.projector = projector
 
-    def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return image features and projections of ``pixels``, (B, 3, H, W) in [0, 1]."""
+    def forward(
+        self, pixels: torch.Tensor, features: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return image features and projections of ``pixels``, (B, 3, H, W) in [0, 1].
+
+        Args:
+            pixels: of the images.
+            features: theirs, (B, d), where they are known: the tower is not asked again.
+        """
+        if features is not None:
+            return features, self.projector(features)
         return project(self.backbone, self.projector, pixels)
 
     def trainable(self) -> dict[str, nn.Parameter]:

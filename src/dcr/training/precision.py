@@ -46,7 +46,9 @@ class Precision:
         """Return the context where float32 modules compute in the run's precision."""
         return autocast(self._device, self._dtype)
 
-    def encode(self, model: nn.Module, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def encode(
+        self, model: nn.Module, pixels: torch.Tensor, *known: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return a model's image features (B, d) and projections (B, m), float32, of pixels.
 
         These are (B, 3, H, W) in [0, 1].
@@ -54,9 +56,10 @@ class Precision:
         Args:
             model: tower and projector, as `dcr.training.model.ConditionModel`.
             pixels: of images and views.
+            known: their features, if they need not be computed.
         """
         with self.autocast():
-            features, projections = model(pixels)
+            features, projections = model(pixels, *known)
         return features.float(), projections.float()
 
     def backward(self, loss: torch.Tensor) -> None:

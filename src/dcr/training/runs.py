@@ -76,9 +76,19 @@ class Run:
         return self.stage.max_train_steps
 
     @property
+    def num_samples(self) -> int:
+        """How many samples all processes read in all steps."""
+        return self.max_train_steps * self.samples_a_step(self.parameters.processes.count)
+
+    @property
     def seed(self) -> int:
         """That all draws of the run derive from."""
         return self.parameters.seed
+
+    def samples_a_step(self, num_processes: int) -> int:
+        """Return how many samples ``num_processes`` read in an optimizer step."""
+        readers = 1 if self.parameters.takes("sampling") else num_processes  # all read the same
+        return self.stage.train_batch_size * self.stage.gradient_accumulation_steps * readers
 
     @property
     def is_sharded(self) -> bool:

@@ -42,6 +42,7 @@ class MicroStep:
             asks it for neighbours.
 
     Attributes:
+        knows_features: whether batches bring what the frozen tower says of their images.
         may_recompute_tower: whether memory is to decide about `recompute_tower`.
     """
 
@@ -62,6 +63,7 @@ class MicroStep:
         self.contrast = contrast
         self.processes = processes
         self.base = base
+        self.knows_features = False
         asked = run.parameters.execution.gradient_checkpointing
         # What a sharded model leaves free is known only once its weights are sharded.
         is_open = asked == "auto" and not run.is_sharded

@@ -17,12 +17,13 @@ from dcr.models.backbones import transformer_blocks
 from dcr.training.batches import Batch
 from dcr.training.checkpoints import Checkpoints, Progress
 from dcr.training.cost import Plan, fits_whole, measure, plan
-from dcr.training.data import Collated, Samples, iterate_batches
+from dcr.training.data import iterate_batches
 from dcr.training.distributed.processes import alone
 from dcr.training.distributed.sharding import local_shard, shard
 from dcr.training.guards import IgnoredCondition, check_end, check_sizes, count_skipped
 from dcr.training.mixture import Source
 from dcr.training.runs import RunResult
+from dcr.training.samples import Collated, Samples
 from dcr.training.source_columns import of_sources
 from dcr.training.state import restore_state, training_state
 from dcr.training.step import MicroStep
@@ -41,7 +42,8 @@ class Trainer:
     Args:
         micro_step: computes gradients of the model that is trained; frozen parts carry no optimizer
             state.
-        sources: of the samples in ``latents`` to train on.
+        open_samples: returns the samples, called where there is a step to take.
+        sources: of the samples to train on.
         validate: returns the noise error on a fixed held-out set, called every
             ``held_out.every_steps``.
         checkpoints: where to go on from and to save; None keeps nothing.
@@ -55,7 +57,7 @@ class Trainer:
     def __init__(
         self,
         micro_step: MicroStep,
-        latents: Samples,
+        open_samples: Callable[[], Samples],
         sources: list[Source],
         validate: Callable[[], float],
         checkpoints: Checkpoints | None,
@@ -63,13 +65,13 @@ class Trainer:
     ) -> None:
         self.run = run = micro_step.run
         self.processes = micro_step.processes
-        self._step_samples = run.stage.train_batch_size * self.processes.count
-        columns = self._step_samples if micro_step.contrast.gathers else run.stage.train_batch_size
+        gathered = self.processes.count if micro_step.contrast.gathers else 1
+        columns = run.stage.train_batch_size * gathered
         check_sizes(run, self.processes.count, sources, columns)
         self.micro_step = micro_step
         self.model = micro_step.model
         self.scaler = micro_step.precision.scaler
-        self.latents = latents
+        self.open_samples = open_samples
         self.sources = sources
         self.validate = validate
         self.checkpoints = checkpoints
@@ -104,12 +106,14 @@ class Trainer:
                 self._save(progress)
         else:
             self.model.train()
+            # What is prepared for all steps, before a request to stop waits for the end of one.
+            batches = self.monitor.waiting(self.batches(progress))
             planned = self._make_plan(progress)
             if self.run.parameters.compile:
                 self.micro_step.compile_blocks()
             with StopRequest(self._stop_file) as stop, closing(self.monitor):
                 self.monitor.start(progress)
-                self._loop(progress, stop, planned.rows_per_chunk)
+                self._loop(progress, batches, stop, planned.rows_per_chunk)
         self.model.eval()
         return RunResult.of(progress, self.trainable)
 
@@ -124,19 +128,20 @@ class Trainer:
         self.monitor.tell_plan(planned, progress)
         return planned
 
-    def _loop(self, progress: Progress, stop: StopRequest, rows_per_chunk: int) -> None:
+    def _loop(
+        self, progress: Progress, batches: Iterator[Collated], stop: StopRequest, rows: int
+    ) -> None:
         run = self.run
         before = progress.seconds
-        batches = self.monitor.waiting(self.batches(progress))
         started = time.perf_counter()
         for step in range(progress.step + 1, run.max_train_steps + 1):
-            row, seen = self.optimizer_step(step, batches, rows_per_chunk)
+            row, seen = self.optimizer_step(step, batches, rows)
             *values, stops = self.processes.mean([*row.values(), float(stop.requested)])
             means = dict(zip(row, values, strict=True))
             row = of_sources(means, len(seen) * self.processes.count)
             self.update(row, [key for batch in seen for key in batch.keys], progress)
             # The row's own values are of the whole batch, so they go before the diagnostics'.
-            row = self.monitor.diagnose(step, seen[-1], rows_per_chunk) | row
+            row = self.monitor.diagnose(step, seen[-1], rows) | row
             last = step == run.max_train_steps
             asked = self.processes.is_first or run.is_sharded
             if asked and (last or step % run.parameters.held_out.every_steps == 0):
@@ -144,7 +149,7 @@ class Trainer:
             if self._ignored_condition and self.processes.is_first:
                 self._ignored_condition.watch(row["loss"])
             progress.step = step
-            progress.num_samples += self._samples_a_step
+            progress.num_samples += run.samples_a_step(self.processes.count)
             progress.rows.append({"step": step, **row})
             progress.seconds = before + time.perf_counter() - started
             self.monitor.show(row, progress)
@@ -187,19 +192,13 @@ class Trainer:
         advice = "lower the learning rate, or train in float32 (mixed_precision: no)"
         require_finite(tensors, f"{self.run.name}: what was trained", advice)
 
-    @property
-    def _samples_a_step(self) -> int:
-        alike = self.run.parameters.takes("sampling")  # all processes read the same samples
-        size = self.run.stage.train_batch_size if alike else self._step_samples
-        return size * self.run.stage.gradient_accumulation_steps
-
     def batches(self, progress: Progress) -> Iterator[Collated]:
         """Yield this process's batches of all micro-steps that follow ``progress``."""
         run = self.run
         count = run.stage.gradient_accumulation_steps
         steps = range(progress.step * count, run.max_train_steps * count)
         return iterate_batches(
-            self.latents,
+            self.open_samples(),
             self.sources,
             run.stage.train_batch_size,
             run.seed,

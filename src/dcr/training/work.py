@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,23 +18,25 @@ from dcr.training.batches import Augmentation
 from dcr.training.checkpoints import Checkpoints
 from dcr.training.contrast import Contrast
 from dcr.training.data import (
-    Samples,
-    WithCandidates,
     in_turn,
     split_positions,
     split_sources,
 )
 from dcr.training.distributed.processes import Processes, alone
+from dcr.training.features import FEATURES, asks_for_features, keep_features, why_not_kept
 from dcr.training.mixture import Source
 from dcr.training.model import ConditionModel
 from dcr.training.precision import cast_frozen
 from dcr.training.runs import Run, RunResult
+from dcr.training.samples import Samples, WithCandidates, WithFeatures
 from dcr.training.step import MicroStep
 from dcr.training.trainer import Trainer
 from dcr.training.validation import HeldOutNoise
 
 if TYPE_CHECKING:
     from dcr.training.monitoring.monitor import Monitor
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -122,17 +125,45 @@ class Work:
             self.processes,
             base,
         )
+        micro_step.knows_features = self._keeps_features()
         validate = partial(data.held_out.model, model)
         folder = self.checkpoints.folder if self.checkpoints else None
         watch = partial(self.watch, micro_step, folder, data.held_out)
-        samples: Samples = data.latents
-        if self.contrast.synthetic_weight:
-            assert data.candidates is not None  # the job read them
-            samples = WithCandidates(data.latents, data.candidates)
-        trainer = Trainer(micro_step, samples, data.sources, validate, self.checkpoints, watch)
+        open_samples = partial(self._open_samples, micro_step)
+        trainer = Trainer(micro_step, open_samples, data.sources, validate, self.checkpoints, watch)
         with deterministic_algorithms(self.run.parameters.execution.deterministic):
             try:
                 return trainer.fit()
             finally:
                 if self.checkpoints is not None:
                     self.checkpoints.finish()
+
+    def _keeps_features(self) -> bool:
+        """Tell whether features are kept; if they are asked for and are not, the log says why."""
+        if self.checkpoints is None or not asks_for_features(self.run):
+            return False
+        latents = self.data.latents
+        if isinstance(latents, LatentCache):
+            num_crops = len(latents) * latents.crops_per_image
+        else:
+            num_crops = None
+        reason = why_not_kept(self.run, num_crops)
+        if reason is not None:
+            _log.info("%s: the tower encodes images as they come, since %s.", self.run.name, reason)
+        return reason is None
+
+    def _open_samples(self, micro_step: MicroStep) -> Samples:
+        """Return the samples with what ``micro_step`` is to see of each beside its latents."""
+        data = self.data
+        if micro_step.knows_features:
+            assert isinstance(data.latents, LatentCache)
+            assert self.checkpoints is not None
+            folder = self.checkpoints.folder.parent / FEATURES
+            features = keep_features(
+                data.latents, micro_step.model, folder, self.run, self.processes
+            )
+            return WithFeatures(data.latents, features)
+        if self.contrast.synthetic_weight:
+            assert data.candidates is not None  # the job read them
+            return WithCandidates(data.latents, data.candidates)
+        return data.latents

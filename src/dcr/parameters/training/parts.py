@@ -27,6 +27,7 @@ class HeldOut(Checked):
 class Execution(Checked):
     """How a step is computed: the result does not depend on it but for rounding."""
 
+    cache_features: bool
     constant_prompt: bool
     shared_prefix: bool
     folded_upsampling: bool

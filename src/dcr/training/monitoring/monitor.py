@@ -17,7 +17,6 @@ from dcr.devices import tell_slow_precision
 from dcr.progress import Bar, show_progress
 from dcr.training.batches import Batch
 from dcr.training.checkpoints import Progress
-from dcr.training.data import Collated
 from dcr.training.monitoring.diagnostics import diagnose
 from dcr.training.monitoring.pictures import (
     draw_reconstructions,
@@ -25,6 +24,7 @@ from dcr.training.monitoring.pictures import (
     kept_pictures,
 )
 from dcr.training.monitoring.trackers import Trackers
+from dcr.training.samples import Collated
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -11,7 +11,7 @@ class ReconstructionObjective(Objective):
 
     def step(self, batch: Batch, rows_per_chunk: int) -> dict[str, float]:
         """Add the gradients of a ``batch``, by ``rows_per_chunk``; see `Objective.step`."""
-        features, projections = self.precision.encode(self.model, batch.pixels)
+        features, projections = self.precision.encode(self.model, batch.pixels, batch.features)
         leaf = projections.detach().requires_grad_()
         chunks = self.reconstruct(batch, leaf, rows_per_chunk, weight=1.0)
         pull, feature_gradient = self.pull_to_base(features, batch)
