@@ -7,6 +7,7 @@ from PIL import Image, ImageChops
 from dcr.training import job as job_module
 from dcr.training import jobs
 from dcr.training.distributed.processes import alone
+from dcr.training.features import FEATURES
 from dcr.training.stopping import Stopped
 from diffusion_models import tiny_diffusion
 from mixture_world import write_mixture
@@ -77,6 +78,17 @@ def test_several_sources_train_to_the_cpus_bits_and_wait_for_nothing_more(mixtur
 def test_images_that_are_encoded_on_the_way_give_the_same(online, tmp_path, name):
     plain = train(online, tmp_path / "cpu", name, 2, pretend=False)
     assert train(online, tmp_path / "pretended", name, 2, pretend=True).equals(plain)
+
+
+def test_kept_features_give_the_cpus_bits_and_no_step_waits_for_them(world, tmp_path):
+    keep = {"execution.cache_features": True, "stage1.train_batch_size": 16}
+    plain = train(world, tmp_path / "cpu", "stage1", 3, pretend=False, **keep)
+    shorter = train(world, tmp_path / "shorter", "stage1", 2, pretend=True, **keep)
+    pretended = train(world, tmp_path / "pretended", "stage1", 3, pretend=True, **keep)
+    assert pretended.equals(plain)
+    for folder in ("shorter", "pretended"):  # of 24 crops, read in 32 and 48 samples
+        assert list((tmp_path / folder / FEATURES).iterdir())
+    assert (pretended.waits - shorter.waits).total() <= WAITS_A_STEP
 
 
 @pytest.mark.parametrize(

@@ -116,7 +116,7 @@ def keep_features(
         weights_hash(model.tower),
         model.backbone.settings(),
         run.parameters.mixed_precision,
-        code_hash(__name__),
+        code_hash(__name__, type(model.backbone)),
     ]
     files = {
         name: folder / f"{json_hash([key, *depends_on])}.safetensors"

@@ -47,7 +47,7 @@ class Precision:
         return autocast(self._device, self._dtype)
 
     def encode(
-        self, model: nn.Module, pixels: torch.Tensor, *known: torch.Tensor | None
+        self, model: nn.Module, pixels: torch.Tensor, features: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return a model's image features (B, d) and projections (B, m), float32, of pixels.
 
@@ -56,11 +56,11 @@ class Precision:
         Args:
             model: tower and projector, as `dcr.training.model.ConditionModel`.
             pixels: of images and views.
-            known: their features, if they need not be computed.
+            features: theirs, (B, d), where they are known.
         """
         with self.autocast():
-            features, projections = model(pixels, *known)
-        return features.float(), projections.float()
+            found, projections = model(pixels, features)
+        return found.float(), projections.float()
 
     def backward(self, loss: torch.Tensor) -> None:
         """Add the gradients of a micro-step's loss, a scalar, to those of the optimizer step."""
