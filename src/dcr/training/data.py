@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -18,6 +17,7 @@ from dcr.seeds import derive_seed
 from dcr.training.distributed.processes import Processes
 from dcr.training.mixture import Order, Source
 from dcr.training.samples import Collated, Samples
+from dcr.training.stopping import ignore_requests
 
 
 def split_positions(
@@ -195,15 +195,3 @@ def _load_batch(latents: Samples, places: list[tuple[int, int]]) -> Collated:
         numbers = [names.index(latents.source(position)) for position, _ in places]
         collated |= {"source_names": names, "sources": torch.tensor(numbers)}
     return collated
-
-
-def ignore_requests(worker: int) -> None:
-    """Leave SIGTERM and SIGHUP to the trainer, which needs its batches to the last.
-
-    All processes of a job may be sent them.
-
-    Args:
-        worker: number of the loader process that calls this first.
-    """
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)

@@ -30,9 +30,9 @@ from dcr.latents.loading import load_ahead
 from dcr.progress import show_progress
 from dcr.replacing import remove_leftovers
 from dcr.training.batches import to_pixels
-from dcr.training.data import ignore_requests
 from dcr.training.precision import WEIGHT_DTYPES, autocast
 from dcr.training.runs import STAGE1, Run
+from dcr.training.stopping import ignore_requests
 
 if TYPE_CHECKING:
     from dcr.training.distributed.processes import Processes

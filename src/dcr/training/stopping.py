@@ -57,3 +57,15 @@ class StopRequest:
 
     def _note(self, signum: int, frame: FrameType | None) -> None:
         self._came = True
+
+
+def ignore_requests(worker: int) -> None:
+    """Leave SIGTERM and SIGHUP to the trainer, which needs its batches to the last.
+
+    All processes of a job may be sent them.
+
+    Args:
+        worker: number of the loader process that calls this first.
+    """
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
