@@ -131,13 +131,19 @@ def test_the_tower_sees_each_crop_once(world, tmp_path, encoded):
     assert sum(encoded) == NUM_IMAGES + of_measuring + 1  # by one a pair's cost is found
 
 
-def test_a_later_run_finds_the_features(world, tmp_path, encoded):
+def test_a_later_run_finds_the_features(world, tmp_path, encoded, caplog):
     folder = tmp_path / FEATURES
-    keep(world, folder)
-    assert sum(encoded) == NUM_IMAGES
-    encoded.clear()
-    keep(world, folder, **{"stage1.learning_rate": 1e-2})
+    with caplog.at_level(logging.INFO):
+        keep(world, folder)
+        assert sum(encoded) == NUM_IMAGES
+        encoded.clear()
+        keep(world, folder, **{"stage1.learning_rate": 1e-2})
     assert encoded == []
+    told = f"stage1: features of 3 shards' crops in {folder}; to encode: those of "
+    assert [line.message for line in caplog.records if line.message.startswith(told)] == [
+        f"{told}3.",
+        f"{told}0.",
+    ]
 
 
 def flip_a_byte(path: Path) -> None:

@@ -59,6 +59,7 @@ class LatentCache(OfSources, Sequence[dict[str, Any]]):
         self.sources = plan["sources"]
         self._source_of = sources_of_shards(self.sources)
         self.shards = [self.folder / f"{name}.tar" for name in sorted(plan["shards"])]
+        self._numbers = {shard.stem: number for number, shard in enumerate(self.shards)}
         try:
             self._records = [read_record(shard) for shard in self.shards]
             for shard, record in zip(self.shards, self._records, strict=True):
@@ -185,7 +186,7 @@ class LatentCache(OfSources, Sequence[dict[str, Any]]):
 
     def positions(self, shard: str) -> range:
         """Return the positions of the samples of ``shard``, given by its name."""
-        number = [path.stem for path in self.shards].index(shard)
+        number = self._numbers[shard]
         return range(self._starts[number], self._starts[number + 1])
 
     def content_hash(self) -> str:

@@ -10,6 +10,7 @@ that is killed leaves the files that it has finished.
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, partial
@@ -47,6 +48,7 @@ _BATCH_SIZE = 64
 _NUM_READERS = 8  # threads that check hashes: beyond a disk's own speed more of them gain nothing
 # Files that a process keeps open: many systems allow it 1024, and there may be more shards.
 _MAX_OPEN = 128
+_log = logging.getLogger(__name__)
 
 
 def asks_for_features(run: Run) -> bool:
@@ -121,8 +123,17 @@ def keep_features(
     files = {
         name: folder / f"{json_hash([key, *depends_on])}.safetensors"
         for name, key in latents.shard_keys().items()
+        if len(latents.positions(name))
     }
     missing = processes.broadcast(_missing(latents, files, folder) if processes.is_first else None)
+    if processes.is_first:
+        _log.info(
+            "%s: features of %d shards' crops in %s; to encode: those of %d.",
+            run.name,
+            len(files),
+            folder,
+            len(missing),
+        )
     _encode_shards(latents, model, missing[processes.rank :: processes.count], files, run)
     processes.barrier()
     return TowerFeatures(latents, files)
