@@ -49,6 +49,7 @@ PATHS = {
     "reconstruction": ("reconstruction", {}),
     "naive": ("naive", {}),
     "savings": ("dcr", SAVINGS),
+    "split_gates": ("dcr", SAVINGS | {"execution.split_gates": True}),
     "channels_last": ("dcr", SAVINGS | {"execution.channels_last": True}),
     "compiled": ("dcr", SAVINGS | {"compile": True}),
     "cuda_graphs": ("dcr", SAVINGS | {"compile": True, "execution.cuda_graphs": True}),

@@ -7,10 +7,11 @@
 The plain step is written straight from the published description: it encodes images with the VAE
 and the empty prompt with the text encoder, augments image by image on the CPU, and holds the whole
 B x B grid of predictions in one graph. The trainer's step is the trainer's own, from cached crops
-and moments. On a CPU it is compiled, which keeps less of the UNet's blocks and so leaves room for
-more rows at once (--no-compile goes without). Weights are random. On a CPU the models have Stable
-Diffusion 2.1's shape scaled down, in float32; on a GPU they are Stable Diffusion 2.1 and ViT-L/14,
-in bfloat16.
+and moments, with all exact savings; on a CPU gates are split, too, which has not been measured on a
+GPU. It is not compiled: on a CPU compiled blocks keep less, so that a third row finds room
+(--compile --rows-per-chunk 3), but cost more time than they save where a core multiplies fast
+(RESULTS.md). Weights are random. On a CPU the models have Stable Diffusion 2.1's shape scaled down,
+in float32; on a GPU they are Stable Diffusion 2.1 and ViT-L/14, in bfloat16.
 
 Time of the host beside the step's tells whether a GPU waits for it: the host's is without its waits
 for the device. The share of the peak counts useful operations alone, not those that checkpointing
@@ -75,8 +76,9 @@ ON_CPU = {
     "models": "small",
     "batch_size": 8,
     "image_size": 128,
-    "rows_per_chunk": 3,
-    "compile": True,
+    "rows_per_chunk": 2,
+    "compile": False,
+    "split_gates": True,
     "channels_last": False,
     "mixed_precision": "no",
     "gradient_checkpointing": "none",
@@ -87,6 +89,7 @@ ON_GPU = {
     "image_size": 224,
     "rows_per_chunk": 2,
     "compile": False,
+    "split_gates": False,
     "channels_last": False,
     "mixed_precision": "bf16",
     "gradient_checkpointing": "tower",
@@ -280,11 +283,16 @@ def parse(arguments: list[str] | None = None) -> tuple[argparse.Namespace, Setti
     parser.add_argument("--models", choices=["small", "full"], help="by default full on a GPU")
     parser.add_argument("--batch-size", type=int, help="by default 8, on a GPU 16")
     parser.add_argument("--image-size", type=int, help="by default 128, on a GPU 224")
-    parser.add_argument("--rows-per-chunk", type=int, help="by default 3, on a GPU 2")
+    parser.add_argument("--rows-per-chunk", type=int, help="by default 2")
     parser.add_argument(
         "--compile",
         action=argparse.BooleanOptionalAction,
-        help="the trainer's blocks; by default on a CPU alone",
+        help="the trainer's blocks; by default not",
+    )
+    parser.add_argument(
+        "--split-gates",
+        action=argparse.BooleanOptionalAction,
+        help="the UNet's gated layers in the trainer's step; by default on a CPU alone",
     )
     parser.add_argument(
         "--channels-last",
@@ -325,8 +333,8 @@ def parse(arguments: list[str] | None = None) -> tuple[argparse.Namespace, Setti
     )
     if setting.compile and not shutil.which(os.environ.get("CXX", "g++")):
         parser.error(
-            "there is no C++ compiler (g++, or what CXX names) for --compile; install one, or give"
-            " --no-compile"
+            "there is no C++ compiler (g++, or what CXX names) for --compile; install one, or leave"
+            " it out"
         )
     return options, setting
 

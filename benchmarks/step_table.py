@@ -1,8 +1,8 @@
 """The trainer's step by the rows that it holds at once, with and without each saving.
 
 One follows the other in the same process, so that the models are made once: what cannot be taken
-back, folded upsampling, a layout, checkpoints and compiled blocks, comes last. As many rows of the
-table are measured as time allows; those that are left are told.
+back, folded upsampling, split gates, a layout, checkpoints and compiled blocks, comes last. As many
+rows of the table are measured as time allows; those that are left are told.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ FLAGS = (
     "constant_prompt",
     "shared_prefix",
     "folded_upsampling",
+    "split_gates",
     "gradient_checkpointing",
     "channels_last",
     "compile",
@@ -36,6 +37,7 @@ _PLAIN = {
     "constant_prompt": False,
     "shared_prefix": False,
     "folded_upsampling": False,
+    "split_gates": False,
     "gradient_checkpointing": "none",
     "channels_last": False,
     "compile": False,
@@ -44,7 +46,8 @@ _PLAIN = {
 }
 _BOTH = _PLAIN | {"constant_prompt": True, "shared_prefix": True}
 _FOLDED = _BOTH | {"folded_upsampling": True}
-_LAST = _FOLDED | {"channels_last": True}
+_SPLIT = _FOLDED | {"split_gates": True}
+_LAST = _SPLIT | {"channels_last": True}
 _AGAIN = _LAST | {"gradient_checkpointing": "tower"}
 VARIANTS = (
     _PLAIN,
@@ -53,6 +56,7 @@ VARIANTS = (
     _BOTH,
     _BOTH | {"deterministic": True},
     _FOLDED,
+    _SPLIT,
     _LAST,
     _AGAIN,
     _AGAIN | {"compile": True},

@@ -56,6 +56,7 @@ class Setting:
     constant_prompt: bool = True
     shared_prefix: bool = True
     folded_upsampling: bool = True
+    split_gates: bool = False
     channels_last: bool = False
     cuda_graphs: bool = False
     deterministic: bool = False
@@ -244,6 +245,7 @@ class TrainerStep(Step):
             "execution.constant_prompt": self.setting.constant_prompt,
             "execution.shared_prefix": self.setting.shared_prefix,
             "execution.folded_upsampling": self.setting.folded_upsampling,
+            "execution.split_gates": self.setting.split_gates,
             "execution.rows_per_chunk": self.setting.rows_per_chunk,
             "execution.gradient_checkpointing": gradient_checkpointing,
             "execution.channels_last": self.setting.channels_last,

@@ -20,7 +20,7 @@ from dcr.models.backbones.families.open_clip import OpenClipBackbone
 from dcr.training.unet.upsampling import FoldedUpsampling
 from two_steps import PlainStep, Setting, TrainerStep, build_models, published_loss, tower_config
 
-SETTING = Setting("cpu", "small", 2, 64, 1, False, "no", "none")
+SETTING = Setting("cpu", "small", 2, 64, 1, False, "no", "none", split_gates=True)
 
 
 @pytest.fixture(scope="module")
@@ -86,19 +86,20 @@ def test_the_full_tower_takes_every_size(image_size):
     assert features.shape == (1, 768)
 
 
-def test_on_a_cpu_they_are_scaled_down_and_the_trainers_are_compiled(monkeypatch):
-    monkeypatch.setenv("CXX", sys.executable)  # a program that there is
+def test_on_a_cpu_they_are_scaled_down_and_gates_are_split():
     options, setting = benchmark.parse(["--batch-size", "4", "--device", "cpu"])
-    assert setting == Setting("cpu", "small", 4, 128, 3, True, "no", "none")
+    assert setting == Setting("cpu", "small", 4, 128, 2, False, "no", "none", split_gates=True)
     assert options.json is None
 
 
 def test_without_a_compiler_it_is_told_what_to_do(monkeypatch, capsys):
     monkeypatch.setenv("CXX", "no-such-compiler")
     with pytest.raises(SystemExit, match="2"):
-        benchmark.parse(["--device", "cpu"])
+        benchmark.parse(["--device", "cpu", "--compile"])
     assert "there is no C++ compiler" in capsys.readouterr().err
-    assert not benchmark.parse(["--device", "cpu", "--no-compile"])[1].compile
+    assert not benchmark.parse(["--device", "cpu"])[1].compile
+    monkeypatch.setenv("CXX", sys.executable)  # a program that there is
+    assert benchmark.parse(["--device", "cpu", "--compile"])[1].compile
 
 
 def test_a_compiled_step_has_the_same_loss_and_gradient(steps, monkeypatch):
@@ -135,11 +136,11 @@ def test_on_a_cpu_the_table_leaves_cuda_graphs_out():
 
 
 def test_what_cannot_be_taken_back_comes_last():
-    """Folded upsampling, layout, checkpoints and compiled blocks stay in the models, which all rows
-    share.
+    """Folded upsampling, split gates, layout, checkpoints and compiled blocks stay in the models,
+    which all rows share.
     """
     flags = list(step_table.variants(8, "cuda"))
-    names = ("folded_upsampling", "channels_last", "compile", "cuda_graphs")
+    names = ("folded_upsampling", "split_gates", "channels_last", "compile", "cuda_graphs")
     staying = dict.fromkeys(names, False)
     for name, before in (staying | {"gradient_checkpointing": "none"}).items():
         values = [row[name] for row in flags]
@@ -169,7 +170,7 @@ class TestTheTable:
         itself.
         """
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(step_table, "VARIANTS", (step_table.VARIANTS[0], step_table.VARIANTS[7]))
+            patch.setattr(step_table, "VARIANTS", (step_table.VARIANTS[0], step_table.VARIANTS[8]))
             patch.setattr(step_table, "measure_row", noting(step_table.measure_row))
             setting = replace(SETTING, gradient_checkpointing="tower", channels_last=True)
             return step_table.measure_table(setting, 1000)

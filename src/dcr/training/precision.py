@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from dcr.training.unet.gates import split_gates
 from dcr.training.unet.upsampling import fold_upsampling
 
 if TYPE_CHECKING:
@@ -79,12 +80,15 @@ def make_ready(
         diffusion: in float32, or as an earlier job left it.
         device: where the job computes.
         mixed_precision: see `Precision`; VAE and text encoder stay in float32.
-        execution: whether the UNet's upsampling is folded, whether it computes its blocks again in
-            the backward pass, and whether its convolutions have channels last.
+        execution: whether the UNet's upsampling is folded and its gates are split, whether it
+            computes its blocks again in the backward pass, and whether its convolutions have
+            channels last.
     """
     diffusion.to(device)
     if execution.folded_upsampling:
         fold_upsampling(diffusion.unet)  # before its weights are rounded
+    if execution.split_gates:
+        split_gates(diffusion.unet)
     if diffusion.dtype != WEIGHT_DTYPES[mixed_precision]:
         # torch's own `to`: diffusers' warns that casting is not loading
         nn.Module.to(diffusion.unet, WEIGHT_DTYPES[mixed_precision])

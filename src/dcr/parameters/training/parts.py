@@ -31,6 +31,7 @@ class Execution(Checked):
     constant_prompt: bool
     shared_prefix: bool
     folded_upsampling: bool
+    split_gates: bool
     gradient_checkpointing: Literal["none", "auto", "tower", "all"]
     rows_per_chunk: int = Field(ge=0)
     channels_last: bool
