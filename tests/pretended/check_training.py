@@ -26,6 +26,7 @@ EVERYTHING = {
     "execution.constant_prompt": True,
     "execution.shared_prefix": True,
     "execution.folded_upsampling": True,
+    "execution.split_gates": True,
     "execution.gradient_checkpointing": "tower",
     "stage2.gradient_accumulation_steps": 1,
 }
