@@ -45,6 +45,11 @@ SAVINGS = {
 }
 PATHS = {
     "stage1": ("stage1", {}),
+    # more samples than there are crops, without which none are kept
+    "kept_features": (
+        "stage1",
+        {"execution.cache_features": True, "stage1.train_batch_size": 16},
+    ),
     "dcr": ("dcr", {}),
     "reconstruction": ("reconstruction", {}),
     "naive": ("naive", {}),

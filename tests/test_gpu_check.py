@@ -48,6 +48,11 @@ def test_the_cpu_is_as_the_cpu(world, tmp_path, path):
     assert found.is_right
 
 
+def test_features_are_kept_on_both_sides(world, tmp_path):
+    gpu_check.check_path(world, tmp_path, "kept_features", "no", CPU)
+    assert len(list(tmp_path.glob("kept_features-no-*/features/*.safetensors"))) == 2
+
+
 def test_only_the_card_compiles_and_records_graphs(world, tmp_path, monkeypatch):
     asked = []
 
