@@ -1,13 +1,17 @@
 """Stage 1 asks the frozen tower once for each crop, and keeps what it says."""
 
+import hashlib
 import logging
+import os
 import signal
 import sys
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load_file, save_file
 
 from dcr.latents import open_latents
 from dcr.training import features, jobs
@@ -21,6 +25,7 @@ from dcr.training.model import ConditionModel, freeze_for_stage1
 from dcr.training.samples import WithFeatures
 from dcr.training.stages import load_projector
 from dcr.training.step import MicroStep
+from dcr.training.stopping import JOB, STOP_FILE, Stopped
 from dcr.training.views import view_augmentation
 from training_world import (
     NUM_IMAGES,
@@ -156,14 +161,46 @@ def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-3])
 
 
-def exchange(path: Path) -> None:
-    """Put the whole file of a shard of another size in its place."""
-    from safetensors.numpy import load_file, save_file
+def save_as(change, path: Path) -> None:
+    """Put a whole file in its place, its sum included, whose features are of another form."""
+    features = np.ascontiguousarray(change(load_file(path)["features"]))
+    sha256 = hashlib.sha256(features.data).hexdigest()
+    save_file({"features": features}, path, metadata={"sha256": sha256})
 
-    save_file({"features": load_file(path)["features"][:-1]}, path)
+
+def of_fewer_samples(path: Path) -> None:
+    save_as(lambda features: features[:-1], path)
 
 
-@pytest.mark.parametrize("spoil", [flip_a_byte, cut, exchange, Path.unlink])
+def of_other_width(path: Path) -> None:
+    save_as(lambda features: features.reshape(len(features), 2, -1), path)
+
+
+def of_other_numbers(path: Path) -> None:
+    save_as(lambda features: features.view(np.int32), path)
+
+
+def without_a_sum(path: Path) -> None:
+    save_file(load_file(path), path)
+
+
+def of_other_names(path: Path) -> None:
+    save_file({"more": load_file(path)["features"]}, path)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        flip_a_byte,
+        cut,
+        of_fewer_samples,
+        of_other_width,
+        of_other_numbers,
+        without_a_sum,
+        of_other_names,
+        Path.unlink,
+    ],
+)
 def test_a_damaged_file_is_made_again(world, tmp_path, encoded, spoil):
     folder = tmp_path / FEATURES
     keep(world, folder)
@@ -230,6 +267,33 @@ def test_a_pass_that_is_cut_goes_on_with_the_next_shard(world, tmp_path, encoded
     keep(world, folder)
     assert len(list(folder.iterdir())) == 3
     assert {path: path.read_bytes() for path in whole} == whole
+
+
+def test_a_request_to_stop_is_heard_after_the_shard_at_hand(world, tmp_path, monkeypatch):
+    """As when a scheduler takes the machine back: a pass may take longer than it waits."""
+    folder, load = tmp_path / FEATURES, features.load_ahead
+
+    def interrupted(*args, **kwargs):
+        os.kill(os.getpid(), signal.SIGTERM)
+        yield from load(*args, **kwargs)
+
+    monkeypatch.setattr(features, "load_ahead", interrupted)
+    with pytest.raises(Stopped, match=r"stage1: stopped before the first step; .* goes on from"):
+        keep(world, folder)
+    assert len(list(folder.iterdir())) == 1
+    monkeypatch.undo()
+    keep(world, folder)
+    assert len(list(folder.iterdir())) == 3
+
+
+def test_workers_hear_it_by_the_file_of_their_job(world, tmp_path):
+    folder = tmp_path / FEATURES
+    worker = Processes(0, 1, torch.device("cpu"), is_worker=True)
+    (tmp_path / JOB).mkdir()
+    (tmp_path / JOB / STOP_FILE).touch()
+    with pytest.raises(Stopped):
+        keep(world, folder, worker)
+    assert len(list(folder.iterdir())) == 1
 
 
 def test_processes_share_the_shards_out(world, tmp_path, encoded, monkeypatch):

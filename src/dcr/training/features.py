@@ -33,7 +33,7 @@ from dcr.replacing import remove_leftovers
 from dcr.training.batches import to_pixels
 from dcr.training.precision import WEIGHT_DTYPES, autocast
 from dcr.training.runs import STAGE1, Run
-from dcr.training.stopping import ignore_requests
+from dcr.training.stopping import JOB, STOP_FILE, Stopped, StopRequest, ignore_requests
 
 if TYPE_CHECKING:
     from dcr.training.distributed.processes import Processes
@@ -113,6 +113,9 @@ def keep_features(
         folder: of the features; other files in it, of other towers or latents, are removed.
         run: of stage 1.
         processes: that train together, all of which call this.
+
+    Raises:
+        Stopped: SIGTERM or SIGHUP came; the shard at hand is finished.
     """
     depends_on = [
         weights_hash(model.tower),
@@ -125,7 +128,9 @@ def keep_features(
         for name, key in latents.shard_keys().items()
         if len(latents.positions(name))
     }
-    missing = processes.broadcast(_missing(latents, files, folder) if processes.is_first else None)
+    width = model.backbone.embed_dim
+    found = _missing(latents, files, folder, width) if processes.is_first else None
+    missing = processes.broadcast(found)
     if processes.is_first:
         _log.info(
             "%s: features of %d shards' crops in %s; to encode: those of %d.",
@@ -134,36 +139,48 @@ def keep_features(
             folder,
             len(missing),
         )
-    _encode_shards(latents, model, missing[processes.rank :: processes.count], files, run)
+    stop_file = folder.parent / JOB / STOP_FILE if processes.is_worker else None
+    with StopRequest(stop_file) as stop:
+        own = missing[processes.rank :: processes.count]
+        _encode_shards(latents, model, own, files, run, stop)
     processes.barrier()
     return TowerFeatures(latents, files)
 
 
-def _missing(latents: LatentCache, files: dict[str, Path], folder: Path) -> list[str]:
+def _missing(latents: LatentCache, files: dict[str, Path], folder: Path, width: int) -> list[str]:
     """Return the names of the latent shards without features, having removed other features."""
     folder.mkdir(parents=True, exist_ok=True)
     remove_leftovers(folder)
     for stranger in set(folder.glob("*.safetensors")) - {*files.values()}:
         stranger.unlink()
-    counts = {name: len(latents.positions(name)) for name in files}
+    shapes = {
+        name: [len(latents.positions(name)), latents.crops_per_image, width] for name in files
+    }
     with ThreadPoolExecutor(min(_NUM_READERS, cpu_count())) as pool:
-        kept = pool.map(lambda name: _is_whole(files[name], counts[name]), files)
+        kept = pool.map(lambda name: _is_whole(files[name], shapes[name]), files)
         return [name for name, is_whole in zip(files, kept, strict=True) if not is_whole]
 
 
-def _is_whole(path: Path, num_samples: int) -> bool:
-    """Tell whether a file has the features of so many samples, as they were written."""
+def _is_whole(path: Path, shape: list[int]) -> bool:
+    """Tell whether a file has features of this shape, as they were written."""
     try:
         with safe_open(path, "np") as file:
-            told = (file.metadata() or {}).get("sha256")
-            features = file.get_tensor("features")
+            told = file.get_slice("features")
+            if told.get_shape() != shape or told.get_dtype() != "F32":
+                return False
+            digest = hashlib.sha256(file.get_tensor("features").data).hexdigest()
+            return digest == (file.metadata() or {}).get("sha256")
     except (OSError, SafetensorError):
         return False
-    return len(features) == num_samples and hashlib.sha256(features.data).hexdigest() == told
 
 
 def _encode_shards(
-    latents: LatentCache, model: ConditionModel, names: list[str], files: dict[str, Path], run: Run
+    latents: LatentCache,
+    model: ConditionModel,
+    names: list[str],
+    files: dict[str, Path],
+    run: Run,
+    stop: StopRequest,
 ) -> None:
     """Write the features of the latent shards of these ``names``, one file after the other."""
     per_image = latents.crops_per_image
@@ -185,6 +202,11 @@ def _encode_shards(
                 encoded.append(_encode(model, crops, run))
                 bar.update(len(crops))
             _write(files[name], np.concatenate(encoded))
+            if stop.requested:
+                raise Stopped(
+                    f"{run.name}: stopped before the first step; the features that are in"
+                    f" {files[name].parent} are kept and the same command goes on from there"
+                )
     model.train(was_training)
 
 
