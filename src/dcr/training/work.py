@@ -89,6 +89,13 @@ class Data:
         )
         return cls(latents, split_sources(latents, positions), noise, augmentation)
 
+    @property
+    def num_crops(self) -> int | None:
+        """How many crops are cached; None where they are cut anew in every epoch."""
+        if isinstance(self.latents, LatentCache):
+            return len(self.latents) * self.latents.crops_per_image
+        return None
+
 
 @dataclass
 class Work:
@@ -125,11 +132,13 @@ class Work:
             self.processes,
             base,
         )
-        micro_step.knows_features = self._keeps_features()
+        asks = self.checkpoints is not None and asks_for_features(self.run)
+        reason = why_not_kept(self.run, data.num_crops) if asks else None
+        micro_step.knows_features = asks and reason is None
         validate = partial(data.held_out.model, model)
         folder = self.checkpoints.folder if self.checkpoints else None
         watch = partial(self.watch, micro_step, folder, data.held_out)
-        open_samples = partial(self._open_samples, micro_step)
+        open_samples = partial(self._open_samples, micro_step, reason)
         trainer = Trainer(micro_step, open_samples, data.sources, validate, self.checkpoints, watch)
         with deterministic_algorithms(self.run.parameters.execution.deterministic):
             try:
@@ -138,23 +147,14 @@ class Work:
                 if self.checkpoints is not None:
                     self.checkpoints.finish()
 
-    def _keeps_features(self) -> bool:
-        """Tell whether features are kept; if they are asked for and are not, the log says why."""
-        if self.checkpoints is None or not asks_for_features(self.run):
-            return False
-        latents = self.data.latents
-        if isinstance(latents, LatentCache):
-            num_crops = len(latents) * latents.crops_per_image
-        else:
-            num_crops = None
-        reason = why_not_kept(self.run, num_crops)
+    def _open_samples(self, micro_step: MicroStep, reason: str | None) -> Samples:
+        """Return the samples with what ``micro_step`` is to see of each beside its latents.
+
+        The log tells the ``reason`` why features that were asked for are not kept.
+        """
+        data = self.data
         if reason is not None:
             _log.info("%s: the tower encodes images as they come, since %s.", self.run.name, reason)
-        return reason is None
-
-    def _open_samples(self, micro_step: MicroStep) -> Samples:
-        """Return the samples with what ``micro_step`` is to see of each beside its latents."""
-        data = self.data
         if micro_step.knows_features:
             assert isinstance(data.latents, LatentCache)
             assert self.checkpoints is not None
